@@ -1,0 +1,132 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2026.8.10"]
+# ///
+"""The tiers: `nox -s NAME` asks one question about the code.
+
+What a tier is, which folders hold its tests and what it needs stands in ops/src/ops/graph.py.
+Plain `nox` runs the default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service,
+`nox -j auto` runs side by side what may, and what follows `--` goes to pytest (or to ops.static).
+
+`nox -s coverage` is no tier: it runs two of them, measured, and judges them together. After `--` it
+takes `--service NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent / "ops" / "src"))
+
+from ops import commands, environment, graph, verdict
+from ops.coverage import settings, wish
+from ops.errors import Code
+
+nox.needs_version = ">=2026.8.10"
+# The environments are ours: one for all tiers of a service, where nox makes one for each session.
+nox.options.default_venv_backend = "none"
+
+RUN = verdict.begin()
+SERVICES = [nox.param(each.name, id=each.name) for each in verdict.or_exit(graph.services)]
+
+
+def run(session: nox.Session, tier: graph.Tier, service: str | None = None) -> None:
+    """Run one tier, of one service where it is per service."""
+    conclude(session, attempt(session, tier, service, session.posargs))
+
+
+def coverage(session: nox.Session) -> None:
+    """Run the tiers that are measured, unless their data is there, and judge them together."""
+    measured: list[verdict.Part] = []
+    with RUN.part(graph.COVERAGE.name) as part:
+        asked = wish.parse(session.posargs)
+        # A wrong setting is told before the tests run, not after.
+        settings.load()
+        if not asked.combine:
+            words = (*commands.MEASURE, *asked.pytest)
+            measured += [
+                attempt(session, tier, each.name, words)
+                for each in asked.services
+                for tier in graph.MEASURED
+            ]
+        commands.refuse_gaps(measured)
+        left = graph.REPORTS if asked.combine else RUN.folder
+        # Whichever service's environment can read the data of all.
+        check(session, graph.COVERAGE, asked.services[0], part, asked.judge(left))
+    conclude(session, *measured, part)
+
+
+def attempt(
+    session: nox.Session, tier: graph.Tier, service: str | None, words: Sequence[str]
+) -> verdict.Part:
+    """Run one tier and return what came of it."""
+    with RUN.part(tier.name, service) as part:
+        check(session, tier, graph.service(service) if service else None, part, words)
+    return part
+
+
+def conclude(session: nox.Session, *parts: verdict.Part) -> None:
+    """Tell nox what came of it. The whole message is the last thing that the run prints."""
+    worst = max(parts, key=lambda part: part.exit_code)
+    if worst.exit_code == Code.FAILED:
+        raise nox.command.CommandFailed(worst.reason)
+    if worst.exit_code:
+        session.error((worst.reason or worst.status).partition("\n")[0])
+
+
+def check(
+    session: nox.Session,
+    tier: graph.Tier,
+    service: graph.Service | None,
+    part: verdict.Part,
+    words: Sequence[str],
+) -> None:
+    """Make the environment, run what the tier runs in it, and settle the part.
+
+    Raises:
+        OpsError: something other than the code is at fault.
+    """
+    folders = tier.folders(service)
+    home = environment.folder(tier, service)
+    sync(session, environment.sync(service), home, part.file("uv.log"))
+    exit_code = 0
+    try:
+        session.run(
+            str(environment.python(home).relative_to(graph.ROOT)),
+            *commands.arguments(tier, folders, part, words),
+            env={**environment.variables(home), **commands.variables(part)},
+            # An interrupted run may drop its databases first; nox's own 0.3 s are too short.
+            interrupt_timeout=10,
+        )
+    except nox.command.CommandFailed as failure:
+        exit_code = failure.return_code or 1
+    commands.settle(tier, part, exit_code)
+
+
+def sync(session: nox.Session, command: tuple[str, ...], home: Path, log: Path) -> None:
+    """Make or update an environment.
+
+    Raises:
+        OpsError: uv could not; the message says why.
+    """
+    env = {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None}
+    try:
+        with log.open("w", encoding="utf-8") as stream:
+            session.run_install(*command, env=env, stdout=stream, log=False)
+    except nox.command.CommandFailed as failure:
+        raise environment.diagnose(log.read_text(encoding="utf-8")) from failure
+
+
+for TIER in graph.TIERS:
+    body = partial(run, tier=TIER)
+    body.__doc__ = f"Check {TIER.proves}."
+    if TIER.scope == "service" and SERVICES:
+        body = nox.parametrize("service", SERVICES)(body)
+    nox.session(name=TIER.name, default=TIER.default, allow_parallel=TIER.parallel)(body)
+
+coverage.__doc__ = f"Check {graph.COVERAGE.proves}."
+nox.session(name=graph.COVERAGE.name, default=False)(coverage)

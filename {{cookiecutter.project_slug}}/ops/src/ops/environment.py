@@ -1,0 +1,153 @@
+"""The environments that the tiers run in, made by uv from the lock file.
+
+Standard library only, since noxfile.py imports it.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import ConfigurationError, InfrastructureError, OpsError
+from .graph import ROOT, Service, Tier
+
+LOCK = ROOT / "uv.lock"
+VENV = ROOT / ".venv"
+"""The environment of actions, an IDE and a bare pytest."""
+REINSTALL = "uv sync --all-packages --all-groups --reinstall"
+"""What mends an environment from which files are gone, which uv itself does not notice."""
+
+
+def folder(tier: Tier, service: Service | None) -> Path:
+    """Return where the environment is: one for all tiers of a service, else one for the tier."""
+    return ROOT / ".nox" / (f"service-{service.name}" if service else tier.name)
+
+
+def python(environment: Path) -> Path:
+    """Return the interpreter of an environment."""
+    windows = sys.platform == "win32"
+    return environment / ("Scripts/python.exe" if windows else "bin/python")
+
+
+def variables(environment: Path) -> dict[str, str | None]:
+    """Return what a process in an environment gets beside the caller's variables; None unsets."""
+    return {
+        "VIRTUAL_ENV": str(environment),
+        # Containers often forbid bytecode, to keep images small. Then each run compiles every
+        # package again, which takes longer than the tests; in this folder it is in no one's way.
+        "PYTHONDONTWRITEBYTECODE": None,
+        "PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"),
+    }
+
+
+def uv() -> str:
+    """Return the path of uv.
+
+    Raises:
+        InfrastructureError: it is not installed.
+    """
+    # `uvx nox` leaves its own path in UV, and need not have it on PATH; pip puts it beside Python.
+    beside = shutil.which("uv", path=str(Path(sys.executable).parent))
+    found = os.environ.get("UV") or shutil.which("uv") or beside
+    if not found:
+        raise InfrastructureError(
+            "uv is not installed, or not on PATH: it makes the environments that the tiers run in",
+            "python3 -m pip install uv",
+        )
+    return found
+
+
+def sync(service: Service | None) -> tuple[str, ...]:
+    """Return the command that makes or updates the environment of a service, or of the rest.
+
+    Raises:
+        ConfigurationError: there is no lock file.
+        InfrastructureError: uv is not installed.
+    """
+    if not LOCK.exists():
+        raise ConfigurationError(_MISSING, "uv run invoke setup")
+    selection = (
+        ("--package", service.distribution, "--group", "test")
+        if service
+        else ("--all-packages", "--all-groups")
+    )
+    return (uv(), "sync", "--locked", *selection)
+
+
+def incomplete(missing: ImportError) -> OpsError:
+    """Return what it means that an environment lacks something which it should have."""
+    return InfrastructureError(
+        f"the environment of {sys.executable} is incomplete: {missing}", REINSTALL
+    )
+
+
+def diagnose(output: str) -> OpsError:
+    """Return what it means that uv failed and printed `output`."""
+    found = next(each for each in _DIAGNOSES if any(sign in output for sign in each.signs))
+    return found.kind(found.what.format(output=output.strip()), found.mend)
+
+
+class _Diagnosis(NamedTuple):
+    signs: tuple[str, ...]
+    kind: type[OpsError]
+    what: str
+    mend: str
+
+
+WRONG_PYTHON = ("No interpreter found", "the project's Python requirement")
+"""What uv says of a Python that UV_PYTHON or .python-version asks for, and cannot be taken."""
+
+_MISSING = "uv.lock is missing: it pins what the tiers run with, and belongs in git"
+
+# The first that fits, so what is particular stands before what is general. The last fits always.
+_DIAGNOSES = (
+    _Diagnosis(
+        ("needs to be updated",),
+        ConfigurationError,
+        "uv.lock is stale: a pyproject.toml has changed since it was made",
+        "uv lock",
+    ),
+    _Diagnosis(
+        ("Unable to find lockfile",),
+        ConfigurationError,
+        _MISSING,
+        "uv lock",
+    ),
+    _Diagnosis(
+        ("Failed to parse",),
+        ConfigurationError,
+        "uv cannot read one of its files:\n{output}",
+        "mend the file that it names; a lock that cannot be mended: rm uv.lock && uv lock",
+    ),
+    _Diagnosis(
+        WRONG_PYTHON,
+        ConfigurationError,
+        "uv is told to use a Python that it cannot use here:\n{output}",
+        "unset UV_PYTHON, or correct .python-version",
+    ),
+    _Diagnosis(
+        ("Failed to initialize cache", "No space left", "File too large", "Read-only file system"),
+        InfrastructureError,
+        "uv could not make the environment, since it cannot write:\n{output}",
+        "make room, or set UV_CACHE_DIR to a folder that can be written to",
+    ),
+    _Diagnosis(
+        ("network was disabled", "Network connectivity is disabled"),
+        InfrastructureError,
+        "uv could not make the environment, since it may not use the network:\n{output}",
+        "unset UV_OFFLINE, and run it again",
+    ),
+    _Diagnosis(
+        ("No solution found", "requires-python"),
+        ConfigurationError,
+        "uv cannot resolve the dependencies:\n{output}",
+        "uv lock",
+    ),
+    _Diagnosis(
+        ("",),
+        InfrastructureError,
+        "uv could not make the environment:\n{output}",
+        "see whether the network and the package index answer, then run it again",
+    ),
+)

@@ -1,0 +1,236 @@
+"""The one table that everything reads: the tiers, what they need, the services there are.
+
+noxfile.py, tasks.py, the pytest markers, CI and the tables in the documents derive from it.
+Standard library only, since noxfile.py imports it in whatever environment runs nox.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import AbsentError, ConfigurationError
+
+ROOT = Path(__file__).resolve().parents[3]
+REPORTS = ROOT / "reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something outside of the code that a tier needs before it can run."""
+
+    name: str
+    means: str
+
+
+POSTGRES = Resource("postgres", "PostgreSQL: url, docker or embedded")
+REDIS = Resource("redis", "Redis: url, docker or embedded")
+DOCKER = Resource("docker", "a Docker engine that answers")
+STACK = Resource("stack", "a running stack")
+ACCOUNT = Resource("account", "a cloud account, or the provider `local`")
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One question about the code, asked as `nox -s NAME`.
+
+    `paths` are the folders that hold its tests, relative to a service (scope `service`) or to the
+    repository. Budgets are seconds, for the whole tier and for one test; a test that takes longer
+    than `timeout` seconds is stopped.
+    """
+
+    name: str
+    proves: str
+    scope: Literal["service", "repository"]
+    paths: tuple[str, ...] = ()
+    needs: tuple[Resource, ...] = ()
+    default: bool = False
+    parallel: bool = False
+    budget: float | None = None
+    test_budget: float | None = None
+    timeout: float | None = None
+
+    def folders(self, service: "Service | None") -> list[Path]:
+        """Return the folders that hold the tier's tests; none for a tier that has no tests.
+
+        Raises:
+            AbsentError: the tier has tests elsewhere, but none here.
+        """
+        home = service.path if service else ROOT
+        if self.scope == "service" and not service:
+            raise AbsentError("there is no service in services/", "uv run invoke graph")
+        found = [home / path for path in self.paths if (home / path).is_dir()]
+        if self.paths and not found:
+            wanted = (home / self.paths[0]).relative_to(ROOT)
+            raise AbsentError(f"there is no tier {self.name} here: it needs tests in {wanted}/")
+        return found
+
+
+STATIC = Tier(
+    name="static",
+    proves="format, lint, types, lock, workflows, Dockerfiles, secrets",
+    scope="repository",
+    default=True,
+    parallel=True,
+    budget=30,
+)
+UNIT = Tier(
+    name="unit",
+    proves="handlers and domain on fakes; sockets are blocked",
+    scope="service",
+    # A contract suite runs here against the fake and in `integration` against the real adapter.
+    paths=("tests/unit", "tests/contracts"),
+    default=True,
+    parallel=True,
+    budget=30,
+    test_budget=0.1,
+    timeout=30,
+)
+INTEGRATION = Tier(
+    name="integration",
+    proves="real PostgreSQL and Redis: migrations, repositories, contracts, smoke, end to end",
+    scope="service",
+    paths=("tests/integration", "tests/contracts"),
+    needs=(POSTGRES, REDIS),
+    default=True,
+    parallel=True,
+    budget=120,
+    test_budget=5,
+    timeout=120,
+)
+INFRASTRUCTURE = Tier(
+    name="infrastructure",
+    proves="the Compose stack, Terraform, local clouds",
+    scope="repository",
+    paths=("tests/infrastructure",),
+    needs=(DOCKER,),
+    budget=600,
+)
+LOAD = Tier(
+    name="load",
+    proves="throughput, percentiles and error rate against thresholds",
+    scope="service",
+    paths=("tests/load",),
+    needs=(STACK,),
+)
+CLOUD = Tier(
+    name="cloud",
+    proves="a spot instance: credentials, launch, health, request, teardown",
+    scope="repository",
+    paths=("tests/cloud",),
+    needs=(ACCOUNT,),
+    budget=900,
+)
+
+TIERS = (STATIC, UNIT, INTEGRATION, INFRASTRUCTURE, LOAD, CLOUD)
+
+MEASURED = (UNIT, INTEGRATION)
+COVERAGE = Tier(
+    name="coverage",
+    proves="how many of the lines unit and integration run together",
+    scope="repository",
+)
+"""No tier, but the session that judges the `MEASURED` ones together."""
+SESSIONS = (*TIERS, COVERAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A folder under services/ whose pyproject.toml has a `[tool.ops.service]` table."""
+
+    name: str
+    path: Path
+    distribution: str
+    package: str
+    needs: tuple[str, ...]
+    metadata: str
+    """Where the models' metadata is, as `module:attribute`."""
+    port: int | None = None
+    """Where it listens on a developer's machine; None for one that serves nobody."""
+    app: str | None = None
+    """What makes its ASGI application, as `module:function`."""
+
+
+@cache
+def project() -> dict[str, Any]:
+    """Return the `[tool.ops]` table of the project.
+
+    Raises:
+        ConfigurationError: pyproject.toml is not readable, or has no such table.
+    """
+    return _table(ROOT / "pyproject.toml", "ops")
+
+
+@cache
+def services() -> tuple[Service, ...]:
+    """Return the services of the project, by name.
+
+    Raises:
+        ConfigurationError: the pyproject.toml of one of them is not readable or lacks a key.
+    """
+    return tuple(_service(file) for file in sorted((ROOT / "services").glob("*/pyproject.toml")))
+
+
+def service(name: str) -> Service:
+    """Return the service called `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    for candidate in services():
+        if candidate.name == name:
+            return candidate
+    known = ", ".join(candidate.name for candidate in services()) or "none"
+    raise ConfigurationError(
+        f"there is no service {name!r}; there are: {known}", "uv run invoke graph"
+    )
+
+
+def tier(name: str) -> Tier:
+    """Return the tier called `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    for candidate in TIERS:
+        if candidate.name == name:
+            return candidate
+    known = ", ".join(candidate.name for candidate in TIERS)
+    raise ConfigurationError(
+        f"there is no tier {name!r}; there are: {known}", "uv run invoke graph"
+    )
+
+
+def _service(file: Path) -> Service:
+    table = _table(file, "ops").get("service", {})
+    try:
+        return Service(
+            name=file.parent.name,
+            path=file.parent,
+            distribution=_read(file)["project"]["name"],
+            package=table["package"],
+            needs=tuple(table["needs"]),
+            metadata=table["metadata"],
+            port=table.get("port"),
+            app=table.get("app"),
+        )
+    except KeyError as missing:
+        raise ConfigurationError(
+            f"{file.relative_to(ROOT)} lacks the key {missing} of a service",
+            'write it, for example: [tool.ops.service] package = "billing"',
+        ) from missing
+
+
+def _table(file: Path, name: str) -> dict[str, Any]:
+    table: dict[str, Any] = _read(file).get("tool", {}).get(name, {})
+    return table
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error}", "mend the file, or take it from git again"
+        ) from error

@@ -1,0 +1,86 @@
+"""Names of what runs create for themselves: they prove by a checksum that they are ours.
+
+Nothing is ever dropped because its name begins in some way; somebody else's might as well.
+"""
+
+import hashlib
+import re
+import secrets
+
+from .errors import ConfigurationError
+from .graph import project
+
+LIMIT = 63
+"""Bytes that PostgreSQL keeps of a name."""
+
+_RUN = re.compile(r"_(?P<run>[0-9a-f]{8})_")
+
+
+def new_run() -> str:
+    """Return an identifier for one test run, eight hexadecimal digits."""
+    return secrets.token_hex(4)
+
+
+def database(run: str, tag: str) -> str:
+    """Return the name of a database that the run `run` uses for `tag`, such as a worker's name."""
+    return _signed(f"{prefix()}_{run}_{tag}")
+
+
+def template(digest: str, role: str) -> str:
+    """Return the name of the migrated template at the state `digest`, whose tables `role` owns."""
+    return _signed(f"{prefix()}_tpl_{_checksum(role)}{digest[:8]}")
+
+
+def snapshot(service: str, label: str) -> str:
+    """Return the name of the copy of a service's test database that was kept under `label`."""
+    return _signed(f"{prefix()}_snap_{_checksum(f'{service}/{label}')}")
+
+
+def kept(database: str) -> str:
+    """Return the name for a run's database that is kept because its test failed."""
+    return _signed(f"{prefix()}_kept_{_checksum(database)}")
+
+
+def run_of(name: str) -> str | None:
+    """Return the run that a database belongs to, or None if it is not a run's of this project."""
+    found = _RUN.match(name, len(prefix())) if name.startswith(prefix()) else None
+    return found["run"] if found and authentic(name) else None
+
+
+def is_kept(name: str) -> bool:
+    """Say whether a database was kept because its test failed."""
+    return name.startswith(f"{prefix()}_kept_") and authentic(name)
+
+
+def is_template(name: str) -> bool:
+    """Say whether a database is a migrated template."""
+    return name.startswith(f"{prefix()}_tpl_") and authentic(name)
+
+
+def authentic(name: str) -> bool:
+    """Say whether `name` was made here, for this project."""
+    body, _, checksum = name.rpartition("_")
+    return body.startswith(f"{prefix()}_") and checksum == _checksum(body)
+
+
+def prefix() -> str:
+    """Return what the names of the project's databases begin with."""
+    return _plain(str(project()["project"]))
+
+
+def _signed(body: str) -> str:
+    name = f"{body}_{_checksum(body)}"
+    if len(name) > LIMIT:
+        raise ConfigurationError(
+            f"the database name {name} is longer than the {LIMIT} bytes that PostgreSQL keeps",
+            "shorten `project` in the [tool.ops] table of pyproject.toml, or the service's name",
+        )
+    return name
+
+
+def _checksum(body: str) -> str:
+    return hashlib.blake2s(body.encode(), digest_size=4).hexdigest()
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_")

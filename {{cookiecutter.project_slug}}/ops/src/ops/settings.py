@@ -1,0 +1,102 @@
+"""What a person may set about a test run: in the environment or in .env.test, the former first."""
+
+import difflib
+import os
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import ConfigurationError
+from .graph import ROOT
+
+FILE = ROOT / ".env.test"
+PREFIX = "OPS_"
+INTERNAL = ("OPS_RUN",)
+
+EXAMPLES = {
+    "OPS_SERVERS": "OPS_SERVERS=embedded",
+    "TEST_DATABASE_URL": "TEST_DATABASE_URL=postgresql://me:secret@localhost:5432/postgres",
+    "TEST_REDIS_URL": "TEST_REDIS_URL=redis://localhost:6379/0",
+    "TEST_POOL_SIZE": "TEST_POOL_SIZE=10",
+    "TEST_SQL_LOG": "TEST_SQL_LOG=true",
+    "TEST_AUTHENTICATION": "TEST_AUTHENTICATION=false",
+}
+
+
+def _url_of(*schemes: str) -> AfterValidator:
+    def check(value: str | None) -> str | None:
+        if value and urlsplit(value).scheme.partition("+")[0] not in schemes:
+            raise ValueError(
+                f"it should begin with {' or '.join(f'{each}://' for each in schemes)}"
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+class Settings(BaseSettings):
+    """The settings of a test run."""
+
+    model_config = SettingsConfigDict(
+        env_file=FILE, env_file_encoding="utf-8", env_ignore_empty=True, extra="forbid"
+    )
+
+    servers: Literal["auto", "url", "docker", "embedded"] = Field("auto", alias="OPS_SERVERS")
+    """Where PostgreSQL and Redis come from; `auto` takes the first of the others that is there."""
+    database_url: Annotated[str | None, _url_of("postgresql", "postgres")] = Field(
+        None, alias="TEST_DATABASE_URL"
+    )
+    """A server on which test databases may be created. Databases that exist are not touched."""
+    pool_size: Annotated[int, Field(ge=1, le=100)] = Field(10, alias="TEST_POOL_SIZE")
+    """Connections that a service under test may have to its database."""
+    sql_log: bool = Field(False, alias="TEST_SQL_LOG")
+    """Whether SQL statements are logged; pytest shows them for a test that fails."""
+    authentication: bool = Field(True, alias="TEST_AUTHENTICATION")
+    """Whether services under test ask for credentials, where they have any to ask for."""
+    redis_url: Annotated[str | None, _url_of("redis", "rediss", "unix")] = Field(
+        None, alias="TEST_REDIS_URL"
+    )
+
+
+def load() -> Settings:
+    """Return the settings.
+
+    Raises:
+        ConfigurationError: a value is wrong, or a name is not known, or .env.test is not readable.
+    """
+    known = [str(field.alias) for field in Settings.model_fields.values()]
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in (*known, *INTERNAL):
+            raise _unknown(name, known)
+    try:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{FILE.name} cannot be read: {error}", f"git checkout {FILE.name}"
+        ) from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]).upper()
+        if problem["type"] == "extra_forbidden":
+            raise _unknown(name, known) from None
+        raise ConfigurationError(
+            f"{name}={masked(str(problem['input']))} is not valid: {problem['msg']}",
+            EXAMPLES.get(name, f"unset {name}"),
+        ) from None
+
+
+def masked(value: str) -> str:
+    """Return `value` without the password that a URL may hold."""
+    password = urlsplit(value).password if "://" in value else None
+    return value.replace(f":{password}@", ":***@") if password else value
+
+
+def _unknown(name: str, known: list[str]) -> ConfigurationError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return ConfigurationError(
+        f"there is no setting {name}",
+        f"{hint}The settings are {', '.join(known)}; they stand in .env.test or the environment",
+    )

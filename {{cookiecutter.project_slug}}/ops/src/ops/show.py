@@ -1,0 +1,82 @@
+"""The graph for people and programs: a table, JSON, Mermaid.
+
+The table and the picture in README.md are these; the template's tests compare them.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from .graph import TIERS, Resource, Tier, services
+
+
+def table() -> str:
+    """Return the tiers as a Markdown table."""
+    rows = [
+        ("tier", "checks", "needs", "by default", "budget"),
+        ("---",) * 5,
+        *(
+            (
+                f"`{tier.name}`",
+                tier.proves,
+                ", ".join(each.name for each in tier.needs) or "nothing",
+                "yes" if tier.default else "no",
+                _budget(tier),
+            )
+            for tier in TIERS
+        ),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def as_json() -> str:
+    """Return the whole graph as JSON."""
+    return json.dumps(
+        {
+            "tiers": [_tier(tier) for tier in TIERS],
+            "services": [
+                {"name": each.name, "package": each.package, "needs": list(each.needs)}
+                for each in services()
+            ],
+        },
+        indent=2,
+    )
+
+
+def mermaid() -> str:
+    """Return the graph as a Mermaid flowchart: what is asked about, by which tier, needing what."""
+    lines = ["flowchart LR"]
+    for tier in TIERS:
+        lines.append(f"    {_SCOPES[tier.scope]} --> {tier.name}([{tier.name}])")
+        lines += [f"    {tier.name} --> {each.name}[({each.name})]" for each in tier.needs]
+    return "\n".join(lines)
+
+
+_SCOPES = {"repository": "repository[the repository]", "service": "services[each service]"}
+
+
+FORMATS: dict[str, Callable[[], str]] = {"table": table, "json": as_json, "mermaid": mermaid}
+
+
+def _tier(tier: Tier) -> dict[str, Any]:
+    return {
+        "name": tier.name,
+        "proves": tier.proves,
+        "scope": tier.scope,
+        "paths": list(tier.paths),
+        "needs": [_resource(each) for each in tier.needs],
+        "default": tier.default,
+        "parallel": tier.parallel,
+        "budget_seconds": tier.budget,
+        "test_budget_seconds": tier.test_budget,
+        "test_timeout_seconds": tier.timeout,
+    }
+
+
+def _resource(resource: Resource) -> dict[str, str]:
+    return {"name": resource.name, "means": resource.means}
+
+
+def _budget(tier: Tier) -> str:
+    whole = f"{tier.budget:g} s" if tier.budget else "as asked"
+    return f"{whole}, {tier.test_budget:g} s a test" if tier.test_budget else whole

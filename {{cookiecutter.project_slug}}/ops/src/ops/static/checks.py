@@ -1,0 +1,168 @@
+"""The table of checks: one row more is one check more.
+
+A tool comes out of a wheel that uv.lock pins, or it is looked up on PATH and its row says why it
+may be absent. None of them needs a network.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from .. import environment
+from ..errors import ConfigurationError, OpsError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question to one tool.
+
+    `about` are globs over paths relative to the project; their `*` crosses slashes. In a command,
+    `{files}` stands for the files that it is about and `{package}` for the folder of a package.
+    """
+
+    name: str
+    about: tuple[str, ...]
+    command: tuple[str, ...]
+    mend: str
+    """What mends a finding; where that can be, a command."""
+    fix: tuple[str, ...] = ()
+    """Runs in the stead of `command` to mend what it can; fails for what it cannot."""
+    per_package: bool = False
+    """Runs once for each folder with a pyproject.toml that has such files, and on all of those."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    absent: str = ""
+    """Why the tool may be missing, and how to get it; empty where the lock pins it."""
+    misuse: int | None = 2
+    """The tool's exit code for settings that it cannot work with."""
+    explain: Callable[[str], OpsError] | None = None
+    """Tells from the output what is wrong, where the exit code does not."""
+
+    def of(self, files: Sequence[str]) -> list[str]:
+        """Return those of `files` that the check is about."""
+        return [file for file in files if any(fnmatchcase(file, glob) for glob in self.about)]
+
+
+def explain_lock(output: str) -> OpsError:
+    """Return what it means that `uv lock --check` failed and printed `output`."""
+    if "Unable to find lockfile" in output:
+        return ConfigurationError("uv.lock is missing: it belongs in git", "uv lock")
+    return environment.diagnose(output)
+
+
+FIX = "uv run nox -s static -- --fix"
+KEY = "correct the key that it names"
+
+PYTHON = ("*.py", "*.pyi")
+MANIFESTS = ("pyproject.toml", "*/pyproject.toml")
+WORKFLOWS = (".github/workflows/*.yml", ".github/workflows/*.yaml")
+
+CHECKS = (
+    # Before `format`: what its fixes leave may need to be formatted.
+    Check(
+        name="lint",
+        about=PYTHON,
+        command=("ruff", "check", "--force-exclude", "{files}"),
+        fix=("ruff", "check", "--force-exclude", "--fix", "{files}"),
+        mend=FIX,
+    ),
+    Check(
+        name="format",
+        about=PYTHON,
+        command=("ruff", "format", "--force-exclude", "--check", "{files}"),
+        fix=("ruff", "format", "--force-exclude", "{files}"),
+        mend=FIX,
+    ),
+    Check(
+        name="types",
+        about=PYTHON,
+        command=("mypy", "{files}"),
+        # Two services may each have a tests/conftest.py, which in one run would be one module.
+        per_package=True,
+        env={
+            "MYPYPATH": os.pathsep.join(("{package}/src", "{package}")),
+            # In one that the hook and the session share, each undoes what the other has cached.
+            "MYPY_CACHE_DIR": str(Path(sys.prefix) / ".mypy_cache"),
+        },
+        mend="correct the types, or write the reason: # type: ignore[code]  # why",
+        # Two is also how it says that a file is no Python.
+        misuse=None,
+    ),
+    Check(
+        name="dependencies",
+        about=("*/src/*.py", "*/pyproject.toml"),
+        command=("deptry", "--config", "{package}/pyproject.toml", "{package}/src"),
+        per_package=True,
+        mend="uv add it, uv remove it, or say why not under [tool.deptry] of the package",
+    ),
+    Check(
+        name="lock",
+        about=(*MANIFESTS, "uv.lock"),
+        command=("uv", "lock", "--check"),
+        mend="uv lock",
+        explain=explain_lock,
+    ),
+    Check(
+        name="pyproject",
+        about=MANIFESTS,
+        # Of the tools' own schemas only uv's: uv itself passes over a key that it does not know.
+        command=("validate-pyproject", "{files}", "--enable-plugins", "uv"),
+        mend=KEY,
+    ),
+    Check(
+        name="workflows",
+        about=WORKFLOWS,
+        command=("check-jsonschema", "--builtin-schema", "vendor.github-workflows", "{files}"),
+        mend=KEY,
+    ),
+    Check(
+        name="zizmor",
+        about=(*WORKFLOWS, ".github/actions/*.yml", ".github/dependabot.yml"),
+        command=("zizmor", "--offline", "--no-progress", "{files}"),
+        mend="follow its link, or write the reason: # zizmor: ignore[name] why",
+    ),
+    Check(
+        name="actionlint",
+        about=WORKFLOWS,
+        command=("actionlint", "{files}"),
+        absent="it is not on PATH, and no wheel carries it: see github.com/rhysd/actionlint",
+        mend="correct what it names",
+    ),
+    Check(
+        name="dependabot",
+        about=(".github/dependabot.yml",),
+        command=("check-jsonschema", "--builtin-schema", "vendor.dependabot", "{files}"),
+        mend=KEY,
+    ),
+    Check(
+        name="renovate",
+        about=("renovate.json", ".github/renovate.json"),
+        command=("check-jsonschema", "--builtin-schema", "vendor.renovate", "{files}"),
+        mend=KEY,
+    ),
+    Check(
+        name="hadolint",
+        about=("Dockerfile", "*/Dockerfile", "*.Dockerfile"),
+        command=("hadolint", "--no-color", "{files}"),
+        mend="follow the rule, or write the reason above the line: # hadolint ignore=DL3008",
+        misuse=None,
+    ),
+    Check(
+        name="secrets",
+        about=("*",),
+        command=(
+            "detect-secrets-hook",
+            # Else it tries out what it finds, against the service that it opens.
+            "--no-verify",
+            # Digests and revisions are hexadecimal; a key that is so has a telling name.
+            *("--disable-plugin", "HexHighEntropyString"),
+            # What opens only the machine that it stands on is no secret, nor is a placeholder.
+            *("--exclude-lines", r"@(localhost|127\.0\.0\.1)\b"),
+            *("--exclude-secrets", "^(password|postgres|secret)$"),
+            "{files}",
+        ),
+        mend="revoke it and take it out; a false alarm: # pragma: allowlist secret",
+    ),
+)

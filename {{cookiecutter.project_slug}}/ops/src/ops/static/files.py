@@ -1,0 +1,73 @@
+"""Which files the project has, and which package each belongs to."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ..errors import ConfigurationError
+from ..graph import ROOT
+
+
+def project_files() -> list[str]:
+    """Return the files that git would commit, as paths relative to the project.
+
+    Without git, or in a repository that ignores the whole project, .gitignore alone decides.
+    """
+    listed = set(_listed())
+    files = listed if "pyproject.toml" in listed else set(_walked())
+    return sorted(file for file in files if (ROOT / file).is_file())
+
+
+def choose(files: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return those of `files` that `names` name, or that are in folders that these name.
+
+    Raises:
+        ConfigurationError: one of the names is no file.
+    """
+    for name in names:
+        if not Path(name).exists():
+            raise ConfigurationError(
+                f"there is no file {name}", "name one, for example: noxfile.py"
+            )
+    named = {Path(name).resolve() for name in names}
+    return [file for file in files if not named.isdisjoint(((ROOT / file), *(ROOT / file).parents))]
+
+
+def packages(files: Iterable[str]) -> list[str]:
+    """Return the folders with a pyproject.toml, the deepest first and the project itself last."""
+    folders = {
+        Path(file).parent.as_posix() for file in files if Path(file).name == "pyproject.toml"
+    }
+    return sorted(folders, key=lambda folder: (-len(Path(folder).parts), folder))
+
+
+def package_of(file: str, folders: Iterable[str]) -> str:
+    """Return the one of `folders`, as `packages` orders them, that `file` belongs to."""
+    return next(folder for folder in folders if Path(file).is_relative_to(folder))
+
+
+def _listed() -> Iterator[str]:
+    """Yield what git lists; nothing if it cannot."""
+    command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return
+    yield from filter(None, os.fsdecode(done.stdout).split("\0"))
+
+
+def _walked() -> Iterator[str]:
+    """Yield what plain names and globs in .gitignore leave."""
+    file = ROOT / ".gitignore"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    globs = [".git", *(line.strip("/") for line in lines if line and not line.startswith("#"))]
+
+    def kept(name: str) -> bool:
+        return not any(fnmatchcase(name, glob) for glob in globs)
+
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = filter(kept, folders)
+        for name in filter(kept, names):
+            yield (Path(folder) / name).relative_to(ROOT).as_posix()

@@ -1,0 +1,69 @@
+"""What actions print: colours and a line of progress on a terminal, plain text elsewhere."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import ConfigurationError
+
+_GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
+
+
+def write_json(value: Any) -> None:
+    """Print a value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a line; to standard error where standard output is for JSON alone."""
+    (sys.stderr if quiet else sys.stdout).write(f"{text}\n")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows of cells as plain text, each column as wide as it has to be."""
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+@contextmanager
+def progress(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """Say that something is being done, and then that it is, or is not, and how long it took."""
+    stream = sys.stderr if quiet else sys.stdout
+    live = stream.isatty() and "NO_COLOR" not in os.environ
+    if live:
+        stream.write(f"… {what}")
+        stream.flush()
+    start = time.monotonic()
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        took = f"{what} ({time.monotonic() - start:.2f} s)"
+        mark = "ok" if done else "FAILED"
+        if live:
+            stream.write(f"\r{_GREEN if done else _RED}{mark}{_PLAIN} {took}\n")
+        else:
+            stream.write(f"{mark} {took}\n")
+
+
+def confirm(question: str, flag: str) -> None:
+    """Ask a person to agree.
+
+    Raises:
+        ConfigurationError: they did not, or there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{question}: there is nobody to ask", f"say {flag}")
+    sys.stdout.write(f"{question}? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ConfigurationError("stopped, as you wished; nothing was touched")

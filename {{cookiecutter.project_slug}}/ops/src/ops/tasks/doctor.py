@@ -1,0 +1,15 @@
+"""`invoke doctor`: what this machine has, and what is missing for which tier."""
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from ..doctor import show
+from .executor import task
+
+
+@task(help={"tier": "only what this one needs", "json": "print JSON"})
+def doctor(_: Context, tier: str | None = None, json: bool = False) -> None:
+    """Say what is there, what is missing for which tier, and the command that gets it."""
+    code = show.tell(tier, as_json=json)
+    if code:
+        raise Exit(code=code)

@@ -1,0 +1,15 @@
+"""`invoke graph`: the tiers, what they need, the services they are about."""
+
+import sys
+from typing import Literal
+
+from invoke.context import Context
+
+from .. import show
+from .executor import task
+
+
+@task(help={"format": "table, json or mermaid"})
+def graph(_: Context, format: Literal["table", "json", "mermaid"] = "table") -> None:  # noqa: A002 - the flag's name
+    """Print the task graph: its tiers, what they need and the services there are."""
+    sys.stdout.write(show.FORMATS[format]() + "\n")

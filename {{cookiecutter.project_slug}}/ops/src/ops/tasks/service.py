@@ -1,0 +1,131 @@
+"""`invoke service.*`: services come, are run and looked at, and go."""
+
+from dataclasses import asdict
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+
+from .. import environment, graph, routes, scaffold
+from ..database import guards
+from ..errors import AbsentError
+from . import console
+from .executor import task
+from .running import run
+
+JSON = "print JSON"
+
+
+@task(
+    help={
+        "name": "kebab-case, at most 20 characters, such as billing",
+        "resource": "what it keeps, in the singular and in snake_case, such as line_item",
+        "dry_run": "do all that can fail, print the files, and leave the project as it is",
+        "json": JSON,
+    }
+)
+def add(_: Context, name: str, resource: str, dry_run: bool = False, json: bool = False) -> None:
+    """Make a service out of the template that the project was baked from, and lock it."""
+    with console.progress(f"bake and lock services/{name}", quiet=json):
+        files = scaffold.add(name, resource, dry_run=dry_run)
+    if json:
+        console.write_json({"action": "add", "dry_run": dry_run, "files": files})
+    elif dry_run:
+        console.say("\n".join(files))
+    else:
+        console.say(
+            f"services/{name} is there: {len(files)} files, not in git yet. Next:\n"
+            f'  uvx nox -s "unit({name})" "integration({name})"\n'
+            "  uv run invoke setup"
+        )
+
+
+@task(
+    positional=["name"],
+    help={
+        "name": "which service",
+        "yes": "do not ask",
+        "force": "even if changes are lost, or others are connected to its database",
+        "dry_run": "print what would be removed, and touch nothing",
+    },
+)
+def remove(
+    _: Context, name: str, yes: bool = False, force: bool = False, dry_run: bool = False
+) -> None:
+    """Remove a service, its environment and its databases, and lock without it."""
+    service = graph.service(name)
+    if not force:
+        scaffold.refuse_uncommitted(service)
+    with scaffold.databases(service) as databases:
+        for each in databases:
+            guards.check(each.inspect(), force=force)
+        folders = (service.path, environment.folder(graph.UNIT, service))
+        gone = [str(each.relative_to(graph.ROOT)) for each in folders if each.exists()]
+        gone += [f"the database {each.inspect()}" for each in databases]
+        console.say("\n".join(f"remove {each}" for each in gone))
+        if dry_run:
+            return
+        if not yes:
+            console.confirm(f"remove the service {name}", "--yes")
+        with console.progress(f"remove {name} and lock without it"):
+            scaffold.remove(service)
+            for each in databases:
+                each.drop(force=force)
+
+
+@task(name="list", help={"json": JSON})
+def show_list(_: Context, json: bool = False) -> None:
+    """Say which services there are, where they listen, what they need, which tiers test them."""
+    found = [_described(each) for each in graph.services()]
+    if json:
+        console.write_json(found)
+        return
+    head = ("name", "path", "package", "port", "needs", "tests")
+    rows = [
+        (
+            each["name"],
+            each["path"],
+            each["package"],
+            each["port"] or "none",
+            ", ".join(each["needs"]) or "nothing",
+            ", ".join(tier for tier, there in each["tests"].items() if there) or "none",
+        )
+        for each in found
+    ]
+    console.say(console.table(head, rows))
+
+
+@task(name="routes", help={"service": "only this one; by default every service", "json": JSON})
+def show_routes(_: Context, service: str | None = None, json: bool = False) -> None:
+    """Say what the services answer to: method, path and what it does."""
+    chosen = [graph.service(service)] if service else graph.services()
+    found = [(each.name, route) for each in chosen for route in routes.routes(each)]
+    if json:
+        console.write_json([{"service": owner, **asdict(each)} for owner, each in found])
+        return
+    head = ("service", "method", "path", "what it does")
+    rows = [(owner, each.method, each.path, each.summary) for owner, each in found]
+    console.say(console.table(head, rows))
+
+
+def _described(service: graph.Service) -> dict[str, Any]:
+    return {
+        "name": service.name,
+        "path": service.path.relative_to(graph.ROOT).as_posix(),
+        "package": service.package,
+        "port": service.port,
+        "needs": list(service.needs),
+        "tests": {
+            tier.name: _has(tier, service) for tier in graph.TIERS if tier.scope == "service"
+        },
+    }
+
+
+def _has(tier: graph.Tier, service: graph.Service) -> bool:
+    try:
+        return bool(tier.folders(service))
+    except AbsentError:
+        return False
+
+
+service = Collection("service", add, remove, run, show_list, show_routes)

@@ -1,0 +1,105 @@
+"""`invoke setup`: from a bake or a clone to a project that one can work in."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from invoke.context import Context
+
+from .. import environment
+from ..errors import InfrastructureError
+from ..graph import ROOT
+from .executor import task
+
+
+@task()
+def setup(_: Context) -> None:
+    """Make the project ready: git, lock, environment, hooks, .env. Twice is as good as once."""
+    for name, step in STEPS.items():
+        sys.stdout.write(f"{name}: {step()}\n")
+    sys.stdout.write("ready. Next: uvx nox\n")
+
+
+def _git() -> str:
+    if shutil.which("git") is None:
+        return "not installed, so no repository is made: install git and run this again"
+    if _succeeds("git", "rev-parse", "--git-dir"):
+        return "a repository is there"
+    _run("git", "init", "--quiet", "--initial-branch=main")
+    return "repository made; the first commit is yours"
+
+
+def _lock() -> str:
+    _uv("lock", "--quiet")
+    return "uv.lock is up to date"
+
+
+def _environment() -> str:
+    _uv("sync", "--quiet", "--locked", "--all-packages", "--all-groups")
+    return ".venv has everything: for Invoke, an IDE and a bare pytest"
+
+
+def _dotenv() -> str:
+    target = ROOT / ".env"
+    if target.exists():
+        return "is there, and stays as it is"
+    shutil.copyfile(ROOT / ".env.example", target)
+    return "copied from .env.example"
+
+
+def _hooks() -> str:
+    if not _succeeds("git", "rev-parse", "--git-dir"):
+        return "no git repository to install them in"
+    _run(sys.executable, "-m", "pre_commit", "install")
+    return "installed: static checks and the message at a commit, unit tests before a push"
+
+
+STEPS: dict[str, Callable[[], str]] = {
+    "git": _git,
+    "lock": _lock,
+    "environment": _environment,
+    ".env": _dotenv,
+    "hooks": _hooks,
+}
+
+
+def _uv(*arguments: str) -> None:
+    """Run uv, which has to succeed.
+
+    Raises:
+        OpsError: it does not; the message says what that means.
+    """
+    done = _attempt([environment.uv(), *arguments])
+    if done.returncode:
+        raise environment.diagnose(done.stdout)
+
+
+def _run(*command: str) -> None:
+    """Run a command that has to succeed.
+
+    Raises:
+        InfrastructureError: it does not; the message is what it printed.
+    """
+    done = _attempt(command)
+    if done.returncode:
+        raise InfrastructureError(
+            f"`{' '.join(command)}` ended with exit code {done.returncode}:\n{done.stdout.strip()}",
+            "see its message; then run it again: uv run invoke setup",
+        )
+
+
+def _succeeds(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and _attempt(command).returncode == 0
+
+
+def _attempt(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )

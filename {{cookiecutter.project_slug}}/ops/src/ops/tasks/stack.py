@@ -1,0 +1,123 @@
+"""`invoke stack.*`: the services of the project, running on this machine."""
+
+from functools import partial
+
+from invoke.collection import Collection
+from invoke.context import Context
+
+from .. import stack as running
+from ..errors import Code
+from ..stack.states import DOCS, READY, State, Status
+from . import console
+from .executor import fail, task
+
+SERVICE = {"service": "only this one, and it may be given several times; by default all"}
+JSON = {"json": "print JSON"}
+TIMEOUT = {"timeout": "seconds that they may take to be healthy"}
+HEAD = ("name", "state", "process", "url", "since", "why")
+
+
+@task(iterable=["service"], help={**SERVICE, **TIMEOUT, **JSON})
+def up(
+    _: Context,
+    service: list[str] | None = None,
+    timeout: float = running.PATIENCE,
+    json: bool = False,
+) -> None:
+    """Run services and their servers, migrate, wait until healthy, and print the URLs."""
+    progress = partial(console.progress, quiet=json)
+    _tell(running.up(service or [], timeout=timeout, progress=progress), json=json)
+
+
+@task(iterable=["service"], help={**SERVICE, **TIMEOUT, **JSON})
+def restart(
+    _: Context,
+    service: list[str] | None = None,
+    timeout: float = running.PATIENCE,
+    json: bool = False,
+) -> None:
+    """Stop services, and run them again as they are now."""
+    progress = partial(console.progress, quiet=json)
+    _tell(running.restart(service or [], timeout=timeout, progress=progress), json=json)
+
+
+@task(iterable=["service"], help=SERVICE)
+def down(_: Context, service: list[str] | None = None) -> None:
+    """Stop services; of all, let the servers go that actions have kept up. Data stays."""
+    console.say("\n".join(running.down(service or [])) or "nothing was up")
+
+
+@task(help=JSON)
+def status(_: Context, json: bool = False) -> None:
+    """Say how each server and each service is; exit with 2 where one is dead."""
+    parts = running.show()
+    if json:
+        console.write_json(_json(parts))
+    else:
+        console.say(console.table(HEAD, [each.cells() for each in parts]))
+    dead = [each.name for each in parts if each.state == State.DEAD]
+    if dead:
+        fail(
+            f"dead: {', '.join(dead)}\n  mend: uv run invoke stack.logs, then stack.up",
+            Code.INFRASTRUCTURE,
+        )
+
+
+@task(
+    iterable=["service"],
+    help={**SERVICE, "follow": "go on as more comes, until Ctrl-C", "lines": "of each service"},
+)
+def logs(
+    _: Context, service: list[str] | None = None, follow: bool = False, lines: int = 100
+) -> None:
+    """Show what services have put out since they were started."""
+    if follow:
+        running.follow(service or [], lines=lines)
+    for name, text in running.logs(service or [], lines=lines).items():
+        console.say(f"==> {name} <==\n{text or '(nothing)'}")
+
+
+@task(iterable=["service"], help={**SERVICE, **TIMEOUT, **JSON})
+def wait(
+    _: Context,
+    service: list[str] | None = None,
+    timeout: float = running.PATIENCE,
+    json: bool = False,
+) -> None:
+    """Wait until services that were started are healthy; exit with 2 where they are not in time."""
+    statuses = running.wait(service or [], timeout=timeout)
+    if json:
+        console.write_json(_json(statuses))
+    else:
+        console.say(_urls(statuses))
+
+
+@task(help={"yes": "do not ask"})
+def clean(_: Context, yes: bool = False) -> None:
+    """Take the stack down and delete all that it has stored: data, logs, containers, images."""
+    if not yes:
+        console.confirm("delete everything that the stack has stored", "--yes")
+    console.say("\n".join(running.clean()) or "nothing was there")
+
+
+def _tell(done: running.Up, *, json: bool) -> None:
+    if json:
+        console.write_json(done.as_dict())
+        return
+    console.say(f"servers: {done.source} ({done.why})")
+    changes = {"migrated": done.migrated, "started": done.started}
+    said = [f"{verb} {', '.join(names)}" for verb, names in changes.items() if names]
+    console.say("; ".join(said) or "everything was up already; nothing has changed")
+    console.say(_urls(done.services))
+
+
+def _urls(services: list[Status]) -> str:
+    rows = [(each.name, each.url, f"{each.url}{DOCS}", f"{each.url}{READY}") for each in services]
+    return console.table(("service", "url", "docs", "health"), rows)
+
+
+def _json(statuses: list[Status]) -> list[dict[str, object]]:
+    return [each.as_dict() for each in statuses]
+
+
+stack = Collection("stack", up, down, status, logs, wait, restart, clean)

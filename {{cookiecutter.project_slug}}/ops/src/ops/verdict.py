@@ -1,0 +1,256 @@
+"""Exit codes 0/1/2/3 for plain `nox`, and reports/summary.json.
+
+nox itself knows only 0 and 1. So every session writes what came of it into the folder of its run,
+and the process that the user started reads them all when it exits, writes the summary, and leaves
+with the worst code. Standard library only, since noxfile.py imports it.
+"""
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self, TypeVar
+
+from .errors import Code, OpsError
+from .graph import REPORTS, ROOT, SESSIONS
+
+SCHEMA = 1
+"""Version of the summary's shape, which summary.schema.json describes."""
+
+T = TypeVar("T")
+
+_RUN = "OPS_RUN"
+# nox starts each parallel session as a child with this flag. A nox that a session starts inherits
+# our variable too, but not the flag: that one is a run of its own.
+_PARALLEL_WORKER = "--parallel-worker"
+
+_BUDGETS = {session.name: session.budget for session in SESSIONS}
+
+
+@dataclass
+class Part:
+    """What came of one tier of one service (or of the repository, where `service` is None)."""
+
+    name: str
+    service: str | None
+    folder: Path
+    status: str = "interrupted"
+    reason: str | None = None
+    exit_code: int = Code.FAILED
+    duration_seconds: float = 0.0
+    tests: list[dict[str, Any]] = field(default_factory=list)
+    absent: list[dict[str, str]] = field(default_factory=list)
+    load_test: dict[str, float] | None = None
+
+    @property
+    def title(self) -> str:
+        """What nox calls it."""
+        return f"{self.name}({self.service})" if self.service else self.name
+
+    def file(self, name: str) -> Path:
+        """Return where a report of this part goes."""
+        return self.folder / name
+
+    def settle(self, code: Code, reason: str | None = None, *, status: str | None = None) -> None:
+        """Say what came of it; `status` where the code's own name does not tell."""
+        self.exit_code, self.reason = code, reason
+        self.status = status or code.name.lower()
+
+    def save(self) -> None:
+        """Write the part where the run will look for it."""
+        record = {**asdict(self), "folder": str(self.folder)}
+        write(self.file("part.json"), json.dumps(record))
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read a part that another process has saved."""
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return cls(**{**record, "folder": Path(record["folder"])})
+
+
+class Run:
+    """One invocation of nox, however many processes it takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.interrupted = False
+        self._inner_seconds = 0.0
+
+    @contextmanager
+    def part(self, name: str, service: str | None = None) -> Iterator[Part]:
+        """Record what comes of a tier (of a service) in the block, whichever way it ends.
+
+        An OpsError ends the block and no more: it is what came of it. Of parts inside of one
+        another, each counts its own seconds.
+        """
+        part = Part(name, service, self.folder / name / (service or ""))
+        # Saved at once as interrupted: that is what is left to read if this process is killed.
+        part.save()
+        start = time.monotonic()
+        before, self._inner_seconds = self._inner_seconds, 0.0
+        try:
+            yield part
+        except OpsError as error:
+            part.settle(error.code, str(error), status=error.status)
+        except Exception as error:
+            part.settle(Code.FAILED, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            took = time.monotonic() - start
+            part.duration_seconds = took - self._inner_seconds
+            self._inner_seconds = before + took
+            part.save()
+
+    def finish(self) -> None:
+        """Write the summary, publish the reports, and exit with the contract's code."""
+        parts = [Part.load(file) for file in self.folder.glob("**/part.json")]
+        parts.sort(key=lambda part: (list(_BUDGETS).index(part.name), part.service or ""))
+        if not parts:
+            return
+        _refuse_empty_tiers(parts)
+        code = 130 if self.interrupted else max(part.exit_code for part in parts)
+        for part in parts:
+            _publish(part, REPORTS / part.folder.relative_to(self.folder))
+        write(REPORTS / "summary.json", json.dumps(summary(parts, code), indent=2) + "\n")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        _forget_dead_runs(self.folder.parent)
+        _tell(parts, code)
+        if code not in (0, 130):
+            # atexit has no other way to change the code that nox chose.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def begin() -> Run:
+    """Join the run that this process belongs to, or start one and answer for its exit code."""
+    if _PARALLEL_WORKER in sys.argv and _RUN in os.environ:
+        return Run(Path(os.environ[_RUN]))
+    run = Run(REPORTS / ".runs" / f"{time.time_ns()}-{os.getpid()}")
+    os.environ[_RUN] = str(run.folder)
+    atexit.register(run.finish)
+    previous = signal.getsignal(signal.SIGINT)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        run.interrupted = True
+        if callable(previous):
+            previous(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    return run
+
+
+def or_exit(read: Callable[[], T]) -> T:
+    """Return what `read` returns; say what is wrong and exit with its code where it cannot.
+
+    For noxfile.py, which nox imports: an exception there would come out as a traceback and 1.
+    """
+    try:
+        return read()
+    except OpsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(int(error.code)) from None
+
+
+def summary(parts: list[Part], code: int) -> dict[str, Any]:
+    """Return the summary of `parts`, in the shape of summary.schema.json."""
+    tests = [
+        {**test, "tier": part.name, "service": part.service}
+        for part in parts
+        for test in part.tests
+    ]
+    count = {
+        status: sum(test["status"] == status for test in tests)
+        for status in ("passed", "failed", "skipped")
+    }
+    return {
+        "schema": SCHEMA,
+        "exit_code": code,
+        "summary": {
+            "total": len(tests),
+            **count,
+            "duration_seconds": round(sum(part.duration_seconds for part in parts), 3),
+        },
+        "tiers": [
+            {
+                "name": part.name,
+                "service": part.service,
+                "status": part.status,
+                "reason": part.reason,
+                "exit_code": int(part.exit_code),
+                "duration_seconds": round(part.duration_seconds, 3),
+                "absent": part.absent,
+            }
+            for part in parts
+        ],
+        "tests": tests,
+        "load_test": next((part.load_test for part in parts if part.load_test), None),
+    }
+
+
+def write(file: Path, text: str) -> None:
+    """Write `text` to `file` in one step, so that a reader never meets half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(file)
+
+
+def _refuse_empty_tiers(parts: list[Part]) -> None:
+    """Make a tier in which no service ran a single test an error: green would be a lie."""
+    for name in {part.name for part in parts}:
+        mine = [part for part in parts if part.name == name]
+        if all(part.status == "empty" for part in mine):
+            for part in mine:
+                part.settle(Code.INFRASTRUCTURE, f"no test of the tier {name} ran", status="empty")
+
+
+def _publish(part: Part, target: Path) -> None:
+    """Put the part's reports where people and CI look for them, in the place of older ones."""
+    part.file("part.json").unlink(missing_ok=True)
+    with suppress(OSError):
+        # Two runs may end at once: the loser's reports go, which is what overwriting means.
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.folder.replace(target)
+
+
+def _forget_dead_runs(folder: Path) -> None:
+    """Remove what runs that were killed have left a day ago or earlier."""
+    for left in folder.glob("*"):
+        if left.stat().st_mtime < time.time() - 24 * 3600:
+            shutil.rmtree(left, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _tell(parts: list[Part], code: int) -> None:
+    """Print the reasons and one closing line."""
+    for part in parts:
+        if part.reason:
+            sys.stderr.write(f"{part.title}: {part.reason}\n")
+        budget = _BUDGETS[part.name]
+        if budget and part.duration_seconds > budget:
+            took = f"it took {part.duration_seconds:.0f} s, its budget is {budget:g} s"
+            sys.stderr.write(f"{part.title}: {took}\n")
+        for absent in part.absent:
+            sys.stderr.write(f"{part.name}: ABSENT {absent['name']}: {absent['reason']}\n")
+    where = (REPORTS / "summary.json").relative_to(ROOT)
+    sys.stderr.write(f"exit {code} ({_MEANING[code]}), see {where}\n")
+
+
+_MEANING = {
+    Code.PASSED: "passed",
+    Code.FAILED: "failures",
+    Code.INFRASTRUCTURE: "infrastructure: something needed is missing",
+    Code.CONFIGURATION: "configuration: a name, a setting or the lock is wrong",
+    130: "interrupted",
+}

@@ -1,0 +1,30 @@
+"""The actions: `invoke NOUN.VERB` changes the world, where a nox session asks about it.
+
+`invoke --list` names them all, `invoke --help NOUN.VERB` explains one.
+"""
+
+import sys
+
+from invoke.collection import Collection
+
+from ops import environment
+
+try:
+    from ops.tasks import ci, completion, db, doctor, graph, report, service, setup, stack
+except ModuleNotFoundError as missing:
+    # It would come out as a traceback, and with the exit code of a failed test.
+    error = environment.incomplete(missing)
+    sys.stderr.write(f"{error}\n  what else is wrong: PYTHONPATH=ops/src python3 -m ops.doctor\n")
+    sys.exit(error.code)
+
+namespace = Collection(
+    setup.setup,
+    doctor.doctor,
+    completion.completion,
+    graph.graph,
+    db.db,
+    service.service,
+    stack.stack,
+    ci.ci,
+    report.report,
+)
