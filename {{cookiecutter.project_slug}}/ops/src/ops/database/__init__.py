@@ -1,0 +1,25 @@
+"""Create, migrate, clone, clean and drop databases: one place, for tasks and fixtures alike.
+
+`connection` reaches a server, `migrations` brings a database to a revision, `runs` has what a test
+run makes for itself, `wiping` undoes what a test wrote. Everything that two runs could do to each
+other is under an advisory lock, which the server lets go when its holder dies, however it dies.
+"""
+
+from .connection import Connection, connect, url
+from .migrations import MigrationError, migrate
+from .runs import clone, drop, run, sweep, template
+from .wiping import Wipe
+
+__all__ = [
+    "Connection",
+    "MigrationError",
+    "Wipe",
+    "clone",
+    "connect",
+    "drop",
+    "migrate",
+    "run",
+    "sweep",
+    "template",
+    "url",
+]

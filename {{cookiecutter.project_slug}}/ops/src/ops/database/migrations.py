@@ -1,0 +1,134 @@
+"""Bringing a database to a revision of a service's migrations."""
+
+import hashlib
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from ..errors import InfrastructureError, OpsError
+from ..graph import Service
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+OUTSIDE = ("08", "53", "57P", "58")
+"""Beginnings of SQLSTATEs that no migration is to blame for: connection, resources, the system."""
+FORMAT = 3
+"""Part of a template's name; raise it when templates are made in another way."""
+
+
+class MigrationError(OpsError):
+    """A migration fails: the code under test is at fault, not what it runs on."""
+
+
+def migrate(target: URL, service: Service, revision: str = "head") -> None:
+    """Bring a database up to a revision of the service's migrations.
+
+    Raises:
+        MigrationError: a migration fails, or there is not exactly one head.
+    """
+    # Not imported before it is needed, which is rarely: Alembic takes 0.3 s.
+    from alembic import command
+
+    with _config(target, service) as config:
+        command.upgrade(config, revision)
+
+
+def rollback(target: URL, service: Service, revision: str = "-1") -> None:
+    """Bring a database down to a revision of the service's migrations.
+
+    Raises:
+        MigrationError: a migration has no way down, or it fails.
+    """
+    from alembic import command
+
+    with _config(target, service) as config:
+        command.downgrade(config, revision)
+
+
+def revise(target: URL, service: Service, message: str) -> Path:
+    """Write a migration from what the models have and the database has not; return its file.
+
+    Raises:
+        MigrationError: the models and the migrations cannot be compared.
+    """
+    from alembic import command
+
+    with _config(target, service) as config:
+        script = command.revision(config, message, autogenerate=True)
+    if script is None or isinstance(script, list):
+        raise MigrationError(f"the migrations of {service.name} have more than one branch")
+    return Path(script.path)
+
+
+def head(service: Service) -> str:
+    """Return the newest revision of a service's migrations; empty where there is none.
+
+    Raises:
+        MigrationError: there are several, or the files cannot be read.
+    """
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    try:
+        return ScriptDirectory.from_config(_alembic(service)).get_current_head() or ""
+    except (CommandError, SyntaxError) as error:
+        raise MigrationError(
+            f"the migrations of {service.name} have no single newest one: {error}",
+            f"mend services/{service.name}/migrations",
+        ) from error
+
+
+def digest(service: Service) -> str:
+    """Return a hash of everything that decides what a migrated database looks like."""
+    content = hashlib.sha256(f"{FORMAT}".encode())
+    for file in sorted((service.path / "migrations").rglob("*.py")):
+        content.update(str(file.relative_to(service.path)).encode() + b"\0" + file.read_bytes())
+    return content.hexdigest()
+
+
+@contextmanager
+def _config(target: URL, service: Service) -> Iterator["Config"]:
+    """Yield Alembic's configuration for a service, with a connection to the database."""
+    # A migration that waits for somebody's lock would hold up all who come after it.
+    options = {"options": "-c lock_timeout=10s"}
+    engine = create_engine(target, poolclass=NullPool, connect_args=options)
+    config = _alembic(service)
+    try:
+        # Not in a transaction yet: Alembic begins it, or none where a migration asks for none.
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            yield config
+    except Exception as error:
+        if isinstance(error, OperationalError) and _from_outside(error):
+            raise InfrastructureError(
+                f"PostgreSQL could not go on with the migrations of {service.name}: {error.orig}",
+                "see its message and the server's log, then run it again",
+            ) from error
+        raise MigrationError(
+            f"the migrations of {service.name} do not run: {type(error).__name__}: {error}",
+            f"mend services/{service.name}/migrations, then run it again",
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _from_outside(error: OperationalError) -> bool:
+    # Without a state it was no answer of the server: the connection is gone.
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or state.startswith(OUTSIDE)
+
+
+def _alembic(service: Service) -> "Config":
+    from alembic.config import Config
+
+    # It would print what it does, where an action's output may have to be JSON.
+    options = Namespace(quiet=True)
+    return Config(toml_file=service.path / "pyproject.toml", cmd_opts=options)

@@ -1,0 +1,226 @@
+"""What a test run makes for itself: a migrated template, and clones that are dropped after."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from psycopg import errors, sql
+
+from .. import names
+from ..errors import ConfigurationError, InfrastructureError
+from ..graph import Service
+from . import shapes
+from .connection import Connection, Lock, connect, locked, locked_if_free, url
+from .migrations import digest, migrate
+from .wiping import State
+
+KEPT_TEMPLATES, KEPT_DAYS = 3, 14
+"""Templates that are kept however old they are, and for how long the others are after their use."""
+LARGE = 256 * 1024
+"""Characters of a state that is too large to be noted on a template, which every run reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is known of a template: it stands in the comment on the database, and goes with it."""
+
+    used: str = ""
+    """The day of its last use, for `collect`."""
+    shape: str = ""
+    """What its schema looks like, and its revision."""
+    state: State | None = None
+    """What its migrations have written; None where that is much."""
+
+
+@contextmanager
+def run(server: str) -> Iterator[str]:
+    """Open a test run on a server: yield its identifier, and drop its databases afterwards.
+
+    Runs that died before they could do so are swept up first.
+    """
+    with connect(server) as connection:
+        sweep(connection)
+        identifier = names.new_run()
+        with locked(connection, Lock.RUN, identifier):
+            try:
+                yield identifier
+            finally:
+                # If the server has gone away, the next run sweeps up.
+                with suppress(psycopg.OperationalError):
+                    for name in databases(connection):
+                        if names.run_of(name) == identifier:
+                            drop(connection, name)
+
+
+def sweep(connection: Connection) -> list[str]:
+    """Drop the databases of dead runs; return their names."""
+    dropped = []
+    for name in databases(connection):
+        owner = names.run_of(name)
+        if owner:
+            # Of several roles on one server, each sweeps its own.
+            with (
+                locked_if_free(connection, Lock.RUN, owner) as dead,
+                suppress(errors.InsufficientPrivilege),
+            ):
+                if dead:
+                    drop(connection, name)
+                    dropped.append(name)
+    return dropped
+
+
+def collect(server: str) -> list[str]:
+    """Drop what dead runs have left and templates that nothing has used for long; return them."""
+    with connect(server) as connection:
+        dropped = sweep(connection)
+        # Kept for somebody to look at, which has been done, or will not be.
+        kept = [name for name in databases(connection) if names.is_kept(name)]
+        return dropped + _discard(connection, kept + _stale_templates(connection))
+
+
+def _discard(connection: Connection, candidates: list[str]) -> list[str]:
+    """Drop databases that nobody is about to use; return their names."""
+    dropped = []
+    for name in candidates:
+        # Not while it is built, nor twice: somebody else may be collecting.
+        with (
+            locked_if_free(connection, Lock.BUILD, name) as free,
+            suppress(errors.InsufficientPrivilege),
+        ):
+            if free and name in databases(connection):
+                drop(connection, name)
+                dropped.append(name)
+    return dropped
+
+
+def template(server: str, service: Service) -> str:
+    """Return the name of a sealed template with the service's migrations, built if there is none.
+
+    Raises:
+        MigrationError: a migration fails.
+        InfrastructureError: the server does not answer, or the role may not create databases.
+    """
+    with connect(server) as connection:
+        return template_over(connection, server, service)
+
+
+def template_over(connection: Connection, server: str, service: Service) -> str:
+    """Do what `template` does, over a connection to the server."""
+    name = names.template(digest(service), connection.info.user)
+    if not sealed(connection, name):
+        _build(connection, server, service, name)
+        # Each change of a migration leaves one behind, so this is where they would pile up.
+        _discard(connection, _stale_templates(connection))
+    elif (note := noted(connection, name)).used != _today():
+        _note(connection, name, replace(note, used=_today()))
+    return name
+
+
+def noted(connection: Connection, name: str) -> Note:
+    """Return what is noted on a template; an empty note on one that is half-made."""
+    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    (comment,) = connection.execute(query, (name,)).fetchone() or (None,)
+    try:
+        found = json.loads(comment or "{}")
+        state = found.pop("state", None)
+        return Note(**found, state=State(**state) if state else None)
+    except (AttributeError, TypeError, ValueError):
+        return Note()
+
+
+def _stale_templates(connection: Connection) -> list[str]:
+    """Return the templates to drop: neither among the last few, nor used of late."""
+    limit = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).date().isoformat()
+    used = {
+        name: noted(connection, name).used
+        for name in databases(connection)
+        if names.is_template(name)
+    }
+    newest_first = sorted(used, key=lambda name: used[name], reverse=True)
+    return [name for name in newest_first[KEPT_TEMPLATES:] if used[name] < limit]
+
+
+def _note(connection: Connection, name: str, note: Note) -> None:
+    statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    comment = sql.Literal(json.dumps(asdict(note)))
+    connection.execute(statement.format(sql.Identifier(name), comment))
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def _build(connection: Connection, server: str, service: Service, name: str) -> None:
+    # Not the lock of a run: those who wait here would wait for each other's whole runs.
+    with locked(connection, Lock.BUILD, name):
+        if sealed(connection, name):
+            return
+        # Left half-made by a run that was killed.
+        drop(connection, name)
+        create(connection, name)
+        migrate(url(server, name, "psycopg"), service)
+        with connect(server, name) as own:
+            shape, state = shapes.of(own), State.of(own)
+        large = sum(map(len, state.rows.values())) > LARGE
+        _note(connection, name, Note(_today(), shape, None if large else state))
+        statement = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+
+def sealed(connection: Connection, name: str) -> bool:
+    """Say whether a template is whole: it is sealed last, and nobody can connect to it then."""
+    query = "SELECT datistemplate AND NOT datallowconn FROM pg_database WHERE datname = %s"
+    return connection.execute(query, (name,)).fetchone() == (True,)
+
+
+def clone(server: str, source: str, name: str) -> None:
+    """Create the database `name` as a copy of the template `source`."""
+    with connect(server) as connection:
+        create(connection, name, source)
+
+
+def create(connection: Connection, name: str, source: str = "template0") -> None:
+    """Create a database as a copy of another one.
+
+    Raises:
+        InfrastructureError: the role may not create databases.
+    """
+    fsync = connection.execute("SHOW fsync").fetchone()
+    # Copying files is faster than logging pages, but forces two checkpoints where fsync is on.
+    strategy = "FILE_COPY" if fsync == ("off",) and source != "template0" else "WAL_LOG"
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
+        sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
+    )
+    try:
+        connection.execute(statement)
+    except errors.InsufficientPrivilege as error:
+        who = connection.info.user
+        raise InfrastructureError(
+            f"the role {who} may not create databases, which tests need",
+            f'as a superuser: ALTER ROLE "{who}" CREATEDB',
+        ) from error
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Drop a database that is ours by its name; none by that name is as good.
+
+    Raises:
+        ConfigurationError: the name is not one of ours. Nothing was touched.
+    """
+    if not names.authentic(name):
+        raise ConfigurationError(
+            f"refused to drop the database {name!r}: its name was not made by this project",
+            "name a database that this project has made",
+        )
+    target = sql.Identifier(name)
+    with suppress(errors.InvalidCatalogName):
+        connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(target))
+    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(target))
+
+
+def databases(connection: Connection) -> list[str]:
+    """Return the names of all databases on the server."""
+    return [name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()]

@@ -1,0 +1,108 @@
+"""Where PostgreSQL and Redis come from: a URL that was given, Docker, or embedded.
+
+In this order, unless `OPS_SERVERS` decides. A URL that was given and fails is an error, never a
+reason to try the next one: nobody should find out later that the tests ran on another server.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Literal
+
+from ..errors import ConfigurationError, InfrastructureError
+from ..settings import Settings
+from . import url
+
+Kind = Literal["postgres", "redis"]
+KINDS: tuple[Kind, ...] = ("postgres", "redis")
+Source = Literal["url", "docker", "embedded"]
+
+# Embedded servers need flock and Unix sockets.
+_FALLBACKS: tuple[Source, ...] = ("docker",) if sys.platform == "win32" else ("docker", "embedded")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that is ready.
+
+    `url` is of its maintenance database (PostgreSQL), without a database number (Redis).
+    `owned` says that the server is ours, so that whatever is on it is as well.
+    """
+
+    kind: Kind
+    url: str
+    source: Source
+    why: str
+    owned: bool
+
+
+@contextmanager
+def lease(
+    settings: Settings, kinds: tuple[Kind, ...] = KINDS, *, lasting: bool = False
+) -> Iterator[dict[Kind, Server]]:
+    """Keep the servers of `kinds` up for the length of the block, or `lasting` until `release`.
+
+    Raises:
+        ConfigurationError: `OPS_SERVERS=url` without a URL, or it is not clear where that leads.
+        InfrastructureError: a server is not reachable or does not start.
+    """
+    if "postgres" in kinds:
+        url.check_environment()
+    with ExitStack() as stack:
+        taken: dict[Kind, Server] = {}
+        for kind in kinds:
+            name, why = choose(settings, kind)
+            source = _source("compose" if lasting and name == "docker" else name)
+            address = stack.enter_context(source.lease(kind, settings))
+            if lasting and name == "embedded":
+                source.hold(kind)
+            taken[kind] = Server(kind, address, name, why, owned=name != "url")
+        yield taken
+
+
+def choose(settings: Settings, kind: Kind) -> tuple[Source, str]:
+    """Return where to take a server from, and why.
+
+    Raises:
+        ConfigurationError: `OPS_SERVERS=url` without a URL.
+        InfrastructureError: nothing on this machine can give one.
+    """
+    variable = url.VARIABLES[kind]
+    given = url.given(settings, kind)
+    if settings.servers == "url" and not given:
+        raise ConfigurationError(
+            f"OPS_SERVERS=url, but {variable} is not set",
+            f"{variable}={url.EXAMPLES[kind]}, or unset OPS_SERVERS",
+        )
+    if settings.servers != "auto":
+        return settings.servers, f"OPS_SERVERS={settings.servers}"
+    if given:
+        return "url", f"{variable} is set"
+    refusals: list[str] = []
+    for source in _FALLBACKS:
+        refusal = _source(source).refusal(kind)
+        if refusal is None:
+            return source, "; ".join(refusals) or "it answers and has the image"
+        refusals.append(refusal)
+    raise InfrastructureError(
+        f"there is no {kind} to test with: {variable} is not set; {'; '.join(refusals)}",
+        f"uv run invoke setup, or start Docker, or set {variable}={url.EXAMPLES[kind]}",
+    )
+
+
+def release() -> list[str]:
+    """Let the servers go that actions have kept up; return which there were."""
+    return [
+        f"{kind}: {source}"
+        for source in (*_FALLBACKS, "compose")
+        for kind in KINDS
+        if source != "docker" and _source(source).release(kind)
+    ]
+
+
+def _source(name: str) -> ModuleType:
+    # Not imported before it is needed: Docker's client takes 0.1 s, and Windows has no flock.
+    return import_module(f".{name}", __name__)

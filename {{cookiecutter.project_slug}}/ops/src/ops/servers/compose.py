@@ -1,0 +1,105 @@
+"""Servers in the containers of compose.yaml, which stay up until they are taken down."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import InfrastructureError
+from ..graph import ROOT
+from ..settings import Settings
+from . import docker, url
+from .waiting import until
+
+if TYPE_CHECKING:
+    from . import Kind
+
+ADDRESSES = {
+    "postgres": "postgresql://postgres:postgres@{address}/postgres",
+    "redis": "redis://{address}",
+}
+START_TIMEOUT = 60
+"""Seconds that a server may take to accept connections."""
+
+
+class ComposeError(InfrastructureError):
+    """A command of Docker Compose failed; `output` is what it said."""
+
+    def __init__(self, command: str, output: str) -> None:
+        super().__init__(
+            f"{command} failed: {output.strip()}",
+            "see its message; OPS_SERVERS=embedded does without Docker",
+        )
+        self.output = output
+
+
+@contextmanager
+def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - the seam's signature
+    """Yield the URL of a server, started if it is not up; it stays up.
+
+    Raises:
+        InfrastructureError: Docker Compose is not there, or does not start it.
+    """
+    run("up", "--detach", "--quiet-pull", kind)
+    address = run("port", kind, str(docker.IMAGES[kind].port)).strip()
+    found = ADDRESSES[kind].format(address=address)
+    try:
+        until(lambda: url.ping(kind, found), START_TIMEOUT)
+    except TimeoutError as error:
+        raise InfrastructureError(
+            f"{kind} of compose.yaml is {error}", f"docker compose logs {kind}"
+        ) from error
+    yield found
+
+
+def release(kind: "Kind") -> bool:
+    """Take a server down; return whether it was up. What it stored stays in its volume."""
+    if not _there():
+        return False
+    try:
+        up = bool(run("ps", "--quiet", kind).strip())
+        if up:
+            run("rm", "--stop", "--force", kind)
+    except InfrastructureError:
+        # No engine answers, so nothing of it can be up.
+        return False
+    return up
+
+
+def answers() -> bool:
+    """Say whether there is anything to take down, and an engine that could."""
+    try:
+        with docker.client():
+            return _there()
+    except InfrastructureError:
+        return False
+
+
+def run(*arguments: str, options: Sequence[str] = ()) -> str:
+    """Run a command of Docker Compose, and return what it printed.
+
+    Raises:
+        InfrastructureError: no engine answers, or it failed (a ComposeError).
+    """
+    command = f"docker compose {' '.join(arguments)}"
+    try:
+        # Compose itself would wait for ever for an engine that hangs.
+        with docker.client():
+            done = subprocess.run(
+                ["docker", "compose", *options, *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+    except FileNotFoundError as error:
+        raise ComposeError(command, "docker is not on PATH") from error
+    if done.returncode:
+        raise ComposeError(command, done.stdout + done.stderr)
+    return done.stdout
+
+
+def _there() -> bool:
+    return shutil.which("docker") is not None and (ROOT / "compose.yaml").exists()

@@ -1,0 +1,210 @@
+"""Servers in containers: one set for a run, gone with it."""
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..errors import InfrastructureError
+from ..settings import Settings
+from . import url
+from .processes import alive, identity
+from .waiting import until
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from testcontainers.core.container import DockerContainer
+
+    from . import Kind
+
+ANSWER_TIMEOUT = 2
+"""Seconds that an engine may take to answer before it counts as absent."""
+START_TIMEOUT = 60
+"""Seconds that a server may take to accept connections after its container has started."""
+OWNER = "ops.owner"
+"""Label that names the process which a container belongs to, so that the next run can sweep it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """How to run a server in a container, tuned for tests: nothing in it has to survive."""
+
+    name: str
+    port: int
+    command: str
+    environment: dict[str, str]
+    data: str
+    url: str
+
+
+IMAGES: dict[str, Image] = {
+    "postgres": Image(
+        name="postgres:17-alpine",
+        port=5432,
+        command=(
+            "postgres -c fsync=off -c full_page_writes=off -c synchronous_commit=off"
+            " -c max_connections=200"
+        ),
+        environment={"POSTGRES_PASSWORD": "{password}"},
+        data="/var/lib/postgresql/data",
+        url="postgresql://postgres:{password}@{host}:{port}/postgres",
+    ),
+    "redis": Image(
+        name="redis:8-alpine",
+        port=6379,
+        command="redis-server --save '' --appendonly no --databases 64 --requirepass {password}",
+        environment={},
+        data="/data",
+        url="redis://:{password}@{host}:{port}",
+    ),
+}
+
+
+def refusal(kind: "Kind") -> str | None:
+    """Return why Docker cannot give a server right now, without a download; None if it can."""
+    try:
+        with client() as engine:
+            have = has(engine, IMAGES[kind].name)
+    except InfrastructureError as error:
+        return error.what
+    name = IMAGES[kind].name
+    return None if have else f"a Docker engine answers, but has not {name} (docker pull {name})"
+
+
+@contextmanager
+def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - the seam's signature
+    """Start a container, yield the URL of the server in it, and remove the container.
+
+    Raises:
+        InfrastructureError: no engine answers, it has no such image, or the server does not start.
+    """
+    from docker.errors import DockerException
+
+    image = IMAGES[kind]
+    try:
+        with client() as engine:
+            _sweep(engine)
+            if not has(engine, image.name):
+                engine.images.pull(image.name)
+            _leave_reaping_to_us_without_ryuk(engine)
+        password = secrets.token_hex(16)
+        with _container(image, password) as container:
+            yield _ready(kind, image, password, container)
+    except DockerException as error:
+        raise InfrastructureError(
+            f"Docker could not run {image.name}: {error}",
+            f"docker pull {image.name}, or OPS_SERVERS=embedded to do without Docker",
+        ) from error
+
+
+def _container(image: Image, password: str) -> "DockerContainer":
+    from testcontainers.core.container import DockerContainer
+
+    container = DockerContainer(
+        image.name,
+        command=image.command.format(password=password),
+        env={name: value.format(password=password) for name, value in image.environment.items()},
+        ports=[image.port],
+        labels={OWNER: identity(os.getpid())},
+    )
+    container.tmpfs = {image.data: "rw"}
+    return container
+
+
+def _ready(kind: "Kind", image: Image, password: str, container: "DockerContainer") -> str:
+    address = image.url.format(
+        password=password,
+        host=container.get_container_host_ip(),
+        port=container.get_exposed_port(image.port),
+    )
+    try:
+        until(lambda: url.ping(kind, address), START_TIMEOUT)
+    except TimeoutError as error:
+        output = b"".join(container.get_logs()).decode(errors="replace")
+        raise InfrastructureError(
+            f"{image.name} did not accept connections: {error}; its last lines:\n{output[-1000:]}",
+            "OPS_SERVERS=embedded does without Docker",
+        ) from error
+    return address
+
+
+def address() -> str:
+    """Return where the engine should be."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
+@contextmanager
+def client() -> Iterator["DockerClient"]:
+    """Yield a client of an engine that answers.
+
+    Raises:
+        InfrastructureError: there is none, or it does not answer in time.
+    """
+    lack = InfrastructureError(
+        f"no Docker engine answers at {address()}", "start Docker, or set OPS_SERVERS=embedded"
+    )
+    if not _listens():
+        raise lack
+    # Imported here: it takes 0.1 s, and a run on embedded servers has no use for it.
+    import docker
+
+    try:
+        engine = docker.from_env(timeout=ANSWER_TIMEOUT)
+        engine.ping()
+    except (docker.errors.DockerException, OSError) as error:
+        raise lack from error
+    # The answer came at once; a pull or a removal may take its time.
+    engine.api.timeout = START_TIMEOUT
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _listens() -> bool:
+    """Say whether somebody listens where the engine should be.
+
+    Docker's client leaves its sockets open where nobody does.
+    """
+    place = urlsplit(address())
+    if place.scheme not in ("unix", "tcp"):
+        return True
+    try:
+        if place.scheme == "tcp":
+            target = (place.hostname or "localhost", place.port or 2375)
+            socket.create_connection(target, ANSWER_TIMEOUT).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(ANSWER_TIMEOUT)
+                probe.connect(place.path)
+    except OSError:
+        return False
+    return True
+
+
+def has(engine: "DockerClient", image: str) -> bool:
+    """Say whether an engine has an image."""
+    return any(image in found.tags for found in engine.images.list(name=image))
+
+
+def _sweep(engine: "DockerClient") -> None:
+    """Remove the containers of runs that were killed."""
+    from docker.errors import APIError
+
+    for container in engine.containers.list(all=True, filters={"label": OWNER}):
+        if not alive(container.labels[OWNER]):
+            # Another run may be sweeping the same one.
+            with suppress(APIError):
+                container.remove(force=True, v=True)
+
+
+def _leave_reaping_to_us_without_ryuk(engine: "DockerClient") -> None:
+    """Do without Testcontainers' reaper where its image would have to be downloaded first."""
+    from testcontainers.core.config import testcontainers_config
+
+    if not has(engine, testcontainers_config.ryuk_image):
+        testcontainers_config.ryuk_disabled = True

@@ -1,0 +1,114 @@
+"""The folder that an embedded server lives in, and who may enter it."""
+
+import os
+import pwd
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from ..errors import InfrastructureError
+from ..graph import project
+
+SOCKET_LIMIT = 100
+"""Bytes that the path of a socket may have; the kernels' limits are 104 (macOS) and 108 (Linux)."""
+
+
+def server_user() -> pwd.struct_passwd | None:
+    """Return the user to run servers as: `nobody` for root, whom PostgreSQL refuses, else None."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+# Unlike /tmp it is not emptied when the machine starts, which would cost the warm data.
+_SHARED = Path("/var/tmp")  # noqa: S108 - `private` makes sure that the folder in it is ours
+
+
+def candidates() -> list[Path]:
+    """Return the folders that may be the cache, in the order in which they are tried.
+
+    It is in the user's cache, or in a shared temporary folder where that is of no use: `nobody`
+    cannot enter root's, and a home may be read-only.
+    """
+    name = str(project()["project"])
+    shared = _SHARED / f"{name}-{os.geteuid()}"
+    return [shared] if server_user() else [user_cache_path(name), shared]
+
+
+def cache() -> Path:
+    """Return the folder for everything that the project keeps on this machine.
+
+    Raises:
+        InfrastructureError: somebody else has made the folder in the shared place.
+    """
+    *owns, shared = candidates()
+    for own in owns:
+        try:
+            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(own, os.W_OK):
+            return own
+    return private(shared, mode=0o711)
+
+
+def private(folder: Path, mode: int = 0o700) -> Path:
+    """Make `folder`, or make sure that it is ours.
+
+    Raises:
+        InfrastructureError: it is a link, or belongs to somebody else, or others may write to it.
+    """
+    # Of a file or a dangling link, what follows says it better.
+    with suppress(FileExistsError):
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    found = folder.lstat()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    if not ours or found.st_mode & 0o022:
+        raise InfrastructureError(
+            f"{folder} is not a folder of ours that only we can write to; somebody may have put it"
+            " there to get at the test servers",
+            f"look at it, and remove it: ls -ld {folder}",
+        )
+    return folder
+
+
+def store(folder: Path) -> Path:
+    """Make the folder that only the server's own user can enter, for data and sockets."""
+    user = server_user()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    # Whoever made it may have been killed in between, or be just about to.
+    if user and folder.stat().st_uid != user.pw_uid:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    return folder
+
+
+def sockets(preferred: Path, longest_name: str) -> Path:
+    """Return a folder for sockets: `preferred`, unless the kernel would not take their paths.
+
+    Raises:
+        InfrastructureError: it would not take those in the temporary folder either.
+    """
+    if socket_folder(preferred, longest_name) == preferred:
+        return preferred
+    return store(private(_short(preferred).parent, mode=0o711) / "s")
+
+
+def socket_folder(preferred: Path, longest_name: str) -> Path:
+    """Return which folder `sockets` takes, and make none.
+
+    Raises:
+        InfrastructureError: the kernel would not take the paths of sockets there.
+    """
+    for folder in (preferred, _short(preferred)):
+        if len(os.fsencode(folder / longest_name)) <= SOCKET_LIMIT:
+            return folder
+    raise InfrastructureError(
+        f"the paths of sockets below {preferred} and below {_short(preferred)} are longer than the"
+        f" {SOCKET_LIMIT} bytes that are safe",
+        "TMPDIR=/tmp",
+    )
+
+
+def _short(preferred: Path) -> Path:
+    return Path(tempfile.gettempdir()) / f"{preferred.parent.name}-{os.geteuid()}" / "s"
