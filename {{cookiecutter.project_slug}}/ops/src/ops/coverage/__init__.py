@@ -1,0 +1,1 @@
+"""How much of the services and libraries the tiers unit and integration run together."""

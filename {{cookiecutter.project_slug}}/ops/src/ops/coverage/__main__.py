@@ -1,0 +1,104 @@
+"""`python -m ops.coverage`: put the tiers' data together, judge it, write the reports.
+
+noxfile.py calls it; for people it is `nox -s coverage`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+from coverage import Coverage
+
+from .. import commands, graph, verdict
+from ..errors import Code, OpsError
+from . import markdown, measured, settings, sources
+from .gates import Gate, gates
+
+TOLD = 10
+"""How many files or lines a gate that is missed names on the terminal."""
+
+
+def main(words: Sequence[str] | None = None) -> Code:
+    """Do what `words` say and return the exit code."""
+    wish = parser().parse_args(words)
+    judged: list[Gate] = []
+    try:
+        judged = judge(wish)
+        code, reason = _verdict(judged)
+    except OpsError as error:
+        code, reason = error.code, str(error)
+        sys.stderr.write(f"{error}\n")
+    verdict.write(wish.results, json.dumps({"reason": reason, "tests": [*map(record, judged)]}))
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog="ops.coverage", description="Judge coverage.")
+    made.add_argument("--results", type=Path, required=True, help="what came of it, as JSON")
+    made.add_argument("--left", type=Path, required=True, help="where tiers have left their data")
+    made.add_argument("--service", action="append", required=True, help="one to judge; repeatable")
+    return made
+
+
+def judge(wish: argparse.Namespace) -> list[Gate]:
+    """Write the reports beside the results, print what the gates say, and return them.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+        InfrastructureError: there is no data.
+        OpsError: a file is no Python.
+    """
+    wanted = settings.load()
+    services = [graph.service(name) for name in wish.service]
+    packages = sources.packages(services)
+    paths = [*chain.from_iterable(packages.values())]
+    folder = wish.results.parent
+    data = folder / commands.COVERAGE_DATA
+    coverage = measured.combine(graph.ROOT / wish.left, services, paths, data)
+    files = {name: [*measured.read(coverage, paths)] for name, paths in packages.items()}
+    judged = gates(chain.from_iterable(files.values()), wanted)
+    verdict.write(folder / "summary.md", markdown.page(judged, files))
+    _write_reports(coverage, paths, folder)
+    for gate in judged:
+        sys.stdout.write(f"{'FAILED' if gate.lacking else 'ok':<7}{markdown.told(gate)}\n")
+        sys.stdout.writelines(f"       {line}\n" for line in _where(gate))
+    return judged
+
+
+def record(gate: Gate) -> dict[str, object]:
+    """Return a gate as one of the results of a tier."""
+    metrics = {"percent": gate.percent, "wanted": gate.wanted, "lines": gate.total}
+    return {
+        "name": gate.name,
+        "status": "failed" if gate.lacking else "passed",
+        "duration": 0.0,
+        "error": "\n".join([markdown.told(gate), *_where(gate)]) if gate.lacking else None,
+        "metrics": metrics,
+    }
+
+
+def _verdict(judged: Sequence[Gate]) -> tuple[Code, str | None]:
+    missed = ", ".join(
+        f"{gate.name} ({gate.percent:g} %, {gate.wanted:g} % wanted)"
+        for gate in judged
+        if gate.lacking
+    )
+    return (Code.FAILED, f"too little is covered: {missed}") if missed else (Code.PASSED, None)
+
+
+def _where(gate: Gate) -> list[str]:
+    return markdown.missing(gate, TOLD) if gate.lacking else []
+
+
+def _write_reports(coverage: Coverage, files: Sequence[str], folder: Path) -> None:
+    coverage.html_report(morfs=files, directory=str(folder))
+    coverage.json_report(morfs=files, outfile=str(folder / "coverage.json"))
+    coverage.xml_report(morfs=files, outfile=str(folder / "coverage.xml"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Coverage's data: what the tiers have left, put together and read line by line."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from coverage import Coverage, CoverageData
+from coverage.exceptions import CoverageException
+
+from .. import commands
+from ..errors import InfrastructureError, OpsError
+from ..graph import MEASURED, ROOT, Service
+from .error_paths import error_lines
+from .gates import File
+
+MEND = "uv run nox -s coverage"
+
+
+def combine(left: Path, services: Sequence[Service], files: Iterable[str], to: Path) -> Coverage:
+    """Return what the measured tiers of `services` have left in `left`, as one in the file `to`.
+
+    `files` are in it even if no test has imported them.
+
+    Raises:
+        InfrastructureError: a tier has left no data, or none that can be read, or nothing ran.
+    """
+    found = [_data(left / tier.name / each.name) for tier in MEASURED for each in services]
+    coverage = Coverage(data_file=str(to), config_file=str(ROOT / "pyproject.toml"))
+    coverage.combine([str(file) for file in found], keep=True, strict=True)
+    data = coverage.get_data()
+    if not data.measured_files():
+        raise InfrastructureError("the tests ran not one line of services/ or libs/", MEND)
+    for file in files:
+        data.touch_file(file)
+    return coverage
+
+
+def read(coverage: Coverage, files: Iterable[str]) -> Iterator[File]:
+    """Yield the files, with the lines that count and those that are missing.
+
+    Raises:
+        OpsError: a file is no Python.
+    """
+    for file in files:
+        try:
+            _, lines, _, missing, _ = coverage.analysis2(file)
+            errors = error_lines((ROOT / file).read_bytes())
+        except (CoverageException, SyntaxError) as error:
+            raise OpsError(f"{file} cannot be read as Python: {error}", "correct it") from error
+        yield File(file, frozenset(lines), frozenset(missing), errors)
+
+
+def _data(folder: Path) -> Path:
+    file = folder / commands.COVERAGE_DATA
+    name = file.relative_to(ROOT)
+    if not file.exists():
+        raise InfrastructureError(f"there is no {name}: the tier has not been measured", MEND)
+    try:
+        CoverageData(str(file)).read()
+    except CoverageException as error:
+        raise InfrastructureError(f"{name} cannot be read: {error}", MEND) from error
+    return file

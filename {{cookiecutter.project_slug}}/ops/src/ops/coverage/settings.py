@@ -1,0 +1,78 @@
+"""The table `[tool.ops.coverage]`: how much has to be covered, and what is critical.
+
+Standard library only, since noxfile.py reads it before any test runs.
+"""
+
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..graph import ROOT, project, services
+from . import sources
+
+WHOLE = 100
+TABLE = "[tool.ops.coverage] of pyproject.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What has to be covered, in percent of the lines."""
+
+    overall: float
+    error_paths: float
+    critical: float
+    """Of the files of each critical path."""
+    critical_paths: tuple[str, ...]
+    """Globs, relative to the project; `**` stands for any folders."""
+
+
+def load() -> Settings:
+    """Return the settings.
+
+    Raises:
+        ConfigurationError: a key is missing, unknown or of a wrong value, or a path names nothing.
+    """
+    table: dict[str, Any] = project().get("coverage", {})
+    known = [field.name for field in fields(Settings)]
+    for key in {*table} ^ {*known}:
+        raise ConfigurationError(
+            f"{TABLE} {'has an unknown' if key in table else 'lacks the'} key {key}",
+            f"its keys are {', '.join(known)}",
+        )
+    *percentages, paths = known
+    for key in percentages:
+        _refuse_no_percentage(key, table[key])
+    _refuse_no_globs(paths, table[paths])
+    return Settings(**{**table, paths: tuple(table[paths])})
+
+
+def files(glob: str) -> frozenset[str]:
+    """Return the files of a critical path."""
+    return frozenset(path.relative_to(ROOT).as_posix() for path in ROOT.glob(glob))
+
+
+def _refuse_no_percentage(key: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= WHOLE:
+        raise ConfigurationError(
+            f"{key} = {value!r} in {TABLE} is no percentage",
+            f"write a number from 0 to {WHOLE}, for example: {key} = 80",
+        )
+
+
+def _refuse_no_globs(key: str, value: object) -> None:
+    example = f'write globs, for example: {key} = ["services/*/src/*/domain.py"]'
+    if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
+        raise ConfigurationError(f"{key} in {TABLE} is no list of texts", example)
+    covered = frozenset(chain.from_iterable(sources.packages(services()).values()))
+    for glob in value:
+        try:
+            found = files(glob)
+        except (ValueError, NotImplementedError) as error:
+            raise ConfigurationError(f"{key} in {TABLE} holds {glob!r}: {error}", example) from None
+        if covered.isdisjoint(found):
+            raise ConfigurationError(
+                f"{key} in {TABLE} holds {glob!r}, which is no Python file of a service's"
+                " or a library's src/",
+                f"correct the path, or take it out; {example}",
+            )

@@ -1,0 +1,29 @@
+"""What tests may use: fixtures come by themselves, from the pytest plugin in this package."""
+
+from typing import TYPE_CHECKING
+
+from .raising import raises_error
+from .serving import Service, serving
+from .waiting import eventually
+
+if TYPE_CHECKING:
+    from .builders import Build, BuildError, example
+
+__all__ = [
+    "Build",
+    "BuildError",
+    "Service",
+    "eventually",
+    "example",
+    "raises_error",
+    "serving",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Not imported before they are needed: pytest imports this package, and they import SQLAlchemy.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import builders
+
+    return getattr(builders, name)

@@ -1,0 +1,332 @@
+"""What an SQL condition asks of the values of a row, as far as it can be read.
+
+Read are comparisons of a column, or of its length, with a literal or another column, BETWEEN, IN,
+LIKE, IS NULL, num_nonnulls, and what AND, OR and NOT make of them. Whatever else there is counts as
+met: the server sees each row, and knows better.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import sqlglot
+from sqlglot import exp
+
+Node: TypeAlias = exp.Expr
+
+_SIGNS: dict[type[Node], str] = {
+    exp.EQ: "=",
+    exp.NEQ: "<>",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+}
+_FLIPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_NEGATED = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_LENGTHS = ("octet_length", "cardinality")
+"""Functions that sqlglot has no class for, which bound a length as char_length does."""
+_CASES: dict[type[Node], Callable[[str], str]] = {exp.Lower: str.lower, exp.Upper: str.upper}
+
+
+@dataclass(slots=True)
+class Demand:
+    """What is asked of the value of one column; nothing at first."""
+
+    required: bool = False
+    """It must not be null."""
+    low: list[tuple[object, bool]] = field(default_factory=list)
+    """Lower bounds, and whether the bound itself is too low."""
+    high: list[tuple[object, bool]] = field(default_factory=list)
+    """Upper bounds, and whether the bound itself is too high."""
+    choices: list[object] | None = None
+    excluded: list[object] = field(default_factory=list)
+    shortest: int = 0
+    longest: int | None = None
+    like: str | None = None
+    case: Callable[[str], str] | None = None
+
+    def compare(self, sign: str, value: object) -> None:
+        """Ask that the value compares with another as `sign` says."""
+        if sign == "=":
+            self.choose([value])
+        elif sign == "<>":
+            self.excluded.append(value)
+        else:
+            (self.high if "<" in sign else self.low).append((value, "=" not in sign))
+
+    def choose(self, values: list[object]) -> None:
+        """Ask that the value is one of several."""
+        if self.choices is not None:
+            values = [each for each in self.choices if each in values]
+        self.choices = values
+
+    def measure(self, sign: str, length: int) -> None:
+        """Ask that the length of the value compares with another as `sign` says."""
+        if sign in {">", ">=", "="}:
+            self.shortest = max(self.shortest, length + (sign == ">"))
+        if sign in {"<", "<=", "="}:
+            length -= sign == "<"
+            self.longest = length if self.longest is None else min(self.longest, length)
+        if (sign, length) == ("<>", 0):
+            self.shortest = max(self.shortest, 1)
+
+
+def parsed(text: str) -> Node | None:
+    """Return a condition as a tree, or None if it cannot be read."""
+    try:
+        return sqlglot.parse_one(text, dialect="postgres")
+    except sqlglot.errors.SqlglotError:
+        return None
+
+
+def columns(tree: Node) -> set[str]:
+    """Return the names of the columns in a condition."""
+    return {each.name for each in tree.find_all(exp.Column)}
+
+
+def literals(tree: Node) -> list[object]:
+    """Return the values in a condition."""
+    return [_literal(each) for each in tree.find_all(exp.Literal, exp.Neg)]
+
+
+class Wanted:
+    """Gathers demands on what is not known yet.
+
+    The public methods each read one kind of condition, and return False if what is known breaks it.
+    """
+
+    def __init__(self, known: Mapping[str, object], nulls: AbstractSet[str]) -> None:
+        """Take the values that are known, and the columns that stay null unless asked for."""
+        self.demands: dict[str, Demand] = {}
+        self._known = known
+        self._nulls = nulls
+
+    def add(self, node: Node) -> bool:
+        """Add what a condition asks for."""
+        node = node.unnest()
+        reader = _READERS.get(type(node))
+        return reader(self, node) if reader else True
+
+    def all_of(self, node: Node) -> bool:
+        """Read AND: each of its parts, even after one that is broken."""
+        return all(list(map(self.add, node.flatten())))
+
+    def one_of(self, node: Node) -> bool:
+        """Read OR: the first of its parts that can be met."""
+        for part in node.flatten():
+            if Wanted(self._known, self._nulls).add(part):
+                return self.add(part)
+        return False
+
+    def none_of(self, node: Node) -> bool:
+        """Read NOT."""
+        inner = node.this.unnest()
+        reader = _NEGATED_READERS.get(type(inner))
+        return reader(self, inner) if reader else True
+
+    def not_all_of(self, node: Node) -> bool:
+        """Read NOT (a AND b)."""
+        return self.add(exp.or_(*map(exp.not_, node.flatten())))
+
+    def not_one_of(self, node: Node) -> bool:
+        """Read NOT (a OR b)."""
+        return self.add(exp.and_(*map(exp.not_, node.flatten())))
+
+    def true(self, node: Node) -> bool:
+        """Read a column that is a condition itself."""
+        return self._compare(node, "=", value=True)
+
+    def false(self, node: Node) -> bool:
+        """Read NOT with such a column."""
+        return self._compare(node, "=", value=False)
+
+    def null(self, node: Node) -> bool:
+        """Read IS NULL, which a column that nobody fills meets."""
+        column = node.this.unnest()
+        if not isinstance(node.expression, exp.Null) or not isinstance(column, exp.Column):
+            return True
+        if column.name in self._known:
+            return self._known[column.name] is None
+        return column.name in self._nulls
+
+    def not_null(self, node: Node) -> bool:
+        """Read IS NOT NULL."""
+        column = node.this.unnest()
+        if not isinstance(node.expression, exp.Null) or not isinstance(column, exp.Column):
+            return True
+        if column.name in self._known:
+            return self._known[column.name] is not None
+        self._demand(column).required = True
+        return True
+
+    def between(self, node: Node) -> bool:
+        """Read BETWEEN."""
+        above = self._against(node.this, ">=", node.args["low"])
+        return self._against(node.this, "<=", node.args["high"]) and above
+
+    def among(self, node: Node) -> bool:
+        """Read IN."""
+        return self._among(node.this, node.expressions)
+
+    def not_among(self, node: Node) -> bool:
+        """Read NOT IN."""
+        return all(self._against(node.this, "<>", each) for each in node.expressions)
+
+    def like(self, node: Node) -> bool:
+        """Read LIKE."""
+        column, pattern = _bare(node.this), _literal(node.expression)
+        if isinstance(column, exp.Column) and isinstance(pattern, str):
+            self._demand(column).like = pattern
+        return True
+
+    def compared(self, node: Node) -> bool:
+        """Read a comparison, `= ANY (...)` among them."""
+        right = node.expression.unnest()
+        if isinstance(node, exp.EQ) and isinstance(right, exp.Any):
+            return self._among(node.this, _bare(right.this).expressions)
+        return self._against(node.this, _SIGNS[type(node)], right)
+
+    def not_compared(self, node: Node) -> bool:
+        """Read NOT with a comparison."""
+        return self._against(node.this, _NEGATED[_SIGNS[type(node)]], node.expression)
+
+    def _against(self, left: Node, sign: str, right: Node) -> bool:
+        """Compare two sides, whichever of them is the one that is known."""
+        left, right = _bare(left), _bare(right)
+        for side, other, way in ((left, right, sign), (right, left, _FLIPPED[sign])):
+            value = self._value(other)
+            if value is not _UNKNOWN:
+                return self._compare(side, way, value)
+            if sign == "=" and type(side) in _CASES and side.this == other:
+                self._demand(other).case = _CASES[type(side)]
+        return True
+
+    def _compare(self, subject: Node, sign: str, value: object) -> bool:
+        known = self._value(subject)
+        if known is not _UNKNOWN:
+            return _holds(known, sign, value)
+        measured = _measured(subject)
+        if isinstance(subject, exp.Column) and value is not None:
+            self._demand(subject).compare(sign, value)
+        elif measured and isinstance(value, int):
+            self._demand(measured).measure(sign, value)
+        elif _called(subject) == "num_nonnulls" and sign == "=" and isinstance(value, int):
+            return self._count(subject, value)
+        return True
+
+    def _among(self, subject: Node, values: list[Node]) -> bool:
+        column, literals = _bare(subject), list(map(_literal, values))
+        known = self._value(column)
+        if known is not _UNKNOWN:
+            return any(_holds(known, "=", each) for each in literals)
+        if isinstance(column, exp.Column) and _UNKNOWN not in literals:
+            self._demand(column).choose(literals)
+        return True
+
+    def _count(self, subject: Node, wanted: int) -> bool:
+        """Ask for as many values as num_nonnulls wants of its columns."""
+        columns = [each for each in subject.expressions if isinstance(each, exp.Column)]
+        unknown = [each for each in columns if each.name not in self._known]
+        missing = wanted - sum(self._known.get(each.name) is not None for each in columns)
+        for column in unknown[: max(missing, 0)]:
+            self._demand(column).required = True
+        return 0 <= missing <= len(unknown)
+
+    def _value(self, node: Node) -> object:
+        """Return what a side of a comparison is known to be."""
+        if isinstance(node, exp.Column):
+            return self._known.get(node.name, _UNKNOWN)
+        if not (measured := _measured(node)):
+            return _literal(node)
+        known = self._known.get(measured.name, _UNKNOWN)
+        return len(known) if isinstance(known, str | bytes | list) else _UNKNOWN
+
+    def _demand(self, column: Node) -> Demand:
+        return self.demands.setdefault(column.name, Demand())
+
+
+class _Unknown:
+    """What is no literal."""
+
+
+_UNKNOWN = _Unknown()
+
+_READERS: dict[type[Node], Callable[[Wanted, Node], bool]] = {
+    exp.And: Wanted.all_of,
+    exp.Or: Wanted.one_of,
+    exp.Not: Wanted.none_of,
+    exp.Column: Wanted.true,
+    exp.Is: Wanted.null,
+    exp.Between: Wanted.between,
+    exp.In: Wanted.among,
+    exp.Like: Wanted.like,
+    exp.ILike: Wanted.like,
+    **dict.fromkeys(_SIGNS, Wanted.compared),
+}
+_NEGATED_READERS: dict[type[Node], Callable[[Wanted, Node], bool]] = {
+    exp.And: Wanted.not_all_of,
+    exp.Or: Wanted.not_one_of,
+    exp.Not: lambda wanted, node: wanted.add(node.this),
+    exp.Column: Wanted.false,
+    exp.Is: Wanted.not_null,
+    exp.In: Wanted.not_among,
+    **dict.fromkeys(_SIGNS, Wanted.not_compared),
+}
+
+
+def _bare(node: Node) -> Node:
+    """Return an operand without its parentheses, casts and trims."""
+    while isinstance(node, exp.Paren | exp.Cast | exp.Trim):
+        node = node.this
+    return node
+
+
+def _measured(node: Node) -> Node | None:
+    """Return the column whose length a call gives."""
+    inner = node.this if isinstance(node, exp.Length) else None
+    if _called(node) in _LENGTHS:
+        inner = node.expressions[0]
+    column = inner and _bare(inner)
+    return column if isinstance(column, exp.Column) else None
+
+
+def _called(node: Node) -> str:
+    """Return the name of the function that is called, if sqlglot has no class for it."""
+    return str(node.this).lower() if isinstance(node, exp.Anonymous) else ""
+
+
+def _literal(node: Node) -> object:
+    """Return the value of a literal."""
+    node = _bare(node)
+    if isinstance(node, exp.Boolean):
+        return bool(node.this)
+    sign = -1 if isinstance(node, exp.Neg) else 1
+    node = _bare(node.this) if isinstance(node, exp.Neg) else node
+    if not isinstance(node, exp.Literal):
+        return _UNKNOWN
+    if node.is_string:
+        return str(node.this)
+    number = Decimal(node.this) * sign
+    return int(number) if number == number.to_integral_value() else number
+
+
+def _holds(known: object, sign: str, value: object) -> bool:
+    """Compare. NULL satisfies a check; what cannot be compared here is the server's to judge."""
+    if known is None or value is None:
+        return True
+    try:
+        return bool(_HOLDS[sign](known, value))
+    except TypeError:
+        return True

@@ -1,0 +1,285 @@
+"""How each property of a table is proven: by the catalog, and by trying where that can tell.
+
+A proof raises AssertionError if the database is not as the models say. It leaves rows behind, for
+its caller to roll back.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from .catalog import Catalog, Named
+from .checks import Check
+from .refusals import refusal
+from .rows import Row, Rows, insert
+from .scales import scale
+from .values import in_postgresql, members
+
+NOT_NULL = "23502"
+LONG = 10_000
+"""The length of a value that nobody wants to wait for."""
+OLD = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
+ITEMS = ["", "a,b", "{}", '"', "\\", "NULL", "naïve ☃"]
+DOCUMENT: dict[str, object] = {
+    "text": "naïve ☃ \"'\\",
+    "list": [0, -1.5, 10**15, None, True],
+    "empty": [{}, []],
+}
+
+Columns = Collection[sa.Column[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The database that things are proven of, in a transaction that will be rolled back."""
+
+    connection: sa.Connection
+    catalog: Catalog
+    rows: Rows = field(default_factory=lambda: Rows("schema", defaultdict(int)))
+
+    def insert(self, table: sa.Table, given: Row | None = None, *, filled: Columns = ()) -> Row:
+        """Insert a valid row, with some values given; return it."""
+        return self.rows.insert(self.connection, table, given, filled=filled)
+
+    def fill(self, table: sa.Table, filled: Columns = ()) -> Row:
+        """Return what a valid row needs; its parents are inserted, it is not."""
+
+        def parent(key: sa.ForeignKeyConstraint, known: Row) -> Row:
+            return self.insert(key.referred_table, known)
+
+        return self.rows.fill(table, {}, parent, filled=filled)
+
+    def attempt(self, action: Callable[[], object]) -> exc.DBAPIError | None:
+        """Do something and undo it; return how it was refused, or None if it was not."""
+        savepoint = self.connection.begin_nested()
+        try:
+            action()
+        except exc.DBAPIError as error:
+            return error
+        finally:
+            savepoint.rollback()
+        return None
+
+
+def require(condition: object, message: str) -> None:
+    """Fail unless a condition holds.
+
+    Raises:
+        AssertionError: it does not hold.
+    """
+    if not condition:
+        raise AssertionError(message)
+
+
+def stands(subject: Subject, of: sa.Table | Named, kind: str, name: str | None = None) -> None:
+    """A thing is in the catalog as the models say; without a name, each of its kind is."""
+    found, wanted = subject.catalog.of(of, kind)
+    names = wanted.keys() | found.keys() if name is None else {name}
+    wrong = "".join(
+        f"\n{kind} {each}"
+        f"\n  in the models: {wanted.get(each)}"
+        f"\n  in the database: {found.get(each)}"
+        for each in sorted(names)
+        if found.get(each) != wanted.get(each)
+    )
+    require(not wrong, f"{subject.catalog.name(of)} is not as the models say:{wrong}")
+
+
+def no_other_part(subject: Subject, table: sa.Table) -> None:
+    """A table has no constraint and no index that its model has not."""
+    for kind in ("constraint", "index"):
+        found, wanted = subject.catalog.of(table, kind)
+        more = [f"\n  {found[name]}" for name in sorted(found.keys() - wanted.keys())]
+        require(not more, f"{table} has in the database what its model has not:{''.join(more)}")
+
+
+def no_other_table(subject: Subject) -> None:
+    """The database has no table and no type that the models have not."""
+    more = sorted(subject.catalog.found.keys() - subject.catalog.wanted.keys())
+    require(not more, f"the database has what the models have not: {', '.join(more)}")
+
+
+def default(subject: Subject, table: sa.Table, column: sa.Column[Any]) -> None:
+    """The server fills in a column that is left out."""
+    require(subject.insert(table)[column] is not None, f"{column} is null if it is left out")
+
+
+def not_null(subject: Subject, table: sa.Table, column: sa.Column[Any]) -> None:
+    """The server refuses a null, or puts something in its place."""
+    row: Row = {**subject.fill(table), column: sa.null()}
+    stored: list[object] = []
+
+    def write() -> None:
+        stored.append(insert(subject.connection, table, row)[column])
+
+    error = subject.attempt(write)
+    if error:
+        require(refusal(error).sqlstate == NOT_NULL, f"a null in {column} is no error: {error}")
+    else:
+        require(stored != [None], f"{column} can be null")
+
+
+def duplicate(subject: Subject, table: sa.Table, columns: Columns) -> exc.DBAPIError | None:
+    """Return how a second row with the same values is refused; None if it is not, or untried."""
+    if not all(map(writable, columns)):
+        return None
+    first = subject.insert(table, filled=columns)
+    shared = {column: first[column] for column in columns}
+    return subject.attempt(lambda: subject.insert(table, shared))
+
+
+def violation(subject: Subject, table: sa.Table, check: Check) -> exc.DBAPIError | None:
+    """Return how a row is refused that breaks a check and nothing else; None if none is found."""
+    columns = [each for each in table.columns if each.name in check.columns and writable(each)]
+    row = subject.fill(table, filled=columns)
+    for column in columns:
+        for candidate in _candidates(check, column, row):
+            broken = {**row, column: candidate}
+            error = subject.attempt(partial(insert, subject.connection, table, broken))
+            if error and refusal(error).constraint == check.name:
+                return error
+    return None
+
+
+def _candidates(check: Check, column: sa.Column[Any], row: Row) -> Iterator[object]:
+    """Yield values that may break a check: those around what its text names."""
+    near = [*check.literals, *(row[each] for each in row if each.name in check.columns)]
+    bounds = [each + by for each in near if isinstance(each, int) for by in (-1, 1)]
+    lengths = [each for each in bounds if 0 <= each <= LONG]
+    plain = in_postgresql(column.type)
+    if ordered := scale(plain):
+        for each in near:
+            try:
+                number = int(ordered.number(each))
+                yield from [ordered.value(number + by) for by in (-1, 0, 1)]
+            except (ArithmeticError, AttributeError, TypeError, ValueError):
+                # It is of another type.
+                continue
+    elif isinstance(plain, sa.Boolean):
+        yield from (False, True)
+    elif isinstance(plain, sa.Enum):
+        yield from (member for _, member in members(plain))
+    elif isinstance(plain, sa.String):
+        yield from ("", "~", str(row.get(column)).swapcase())
+        yield from ("~" * length for length in lengths)
+    elif isinstance(plain, sa.LargeBinary):
+        yield from (b"~" * length for length in lengths)
+    elif isinstance(plain, sa.ARRAY):
+        yield from ((row[column] or [None])[:1] * length for length in lengths)
+    elif isinstance(plain, sa.JSON):
+        yield from ([], 1, "~")
+    yield sa.null()
+
+
+def orphan(
+    subject: Subject, table: sa.Table, key: sa.ForeignKeyConstraint
+) -> exc.DBAPIError | None:
+    """Return how a row is refused whose parent is gone; None if it is not."""
+    parent = subject.insert(key.referred_table)
+    known = {each.parent: parent[each.column] for each in key.elements}
+    subject.connection.execute(sa.delete(key.referred_table).where(*_same(parent, key)))
+    return subject.attempt(lambda: subject.insert(table, known))
+
+
+def deletion(subject: Subject, table: sa.Table, key: sa.ForeignKeyConstraint) -> None:
+    """What a foreign key says of deletions is what becomes of a row whose parent is deleted."""
+    parent = subject.insert(key.referred_table)
+    child = subject.insert(table, {each.parent: parent[each.column] for each in key.elements})
+    left: list[Row | None] = []
+
+    def delete() -> None:
+        subject.connection.execute(sa.delete(key.referred_table).where(*_same(parent, key)))
+        left.append(_again(subject, table, child))
+
+    error = subject.attempt(delete)
+    if error and key.name not in {None, refusal(error).constraint}:
+        # Another key was in the way, one with a case of its own.
+        require(refusal(error).sqlstate != NOT_NULL, f"the parent cannot be deleted: {error}")
+        return
+    rule = (key.ondelete or "NO ACTION").upper()
+    if rule in {"NO ACTION", "RESTRICT"}:
+        require(error, f"the parent can be deleted, {rule} notwithstanding")
+        return
+    require(not error, f"the parent cannot be deleted, {rule} notwithstanding: {error}")
+    [row] = left
+    if rule == "CASCADE":
+        require(row is None, "the row is still there after its parent was deleted")
+    elif row is None:
+        require(False, f"the row is gone, {rule} notwithstanding")  # noqa: FBT003
+    else:
+        require(
+            any(row[column] != child[column] for column in key.columns),
+            f"the row still refers to its parent, {rule} notwithstanding",
+        )
+
+
+def moving(column: sa.Column[Any]) -> bool:
+    """Say whether a column is a time stamp of its row's last change."""
+    changes = column.onupdate is not None or column.server_onupdate is not None
+    return isinstance(column.type, sa.DateTime) and (changes or column.name == "updated_at")
+
+
+def moves(subject: Subject, table: sa.Table, column: sa.Column[Any]) -> None:
+    """A time stamp moves when its row is changed; those that are no such stamps do not."""
+    old: Row = {
+        each: OLD if each.type.timezone else OLD.replace(tzinfo=None)
+        for each in table.columns
+        if isinstance(each.type, sa.DateTime) and (each is column or each.server_default)
+    }
+    row = subject.insert(table, old)
+    columns = sorted(table.columns, key=lambda each: each.primary_key)
+    other = next((each for each in columns if each not in old and writable(each)), column)
+    # To what it is: one is enough to make it a change.
+    change = sa.update(table).where(*_itself(table, row)).values({other: row[other]})
+    subject.connection.execute(change)
+    after = _again(subject, table, row) or {}
+    require(after[column] > row[column], f"{column} stays as it is when its row is changed")
+    moved = [str(each) for each in old if after[each] != row[each] and not moving(each)]
+    require(not moved, f"{', '.join(moved)} moves when the row is changed")
+
+
+def round_trip(subject: Subject, table: sa.Table, column: sa.Column[Any]) -> None:
+    """What is written is read."""
+    built = subject.fill(table, filled=[column])[column]
+    plain = in_postgresql(column.type)
+    samples = [built, [] if isinstance(plain, sa.ARRAY) else DOCUMENT]
+    if isinstance(plain, sa.ARRAY) and type(plain.item_type) is sa.Text and not plain.dimensions:
+        samples.append(ITEMS)
+    for sample in samples:
+        row: Row = {**subject.fill(table), column: sample}
+        stored: list[object] = []
+
+        def write(row: Row = row, stored: list[object] = stored) -> None:
+            stored.append(insert(subject.connection, table, row)[column])
+
+        error = subject.attempt(write)
+        # A check may want other samples, but it takes the one that was built for it.
+        checked = isinstance(error, exc.IntegrityError) and sample is not built
+        require(checked or not error, f"{column} does not take {sample!r}: {error}")
+        require(checked or stored == [sample], f"{column} gives {stored} for {sample!r}")
+
+
+def writable(column: sa.Column[Any]) -> bool:
+    """Say whether a statement may set a column."""
+    return not column.computed and not (column.identity and column.identity.always)
+
+
+def _same(parent: Row, key: sa.ForeignKeyConstraint) -> list[sa.ColumnElement[bool]]:
+    """Return what finds the row that a foreign key refers to."""
+    return [each.column == parent[each.column] for each in key.elements]
+
+
+def _itself(table: sa.Table, row: Row) -> list[sa.ColumnElement[bool]]:
+    return [column == row[column] for column in table.primary_key]
+
+
+def _again(subject: Subject, table: sa.Table, row: Row) -> Row | None:
+    """Return a row as it is by now, or None if it is gone."""
+    found = subject.connection.execute(sa.select(table).where(*_itself(table, row))).one_or_none()
+    return None if found is None else dict(zip(table.columns, found, strict=True))

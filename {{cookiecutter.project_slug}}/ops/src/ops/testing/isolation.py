@@ -1,0 +1,74 @@
+"""A worker's own database: cleaned after each test, which has to let go of it first."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from psycopg import errors
+
+from ..database import Wipe, connect, url
+from ..servers.waiting import until
+
+LOCK_TIMEOUT = "1s"
+"""How long cleaning waits for a lock that a test may just be giving back."""
+GRACE = 0.5
+"""Seconds that a connection may take to come to rest: a rollback may be under way."""
+
+_HOLDERS = """
+    SELECT pid, state, left(query, 200) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND (state = 'active' OR starts_with(state, 'idle in transaction'))
+"""
+
+
+class Isolated(AbstractContextManager["Isolated"]):
+    """A database that is brought back to its first state after each test."""
+
+    def __init__(self, server: str, name: str) -> None:
+        """Take over the database `name` on `server`, as it is now."""
+        self.url = url(server, name).render_as_string(hide_password=False)
+        self._connection = connect(server, name)
+        # Without it, cleaning would wait for ever for a transaction that a test has left open.
+        self._connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        self._wipe = Wipe(self._connection)
+
+    def clean(self) -> None:
+        """Delete what has been written.
+
+        Raises:
+            AssertionError: somebody has left a transaction open, or a statement running. Their
+                connection has been ended, so that the next test does not meet it.
+        """
+        try:
+            self._wipe()
+            left = self._holders()
+        except errors.LockNotAvailable:
+            left = self._holders()
+        if not left:
+            return
+        for pid, _, _ in left:
+            self._connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        until(self._wipe, timeout=10)
+        listed = "\n".join(f"  {state}: {query}" for _, state, query in left)
+        raise AssertionError(
+            f"the test has not let go of the database; it left these connections:\n{listed}\n"
+            "End what it begins: `async with engine.begin()`, and await the tasks that it starts."
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Close our connection."""
+        self._connection.close()
+
+    def _holders(self) -> list[tuple[int, str, str]]:
+        """Return who still holds on to the database after a moment of grace."""
+        found: list[Any] = []
+
+        def at_rest() -> None:
+            found[:] = self._connection.execute(_HOLDERS).fetchall()
+            if found:
+                raise AssertionError(found)
+
+        try:
+            until(at_rest, GRACE)
+        except TimeoutError:
+            return found
+        return []

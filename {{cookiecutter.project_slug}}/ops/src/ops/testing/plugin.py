@@ -1,0 +1,274 @@
+"""The pytest plugin: which tier a test belongs to, the servers it needs, what came of it.
+
+It is an entry point of this package, so a bare `pytest` and an IDE have it as `nox` does.
+"""
+
+import gc
+import inspect
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_socket
+
+from .. import commands, graph, settings
+from ..errors import Code, OpsError
+from .fixtures import NO_TASK_LEFT
+from .results import OPS_ERROR, Results
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
+    from .stage import Stage
+
+pytest_plugins = ("ops.testing.fixtures", "ops.testing.building")
+
+EXITS = {
+    Code.FAILED: 1,
+    Code.INFRASTRUCTURE: commands.INFRASTRUCTURE_EXIT,
+    Code.CONFIGURATION: commands.CONFIGURATION_EXIT,
+}
+STAGE_FILE = "ops_stage"
+"""Key of what a worker is told: where the controller writes what it has started."""
+TIER = pytest.StashKey[graph.Tier]()
+STAGE = pytest.StashKey["Stage"]()
+RESULTS = pytest.StashKey[Results]()
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options by which nox calls pytest."""
+    # Until the tests are collected, next to nothing is garbage: the collector would walk over
+    # what was imported again and again.
+    gc.disable()
+    group = parser.getgroup("ops")
+    group.addoption("--tier", help="run the tests of this tier alone")
+    group.addoption("--reports", type=Path, help="write JUnit, CTRF and our results to this folder")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the tiers as markers, and what watches over the run."""
+    for tier in graph.TIERS:
+        config.addinivalue_line("markers", f"{tier.name}: {tier.proves}")
+    reports = config.getoption("--reports")
+    results = Results(reports and reports / commands.RESULTS)
+    try:
+        if settings.load().sql_log:
+            logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
+        if config.getoption("--tier"):
+            graph.tier(config.getoption("--tier"))
+    except OpsError as error:
+        results.write(str(error))
+        pytest.exit(str(error), returncode=EXITS[error.code])
+    if not hasattr(config, "workerinput"):
+        config.stash[RESULTS] = results
+        config.pluginmanager.register(results)
+        if reports:
+            # Both plugins read these when they are configured, which is after us.
+            config.option.xmlpath = str(reports / "junit.xml")
+            config.option.ctrf = str(reports / "ctrf.json")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Drop the run's databases and let the servers go."""
+    if STAGE in config.stash:
+        config.stash[STAGE].close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, by where it is, and keep the tier that was asked for."""
+    for item in items:
+        tier = tier_of(item)
+        item.stash[TIER] = tier
+        if not item.get_closest_marker(tier.name):
+            item.add_marker(tier.name)
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.fixturenames.insert(0, NO_TASK_LEFT)
+        if tier.timeout and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(tier.timeout))
+    wanted = config.getoption("--tier")
+    if wanted:
+        others = [item for item in items if item.stash[TIER].name != wanted]
+        items[:] = [item for item in items if item.stash[TIER].name == wanted]
+        config.hook.pytest_deselected(items=others)
+
+
+def tier_of(item: pytest.Item) -> graph.Tier:
+    """Return the tier of a test: that of its folder.
+
+    A folder that several tiers share holds contract suites, which run against a fake and against
+    the real thing: there the marker of the latter's tier decides, and no marker means the first.
+
+    Raises:
+        UsageError: the test is in no tier's folder.
+    """
+    parts = item.path.relative_to(graph.ROOT).as_posix()
+    tiers = [tier for tier in graph.TIERS if any(f"{path}/" in parts for path in tier.paths)]
+    if not tiers:
+        raise pytest.UsageError(
+            f"{parts} belongs to no tier: move it to one of the folders "
+            + ", ".join(path for tier in graph.TIERS for path in tier.paths)
+        )
+    return next((tier for tier in tiers if item.get_closest_marker(tier.name)), tiers[0])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the collected tests need, once it is known which they are."""
+    config = session.config
+    # Frozen, else the collector still walks over all of it, 0.1 s in the middle of some test.
+    gc.freeze()
+    gc.enable()
+    if not config.getoption("collectonly") and not hasattr(config, "workerinput"):
+        _prepare(config, [item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: "WorkerController") -> None:
+    """Tell a worker where the controller will write what it has started."""
+    node.workerinput[STAGE_FILE] = str(_stage(node.config).file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: "WorkerController", ids: Sequence[str]) -> None:
+    """Start, in the controller, what the tests need that a worker has collected."""
+    _prepare(node.config, ids)
+
+
+def _prepare(config: pytest.Config, ids: Sequence[str]) -> None:
+    if config.getoption("--tier") not in (None, graph.INTEGRATION.name):
+        return
+    used = [each for each in graph.services() if any(_needs_servers(id_, each) for id_ in ids)]
+    if not used:
+        return
+    here = _stage(config)
+    try:
+        said = here.prepare(used)
+    except OpsError as error:
+        here.reason = str(error)
+        pytest.exit(f"\n{error}", returncode=EXITS[error.code])
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if said and terminal:
+        terminal.ensure_newline()
+        terminal.write_line(said)
+
+
+def _needs_servers(nodeid: str, service: graph.Service) -> bool:
+    home = service.path.relative_to(graph.ROOT).as_posix()
+    return any(nodeid.startswith(f"{home}/{path}/") for path in graph.INTEGRATION.paths)
+
+
+def _stage(config: pytest.Config) -> "Stage":
+    if STAGE not in config.stash:
+        # Not imported before it is needed: the clients take 0.5 s, and unit tests do without.
+        from .stage import Stage
+
+        told: dict[str, str] = getattr(config, "workerinput", {})
+        file = Path(told[STAGE_FILE]) if told else None
+        config.stash[STAGE] = Stage(told.get("workerid", "main"), file)
+    return config.stash[STAGE]
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Give every service its own `postgres_url`: a bare `pytest` runs several in one process."""
+    for service in graph.services():
+        if isinstance(collector, pytest.Dir) and collector.path == service.path:
+            _register_fixtures(collector, service)
+
+
+def _register_fixtures(node: pytest.Collector, service: graph.Service) -> None:
+    def postgres_url() -> str:
+        """URL of this worker's own database; what a test writes is deleted after it."""
+        return _stage(node.config).postgres_url(service)
+
+    def clone_url(request: pytest.FixtureRequest) -> Iterator[str]:
+        """URL of a database for this test alone, to change more than rows; kept if it fails."""
+        spares = _stage(node.config).spare(service)
+        name = spares.take()
+        yield spares.url(name)
+        if request.node.stash.get(FAILED, False):
+            address = spares.keep(name)
+            request.node.add_report_section("teardown", "clone", f"kept until db.gc: {address}")
+        else:
+            spares.give_back(name)
+
+    pytest.register_fixture(name="postgres_url", func=postgres_url, node=node, scope="session")
+    pytest.register_fixture(name="clone_url", func=clone_url, node=node)
+
+
+@pytest.fixture(scope="session")
+def redis_url(pytestconfig: pytest.Config) -> str:
+    """URL of this worker's own Redis database; what a test writes is deleted after it."""
+    return _stage(pytestconfig).redis_url()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Block sockets in the unit tier: a unit test that reaches out is none."""
+    if item.stash[TIER] is graph.UNIT:
+        # asyncio wakes its loop through a pair of Unix sockets.
+        pytest_socket.disable_socket(allow_unix_socket=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Let sockets go, and delete what the test has written once its fixtures are done."""
+    try:
+        return (yield)
+    finally:
+        pytest_socket.enable_socket()
+        if STAGE in item.config.stash:
+            item.config.stash[STAGE].clean()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test failed, and whether for want of a server or because of a setting."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    if call.excinfo and isinstance(call.excinfo.value, OpsError):
+        error = call.excinfo.value
+        report.user_properties.append((OPS_ERROR, (int(error.code), str(error))))
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Name the tests that took longer than their tier allows one to take."""
+    name = config.getoption("--tier")
+    budget = graph.tier(name).test_budget if name else None
+    # Measured, each test takes longer than its own time.
+    if budget is None or RESULTS not in config.stash or config.pluginmanager.hasplugin("_cov"):
+        return
+    slow = [test for test in config.stash[RESULTS].tests.values() if test["duration"] > budget]
+    for test in sorted(slow, key=lambda test: -float(test["duration"])):
+        terminalreporter.write_line(
+            f"over the budget of {budget:g} s a test: {test['name']} ({test['duration']:.2f} s)"
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Tell a broken server from a broken test, and write the results."""
+    results = session.config.stash.get(RESULTS, None)
+    if results is None:
+        return
+    here = session.config.stash.get(STAGE, None)
+    reason = here.reason if here else None
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        gone = here.broken() if here else None
+        if gone:
+            results.codes.setdefault(Code.INFRASTRUCTURE, gone)
+        if results.codes:
+            worst = max(results.codes)
+            reason = results.codes[worst]
+            session.exitstatus = EXITS[worst]
+    results.write(reason)

@@ -1,0 +1,61 @@
+"""What came of each test, gathered in the controller and written where nox looks for it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..errors import Code
+
+OPS_ERROR = "ops_error"
+"""Property of a test that something other than the code is at fault: its `Code` and message."""
+
+
+class Results:
+    """Gathers the reports of all workers."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self.tests: dict[str, dict[str, Any]] = {}
+        self.codes: dict[Code, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add one phase (setup, call or teardown) of one test."""
+        test = self.tests.setdefault(report.nodeid, _test(report.nodeid))
+        test["duration"] = round(test["duration"] + report.duration, 6)
+        properties: dict[str, Any] = dict(report.user_properties)
+        if OPS_ERROR in properties:
+            code, wrong = properties.pop(OPS_ERROR)
+            self.codes.setdefault(Code(code), wrong)
+        test["metrics"].update(_numbers(properties))
+        if report.failed:
+            test["status"], test["error"] = "failed", report.longreprtext
+        elif report.skipped:
+            test["status"], test["error"] = "skipped", _last_line(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Add what could not be collected, as a test that failed."""
+        if report.failed:
+            error = {"status": "failed", "error": str(report.longrepr)}
+            self.tests[report.nodeid] = {**_test(report.nodeid), **error}
+
+    def write(self, reason: str | None) -> None:
+        """Write the results, with the reason why the run as a whole could not be."""
+        if self.file:
+            left = {"tests": list(self.tests.values()), "reason": reason}
+            self.file.write_text(json.dumps(left), encoding="utf-8")
+
+
+def _test(name: str) -> dict[str, Any]:
+    return {"name": name, "status": "passed", "duration": 0.0, "error": None, "metrics": {}}
+
+
+def _numbers(properties: dict[str, object]) -> dict[str, float]:
+    return {name: value for name, value in properties.items() if isinstance(value, int | float)}
+
+
+def _last_line(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2]
+    return report.longreprtext.strip().rpartition("\n")[2]

@@ -1,0 +1,97 @@
+"""A service under test, in a process of its own, as it is started in production."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .waiting import eventually
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service.
+
+    Attributes:
+        process: the process.
+        url: where it listens.
+        output: the file that its output and its errors go to.
+    """
+
+    process: subprocess.Popen[bytes]
+    url: str
+    output: Path
+
+    async def ready(self, *, timeout: float = 60) -> None:
+        """Wait until it answers that it is ready.
+
+        Args:
+            timeout: seconds; a new process takes its time on a machine that is busy with tests.
+
+        Raises:
+            AssertionError: it ended, or is not ready in time; the message holds its output.
+        """
+        await eventually(lambda: asyncio.to_thread(self._settled), timeout=timeout)
+        if self.process.poll() is not None:
+            raise AssertionError(self.output.read_text(encoding="utf-8"))
+
+    def _settled(self) -> bool:
+        if self.process.poll() is not None:
+            return True
+        # Any status but a good one is raised.
+        urllib.request.urlopen(f"{self.url}/health/ready", timeout=5).close()  # noqa: S310
+        return True
+
+
+@contextmanager
+def serving(
+    module: str, settings: Mapping[str, str], *, prefix: str, folder: Path
+) -> Iterator[Service]:
+    """Start a service with these settings and none that the user has made; stop it at the end.
+
+    Args:
+        module: what `python -m` runs.
+        settings: its settings, without the prefix; the port is added.
+        prefix: what the names of its environment variables begin with.
+        folder: an empty folder, which it is started in.
+
+    Raises:
+        AssertionError: told to stop, it did not within ten seconds, or not with exit code 0.
+    """
+    port = _free_port()
+    others = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+    given = {prefix + name: value for name, value in {**settings, "PORT": str(port)}.items()}
+    path = folder / "output"
+    with (
+        path.open("wb") as output,
+        subprocess.Popen(
+            (sys.executable, "-m", module),
+            cwd=folder,
+            env=others | given,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            yield Service(process, f"http://127.0.0.1:{port}", path)
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+        finally:
+            process.kill()
+    if process.returncode != 0:
+        said = path.read_text(encoding="utf-8")
+        raise AssertionError(f"{module} ended with {process.returncode}:\n{said}")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
