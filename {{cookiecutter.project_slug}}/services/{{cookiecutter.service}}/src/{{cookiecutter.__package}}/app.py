@@ -1,0 +1,29 @@
+"""The application, on any ports. What it runs on in production is in production.py."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib import metadata
+
+from fastapi import FastAPI
+
+from .api import access, health, problem, routes
+from .ports import Ports
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
+    """Return the application on these ports."""
+    app = FastAPI(
+        title="{{ cookiecutter.service }}",
+        version=metadata.version("{{ cookiecutter.project_slug }}-{{ cookiecutter.service }}"),
+        lifespan=lifespan,
+        # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
+        redirect_slashes=False,
+    )
+    app.state.ports = ports
+    problem.install(app)
+    app.add_middleware(access.AccessLog)
+    app.include_router(health.router)
+    app.include_router(routes.router)
+    return app
