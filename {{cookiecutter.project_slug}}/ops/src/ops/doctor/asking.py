@@ -1,0 +1,60 @@
+"""Asking programs, none of which may keep the doctor waiting."""
+
+import os
+import subprocess
+
+from ..errors import InfrastructureError
+from ..graph import ROOT
+
+TIMEOUT = 10
+"""Seconds that a program may take to answer."""
+
+
+def ask(*command: str, mend: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run a program in the project and return what came of it; both its outputs are in `stdout`.
+
+    Args:
+        command: the program and its arguments.
+        mend: what helps where it does not start.
+
+    Raises:
+        InfrastructureError: it does not start, or does not answer.
+    """
+    try:
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            # Else Terraform asks its makers for news, and writes down when.
+            env={**os.environ, "CHECKPOINT_DISABLE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        words = " ".join(command)
+        raise InfrastructureError(
+            f"`{words}` does not answer within {TIMEOUT} s", f"see what it waits for: {words}"
+        ) from error
+    except FileNotFoundError as error:
+        where = "there" if os.sep in command[0] else "on PATH"
+        raise InfrastructureError(f"{command[0]} is not {where}", mend) from error
+    except OSError as error:
+        raise InfrastructureError(f"{command[0]} does not start: {error.strerror}", mend) from error
+
+
+def version(*command: str, mend: str) -> str:
+    """Return the first line that a program prints.
+
+    Raises:
+        InfrastructureError: it is not there, or does not work.
+    """
+    done = ask(*command, mend=mend)
+    if done.returncode:
+        raise InfrastructureError(
+            f"`{' '.join(command)}` fails: {done.stdout.strip() or f'exit {done.returncode}'}", mend
+        )
+    return done.stdout.strip().partition("\n")[0]

@@ -1,0 +1,98 @@
+"""Room to write, and ports to listen on."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from .. import environment, graph
+from ..errors import InfrastructureError
+from ..graph import ROOT
+from .asking import ask
+
+ROOM = 200 * 2**20
+"""Bytes that have to be free: about what one environment or one test database takes."""
+MEND = "XDG_CACHE_HOME=/a/folder/elsewhere"
+
+
+def project_folder() -> str:
+    """Look at where environments and reports go."""
+    return room(ROOT / ".nox", "free some")
+
+
+def uv_cache() -> str:
+    """Look at where uv keeps what it has downloaded."""
+    done = ask(environment.uv(), "cache", "dir")
+    if done.returncode:
+        raise environment.diagnose(done.stdout)
+    folder = Path(done.stdout.strip())
+    if os.environ.get("UV_OFFLINE") and not folder.is_dir():
+        raise InfrastructureError(
+            f"UV_OFFLINE is set, and {folder} is empty: no environment can be made",
+            "unset UV_OFFLINE",
+        )
+    return room(folder, "uv cache prune, or UV_CACHE_DIR=/a/folder/elsewhere")
+
+
+def server_data() -> str:
+    """Look at where embedded servers keep their data, and whether sockets may lie there."""
+    from ..servers import home
+
+    said: list[str] = []
+    *_, shared = folders = home.candidates()
+    for folder in folders:
+        try:
+            if folder == shared and folder.exists():
+                home.private(folder)
+            found = room(folder, MEND)
+        except InfrastructureError as error:
+            said.append(error.what)
+            continue
+        home.socket_folder(folder / "redis-01234567" / "store", ".s.PGSQL.5432")
+        return "; ".join([found, *said])
+    raise InfrastructureError("; ".join(said), MEND)
+
+
+def room(folder: Path, mend: str) -> str:
+    """Return how much room there is in a folder, or where it would be made.
+
+    Raises:
+        InfrastructureError: nothing can be written there, or next to nothing.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        # It never has a name, so nothing changes.
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(bytes(2**20))
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        raise InfrastructureError(
+            f"{folder} cannot be written to: {error.strerror}", mend
+        ) from error
+    if free < ROOM:
+        raise InfrastructureError(f"{folder} has only {free / 2**20:.0f} MB left", mend)
+    return f"{folder} ({free / 2**30:.0f} GB free)"
+
+
+def ports() -> str:
+    """Look whether the services' ports are free, or held by the services themselves."""
+    from .. import stack
+    from ..stack import ports as listening
+
+    said: list[str] = []
+    taken: list[InfrastructureError] = []
+    for service in graph.services():
+        if service.port is None:
+            continue
+        try:
+            listening.refuse_taken([service])
+        except InfrastructureError as error:
+            if any(each.name == service.name and each.up for each in stack.show()):
+                said.append(f"{service.port} is {service.name}'s, which is up")
+            else:
+                taken.append(error)
+        else:
+            said.append(f"{service.port} is free for {service.name}")
+    if taken:
+        raise InfrastructureError("; ".join(each.what for each in taken), taken[0].mend)
+    return ", ".join(said) or "no service has a port"

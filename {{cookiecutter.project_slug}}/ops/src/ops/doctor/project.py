@@ -1,0 +1,68 @@
+"""The repository: its services, its tests, git and where it came from."""
+
+import json
+import re
+
+from .. import graph
+from ..errors import AbsentError, ConfigurationError, InfrastructureError
+from ..graph import ROOT, Tier
+from .asking import ask, version
+
+MEND = "uv run invoke setup"
+
+
+def services() -> str:
+    """Look at the registry: the pyproject.toml of each service."""
+    graph.project()
+    found = graph.services()
+    if not found:
+        raise AbsentError("there is no service in services/", "uv run invoke service.add NAME")
+    return ", ".join(f"{each.name} ({', '.join(each.needs) or 'needs nothing'})" for each in found)
+
+
+def tests(tier: Tier) -> str:
+    """Look for the folders that hold a tier's tests."""
+    services = graph.services() if tier.scope == "service" else ()
+    found = [folder for each in services or (None,) for folder in tier.folders(each)]
+    return ", ".join(f"{folder.relative_to(ROOT).as_posix()}/" for folder in found)
+
+
+def git() -> str:
+    """Look at git and the repository."""
+    found = version("git", "--version", mend="install git, then: uv run invoke setup")
+    if ask("git", "rev-parse", "--git-dir").returncode:
+        raise InfrastructureError("the project is in no git repository", MEND)
+    return f"{found.removeprefix('git version ')}, and a repository"
+
+
+def hooks() -> str:
+    """Look for the hooks that .pre-commit-config.yaml wants to be installed."""
+    config = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    listed = re.search(r"^default_install_hook_types: \[(.*)\]", config, re.MULTILINE)
+    wanted = re.findall(r"[\w-]+", listed[1]) if listed else ["pre-commit"]
+    done = ask("git", "rev-parse", "--git-path", "hooks")
+    if done.returncode:
+        raise InfrastructureError("there is no git repository to install them in", MEND)
+    folder = ROOT / done.stdout.strip()
+    missing = [name for name in wanted if not (folder / name).exists()]
+    if missing:
+        raise InfrastructureError(f"not installed: {', '.join(missing)}", MEND)
+    return f"installed: {', '.join(wanted)}"
+
+
+def template() -> str:
+    """Look at the record of the template that the project was baked from."""
+    file = ROOT / ".cruft.json"
+    if not file.exists():
+        raise InfrastructureError(
+            "there is no .cruft.json, so updates of the template cannot be had",
+            "uvx cruft link URL-OF-THE-TEMPLATE",
+        )
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return f"{record['template']} at {record['commit'][:7]}"
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigurationError(
+            f".cruft.json cannot be read: {type(error).__name__}: {error}",
+            "git checkout .cruft.json",
+        ) from error

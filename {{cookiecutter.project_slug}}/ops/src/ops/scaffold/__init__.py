@@ -1,0 +1,10 @@
+"""Services that come and go: baked from the template that the project is made of, and removed.
+
+Whatever can fail is done in a scratch folder. The project is touched last, by renaming.
+"""
+
+from .data import databases
+from .lifecycle import add, remove
+from .refusals import refuse_uncommitted
+
+__all__ = ["add", "databases", "refuse_uncommitted", "remove"]

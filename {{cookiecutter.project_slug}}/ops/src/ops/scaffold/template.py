@@ -1,0 +1,171 @@
+"""The template that the project was baked from, and bakes of it at the commit that is recorded."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import ConfigurationError, InfrastructureError, OpsError
+from ..graph import ROOT
+from .git import GitError, git
+
+RECORD = ROOT / ".cruft.json"
+TIMEOUT = 120
+"""Seconds that the template may take to arrive: it is small, and only one commit is fetched."""
+
+_REFUSED = "because pre_gen_project hook"
+"""What cookiecutter says, among other things, after a refusal; the hook's are its only errors."""
+_CLONES = "from cookiecutter.config import get_user_config as c; print(c()['cookiecutters_dir'])"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template as `.cruft.json` names it."""
+
+    address: str
+    """A URL, or the path of a clone."""
+    commit: str
+    folder: str
+    """Where in its repository it is; empty for the root."""
+    answers: Mapping[str, str]
+
+    def bake(self, scratch: Path, **answers: str) -> Path:
+        """Return a bake in the folder `scratch`, with these answers in place of the recorded ones.
+
+        Raises:
+            ConfigurationError: the template refuses an answer, or has not the recorded commit.
+            InfrastructureError: it is out of reach, or cookiecutter or git is not installed.
+        """
+        if find_spec("cookiecutter") is None:
+            raise InfrastructureError(
+                "cookiecutter, which bakes services, is not installed beside Invoke",
+                "uv run invoke setup",
+            )
+        checkout, output, config = (scratch / name for name in ("template", "baked", "config"))
+        self._fetch(checkout)
+        # cookiecutter notes every bake; among those of the user ours have no place. JSON is YAML.
+        own = {"replay_dir": str(scratch / "replay"), "cookiecutters_dir": str(scratch)}
+        config.write_text(json.dumps(own), encoding="utf-8")
+        _python(
+            *("-m", "cookiecutter", str(checkout / self.folder), "--no-input"),
+            *("--config-file", str(config), "--output-dir", str(output)),
+            *(f"{key}={value}" for key, value in {**self.answers, **answers}.items()),
+        )
+        (project,) = output.iterdir()
+        return project
+
+    def _fetch(self, checkout: Path) -> None:
+        """Check the commit out into a folder of its own, so that no clone of the user's changes."""
+        checkout.mkdir()
+        git(checkout, "init", "--quiet", "--template=")
+        *clones, source = self._sources()
+        for clone in clones:
+            with suppress(GitError):
+                self._take(clone, checkout)
+                return
+        try:
+            self._take(source, checkout)
+        except GitError as error:
+            raise self._diagnose(checkout, source, error) from error
+
+    def _take(self, source: str, checkout: Path) -> None:
+        git(checkout, "fetch", "--quiet", "--depth=1", source, self.commit, timeout=TIMEOUT)
+        # The user's own hooks, if they have some for all repositories, are not for this one.
+        git(checkout, "-c", f"core.hooksPath={os.devnull}", "checkout", "--quiet", "FETCH_HEAD")
+
+    def _sources(self) -> Iterator[str]:
+        """Yield where the commit may be, nearby clones first, and where it has to be last."""
+        path = ROOT / self.address
+        if path.exists():
+            yield str(path)
+            return
+        # All that git takes for a URL has one: https://host/path, user@host:path.
+        if ":" not in self.address:
+            raise InfrastructureError(
+                f"the template is out of reach: .cruft.json says that it is in {self.address}, and"
+                " nothing is there",
+                'bring it back, or write its path or URL as "template" into .cruft.json',
+            )
+        # Where cookiecutter keeps its clones, under the names that it gives them. A commit of the
+        # right name is the right one, whatever clone it is in.
+        name = self.address.rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".git")
+        clone = Path(_python("-c", _CLONES).strip()) / name
+        if clone.is_dir():
+            yield str(clone)
+        yield self.address
+
+    def _diagnose(self, checkout: Path, source: str, refusal: GitError) -> OpsError:
+        try:
+            git(checkout, "ls-remote", "--quiet", source, timeout=TIMEOUT)
+        except GitError:
+            return InfrastructureError(
+                f"the template {self.address} is out of reach: {refusal}",
+                "see whether the network and that address answer, then run it again",
+            )
+        return ConfigurationError(
+            f"the template {self.address} has no commit {self.commit}, which .cruft.json says that"
+            f" the project was baked from: {refusal}",
+            'write one that it has as "commit" into .cruft.json',
+        )
+
+
+def recorded() -> Template:
+    """Return the template that the project was baked from.
+
+    Raises:
+        ConfigurationError: it is not recorded.
+    """
+    try:
+        record = json.loads(RECORD.read_text(encoding="utf-8"))
+        answers = record["context"]["cookiecutter"]
+        return Template(
+            address=record["template"],
+            commit=record["commit"],
+            folder=record.get("directory") or "",
+            # What is private the template makes of the answers, anew.
+            answers={key: value for key, value in answers.items() if not key.startswith("_")},
+        )
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "it is not known which template this project was baked from: there is no .cruft.json,"
+            " which a bake from a git checkout or a URL writes",
+            "uvx cruft link TEMPLATE, its URL or the path of a clone of it",
+        ) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f".cruft.json is not what a bake has written: {error!r}", "git restore .cruft.json"
+        ) from error
+
+
+def _python(*arguments: str) -> str:
+    """Run cookiecutter, in a process of its own: hooks and settings would else be ours.
+
+    Raises:
+        ConfigurationError: the template refuses an answer, or something else fails.
+    """
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0:
+        return done.stdout
+    said = done.stderr.strip()
+    if _REFUSED in done.stdout:
+        raise ConfigurationError(
+            f"the template refuses this:\n{said}",
+            "uv run invoke service.add billing --resource line_item",
+        )
+    _, _, reason = said.rpartition("\n")
+    raise ConfigurationError(
+        f"the template cannot be baked: {reason or done.stdout.strip()}",
+        "see whether .cruft.json has the answers that the project was baked with",
+    )

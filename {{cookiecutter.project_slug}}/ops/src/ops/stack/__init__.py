@@ -1,0 +1,25 @@
+"""The stack: every service of the project running on a developer's machine, with its servers.
+
+Through Compose where Docker answers, else as processes on embedded servers. `lifecycle` has the
+actions, `containers` and `processes` are the two ways to run a service, `surroundings` is what a
+service is given: servers that stay up, a migrated database, settings.
+"""
+
+from .health import PATIENCE
+from .lifecycle import Up, clean, down, follow, logs, restart, show, up, wait
+from .states import State, Status
+
+__all__ = [
+    "PATIENCE",
+    "State",
+    "Status",
+    "Up",
+    "clean",
+    "down",
+    "follow",
+    "logs",
+    "restart",
+    "show",
+    "up",
+    "wait",
+]

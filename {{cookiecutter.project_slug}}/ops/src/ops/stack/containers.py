@@ -1,0 +1,203 @@
+"""Services as containers, built from their Dockerfiles and run by Compose."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NoReturn
+
+from .. import environment
+from ..errors import ConfigurationError, InfrastructureError
+from ..graph import ROOT, Service
+from ..servers import KINDS, Kind, Server, compose
+from ..servers.docker import IMAGES
+from . import building, model, record, surroundings
+from .states import HOST, State, Status, address, complaint
+
+
+class Containers:
+    """The stack in containers."""
+
+    PREPARING = "build"
+
+    def prepare(self, services: Sequence[Service]) -> None:
+        """Build the images of services; what has not changed comes out of the cache.
+
+        Raises:
+            BuildError: the code or a Dockerfile is at fault.
+            ConfigurationError: the lock is missing or stale.
+            InfrastructureError: what a build needs cannot be had.
+        """
+        if not environment.LOCK.exists():
+            raise ConfigurationError("uv.lock is missing, which images are built from", "uv lock")
+        model.describe({})
+        try:
+            _compose("build", *_names(services))
+        except compose.ComposeError as error:
+            raise building.diagnose(error.output) from error
+
+    def start(self, services: Sequence[Service], servers: Mapping[Kind, Server]) -> list[str]:
+        """Start those of the services that do not run as they are now; return their names."""
+        before = _containers()
+        seen: dict[Kind, str] = {
+            kind: compose.ADDRESSES[kind].format(address=f"{kind}:{IMAGES[kind].port}")
+            for kind in servers
+        }
+        model.describe(
+            {
+                each.name: surroundings.variables(
+                    each, servers, seen, host=model.EVERYWHERE, port=model.PORT
+                )
+                for each in services
+            }
+        )
+        _compose("up", "--detach", "--no-build", *_names(services))
+        after = _containers()
+        return [
+            name
+            for name in _names(services)
+            if _started(before.get(name)) != _started(after.get(name))
+        ]
+
+    def stop(self, services: Sequence[Service]) -> list[str]:
+        """Stop services and remove their containers; return those that ran."""
+        there = _containers()
+        chosen = [name for name in _names(services) if name in there]
+        if chosen:
+            _compose("rm", "--stop", "--force", *chosen)
+        return [name for name in chosen if there[name]["State"]["Running"]]
+
+    def statuses(self, services: Sequence[Service]) -> list[Status]:
+        """Return how services are."""
+        there = _containers()
+        return [_service(name, there.get(name)) for name in _names(services)]
+
+    def servers(self) -> list[Status]:
+        """Return how the servers are."""
+        there = _containers()
+        return [_server(kind, there.get(kind)) for kind in KINDS]
+
+    def output(self, service: Service, lines: int) -> str:
+        """Return the last lines of a service's output."""
+        if service.name not in _containers():
+            return ""
+        return _compose("logs", "--no-log-prefix", "--tail", str(lines), service.name).strip()
+
+    def follow(self, services: Sequence[Service], lines: int) -> NoReturn:
+        """Show the services' output as it grows, in the place of this process."""
+        show = ("logs", "--follow", "--tail", str(lines), *_names(services))
+        os.chdir(ROOT)
+        os.execvp("docker", ["docker", "compose", *_options(), *show])  # noqa: S606
+
+    def close(self) -> list[str]:
+        """Take down all containers, but no volume; return which ran."""
+        running = sorted(name for name, each in _containers().items() if each["State"]["Running"])
+        _compose("down", "--remove-orphans")
+        return running
+
+    def clean(self) -> list[str]:
+        """Remove containers, networks, volumes and built images; return which volumes there were.
+
+        Where no engine answers, there is nothing to remove.
+        """
+        if not compose.answers():
+            return []
+        volumes = _volumes()
+        _compose("down", "--remove-orphans", "--volumes", "--rmi", "local")
+        return [f"volume {name}: deleted" for name in volumes]
+
+
+def _options() -> list[str]:
+    own = (ROOT / "compose.yaml", ROOT / "compose.override.yaml", model.file())
+    files = [word for file in own if file.exists() for word in ("--file", str(file))]
+    return ["--project-directory", str(ROOT), *files]
+
+
+def _compose(*arguments: str) -> str:
+    try:
+        return compose.run(*arguments, options=["--ansi", "never", *_options()])
+    except compose.ComposeError:
+        raise
+    except InfrastructureError as error:
+        raise InfrastructureError(
+            f"the stack is in containers, and {error.what}",
+            f"start Docker again; or, to forget those containers: rm {record.file()}",
+        ) from error
+
+
+def _containers() -> dict[str, Any]:
+    """Return what Docker knows of each container of the stack, by the name of its service."""
+    found = _compose("ps", "--all", "--quiet").split()
+    if not found:
+        return {}
+    return {
+        each["Config"]["Labels"]["com.docker.compose.service"]: each
+        for each in json.loads(_docker("inspect", *found) or "[]")
+    }
+
+
+def _volumes() -> list[str]:
+    """Return the names of the volumes that the stack has made."""
+    project = json.loads(_compose("config", "--format", "json"))["name"]
+    label = f"label=com.docker.compose.project={project}"
+    return _docker("volume", "ls", "--quiet", "--filter", label).split()
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def _started(container: Any) -> Any:
+    return container and (container["Id"], container["State"]["StartedAt"])
+
+
+def _service(name: str, container: Any) -> Status:
+    status = _status(name, container)
+    if not (container and status.up):
+        return status
+    port = int(container["NetworkSettings"]["Ports"][f"{model.PORT}/tcp"][0]["HostPort"])
+    reason = complaint(port)
+    state = State.RUNNING if reason else State.HEALTHY
+    return replace(status, state=state, url=address(port), reason=reason)
+
+
+def _server(kind: Kind, container: Any) -> Status:
+    status = _status(kind, container)
+    if not (container and status.up):
+        return replace(status, kind="server")
+    published = container["NetworkSettings"]["Ports"][f"{IMAGES[kind].port}/tcp"][0]
+    health = container["State"].get("Health", {}).get("Status", "")
+    return replace(
+        status,
+        kind="server",
+        state=State.HEALTHY if health == "healthy" else State.RUNNING,
+        url=compose.ADDRESSES[kind].format(address=f"{HOST}:{published['HostPort']}"),
+        reason=None if health == "healthy" else health,
+    )
+
+
+def _status(name: str, container: Any) -> Status:
+    if not container:
+        return Status(name, State.STOPPED)
+    state = container["State"]
+    running = state["Running"]
+    return Status(
+        name,
+        State.RUNNING if running else State.DEAD,
+        container=container["Id"],
+        since=_moment(state["StartedAt" if running else "FinishedAt"]),
+        exit_code=None if running else state["ExitCode"],
+        reason=None if running else state["Error"] or f"ended with exit code {state['ExitCode']}",
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a point in time as Docker writes it; None for the year 1, by which it means never."""
+    return None if text.startswith("0001") else datetime.fromisoformat(text)
+
+
+def _names(services: Sequence[Service]) -> list[str]:
+    return [service.name for service in services]

@@ -1,0 +1,202 @@
+"""What `invoke stack.*` does. Each action is as good twice as once, and waits for the others."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .. import graph, servers
+from ..errors import ConfigurationError
+from ..graph import ROOT, Service
+from ..servers import Source
+from . import ports, record, surroundings
+from .containers import Containers
+from .health import PATIENCE, Backend, await_health
+from .record import Record
+from .states import Status
+
+Progress = Callable[[str], AbstractContextManager[None]]
+"""Tells a person what is being done, for as long as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What came of `up`."""
+
+    source: Source
+    why: str
+    started: list[str]
+    migrated: list[str]
+    services: list[Status]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return {**asdict(self), "services": [each.as_dict() for each in self.services]}
+
+
+def up(
+    names: Sequence[str] = (),
+    *,
+    timeout: float = PATIENCE,
+    progress: Progress = lambda _: nullcontext(),
+) -> Up:
+    """Run services, all of them where none is named, and wait until they are healthy.
+
+    Raises:
+        ConfigurationError: a name or a setting is wrong, or a stack of another kind is up.
+        InfrastructureError: a port is taken, a server does not start, a service is not healthy.
+        MigrationError: a migration fails.
+    """
+    services = choose(names)
+    with record.alone():
+        return _up(services, timeout, progress)
+
+
+def down(names: Sequence[str] = ()) -> list[str]:
+    """Stop services; where none is named, all of them and the servers too.
+
+    What they stored stays. Returns what was stopped.
+    """
+    with record.alone():
+        return _down(choose(names) if names else [])
+
+
+def restart(
+    names: Sequence[str] = (),
+    *,
+    timeout: float = PATIENCE,
+    progress: Progress = lambda _: nullcontext(),
+) -> Up:
+    """Stop services and run them again, as they are now; raises what `up` does."""
+    services = choose(names)
+    with record.alone():
+        _, _, backend = _claim()
+        backend.stop(services)
+        return _up(services, timeout, progress)
+
+
+def wait(names: Sequence[str] = (), *, timeout: float = PATIENCE) -> list[Status]:
+    """Wait until services are healthy.
+
+    Raises:
+        ConfigurationError: one has ended because a setting is wrong.
+        InfrastructureError: one has ended, was not started, or is not healthy in time.
+    """
+    return await_health(current()[1], choose(names), timeout)
+
+
+def show() -> list[Status]:
+    """Return how the servers and the services are."""
+    _, backend = current()
+    return backend.servers() + backend.statuses(choose())
+
+
+def logs(names: Sequence[str] = (), *, lines: int) -> dict[str, str]:
+    """Return the last lines of what services have put out."""
+    _, backend = current()
+    return {service.name: backend.output(service, lines) for service in choose(names)}
+
+
+def follow(names: Sequence[str] = (), *, lines: int) -> NoReturn:
+    """Show what services put out as it comes, in the place of this process."""
+    current()[1].follow(choose(names), lines)
+
+
+def clean() -> list[str]:
+    """Take the stack down and delete all that it has stored; return what was there."""
+    with record.alone():
+        done = _down([]) + Containers().clean()
+        if record.used("embedded"):
+            done += surroundings.forget()
+        record.remove()
+        return done
+
+
+def current() -> tuple[Source, Backend]:
+    """Return what runs the services: what they were started by, else what would start them."""
+    noted = record.load()
+    source = noted.source if noted else surroundings.choose()[0]
+    return source, _backend(source)
+
+
+def choose(names: Sequence[str] = ()) -> list[Service]:
+    """Return the services called so, or all that listen somewhere.
+
+    Raises:
+        ConfigurationError: there is no such service, or none at all.
+    """
+    found = [graph.service(name) for name in names] or [
+        service for service in graph.services() if service.port is not None
+    ]
+    if not found:
+        raise ConfigurationError(
+            "there is no service to run: none in services/ has a port",
+            "uv run invoke service.add billing --resource invoice",
+        )
+    return found
+
+
+def _backend(source: Source) -> Backend:
+    if source == "docker":
+        return Containers()
+    # What it is made of exists on POSIX alone.
+    from .processes import Processes
+
+    return Processes()
+
+
+def _up(services: Sequence[Service], timeout: float, progress: Progress) -> Up:
+    source, why, backend = _claim()
+    before = zip(services, backend.statuses(services), strict=True)
+    ports.refuse_taken([service for service, status in before if not status.up])
+    with progress(f"{backend.PREPARING} {', '.join(service.name for service in services)}"):
+        backend.prepare(services)
+    record.Record(source).save()
+    migrated = []
+    with surroundings.lease(source, services) as taken:
+        for service in services:
+            with progress(f"migrate the database of {service.name}"):
+                if surroundings.migrate(service, taken):
+                    migrated.append(service.name)
+        started = backend.start(services, taken)
+    with progress("wait until all are healthy"):
+        statuses = await_health(backend, services, timeout)
+    return Up(source, why, started, migrated, statuses)
+
+
+def _claim() -> tuple[Source, str, Backend]:
+    """Return where the stack runs, why, and what runs it; refuse where another one is up."""
+    source, why = surroundings.choose()
+    noted = record.load()
+    if noted and noted != Record(source):
+        _refuse_other(noted, source)
+    return source, why, _backend(source)
+
+
+def _refuse_other(noted: Record, source: Source) -> None:
+    if not any(status.up for status in _backend(noted.source).statuses(choose())):
+        return
+    if noted.source != source:
+        raise ConfigurationError(
+            f"the stack is up already, on servers that are {noted.source}, not {source}",
+            f"uv run invoke stack.down, or OPS_SERVERS={noted.source}",
+        )
+    if Path(noted.root).exists():
+        raise ConfigurationError(
+            f"the stack of this project is up already, from {noted.root}, not {ROOT}",
+            "uv run invoke stack.down",
+        )
+
+
+def _down(services: Sequence[Service]) -> list[str]:
+    noted = record.load()
+    stopped = []
+    if noted:
+        backend = _backend(noted.source)
+        stopped = backend.stop(services) if services else backend.close()
+    done = [f"{name}: stopped" for name in stopped]
+    if services:
+        return done
+    record.forget()
+    return done + servers.release()

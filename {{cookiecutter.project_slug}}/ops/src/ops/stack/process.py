@@ -1,0 +1,151 @@
+"""One service as a process of this machine: started, looked at and stopped."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InfrastructureError
+from ..graph import ROOT
+from ..servers.waiting import until
+from . import keeper, record, surroundings
+from .states import State, Status, address, complaint, moment
+
+START_TIMEOUT = 10
+"""Seconds that a process may take to exist."""
+STOP_TIMEOUT = 10
+"""Seconds that a service may take to finish its requests before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The process of one service: as it is noted, and as it really is."""
+
+    name: str
+    """The name of the service."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its log is, and what its keeper notes."""
+        return record.folder() / self.name
+
+    @property
+    def log(self) -> Path:
+        """Its output, since it was started last."""
+        return self.folder / keeper.LOG
+
+    def alive(self) -> bool:
+        """Say whether it or its keeper lives, whichever process may have its number now."""
+        try:
+            handle = os.open(self.folder / keeper.LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def facts(self) -> dict[str, Any]:
+        """Return what its keeper has noted; nothing if it was not started, or was stopped."""
+        try:
+            facts: dict[str, Any] = json.loads((self.folder / keeper.NOTE).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return facts
+
+    def status(self) -> Status:
+        """Return how it is."""
+        name, alive, facts = self.name, self.alive(), self.facts()
+        if not facts:
+            return Status(name, State.STOPPED)
+        code = facts.get("exit_code")
+        if code is not None:
+            ended = moment(facts["ended"])
+            return Status(name, State.DEAD, since=ended, exit_code=code, reason=_meaning(code))
+        if not alive:
+            lost = f"pid {facts['process']} is stale: it was killed, or the machine was restarted"
+            return Status(name, State.DEAD, reason=lost)
+        reason = complaint(facts["port"])
+        return Status(
+            name,
+            State.RUNNING if reason else State.HEALTHY,
+            url=address(facts["port"]),
+            process=facts["process"],
+            since=moment(facts["started"]),
+            reason=reason,
+        )
+
+    def start(self, package: str, variables: Mapping[str, str], port: int) -> None:
+        """Start it, with these variables beside the user's own, which say to listen on `port`.
+
+        Raises:
+            InfrastructureError: there is no process.
+        """
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        for left in (keeper.NOTE, keeper.LOG):
+            (self.folder / left).unlink(missing_ok=True)
+        # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
+        command = [sys.executable, "-P", "-m", package]
+        order = {"command": command, "folder": str(self.folder), "port": port}
+        with self.log.open("ab") as log:
+            subprocess.run(
+                # Isolated: what steers this run's Python, or measures it, is not the keeper's.
+                [sys.executable, "-IS", str(Path(keeper.__file__)), json.dumps(order)],
+                cwd=ROOT,
+                env=surroundings.environment_with(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
+            )
+        self._await_note()
+
+    def stop(self) -> bool:
+        """Stop it and forget that it was started; return whether it ran."""
+        running = self.alive()
+        if running:
+            self._end()
+        (self.folder / keeper.NOTE).unlink(missing_ok=True)
+        return running
+
+    def _await_note(self) -> dict[str, Any]:
+        """Return the keeper's note, which it writes a moment after it has taken the lock."""
+        try:
+            until(lambda: self.facts()["process"], START_TIMEOUT)
+        except TimeoutError as error:
+            raise InfrastructureError(
+                f"there is no process of {self.name}: {self.log.read_text(errors='replace')}",
+                "see what it says, then: uv run invoke stack.up",
+            ) from error
+        return self.facts()
+
+    def _end(self) -> None:
+        facts = self._await_note()
+        if "exit_code" not in facts:
+            # The lock is held and no end is noted, so the number is still the service's.
+            with suppress(ProcessLookupError):
+                os.kill(facts["process"], signal.SIGTERM)
+        try:
+            until(self._refuse_life, STOP_TIMEOUT)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                os.killpg(facts["group"], signal.SIGKILL)
+            until(self._refuse_life, STOP_TIMEOUT)
+
+    def _refuse_life(self) -> None:
+        if self.alive():
+            raise InfrastructureError(f"{self.name} does not stop")
+
+
+def _meaning(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,96 @@
+"""What is noted of a stack that is up: one for a project and user, whichever checkout it is from.
+
+Two checkouts share the embedded servers and the names of the containers, and so the stack.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..graph import ROOT
+from ..servers import Source
+from ..servers.home import cache
+from ..verdict import write
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where the services run, and the checkout that they run from."""
+
+    source: Source
+    root: str = str(ROOT)
+
+    def save(self) -> None:
+        """Note it."""
+        folder()
+        write(file(), json.dumps(asdict(self)))
+
+
+def load() -> Record | None:
+    """Return what is noted; None where nothing is."""
+    try:
+        return Record(**json.loads(file().read_text(encoding="utf-8")))
+    except (FileNotFoundError, TypeError, ValueError):
+        return None
+
+
+def forget() -> None:
+    """Note that the stack is not up."""
+    file().unlink(missing_ok=True)
+
+
+def folder() -> Path:
+    """Return the folder for what the stack leaves on this machine: logs, notes on processes."""
+    _path().mkdir(mode=0o700, exist_ok=True)
+    return _path()
+
+
+def use(source: Source) -> None:
+    """Note that something may have been stored on the servers of a source."""
+    (folder() / source).touch()
+
+
+def used(source: Source) -> bool:
+    """Say whether something may be stored on the servers of a source, to be cleaned."""
+    return (_path() / source).exists()
+
+
+def remove() -> None:
+    """Remove the folder and everything in it."""
+    shutil.rmtree(_path(), ignore_errors=True)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other action changes the stack, and keep others from it for the block."""
+    if sys.platform == "win32":
+        # There is no flock; two actions at once may meet.
+        yield
+        return
+    import fcntl
+
+    # Beside the folder, which `remove` takes away under the lock.
+    handle = os.open(cache() / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.stderr.write("waiting for another action that changes the stack\n")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def file() -> Path:
+    """Return where it is noted."""
+    return _path() / "record.json"
+
+
+def _path() -> Path:
+    return cache() / "stack"
