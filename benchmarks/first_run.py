@@ -1,0 +1,113 @@
+"""What a newcomer waits for: from nothing to a bake, and from there to green tiers.
+
+Every row begins with a fresh bake and fresh environments; package caches are warm, as after the first
+row of the first round. Servers are embedded. Prints the median of some rounds, and the target.
+
+    nox -s "bench(first_run)" -- --rounds 3
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TEMPLATE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something that is waited for: commands in the project, after those that are not timed."""
+
+    name: str
+    target: float
+    """Seconds; of two cores with nothing else to do."""
+    commands: tuple[tuple[str, ...], ...]
+    before: tuple[tuple[str, ...], ...] = ()
+    bakes: bool = True
+
+
+LOCK = ("uv", "lock", "--quiet")
+UNIT, INTEGRATION, ALL = (("nox", *names) for names in (("-s", "unit"), ("-s", "integration"), ()))
+ROWS = (
+    Row("bake", 1, ()),
+    Row("bake and unit", 8, (LOCK, UNIT)),
+    Row("bake and integration", 20, (LOCK, INTEGRATION)),
+    Row("bake and the default tiers", 60, (LOCK, ALL)),
+    Row("integration again", 4, (INTEGRATION,), before=(LOCK, INTEGRATION), bakes=False),
+    Row(
+        "integration again, nox -R",
+        4,
+        ((*INTEGRATION, "-R"),),
+        before=(LOCK, INTEGRATION),
+        bakes=False,
+    ),
+)
+
+
+def main() -> None:
+    """Print the table, and write it as JSON where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    seconds: dict[str, list[float]] = {row.name: [] for row in ROWS}
+    for _ in range(options.rounds):
+        for row in ROWS:
+            with tempfile.TemporaryDirectory() as folder:
+                seconds[row.name].append(measure(row, Path(folder)))
+    print(f"{'median of ' + str(options.rounds):32} {'seconds':>8} {'target':>8}")
+    for row in ROWS:
+        print(f"{row.name:32} {statistics.median(seconds[row.name]):8.2f} {row.target:8.0f}")
+    if options.json:
+        options.json.write_text(json.dumps(seconds, indent=2) + "\n", encoding="utf-8")
+
+
+def measure(row: Row, folder: Path) -> float:
+    """Return how long a row takes, in seconds."""
+    bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "--default-config")
+    project = folder / "acme"
+    start = time.perf_counter()
+    run(*bake, "--output-dir", str(folder), cwd=folder)
+    for command in row.before:
+        run(*command, cwd=project)
+    if not row.bakes:
+        start = time.perf_counter()
+    for command in row.commands:
+        run(*command, cwd=project)
+    return time.perf_counter() - start
+
+
+def run(*command: str, cwd: Path) -> None:
+    """Run a command that has to succeed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} -> {done.returncode}\n{done.stdout}")
+
+
+def environment() -> dict[str, str]:
+    """Return what a command in a baked project is given: nothing of the session that calls us."""
+    # Bytecode is kept, as it is in nox's sessions: else every figure is that of compiling packages.
+    leaking = (
+        *("NOX", "VIRTUAL_ENV", "UV_PROJECT", "OPS_", "PYTEST_"),
+        *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"),
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith(leaking)}
+    return {**env, "OPS_SERVERS": "embedded"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""A suite of tests that write, the same for every way to keep them apart."""
+
+import pytest
+from methods import Connection
+from schema import write
+
+
+@pytest.mark.parametrize("number", range(150))
+def test_writes_to_twelve_tables(number: int, connection: Connection) -> None:
+    """Leave 26 rows behind."""
+    write(connection)

@@ -1,0 +1,26 @@
+"""The context managers of pgtestdbpy, used as its README shows."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from methods import Connection, Ground, Test, pgtestdb
+from ops import database, graph
+
+
+@pytest.fixture(scope="session")
+def isolated() -> Iterator[Test]:
+    """What gives a test its own database."""
+    server = os.environ["BENCH_SERVER"]
+    with (
+        database.run(server) as run,
+        pgtestdb(Ground.of(server, run, graph.service("shop"))) as test,
+    ):
+        yield test
+
+
+@pytest.fixture
+def connection(isolated: Test) -> Iterator[Connection]:
+    """Connection to the test's own database."""
+    with isolated() as own:
+        yield own

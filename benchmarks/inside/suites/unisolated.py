@@ -1,0 +1,18 @@
+"""One database for all tests, and nothing that cleans it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from methods import Connection, Ground, none
+from ops import database, graph
+
+
+@pytest.fixture(scope="session")
+def connection() -> Iterator[Connection]:
+    """Connection that all tests share."""
+    server = os.environ["BENCH_SERVER"]
+    with database.run(server) as run:
+        ground = Ground.of(server, run, graph.service("shop"))
+        with none(ground) as test, test() as shared:
+            yield shared

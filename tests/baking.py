@@ -1,0 +1,207 @@
+"""What the tests share: a snapshot of the template, bakes of it, its hooks as modules."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cookiecutter.generate import generate_context
+from cookiecutter.main import cookiecutter
+from cookiecutter.prompt import prompt_for_config
+from cookiecutter.utils import create_env_with_context
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = "{{cookiecutter.project_slug}}"
+PARTS = ("cookiecutter.json", "hooks", "templates", PROJECT)
+SETTINGS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+PROMPTS: dict[str, str | list[str]] = {
+    key: value for key, value in SETTINGS.items() if not key.startswith("_")
+}
+
+needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+
+# What one run hands to the next, and what would make a bake depend on who bakes it.
+LEAKS = (
+    *("UV_", "NOX", "PYTEST_", "COV_", "COVERAGE_", "COOKIECUTTER_", "OPS_", "GIT_"),
+    *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "FORCE_COLOR", "PY_COLORS"),
+)
+ACCESS = {"UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "GIT_SSL_CAINFO"}
+
+
+@dataclass(frozen=True)
+class Bake:
+    """A baked project."""
+
+    path: Path
+    answers: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
+
+    def run(
+        self, *command: str, env: Mapping[str, str] | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project, with nothing leaking in from the session that tests it."""
+        return run(*command, cwd=self.path, env={**self.environment, **(env or {})}, check=check)
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file of the project, by its full path."""
+        for folder, folders, names in os.walk(self.path):
+            folders[:] = sorted(set(folders) - {".git"})
+            yield from (Path(folder, name) for name in sorted(names))
+
+    def contents(self) -> dict[str, bytes]:
+        """Return what each file holds, by its path in the project."""
+        return {file.relative_to(self.path).as_posix(): file.read_bytes() for file in self.files()}
+
+
+class Bakery:
+    """Bakes projects, each set of answers once, and keeps off everything that is the user's."""
+
+    def __init__(self, template: Path, folder: Path) -> None:
+        """Bake `template` into subfolders of `folder`."""
+        self.template = template
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.environment = clean_environment(COOKIECUTTER_CONFIG=str(self.config))
+        self._baked: dict[tuple[bool, frozenset[tuple[str, str]]], Bake] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        # JSON is YAML.
+        own = {key: str(folder / key) for key in ("replay_dir", "cookiecutters_dir")}
+        self.config.write_text(json.dumps(own), encoding="utf-8")
+
+    def __call__(
+        self, answers: Mapping[str, str] | None = None, /, *, hooks: bool = True, **more: str
+    ) -> Bake:
+        """Return the project that the answers make; it is shared, so change nothing in it."""
+        answers = {**(answers or {}), **more}
+        key = (hooks, frozenset(answers.items()))
+        if key not in self._baked:
+            folder = self.folder / f"bäked {len(self._baked)}"
+            self._baked[key] = self.into(folder, answers, hooks=hooks)
+        return self._baked[key]
+
+    def into(
+        self,
+        folder: Path,
+        answers: Mapping[str, str] | None = None,
+        /,
+        *,
+        hooks: bool = True,
+        overwrite: bool = False,
+        **more: str,
+    ) -> Bake:
+        """Bake a project of one's own into `folder`."""
+        answers = {**(answers or {}), **more}
+        unknown = answers.keys() - PROMPTS.keys()
+        assert not unknown, f"cookiecutter would silently ignore {unknown}"
+        path = cookiecutter(
+            str(self.template),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(folder),
+            config_file=str(self.config),
+            accept_hooks=hooks,
+            overwrite_if_exists=overwrite,
+        )
+        return Bake(Path(path), answers, self.environment)
+
+
+def run(
+    *command: str, cwd: Path, env: Mapping[str, str], check: bool = True, typed: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; where it must not fail and does, show what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**env, "PWD": str(cwd)},
+        input=typed,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, f"{command} -> {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git with nobody's settings, and return what it prints."""
+    settings = {"user.name": "T", "user.email": "t@example.org", "init.defaultBranch": "main"}
+    options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+    env = clean_environment(GIT_CONFIG_GLOBAL="", GIT_CONFIG_NOSYSTEM="1")
+    return run("git", *options, *arguments, cwd=folder, env=env).stdout.strip()
+
+
+def commit(folder: Path) -> str:
+    """Commit everything in `folder`, and return the commit."""
+    if not (folder / ".git").exists():
+        git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "A commit")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Return the environment without what leaks out of the session that runs the tests.
+
+    Caches, CA certificates and pip's settings stay. The tests' own commands come first on PATH.
+    """
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key in ACCESS or not key.startswith(LEAKS)
+    }
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+    return {**kept, "PATH": path, **extra}
+
+
+def snapshot(folder: Path) -> Path:
+    """Copy the template as git would see it, so that neither edits nor caches get into bakes."""
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    ignore = shutil.ignore_patterns(*(pattern.rstrip("/") for pattern in ignored))
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=ignore)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / part, folder / part)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    return folder
+
+
+def is_rendered(name: str) -> bool:
+    """Say whether a file of the project is rendered, and not copied verbatim."""
+    return not any(f"{name}/".startswith(f"{kept}/") for kept in SETTINGS["_copy_without_render"])
+
+
+def context(template: Path, **answers: str) -> dict[str, Any]:
+    """Return the context that cookiecutter makes of the answers."""
+    context: dict[str, Any] = generate_context(
+        str(template / "cookiecutter.json"), extra_context=answers
+    )
+    context["cookiecutter"] = prompt_for_config(context, no_input=True)
+    return context
+
+
+def hook(template: Path, name: str, folder: Path, **answers: str) -> ModuleType:
+    """Render a hook as cookiecutter does, and import it."""
+    values = context(template, **answers)
+    source = (template / "hooks" / f"{name}.py").read_text(encoding="utf-8")
+    file = folder / f"{name}.py"
+    rendered = create_env_with_context(values).from_string(source).render(**values)
+    file.write_text(rendered, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

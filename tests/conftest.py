@@ -1,0 +1,37 @@
+"""The bakery and what it bakes from."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import baking
+import pytest
+from baking import Bakery
+
+# Those run in the environment of a baked project: test_inside.py takes them there.
+collect_ignore = ["inside"]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as it is now, and no git checkout; read only."""
+    return baking.snapshot(tmp_path_factory.mktemp("template") / "strata")
+
+
+@pytest.fixture(scope="session")
+def bake(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Bakery:
+    """Bake a project: `bake(service="billing")`. Its folder has a space and a letter like ä."""
+    return Bakery(template, tmp_path_factory.mktemp("bakes"))
+
+
+@pytest.fixture
+def hook(template: Path, tmp_path: Path) -> Callable[..., ModuleType]:
+    """Import a hook, rendered for some answers: `hook("pre_gen_project", service="billing")`."""
+    return lambda name, **answers: baking.hook(template, name, tmp_path, **answers)
+
+
+@pytest.fixture
+def own_template(template: Path, tmp_path: Path) -> Path:
+    """A copy of the template that a test may change."""
+    return shutil.copytree(template, tmp_path / "own template")

@@ -1,0 +1,162 @@
+"""What documents hold: blocks, commands, links, what a command is said to print."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+_NOTE = re.compile(r"<!-- (?:(?P<kind>file|needs): )?(?P<text>.*?) -->")
+_FENCE = re.compile(r"```(?P<language>\w*)")
+_INLINE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
+_PLACEHOLDER = re.compile(r"\b[A-Z][A-Z.-]+\b")
+
+HEADS = ("uv run ", "uv add ", "uv init ", "uv lock", "uv sync ", "uvx ", "nox ", "invoke ")
+"""What a command of ours begins with, where it stands in a line of text."""
+ELSEWHERE = {
+    "uv run invoke ci.": "test_workflows.py",
+    "uv run invoke service.add": "test_services.py",
+    "uv run invoke service.remove": "test_services.py",
+    "uv run invoke service.run": "test_stack.py",
+    "uv run pytest": "test_tiers.py",
+    "uvx cruft update": "test_provenance.py",
+    "uvx nox -s coverage": "test_coverage.py",
+    "uvx nox -s load": "test_exit_codes.py",
+    "uvx nox": "test_tiers.py",
+}
+"""Which tests run what takes long, never ends or needs the template, by what it begins with."""
+NOUNS = ("db", "stack", "service", "ci", "report")
+"""The collections of tasks, whose verbs are often named without a head: `db.clean`."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and what the comment above it says."""
+
+    language: str
+    text: str
+    kind: str = ""
+    note: str = ""
+
+    @property
+    def commands(self) -> list[str]:
+        """What is to be typed."""
+        lines = self.text.splitlines() if self.language == "console" else []
+        return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that a document names."""
+
+    line: str
+    document: str
+    in_block: bool = False
+    """Whether it is to be typed by whoever follows the document from top to bottom."""
+    needs: str = ""
+    """What it cannot be run without in a test; such a command is parsed alone."""
+
+    @property
+    def words(self) -> list[str]:
+        """Its words, without variables in front and what runs it."""
+        bare = re.sub(r"^([A-Z_]+=\S+ )*(uvx |uv run (--group test )?)?", "", self.line)
+        return shlex.split(bare)
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it has a placeholder, such as NAME."""
+        return any(_PLACEHOLDER.search(word) for word in self.words)
+
+    @property
+    def elsewhere(self) -> str | None:
+        """The file with the tests that run it, where whoever follows a document does not."""
+        bare = re.sub(r"^([A-Z_]+=\S+ )+", "", self.line)
+        return next((file for start, file in ELSEWHERE.items() if bare.startswith(start)), None)
+
+    def after(self, program: str, known: str) -> list[str]:
+        """Return the words after a program, `known` in the place of names; none if it is another."""
+        first, *others = self.words
+        return [_PLACEHOLDER.sub(known, word) for word in others if first == program]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A Markdown file."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return self.path.name
+
+    @cached_property
+    def text(self) -> str:
+        """What it holds."""
+        return self.path.read_text(encoding="utf-8")
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Its fenced blocks, in order."""
+        found = []
+        lines = iter(self.text.splitlines())
+        note = None
+        for line in lines:
+            if fence := _FENCE.match(line):
+                body = []
+                while (inner := next(lines)) != "```":
+                    body.append(inner)
+                said = (note["kind"] or "", note["text"]) if note else ("", "")
+                found.append(Block(fence["language"], "\n".join(body), *said))
+            note = _NOTE.match(line)
+        return found
+
+    @cached_property
+    def prose(self) -> str:
+        """What it holds outside of fenced blocks."""
+        return re.sub(r"^```.*?^```$", "", self.text, flags=re.DOTALL | re.MULTILINE)
+
+    def commands(self) -> Iterator[Command]:
+        """Yield the commands of blocks, then those in the text."""
+        for block in self.blocks:
+            needs = block.note if block.kind == "needs" else ""
+            for line in block.commands:
+                for part in line.split(" && "):
+                    yield Command(part, self.name, in_block=True, needs=needs)
+        others = "|".join(NOUNS)
+        for text in _INLINE.findall(self.prose):
+            bare = re.sub(r"^([A-Z_]+=\S+ )+", "", text)
+            if re.match(rf"({others})\.(?!py\b)[a-z]+\b", bare):
+                yield Command(f"uv run invoke {text}", self.name)
+            elif bare.startswith(HEADS) and "*" not in bare:
+                yield Command(text, self.name)
+
+    def shown(self) -> Iterator[tuple[str, str]]:
+        """Yield each command whose output is shown, and the output."""
+        pattern = r"<!-- (uv run .*?) -->\n(?:```\w+\n(.*?)\n```|(.*?)\n(?:\n|\Z))"
+        for command, fenced, plain in re.findall(pattern, self.text, re.DOTALL):
+            yield command, fenced or plain
+
+    def broken_links(self) -> list[str]:
+        """Return the links to files and headings that are not there."""
+        broken = []
+        for link in _LINK.finditer(self.prose):
+            target = self.path.parent / link["path"] if link["path"] else self.path
+            known = _anchors(target) if target.suffix == ".md" and target.exists() else set()
+            if not target.exists() or (link["anchor"] and link["anchor"] not in known):
+                broken.append(link[0])
+        return broken
+
+
+def of(folder: Path) -> list[Document]:
+    """Return the documents of a project, README first."""
+    found = [*folder.glob("*.md"), *sorted(folder.glob("docs/**/*.md"))]
+    return [Document(path) for path in sorted(found, key=lambda path: path.name != "README.md")]
+
+
+def _anchors(file: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a file."""
+    headings = re.findall(r"^#+ (.*)$", Document(file).prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each).strip().lower().replace(" ", "-") for each in headings}

@@ -1,0 +1,48 @@
+"""A Docker engine that answers and has no image: the part of its API that a client asks first."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ANSWERS: dict[str, tuple[int, Any]] = {
+    "/_ping": (200, "OK"),
+    "/version": (200, {"ApiVersion": "1.44", "MinAPIVersion": "1.24", "Version": "27.0"}),
+    "/info": (200, {"ServerVersion": "27.0"}),
+    "/images/json": (200, []),
+    "/images/create": (404, {"message": "pull access denied, or the registry is not reachable"}),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers by the end of the path, whatever version of the API is asked for."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        path = self.path.partition("?")[0]
+        status, body = next(
+            (answer for end, answer in ANSWERS.items() if path.endswith(end)),
+            (404, {"message": "no such thing"}),
+        )
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET  # noqa: N815 - the name that http.server calls
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def without_images() -> Iterator[str]:
+    """Run such an engine, and yield the DOCKER_HOST by which it is found."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_port}"
+        server.shutdown()

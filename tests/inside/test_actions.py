@@ -1,0 +1,430 @@
+"""The actions on databases, as a person calls them: on a server that somebody else has given.
+
+That is the stricter way: the server is not ours, so that every guard counts.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from ops import database, servers, settings
+
+from .scratch import INVOKE, Scratch
+
+MIGRATION = '''
+"""Seed."""
+
+from alembic import op
+
+revision, down_revision = "seeding", "{after}"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE kind (id serial PRIMARY KEY, name text UNIQUE)")
+    op.execute("INSERT INTO kind (name) VALUES ('small'), ('large')")
+    op.execute("CREATE TABLE made (id serial PRIMARY KEY, kind int REFERENCES kind)")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE made, kind")
+'''
+SEEDS = "INSERT INTO kind (name) VALUES ('seeded') ON CONFLICT DO NOTHING;"
+FRESH = {"kind": 3, "made": 0}
+WRITE = """
+    INSERT INTO kind (name) VALUES ('huge');
+    INSERT INTO made (kind) SELECT id FROM kind;
+    UPDATE kind SET name = 'tiny' WHERE name = 'small';
+"""
+CHANGES = (
+    "db",
+    "db.setup",
+    "db.create",
+    "db.migrate",
+    "db.seed",
+    "db.reset --yes",
+    "db.clean --yes",
+    "db.snapshot one",
+    "db.restore one --yes",
+    "db.gc",
+    "db.drop --yes",
+)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The URL of the run's server."""
+    with servers.lease(settings.load(), ("postgres",)) as up:
+        yield up["postgres"].url
+
+
+@pytest.fixture(scope="module")
+def project(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    given = {"OPS_SERVERS": "url", "TEST_DATABASE_URL": address}
+    with Scratch(tmp_path_factory.mktemp("actions"), **given) as scratch:
+        (known,) = [
+            each.read_text().split('revision: str = "')[1].split('"')[0]
+            for each in scratch.migrations.glob("*.py")
+        ]
+        (scratch.migrations / "seeding.py").write_text(MIGRATION.format(after=known))
+        seeds = scratch.migrations.parents[1] / "seeds"
+        seeds.mkdir()
+        (seeds / "kinds.sql").write_text(SEEDS)
+        with database.connect(address) as connection:
+            # Where Docker's own host is another machine, a container's is no loopback.
+            scratch.configure(f'destroyable_hosts = ["{connection.info.hostaddr}"]')
+        yield scratch
+        with database.connect(address) as admin:
+            for name in mine(scratch, admin):
+                admin.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
+                admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def mine(project: Scratch, admin: database.Connection) -> list[str]:
+    query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1"
+    return [name for (name,) in admin.execute(query, (f"{project.name}_",)).fetchall()]
+
+
+@pytest.fixture
+def ready(project: Scratch) -> Scratch:
+    """The project with a database as `db.setup` makes it."""
+    project.green("db.drop", "--yes", "--force")
+    project.green("db.setup")
+    return project
+
+
+def write(project: Scratch, address: str, statement: str = WRITE) -> None:
+    with database.connect(address, project.database) as connection:
+        connection.execute(statement)
+
+
+def kinds(project: Scratch, address: str) -> list[tuple[Any, ...]]:
+    with database.connect(address, project.database) as connection:
+        return connection.execute("SELECT id, name FROM kind ORDER BY id").fetchall()
+
+
+def state(project: Scratch) -> dict[str, Any]:
+    """Return what `db.status` says, but for the size, which differs by some pages."""
+    found = project.status()
+    del found["size"]
+    return found
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_twice_is_as_good_as_once(action: str, ready: Scratch) -> None:
+    ready.green("db.snapshot", "one")
+    ready.green(*action.split())
+    once = state(ready)
+    ready.green(*action.split())
+    assert state(ready) == once
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_two_at_the_same_time_do_not_collide(action: str, ready: Scratch) -> None:
+    ready.green("db.snapshot", "one")
+    if action in {"db", "db.setup", "db.create"}:
+        ready.green("db.drop", "--yes")
+    both = [ready.start(INVOKE, *action.split()) for _ in range(3)]
+    outcomes = [each.wait() for each in both]
+    assert [each.code for each in outcomes] == [0] * 3, outcomes
+    ready.green("db.setup")
+    assert state(ready)["current"]
+
+
+def test_all_of_them_at_once_leave_what_setup_mends(ready: Scratch) -> None:
+    ready.green("db.snapshot", "one")
+    running = [ready.start(INVOKE, *action.split()) for action in CHANGES * 2]
+    for each in running:
+        outcome = each.wait()
+        # It may have been dropped by another one, or somebody else may be connected just then.
+        assert outcome.code in (0, 2, 3), outcome.said
+        assert "Traceback" not in outcome.said
+    ready.green("db.setup")
+    assert state(ready)["rows"].items() >= FRESH.items()
+
+
+def test_two_templates_built_at_the_same_time_are_one(ready: Scratch, address: str) -> None:
+    with database.connect(address) as admin:
+        for name in mine(ready, admin):
+            if "_tpl_" in name:
+                admin.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
+                admin.execute(f'DROP DATABASE "{name}"')
+        runs = [ready.start(INVOKE, "db.reset", "--yes") for _ in range(3)]
+        outcomes = [each.wait() for each in runs]
+        assert [each.code for each in outcomes] == [0] * 3, outcomes
+        assert len([name for name in mine(ready, admin) if "_tpl_" in name]) == 1
+
+
+def test_reset_gives_the_state_of_a_new_setup(ready: Scratch, address: str) -> None:
+    fresh, rows = state(ready), kinds(ready, address)
+    assert fresh["rows"].items() >= FRESH.items()
+    # What the schema was found to be is noted, so the second reset does not look again.
+    for _ in range(2):
+        write(ready, address)
+        ready.green("db.reset", "--yes")
+        assert state(ready) == fresh
+    write(ready, address)
+    write(ready, address, "CREATE TABLE more (id int); DROP INDEX IF EXISTS ix_items_tags")
+    ready.green("db.reset", "--yes")
+    assert state(ready) == fresh
+    assert kinds(ready, address) == rows
+    write(ready, address, "INSERT INTO kind (name) VALUES ('next')")
+    assert kinds(ready, address)[-1] == (4, "next")
+
+
+def test_clean_keeps_the_schema_and_what_migrations_seeded(ready: Scratch, address: str) -> None:
+    write(ready, address)
+    write(ready, address, "CREATE TABLE more AS SELECT 1 AS one")
+    ready.green("db.clean", "--yes")
+    found = state(ready)
+    assert found["rows"] == {**found["rows"], "kind": 2, "made": 0, "more": 0}
+    assert found["current"]
+    assert kinds(ready, address) == [(1, "small"), (2, "large")]
+
+
+def test_clean_of_a_database_without_tables_does_nothing(project: Scratch) -> None:
+    project.green("db.drop", "--yes")
+    project.green("db.create")
+    project.green("db.clean", "--yes")
+    assert project.status()["rows"] == {}
+
+
+def test_a_snapshot_comes_back_as_it_was(ready: Scratch, address: str) -> None:
+    write(ready, address)
+    kept, rows = state(ready), kinds(ready, address)
+    ready.green("db.snapshot", "before")
+    write(ready, address, "DELETE FROM made; DROP TABLE made; DELETE FROM kind")
+    ready.green("db.restore", "before", "--yes")
+    assert state(ready) == kept
+    assert kinds(ready, address) == rows
+    ready.green("db.reset", "--yes")
+    ready.green("db.snapshot", "before")
+    write(ready, address)
+    ready.green("db.restore", "before", "--yes")
+    assert state(ready)["rows"].items() >= FRESH.items()
+
+
+def test_rollback_and_migrate_go_one_step_and_all_the_way(ready: Scratch) -> None:
+    newest = state(ready)["revision"]
+    ready.green("db.rollback", "--yes")
+    found = state(ready)
+    assert found["revision"] != newest
+    assert not found["current"]
+    assert "made" not in found["rows"]
+    ready.green("db.rollback", "--yes")
+    ready.green("db.rollback", "--yes")
+    assert state(ready)["revision"] is None
+    ready.green("db.migrate")
+    assert state(ready)["current"]
+
+
+def test_gc_finds_what_dead_runs_left_and_nothing_else(ready: Scratch, address: str) -> None:
+    ready.green("db.reset", "--yes")
+    outcome = ready.python("""
+from ops import names
+dead = names.database(names.new_run(), "main")
+print(dead, names.kept(dead), dead[:-1] + "x")
+""")
+    made = outcome.out.split()
+    assert len(made) == 3, outcome.said
+    with database.connect(address) as admin:
+        before = mine(ready, admin)
+        for name in made:
+            admin.execute(f'CREATE DATABASE "{name}"')
+        found = ready.green("db.gc", "--json").json
+        assert sorted(found["dropped"]) == sorted(made[:2])
+        assert mine(ready, admin) == sorted([*before, made[2]])
+        admin.execute(f'DROP DATABASE "{made[2]}"')
+
+
+def test_gc_spares_a_run_that_lives(ready: Scratch, address: str) -> None:
+    lives = ready.start("""
+import sys
+from ops import database, names, servers, settings
+with servers.lease(settings.load(), ("postgres",)) as up, database.run(up["postgres"].url) as run:
+    with database.connect(up["postgres"].url) as admin:
+        admin.execute(f'CREATE DATABASE "{names.database(run, "lives")}"')
+    with database.connect(up["postgres"].url) as waits:
+        waits.execute("SELECT pg_advisory_lock(4242)")
+""")
+    with database.connect(address) as admin, database.connect(address) as holder:
+        holder.execute("SELECT pg_advisory_lock(4242)")
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        servers.waiting.until(lambda: _expect(admin.execute(waiting).fetchone() == (1,)), 20)
+        ready.green("db.gc")
+        assert [name for name in mine(ready, admin) if "_lives_" in name]
+    outcome = lives.wait()
+    assert outcome.code == 0, outcome.said
+    with database.connect(address) as admin:
+        assert not [name for name in mine(ready, admin) if "_lives_" in name]
+
+
+def _expect(condition: object) -> None:
+    assert condition
+
+
+def test_revision_writes_a_file_from_what_the_models_lack(ready: Scratch) -> None:
+    before = set(ready.migrations.glob("*.py"))
+    outcome = ready.green("db.revision", "-m", "drop what no model has", "--json")
+    (file,) = set(ready.migrations.glob("*.py")) - before
+    try:
+        assert outcome.json == {ready.service.name: str(file)}
+        assert "drop_what_no_model_has" in file.name
+        assert "op.drop_table('made')" in file.read_text().replace('"', "'")
+        assert not state(ready)["current"]
+    finally:
+        file.unlink()
+
+
+@pytest.mark.parametrize("action", [*CHANGES, "db.status", "db.rollback --yes"])
+def test_json_is_valid_and_alone(action: str, ready: Scratch) -> None:
+    ready.green("db.snapshot", "one")
+    found = ready.green(*action.split(), "--json").json
+    if action == "db.status":
+        assert found[0]["service"] == ready.service.name
+    else:
+        assert action.split(maxsplit=1)[0] in {f"db.{found['action']}", "db"}
+
+
+@pytest.mark.parametrize(
+    "action", ["drop", "reset", "clean", "rollback", "restore one", "drop --force"]
+)
+def test_a_dry_run_prints_what_it_would_touch_and_touches_nothing(
+    action: str, ready: Scratch, address: str
+) -> None:
+    ready.green("db.snapshot", "one")
+    write(ready, address)
+    before, rows = state(ready), kinds(ready, address)
+    outcome = ready.green(*f"db.{action}".split(), "--dry-run")
+    line = rf"{action.split(maxsplit=1)[0]} {ready.database} on \S+: \d+ tables, \d+\.\d MB\n"
+    assert re.fullmatch(line, outcome.out), outcome.said
+    outcome = ready.green(*f"db.{action}".split(), "--dry-run", "--json")
+    assert outcome.json["services"] == {}
+    assert state(ready) == before
+    assert kinds(ready, address) == rows
+
+
+@pytest.mark.parametrize("action", ["drop", "reset", "clean", "rollback", "restore one"])
+def test_without_yes_and_without_anybody_to_ask_nothing_is_touched(
+    action: str, ready: Scratch
+) -> None:
+    before = state(ready)
+    outcome = ready.invoke(*f"db.{action}".split())
+    assert outcome.code == 3, outcome.said
+    assert "there is nobody to ask" in outcome.said
+    assert "--yes" in outcome.said
+    assert state(ready) == before
+
+
+@pytest.mark.parametrize("action", ["drop", "reset", "clean", "rollback", "snapshot one"])
+def test_others_who_are_connected_stop_it(action: str, ready: Scratch, address: str) -> None:
+    named = psycopg.conninfo.make_conninfo(address, application_name="psql of a colleague")
+    yes = () if action.startswith("snapshot") else ("--yes",)
+    with database.connect(named, ready.database) as other:
+        outcome = ready.invoke(*f"db.{action}".split(), *yes)
+        assert outcome.code == 3, outcome.said
+        assert "psql of a colleague as " in outcome.said
+        other.execute("SELECT 1")
+
+
+WRONG = {
+    "db.setup --service nothing": (3, "there is no service 'nothing'"),
+    "db.status --service nothing": (3, "there is no service 'nothing'"),
+    "db.restore nothing --yes": (3, "there is no snapshot 'nothing'"),
+    "db.clean --service nothing --yes": (3, "there is no service 'nothing'"),
+}
+
+
+@pytest.mark.parametrize("action", WRONG)
+def test_what_is_not_there_is_named(action: str, ready: Scratch) -> None:
+    code, said = WRONG[action]
+    outcome = ready.invoke(*action.split())
+    assert outcome.code == code, outcome.said
+    assert said in outcome.said
+    assert "mend:" in outcome.said
+    assert "Traceback" not in outcome.said
+
+
+@pytest.mark.parametrize(
+    "action", ["migrate", "seed", "clean --yes", "rollback --yes", "snapshot x"]
+)
+def test_a_database_that_is_not_there_is_named_with_what_makes_it(
+    action: str, project: Scratch
+) -> None:
+    project.green("db.drop", "--yes")
+    outcome = project.invoke(*f"db.{action}".split())
+    assert outcome.code == 2, outcome.said
+    assert f"the database {project.database} is not there" in outcome.said
+    assert "uv run invoke db.setup" in outcome.said
+    assert not project.status()["exists"]
+
+
+def test_a_migration_that_fails_is_the_codes_fault(ready: Scratch) -> None:
+    broken = ready.migrations / "broken.py"
+    text = MIGRATION.format(after="seeding").replace('"seeding", ', '"broken", ')
+    broken.write_text(text)
+    try:
+        outcome = ready.invoke("db.migrate")
+        assert outcome.code == 1, outcome.said
+        assert 'relation "kind" already exists' in outcome.said
+        outcome = ready.invoke("db.reset", "--yes")
+        assert outcome.code == 1, outcome.said
+        found = state(ready)
+        assert found["revision"] == "seeding"
+        assert not found["current"]
+        assert found["rows"].items() >= FRESH.items()
+    finally:
+        broken.unlink()
+    ready.green("db.setup")
+    assert state(ready)["current"]
+
+
+def test_a_seed_that_fails_is_the_codes_fault(ready: Scratch) -> None:
+    broken = ready.migrations.parents[1] / "seeds" / "z.sql"
+    broken.write_text("INSERT INTO nowhere VALUES (1)")
+    try:
+        outcome = ready.invoke("db.seed")
+        assert outcome.code == 1, outcome.said
+        assert "z.sql" in outcome.said
+        assert 'relation "nowhere" does not exist' in outcome.said
+        assert "Traceback" not in outcome.said
+    finally:
+        broken.unlink()
+
+
+def test_a_server_that_does_not_answer_is_infrastructure(ready: Scratch) -> None:
+    gone = "postgresql://me:secret@127.0.0.1:1/postgres"
+    for action in ("db", "db.status", "db.gc", "db.drop --yes"):
+        outcome = ready.invoke(*action.split(), TEST_DATABASE_URL=gone)
+        assert outcome.code == 2, outcome.said
+        assert "TEST_DATABASE_URL" in outcome.said
+        assert ":secret@127" not in outcome.said
+
+
+def test_a_stamp_of_production_stops_every_action(ready: Scratch, address: str) -> None:
+    with database.connect(address) as admin:
+        stamp = f'ALTER DATABASE "{ready.database}" SET ops.environment ='
+        admin.execute(f"{stamp} 'production'")
+        try:
+            for action in ("setup", "migrate", "seed", "drop --yes", "reset --yes --force"):
+                outcome = ready.invoke(*f"db.{action}".split())
+                assert outcome.code == 3, outcome.said
+                assert "it is stamped as production" in outcome.said
+            assert state(ready)["rows"].items() >= FRESH.items()
+        finally:
+            admin.execute(f"{stamp} 'test'")
+
+
+def test_status_says_what_is_there(ready: Scratch) -> None:
+    found = ready.status()
+    assert json.loads(json.dumps(found))["owner"]
+    assert found["size"] > 1_000_000
+    assert found["revision"] == found["head"] == "seeding"
+    assert "PostgreSQL" in found["server"]
+    said = ready.green("db.status").out
+    assert f"{ready.database}: revision seeding" in said
+    assert "kind 3" in said

@@ -1,0 +1,150 @@
+"""The fingerprint of a schema: finds whatever has drifted, says what, and nothing else."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import make_url
+
+from ops import database, names
+from ops.database import Connection, runs, shapes
+from ops.fingerprint import Difference, Fact, Facts, compare, facts
+
+from . import drifts
+
+
+@pytest.fixture(scope="module")
+def server(postgres_url: str) -> str:
+    """The server that the run is on."""
+    maintenance = make_url(postgres_url).set(drivername="postgresql", database="postgres")
+    return maintenance.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="module")
+def run(server: str) -> Iterator[str]:
+    """A run, whose databases are dropped at its end."""
+    with database.run(server) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def connection(server: str, run: str) -> Iterator[Connection]:
+    """A connection to a database that has the schema."""
+    with database.connect(server) as maintenance:
+        name = names.database(run, "drifts")
+        runs.create(maintenance, name)
+    with database.connect(server, name) as connection:
+        connection.execute(drifts.SCHEMA)
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def expected(connection: Connection) -> Facts:
+    return facts(connection)
+
+
+@pytest.fixture
+def drifting(connection: Connection) -> Iterator[Connection]:
+    """The same, in a transaction that is rolled back."""
+    with connection.transaction(force_rollback=True):
+        yield connection
+
+
+def changes(differences: list[Difference]) -> list[str]:
+    return [f"{each.change} {each.kind} {each.name}" for each in differences]
+
+
+@pytest.mark.parametrize(("statement", "found"), drifts.DRIFTS.values(), ids=drifts.DRIFTS.keys())
+def test_what_has_drifted_is_found_and_named(
+    statement: str, found: list[str], expected: Facts, drifting: Connection
+) -> None:
+    drifting.execute(statement)
+    assert changes(compare(expected, facts(drifting))) == found
+
+
+@pytest.mark.parametrize("statement", drifts.DRIFTS.values(), ids=drifts.DRIFTS.keys())
+def test_the_mark_of_the_catalog_moves_with_it(
+    statement: tuple[str, list[str]], drifting: Connection
+) -> None:
+    before = shapes.mark(drifting)
+    assert shapes.mark(drifting) == before
+    drifting.execute(statement[0])
+    assert shapes.mark(drifting) != before
+
+
+@pytest.mark.parametrize("statement", drifts.NO_DRIFTS.values(), ids=drifts.NO_DRIFTS.keys())
+def test_nothing_is_found_where_the_schema_is_the_same(
+    statement: str, expected: Facts, drifting: Connection
+) -> None:
+    drifting.execute(statement)
+    assert compare(expected, facts(drifting)) == []
+
+
+def test_a_second_look_finds_the_same(expected: Facts, connection: Connection) -> None:
+    assert facts(connection) == expected
+
+
+def test_the_table_of_alembic_is_not_of_the_schema(expected: Facts) -> None:
+    assert not [key for key in expected if "public.alembic_version" in key]
+
+
+def test_a_look_leaves_the_settings_of_a_transaction_as_they_were(drifting: Connection) -> None:
+    drifting.execute("SET LOCAL search_path = audit; SET LOCAL timezone = 'Asia/Tokyo'")
+    facts(drifting)
+    query = "SELECT current_setting('search_path'), current_setting('timezone')"
+    assert drifting.execute(query).fetchone() == ("audit", "Asia/Tokyo")
+
+
+def test_the_settings_of_a_session_make_no_difference(
+    expected: Facts, drifting: Connection
+) -> None:
+    drifting.execute(
+        "SET LOCAL search_path = audit, public; SET LOCAL timezone = 'Asia/Tokyo';"
+        " SET LOCAL datestyle = 'SQL, DMY'; SET LOCAL quote_all_identifiers = on"
+    )
+    assert facts(drifting) == expected
+
+
+def test_it_does_not_matter_who_made_the_schema(
+    server: str, connection: Connection, expected: Facts
+) -> None: ...
+
+
+def fact(name: str, definition: str = "", part_of: str | None = None) -> Facts:
+    return {f"table {name}": Fact("table", name, definition, part_of)}
+
+
+def test_what_went_with_a_missing_part_is_not_listed() -> None:
+    child = {"index i": Fact("index", "i", "", "table a")}
+    assert changes(compare({**fact("a"), **child}, {})) == ["missing table a"]
+    assert changes(compare({}, {**fact("a"), **child})) == ["unexpected table a"]
+
+
+def test_differences_come_sorted() -> None:
+    expected = {**fact("b"), **fact("a"), "index z": Fact("index", "z", "", None)}
+    assert changes(compare(expected, {})) == [
+        "missing index z",
+        "missing table a",
+        "missing table b",
+    ]
+
+
+def test_a_difference_says_what_was_expected_and_what_was_found() -> None:
+    [difference] = compare(fact("a", "UNLOGGED"), fact("a", "WITH fillfactor=70"))
+    assert str(difference).splitlines() == [
+        "changed table a",
+        "  expected: UNLOGGED",
+        "  found: WITH fillfactor=70",
+    ]
+
+
+def test_a_difference_of_long_texts_shows_the_lines_that_differ() -> None:
+    body = "BEGIN\n  one\n  two\n  three\n{}\nEND"
+    [difference] = compare(fact("f", body.format("  four")), fact("f", body.format("  five")))
+    assert str(difference).splitlines() == [
+        "changed table f",
+        "  @@ -4,3 +4,3 @@",
+        "     three",
+        "  -  four",
+        "  +  five",
+        "   END",
+    ]

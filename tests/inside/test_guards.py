@@ -1,0 +1,532 @@
+"""What may be destroyed, and what is refused with nothing touched."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import psycopg
+import pytest
+import redis
+from psycopg.conninfo import conninfo_to_dict
+
+from ops import database, graph, keyspaces, names, servers, settings
+from ops.database import guards, lifecycle, runs
+from ops.errors import Code, ConfigurationError, InfrastructureError
+from ops.servers import Server, binaries, home, url
+from ops.servers.waiting import until
+
+SAFE = guards.Target(
+    name=f"{names.prefix()}_x_test",
+    owned=False,
+    host="127.0.0.1",
+    exists=True,
+    stamp=guards.TEST,
+    recovering=False,
+    pooled=False,
+    sessions=(),
+    contents=lambda: guards.Contents(tables=3, size=0),
+)
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a remote host": ({"host": "10.1.2.3"}, "neither this machine nor on the allow list"),
+    "a host that is a name": ({"host": "db.example.com"}, "destroyable_hosts"),
+    "production's name": ({"name": "production"}, "not one of this project's test databases"),
+    "another project's name": ({"name": "other_x_test"}, "not one of this project's"),
+    "a wrong checksum": ({"name": f"{names.prefix()}_0a1b2c3d_x_00000000"}, "not one of"),
+    "production's stamp": ({"stamp": "production"}, "stamped as production"),
+    "production's stamp on our server": ({"stamp": "production", "owned": True}, "as production"),
+    "another stamp": ({"stamp": "staging"}, "not stamped as a test database"),
+    "tables and no stamp": ({"stamp": None}, "not stamped as a test database"),
+    "a replica": ({"recovering": True}, "replica or is recovering"),
+    "a replica of ours": ({"recovering": True, "owned": True}, "replica or is recovering"),
+    "a pooler": ({"pooled": True}, "pooler in transaction mode"),
+    "others": ({"sessions": ("psql as me from ::1",)}, "psql as me from ::1"),
+    "others on our server": ({"sessions": ("psql as me",), "owned": True}, "--force"),
+}
+ALLOWED: dict[str, dict[str, Any]] = {
+    "a test database": {},
+    "the other loopback": {"host": "::1"},
+    "a socket": {"host": "/run/postgresql"},
+    "an empty one without a stamp": {"stamp": None, "contents": lambda: guards.Contents(0, 0)},
+    "one that is not there": {"stamp": None, "exists": False},
+    "whatever is on our server": {"owned": True, "name": "x", "stamp": None, "host": "10.0.0.1"},
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_target_is_refused(case: str) -> None:
+    change, reason = REFUSED[case]
+    with pytest.raises(ConfigurationError) as refusal:
+        guards.check(replace(SAFE, **change))
+    assert refusal.value.code is Code.CONFIGURATION
+    assert reason in str(refusal.value)
+    assert refusal.value.mend
+
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_a_target_may_be_destroyed(case: str) -> None:
+    guards.check(replace(SAFE, **ALLOWED[case]))
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_force_is_about_other_sessions_alone(case: str) -> None:
+    target = replace(SAFE, **REFUSED[case][0])
+    if target.sessions:
+        guards.check(target, force=True)
+        return
+    with pytest.raises(ConfigurationError):
+        guards.check(target, force=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server that passes for somebody else's, on a host that is on the allow list."""
+    with servers.lease(settings.load(), ("postgres",)) as up, pytest.MonkeyPatch.context() as patch:
+        address = up["postgres"].url
+        with database.connect(address) as connection:
+            # Where Docker's own host is another machine, a container's is no loopback.
+            patch.setitem(graph.project(), "destroyable_hosts", [connection.info.hostaddr])
+        yield replace(up["postgres"], source="url", owned=False)
+
+
+@pytest.fixture
+def admin(server: Server) -> Iterator[database.Connection]:
+    with database.connect(server.url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def it(server: Server) -> Iterator[lifecycle.Database]:
+    """The test database of a service that only this test knows."""
+    known = graph.services()[0]
+    service = replace(known, name=f"x{secrets.token_hex(3)}")
+    mine = lifecycle.Database(server, service)
+    yield mine
+    remove(server, mine.name)
+
+
+def remove(server: Server, name: str) -> None:
+    with database.connect(server.url) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def fill(server: Server, name: str) -> None:
+    with database.connect(server.url, name) as connection:
+        connection.execute("CREATE TABLE precious AS SELECT 1 AS one")
+
+
+def precious(server: Server, name: str) -> bool:
+    with database.connect(server.url, name) as connection:
+        return connection.execute("SELECT one FROM precious").fetchone() == (1,)
+
+
+DESTRUCTIVE: dict[str, Callable[[lifecycle.Database], object]] = {
+    "drop": lambda it: it.drop(),
+    "reset": lambda it: it.reset(),
+    "clean": lambda it: it.clean(),
+    "rollback": lambda it: it.rollback(),
+}
+
+
+@pytest.mark.parametrize("action", DESTRUCTIVE)
+@pytest.mark.parametrize("stamp", ["production", "staging", None])
+def test_what_is_not_a_test_database_stays_as_it_is(
+    action: str, stamp: str | None, it: lifecycle.Database, admin: database.Connection
+) -> None:
+    admin.execute(f'CREATE DATABASE "{it.name}"')
+    fill(it.server, it.name)
+    if stamp:
+        admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = '{stamp}'")
+    with pytest.raises(ConfigurationError, match="stamped"):
+        DESTRUCTIVE[action](it)
+    assert precious(it.server, it.name)
+    assert it.inspect().stamp == stamp
+
+
+@pytest.mark.parametrize("action", DESTRUCTIVE)
+def test_others_who_are_connected_are_listed(action: str, it: lifecycle.Database) -> None:
+    it.create()
+    fill(it.server, it.name)
+    address = psycopg.conninfo.make_conninfo(it.server.url, application_name="somebody")
+    with database.connect(address, it.name) as other:
+        with pytest.raises(ConfigurationError, match=r"somebody as .* from"):
+            DESTRUCTIVE[action](it)
+        assert other.execute("SELECT one FROM precious").fetchone() == (1,)
+
+
+def test_force_throws_others_out(it: lifecycle.Database) -> None:
+    for action in (it.clean, it.reset, it.rollback, it.drop):
+        it.setup()
+        with database.connect(it.server.url, it.name) as other:
+            action(force=True)
+            with pytest.raises(psycopg.OperationalError):
+                other.execute("SELECT 1")
+
+
+def test_one_who_is_leaving_is_in_nobodys_way(it: lifecycle.Database) -> None:
+    it.setup()
+    for _ in range(10):
+        database.connect(it.server.url, it.name).close()
+        guards.check(it.inspect())
+
+
+def test_a_normal_server_is_not_in_recovery_nor_behind_a_pooler(it: lifecycle.Database) -> None:
+    it.create()
+    found = it.inspect()
+    assert not found.recovering
+    assert not found.pooled
+    assert found.exists
+    assert found.stamp == guards.TEST
+    assert found.host
+
+
+def test_a_name_with_a_wrong_checksum_is_not_dropped(
+    server: Server, admin: database.Connection
+) -> None:
+    right = names.database(names.new_run(), "x")
+    wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
+    assert names.authentic(right)
+    assert not names.authentic(wrong)
+    admin.execute(f'CREATE DATABASE "{wrong}"')
+    fill(server, wrong)
+    try:
+        with pytest.raises(ConfigurationError, match="was not made by this project"):
+            runs.drop(admin, wrong)
+        runs.sweep(admin)
+        runs.collect(server.url)
+        assert precious(server, wrong)
+    finally:
+        remove(server, wrong)
+
+
+@pytest.mark.parametrize("name", ["postgres", "template1", "production", ""])
+def test_no_other_name_is_dropped(name: str, admin: database.Connection) -> None:
+    with pytest.raises(ConfigurationError):
+        runs.drop(admin, name)
+
+
+def test_another_projects_names_are_not_ours() -> None:
+    ours = names.database("0a1b2c3d", "main")
+    assert not names.authentic(ours.replace(names.prefix(), "other", 1))
+    assert not names.authentic("x" + ours)
+
+
+def with_url(monkeypatch: pytest.MonkeyPatch, address: str) -> settings.Settings:
+    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("TEST_DATABASE_URL", address)
+    return settings.load()
+
+
+DETOURS = {
+    "postgresql://me:secret@localhost/postgres?hostaddr=10.1.2.3": "has the option hostaddr=",
+    "postgresql://me:secret@localhost/postgres?service=production": "has the option service=",
+    "postgresql://me:secret@localhost,db.example.com/postgres": "names several hosts",
+    "postgresql://me:secret@/postgres?host=localhost,db.example.com": "names several hosts",
+    "postgresql://me:secret@/postgres": "names no host",
+}
+
+
+@pytest.mark.parametrize("address", DETOURS)
+def test_a_url_that_may_lead_elsewhere_is_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "services"
+    file.write_text("[production]\nhost=10.1.2.3\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    monkeypatch.setenv("PGHOST", "10.1.2.3")
+    chosen = with_url(monkeypatch, address)
+    with (
+        pytest.raises(ConfigurationError, match=DETOURS[address]) as refusal,
+        servers.lease(chosen, ("postgres",)),
+    ):
+        pass
+    assert refusal.value.code is Code.CONFIGURATION
+    assert "secret" not in str(refusal.value).split("mend:")[0]
+
+
+@pytest.mark.parametrize("variable", ["PGHOSTADDR", "PGSERVICE"])
+def test_a_variable_that_redirects_even_our_own_servers_is_refused(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "10.1.2.3")
+    with (
+        pytest.raises(ConfigurationError, match=f"{variable}=10.1.2.3") as refusal,
+        servers.lease(settings.load(), ("postgres",)),
+    ):
+        pass
+    assert refusal.value.mend == f"unset {variable}"
+
+
+@pytest.mark.parametrize(("variable", "value"), [("PGHOST", "10.1.2.3"), ("PGPORT", "1")])
+def test_the_environment_does_not_move_a_server_of_ours(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with servers.lease(settings.load(), ("postgres",)) as up:
+        database.connect(up["postgres"].url).close()
+
+
+def test_a_host_in_the_options_is_the_host_that_is_judged(server: Server) -> None:
+    parts = conninfo_to_dict(server.url)
+    user, password = quote(str(parts["user"])), quote(str(parts.get("password", "")))
+    reached = quote(str(parts["host"]), safe="")
+    port = parts.get("port", 5432)
+    detour = f"postgresql://{user}:{password}@10.1.2.3:{port}/postgres?host={reached}"
+    with database.connect(detour) as connection:
+        found = guards.inspect(connection, replace(server, url=detour), "nothing")
+    assert found.host != "10.1.2.3"
+    # The drivers of services go where libpq goes.
+    assert "10.1.2.3" not in database.url(detour, "x").render_as_string()
+
+
+def test_a_password_that_is_wrong_or_a_host_that_is_gone_is_infrastructure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = with_url(monkeypatch, "postgresql://me:secret@127.0.0.1:1/postgres")
+    with (
+        pytest.raises(InfrastructureError, match="does not answer") as refusal,
+        servers.lease(chosen, ("postgres",)),
+    ):
+        pass
+    assert refusal.value.code is Code.INFRASTRUCTURE
+    assert ":secret@127" not in str(refusal.value)
+
+
+@pytest.fixture
+def pooler(server: Server, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Start pgbouncer in front of the server, in a mode; return its URL."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if not program:
+        pytest.skip("pgbouncer is not installed: no pooler was tried")
+    started: list[subprocess.Popen[bytes]] = []
+    parts = conninfo_to_dict(server.url)
+    to = " ".join(
+        f"{key}={parts[key]}" for key in ("host", "port", "user", "password") if key in parts
+    )
+
+    def start(mode: str) -> str:
+        assert program
+        # Short, and open to `nobody`, as whom it runs for root.
+        folder = Path(tempfile.gettempdir()) / f"pool-{secrets.token_hex(3)}"
+        folder.mkdir(mode=0o777)
+        folder.chmod(0o777)
+        settings_ = folder / "pgbouncer.ini"
+        settings_.write_text(
+            f"""
+[databases]
+* = {to}
+[pgbouncer]
+listen_port = 6432
+listen_addr =
+unix_socket_dir = {folder}
+auth_type = any
+pool_mode = {mode}
+server_round_robin = 1
+server_reset_query_always = 1
+ignore_startup_parameters = extra_float_digits
+user = {"nobody" if not os.geteuid() else ""}
+""".replace("user = \n", "")
+        )
+        started.append(
+            subprocess.Popen(
+                [program, str(settings_)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        )
+        address = f"postgresql://{parts['user']}@/postgres?host={folder}&port=6432"
+        until(lambda: url.ping("postgres", address), 10)
+        folders.append(folder)
+        return address
+
+    folders: list[Path] = []
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def test_a_pooler_in_transaction_mode_is_refused(
+    pooler: Callable[[str], str], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = pooler("transaction")
+    chosen = with_url(monkeypatch, address)
+    with (
+        pytest.raises(ConfigurationError, match="pooler in transaction mode"),
+        servers.lease(chosen, ("postgres",)),
+    ):
+        pass
+    with database.connect(address) as connection:
+        assert guards.inspect(connection, replace(server, url=address), "nothing").pooled
+
+
+def test_a_pooler_in_session_mode_is_as_good_as_a_server(pooler: Callable[[str], str]) -> None:
+    assert not url.pooled(pooler("session"))
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[str]:
+    """Start a Redis that holds four databases, for this test alone."""
+    found = binaries.redis()
+    assert found, "no Redis is installed: uv sync"
+    names_ = ("valkey-server", "redis-server")
+    program = next(found.folder / name for name in names_ if (found.folder / name).exists())
+    socket = Path(tempfile.gettempdir()) / f"r-{secrets.token_hex(3)}.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--databases", "4", "--save", ""]
+    process = subprocess.Popen([str(program), *options], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    address = f"unix://{socket}"
+    until(lambda: url.ping("redis", address), 10)
+    yield address
+    process.kill()
+    process.wait()
+    socket.unlink()
+
+
+def put(server: str, number: int) -> None:
+    with redis.Redis.from_url(keyspaces.url(server, number)) as client:
+        client.set("somebody", "else's")
+
+
+def theirs(server: str, number: int) -> bytes | None:
+    with redis.Redis.from_url(keyspaces.url(server, number)) as client:
+        value = client.get("somebody")
+    assert value is None or isinstance(value, bytes)
+    return value
+
+
+def test_a_redis_database_that_holds_somebodys_keys_is_left_alone(own_redis: str) -> None:
+    put(own_redis, 0)
+    put(own_redis, 1)
+    with keyspaces.claim(own_redis) as mine:
+        assert urlsplit(mine.url).query.endswith("db=2")
+        put(own_redis, 2)
+    assert theirs(own_redis, 0)
+    assert theirs(own_redis, 1)
+    assert theirs(own_redis, 2) is None
+    with redis.Redis.from_url(own_redis) as registry:
+        assert list(registry.keys("ops:*")) == []
+
+
+def test_a_redis_without_a_free_database_is_infrastructure(own_redis: str) -> None:
+    for number in range(4):
+        put(own_redis, number)
+    with (
+        pytest.raises(InfrastructureError, match="no Redis database is free") as refusal,
+        keyspaces.claim(own_redis),
+    ):
+        pass
+    assert refusal.value.code is Code.INFRASTRUCTURE
+    assert all(theirs(own_redis, number) for number in range(4))
+    with redis.Redis.from_url(own_redis) as registry:
+        assert registry.keys("ops:*") == []
+
+
+def test_two_who_claim_a_redis_database_get_one_each(own_redis: str) -> None:
+    with keyspaces.claim(own_redis) as one, keyspaces.claim(own_redis) as other:
+        assert one.url != other.url
+
+
+def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "theirs")
+    with pytest.raises(InfrastructureError, match="not a folder of ours"):
+        home.private(link)
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link", "open to others"])
+def test_a_folder_for_sockets_that_others_could_use_is_refused(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "it"
+    if kind == "file":
+        folder.touch()
+    elif kind == "dangling link":
+        folder.symlink_to(tmp_path / "nowhere")
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    with pytest.raises(InfrastructureError, match="not a folder of ours"):
+        home.private(folder)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that is another's")
+def test_a_folder_for_sockets_that_is_anothers_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "it"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 12345, -1)
+    with pytest.raises(InfrastructureError, match="not a folder of ours"):
+        home.private(folder)
+
+
+def test_our_own_folder_is_made_and_used_again(tmp_path: Path) -> None:
+    folder = home.private(tmp_path / "a" / "b")
+    assert home.private(folder) == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def limited(server: Server, admin: database.Connection) -> Iterator[Server]:
+    """The server as a role sees it that may not create databases."""
+    role = f"limited_{secrets.token_hex(3)}"
+    admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
+    address = psycopg.conninfo.make_conninfo(server.url, user=role, password=role)
+    yield replace(server, url=address)
+    admin.execute(f"DROP ROLE {role}")
+
+
+def test_a_role_that_may_not_create_databases_is_told_what_is_missing(limited: Server) -> None:
+    service = replace(graph.services()[0], name=f"x{secrets.token_hex(3)}")
+    mine = lifecycle.Database(limited, service)
+    role = conninfo_to_dict(limited.url)["user"]
+    for action in (mine.create, mine.setup):
+        with pytest.raises(InfrastructureError, match="may not create databases") as refusal:
+            action()
+        assert refusal.value.code is Code.INFRASTRUCTURE
+        assert refusal.value.mend == f'as a superuser: ALTER ROLE "{role}" CREATEDB'
+    assert not mine.inspect().exists
+
+
+def test_a_role_that_may_create_databases_can_do_every_action(
+    limited: Server, admin: database.Connection, tmp_path: Path
+) -> None:
+    role = conninfo_to_dict(limited.url)["user"]
+    admin.execute(f'ALTER ROLE "{role}" CREATEDB')
+    service = replace(graph.services()[0], name=f"x{secrets.token_hex(3)}")
+    # A template of its own: another role's may not be copied, nor commented on.
+    shutil.copytree(service.path / "migrations", tmp_path / "migrations")
+    shutil.copy(service.path / "pyproject.toml", tmp_path)
+    (tmp_path / "migrations" / "different.py").write_text(f'"""{role}"""\n')
+    mine = lifecycle.Database(limited, replace(service, path=tmp_path))
+    template = ""
+    try:
+        mine.setup()
+        mine.clean()
+        mine.snapshot("x")
+        mine.restore("x")
+        mine.reset()
+        mine.rollback()
+        template = runs.template(limited.url, mine.service)
+        assert mine.drop()
+    finally:
+        with database.connect(limited.url) as own:
+            for name in (template, names.snapshot(service.name, "x")):
+                if name:
+                    runs.drop(own, name)
+        remove(limited, mine.name)
+
+
+def test_a_database_that_is_not_the_roles_is_refused_by_name(
+    limited: Server, it: lifecycle.Database, admin: database.Connection
+) -> None:
+    it.create()
+    admin.execute(f'REVOKE CONNECT ON DATABASE "{it.name}" FROM PUBLIC')
+    with pytest.raises(InfrastructureError, match=rf"may not change {it.name}: must be owner"):
+        lifecycle.Database(limited, it.service).drop()
+    assert it.inspect().exists

@@ -1,0 +1,372 @@
+"""Whatever is killed, and whenever: the next run is green, and nothing is left behind."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ops.servers.waiting import until
+
+from .scratch import INVOKE, PYTEST, Command, Scratch
+
+POINTS = 4
+"""Moments at which each action is killed, spread over its statements."""
+STATEMENTS = """
+import os, signal, psycopg
+until, within = int(os.environ["STOP_AT"]), os.environ["STOP_WITHIN"] == "yes"
+done, execute = 0, psycopg.Cursor.execute
+
+def watched(*arguments, **options):
+    global done
+    done += 1
+    if done == until and not within:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if done == until:
+        # No handler is set, so that the kernel ends the process while it waits for an answer.
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+    return execute(*arguments, **options)
+
+psycopg.Cursor.execute = watched
+try:
+    from invoke.main import program
+    program.run()
+finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print("STATEMENTS", done)
+"""
+BEFORE = {
+    "db.setup": ("db.drop --yes",),
+    "db.create": ("db.drop --yes",),
+    "db.migrate": ("db.drop --yes", "db.create"),
+    "db.drop --yes": ("db.setup",),
+    "db.reset --yes": (),
+    "db.clean --yes": (),
+    "db.rollback --yes": (),
+    "db.seed": (),
+    "db.snapshot kept": (),
+    "db.restore kept --yes": ("db.snapshot kept",),
+    "db.gc": (),
+}
+"""What brings the database into the state in which an action has something to do."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    with Scratch(tmp_path_factory.mktemp("kills")) as scratch:
+        scratch.green("db")
+        yield scratch
+
+
+def names(project: Scratch) -> list[str]:
+    """Return the databases on the project's server."""
+    outcome = project.python("""
+from ops import servers, settings
+from ops.database import connect, runs
+with servers.lease(settings.load(), ("postgres",)) as up, connect(up["postgres"].url) as connection:
+    print("\\n".join(runs.databases(connection)))
+""")
+    assert outcome.code == 0, outcome.said
+    return outcome.out.split()
+
+
+def expect_health(project: Scratch) -> None:
+    project.green("db.setup")
+    found = project.status()
+    assert found["current"], found
+    assert found["stamp"] == "test"
+    project.green("db.reset", "--yes")
+    project.green("db.gc")
+    of_runs = re.compile(rf"{project.name}_([0-9a-f]{{8}}_|kept_)")
+    assert not [name for name in names(project) if of_runs.match(name)]
+
+
+@pytest.mark.parametrize("action", BEFORE)
+def test_an_action_killed_at_any_moment_is_mended_by_setup(action: str, project: Scratch) -> None:
+    words = action.split()
+
+    def prepare() -> None:
+        for each in ("db.setup", *BEFORE[action]):
+            project.green(*each.split())
+
+    # Once before, so that what it makes but once, such as a template, is not counted.
+    prepare()
+    project.green(*words)
+    prepare()
+    whole = project.start(STATEMENTS, *words, STOP_AT="-1", STOP_WITHIN="no").wait()
+    assert whole.code == 0, whole.said
+    (count,) = re.findall(r"STATEMENTS (\d+)", whole.out)
+    codes = []
+    for point in range(POINTS):
+        number = 1 + point * (int(count) - 1) // (POINTS - 1)
+        prepare()
+        within = "yes" if point % 2 else "no"
+        killed = project.start(STATEMENTS, *words, STOP_AT=str(number), STOP_WITHIN=within).wait()
+        codes.append(killed.code)
+        project.green("db.setup")
+        found = project.status()
+        assert found["current"], (number, found)
+        assert found["stamp"] == "test", (number, found)
+    # A statement may be done before the moment in its middle has come.
+    assert set(codes) <= {-signal.SIGKILL, -signal.SIGALRM, 0}
+    assert codes.count(-signal.SIGKILL) == POINTS // 2
+
+
+TEST = """
+import pathlib, signal, sys
+import psycopg, redis
+
+def dsn(url):
+    return url.replace("+asyncpg", "")
+
+def test_it(postgres_url, clone_url, redis_url):
+    with psycopg.connect(dsn(postgres_url), autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM made").fetchone() == (0,)
+        connection.execute("INSERT INTO made VALUES (1)")
+    with psycopg.connect(dsn(clone_url), autocommit=True) as connection:
+        connection.execute("CREATE TABLE another (id int)")
+    with redis.Redis.from_url(redis_url) as keys:
+        assert keys.dbsize() == 0
+        keys.set("left", "behind")
+    marker = pathlib.Path(__file__).with_suffix(".marker")
+    if marker.with_suffix(".block").exists():
+        marker.touch()
+        signal.pause()
+"""
+MIGRATION = '''
+"""Make a table."""
+
+from alembic import op
+
+revision, down_revision = "{revision}", "{after}"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE {table} (id int PRIMARY KEY)")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE {table}")
+'''
+
+
+def head(project: Scratch) -> str:
+    found: str = project.status()["head"]
+    return found
+
+
+def branch(project: Scratch, revision: str, table: str, after: str) -> None:
+    """Write a migration."""
+    text = MIGRATION.format(revision=revision, table=table, after=after)
+    (project.migrations / f"{revision}.py").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def tested(project: Scratch) -> Scratch:
+    """The project with a test that holds on to everything that a test can have."""
+    branch(project, "made", "made", head(project))
+    (project.tests / "test_it.py").write_text(TEST)
+    return project
+
+
+@pytest.fixture(params=[(), ("-n", "2")], ids=["alone", "with workers"])
+def blocked(request: pytest.FixtureRequest, tested: Scratch) -> Command:
+    """A run of tests that stands in the middle of one."""
+    block, marker = (tested.tests / f"test_it.{name}" for name in ("block", "marker"))
+    block.touch()
+    run = tested.start(PYTEST, *request.param, str(tested.tests))
+    try:
+        until(marker.stat, 60)
+    finally:
+        block.unlink()
+        marker.unlink(missing_ok=True)
+    return run
+
+
+def expect_green_tests(project: Scratch) -> None:
+    outcome = project.pytest(str(project.tests))
+    assert outcome.code == 0, outcome.said
+    expect_health(project)
+
+
+def test_a_killed_test_run_leaves_nothing_after_the_next(tested: Scratch, blocked: Command) -> None:
+    os.kill(blocked.pid, signal.SIGKILL)
+    assert blocked.wait().code == -signal.SIGKILL
+    expect_green_tests(tested)
+    tested.down()
+
+
+def server_of(project: Scratch) -> int:
+    """Return the process of the project's PostgreSQL server."""
+    (file,) = project.cache.glob("pg-*/server.pid")
+    return int(file.read_text())
+
+
+def parent_of(pid: int) -> int:
+    return psutil.Process(pid).ppid()
+
+
+KILLED: dict[str, Callable[[int], list[int]]] = {
+    "the server": lambda server: [server],
+    "its supervisor": lambda server: [parent_of(server)],
+    "both, the supervisor first": lambda server: [parent_of(server), server],
+    "both, the server first": lambda server: [parent_of(server), server][::-1],
+}
+
+
+@pytest.mark.parametrize("victims", KILLED)
+def test_a_killed_server_is_there_again_for_the_next(victims: str, project: Scratch) -> None:
+    project.green("db")
+    for pid in KILLED[victims](server_of(project)):
+        # A supervisor ends with its server, by itself.
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    expect_health(project)
+    project.down()
+
+
+def test_a_server_that_dies_under_a_test_run_is_there_for_the_next(tested: Scratch) -> None:
+    block, marker = (tested.tests / f"test_it.{name}" for name in ("block", "marker"))
+    block.touch()
+    run = tested.start(PYTEST, str(tested.tests))
+    until(marker.stat, 60)
+    os.kill(server_of(tested), signal.SIGKILL)
+    block.unlink()
+    marker.unlink()
+    expect_green_tests(tested)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+
+
+COLD = """
+import os, pathlib, subprocess
+import psycopg
+from ops import servers, settings
+
+run = subprocess.run
+
+def counted(command, *arguments, **options):
+    if command[0].endswith("initdb"):
+        pathlib.Path(os.environ["COUNT"], str(os.getpid())).touch()
+    return run(command, *arguments, **options)
+
+subprocess.run = counted
+with servers.lease(settings.load()) as up, psycopg.connect(up["postgres"].url) as connection:
+    print(connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()[0])
+"""
+
+
+def cold(tmp_path: Path) -> Scratch:
+    return Scratch(tmp_path / "cold")
+
+
+def test_eight_runs_at_once_from_cold_make_one_server(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    count.mkdir()
+    with cold(tmp_path) as project:
+        runs = [project.start(COLD, COUNT=str(count)) for _ in range(8)]
+        outcomes = [run.wait() for run in runs]
+        assert [each.code for each in outcomes] == [0] * 8, outcomes
+        assert len({each.out for each in outcomes}) == 1
+        assert len(list(count.iterdir())) == 1
+
+        # Killed while it makes the data of a server, and while it copies the programs.
+        for left in ("store/init", "programs.new"):
+            project.down()
+            for home in project.cache.glob("pg-*"):
+                subprocess.run(["rm", "-r", str(home)], check=True)
+            run = project.start(INVOKE, "db")
+
+            def seen(left: str = left) -> None:
+                assert list(project.cache.glob(f"pg-*/{left}"))
+
+            until(seen, 30)
+            os.kill(run.pid, signal.SIGKILL)
+            run.wait()
+            project.green("db")
+            seen_again = list(project.cache.glob(f"pg-*/{left}"))
+            assert not seen_again
+
+
+def test_branches_with_other_migrations_work_side_by_side(tmp_path: Path) -> None:
+    with (
+        Scratch(tmp_path / "one") as one,
+        closing(Scratch(tmp_path / "other", one.name)) as other,
+    ):
+        parent = head(one)
+        for project, revision in ((one, "one"), (other, "other")):
+            branch(project, revision, "made", parent)
+            (project.tests / "test_it.py").write_text(TEST)
+        branch(other, "more", "more", "other")
+        runs = [project.start(PYTEST, str(project.tests)) for project in (one, other, one, other)]
+        outcomes = [run.wait() for run in runs]
+        assert [each.code for each in outcomes] == [0] * 4, outcomes
+        templates = [name for name in names(one) if name.startswith(f"{one.name}_tpl_")]
+        assert len(templates) == 2
+
+
+LIMITED = (
+    """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+"""
+    + INVOKE
+)
+
+
+def test_a_limit_on_files_is_reported_as_what_it_is(tmp_path: Path) -> None:
+    with cold(tmp_path) as project:
+        outcome = project.start(LIMITED, "db").wait()
+        assert outcome.code == 2, outcome.said
+        assert "File too large" in outcome.said
+        project.green("db")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, int], None]]:
+    """Mount a disk of some megabytes on a folder; only root may do so."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path, megabytes: int) -> None:
+        if os.geteuid():
+            pytest.skip("only root may mount a small disk; RLIMIT_FSIZE is tried for everybody")
+        owner = folder.stat()
+        size = f"size={megabytes}m,mode=700,uid={owner.st_uid},gid={owner.st_gid}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
+        mounted.append(folder)
+
+    yield mount
+    for folder in filter(os.path.ismount, mounted):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(("megabytes", "what"), [(5, "initdb"), (60, "a copy of a database")])
+def test_a_full_disk_is_reported_as_what_it_is(
+    megabytes: int, what: str, tmp_path: Path, small_disk: Callable[[Path, int], None]
+) -> None:
+    with cold(tmp_path) as project:
+        project.green("db")
+        project.down()
+        (home,) = project.cache.glob("pg-*")
+        store = home / "store"
+        for child in store.iterdir():
+            subprocess.run(["rm", "-r", str(child)], check=True)
+        small_disk(store, megabytes)
+        outcome = project.invoke("db")
+        # Each copy takes some megabytes.
+        for number in range(9):
+            if outcome.code == 0:
+                outcome = project.invoke("db.snapshot", str(number))
+        assert outcome.code == 2, outcome.said
+        assert "No space left" in outcome.said
+        project.down()
+        subprocess.run(["umount", str(store)], check=True)
+        project.green("db")

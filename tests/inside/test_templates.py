@@ -1,0 +1,78 @@
+"""Templates: built once for each state of the migrations, and not kept for ever."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from ops import database, graph, names
+from ops.database import Connection, runs
+
+
+@pytest.fixture
+def server(postgres_url: str) -> str:
+    """The server that the run is on."""
+    maintenance = make_url(postgres_url).set(drivername="postgresql", database="postgres")
+    return maintenance.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def admin(server: str) -> Iterator[Connection]:
+    """A connection to it."""
+    with database.connect(server) as connection:
+        yield connection
+
+
+@pytest.fixture
+def made(admin: Connection) -> Iterator[list[str]]:
+    """Names of templates, which are dropped after the test."""
+    names: list[str] = []
+    yield names
+    for name in names:
+        runs.drop(admin, name)
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> graph.Service:
+    """A service, with other migrations than those of the project."""
+    service = graph.services()[0]
+    copy = tmp_path / service.name
+    shutil.copytree(service.path, copy)
+    revision = next((copy / "migrations" / "versions").glob("*.py"))
+    revision.write_text(revision.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    return replace(service, path=copy)
+
+
+def pretend(admin: Connection, digest: str, used: str) -> str:
+    """Make an empty template that was used on a day; return its name."""
+    name = names.template(digest, admin.info.user)
+    runs.create(admin, name)
+    admin.execute(f"""COMMENT ON DATABASE "{name}" IS '{{"used": "{used}"}}'""")
+    return name
+
+
+def test_a_new_template_takes_the_place_of_those_that_nothing_uses(
+    server: str, admin: Connection, made: list[str], changed: graph.Service
+) -> None:
+    old = [pretend(admin, f"old{number}", "2001-02-03") for number in range(2)]
+    new = [pretend(admin, f"new{number}", "2999-12-31") for number in range(runs.KEPT_TEMPLATES)]
+    made += old + new
+
+    made.append(runs.template(server, changed))
+
+    assert made[-1] in runs.databases(admin)
+    assert not {*old} & {*runs.databases(admin)}
+    assert {*new} <= {*runs.databases(admin)}
+
+
+def test_a_template_is_built_once(
+    server: str, admin: Connection, made: list[str], changed: graph.Service
+) -> None:
+    made.append(runs.template(server, changed))
+    query = "SELECT oid FROM pg_database WHERE datname = %s"
+    first = admin.execute(query, (made[0],)).fetchone()
+    assert runs.template(server, changed) == made[0]
+    assert admin.execute(query, (made[0],)).fetchone() == first

@@ -1,0 +1,62 @@
+"""The bakes that every check of a whole bake is made on: few, and yet every two choices meet."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations, cycle
+
+from baking import PROMPTS
+
+HOSTILE = """Ann "Bob" O'Neil \\n C:\\new {x} }} %} <a&b> # = ü 日本 🦕 [tool] $HOME `id` %s"""
+
+# project_slug, service, resource
+NAMES = (
+    ("acme", "gateway", "item"),
+    ("the-shop-of-the-acme", "customer-billing-api", "purchase_order_lines"),
+    ("a", "b", "c"),
+    ("ab", "cd", "ef"),
+    ("acme", "acme", "item"),
+    ("order", "order", "order"),
+    ("shop-24", "api", "type"),
+    ("match", "case", "match"),
+    ("z9", "z-9", "z_9"),
+    ("redis", "users", "user"),
+)
+
+Cell = tuple[str, str]
+
+
+def pairwise(options: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Return few rows such that every two values of two options meet in one of them."""
+    cells = {key: [(key, value) for value in values] for key, values in options.items()}
+    apart = {
+        frozenset({one, other})
+        for first, second in combinations(cells.values(), 2)
+        for one in first
+        for other in second
+    }
+    rows = []
+    while apart:
+        row: list[Cell] = sorted(min(apart, key=sorted))
+        for key in [key for key in cells if key not in dict(row)]:
+            row.append(max(cells[key], key=lambda cell: len(_meetings([*row, cell]) & apart)))
+        apart -= _meetings(row)
+        rows.append({key: dict(row)[key] for key in options})
+    return rows
+
+
+def _meetings(row: Sequence[Cell]) -> set[frozenset[Cell]]:
+    return {frozenset(pair) for pair in combinations(row, 2)}
+
+
+def _rows() -> dict[str, dict[str, str]]:
+    choices = {key: value for key, value in PROMPTS.items() if isinstance(value, list)}
+    texts = cycle(["Acme", HOSTILE])
+    rows = {}
+    for row, (slug, service, resource) in zip(pairwise(choices), cycle(NAMES), strict=False):
+        names = {"project_slug": slug, "service": service, "resource": resource}
+        label = " ".join([slug, service, resource, *row.values()])
+        text = next(texts)
+        rows[label] = {"project_name": text, "author": text, **names, **row}
+    return rows
+
+
+ROWS = _rows()

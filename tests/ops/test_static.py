@@ -1,0 +1,438 @@
+"""The static tier: what it finds, what it says of it, and the code that it exits with."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from baking import Bakery, git, needs_git
+from living import Change, Changes, Project, hide, replace, write
+
+pytestmark = pytest.mark.slow
+
+ENVIRONMENT = ".nox/static"
+EVERYTHING = ("--all-packages", "--all-groups")
+
+SOURCE = "services/gateway/src/gateway/planted.py"
+WORKFLOW_CHECKS = {"workflows", "zizmor", "actionlint"}
+WORKFLOW = ".github/workflows/planted.yml"
+# In pieces, since whoever scans this file would be right to stop here.
+AWS_KEY = "AKIA" + "QYLPMN5HNM4JXCTB"
+PRIVATE_KEY = "-----BEGIN " + "RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEAt3f\n"
+PASSWORD = "kT9vQ2" + "xLm4Zp8w"
+INJECTION = """
+on: pull_request_target
+jobs:
+  greet:
+    runs-on: ubuntu-24.04
+    steps:
+      - run: echo "${{ github.event.pull_request.title }}"
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a run of the static tier printed, wrote and exited with."""
+
+    code: int
+    output: str
+    results: Mapping[str, Any]
+
+    def lines(self) -> dict[str, str]:
+        """Return the outcome of each check that was listed, in one word, in order."""
+        words = [line.split() for line in self.output.splitlines()]
+        return {
+            line[0]: line[1]
+            for line in words
+            if len(line) > 2 and line[1] in {"ok", "FAILED", "ABSENT"}
+        }
+
+
+def static(project: Project, *arguments: str, env: Mapping[str, str] | None = None) -> Said:
+    """Run the checks as the session does."""
+    results = project.path / "results.json"
+    python = str(project.path / ENVIRONMENT / "bin" / "python")
+    command = (python, "-m", "ops.static", "--results", str(results), *arguments)
+    done = project.run(*command, env=env, check=False)
+    left = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+    results.unlink(missing_ok=True)
+    return Said(done.returncode, done.stdout + done.stderr, left)
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A locked project with the environment of the static tier, and no git."""
+    return locked(bake, tmp_path_factory.mktemp("static with ä space"))
+
+
+def locked(bake: Bakery, folder: Path, **answers: str) -> Project:
+    """Bake and lock a project and make the environment of its static tier."""
+    baked = bake.into(folder, answers)
+    project = Project(baked.path, baked.answers, baked.environment)
+    project.run("uv", "lock", "--quiet")
+    project.run("uv", "sync", "--quiet", *EVERYTHING, env={"UV_PROJECT_ENVIRONMENT": ENVIRONMENT})
+    return project
+
+
+@pytest.fixture
+def changes(project: Project) -> Iterator[Changes]:
+    """Changes that are taken back after the test."""
+    with Changes(project) as changes:
+        yield changes
+
+
+def both(first: Change, second: Change) -> Change:
+    """Return a change that makes two."""
+    return lambda changes: (first(changes), second(changes))
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Something planted, or asked for, and what is said of it."""
+
+    name: str
+    code: int
+    says: tuple[str, ...]
+    arguments: tuple[str, ...]
+    change: Change | None = None
+
+
+SITUATIONS = [
+    Situation(
+        name="a file is not formatted",
+        code=1,
+        says=("would be reformatted", "mend: uv run nox -s static -- --fix"),
+        arguments=("--only", "format"),
+        change=write(SOURCE, '"""X."""\nX = (1,2)\n'),
+    ),
+    Situation(
+        name="a file has lint",
+        code=1,
+        says=("F401", "mend: uv run nox -s static -- --fix"),
+        arguments=("--only", "lint"),
+        change=write(SOURCE, '"""X."""\n\nimport os\n'),
+    ),
+    Situation(
+        name="a type is wrong",
+        code=1,
+        says=(f"{SOURCE}:3: error: Incompatible types", "[assignment]"),
+        arguments=("--only", "types"),
+        change=write(SOURCE, '"""X."""\n\nX: int = ""\n'),
+    ),
+    Situation(
+        name="a type is wrong in a test",
+        code=1,
+        says=("test_planted.py:3: error: Incompatible types",),
+        arguments=("--only", "types"),
+        change=write("services/gateway/tests/unit/test_planted.py", '"""X."""\n\nX: int = ""\n'),
+    ),
+    Situation(
+        name="a file is no Python",
+        code=1,
+        says=("planted.py:1: error", "[syntax]"),
+        arguments=("--only", "types"),
+        change=write(SOURCE, "def (\n"),
+    ),
+    Situation(
+        name="a service uses what only its tests declare",
+        code=1,
+        says=("DEP004 'httpx2'", "mend: uv add it"),
+        arguments=("--only", "dependencies"),
+        change=write(SOURCE, '"""X."""\n\nimport httpx2\n'),
+    ),
+    Situation(
+        name="the lock is stale",
+        code=3,
+        says=("uv.lock is stale", "mend: uv lock"),
+        arguments=("--only", "lock"),
+        change=replace("ops/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"'),
+    ),
+    Situation(
+        name="the lock is missing",
+        code=3,
+        says=("uv.lock is missing", "mend: uv lock"),
+        arguments=("--only", "lock"),
+        change=hide("uv.lock"),
+    ),
+    Situation(
+        name="a setting of uv is misspelt",
+        code=1,
+        says=("exclude-newr", "mend: correct the key"),
+        arguments=("--only", "pyproject"),
+        change=replace("pyproject.toml", "exclude-newer =", "exclude-newr ="),
+    ),
+    Situation(
+        name="a tool cannot read its settings",
+        code=3,
+        says=("line-lenght", "mend: correct the settings of ruff"),
+        arguments=("--only", "lint"),
+        change=replace("pyproject.toml", "line-length = 100", "line-lenght = 100"),
+    ),
+    Situation(
+        name="a workflow is none",
+        code=1,
+        says=(WORKFLOW, "runs-on"),
+        arguments=("--only", "workflows"),
+        change=write(WORKFLOW, INJECTION.replace("runs-on: ubuntu-24.04", "runs_on: x")),
+    ),
+    Situation(
+        name="a workflow can be made to run what a stranger writes",
+        code=1,
+        says=("template-injection", "mend: follow its link"),
+        arguments=("--only", "zizmor"),
+        change=write(WORKFLOW, INJECTION),
+    ),
+    Situation(
+        name="Dependabot is told what it does not know",
+        code=1,
+        says=("dependabot.yml", "fortnightly", "mend: correct the key"),
+        arguments=("--only", "dependabot"),
+        change=replace(".github/dependabot.yml", "weekly", "fortnightly"),
+    ),
+    Situation(
+        name="Renovate is told a number where it wants a unit",
+        code=1,
+        says=("renovate.json", "minimumReleaseAge: 7", "mend: correct the key"),
+        arguments=("--only", "renovate"),
+        change=replace("renovate.json", '"7 days"', "7"),
+    ),
+    Situation(
+        name="an image is not pinned",
+        code=1,
+        says=("Dockerfile:1", "DL3006", "mend: follow the rule"),
+        arguments=("--only", "hadolint"),
+        change=write("libs/planted/Dockerfile", "FROM debian\n"),
+    ),
+    Situation(
+        name="there is the key of an AWS account",
+        code=1,
+        says=("AWS Access Key", f"{SOURCE}:1", "mend: revoke it"),
+        arguments=("--only", "secrets"),
+        change=write(SOURCE, f'KEY = "{AWS_KEY}"\n'),
+    ),
+    Situation(
+        name="there is a private key",
+        code=1,
+        says=("Private Key", "docs/key.pem:2"),
+        arguments=("--only", "secrets"),
+        change=write("docs/key.pem", PRIVATE_KEY),
+    ),
+    Situation(
+        name="there is a password",
+        code=1,
+        says=("Secret Keyword", f"{SOURCE}:1"),
+        arguments=("--only", "secrets"),
+        change=write(SOURCE, f'DATABASE_PASSWORD = "{PASSWORD}"\n'),
+    ),
+    Situation(
+        name="there is a password in an address",
+        code=1,
+        says=("Basic Auth Credentials", ".env.example:1"),
+        arguments=("--only", "secrets"),
+        change=write(".env.example", f"URL=postgresql://app:{PASSWORD}@db.acme.net/app\n"),
+    ),
+    Situation(
+        name="what opens things is where git does not look",
+        code=0,
+        says=("secrets      ok",),
+        arguments=("--only", "secrets"),
+        change=write(".env", f"DATABASE_PASSWORD={PASSWORD}\n"),
+    ),
+    Situation(
+        name="a tool that the lock pins is not there",
+        code=2,
+        says=("zizmor is not in the environment", "mend: uv sync"),
+        arguments=("--only", "zizmor"),
+        change=hide(f"{ENVIRONMENT}/bin/zizmor"),
+    ),
+    Situation(
+        name="a tool that may be absent is",
+        code=0,
+        says=("actionlint   ABSENT  it is not on PATH",),
+        arguments=("--only", "actionlint", "--only", "format"),
+    ),
+    Situation(
+        name="a tool that may be absent is required",
+        code=2,
+        says=("actionlint   ABSENT  though required: it is not on PATH",),
+        arguments=("--only", "actionlint", "--only", "format", "--require", "actionlint"),
+    ),
+    Situation(
+        name="the settings require what is absent",
+        code=2,
+        says=("renovate     ABSENT  though required: there is no renovate.json",),
+        arguments=("--only", "renovate", "--only", "format"),
+        change=both(
+            replace("pyproject.toml", "require = []", 'require = ["renovate"]'),
+            hide("renovate.json"),
+        ),
+    ),
+    Situation(
+        name="nothing is there of what was asked for",
+        code=2,
+        says=("no check was made",),
+        arguments=("--only", "renovate"),
+        change=hide("renovate.json"),
+    ),
+    Situation(
+        name="a check is not known",
+        code=3,
+        says=("there is no check 'pylint'; there are: lint, format, types,",),
+        arguments=("--only", "pylint"),
+    ),
+    Situation(
+        name="a required check is not known",
+        code=3,
+        says=("there is no check 'pylint'; there are: lint, format, types,",),
+        arguments=("--require", "pylint"),
+    ),
+    Situation(
+        name="an option is not known",
+        code=3,
+        says=("unrecognized arguments: --fixx",),
+        arguments=("--fixx",),
+    ),
+    Situation(
+        name="the settings hold what is not known",
+        code=3,
+        says=("[tool.ops.static] in pyproject.toml holds", "requires"),
+        arguments=("--only", "format"),
+        change=replace("pyproject.toml", "require = []", "requires = []"),
+    ),
+    Situation(
+        name="a file is not there",
+        code=3,
+        says=("there is no file nowhere.py",),
+        arguments=("nowhere.py",),
+    ),
+]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
+def test_a_situation_has_its_code_and_message(
+    situation: Situation, project: Project, changes: Changes
+) -> None:
+    if situation.change:
+        situation.change(changes)
+    said = static(project, *situation.arguments)
+    assert said.code == situation.code, said.output
+    for words in situation.says:
+        assert words in said.output
+    assert PASSWORD not in said.output
+
+
+def test_a_fresh_bake_passes_every_check_and_lists_them_in_the_order_of_the_table(
+    project: Project,
+) -> None:
+    said = static(project)
+    assert said.code == 0, said.output
+    script = "from ops.static.checks import CHECKS; print(*(each.name for each in CHECKS))"
+    table = project.run(f"{ENVIRONMENT}/bin/python", "-c", script).stdout.split()
+    assert list(said.lines()) == table
+    absent = {each["name"] for each in said.results["absent"]}
+    passed = {each["name"] for each in said.results["tests"]}
+    assert absent | passed == set(table)
+    assert passed >= {"lint", "format", "types", "dependencies", "lock", "secrets", "workflows"}
+    assert {name for name, word in said.lines().items() if word == "ABSENT"} == absent
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or os.geteuid() != 0, reason="only root can take the network away"
+)
+def test_no_check_needs_a_network(project: Project) -> None:
+    python = str(project.path / ENVIRONMENT / "bin" / "python")
+    project.run("unshare", "--net", python, "-m", "ops.static")
+
+
+def test_a_failure_is_recorded_with_what_the_tool_said(project: Project, changes: Changes) -> None:
+    changes.write(SOURCE, '"""X."""\n\nimport os\n')
+    changes.hide("renovate.json")
+    said = static(project, "--only", "lint", "--only", "format", "--only", "renovate")
+    lint, format_ = said.results["tests"]
+    assert (lint["name"], lint["status"], lint["metrics"]) == ("lint", "failed", {})
+    assert "F401" in lint["error"]
+    assert lint["duration"] > 0
+    assert (format_["status"], format_["error"]) == ("passed", None)
+    assert [each["name"] for each in said.results["absent"]] == ["renovate"]
+    assert said.results["reason"] == "a check failed: lint"
+
+
+def test_a_part_that_was_not_baked_is_absent_and_no_failure(bake: Bakery, tmp_path: Path) -> None:
+    project = locked(bake, tmp_path, ci="none")
+    said = static(project, *(f"--only={name}" for name in ("format", *WORKFLOW_CHECKS)))
+    assert said.code == 0, said.output
+    reasons = {each["name"]: each["reason"] for each in said.results["absent"]}
+    assert "there is no .github/workflows" in reasons["workflows"]
+    assert reasons.keys() == WORKFLOW_CHECKS
+
+
+def test_fix_mends_format_and_lint_before_the_rest_looks(
+    project: Project, changes: Changes
+) -> None:
+    planted = changes.write(SOURCE, '"""X."""\nimport sys\nimport os\nX = (os.sep,sys.path)\n')
+    assert static(project, "--only", "lint", "--only", "format").code == 1
+    said = static(project, "--fix")
+    assert said.code == 0, said.output
+    mended = '"""X."""\n\nimport os\nimport sys\n\nX = (os.sep, sys.path)\n'
+    assert planted.read_text(encoding="utf-8") == mended
+
+
+def test_given_files_only_what_concerns_them_is_checked(project: Project, changes: Changes) -> None:
+    changes.write(SOURCE, '"""X."""\n\nimport os\n')
+    assert list(static(project, "README.md").lines()) == ["secrets"]
+    others = static(project, "noxfile.py", "tasks.py")
+    assert others.code == 0, others.output
+    assert others.lines().keys() == {"lint", "format", "types", "secrets"}
+    assert static(project, "services").code == 1
+
+
+@needs_git
+def test_what_git_ignores_is_not_looked_at_and_what_it_does_not_track_yet_is(
+    bake: Bakery, tmp_path: Path
+) -> None:
+    project = locked(bake, tmp_path)
+    git(project.path, "init", "--quiet")
+    with Changes(project) as changes:
+        changes.write("scratch/.gitignore", "*.local\n")
+        changes.write("scratch/key.local", PRIVATE_KEY)
+        assert static(project, "--only", "secrets").code == 0
+        changes.write("scratch/key.pem", PRIVATE_KEY)
+        assert "scratch/key.pem:2" in static(project, "--only", "secrets").output
+
+
+def test_a_tool_on_path_is_used(project: Project, changes: Changes, tmp_path: Path) -> None:
+    program = tmp_path / "actionlint"
+    # Not our own Python by its path: a space in that would end the name of the interpreter.
+    program.write_text("#!/usr/bin/env python3\nimport sys\nprint(sys.argv[1:])\nsys.exit(1)\n")
+    program.chmod(0o755)
+    path = os.pathsep.join((str(tmp_path), project.environment["PATH"]))
+    said = static(project, "--only", "actionlint", env={"PATH": path})
+    assert said.code == 1
+    assert "['.github/workflows/nightly.yml', '.github/workflows/test.yml']" in said.output
+
+
+def test_the_worst_code_wins(project: Project, changes: Changes) -> None:
+    changes.write(SOURCE, '"""X."""\n\nimport os\n')
+    changes.hide("uv.lock")
+    changes.hide("renovate.json")
+    arguments = ("--only", "lint", "--only", "lock", "--only", "renovate", "--require", "renovate")
+    assert static(project, *arguments).code == 3
+    assert static(project, "--only", "lint", *arguments[4:]).code == 2
+
+
+def test_the_output_is_plain_where_it_is_read_by_no_terminal(
+    project: Project, changes: Changes
+) -> None:
+    changes.write(SOURCE, '"""X."""\n\nimport os\nX: int = ""\n')
+    said = static(project, "--only", "lint", "--only", "types", env={"FORCE_COLOR": "1"})
+    assert said.code == 1
+    assert "\x1b" not in said.output + json.dumps(said.results)
+
+
+@pytest.mark.parametrize("persona", ["regular", "pedantic", "auditor"])
+def test_the_workflows_satisfy_the_strictest_reader(project: Project, persona: str) -> None:
+    project.run(f"{ENVIRONMENT}/bin/zizmor", "--offline", f"--persona={persona}", ".github")

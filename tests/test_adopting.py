@@ -1,0 +1,94 @@
+"""A repository that exists takes the tiers and actions over, as docs/adopting.md says."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from baking import Bakery
+from documents import Document
+from living import Project
+
+pytestmark = pytest.mark.slow
+
+ROOT = """
+[project]
+name = "shop"
+version = "1.2.0"
+requires-python = ">=3.11"
+"""
+SERVICE = """
+[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = "legacy"
+version = "1.2.0"
+requires-python = ">=3.11"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/legacy"]
+"""
+CODE = "def gross(net: int) -> int:\n    return net * 119 // 100\n"
+TEST = "from legacy import gross\n\n\ndef test_gross() -> None:\n    assert gross(100) == 119\n"
+FILES = {
+    "pyproject.toml": ROOT,
+    "README.md": "# Shop\n",
+    "services/legacy/pyproject.toml": SERVICE,
+    "services/legacy/src/legacy/__init__.py": CODE,
+    "services/legacy/tests/unit/test_gross.py": TEST,
+}
+
+
+@pytest.fixture
+def repository(bake: Bakery, tmp_path: Path) -> Project:
+    """A small repository with a service of its own."""
+    for name, text in FILES.items():
+        file = tmp_path / "shop" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return Project(tmp_path / "shop", {}, bake.environment)
+
+
+def test_a_repository_that_exists_adopts_the_tiers(repository: Project, bake: Bakery) -> None:
+    aside = bake().path
+    guide = Document(aside / "docs" / "adopting.md")
+    machinery, tables, service = _told(guide)
+    for name in machinery:
+        copy = shutil.copytree if (aside / name).is_dir() else shutil.copy
+        copy(aside / name, repository.path / name)
+    settings = (aside / "pyproject.toml").read_text(encoding="utf-8")
+    _append(repository.path / "pyproject.toml", _parts(settings, tables))
+    _append(repository.path / "services" / "legacy" / "pyproject.toml", service)
+
+    for block in guide.blocks:
+        for line in block.commands if block.kind != "needs" else []:
+            outcome = repository.outcome(*shlex.split(line))
+            assert outcome.code == 0, f"{line}\n{outcome.output}"
+    assert [test["service"] for test in outcome.summary["tests"]] == ["legacy"]
+    assert "legacy" in repository.run("uv", "run", "invoke", "graph", "--format", "json").stdout
+
+
+def _told(guide: Document) -> tuple[list[str], list[str], str]:
+    """Return what the guide names: what is copied, which tables are merged, those of a service."""
+    copied, merged = guide.text.partition("Merge these tables")[::2]
+    first_cells = re.findall(r"^\| (`.*?`) \|", copied, re.MULTILINE)
+    paths = [path.rstrip("/") for cell in first_cells for path in re.findall(r"`(.*?)`", cell)]
+    rows = re.findall(r"^\| (`\[.*?) \|", merged, re.MULTILINE)
+    tables = [table for row in rows for table in re.findall(r"`\[(.*?)\]`", row)]
+    (block,) = [block for block in guide.blocks if block.language == "toml"]
+    return paths, tables, block.text
+
+
+def _parts(settings: str, tables: list[str]) -> str:
+    """Return some tables of a TOML file, as they are written there."""
+    parts = re.split(r"^(?=\[)", settings, flags=re.MULTILINE)
+    found = [part for part in parts if part.partition("]")[0].strip("[") in tables]
+    assert len(found) == len(tables)
+    return "\n".join(found)
+
+
+def _append(file: Path, text: str) -> None:
+    file.write_text(f"{file.read_text(encoding='utf-8')}\n{text}\n", encoding="utf-8")

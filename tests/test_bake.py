@@ -1,0 +1,137 @@
+"""What every bake is: rendered, whole, portable, and the same again for the same answers."""
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from baking import PROMPTS, ROOT, Bake, Bakery, is_rendered
+from matrix import HOSTILE, ROWS
+
+CASES = {
+    "defaults": {},
+    "no ci": {"ci": "none"},
+    "hostile texts": {"project_name": HOSTILE, "author": HOSTILE, "project_slug": "acme"},
+    "one name for all": {"project_slug": "acme", "service": "acme", "resource": "acme"},
+}
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    ".py": ast.parse,
+    ".toml": tomllib.loads,
+    ".json": json.loads,
+    ".yaml": yaml.safe_load,
+    ".yml": yaml.safe_load,
+}
+
+
+@pytest.fixture(params=CASES)
+def baked(request: pytest.FixtureRequest, bake: Bakery) -> Bake:
+    return bake(CASES[request.param])
+
+
+@pytest.fixture(params=ROWS)
+def any_bake(request: pytest.FixtureRequest, bake: Bakery) -> Bake:
+    return bake(ROWS[request.param])
+
+
+def test_no_jinja_is_left_in_any_file_or_name(any_bake: Bake) -> None:
+    jinja = re.compile(rb"cookiecutter\.|\{\{(?!\})|\{%|\{#")
+    contents = any_bake.contents()
+    rendered = {name: content for name, content in contents.items() if is_rendered(name)}
+    assert [name for name in rendered if jinja.search(name.encode())] == []
+    assert [name for name, content in rendered.items() if jinja.search(content)] == []
+    # What is copied verbatim may have braces, but none of ours.
+    ours = re.compile(rb"\{\{\s*cookiecutter")
+    assert [name for name, content in contents.items() if ours.search(content)] == []
+
+
+def test_every_file_of_a_known_kind_parses(any_bake: Bake) -> None:
+    for file in any_bake.files():
+        if parse := PARSERS.get(file.suffix):
+            parse(file.read_text(encoding="utf-8"))
+
+
+def test_every_text_has_unix_line_ends_and_ends_with_one(baked: Bake) -> None:
+    contents = baked.contents()
+    assert [name for name, content in contents.items() if b"\r" in content] == []
+    assert [name for name, content in contents.items() if content and content[-1:] != b"\n"] == []
+
+
+def test_no_folder_is_empty(baked: Bake) -> None:
+    folders = [path for path in baked.path.rglob("*") if path.is_dir()]
+    assert [folder for folder in folders if not any(folder.iterdir())] == []
+
+
+def test_no_path_of_this_machine_is_in_it(baked: Bake, bake: Bakery) -> None:
+    paths = [str(path).encode() for path in (baked.path.parent, bake.template, ROOT, sys.prefix)]
+    for name, content in baked.contents().items():
+        assert not any(path in content for path in paths), name
+
+
+def test_the_same_answers_give_the_same_bytes(baked: Bake, bake: Bakery, tmp_path: Path) -> None:
+    assert bake.into(tmp_path, baked.answers).contents() == baked.contents()
+
+
+def test_hooks_off_gives_the_same_files_and_prunes_nothing(baked: Bake, bake: Bakery) -> None:
+    with_hooks = baked.contents()
+    without = bake(baked.answers, hooks=False).contents()
+    assert {name: without[name] for name in with_hooks} == with_hooks
+    pruned = {name.split("/")[0] for name in without.keys() - with_hooks.keys()}
+    assert pruned == ({".github"} if baked.answers.get("ci") == "none" else set())
+
+
+def test_free_texts_are_verbatim_wherever_they_stand(bake: Bakery) -> None:
+    plain = bake(project_name="PLAINNAME", author="PLAINAUTHOR", project_slug="acme").contents()
+    hostile = bake(CASES["hostile texts"]).path
+    places = [name for name, content in plain.items() if re.search(rb"PLAIN(NAME|AUTHOR)", content)]
+    assert "LICENSE" in places
+    for name in places:
+        text = (hostile / name).read_text(encoding="utf-8")
+        parse = PARSERS.get(Path(name).suffix)
+        # In a file with a syntax it is the parsed value that must be verbatim.
+        assert HOSTILE in (_strings(parse(text)) if parse else text), name
+
+
+def _strings(parsed: object) -> str:
+    """Return all texts of a parsed file, joined."""
+    if isinstance(parsed, dict):
+        return "\n".join(_strings(value) for value in parsed.values())
+    if isinstance(parsed, list):
+        return "\n".join(_strings(value) for value in parsed)
+    return str(parsed)
+
+
+@pytest.mark.parametrize("name", PROMPTS["license"])
+@pytest.mark.parametrize("hooks", [True, False], ids=["hooks", "no hooks"])
+def test_the_licence_is_the_one_that_was_chosen(bake: Bakery, name: str, hooks: bool) -> None:
+    first_words = {
+        "MIT": "MIT License",
+        "Apache-2.0": "Apache License",
+        "BSD-3-Clause": "BSD 3-Clause License",
+        "Proprietary": "Copyright (c) Ann. All rights reserved.",
+    }
+    text = (bake(hooks=hooks, license=name, author="Ann").path / "LICENSE").read_text()
+    assert text.lstrip().startswith(first_words[name])
+    assert re.search(r"^ *Copyright.* Ann\b", text, re.MULTILINE)
+
+
+def test_the_python_of_the_answer_is_the_one_of_images_and_ci(bake: Bakery) -> None:
+    settings = tomllib.loads((bake(python="3.12").path / "pyproject.toml").read_text())
+    assert settings["tool"]["ops"]["python"] == "3.12"
+
+
+def test_a_long_project_name_gives_a_slug_that_is_short_enough(bake: Bakery) -> None:
+    assert bake(project_name="The Wonderful Shop of Acme").path.name == "the-wonderful-shop"
+
+
+def test_every_choice_that_a_prompt_explains_exists(template: Path) -> None:
+    prompts = json.loads((template / "cookiecutter.json").read_text())["__prompts__"]
+    assert prompts.keys() == PROMPTS.keys()
+    for key, labels in prompts.items():
+        if isinstance(labels, dict):
+            assert labels.keys() - {"__prompt__"} <= set(PROMPTS[key]), key

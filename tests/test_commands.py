@@ -1,0 +1,131 @@
+"""The commands that people type, run for real."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import baking
+import pytest
+from baking import Bake, Bakery, needs_git
+
+slow = pytest.mark.slow
+
+
+def ordinary_user(folder: Path) -> tuple[str, ...]:
+    """Return what to put before a command so that an ordinary user runs it; `folder` is theirs.
+
+    To root it leaves the right to read, since the tests' Python may lie in a home of root's.
+    """
+    if os.name == "nt" or os.geteuid() or not shutil.which("setpriv"):
+        return ()
+    os.chown(folder, 65534, 65534)
+    only = "-all,+dac_read_search"
+    sets = [f"--{name}={only}" for name in ("inh-caps", "ambient-caps", "bounding-set")]
+    return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *sets)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder whose name has a space and a letter that is not ASCII."""
+    folder = tmp_path / "mein schöner Ordner"
+    folder.mkdir()
+    return folder
+
+
+def test_cookiecutter_bakes_into_the_current_folder_and_says_what_is_next(
+    bake: Bakery, folder: Path
+) -> None:
+    command = ("cookiecutter", str(bake.template), "--no-input")
+    done = baking.run(*command, cwd=folder, env=bake.environment)
+    assert done.stdout.endswith("Next:\n  cd acme\n  uv run invoke setup\n")
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
+
+
+def test_an_ordinary_user_without_a_home_bakes(bake: Bakery, folder: Path) -> None:
+    own = {key: str(folder / key) for key in ("replay_dir", "cookiecutters_dir")}
+    (folder / "config.yaml").write_text(json.dumps(own))
+    env = bake.environment | {
+        "HOME": "/nonexistent",
+        "TMPDIR": str(folder),
+        "COOKIECUTTER_CONFIG": str(folder / "config.yaml"),
+    }
+    command = (sys.executable, "-m", "cookiecutter", str(bake.template), "--no-input")
+    baking.run(*ordinary_user(folder), *command, cwd=folder, env=env)
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
+
+
+def test_a_bake_needs_neither_git_nor_uv_nor_docker(bake: Bakery, folder: Path) -> None:
+    env = bake.environment | {"PATH": str(folder)}
+    command = (sys.executable, "-m", "cookiecutter", str(bake.template), "--no-input")
+    done = baking.run(*command, cwd=folder, env=env)
+    assert "pip install uv" in done.stdout
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
+
+
+def test_hooks_that_are_not_accepted_leave_a_whole_project(bake: Bakery, folder: Path) -> None:
+    command = ("cookiecutter", str(bake.template), "--no-input", "--accept-hooks", "no")
+    baking.run(*command, "ci=none", cwd=folder, env=bake.environment)
+    assert Bake(folder / "acme", {}, {}).contents() == bake(hooks=False, ci="none").contents()
+
+
+def test_a_refusal_exits_with_1_and_shows_its_message_first(bake: Bakery, folder: Path) -> None:
+    command = ("cookiecutter", str(bake.template), "--no-input", "service=json")
+    done = baking.run(*command, cwd=folder, env=bake.environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("service: 'json' cannot be used, because it is a module of")
+    assert list(folder.iterdir()) == []
+
+
+def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, folder: Path) -> None:
+    command = ("cookiecutter", str(bake.template))
+    done = baking.run(*command, cwd=folder, env=bake.environment, typed="\n" * 20)
+    for prompt in baking.PROMPTS:
+        assert f"] {prompt} (" not in done.stdout
+        assert f"Select {prompt}" not in done.stdout
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
+
+
+def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
+    typed = "Acme\n{{ cookiecutter }}\n\n\n\n{{ 1 }}\n\n\n"
+    command = ("cookiecutter", str(bake.template))
+    done = baking.run(*command, cwd=folder, env=bake.environment, typed=typed, check=False)
+    assert done.returncode == 1
+    assert "project_slug: '{{ cookiecutter }}' cannot be used" in done.stderr
+    assert "author: '{{ 1 }}' cannot be used" in done.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_a_bake_is_replayed(bake: Bakery, folder: Path) -> None:
+    command = ("cookiecutter", str(bake.template), "--output-dir")
+    baking.run(*command, "first", "--no-input", "service=billing", cwd=folder, env=bake.environment)
+    baking.run(*command, "second", "--replay", cwd=folder, env=bake.environment)
+    first, second = (Bake(folder / name / "acme", {}, {}) for name in ("first", "second"))
+    assert second.contents() == first.contents()
+    assert (second.path / "services" / "billing").is_dir()
+
+
+@slow
+def test_uvx_bakes(bake: Bakery, folder: Path) -> None:
+    command = ("uvx", "cookiecutter", str(bake.template), "--no-input")
+    baking.run(*command, cwd=folder, env=bake.environment)
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
+
+
+@slow
+@needs_git
+def test_cruft_bakes(own_template: Path, bake: Bakery, folder: Path) -> None:
+    baking.commit(own_template)
+    baking.run("cruft", "create", str(own_template), "-y", cwd=folder, env=bake.environment)
+    made = Bake(folder / "acme", {}, {}).contents()
+    assert made.pop(".cruft.json")
+    assert made == bake().contents()
+
+
+def test_the_printed_commands_can_be_pasted(bake: Bakery, folder: Path) -> None:
+    command = ("cookiecutter", str(bake.template), "--no-input", "--output-dir", "a b")
+    done = baking.run(*command, cwd=folder, env=bake.environment)
+    (cd,) = [line for line in done.stdout.splitlines() if line.startswith("  cd ")]
+    assert (folder / shlex.split(cd)[1] / "noxfile.py").exists()

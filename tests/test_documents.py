@@ -1,0 +1,166 @@
+"""What the documents say is what the code says, and each command in them is run or parsed."""
+
+import ast
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import baking
+import documents
+import pytest
+from baking import Bakery
+from documents import Command, Document
+from living import Project
+
+# The walk through the documents is a minute of a machine that does nothing else.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+HERE = Path(__file__).parent
+PARSES = HERE / "inside" / "parses.py"
+
+# Those who follow these have tests of their own.
+WALKED = {
+    "README.md": "test_newcomer.py",
+    "AGENTS.md": "test_newcomer.py",
+    "adopting.md": "test_adopting.py",
+}
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project that `uv run` works in, whose documents a test may follow."""
+    baked = bake.into(tmp_path_factory.mktemp("documents"), project_name="Acme Documents")
+    baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    environment = {**baked.environment, "OPS_SERVERS": "embedded"}
+    project = Project(baked.path, baked.answers, environment)
+    yield project
+    # The actions keep servers up for the next one.
+    project.run(".venv/bin/invoke", "stack.down")
+
+
+@pytest.fixture(scope="module")
+def commands(project: Project) -> list[Command]:
+    """Every command that the documents of the project name."""
+    return [each for document in documents.of(project.path) for each in document.commands()]
+
+
+def test_what_a_command_is_said_to_print_is_what_it_prints(project: Project) -> None:
+    shown = [each for document in documents.of(project.path) for each in document.shown()]
+    assert len({command for command, _ in shown}) == 3
+    for command, text in shown:
+        assert project.run(*command.split()).stdout.strip() == text.strip(), command
+
+
+def test_the_readme_of_the_template_shows_the_same_picture(project: Project) -> None:
+    picture = project.run("uv", "run", "invoke", "graph", "--format", "mermaid").stdout.strip()
+    assert picture in (baking.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_each_file_and_heading_that_the_documents_link_to_is_there(project: Project) -> None:
+    for folder in (baking.ROOT, project.path):
+        for document in documents.of(folder):
+            assert document.broken_links() == [], document.name
+
+
+def test_each_command_of_a_project_is_one_that_nox_and_invoke_understand(
+    project: Project, commands: list[Command]
+) -> None:
+    assert misunderstood(project, project.path, commands) == {}
+
+
+def test_each_command_that_the_template_names_is_its_own_or_one_of_projects(
+    project: Project,
+) -> None:
+    named = [each for document in documents.of(baking.ROOT) for each in document.commands()]
+    strange = misunderstood(project, baking.ROOT, named)
+    assert strange.keys() & misunderstood(project, project.path, named).keys() == set()
+
+
+def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
+    commands: list[Command],
+) -> None:
+    of_newcomers = {each.line for each in commands if each.document == "README.md"}
+    in_blocks = {each.line for each in commands if each.in_block and not each.needs}
+    for command in commands:
+        if command.needs or command.is_pattern:
+            continue
+        if file := command.elsewhere:
+            action = re.search(r"invoke ([a-z]+\.[a-z]+)", command.line)
+            text = (HERE / file).read_text(encoding="utf-8")
+            assert not action or action[1] in text, f"{file} does not run {action[1]}"
+        else:
+            run = command.line in of_newcomers | in_blocks
+            assert run, f"no test runs `{command.line}` of {command.document}"
+
+
+def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> None:
+    examples: list[str] = []
+    for document in documents.of(project.path):
+        for block in document.blocks if document.name not in WALKED else []:
+            if block.kind == "file":
+                examples.append(block.note)
+                (project.path / block.note).write_text(f"{block.text}\n", encoding="utf-8")
+            for line in block.commands if block.kind != "needs" else []:
+                if not re.search("invoke service|nox -s coverage", line):
+                    follow(project, line)
+    assert examples
+    follow(project, f"uvx nox -s static -- --only lint --only format {shlex.join(examples)}")
+
+
+def test_each_message_that_is_explained_is_one_that_is_printed(project: Project) -> None:
+    document = Document(project.path / "docs" / "testing.md")
+    rows = document.text.partition("## Troubleshooting")[2]
+    explained = re.findall(r"^\| `(.*?)` \|", rows, re.MULTILINE)
+    assert explained
+    (guard,) = project.path.glob(".venv/**/pytest_socket/__init__.py")
+    sources = [*(project.path / "ops" / "src").rglob("*.py"), guard]
+    printed = [text for file in sources for text in texts(file)]
+    for message in explained:
+        for part in filter(str.strip, message.split("…")):
+            assert any(part in text for text in printed), f"nothing prints {part!r}"
+
+
+def follow(project: Project, line: str) -> None:
+    """Run a command as it stands in a document."""
+    done = project.run(*shlex.split(line), check=False)
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def misunderstood(project: Project, folder: Path, commands: Sequence[Command]) -> dict[str, str]:
+    """Return which commands the tasks and sessions in `folder` do not know as they stand, and why."""
+    python = sys.executable if folder == baking.ROOT else ".venv/bin/python"
+    invoke = {each.line: each.after("invoke", known="setup") for each in commands}
+    asked = {line: words for line, words in invoke.items() if words}
+    done = baking.run(
+        *(python, str(PARSES)),
+        cwd=folder,
+        env=project.environment,
+        typed=json.dumps(list(asked.values())),
+    )
+    wrong = dict(zip(asked, json.loads(done.stdout), strict=True))
+
+    def listed(words: Sequence[str]) -> str:
+        options = words[: words.index("--")] if "--" in words else words
+        command = ("nox", "--list", *options)
+        done = baking.run(*command, cwd=folder, env=project.environment, check=False)
+        return f"{done.stdout}{done.stderr}" if done.returncode else ""
+
+    nox = {each.line: each.after("nox", known="unit") for each in commands}
+    sessions = {line: words for line, words in nox.items() if words}
+    with ThreadPoolExecutor(2) as pool:
+        wrong.update(zip(sessions, pool.map(listed, sessions.values()), strict=True))
+    return {line: why for line, why in wrong.items() if why}
+
+
+def texts(file: Path) -> Iterator[str]:
+    """Yield the texts of a module, with … for what varies."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value

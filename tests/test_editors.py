@@ -1,0 +1,90 @@
+"""What an editor, a container of it and the bots of a forge are told of a project."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from baking import Bake, Bakery
+from living import Project
+
+
+def load(bake: Bake, name: str) -> Any:
+    """Return what a JSON file holds."""
+    return json.loads((bake.path / name).read_text(encoding="utf-8"))
+
+
+def test_the_devcontainer_has_the_python_of_the_images_and_is_set_up_as_any_clone(
+    bake: Bakery,
+) -> None:
+    baked = bake(python="3.12")
+    container = load(baked, ".devcontainer/devcontainer.json")
+    assert container["image"].endswith("/python:3.12")
+    assert container["postCreateCommand"] == "uv run invoke setup"
+    told = container["customizations"]["vscode"]["extensions"]
+    assert told == load(baked, ".vscode/extensions.json")["recommendations"]
+
+
+def test_both_bots_wait_as_long_as_uv_does_and_group_alike(bake: Bakery) -> None:
+    settings = tomllib.loads((bake().path / "pyproject.toml").read_text(encoding="utf-8"))
+    wait = settings["tool"]["uv"]["exclude-newer"]
+    file = bake().path / ".github" / "dependabot.yml"
+    dependabot = yaml.safe_load(file.read_text(encoding="utf-8"))["updates"]
+    assert {f"{each['cooldown']['default-days']} days" for each in dependabot} == {wait}
+    renovate = load(bake(), "renovate.json")
+    assert renovate["minimumReleaseAge"] == wait
+    groups = {rule["groupName"] for rule in renovate["packageRules"]}
+    assert {group for each in dependabot for group in each["groups"]} == groups
+
+
+def test_each_bot_says_that_one_is_enough(bake: Bakery) -> None:
+    assert "enable one" in " ".join(load(bake(), "renovate.json")["description"])
+    text = (bake().path / ".github" / "dependabot.yml").read_text(encoding="utf-8")
+    assert "enable one" in text
+
+
+def test_without_github_the_bot_that_serves_other_forges_stays(bake: Bakery) -> None:
+    baked = bake(ci="none")
+    assert not (baked.path / ".github").exists()
+    assert (baked.path / "renovate.json").exists()
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with the environment that an editor finds."""
+    baked = bake.into(tmp_path_factory.mktemp("editors"))
+    project = Project(baked.path, baked.answers, baked.environment)
+    project.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    return project
+
+
+@pytest.mark.slow
+def test_an_editor_finds_the_interpreter_and_every_test(project: Project) -> None:
+    settings = load(project, ".vscode/settings.json")
+    assert settings["python.testing.pytestEnabled"]
+    folder = {"${workspaceFolder}": str(project.path)}
+    python, environment = (
+        Path(re.sub(r"\$\{.*?\}", lambda found: folder[found[0]], settings[key]))
+        for key in ("python.defaultInterpreterPath", "python.envFile")
+    )
+    assert environment.exists()
+    found = project.run(str(python), "-m", "pytest", "--collect-only", "-q").stdout
+    for tier in ("unit", "integration", "contracts"):
+        assert f"services/gateway/tests/{tier}/" in found
+
+
+@pytest.mark.slow
+def test_the_tasks_of_an_editor_are_tiers_and_actions_that_there_are(project: Project) -> None:
+    listed = json.loads(project.run("uv", "run", "nox", "--list", "--json").stdout)
+    sessions = {entry["name"] for entry in listed}
+    actions = project.run("uv", "run", "invoke", "--list").stdout
+    for task in load(project, ".vscode/tasks.json")["tasks"]:
+        program, *words = task["command"].removeprefix("uv run ").split()
+        if program == "nox":
+            assert set(words[1:2]) <= sessions, task["command"]
+        else:
+            assert program == "invoke"
+            assert re.search(rf"^  {re.escape(words[0])}\s", actions, re.MULTILINE), words

@@ -1,0 +1,318 @@
+"""The contract of exit codes: each situation, alone and together, in sequence and side by side."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import engine
+import pytest
+from baking import Bakery
+from living import Change, Changes, Project, hide, replace, write
+
+pytestmark = pytest.mark.slow
+
+UNIT = "services/gateway/tests/unit/test_planted.py"
+INTEGRATION = "services/gateway/tests/integration/test_planted.py"
+STRAY = "services/gateway/tests/test_stray.py"
+FAILS = "def test_fails() -> None:\n    assert 1 == 2\n"
+PASSES = "def test_passes() -> None: ...\n"
+STOPS_REDIS = """
+import redis
+
+def test_stops_redis(redis_url: str) -> None:
+    redis.Redis.from_url(redis_url).shutdown(nosave=True)
+    assert redis.Redis.from_url(redis_url).ping()
+"""
+DIES = "import os, signal\n\ndef test_dies() -> None:\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+WAITS = """
+import pathlib, threading
+
+def test_waits() -> None:
+    pathlib.Path({file!r}).touch()
+    threading.Event().wait()
+"""
+BROKEN_MIGRATION = """
+revision = "planted"
+down_revision = "0001"
+
+def upgrade() -> None:
+    1 / 0
+"""
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+EMBEDDED = {"OPS_SERVERS": "embedded"}
+NOBODY_THERE = {"TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x"}
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One way for a run to end."""
+
+    name: str
+    code: int
+    says: str
+    arguments: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+SITUATIONS = [
+    Situation("all is well", 0, "exit 0 (passed)", ("-s", "unit")),
+    Situation("a test fails", 1, "tests failed", ("-s", "unit"), (write(UNIT, FAILS),)),
+    Situation(
+        name="a test cannot be collected",
+        code=1,
+        says="tests could not be collected",
+        arguments=("-s", "unit"),
+        changes=(write(UNIT, "def test_(:\n"),),
+    ),
+    Situation(
+        name="lint fails",
+        code=1,
+        says="a check failed",
+        arguments=("-s", "static"),
+        changes=(write(UNIT, '"""X."""\n\nimport os\n'),),
+    ),
+    Situation(
+        name="a migration fails",
+        code=1,
+        says="the migrations of gateway do not run",
+        arguments=("-s", "integration"),
+        changes=(write("services/gateway/migrations/versions/2099_planted.py", BROKEN_MIGRATION),),
+        env=EMBEDDED,
+    ),
+    Situation(
+        name="a test kills its process",
+        code=1,
+        says="killed by signal 9",
+        arguments=("-s", "unit"),
+        changes=(write(UNIT, DIES),),
+    ),
+    Situation(
+        name="no server answers",
+        code=2,
+        says="TEST_DATABASE_URL=postgresql://me:***@localhost:1/x does not answer",
+        arguments=("-s", "integration"),
+        env=NOBODY_THERE,
+    ),
+    Situation(
+        name="a server goes away during the run",
+        code=2,
+        says="redis has gone away during the run",
+        arguments=("-s", "integration", "--", "-k", "test_stops_redis"),
+        changes=(write(INTEGRATION, STOPS_REDIS),),
+        env=EMBEDDED,
+    ),
+    Situation(
+        name="docker is forced and there is no engine",
+        code=2,
+        says="no Docker engine answers",
+        arguments=("-s", "integration"),
+        env={"OPS_SERVERS": "docker", **NO_ENGINE},
+    ),
+    Situation(
+        name="no test is selected",
+        code=2,
+        says="no test of the tier unit ran",
+        arguments=("-s", "unit", "--", "-k", "nothing_has_this_name"),
+    ),
+    Situation(
+        name="a tier is absent from a service",
+        code=2,
+        says="there is no tier load here",
+        arguments=("-s", "load"),
+    ),
+    Situation(
+        name="a tier is absent from the repository",
+        code=2,
+        says="there is no tier cloud here",
+        arguments=("-s", "cloud"),
+    ),
+    Situation(
+        name="the packages cannot be had",
+        code=2,
+        says="uv could not make the environment",
+        arguments=("-s", "unit"),
+        changes=(hide(".nox"),),
+        env={"UV_OFFLINE": "1", "UV_NO_CACHE": "1"},
+    ),
+    Situation(
+        name="a setting has a wrong value",
+        code=3,
+        says="OPS_SERVERS=doker is not valid",
+        arguments=("-s", "unit"),
+        env={"OPS_SERVERS": "doker"},
+    ),
+    Situation(
+        name="a setting is not known",
+        code=3,
+        says="did you mean OPS_SERVERS?",
+        arguments=("-s", "unit"),
+        env={"OPS_SRVERS": "docker"},
+    ),
+    Situation(
+        name="a setting in .env.test is not known",
+        code=3,
+        says="did you mean TEST_DATABASE_URL?",
+        arguments=("-s", "unit"),
+        changes=(write(".env.test", "TEST_DATABSE_URL=postgresql://localhost\n"),),
+    ),
+    Situation(
+        name="a URL is of something else",
+        code=3,
+        says="TEST_DATABASE_URL=mysql://me:***@db/x is not valid",
+        arguments=("-s", "integration"),
+        env={"TEST_DATABASE_URL": "mysql://me:hush@db/x"},
+    ),
+    Situation(
+        name="a URL is forced and none is given",
+        code=3,
+        says="OPS_SERVERS=url, but TEST_DATABASE_URL is not set",
+        arguments=("-s", "integration"),
+        env={"OPS_SERVERS": "url"},
+    ),
+    Situation(
+        name="the lock is missing",
+        code=3,
+        says="uv.lock is missing",
+        arguments=("-s", "unit"),
+        changes=(hide("uv.lock"),),
+    ),
+    Situation(
+        name="the lock is stale",
+        code=3,
+        says="uv.lock is stale",
+        arguments=("-s", "unit"),
+        changes=(replace("ops/pyproject.toml", '    "psycopg[', '    "six",\n    "psycopg['),),
+    ),
+    Situation(
+        name="the lock is not readable",
+        code=3,
+        says="uv cannot read one of its files",
+        arguments=("-s", "unit"),
+        changes=(write("uv.lock", "version = \n"),),
+    ),
+    Situation("there is no such tier", 3, "bogus", ("-s", "bogus")),
+    Situation("there is no such service", 3, "unit(bogus)", ("-s", "unit(bogus)")),
+    Situation(
+        name="a service's pyproject.toml is broken",
+        code=3,
+        says="services/gateway/pyproject.toml cannot be read",
+        arguments=("-s", "unit"),
+        changes=(write("services/gateway/pyproject.toml", "[project\n"),),
+    ),
+    Situation(
+        name="a service lacks a key",
+        code=3,
+        says="lacks the key 'package'",
+        arguments=("-s", "unit"),
+        changes=(replace("services/gateway/pyproject.toml", "\npackage =", "\npakage ="),),
+    ),
+    Situation(
+        name="pytest does not know an option",
+        code=3,
+        says="pytest was called wrongly",
+        arguments=("-s", "unit", "--", "--bogus"),
+    ),
+    Situation(
+        name="a test is in no tier's folder",
+        code=3,
+        says="belongs to no tier",
+        arguments=("-s", "unit", "--", STRAY),
+        changes=(write(STRAY, PASSES),),
+    ),
+    Situation(
+        name="infrastructure is worse than failures",
+        code=2,
+        says="does not answer",
+        arguments=("-s", "unit", "integration"),
+        changes=(write(UNIT, FAILS),),
+        env=NOBODY_THERE,
+    ),
+    Situation(
+        name="configuration is worse than failures and infrastructure",
+        code=3,
+        says="belongs to no tier",
+        arguments=("-s", "static", "load", "unit", "--", STRAY),
+        changes=(write(STRAY, PASSES),),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One project for all situations; each takes its changes back."""
+    baked = bake.into(tmp_path_factory.mktemp("exit codes"), project_name="Acme Exits")
+    baked.run("uv", "lock", "--quiet")
+    return Project(baked.path, baked.answers, baked.environment)
+
+
+@pytest.fixture
+def changes(project: Project) -> Iterator[Changes]:
+    """Changes to the project that end with the test."""
+    with Changes(project) as changes:
+        yield changes
+
+
+@pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
+def test_each_situation_has_its_code_and_says_why(
+    situation: Situation, order: tuple[str, ...], project: Project, changes: Changes
+) -> None:
+    for change in situation.changes:
+        change(changes)
+    outcome = project.nox(*order, *situation.arguments, env=situation.env)
+    assert outcome.code == situation.code, outcome.output
+    assert situation.says in outcome.output
+    assert "hush" not in outcome.output
+    if outcome.summary:
+        assert outcome.summary["exit_code"] == situation.code
+
+
+def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
+    with engine.without_images() as host:
+        env = {"OPS_SERVERS": "docker", "DOCKER_HOST": host}
+        outcome = project.nox("-s", "integration", env=env)
+    assert outcome.code == 2, outcome.output
+    assert "docker pull postgres:17-alpine" in outcome.output
+
+
+def test_docker_without_the_image_gives_way_to_embedded_and_says_so(project: Project) -> None:
+    with engine.without_images() as host:
+        outcome = project.nox("-s", "integration", env={"DOCKER_HOST": host})
+    assert outcome.code == 0, outcome.output
+    assert "embedded (a Docker engine answers, but has not postgres:17-alpine" in outcome.output
+
+
+@pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])
+def test_an_interrupt_exits_with_130_and_the_summary_says_so(
+    order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    changes.write(UNIT, WAITS.format(file=str(started)))
+    outcome = project.interrupted(*order, "-s", "unit", env={}, when=started)
+    assert outcome.code == 130, outcome.output
+    assert outcome.summary["exit_code"] == 130
+    assert [tier["status"] for tier in outcome.summary["tiers"]] == ["interrupted"]
+
+
+def test_nox_inside_a_nox_session_keeps_its_own_code(project: Project, tmp_path: Path) -> None:
+    outer = tmp_path / "noxfile.py"
+    outer.write_text(
+        "import nox\n\n"
+        '@nox.session(venv_backend="none")\n'
+        "def outer(session: nox.Session) -> None:\n"
+        f'    session.run("nox", "-f", {str(project.path / "noxfile.py")!r}, "-s", "load",\n'
+        "        success_codes=[2], external=True)\n",
+        encoding="utf-8",
+    )
+    outcome = project.outcome("nox", "-f", str(outer))
+    assert outcome.code == 0, outcome.output
+    assert outcome.summary["exit_code"] == 2
+
+
+def test_an_action_has_the_codes_of_the_tiers(project: Project) -> None:
+    bad = project.outcome("uv", "run", "invoke", "graph", "--format", "bogus")
+    assert bad.code == 3, bad.output
+    assert "'table', 'json' or 'mermaid'" in bad.output
+    broken = project.outcome(".venv/bin/invoke", "setup", env={"UV": "/bin/false"})
+    assert broken.code == 2, broken.output

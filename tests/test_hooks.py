@@ -1,0 +1,141 @@
+"""The hooks, rendered as cookiecutter does and imported."""
+
+import ast
+import io
+import os
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from baking import PROMPTS, ROOT, Bakery
+
+HOOKS = sorted((ROOT / "hooks").glob("*.py"))
+NETWORK = {"asyncio", "ftplib", "http", "smtplib", "socket", "socketserver", "ssl", "urllib"}
+
+each_hook = pytest.mark.parametrize("file", HOOKS, ids=lambda file: file.stem)
+Hook = Callable[..., ModuleType]
+
+
+@each_hook
+def test_a_hook_imports_the_standard_library_alone_and_nothing_that_has_a_network(
+    file: Path,
+) -> None:
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    imported = {
+        name.partition(".")[0]
+        for node in nodes
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= sys.stdlib_module_names - NETWORK
+
+
+@each_hook
+def test_answers_come_into_a_hook_as_data_and_in_one_place(file: Path) -> None:
+    source = file.read_text(encoding="utf-8")
+    (expression,) = re.findall(r"\{[{%#].*", source)
+    assert re.fullmatch(r'\{\{ cookiecutter[\w.()| ]* tojson \}\}"""\)+', expression)
+    assert f'json.loads(r"""{expression}' in source
+
+
+@each_hook
+@pytest.mark.parametrize("answer", ['"""', "'''", '\\"""', "\\", 'a\\" + evil() + r"', "\n", "🦕"])
+def test_no_answer_gets_out_of_the_data(file: Path, answer: str, hook: Hook) -> None:
+    assert hook(file.stem, author=answer).ANSWERS["author"] == answer
+
+
+def test_what_the_manifest_lists_is_removed_whether_folder_or_file(
+    hook: Hook, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "folder" / "inner").mkdir(parents=True)
+    (project / "file").touch()
+    (project / "kept").touch()
+    manifest = {("ci", "none"): ("folder", "file"), ("ci", "github"): ("kept",)}
+    hook("post_gen_project").prune(project, {"ci": "none"}, manifest)
+    assert [path.name for path in project.iterdir()] == ["kept"]
+
+
+def test_a_path_of_the_manifest_that_does_not_exist_fails_the_bake(
+    hook: Hook, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="gone"):
+        hook("post_gen_project").prune(tmp_path, {"ci": "none"}, {("ci", "none"): ("gone",)})
+
+
+def test_the_manifest_names_choices_and_paths_that_exist(hook: Hook, bake: Bakery) -> None:
+    everything = bake(hooks=False).path
+    for (key, value), paths in hook("post_gen_project").PRUNED.items():
+        assert value in PROMPTS[key]
+        assert [path for path in paths if not (everything / path).exists()] == []
+
+
+def test_the_next_command_is_for_a_shell_whatever_the_folder_is_called(
+    hook: Hook, tmp_path: Path
+) -> None:
+    steps = hook("post_gen_project").next_steps(tmp_path / "it's here").splitlines()
+    assert shlex.split(steps[1]) == ["cd", str(tmp_path / "it's here")]
+    assert steps[-1] == "  uv run invoke setup"
+
+
+def test_the_next_command_is_short_in_the_current_folder(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert "  cd acme\n" in hook("post_gen_project").next_steps(tmp_path / "acme")
+
+
+@pytest.mark.parametrize("has_uv", [True, False])
+def test_the_next_commands_get_uv_where_there_is_none(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_uv: bool
+) -> None:
+    uv = tmp_path / ("uv.exe" if os.name == "nt" else "uv")
+    uv.touch(mode=0o755 if has_uv else 0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ("pip install uv" in hook("post_gen_project").next_steps(tmp_path)) is not has_uv
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files; `tmp_path` itself is none."""
+    folder = tmp_path / "scratch"
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.usefixtures("scratch")
+def test_a_terminal_that_cannot_show_a_path_does_not_fail_the_bake(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stderr", stream)
+    hook("post_gen_project").main(tmp_path / "日本", {"ci": "github"})
+    stream.seek(0)
+    assert stream.read().endswith("\n  uv run invoke setup\n")
+
+
+@pytest.mark.usefixtures("scratch")
+def test_where_cruft_creates_a_project_standard_output_is_left_alone(
+    hook: Hook, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook("post_gen_project").main(tmp_path, {"ci": "github"})
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith("\n  uv run invoke setup\n")
+
+
+def test_where_cruft_compares_bakes_nothing_is_printed(
+    hook: Hook, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook("post_gen_project").main(scratch / "acme", {"ci": "github"})
+    assert capsys.readouterr() == ("", "")

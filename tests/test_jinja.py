@@ -1,0 +1,83 @@
+"""How much Jinja there is in the template, and what must never be in it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from baking import PROJECT, ROOT, Bakery, is_rendered
+
+BLOCK = re.compile(r"\{%-?\s*(\w+)")
+REPLACED = re.compile(r"(?i)(gnu)?makefile|justfile|.*\.(sh|bash|zsh|fish|mk|just|bat|ps1)")
+PATCHES = re.compile(r"\bmock(er)?[.]patch\b")
+
+
+@pytest.fixture(scope="session")
+def texts(template: Path) -> dict[str, str]:
+    """What each file of the project that is rendered holds in the template, by its path."""
+    project = template / PROJECT
+    files = [file for file in sorted(project.rglob("*")) if file.is_file()]
+    texts = {file.relative_to(project).as_posix(): file.read_text("utf-8") for file in files}
+    return {name: text for name, text in texts.items() if is_rendered(name)}
+
+
+def test_there_are_fewer_than_seven_conditions_in_a_thousand_lines(texts: dict[str, str]) -> None:
+    lines = sum(text.count("\n") for text in texts.values())
+    blocks = [block for text in texts.values() for block in BLOCK.findall(text)]
+    conditions = [block for block in blocks if block in {"if", "elif"}]
+    assert len(conditions) / lines * 100 < 0.7
+
+
+def test_there_is_no_block_and_no_comment_of_jinja_in_python(texts: dict[str, str]) -> None:
+    python = {name: text for name, text in texts.items() if name.endswith(".py")}
+    assert [name for name, text in python.items() if re.search(r"\{[%#]", text)] == []
+
+
+def test_python_has_variables_in_the_service_alone(texts: dict[str, str]) -> None:
+    python = [name for name, text in texts.items() if name.endswith(".py") and "{{" in text]
+    assert [name for name in python if not name.startswith("services/")] == []
+
+
+def test_names_of_files_and_folders_hold_no_conditions(texts: dict[str, str]) -> None:
+    assert [name for name in texts if "{%" in name] == []
+
+
+def test_every_private_variable_is_used(template: Path) -> None:
+    settings = (template / "cookiecutter.json").read_text(encoding="utf-8")
+    files = [*(template / PROJECT).rglob("*"), *(template / "hooks").iterdir()]
+    everything = "\n".join(
+        [str(file) + file.read_text(encoding="utf-8") for file in files if file.is_file()]
+    )
+    # The one that is there for what it does; see docs/maintaining.md.
+    private = set(re.findall(r'^  "(__\w+(?<!__))"', settings, re.MULTILINE))
+    private -= {"__slug_made_harmless"}
+    assert [name for name in private if name not in everything] == []
+
+
+def test_there_is_no_shell_script_and_no_other_task_runner(template: Path, bake: Bakery) -> None:
+    ours = [
+        path for folder in ("tests", "docs", "benchmarks") for path in (ROOT / folder).rglob("*")
+    ]
+    for path in (*ROOT.glob("*"), *ours, *template.rglob("*"), *bake().files()):
+        assert not REPLACED.fullmatch(path.name), path
+        if path.is_file() and path.suffix == "":
+            assert not re.match(rb"#!.*\b(ba|z|da|k|fi)?sh\b", path.read_bytes()), path
+
+
+def test_nothing_is_patched_and_sleep_is_only_in_loops_that_wait_for_something(
+    bake: Bakery,
+) -> None:
+    ours = [file for folder in ("hooks", "tests") for file in (ROOT / folder).rglob("*.py")]
+    for file in (*ours, *bake().files()):
+        if file.suffix == ".py":
+            text = file.read_text(encoding="utf-8")
+            assert not PATCHES.search(text), file
+            tree = ast.parse(text)
+            loops = [node for node in ast.walk(tree) if isinstance(node, ast.While)]
+            assert _sleeps(tree) <= set().union(*map(_sleeps, loops)), file
+
+
+def _sleeps(tree: ast.AST) -> set[int]:
+    """Return which nodes of a tree are calls of a function called sleep."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {id(call) for call in calls if ast.unparse(call.func).endswith("sleep")}

@@ -1,0 +1,109 @@
+"""Every two choices, and names at their limits: what is baked is clean and can be used."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from types import ModuleType
+
+import matrix
+import pytest
+from baking import PROMPTS, Bake, Bakery
+
+pytestmark = pytest.mark.slow
+
+CHECKS = "from ops.static.checks import CHECKS; print(*(check.name for check in CHECKS))"
+# It would need a network, and seconds, for each bake.
+DEAR = {"lock"}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment with everything that a project needs, and one project at a time."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    @property
+    def site_packages(self) -> Path:
+        """Where its packages are."""
+        (folder,) = self.folder.glob("[Ll]ib/**/site-packages")
+        return folder
+
+    def run(self, bake: Bake, *arguments: str) -> str:
+        """Run the interpreter as if the packages of the project were installed in it."""
+        sources = [*bake.path.glob("ops/src"), *bake.path.glob("services/*/src")]
+        (self.site_packages / "bake.pth").write_text("\n".join(map(str, sources)), "utf-8")
+        env = {
+            "VIRTUAL_ENV": str(self.folder),
+            "PATH": os.pathsep.join([str(self.python.parent), bake.environment["PATH"]]),
+        }
+        return bake.run(str(self.python), *arguments, env=env).stdout
+
+
+@pytest.fixture(scope="session")
+def environment(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The packages of a default project, and none of the project's own."""
+    folder = tmp_path_factory.mktemp("environment")
+    project = bake.into(folder)
+    everything = ("--no-install-workspace", "--all-packages", "--all-groups")
+    home = {"UV_PROJECT_ENVIRONMENT": str(folder / "venv")}
+    project.run("uv", "sync", "--quiet", *everything, env=home)
+    return Environment(folder / "venv")
+
+
+@pytest.fixture(params=matrix.ROWS)
+def baked(request: pytest.FixtureRequest, bake: Bakery, tmp_path: Path) -> Bake:
+    # Not one that is shared: tools leave caches behind.
+    return bake.into(tmp_path, matrix.ROWS[request.param])
+
+
+def test_a_bake_passes_its_own_static_checks_untouched(
+    baked: Bake, environment: Environment
+) -> None:
+    names = environment.run(baked, "-c", CHECKS).split()
+    only = [f"--only={name}" for name in names if name not in DEAR]
+    environment.run(baked, "-m", "ops.static", *only)
+
+
+def test_a_bake_lists_its_tiers(baked: Bake) -> None:
+    listed = json.loads(baked.run("nox", "--list", "--json").stdout)
+    names = {entry["session"] for entry in listed}
+    service = baked.answers["service"]
+    assert {"static", f"unit({service})", f"integration({service})"} <= names
+
+
+def test_a_bake_lists_its_actions(baked: Bake, environment: Environment) -> None:
+    listed = json.loads(environment.run(baked, "-m", "invoke", "--list", "--list-format=json"))
+    assert {"setup", "graph"} <= {entry["name"] for entry in listed["tasks"]}
+
+
+def test_no_service_may_be_called_as_a_package_of_the_project_is(
+    environment: Environment, bake: Bakery, hook: Callable[..., ModuleType]
+) -> None:
+    script = (
+        "from importlib.metadata import distributions, packages_distributions as packages\n"
+        "print(*packages(), *(each.metadata['Name'].replace('-', '_') for each in distributions()))"
+    )
+    printed = bake().run(str(environment.python), "-c", script).stdout.lower().split()
+    possible = {name for name in printed if re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)}
+    module = hook("pre_gen_project")
+    assert possible - module.INSTALLED - module.STDLIB - module.OWN == set()
+
+
+def test_every_two_choices_meet_and_every_name_is_there() -> None:
+    rows = list(matrix.ROWS.values())
+    choices = {key: value for key, value in PROMPTS.items() if isinstance(value, list)}
+    for (key, values), (other, others) in combinations(choices.items(), 2):
+        met = {(row[key], row[other]) for row in rows}
+        assert met == {(value, another) for value in values for another in others}
+    names = {(row["project_slug"], row["service"], row["resource"]) for row in rows}
+    assert names == set(matrix.NAMES)
+    assert {1, 2, 20} <= {len(name) for three in names for name in three}

@@ -1,0 +1,154 @@
+"""A newcomer walks through the README of a project, top to bottom, where there is nothing but Python.
+
+That is an empty container where a Docker engine has the image, else an empty home.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import baking
+import pytest
+from baking import ACCESS, Bake, Bakery
+from documents import Document
+from living import processes, until
+
+# Every package is downloaded anew.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+IMAGE = "python:3.13-slim"
+HOME = "/home/newcomer"
+FIRST = "python3 -m pip install uv"
+"""What the README says is to be had."""
+SERVERS = ("postgres", "valkey-server", "redis-server")
+
+
+class Place(Protocol):
+    """Where a newcomer is."""
+
+    @abstractmethod
+    def type(self, line: str) -> "subprocess.CompletedProcess[str]":
+        """Have a shell run a line in the project."""
+
+    @abstractmethod
+    def running(self) -> str:
+        """Return the command lines of what runs there."""
+
+
+class Container(Place):
+    """An ordinary user in a container that has Python, and neither Docker nor git nor uv."""
+
+    def __init__(self, project: Bake) -> None:
+        """Start it with a copy of the project."""
+        # A name with a space, as people have them.
+        self.folder = f"{HOME}/my {project.path.name}"
+        options = ("--detach", "--rm", "--init", *_forwarded(os.environ))
+        self.id = _docker("run", *options, IMAGE, "tail", "-f", "/dev/null").strip()
+        _docker("exec", self.id, "useradd", "--create-home", "newcomer")
+        _docker("cp", str(project.path), f"{self.id}:{self.folder}")
+        _docker("exec", self.id, "chown", "-R", "newcomer", HOME)
+
+    def type(self, line: str) -> "subprocess.CompletedProcess[str]":
+        """Have a shell run a line in the project."""
+        path = f"PATH={HOME}/.local/bin:/usr/local/bin:/usr/bin:/bin"
+        who = ("--user", "newcomer", "--env", f"HOME={HOME}", "--env", path)
+        command = ("docker", "exec", *who, "--workdir", self.folder, self.id, "bash", "-c", line)
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def running(self) -> str:
+        """Return the command lines of what runs there."""
+        return _docker("top", self.id, "-eo", "pid,args")
+
+    def close(self) -> None:
+        """Remove it."""
+        _docker("rm", "--force", self.id)
+
+
+class EmptyHome(Place):
+    """A home without settings, and a Python of its own; of this machine it has uv's cache alone."""
+
+    def __init__(self, project: Bake, folder: Path) -> None:
+        """Make it, with a copy of the project."""
+        self.folder = shutil.copytree(project.path, folder / f"my {project.path.name}")
+        # Other tests may be running services of the same name.
+        settings = self.folder / "services" / "gateway" / "pyproject.toml"
+        text = settings.read_text(encoding="utf-8")
+        settings.write_text(text.replace("port = 8000", "port = 18765"), encoding="utf-8")
+        python = folder / "python"
+        subprocess.run((sys.executable, "-m", "venv", str(python)), check=True)
+        path = os.pathsep.join([str(python / "bin"), "/usr/local/bin", "/usr/bin", "/bin"])
+        cache = project.run("uv", "cache", "dir").stdout.strip()
+        own = {"HOME": str(folder), "PATH": path, "UV_CACHE_DIR": cache}
+        self.environment = {**project.environment, **own}
+
+    def type(self, line: str) -> "subprocess.CompletedProcess[str]":
+        """Have a shell run a line in the project."""
+        return baking.run("sh", "-c", line, cwd=self.folder, env=self.environment, check=False)
+
+    def running(self) -> str:
+        """Return the command lines of what runs there."""
+        # It is in the names of the folders that servers have, wherever these are.
+        name = self.folder.name.removeprefix("my ")
+        return "\n".join(line for line in processes() if name in line)
+
+
+@pytest.fixture
+def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
+    """Where the newcomer is: with the project, and nothing else."""
+    project = bake.into(tmp_path, project_name="Acme Newcomer")
+    if not _has_image():
+        yield EmptyHome(project, tmp_path / "home")
+        return
+    container = Container(project)
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def test_the_readme_can_be_followed_from_top_to_bottom(place: Place, bake: Bakery) -> None:
+    readme = Document(bake().path / "README.md")
+    assert FIRST in readme.prose
+    named = [each for each in readme.commands() if each.in_block or not each.elsewhere]
+    lines = dict.fromkeys(each.line for each in named)
+    assert [*lines][:2] == ["uv run invoke setup", "uvx nox"]
+    # What actions have kept up stays until then.
+    for line in [FIRST, *lines, "uv run invoke stack.down"]:
+        done = place.type(line)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    # The servers go with the last run that uses them.
+    until(lambda: not any(server in place.running() for server in SERVERS))
+
+
+def _has_image() -> bool:
+    command = ("docker", "image", "inspect", IMAGE)
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _docker(*arguments: str) -> str:
+    command = ("docker", *arguments)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _forwarded(environment: Mapping[str, str]) -> list[str]:
+    """Return the options that let a container reach packages in the way that this machine does."""
+    options = []
+    for name, value in environment.items():
+        wanted = name in ACCESS or name.startswith("PIP_") or name.lower().endswith("_proxy")
+        # A path says nothing there.
+        if wanted and not value.startswith(("/", "file:")):
+            options += ["--env", name]
+            if "localhost" in value or "127.0.0.1" in value:
+                options += ["--network", "host"]
+    bundle = environment.get("SSL_CERT_FILE")
+    if bundle and Path(bundle).is_file():
+        options += ["--volume", f"{bundle}:/ca.pem:ro"]
+        options += ["--env", "SSL_CERT_FILE=/ca.pem", "--env", "PIP_CERT=/ca.pem"]
+    return options

@@ -1,0 +1,146 @@
+"""The git hooks of a project, as `invoke setup` installs them and as git runs them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from baking import Bakery, needs_git
+from living import Changes, Project
+
+pytestmark = [pytest.mark.slow, needs_git]
+
+# They fetch nothing. Only root can take the network away.
+OFFLINE = ("unshare", "--net") if shutil.which("unshare") and os.geteuid() == 0 else ()
+SOURCE = "services/gateway/src/gateway/planted.py"
+TEST = "services/gateway/tests/unit/test_planted.py"
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in {"NAME": "T", "EMAIL": "t@example.org"}.items()
+}
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that was made ready, with everything committed and a place to push to."""
+    folder = tmp_path_factory.mktemp("hooks with ä space")
+    baked = bake.into(folder)
+    home = {
+        "PRE_COMMIT_HOME": str(folder / "pre-commit"),
+        "GIT_CONFIG_GLOBAL": "",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    project = Project(baked.path, baked.answers, {**baked.environment, **IDENTITY, **home})
+    project.run("uv", "run", "--all-groups", "--all-packages", "invoke", "setup")
+    project.run("git", "init", "--quiet", "--bare", str(folder / "remote.git"))
+    project.run("git", "remote", "add", "origin", str(folder / "remote.git"))
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--no-verify", "--message", "Bake")
+    return project
+
+
+@pytest.fixture
+def changes(project: Project) -> Iterator[Changes]:
+    """Changes that are taken back after the test, commits as well."""
+    head = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    with Changes(project) as changes:
+        yield changes
+    project.run("git", "reset", "--quiet", "--hard", head)
+
+
+def commit(project: Project, message: str = "Change") -> "subprocess.CompletedProcess[str]":
+    """Commit everything, if the hooks let it."""
+    project.run("git", "add", "--all")
+    command = ("git", "commit", "--allow-empty", "--message", message)
+    return project.run(*OFFLINE, *command, check=False)
+
+
+def test_setup_installs_the_hooks_of_each_stage(project: Project) -> None:
+    for stage in ("pre-commit", "commit-msg", "pre-push"):
+        assert os.access(project.path / ".git" / "hooks" / stage, os.X_OK)
+
+
+def test_all_files_of_a_fresh_bake_pass_and_stay_as_they_are(project: Project) -> None:
+    project.run(*OFFLINE, ".venv/bin/pre-commit", "run", "--all-files")
+    assert project.run("git", "status", "--short").stdout == ""
+
+
+def test_a_commit_mends_what_can_be_mended_and_goes_through_the_second_time(
+    project: Project, changes: Changes
+) -> None:
+    planted = changes.write(SOURCE, '"""X."""\nimport os\nX = (1,2)\n')
+    refused = commit(project)
+    assert refused.returncode == 1
+    assert "files were modified by this hook" in refused.stderr
+    assert planted.read_text(encoding="utf-8") == '"""X."""\n\nX = (1, 2)\n'
+    accepted = commit(project)
+    assert accepted.returncode == 0, accepted.stderr
+
+
+def test_a_commit_with_what_cannot_be_mended_is_refused_and_says_what_to_do(
+    project: Project, changes: Changes
+) -> None:
+    changes.write(SOURCE, '"""X."""\n\nX: int = ""\n')
+    refused = commit(project)
+    assert refused.returncode == 1
+    assert f"{SOURCE}:3: error: Incompatible types" in refused.stderr
+    assert "mend: correct the types" in refused.stderr
+
+
+LONG = "A" * 73
+
+
+MESSAGES = {
+    "a short one": ("Say what was changed", 0),
+    "one of 72 letters": ("A" * 72, 0),
+    "one of 72 letters that take more bytes": ("日" * 72, 0),
+    "a long body": (f"Say what was changed\n\n{LONG}, and why", 0),
+    "a merge": (f"Merge branch '{LONG}'", 0),
+    "a revert": (f'Revert "{LONG}"', 0),
+    "a fixup": (f"fixup! {LONG}", 0),
+    "one of 73 letters": (LONG, 1),
+    "one of 73 letters that take more bytes": ("日" * 73, 1),
+    "one that runs on": ("Say what was changed\nand why", 1),
+}
+
+
+@pytest.mark.parametrize(("message", "code"), MESSAGES.values(), ids=MESSAGES)
+def test_the_subject_of_a_commit_is_short_enough_to_be_listed(
+    project: Project, changes: Changes, message: str, code: int
+) -> None:
+    done = commit(project, message)
+    assert done.returncode == code, done.stderr
+    if code:
+        assert "git commit -eF .git/COMMIT_EDITMSG" in done.stderr
+
+
+def test_a_refused_message_is_not_lost(project: Project, changes: Changes) -> None:
+    changes.write("notes.md", "A note.\n")
+    commit(project, f"{LONG}\n\nWhy it was so.")
+    # An editor that shortens the subject.
+    editor = {"GIT_EDITOR": "sed -i.bak 1s/AAAAAAAAAA//"}
+    project.run("git", "commit", "-eF", ".git/COMMIT_EDITMSG", env=editor)
+    assert project.run("git", "log", "-1", "--format=%b").stdout.strip() == "Why it was so."
+
+
+def test_a_push_runs_the_unit_tests_first(project: Project, changes: Changes) -> None:
+    push = (*OFFLINE, "git", "push", "origin", "HEAD:main")
+    project.run(*push)
+    changes.write(TEST, "def test_it_fails() -> None:\n    raise AssertionError\n")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--no-verify", "--message", "Break")
+    refused = project.run(*push, check=False)
+    assert refused.returncode == 1
+    assert "uv run nox -s unit" in refused.stdout + refused.stderr
+    assert f"{TEST}::test_it_fails" in refused.stdout + refused.stderr
+    project.run(*push, "--no-verify")
+
+
+def test_a_hook_finds_its_way_from_a_folder_below(project: Project, changes: Changes) -> None:
+    changes.write(SOURCE, '"""X."""\n\nX = 1\n')
+    project.run("git", "add", "--all")
+    inner = Path("services", "gateway")
+    project.run("git", "-C", str(inner), "commit", "--quiet", "--message", "From below")

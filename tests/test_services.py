@@ -1,0 +1,344 @@
+"""Services come and go: what `invoke service.*` does, and what it refuses with nothing changed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from baking import PROJECT, Bakery, commit, git, needs_git
+from living import PATIENCE, Change, Changes, Outcome, Project, hide, replace, until, write
+
+pytestmark = [pytest.mark.slow, needs_git]
+
+INVOKE = ".venv/bin/invoke"
+ADDED = {"billing": "invoice", "order-history": "line_item"}
+TIERS = ("static", "unit", "integration")
+LATER = "services/{{cookiecutter.service}}/later.txt"
+BILLING = ("service.add", "billing", "--resource", "invoice")
+RECORD = ".cruft.json"
+NOWHERE = "https://localhost:1/nowhere.git"
+DEPENDENT = """
+[project]
+name = "shop"
+version = "1"
+dependencies = ["acme-services-gateway"]
+
+[tool.uv.sources]
+acme-services-gateway = { workspace = true }
+
+[tool.ops.service]
+package = "shop"
+needs = []
+metadata = "shop:none"
+"""
+
+
+class Workshop(Project):
+    """A project that was baked from a checkout of the template, of which there is a later one."""
+
+    def invoke(self, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
+        """Run an action."""
+        return self.outcome(INVOKE, *arguments, env=env)
+
+    def done(self, *arguments: str) -> str:
+        """Run an action that must not fail, and return what it printed."""
+        return self.run(INVOKE, *arguments).stdout
+
+    def state(self) -> tuple[str, bytes]:
+        """Return what an action must not change where it fails."""
+        status = git(self.path, "status", "--short", "--untracked-files=all")
+        return status, (self.path / "uv.lock").read_bytes()
+
+    def scratch(self) -> list[Path]:
+        """Return the folders that actions work in."""
+        return [*self.path.glob(".nox/scaffold-*")]
+
+    @property
+    def template(self) -> str:
+        """The template that is recorded."""
+        record: dict[str, Any] = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        return str(record["template"])
+
+
+@pytest.fixture(scope="module")
+def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """One project for all tests, which leave it as it was."""
+    folder = tmp_path_factory.mktemp("services and more")
+    checkout = shutil.copytree(template, folder / "strata.git")
+    commit(checkout)
+    baked = Bakery(checkout, folder / "bakery").into(folder, project_name="Acme Services")
+    (checkout / PROJECT / LATER).write_text("later\n", encoding="utf-8")
+    commit(checkout)
+    environment = {**baked.environment, "OPS_SERVERS": "embedded"}
+    project = Workshop(baked.path, baked.answers, environment)
+    project.run("uv", "lock", "--quiet")
+    project.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    commit(project.path)
+    return project
+
+
+@pytest.fixture
+def changes(project: Workshop) -> Iterator[Changes]:
+    """Changes to the project that end with the test."""
+    with Changes(project) as changes:
+        yield changes
+
+
+# Seven sessions, of three services.
+@pytest.mark.timeout(600)
+def test_services_are_added_pass_their_tiers_and_go_without_a_trace(project: Workshop) -> None:
+    before = project.state()
+    try:
+        for name, resource in ADDED.items():
+            project.done("service.add", name, "--resource", resource)
+        assert project.scratch() == []
+        they_are_of_the_recorded_commit(project)
+        they_are_listed(project)
+        they_pass_their_tiers(project)
+        they_tell_their_routes(project)
+        refused = project.invoke("service.remove", "billing", "--yes")
+        assert (refused.code, "would be lost: Dockerfile" in refused.output) == (3, True)
+    finally:
+        for name in ADDED:
+            project.done("service.remove", name, "--yes", "--force")
+    assert project.state() == before
+    assert not list(project.path.glob(".nox/service-[!g]*"))
+
+
+def they_are_of_the_recorded_commit(project: Workshop) -> None:
+    """Make sure that neither what came later was baked, nor the checkout changed."""
+    assert not list(project.path.glob("services/*/later.txt"))
+    assert git(Path(project.template), "status", "--short") == ""
+
+
+def they_are_listed(project: Workshop) -> None:
+    """Make sure that each has a name, a package and a port of its own."""
+    listed = {each["name"]: each for each in json.loads(project.done("service.list", "--json"))}
+    ports = {name: each["port"] for name, each in listed.items()}
+    assert ports == {"gateway": 8000, "billing": 8001, "order-history": 8002}
+    assert listed["order-history"]["package"] == "order_history"
+    assert listed["billing"]["tests"] == {"unit": True, "integration": True, "load": False}
+
+
+def they_pass_their_tiers(project: Workshop) -> None:
+    """Make sure that everything is green as it is."""
+    outcome = project.nox("-j", "2", "-s", *TIERS)
+    assert outcome.code == 0, outcome.output
+    ran = {(tier["name"], tier["service"]) for tier in outcome.summary["tiers"]}
+    services = ("gateway", *ADDED)
+    assert {(tier, each) for tier in TIERS[1:] for each in services} | {("static", None)} == ran
+
+
+def they_tell_their_routes(project: Workshop) -> None:
+    """Make sure that the routes are told, of one and of all, with no server up and no settings."""
+    routes = json.loads(project.done("service.routes", "--service", "order-history", "--json"))
+    assert ("POST", "/v1/line_items") in {(each["method"], each["path"]) for each in routes}
+    assert "/v1/invoices/{id}" in project.done("service.routes")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Why an action is refused."""
+
+    name: str
+    code: int
+    says: str
+    arguments: tuple[str, ...] = BILLING
+    changes: tuple[Change, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def planted(folder: str, name: str, text: str = "") -> Change:
+    """Return a change that writes a file into a folder which was not there."""
+
+    def plant(changes: Changes) -> None:
+        changes.hide(folder)
+        changes.write(f"{folder}/{name}", text)
+
+    return plant
+
+
+SITUATIONS = [
+    Situation(
+        name="the name is taken",
+        code=3,
+        says="there is a service gateway already",
+        arguments=("service.add", "gateway", "--resource", "invoice"),
+    ),
+    Situation(
+        name="the template refuses the names",
+        code=3,
+        says="service: 'json' cannot be used, because it is a module of Python",
+        arguments=("service.add", "json", "--resource", "class"),
+    ),
+    Situation(
+        name="something is in the folder",
+        code=3,
+        says="services/billing is there and is no service: notes.txt",
+        changes=(planted("services/billing", "notes.txt"),),
+    ),
+    Situation(
+        name="a library has the package",
+        code=3,
+        says="libs/money/src/billing is there already",
+        changes=(planted("libs", "money/src/billing/__init__.py"),),
+    ),
+    Situation(
+        name="the template is not recorded",
+        code=3,
+        says="there is no .cruft.json",
+        changes=(hide(RECORD),),
+    ),
+    Situation(
+        name="the record is broken",
+        code=3,
+        says=".cruft.json is not what a bake has written",
+        changes=(write(RECORD, '{"template": 1}'),),
+    ),
+    Situation(
+        name="git is not installed",
+        code=2,
+        says="git is not installed",
+        env={"PATH": "/nonexistent"},
+    ),
+    Situation(
+        name="a folder cannot be made",
+        code=2,
+        says="a file cannot be written or read, so nothing was changed",
+        changes=(hide(".nox"), write(".nox", "")),
+    ),
+    Situation(
+        name="the packages cannot be had",
+        code=2,
+        says="uv cannot lock the project, so nothing was changed",
+        env={"UV_OFFLINE": "1", "UV_NO_CACHE": "1"},
+    ),
+    Situation(
+        name="the dependencies do not go together",
+        code=3,
+        says="No solution found",
+        changes=(replace("ops/pyproject.toml", '"alembic>=1.18"', '"alembic<1"'),),
+    ),
+    Situation(
+        name="there is no service to remove",
+        code=3,
+        says="there is no service 'bogus'; there are: gateway",
+        arguments=("service.remove", "bogus", "--yes"),
+    ),
+    Situation(
+        name="nobody is there to ask whether to remove it",
+        code=3,
+        says="say --yes",
+        arguments=("service.remove", "gateway"),
+    ),
+    Situation(
+        name="another needs what is to be removed",
+        code=3,
+        says="services/shop/pyproject.toml has acme-services-gateway among its sources",
+        arguments=("service.remove", "gateway", "--yes"),
+        changes=(planted("services/shop", "pyproject.toml", DEPENDENT),),
+    ),
+]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
+def test_what_cannot_be_done_says_why_and_leaves_all_as_it_was(
+    situation: Situation, project: Workshop, changes: Changes
+) -> None:
+    for change in situation.changes:
+        change(changes)
+    before = project.state()
+    outcome = project.invoke(*situation.arguments, env=situation.env)
+    assert outcome.code == situation.code, outcome.output
+    assert situation.says in outcome.output
+    assert "Traceback" not in outcome.output
+    assert project.state() == before
+    assert project.scratch() == []
+
+
+@pytest.mark.parametrize(
+    ("where", "says", "mend"),
+    [
+        ("/nonexistent/strata", "nothing is there", 'write its path or URL as "template"'),
+        (NOWHERE, f"the template {NOWHERE} is out of reach", "that address answer"),
+    ],
+    ids=["path", "URL"],
+)
+def test_a_template_that_is_out_of_reach_is_an_error_of_the_surroundings(
+    where: str, says: str, mend: str, project: Workshop, changes: Changes
+) -> None:
+    changes.replace(RECORD, project.template, where)
+    before = project.state()
+    outcome = project.invoke(*BILLING)
+    assert outcome.code == 2, outcome.output
+    assert says in outcome.output
+    assert mend in outcome.output
+    assert project.state() == before
+
+
+def test_a_commit_that_the_template_has_not_is_an_error_of_the_record(
+    project: Workshop, changes: Changes
+) -> None:
+    recorded = git(Path(project.template), "rev-parse", "HEAD~1")
+    changes.replace(RECORD, recorded, "0" * 40)
+    outcome = project.invoke(*BILLING)
+    assert outcome.code == 3, outcome.output
+    assert f"has no commit {'0' * 40}" in outcome.output
+
+
+def test_a_template_at_a_url_is_taken_from_the_clone_that_cookiecutter_keeps(
+    project: Workshop, changes: Changes
+) -> None:
+    settings = json.loads(Path(project.environment["COOKIECUTTER_CONFIG"]).read_text())
+    clone = Path(settings["cookiecutters_dir"]) / "elsewhere"
+    git(project.path, "clone", "--quiet", project.template, str(clone))
+    changes.replace(RECORD, project.template, "https://localhost:1/elsewhere.git")
+    before = project.state()
+    printed = json.loads(project.done(*BILLING, "--dry-run", "--json"))
+    assert "services/billing/pyproject.toml" in printed["files"]
+    assert "services/billing/later.txt" not in printed["files"]
+    assert project.state() == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
+def test_an_end_midway_leaves_no_half_of_a_service(how: signal.Signals, project: Workshop) -> None:
+    before = project.state()
+    with subprocess.Popen(
+        [INVOKE, *BILLING],
+        cwd=project.path,
+        env={**project.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        until(lambda: any((folder / "baked").exists() for folder in project.scratch()))
+        os.killpg(running.pid, how)
+        output, _ = running.communicate(timeout=PATIENCE)
+    assert running.returncode not in (0, None)
+    assert "Traceback" not in output
+    assert project.state() == before
+    if how == signal.SIGINT:
+        assert project.scratch() == []
+    for folder in project.scratch():
+        shutil.rmtree(folder)
+
+
+def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Workshop) -> None:
+    plan = ("service.remove", "gateway", "--yes")
+    assert "database" not in project.done(*plan, "--dry-run")
+    project.done("db.setup")
+    try:
+        assert "remove the database acme_services_gateway_test" in project.done(*plan)
+        git(project.path, "restore", ".")
+        (found,) = json.loads(project.done("db.status", "--json"))
+        assert found["exists"] is False
+    finally:
+        git(project.path, "restore", ".")
+        project.done("stack.down")

@@ -1,0 +1,450 @@
+"""The services of a baked project, run as a developer runs them: with Docker and without."""
+
+import http.client
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+from baking import Bakery
+from living import PATIENCE, Changes, Outcome, Project, has_images, processes, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ITEMS = "/v1/items"
+SERVERS = ("postgres", "redis")
+needs_images = pytest.mark.skipif(
+    not has_images("python:3.13-slim"), reason="no Docker engine that can build answers"
+)
+# As well as the file `mood` in its working directory says.
+TELLER = """
+import http.server, os, sys
+from functools import cached_property
+from pathlib import Path
+
+MOOD = Path("mood")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        well = MOOD.read_text() == "well"
+        self.send_response(200 if well else 503)
+        self.end_headers()
+        self.wfile.write(b"{}" if well else b'{"detail": "in no mood"}')
+
+
+if MOOD.read_text() == "dying":
+    sys.exit("cannot go on like this")
+print("at your service", flush=True)
+address = (os.environ["TELLER_HOST"], int(os.environ["TELLER_PORT"]))
+http.server.ThreadingHTTPServer(address, Handler).serve_forever()
+"""
+MANIFEST = """
+[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = "teller"
+version = "0"
+requires-python = ">=3.11"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/teller"]
+
+[tool.ops.service]
+package = "teller"
+port = {port}
+needs = []
+metadata = "teller:NONE"
+"""
+
+
+class Stack(Project):
+    """A project with two services: the real one, and one whose health a test decides."""
+
+    source = "embedded"
+
+    def invoke(self, *arguments: str, **env: str) -> Outcome:
+        """Run an action of the project."""
+        variables = {"OPS_SERVERS": self.source, **env}
+        return self.outcome(".venv/bin/invoke", *arguments, env=variables)
+
+    def green(self, *arguments: str, **env: str) -> str:
+        """Run an action that has to pass; return what it printed."""
+        outcome = self.invoke(*arguments, **env)
+        assert outcome.code == 0, outcome.output
+        return outcome.output
+
+    def states(self, *arguments: str) -> tuple[str, dict[str, dict[str, Any]]]:
+        """Run actions; return what they print, and how servers and services are afterwards."""
+        output = self.green(*arguments, "stack.status", "--json")
+        printed, listed = re.split(r"^(?=\[$)", output, maxsplit=1, flags=re.MULTILINE)
+        return printed, {each["name"]: each for each in json.loads(listed)}
+
+    def manifest(self, service: str) -> Path:
+        """Return where a service says which port it has."""
+        return self.path / "services" / service / "pyproject.toml"
+
+    def port(self, service: str) -> int:
+        """Return the port of a service."""
+        text = self.manifest(service).read_text(encoding="utf-8")
+        return int(text.partition("\nport = ")[2].partition("\n")[0])
+
+    def move(self, service: str, port: int) -> None:
+        """Give a service another port."""
+        file = self.manifest(service)
+        text = file.read_text(encoding="utf-8")
+        old, new = f"\nport = {self.port(service)}\n", f"\nport = {port}\n"
+        file.write_text(text.replace(old, new), encoding="utf-8")
+
+    def mood(self, mood: str) -> None:
+        """Say how the second service is."""
+        (self.path / "mood").write_text(mood, encoding="utf-8")
+
+    @cached_property
+    def cache(self) -> Path:
+        """Where the project keeps what belongs to this machine."""
+        find = "from ops.servers import home; print(home.cache())"
+        return Path(self.run(".venv/bin/python", "-c", find).stdout.strip())
+
+    def processes(self) -> list[str]:
+        """Return the processes of the project and of its servers."""
+        names = (str(self.path), f"/{self.answers['project_slug']}")
+        return [line for line in processes() if any(name in line for name in names)]
+
+    def left_in_docker(self) -> str:
+        """Return what Docker has of the project: containers, volumes, networks, images."""
+        label = f"label=com.docker.compose.project={self.answers['project_slug']}"
+        kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"), ("image", "ls"))
+        asked = (("docker", *kind, "--quiet", "--filter", label) for kind in kinds)
+        return "".join(self.run(*words).stdout for words in asked)
+
+    def gone(self) -> None:
+        """Wait until no process of the project is left: a server takes a moment to write."""
+        until(lambda: not self.processes())
+
+
+def bake_stack(bake: Bakery, folder: Path) -> Stack:
+    """Bake a project on free ports, with a name that no other run has."""
+    slug = f"stack-{secrets.token_hex(4)}"
+    baked = bake.into(folder, project_name="Acme Stack", project_slug=slug)
+    stack = Stack(baked.path, {**baked.answers, "project_slug": slug}, baked.environment)
+    stack.move("gateway", free_port())
+    teller = stack.path / "services/teller"
+    (teller / "src/teller").mkdir(parents=True)
+    (teller / "src/teller/__init__.py").touch()
+    (teller / "src/teller/__main__.py").write_text(TELLER, encoding="utf-8")
+    stack.manifest("teller").write_text(MANIFEST.format(port=free_port()), encoding="utf-8")
+    stack.mood("well")
+    return stack
+
+
+@pytest.fixture(scope="module")
+def stack(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One project for all tests; each leaves nothing running."""
+    stack = bake_stack(bake, tmp_path_factory.mktemp("stack with ä space"))
+    stack.run("uv", "lock", "--quiet")
+    stack.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    yield stack
+    stack.gone()
+    shutil.rmtree(stack.cache)
+
+
+@pytest.fixture
+def teller(stack: Stack) -> Iterator[Stack]:
+    """The project, whose second service is started and stopped by the test."""
+    stack.mood("well")
+    yield stack
+    if stack.processes():
+        stack.green("stack.down")
+        stack.gone()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def ask(port: int, path: str, body: object = None) -> Any:
+    """Ask a service, and return what it answers; no proxy can get in between."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        content = answer.read()
+    finally:
+        connection.close()
+    assert answer.status < 300, content
+    return json.loads(content)
+
+
+def answers(port: int, path: str, **facts: object) -> bool:
+    """Say whether a service answers, and with these facts."""
+    try:
+        return bool(ask(port, path).items() >= facts.items())
+    except (AssertionError, OSError, http.client.HTTPException):
+        return False
+
+
+def the_stack_lives(stack: Stack) -> None:
+    """Take a stack through its days."""
+    port = stack.port("gateway")
+    url = f"http://127.0.0.1:{port}"
+    services = ("--service", "gateway")
+
+    printed, before = stack.states("stack.up", *services)
+    for told in (f"servers: {stack.source}", "migrated gateway; started gateway", f"{url}/docs"):
+        assert told in printed
+    assert before["gateway"]["url"] == url
+    assert {before[name]["state"] for name in SERVERS} <= {"healthy", "running"}
+    assert (before["gateway"]["state"], before["teller"]["state"]) == ("healthy", "stopped")
+    made = ask(port, ITEMS, {"name": "lamp"})
+
+    look = ("stack.wait", *services, "stack.logs", *services, "--lines", "2")
+    printed, after = stack.states("stack.up", *services, *look)
+    assert "everything was up already; nothing has changed" in printed
+    assert len(printed.partition("==> gateway <==\n")[2].splitlines()) == 2
+    assert [after[name]["since"] for name in (*SERVERS, "gateway")] == [
+        before[name]["since"] for name in (*SERVERS, "gateway")
+    ]
+
+    printed, after = stack.states("stack.restart", *services)
+    assert "started gateway" in printed
+    assert after["gateway"]["since"] > before["gateway"]["since"]
+
+    assert "gateway: stopped" in stack.green("stack.down")
+    stack.gone()
+    assert not answers(port, "/health/live")
+
+    stack.green("stack.up", *services)
+    assert ask(port, f"{ITEMS}/{made['id']}") == made
+
+    cleaned = stack.green("stack.clean", "--yes")
+    assert "gateway: stopped" in cleaned
+    stack.gone()
+    assert not (stack.cache / "stack").exists()
+    if stack.source == "docker":
+        assert not stack.left_in_docker()
+
+
+def test_a_stack_without_docker(stack: Stack) -> None:
+    the_stack_lives(stack)
+
+
+@needs_images
+def test_a_stack_through_compose(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "source", "docker")
+    the_stack_lives(stack)
+
+
+@needs_images
+def test_an_image_that_cannot_be_built_is_a_failure_and_a_base_that_cannot_be_had_is_not(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "source", "docker")
+    for old, new, code, says in (
+        ("FROM python:${PYTHON}-slim AS builder", "FROM nowhere.invalid/x AS builder", 2, "had"),
+        ("ARG UV=", "RUN echo why && bogus\nARG UV=", 1, "bogus: not found"),
+    ):
+        with Changes(stack) as changes:
+            changes.replace("services/gateway/Dockerfile", old, new)
+            outcome = stack.invoke("stack.up", "--service", "gateway")
+        assert outcome.code == code, outcome.output
+        assert says in outcome.output
+
+
+@needs_images
+def test_an_engine_that_is_gone_is_told_while_the_stack_is_in_it(stack: Stack) -> None:
+    record = stack.cache / "stack" / "record.json"
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(json.dumps({"source": "docker", "root": str(stack.path)}), encoding="utf-8")
+    outcome = stack.invoke("stack.status", DOCKER_HOST="unix:///nonexistent/docker.sock")
+    record.unlink()
+    assert outcome.code == 2, outcome.output
+    assert "the stack is in containers, and no Docker engine answers" in outcome.output
+
+
+def test_a_service_in_the_foreground_picks_up_an_edit_and_ends_with_ctrl_c(stack: Stack) -> None:
+    port = free_port()
+    run = (".venv/bin/invoke", "service.run", "gateway", "--reload", "--port", str(port))
+    with (
+        Changes(stack) as changes,
+        subprocess.Popen(
+            run,
+            cwd=stack.path,
+            env={**stack.environment, "OPS_SERVERS": "embedded"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as running,
+    ):
+        until(lambda: answers(port, "/health/ready", status="ready"))
+        changes.replace("services/gateway/src/gateway/api/health.py", '"ready"', '"edited"')
+        until(lambda: answers(port, "/health/ready", status="edited"))
+        os.killpg(running.pid, signal.SIGINT)
+        output, _ = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, output
+    assert f"gateway: http://127.0.0.1:{port}" in output
+    assert "Traceback" not in output
+    stack.green("stack.clean", "--yes")
+    stack.gone()
+
+
+def test_a_taken_port_is_named_with_who_holds_it_and_what_mends_it(teller: Stack) -> None:
+    port = teller.port("teller")
+    with socket.create_server(("127.0.0.1", port)):
+        outcome = teller.invoke("stack.up")
+    assert outcome.code == 2, outcome.output
+    assert f"the port {port} of teller is taken by" in outcome.output
+    assert f"(pid {os.getpid()} in " in outcome.output
+    assert "in services/teller/pyproject.toml" in outcome.output
+    assert teller.processes() == []
+
+
+def test_two_services_with_one_port_are_a_wrong_setting(teller: Stack) -> None:
+    with Changes(teller) as changes:
+        port = teller.port("gateway")
+        changes.replace("services/teller/pyproject.toml", f"= {teller.port('teller')}", f"= {port}")
+        outcome = teller.invoke("stack.up")
+    assert outcome.code == 3, outcome.output
+    assert f"the services gateway and teller have the same port, {port}" in outcome.output
+
+
+def test_a_dead_service_is_told_and_started_again(teller: Stack) -> None:
+    _, states = teller.states("stack.up", "--service", "teller")
+    os.kill(states["teller"]["process"], signal.SIGKILL)
+    teller.gone()
+    status, wait = teller.invoke("stack.status"), teller.invoke("stack.wait", "--service", "teller")
+    assert (status.code, wait.code) == (2, 2)
+    assert "killed by signal 9" in status.output
+    assert "teller is dead: killed by signal 9" in wait.output
+    assert "at your service" in wait.output
+    assert "started teller" in teller.green("stack.up", "--service", "teller")
+
+
+def test_a_stale_process_number_is_told_and_whoever_has_it_now_is_left_alone(teller: Stack) -> None:
+    teller.green("stack.up", "--service", "teller")
+    note = teller.cache / "stack" / "teller" / "note.json"
+    facts = json.loads(note.read_text(encoding="utf-8"))
+    os.killpg(facts["group"], signal.SIGKILL)
+    teller.gone()
+    with subprocess.Popen(["sleep", "600"]) as other:
+        note.write_text(json.dumps({**facts, "process": other.pid}), encoding="utf-8")
+        outcome = teller.invoke("stack.status")
+        assert outcome.code == 2
+        assert f"pid {other.pid} is stale" in outcome.output
+        teller.green("stack.up", "--service", "teller", "stack.down")
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_service_that_never_gets_healthy_is_shown_with_its_last_lines(teller: Stack) -> None:
+    only = ("--service", "teller")
+    teller.mood("ill")
+    up = teller.invoke("stack.up", *only, "--timeout", "1")
+    wait = teller.invoke("stack.wait", *only, "--timeout", "0.1")
+    for outcome, waited in ((up, "1"), (wait, "0.1")):
+        assert outcome.code == 2, outcome.output
+        assert f"teller is not healthy after {waited} s" in outcome.output
+        assert "503: in no mood" in outcome.output
+        assert "at your service" in outcome.output
+    assert teller.states()[1]["teller"]["state"] == "running"
+    teller.mood("well")
+    teller.green("stack.wait", *only, "--timeout", "30")
+
+
+def test_a_service_that_ends_at_once_is_shown_with_its_last_lines(teller: Stack) -> None:
+    teller.mood("dying")
+    outcome = teller.invoke("stack.up", "--service", "teller")
+    assert outcome.code == 2, outcome.output
+    assert "teller is dead: ended with exit code 1" in outcome.output
+    assert "cannot go on like this" in outcome.output
+
+
+def test_a_wrong_setting_of_a_service_in_dotenv_is_a_wrong_setting(teller: Stack) -> None:
+    with Changes(teller) as changes:
+        changes.write(".env", "GATEWAY_DATABASE_POOL_SIZE=0\nGATEWAY_DATABASE_URL=overridden\n")
+        outcome = teller.invoke("stack.up", "--service", "gateway")
+    assert outcome.code == 3, outcome.output
+    assert "GATEWAY_DATABASE_POOL_SIZE" in outcome.output
+    assert "GATEWAY_DATABASE_URL" not in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "code", "says"),
+    [
+        (["stack.up", "--service", "bogus"], {}, 3, "there is no service 'bogus'"),
+        (["stack.up"], {"OPS_SERVERS": "url"}, 3, "the stack runs on servers of its own"),
+        (["stack.wait", "--service", "teller"], {}, 2, "stack.up --service teller"),
+        (["stack.clean"], {}, 3, "say --yes"),
+    ],
+)
+def test_each_refusal_has_its_code_and_says_why(
+    arguments: list[str], env: dict[str, str], code: int, says: str, stack: Stack
+) -> None:
+    outcome = stack.invoke(*arguments, **env)
+    assert outcome.code == code, outcome.output
+    assert says in outcome.output
+
+
+def test_two_stacks_at_once_share_nothing_but_the_machines_ports(
+    teller: Stack, tmp_path: Path
+) -> None:
+    only = ("--service", "teller")
+    other = checkout(teller, tmp_path, f"stack-{secrets.token_hex(4)}")
+    other.move("teller", free_port())
+    teller.green("stack.up", *only)
+    other.green("stack.up", *only)
+    assert answers(teller.port("teller"), "/")
+    assert answers(other.port("teller"), "/")
+    other.green("stack.down")
+    assert answers(teller.port("teller"), "/")
+    other.move("teller", teller.port("teller"))
+    outcome = other.invoke("stack.up", *only)
+    assert outcome.code == 2, outcome.output
+    assert f"in {teller.path})" in outcome.output
+    shutil.rmtree(other.cache)
+
+
+def test_a_second_checkout_does_not_take_the_stack_of_the_first(
+    teller: Stack, tmp_path: Path
+) -> None:
+    only = ("--service", "teller")
+    teller.green("stack.up", *only)
+    outcome = checkout(teller, tmp_path).invoke("stack.up", *only)
+    assert outcome.code == 3, outcome.output
+    assert f"is up already, from {teller.path}" in outcome.output
+
+
+def checkout(stack: Stack, folder: Path, slug: str | None = None) -> Stack:
+    """Copy a project, under another name if one is given; it runs in the same environment."""
+    answers = {**stack.answers, **({"project_slug": slug} if slug else {})}
+    path = folder / "checkout"
+    shutil.copytree(stack.path, path, ignore=shutil.ignore_patterns(".venv", ".nox", "reports"))
+    (path / ".venv").symlink_to(stack.path / ".venv")
+    table = path / "pyproject.toml"
+    name = 'project = "{project_slug}"'
+    text = table.read_text(encoding="utf-8")
+    changed = text.replace(name.format(**stack.answers), name.format(**answers))
+    table.write_text(changed, encoding="utf-8")
+    sources = [path / "ops/src", path / "services/teller/src"]
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, sources))}
+    return Stack(path, answers, {**stack.environment, **paths})

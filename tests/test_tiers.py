@@ -1,0 +1,231 @@
+"""The tiers of baked projects, run for real."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jsonschema
+import pytest
+from baking import Bakery, git, needs_git
+from living import NOX, PATIENCE, Project, has_images, processes, until
+
+pytestmark = pytest.mark.slow
+
+TIERS = ("static", "unit", "integration")
+NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+LONGEST = "a" * 20
+
+
+@dataclass(frozen=True)
+class Persona:
+    """Somebody who bakes, and what is particular about it."""
+
+    name: str
+    answers: dict[str, str] = field(default_factory=dict)
+    hooks: bool = True
+    env: dict[str, str] = field(default_factory=dict)
+
+
+PERSONAS = [
+    Persona("takes every default"),
+    Persona(
+        "names the project as the service, and has no hooks and no home",
+        {
+            "project_name": 'Bill\'s "Größe" {1}',
+            "project_slug": "billing",
+            "service": "billing",
+            "resource": "category",
+            "license": "Apache-2.0",
+            "ci": "none",
+        },
+        hooks=False,
+        # No home can be made there, not even by root.
+        env={"HOME": "/proc/home", "XDG_CACHE_HOME": "/proc/cache"},
+    ),
+    Persona(
+        "has names at their limits",
+        {
+            "project_slug": "b" * 20,
+            "service": LONGEST,
+            "resource": "line_item_of_invoice",
+            "python": "3.11",
+            "license": "Proprietary",
+        },
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A locked project that tests do not change."""
+    project = living(bake, tmp_path_factory.mktemp("tiers with ä space"), Persona(""))
+    project.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    return project
+
+
+def living(bake: Bakery, folder: Path, persona: Persona) -> Project:
+    """Bake a project for a persona and lock it."""
+    baked = bake.into(folder, persona.answers, hooks=persona.hooks)
+    cache = baked.run("uv", "cache", "dir").stdout.strip()
+    environment = {**baked.environment, "UV_CACHE_DIR": cache, **persona.env}
+    alive = Project(baked.path, baked.answers, environment)
+    alive.run("uv", "lock", "--quiet")
+    return alive
+
+
+@pytest.mark.parametrize("persona", PERSONAS, ids=lambda persona: persona.name)
+def test_the_default_tiers_of_a_fresh_bake_are_green(
+    persona: Persona, bake: Bakery, tmp_path: Path
+) -> None:
+    project = living(bake, tmp_path / "mit Ä", persona)
+    outcome = project.nox(env=NO_DOCKER)
+    assert outcome.code == 0, outcome.output
+    assert [tier["name"] for tier in outcome.summary["tiers"]] == list(TIERS)
+    assert outcome.summary["summary"]["passed"] == outcome.summary["summary"]["total"] > 100
+    left_alone(project)
+
+
+def test_the_tiers_run_side_by_side_and_again_without_installing(project: Project) -> None:
+    for arguments in (("-j", "auto"), ("-R",)):
+        outcome = project.nox(*arguments, env=NO_DOCKER)
+        assert outcome.code == 0, outcome.output
+        assert [tier["name"] for tier in outcome.summary["tiers"]] == list(TIERS)
+
+
+def test_a_bare_pytest_runs_unit_and_integration(project: Project) -> None:
+    outcome = project.outcome(".venv/bin/pytest", "-q", "-n", "2", env=NO_DOCKER)
+    assert outcome.code == 0, outcome.output
+
+
+def test_the_summary_is_of_the_shape_that_its_schema_says(project: Project) -> None:
+    schema = json.loads((project.path / "ops/src/ops/summary.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for arguments in (("-s", "unit"), ("-s", "load"), ("-s", "unit", "--", "-k", "nothing_is")):
+        outcome = project.nox(*arguments)
+        jsonschema.validate(outcome.summary, schema)
+
+
+def test_each_tier_leaves_junit_and_ctrf(project: Project) -> None:
+    outcome = project.nox("-s", "unit")
+    reports = project.path / "reports" / "unit" / "gateway"
+    ctrf = json.loads((reports / "ctrf.json").read_text(encoding="utf-8"))
+    total = outcome.summary["summary"]["total"]
+    assert ctrf["results"]["summary"]["tests"] == total
+    assert f'tests="{total}"' in (reports / "junit.xml").read_text(encoding="utf-8")
+    assert list((project.path / "reports").glob(".runs/*")) == []
+
+
+@needs_git
+def test_the_formatter_changes_nothing_in_a_fresh_bake(bake: Bakery, tmp_path: Path) -> None:
+    project = living(bake, tmp_path, Persona(""))
+    git(project.path, "init", "--quiet")
+    git(project.path, "add", "--all")
+    outcome = project.nox("-s", "static", "--", "--fix")
+    assert outcome.code == 0, outcome.output
+    assert git(project.path, "diff", "--stat") == ""
+    assert git(project.path, "status", "--short", "--untracked-files") == git(
+        project.path, "diff", "--cached", "--name-status"
+    ).replace("\t", "  ")
+
+
+def test_two_first_runs_in_one_project_do_not_meet(bake: Bakery, tmp_path: Path) -> None:
+    project = living(bake, tmp_path, Persona("", {"project_name": "Twice"}))
+    at_once(project, project)
+
+
+def test_two_first_runs_in_bakes_of_one_name_do_not_meet(bake: Bakery, tmp_path: Path) -> None:
+    persona = Persona("", {"project_name": "Twins"})
+    at_once(*(living(bake, tmp_path / side, persona) for side in ("left", "right")))
+
+
+def at_once(*projects: Project) -> None:
+    """Run integration in all projects at the same time; all have to be green."""
+    running = [
+        subprocess.Popen(
+            [*NOX, "-s", "integration"],
+            cwd=project.path,
+            env={**project.environment, "OPS_SERVERS": "embedded"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for project in projects
+    ]
+    for process in running:
+        output, _ = process.communicate(timeout=PATIENCE * 2)
+        assert process.returncode == 0, output
+
+
+@pytest.mark.parametrize("source", ["url", "docker", "embedded"])
+def test_integration_is_the_same_on_every_source_of_servers(source: str, project: Project) -> None:
+    if source == "docker" and not has_images():
+        pytest.skip("no Docker engine with postgres:17-alpine and redis:8-alpine answers here")
+    given = servers(project) if source == "url" else nothing()
+    with given as urls:
+        env = {"OPS_SERVERS": source, "TESTCONTAINERS_RYUK_DISABLED": "true", **urls}
+        outcome = project.nox("-s", "integration", env=env)
+    assert outcome.code == 0, outcome.output
+    assert f"postgres: {source} (OPS_SERVERS={source})" in outcome.output
+    assert outcome.summary["summary"]["total"] == count(project)
+
+
+def count(project: Project) -> int:
+    """Return how many tests the tier integration has."""
+    done = project.run(
+        ".nox/service-gateway/bin/python", "-m", "pytest", "--tier", "integration", "-q", "--co"
+    )
+    return sum("::" in line for line in done.stdout.splitlines())
+
+
+@contextmanager
+def nothing() -> Iterator[dict[str, str]]:
+    """Give no URLs: the project has to find servers itself."""
+    yield {}
+
+
+SERVE = """
+import json, sys
+from ops import database, servers, settings
+
+with servers.lease(settings.load()) as up:
+    with database.connect(up["postgres"].url) as admin:
+        if not admin.execute("SELECT FROM pg_roles WHERE rolname = 'plain'").rowcount:
+            admin.execute("CREATE ROLE plain LOGIN CREATEDB")
+    print(json.dumps({kind: server.url for kind, server in up.items()}), flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def servers(project: Project) -> Iterator[dict[str, str]]:
+    """Run servers that are not the project's, with a role that is no superuser; yield their URLs."""
+    with subprocess.Popen(
+        [".venv/bin/python", "-c", SERVE],
+        cwd=project.path,
+        env={**project.environment, "OPS_SERVERS": "embedded"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout
+        urls = json.loads(running.stdout.readline())
+        yield {
+            "TEST_DATABASE_URL": urls["postgres"].replace("postgres@", "plain@"),
+            "TEST_REDIS_URL": urls["redis"],
+        }
+        running.communicate("")
+
+
+def left_alone(project: Project) -> None:
+    """Wait until no server of the project runs any more."""
+
+    def gone() -> bool:
+        # The folder of its servers, and not that of a project whose name begins alike.
+        servers = re.compile(rf"/{project.path.name}(-\d+)?/[^ ]*store")
+        return not any(map(servers.search, processes()))
+
+    until(gone)

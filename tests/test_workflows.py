@@ -1,0 +1,327 @@
+"""The workflows of a project: what they promise of themselves, and their commands, run for real."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from baking import Bake, Bakery, is_rendered
+from living import Change, Changes, Project, has_images, hide, replace, write
+from runner import EXPRESSION, Done, Runner
+
+slow = pytest.mark.slow
+
+NAMES = ("test", "nightly")
+FOLDER = ".github/workflows"
+each_workflow = pytest.mark.parametrize("name", NAMES)
+Workflow = dict[str, Any]
+
+PASSING = "def test_it_passes() -> None:\n    assert True\n"
+FAILING = "def test_it_fails() -> None:\n    assert 'a<b' == 'c|d'\n"
+# Each has folders of its own, and no test until somebody writes one.
+PLANTED = {
+    "infrastructure": "tests/infrastructure/test_planted.py",
+    "load": "services/gateway/tests/load/test_planted.py",
+    "cloud": "tests/cloud/test_planted.py",
+}
+
+
+def read(bake: Bake, name: str) -> Workflow:
+    """Return a workflow."""
+    text = (bake.path / FOLDER / f"{name}.yml").read_text(encoding="utf-8")
+    # A YAML reader of version 1.1 takes `on` for a boolean.
+    workflow: Workflow = yaml.safe_load(re.sub("^on:", "'on':", text, flags=re.MULTILINE))
+    return workflow
+
+
+def steps(workflow: Workflow) -> Iterator[dict[str, Any]]:
+    """Yield the steps of all jobs."""
+    for job in workflow["jobs"].values():
+        yield from job["steps"]
+
+
+def test_there_are_no_other_workflows_and_they_are_copied_verbatim(bake: Bakery) -> None:
+    assert {file.stem for file in (bake().path / FOLDER).iterdir()} == set(NAMES)
+    assert not is_rendered(f"{FOLDER}/test.yml")
+
+
+@each_workflow
+def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_steps(
+    bake: Bakery, name: str
+) -> None:
+    workflow = read(bake(), name)
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        checkout = [each for each in job["steps"] if "actions/checkout@" in each.get("uses", "")]
+        assert job.get("permissions", {}) == ({"contents": "read"} if checkout else {})
+        assert all(each["with"]["persist-credentials"] is False for each in checkout)
+
+
+def test_an_action_is_pinned_by_its_digest_beside_its_version_and_to_one_alone(
+    bake: Bakery,
+) -> None:
+    pins: dict[str, set[str]] = {}
+    for name in NAMES:
+        text = (bake().path / FOLDER / f"{name}.yml").read_text(encoding="utf-8")
+        for action, pin in re.findall(r"uses: ([^@\n]+)@?(.*)", text):
+            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), action
+            pins.setdefault(action, set()).add(pin)
+    assert pins
+    assert [action for action, found in pins.items() if len(found) > 1] == []
+
+
+@each_workflow
+def test_names_come_into_commands_through_the_environment(bake: Bakery, name: str) -> None:
+    for step in steps(read(bake(), name)):
+        assert not EXPRESSION.search(step.get("run", "")), step
+
+
+@each_workflow
+def test_every_job_is_stopped_at_some_time(bake: Bakery, name: str) -> None:
+    for job in read(bake(), name)["jobs"].values():
+        assert job["timeout-minutes"] in (5, 10, 20, "${{ matrix.minutes }}")
+
+
+def test_every_change_is_tested_and_what_is_dear_only_at_night_or_by_hand(bake: Bakery) -> None:
+    assert read(bake(), "test")["on"] == {
+        "push": {"branches": ["main"]},
+        "pull_request": None,
+        "merge_group": None,
+    }
+    nightly = {"schedule": [{"cron": "0 2 * * *"}], "workflow_dispatch": None}
+    assert read(bake(), "nightly")["on"] == nightly
+
+
+def test_only_runs_of_a_pull_request_are_cancelled(bake: Bakery) -> None:
+    test, nightly = (read(bake(), name)["concurrency"] for name in NAMES)
+    # Every other run has a group of its own, in which there is nothing to cancel.
+    assert test["cancel-in-progress"] is True
+    assert test["group"].endswith("-${{ github.event.pull_request.number || github.run_id }}")
+    assert nightly["cancel-in-progress"] is False
+
+
+def test_the_gate_waits_for_every_other_job_whatever_comes_of_it(bake: Bakery) -> None:
+    jobs = read(bake(), "test")["jobs"]
+    assert jobs["gate"]["if"] == "always()"
+    assert sorted(jobs["gate"]["needs"]) == sorted(jobs.keys() - {"gate"})
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A locked project, for the Python that there is."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    baked = bake.into(tmp_path_factory.mktemp("workflows with ä space"), python=python)
+    project = Project(baked.path, baked.answers, baked.environment)
+    project.run("uv", "lock", "--quiet")
+    return project
+
+
+@pytest.fixture
+def changes(project: Project) -> Iterator[Changes]:
+    """Changes that are taken back after the test."""
+    with Changes(project) as changes:
+        yield changes
+
+
+@pytest.fixture
+def day(project: Project, tmp_path: Path) -> Runner:
+    """Runs jobs of test.yml."""
+    return runner(project, "test", tmp_path / "day")
+
+
+@pytest.fixture
+def night(project: Project, tmp_path: Path) -> Runner:
+    """Runs jobs of nightly.yml."""
+    return runner(project, "nightly", tmp_path / "night")
+
+
+@slow
+def test_a_fresh_bake_passes_all_of_test_yml(day: Runner) -> None:
+    plan, (static, unit, integration) = planned(day)
+    # Those that say something about workflows, and the one that must not be absent: the whole of it
+    # takes long, and others run it.
+    static["matrix.words"] += " --only workflows --only zizmor --only actionlint"
+    jobs = (static, unit, integration)
+    done = {
+        "plan": plan,
+        **{job["matrix.session"]: day.job("tier", job) for job in jobs},
+        "coverage": day.job("coverage", scope(plan)),
+    }
+    for name, each in done.items():
+        assert each.result == "success", each.said
+        assert name == "plan" or name.partition("(")[0] in each.summary
+    assert "| unit | gateway | passed |" in done["unit(gateway)"].summary
+    assert "ABSENT" not in done["static"].summary
+    assert json.loads(plan.outputs["images"]) == ["gateway"]
+    results = " ".join(each.result for each in done.values())
+    assert gate(day, results).result == "success"
+
+
+@slow
+def test_a_failure_is_named_in_the_summary_and_keeps_the_gate_shut(
+    day: Runner, changes: Changes
+) -> None:
+    changes.write("services/gateway/tests/unit/test_planted.py", FAILING)
+    _, jobs = planned(day)
+    (unit,) = [job for job in jobs if job["matrix.session"] == "unit(gateway)"]
+    unit["matrix.words"] += " -k planted"
+    done = day.job("tier", unit)
+    assert done.result == "failure"
+    assert "| unit | gateway | failed |" in done.summary
+    assert "unit(gateway): services/gateway/tests/unit/test_planted.py" in done.summary
+    assert "&#x27;a&lt;b&#x27; == &#x27;c|d&#x27;" in done.summary
+    assert list((day.folder / "artifacts").glob("reports-unit*/unit/gateway/junit.xml"))
+    for result in ("failure", "cancelled", "skipped"):
+        assert gate(day, f"success {result} success").result == "failure"
+
+
+@slow
+def test_a_stale_lock_fails_and_is_not_mended(day: Runner, changes: Changes) -> None:
+    changes.replace("ops/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"')
+    done = day.job("plan")
+    assert done.result == "failure"
+    assert "uv lock" in done.said
+
+
+@slow
+def test_the_image_is_built_as_its_dockerfile_says(project: Project, day: Runner) -> None:
+    done = day.job("image", {"matrix.service": "gateway"})
+    dockerfile = (project.path / "services" / "gateway" / "Dockerfile").read_text("utf-8")
+    (said,) = re.findall(r"^#   docker (.*)$", dockerfile, re.MULTILINE)
+    assert done.said.splitlines()[-1] == f"docker {said}"
+
+
+@slow
+def test_a_night_without_tests_passes_and_says_what_is_absent(night: Runner) -> None:
+    plan, jobs = planned(night)
+    assert plan.result == "success", plan.said
+    assert jobs == []
+    assert night.workflow["jobs"]["tier"]["if"] == "needs.plan.outputs.jobs != '[]'"
+    for tier in ("infrastructure", "load(gateway)", "cloud"):
+        assert f"{tier}: there is no tier" in plan.summary
+
+
+@slow
+def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
+    changes.write(PLANTED["infrastructure"], PASSING)
+    plan, (infrastructure,) = planned(night)
+    assert "ABSENT load(gateway)" in plan.summary
+    done = night.job("tier", infrastructure)
+    assert done.result == "success", done.said
+    assert "| infrastructure | - | passed | 1 |" in done.summary
+
+
+@slow
+def test_each_tier_is_in_one_workflow_with_time_enough_for_its_budget(
+    project: Project, day: Runner, night: Runner, changes: Changes
+) -> None:
+    for file in PLANTED.values():
+        changes.write(file, PASSING)
+    graph = json.loads(project.run("uv", "run", "invoke", "graph", "--format", "json").stdout)
+    jobs = [job for runner in (day, night) for job in planned(runner)[1]]
+    by_tier = {job["matrix.session"].partition("(")[0]: job for job in jobs}
+    assert len(jobs) == len(by_tier)
+    assert list(by_tier) == [tier["name"] for tier in graph["tiers"]]
+    for tier in graph["tiers"]:
+        budget = tier["budget_seconds"] or 0
+        assert by_tier[tier["name"]]["matrix.minutes"] * 60 >= budget + 10 * 60
+        needs_stack = "stack" in {each["name"] for each in tier["needs"]}
+        assert by_tier[tier["name"]]["matrix.stack"] is needs_stack
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that CI asks for and does not get, and why."""
+
+    name: str
+    asked: tuple[str, ...]
+    code: int
+    says: str
+    change: Change
+
+
+REFUSALS = [
+    Refusal(
+        name="there was no run",
+        asked=("report.show",),
+        code=2,
+        says="mend: uv run nox",
+        change=hide("reports"),
+    ),
+    Refusal(
+        name="a summary is none",
+        asked=("report.show",),
+        code=3,
+        says="reports/summary.json cannot be read",
+        change=write("reports/summary.json", "{"),
+    ),
+    Refusal(
+        name="there is no such workflow",
+        asked=("ci.matrix", "weekly"),
+        code=3,
+        says="Input should be 'test' or 'nightly'",
+        change=write("notes.md", ""),
+    ),
+    Refusal(
+        name="it is not said which Python",
+        asked=("ci.matrix", "test"),
+        code=3,
+        says='mend: write it, for example: python = "3.13"',
+        change=replace("pyproject.toml", "\npython = ", "\n#python = "),
+    ),
+]
+
+
+@slow
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
+def test_what_ci_cannot_be_told_has_its_code_and_message(
+    refusal: Refusal, project: Project, changes: Changes
+) -> None:
+    refusal.change(changes)
+    done = project.run("uv", "run", "invoke", *refusal.asked, check=False)
+    assert done.returncode == refusal.code, done.stderr
+    assert refusal.says in done.stderr
+
+
+def runner(project: Project, name: str, folder: Path) -> Runner:
+    """Return a runner of a workflow, on a machine that has what GitHub's has or something alike."""
+    (folder / "artifacts").mkdir(parents=True)
+    programs = {
+        # Where Go would build it, which is another folder on PATH.
+        "go": 'printf "#!/bin/sh\\n" > "${0%go}actionlint" && chmod +x "${0%go}actionlint"',
+        # A build fetches images and packages.
+        "docker": 'echo docker "$@"',
+    }
+    for program, body in programs.items():
+        file = folder / "bin" / program
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        file.chmod(0o755)
+    path = os.pathsep.join([str(folder / "bin"), project.environment["PATH"]])
+    servers = {} if has_images() else {"OPS_SERVERS": "embedded"}
+    return Runner(project, read(project, name), folder, {"PATH": path, **servers})
+
+
+def scope(plan: Done) -> dict[str, Any]:
+    """Return what the plan has told, as other jobs call it."""
+    return {f"needs.plan.outputs.{name}": value for name, value in plan.outputs.items()}
+
+
+def planned(runner: Runner) -> tuple[Done, list[dict[str, Any]]]:
+    """Run the job that plans; return what came of it, and the scope of each job of the matrix."""
+    plan = runner.job("plan")
+    jobs = json.loads(plan.outputs.get("jobs", "[]"))
+    return plan, [
+        {**scope(plan), **{f"matrix.{key}": value for key, value in job.items()}} for job in jobs
+    ]
+
+
+def gate(runner: Runner, results: str) -> Done:
+    """Run the gate on the results of the others."""
+    return runner.job("gate", {"join(needs.*.result, ' ')": results})
