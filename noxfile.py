@@ -17,7 +17,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-BENCHMARKS = ["first_run", "isolation"]
+BENCHMARKS = ["first_run", "gateway", "isolation"]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 # As in a project: where a container forbids bytecode, each of many processes compiles all anew.
 # Beside the sources it would be baked with them.

@@ -3,7 +3,7 @@
 Every row begins with a fresh bake and fresh environments; package caches are warm, as after the first
 row of the first round. Servers are embedded. Prints the median of some rounds, and the target.
 
-    nox -s "bench(first_run)" -- --rounds 3
+    nox -s "bench(first_run)" -- --rounds 3 --starter blank
 """
 
 import argparse
@@ -32,6 +32,7 @@ class Row:
     bakes: bool = True
 
 
+STARTERS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))["starter"]
 LOCK = ("uv", "lock", "--quiet")
 UNIT, INTEGRATION, ALL = (("nox", *names) for names in (("-s", "unit"), ("-s", "integration"), ()))
 ROWS = (
@@ -55,12 +56,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--starter", choices=STARTERS, default=STARTERS[0])
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {row.name: [] for row in ROWS}
     for _ in range(options.rounds):
         for row in ROWS:
             with tempfile.TemporaryDirectory() as folder:
-                seconds[row.name].append(measure(row, Path(folder)))
+                seconds[row.name].append(measure(row, Path(folder), options.starter))
     print(f"{'median of ' + str(options.rounds):32} {'seconds':>8} {'target':>8}")
     for row in ROWS:
         print(f"{row.name:32} {statistics.median(seconds[row.name]):8.2f} {row.target:8.0f}")
@@ -68,12 +70,12 @@ def main() -> None:
         options.json.write_text(json.dumps(seconds, indent=2) + "\n", encoding="utf-8")
 
 
-def measure(row: Row, folder: Path) -> float:
-    """Return how long a row takes, in seconds."""
+def measure(row: Row, folder: Path, starter: str) -> float:
+    """Return how long a row takes with a starter, in seconds."""
     bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "--default-config")
     project = folder / "acme"
     start = time.perf_counter()
-    run(*bake, "--output-dir", str(folder), cwd=folder)
+    run(*bake, "--output-dir", str(folder), f"starter={starter}", cwd=folder)
     for command in row.before:
         run(*command, cwd=project)
     if not row.bakes:

@@ -84,7 +84,7 @@ def measure(folder: Path, rounds: int, tests: int, suites: int) -> dict[str, Any
     # The name is also that of the server's folder, which is removed afterwards.
     name = f"bench-{secrets.token_hex(4)}"
     bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "--default-config")
-    run(*bake, "--output-dir", str(folder), f"project_name={name}", cwd=folder)
+    run(*bake, "--output-dir", str(folder), f"project_name={name}", "starter=blank", cwd=folder)
     project = folder / name
     run("uv", "sync", "--quiet", "--all-packages", "--all-groups", cwd=project)
     python = project / ".venv" / "bin" / "python"

@@ -23,7 +23,12 @@ ANSWERS: dict[str, Any] = dict(json.loads(r"""{{ cookiecutter.items() | list | t
 Manifest = Mapping[tuple[str, str], tuple[str, ...]]
 
 # The one manifest: which paths go with which answer.
-PRUNED: Manifest = {("ci", "none"): (".github",)}
+PRUNED: Manifest = {
+    ("ci", "none"): (".github",),
+    # Both starters may be called alike, so the one that is not wanted is rendered out of the way.
+    ("starter", "inference"): (".nox/unused",),
+    ("starter", "blank"): (".nox/unused",),
+}
 
 # Where cookiecutter was at work: of no use to cruft, and paths of one machine.
 MACHINE = {"_repo_dir", "_output_dir", "_checkout"}
@@ -53,6 +58,8 @@ def prune(project: Path, answers: Mapping[str, Any], manifest: Manifest = PRUNED
                 shutil.rmtree(path)
             else:
                 path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
 
 
 def git(folder: Path, *arguments: str) -> str:

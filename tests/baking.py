@@ -25,6 +25,9 @@ SETTINGS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 PROMPTS: dict[str, str | list[str]] = {
     key: value for key, value in SETTINGS.items() if not key.startswith("_")
 }
+BLANK, INFERENCE = {"starter": "blank"}, {"starter": "inference"}
+
+EXAMPLE = "{{cookiecutter.__inference}}"
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
@@ -56,13 +59,22 @@ class Bake:
             folders[:] = sorted(set(folders) - {".git"})
             yield from (Path(folder, name) for name in sorted(names))
 
+    @property
+    def service(self) -> str:
+        """The name of its first service."""
+        given = self.answers.get("service", PROMPTS["service"])
+        return "gateway" if self.answers["starter"] == "inference" else str(given)
+
     def contents(self) -> dict[str, bytes]:
         """Return what each file holds, by its path in the project."""
         return {file.relative_to(self.path).as_posix(): file.read_bytes() for file in self.files()}
 
 
 class Bakery:
-    """Bakes projects, each set of answers once, and keeps off everything that is the user's."""
+    """Bakes projects, each set of answers once, and keeps off everything that is the user's.
+
+    They are of the blank starter where nothing else is said: what its service does is known.
+    """
 
     def __init__(self, template: Path, folder: Path) -> None:
         """Bake `template` into subfolders of `folder`."""
@@ -80,7 +92,7 @@ class Bakery:
         self, answers: Mapping[str, str] | None = None, /, *, hooks: bool = True, **more: str
     ) -> Bake:
         """Return the project that the answers make; it is shared, so change nothing in it."""
-        answers = {**(answers or {}), **more}
+        answers = {**BLANK, **(answers or {}), **more}
         key = (hooks, frozenset(answers.items()))
         if key not in self._baked:
             folder = self.folder / f"bäked {len(self._baked)}"
@@ -98,7 +110,7 @@ class Bakery:
         **more: str,
     ) -> Bake:
         """Bake a project of one's own into `folder`."""
-        answers = {**(answers or {}), **more}
+        answers = {**BLANK, **(answers or {}), **more}
         unknown = answers.keys() - PROMPTS.keys()
         assert not unknown, f"cookiecutter would silently ignore {unknown}"
         path = cookiecutter(
@@ -178,9 +190,15 @@ def snapshot(folder: Path) -> Path:
     return folder
 
 
-def is_rendered(name: str) -> bool:
-    """Say whether a file of the project is rendered, and not copied verbatim."""
-    return not any(f"{name}/".startswith(f"{kept}/") for kept in SETTINGS["_copy_without_render"])
+def is_rendered(name: str, example: str = EXAMPLE) -> bool:
+    """Say whether a file of the project is rendered, and not copied verbatim.
+
+    Args:
+        name: its path in the template; or in a bake, with `example`.
+        example: how the folder of the example is called there.
+    """
+    kept = (each.replace(EXAMPLE, example) for each in SETTINGS["_copy_without_render"])
+    return not any(f"{name}/".startswith(f"{each}/") for each in kept)
 
 
 def context(template: Path, **answers: str) -> dict[str, Any]:

@@ -89,8 +89,13 @@ class Document:
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
-        return self.path.name
+        """What to call it: with its folder where it is a service's."""
+        folder = self.path.parent
+        return (
+            f"{folder.name}/{self.path.name}"
+            if folder.parent.name == "services"
+            else self.path.name
+        )
 
     @cached_property
     def text(self) -> str:
@@ -152,8 +157,9 @@ class Document:
 
 def of(folder: Path) -> list[Document]:
     """Return the documents of a project, README first."""
-    found = [*folder.glob("*.md"), *sorted(folder.glob("docs/**/*.md"))]
-    return [Document(path) for path in sorted(found, key=lambda path: path.name != "README.md")]
+    patterns = ("*.md", "docs/**/*.md", "services/*/*.md")
+    found = [Document(path) for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return sorted(found, key=lambda document: document.name != "README.md")
 
 
 def _anchors(file: Path) -> set[str]:

@@ -1,9 +1,9 @@
 """The bakes that every check of a whole bake is made on: few, and yet every two choices meet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, cycle
 
-from baking import PROMPTS
+from baking import BLANK, INFERENCE, PROMPTS
 
 HOSTILE = """Ann "Bob" O'Neil \\n C:\\new {x} }} %} <a&b> # = ü 日本 🦕 [tool] $HOME `id` %s"""
 
@@ -47,11 +47,20 @@ def _meetings(row: Sequence[Cell]) -> set[frozenset[Cell]]:
     return {frozenset(pair) for pair in combinations(row, 2)}
 
 
-def _rows() -> dict[str, dict[str, str]]:
+def _choices() -> Iterator[dict[str, str]]:
+    """Yield every two choices with the blank starter, and each with the example."""
     choices = {key: value for key, value in PROMPTS.items() if isinstance(value, list)}
+    del choices["starter"]
+    yield from ({**BLANK, **row} for row in pairwise(choices))
+    for number in range(max(map(len, choices.values()))):
+        row = {key: values[number % len(values)] for key, values in choices.items()}
+        yield {**INFERENCE, **row}
+
+
+def _rows() -> dict[str, dict[str, str]]:
     texts = cycle(["Acme", HOSTILE])
     rows = {}
-    for row, (slug, service, resource) in zip(pairwise(choices), cycle(NAMES), strict=False):
+    for row, (slug, service, resource) in zip(_choices(), cycle(NAMES), strict=False):
         names = {"project_slug": slug, "service": service, "resource": resource}
         label = " ".join([slug, service, resource, *row.values()])
         text = next(texts)

@@ -10,15 +10,21 @@ from pathlib import Path
 
 import pytest
 import yaml
-from baking import PROMPTS, ROOT, Bake, Bakery, is_rendered
+from baking import BLANK, INFERENCE, PROMPTS, ROOT, Bake, Bakery, is_rendered
 from matrix import HOSTILE, ROWS
 
 CASES = {
     "defaults": {},
+    "inference": INFERENCE,
     "no ci": {"ci": "none"},
     "hostile texts": {"project_name": HOSTILE, "author": HOSTILE, "project_slug": "acme"},
     "one name for all": {"project_slug": "acme", "service": "acme", "resource": "acme"},
 }
+
+# What the example is about, and is made of beside what every service is.
+EXAMPLES_WORDS = re.compile(
+    rb"(?i)gateway|openai|argon2|jwt|hiredis|prometheus|schemathesis|llama|gguf|completion[s_/]"
+)
 
 PARSERS: dict[str, Callable[[str], object]] = {
     ".py": ast.parse,
@@ -42,7 +48,8 @@ def any_bake(request: pytest.FixtureRequest, bake: Bakery) -> Bake:
 def test_no_jinja_is_left_in_any_file_or_name(any_bake: Bake) -> None:
     jinja = re.compile(rb"cookiecutter\.|\{\{(?!\})|\{%|\{#")
     contents = any_bake.contents()
-    rendered = {name: content for name, content in contents.items() if is_rendered(name)}
+    example = {"example": any_bake.service} if any_bake.answers["starter"] == "inference" else {}
+    rendered = {name: content for name, content in contents.items() if is_rendered(name, **example)}
     assert [name for name in rendered if jinja.search(name.encode())] == []
     assert [name for name, content in rendered.items() if jinja.search(content)] == []
     # What is copied verbatim may have braces, but none of ours.
@@ -77,12 +84,27 @@ def test_the_same_answers_give_the_same_bytes(baked: Bake, bake: Bakery, tmp_pat
     assert bake.into(tmp_path, baked.answers).contents() == baked.contents()
 
 
+@pytest.mark.parametrize("answers", [BLANK, INFERENCE], ids=PROMPTS["starter"][::-1])
+def test_a_project_has_the_service_of_its_starter_alone(
+    answers: dict[str, str], bake: Bakery
+) -> None:
+    baked = bake(answers, service="billing")
+    services = [folder.name for folder in (baked.path / "services").iterdir()]
+    assert services == ["billing" if answers == BLANK else "gateway"] == [baked.service]
+
+
+def test_a_blank_project_knows_nothing_of_the_example(bake: Bakery) -> None:
+    for name, content in bake(service="billing").contents().items():
+        assert not (found := EXAMPLES_WORDS.search(content)), f"{name}: {found}"
+
+
 def test_hooks_off_gives_the_same_files_and_prunes_nothing(baked: Bake, bake: Bakery) -> None:
     with_hooks = baked.contents()
     without = bake(baked.answers, hooks=False).contents()
     assert {name: without[name] for name in with_hooks} == with_hooks
     pruned = {name.split("/")[0] for name in without.keys() - with_hooks.keys()}
-    assert pruned == ({".github"} if baked.answers.get("ci") == "none" else set())
+    # Where no tool looks, since all keep their own things there.
+    assert pruned == {".nox", *([".github"] if baked.answers.get("ci") == "none" else [])}
 
 
 def test_free_texts_are_verbatim_wherever_they_stand(bake: Bakery) -> None:

@@ -146,6 +146,7 @@ def test_data_that_is_there_is_judged_without_a_test_being_run(
         assert gates(outcome) == gates(measured)
 
 
+MANIFEST = "services/gateway/pyproject.toml"
 PLANTED = "services/gateway/src/gateway/planted.py"
 WAITS = """
 import pathlib, threading
@@ -292,10 +293,25 @@ SITUATIONS = [
         changes=(setting("overall = 80", ""),),
     ),
     Situation(
+        name="too few lines of what a service calls critical run",
+        code=1,
+        says=("FAILED critical: services/gateway/src/*/planted.py: 0 % of 1 lines, 95 % wanted",),
+        changes=(write(PLANTED, "X = 1\n"), replace(MANIFEST, "api/cursor.py", "planted.py")),
+    ),
+    Situation(
         name="a critical path names no file",
         code=3,
         says=("'services/*/src/*/domains.py', which is no Python file of a service's",),
         changes=(replace("pyproject.toml", "src/*/domain.py", "src/*/domains.py"),),
+    ),
+    Situation(
+        name="a critical path of a service names no file",
+        code=3,
+        says=(
+            "critical in [tool.ops.service] of services/gateway/pyproject.toml holds",
+            "'services/gateway/src/*/api/cursors.py', which is no Python file of a service's",
+        ),
+        changes=(replace(MANIFEST, "api/cursor.py", "api/cursors.py"),),
     ),
     Situation(
         name="a critical path leads out of the project",

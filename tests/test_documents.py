@@ -12,7 +12,7 @@ from pathlib import Path
 import baking
 import documents
 import pytest
-from baking import Bakery
+from baking import PROMPTS, Bakery
 from documents import Command, Document
 from living import Project
 
@@ -30,10 +30,14 @@ WALKED = {
 }
 
 
-@pytest.fixture(scope="module")
-def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+@pytest.fixture(scope="module", params=PROMPTS["starter"])
+def project(
+    request: pytest.FixtureRequest, bake: Bakery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """A project that `uv run` works in, whose documents a test may follow."""
-    baked = bake.into(tmp_path_factory.mktemp("documents"), project_name="Acme Documents")
+    starter: str = request.param
+    folder = tmp_path_factory.mktemp("documents")
+    baked = bake.into(folder, starter=starter, project_name=f"Acme {starter} told")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
     environment = {**baked.environment, "OPS_SERVERS": "embedded"}
     project = Project(baked.path, baked.answers, environment)

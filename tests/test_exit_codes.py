@@ -110,6 +110,12 @@ SITUATIONS = [
         env={"OPS_SERVERS": "docker", **NO_ENGINE},
     ),
     Situation(
+        name="there is no test of that kind",
+        code=2,
+        says="no test of the tier integration ran",
+        arguments=("-s", "integration", "--", "-m", "e2e"),
+    ),
+    Situation(
         name="no test is selected",
         code=2,
         says="no test of the tier unit ran",

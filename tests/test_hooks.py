@@ -19,6 +19,8 @@ NETWORK = {"asyncio", "ftplib", "http", "smtplib", "socket", "socketserver", "ss
 
 each_hook = pytest.mark.parametrize("file", HOOKS, ids=lambda file: file.stem)
 Hook = Callable[..., ModuleType]
+KEPT = {"ci": "github", "starter": "blank"}
+"""Answers by which nothing goes but what always does."""
 
 
 @each_hook
@@ -105,6 +107,12 @@ def test_the_next_commands_get_uv_where_there_is_none(
     assert ("pip install uv" in hook("post_gen_project").next_steps(tmp_path)) is not has_uv
 
 
+def unfinished(project: Path) -> Path:
+    """Make a project as it is before the hook runs."""
+    (project / ".nox" / "unused").mkdir(parents=True)
+    return project
+
+
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder for temporary files; `tmp_path` itself is none."""
@@ -119,7 +127,7 @@ def test_a_terminal_that_cannot_show_a_path_does_not_fail_the_bake(
 ) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stderr", stream)
-    hook("post_gen_project").main(tmp_path / "日本", {"ci": "github"})
+    hook("post_gen_project").main(unfinished(tmp_path / "日本"), KEPT)
     stream.seek(0)
     assert stream.read().endswith("\n  uv run invoke setup\n")
 
@@ -128,7 +136,7 @@ def test_a_terminal_that_cannot_show_a_path_does_not_fail_the_bake(
 def test_where_cruft_creates_a_project_standard_output_is_left_alone(
     hook: Hook, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hook("post_gen_project").main(tmp_path, {"ci": "github"})
+    hook("post_gen_project").main(unfinished(tmp_path), KEPT)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.endswith("\n  uv run invoke setup\n")
@@ -137,5 +145,5 @@ def test_where_cruft_creates_a_project_standard_output_is_left_alone(
 def test_where_cruft_compares_bakes_nothing_is_printed(
     hook: Hook, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hook("post_gen_project").main(scratch / "acme", {"ci": "github"})
+    hook("post_gen_project").main(unfinished(scratch / "acme"), KEPT)
     assert capsys.readouterr() == ("", "")

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import matrix
 import pytest
-from baking import PROMPTS, Bake, Bakery
+from baking import INFERENCE, PROMPTS, Bake, Bakery
 
 pytestmark = pytest.mark.slow
 
@@ -50,9 +50,10 @@ class Environment:
 
 @pytest.fixture(scope="session")
 def environment(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """The packages of a default project, and none of the project's own."""
+    """The packages of a project, and none of the project's own."""
     folder = tmp_path_factory.mktemp("environment")
-    project = bake.into(folder)
+    # The example has all that a skeleton has, and more.
+    project = bake.into(folder, INFERENCE)
     everything = ("--no-install-workspace", "--all-packages", "--all-groups")
     home = {"UV_PROJECT_ENVIRONMENT": str(folder / "venv")}
     project.run("uv", "sync", "--quiet", *everything, env=home)
@@ -76,7 +77,7 @@ def test_a_bake_passes_its_own_static_checks_untouched(
 def test_a_bake_lists_its_tiers(baked: Bake) -> None:
     listed = json.loads(baked.run("nox", "--list", "--json").stdout)
     names = {entry["session"] for entry in listed}
-    service = baked.answers["service"]
+    service = baked.service
     assert {"static", f"unit({service})", f"integration({service})"} <= names
 
 
@@ -104,6 +105,8 @@ def test_every_two_choices_meet_and_every_name_is_there() -> None:
     for (key, values), (other, others) in combinations(choices.items(), 2):
         met = {(row[key], row[other]) for row in rows}
         assert met == {(value, another) for value in values for another in others}
-    names = {(row["project_slug"], row["service"], row["resource"]) for row in rows}
+    # In the example there are neither of these names.
+    blank = [row for row in rows if row["starter"] == "blank"]
+    names = {(row["project_slug"], row["service"], row["resource"]) for row in blank}
     assert names == set(matrix.NAMES)
     assert {1, 2, 20} <= {len(name) for three in names for name in three}

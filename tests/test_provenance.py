@@ -10,7 +10,7 @@ from types import ModuleType
 
 import baking
 import pytest
-from baking import PROJECT, ROOT, Bake, Bakery, commit, git, needs_git
+from baking import INFERENCE, PROJECT, ROOT, Bake, Bakery, commit, git, needs_git
 
 slow = pytest.mark.slow
 
@@ -262,8 +262,8 @@ def test_without_hooks_there_is_no_provenance(bake: Bakery) -> None:
 @slow
 @pytest.mark.parametrize(
     "answers",
-    [{}, {"ci": "none", "author": """Ann "{x}" O'Neil 🦕"""}],
-    ids=["defaults", "pruned and quoted"],
+    [{}, INFERENCE, {"ci": "none", "author": """Ann "{x}" O'Neil 🦕"""}],
+    ids=["blank", "inference", "pruned and quoted"],
 )
 def test_a_project_of_an_earlier_commit_is_updated_to_what_a_fresh_bake_is(
     answers: dict[str, str], own_template: Path, bake: Bakery, tmp_path: Path

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from baking import PROJECT, Bakery, commit, git, needs_git
+from baking import BLANK, INFERENCE, PROJECT, Bakery, commit, git, needs_git
 from living import PATIENCE, Change, Changes, Outcome, Project, hide, replace, until, write
 
 pytestmark = [pytest.mark.slow, needs_git]
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.slow, needs_git]
 INVOKE = ".venv/bin/invoke"
 ADDED = {"billing": "invoice", "order-history": "line_item"}
 TIERS = ("static", "unit", "integration")
-LATER = "services/{{cookiecutter.service}}/later.txt"
+LATER = "services/{{cookiecutter.__blank}}/later.txt"
 BILLING = ("service.add", "billing", "--resource", "invoice")
 RECORD = ".cruft.json"
 NOWHERE = "https://localhost:1/nowhere.git"
@@ -69,10 +70,14 @@ class Workshop(Project):
 @pytest.fixture(scope="module")
 def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """One project for all tests, which leave it as it was."""
-    folder = tmp_path_factory.mktemp("services and more")
+    return workshop(template, tmp_path_factory.mktemp("services and more"), BLANK)
+
+
+def workshop(template: Path, folder: Path, answers: Mapping[str, str]) -> Workshop:
+    """Bake a project from a checkout of the template, and give that one more commit."""
     checkout = shutil.copytree(template, folder / "strata.git")
     commit(checkout)
-    baked = Bakery(checkout, folder / "bakery").into(folder, project_name="Acme Services")
+    baked = Bakery(checkout, folder / "bakery").into(folder, answers, project_name="Acme Services")
     (checkout / PROJECT / LATER).write_text("later\n", encoding="utf-8")
     commit(checkout)
     environment = {**baked.environment, "OPS_SERVERS": "embedded"}
@@ -109,6 +114,37 @@ def test_services_are_added_pass_their_tiers_and_go_without_a_trace(project: Wor
             project.done("service.remove", name, "--yes", "--force")
     assert project.state() == before
     assert not list(project.path.glob(".nox/service-[!g]*"))
+
+
+@pytest.fixture(scope="module")
+def example(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A project with the example."""
+    return workshop(template, tmp_path_factory.mktemp("example"), INFERENCE)
+
+
+def test_setup_makes_up_each_secret_that_a_service_needs(example: Workshop) -> None:
+    assert ".env: copied from .env.example, with 2 fresh secrets" in example.done("setup")
+    file = example.path / ".env"
+    text = file.read_text(encoding="utf-8")
+    made = set(re.findall(r"^GATEWAY_(?:ADMIN_TOKEN|SECRET)=([\w-]{40,})$", text, re.MULTILINE))
+    assert len(made) == 2
+    assert file.stat().st_mode & 0o077 == 0
+    assert ".env: is there, and stays as it is" in example.done("setup")
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_a_service_beside_the_example_is_a_skeleton_and_passes_its_tests(
+    example: Workshop,
+) -> None:
+    example.done(*BILLING)
+    listed = {each["name"]: each for each in json.loads(example.done("service.list", "--json"))}
+    assert {name: each["port"] for name, each in listed.items()} == {
+        "gateway": 8000,
+        "billing": 8001,
+    }
+    assert (example.path / "services/billing/src/billing/domain.py").exists()
+    outcome = example.nox("-s", "unit(billing)", "static")
+    assert outcome.code == 0, outcome.output
 
 
 def they_are_of_the_recorded_commit(project: Workshop) -> None:

@@ -27,7 +27,7 @@ needs_images = pytest.mark.skipif(
 )
 # As well as the file `mood` in its working directory says.
 TELLER = """
-import http.server, os, sys
+import http.server, json, os, sys
 from functools import cached_property
 from pathlib import Path
 
@@ -39,7 +39,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         well = MOOD.read_text() == "well"
         self.send_response(200 if well else 503)
         self.end_headers()
-        self.wfile.write(b"{}" if well else b'{"detail": "in no mood"}')
+        told = {"key": os.environ["TELLER_KEY"]} if well else {"detail": "in no mood"}
+        self.wfile.write(json.dumps(told).encode())
 
 
 if MOOD.read_text() == "dying":
@@ -66,6 +67,13 @@ package = "teller"
 port = {port}
 needs = []
 metadata = "teller:NONE"
+secrets = ["KEY"]
+"""
+COMPANION = """
+services:
+  companion:
+    image: redis:8-alpine
+    profiles: ["company"]
 """
 
 
@@ -255,6 +263,23 @@ def test_a_stack_through_compose(stack: Stack, monkeypatch: pytest.MonkeyPatch) 
 
 
 @needs_images
+def test_what_a_service_brings_along_runs_beside_it_where_its_profile_is_asked_for(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "source", "docker")
+    up = ("stack.up", "--service", "gateway")
+    with Changes(stack) as changes:
+        changes.write("services/gateway/compose.yaml", COMPANION)
+        assert "companion" not in stack.states(*up)[1]
+        stack.green(*up, COMPOSE_PROFILES="company")
+        assert stack.states()[1]["companion"]["state"] == "running"
+        assert "companion" in stack.green("stack.down")
+        assert "companion" not in stack.states()[1]
+        stack.green("stack.clean", "--yes")
+    assert not stack.left_in_docker()
+
+
+@needs_images
 def test_an_image_that_cannot_be_built_is_a_failure_and_a_base_that_cannot_be_had_is_not(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +411,25 @@ def test_a_wrong_setting_of_a_service_in_dotenv_is_a_wrong_setting(teller: Stack
     assert outcome.code == 3, outcome.output
     assert "GATEWAY_DATABASE_POOL_SIZE" in outcome.output
     assert "GATEWAY_DATABASE_URL" not in outcome.output
+
+
+def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack) -> None:
+    only = ("--service", "teller")
+
+    def key(**env: str) -> str:
+        teller.green("stack.restart", *only, **env)
+        return str(ask(teller.port("teller"), "/")["key"])
+
+    made = key()
+    assert len(made) > 40
+    assert key() == made
+    with Changes(teller) as changes:
+        changes.write(".env", "TELLER_KEY='in the file'\n")
+        assert key() == "in the file"
+        assert key(TELLER_KEY="in the environment") == "in the environment"
+    assert key() == made
+    teller.green("stack.clean", "--yes")
+    assert key() != made
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from baking import Bakery, git, needs_git
+from baking import INFERENCE, Bakery, git, needs_git
 from living import NOX, PATIENCE, Project, has_images, processes, until
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ class Persona:
 
 
 PERSONAS = [
-    Persona("takes every default"),
+    Persona("takes every default", INFERENCE),
     Persona(
         "names the project as the service, and has no hooks and no home",
         {
@@ -171,6 +171,14 @@ def test_integration_is_the_same_on_every_source_of_servers(source: str, project
     assert outcome.code == 0, outcome.output
     assert f"postgres: {source} (OPS_SERVERS={source})" in outcome.output
     assert outcome.summary["summary"]["total"] == count(project)
+
+
+def test_a_kind_of_integration_test_is_asked_for_by_its_marker(project: Project) -> None:
+    outcome = project.nox("-s", "integration", "--", "-m", "smoke", env=NO_DOCKER)
+    assert outcome.code == 0, outcome.output
+    assert {test["name"].partition("::")[0] for test in outcome.summary["tests"]} == {
+        "services/gateway/tests/integration/test_smoke.py"
+    }
 
 
 def count(project: Project) -> int:

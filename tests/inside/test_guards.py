@@ -54,6 +54,10 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "the other loopback": {"host": "::1"},
     "a socket": {"host": "/run/postgresql"},
     "an empty one without a stamp": {"stamp": None, "contents": lambda: guards.Contents(0, 0)},
+    "one whose stamp came between two looks": {
+        "stamp": None,
+        "contents": lambda: guards.Contents(3, 0, stamp=guards.TEST),
+    },
     "one that is not there": {"stamp": None, "exists": False},
     "whatever is on our server": {"owned": True, "name": "x", "stamp": None, "host": "10.0.0.1"},
 }

@@ -125,6 +125,13 @@ CLOUD = Tier(
 
 TIERS = (STATIC, UNIT, INTEGRATION, INFRASTRUCTURE, LOAD, CLOUD)
 
+KINDS = {
+    "smoke": "the process as it is started in production answers, and in time",
+    "contract": "the API is what its description says, and what its clients expect",
+    "e2e": "a user's whole way, as it should go and as it should not",
+}
+"""Kinds of integration tests that can be asked for by `-m`: what each proves."""
+
 MEASURED = (UNIT, INTEGRATION)
 COVERAGE = Tier(
     name="coverage",
@@ -150,6 +157,15 @@ class Service:
     """Where it listens on a developer's machine; None for one that serves nobody."""
     app: str | None = None
     """What makes its ASGI application, as `module:function`."""
+    secrets: tuple[str, ...] = ()
+    """Settings that are secret, without the prefix that all of its settings have."""
+    critical: tuple[str, ...] = ()
+    """Globs of the files where a mistake costs the most, relative to the service."""
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its settings begin with."""
+        return f"{self.package.upper()}_"
 
 
 @cache
@@ -214,6 +230,8 @@ def _service(file: Path) -> Service:
             metadata=table["metadata"],
             port=table.get("port"),
             app=table.get("app"),
+            secrets=tuple(table.get("secrets", ())),
+            critical=tuple(table.get("critical", ())),
         )
     except KeyError as missing:
         raise ConfigurationError(

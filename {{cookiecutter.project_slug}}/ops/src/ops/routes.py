@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from secrets import token_urlsafe
 from typing import Any
 
 from . import environment, graph
@@ -48,8 +49,9 @@ def routes(service: graph.Service) -> list[Route]:
     )
     if synced.returncode:
         raise environment.diagnose(synced.stderr)
-    prefix = f"{service.package.upper()}_"
-    given = {prefix + name: value for name, value in PLACEHOLDERS.items()}
+    prefix = service.prefix
+    secrets = {name: token_urlsafe() for name in service.secrets}
+    given = {prefix + name: value for name, value in {**PLACEHOLDERS, **secrets}.items()}
     told = _run(
         (str(environment.python(home)), "-m", __name__, service.app),
         {**given, **os.environ, **environment.variables(home)},

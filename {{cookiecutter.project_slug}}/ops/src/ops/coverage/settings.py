@@ -3,6 +3,7 @@
 Standard library only, since noxfile.py reads it before any test runs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
@@ -24,7 +25,7 @@ class Settings:
     critical: float
     """Of the files of each critical path."""
     critical_paths: tuple[str, ...]
-    """Globs, relative to the project; `**` stands for any folders."""
+    """Globs, relative to the project; `**` stands for any folders. Services add their own."""
 
 
 def load() -> Settings:
@@ -43,13 +44,22 @@ def load() -> Settings:
     *percentages, paths = known
     for key in percentages:
         _refuse_no_percentage(key, table[key])
-    _refuse_no_globs(paths, table[paths])
-    return Settings(**{**table, paths: tuple(table[paths])})
+    _refuse_no_globs(f"{paths} in {TABLE}", table[paths])
+    return Settings(**{**table, paths: (*table[paths], *_of_services())})
 
 
 def files(glob: str) -> frozenset[str]:
     """Return the files of a critical path."""
     return frozenset(path.relative_to(ROOT).as_posix() for path in ROOT.glob(glob))
+
+
+def _of_services() -> Iterator[str]:
+    """Yield the critical paths that services name themselves."""
+    for service in services():
+        home = service.path.relative_to(ROOT).as_posix()
+        globs = [f"{home}/{glob}" for glob in service.critical]
+        _refuse_no_globs(f"critical in [tool.ops.service] of {home}/pyproject.toml", globs)
+        yield from globs
 
 
 def _refuse_no_percentage(key: str, value: object) -> None:
@@ -60,19 +70,20 @@ def _refuse_no_percentage(key: str, value: object) -> None:
         )
 
 
-def _refuse_no_globs(key: str, value: object) -> None:
+def _refuse_no_globs(where: str, value: object) -> None:
+    key = where.partition(" ")[0]
     example = f'write globs, for example: {key} = ["services/*/src/*/domain.py"]'
     if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
-        raise ConfigurationError(f"{key} in {TABLE} is no list of texts", example)
+        raise ConfigurationError(f"{where} is no list of texts", example)
     covered = frozenset(chain.from_iterable(sources.packages(services()).values()))
     for glob in value:
         try:
             found = files(glob)
         except (ValueError, NotImplementedError) as error:
-            raise ConfigurationError(f"{key} in {TABLE} holds {glob!r}: {error}", example) from None
+            raise ConfigurationError(f"{where} holds {glob!r}: {error}", example) from None
         if covered.isdisjoint(found):
             raise ConfigurationError(
-                f"{key} in {TABLE} holds {glob!r}, which is no Python file of a service's"
+                f"{where} holds {glob!r}, which is no Python file of a service's"
                 " or a library's src/",
                 f"correct the path, or take it out; {example}",
             )

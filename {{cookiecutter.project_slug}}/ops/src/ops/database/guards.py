@@ -40,6 +40,17 @@ class Contents(NamedTuple):
     tables: int
     size: int
     """Bytes."""
+    stamp: str | None = None
+    """Read after the tables were counted."""
+
+    @property
+    def unstamped(self) -> bool:
+        """Whether it holds tables and no stamp for tests.
+
+        One that is being made is stamped before it has tables: the stamp that was read before they
+        were counted may be missing without a reason.
+        """
+        return self.tables > 0 and self.stamp != TEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +85,9 @@ class Target:
         """Describe it for somebody who is about to lose it."""
         if not self.exists:
             return f"{self.name} on {self.host}: not there"
-        tables, size = self.contents()
-        return f"{self.name} on {self.host}: {tables} tables, {size / 2**20:.1f} MB"
+        inside = self.contents()
+        size = inside.size / 2**20
+        return f"{self.name} on {self.host}: {inside.tables} tables, {size:.1f} MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +123,7 @@ RULES = (
         "the name of a test database is {prefix}_SERVICE_test",
     ),
     Rule(
-        lambda it: not it.owned and it.exists and it.stamp != TEST and it.contents().tables > 0,
+        lambda it: not it.owned and it.exists and it.stamp != TEST and it.contents().unstamped,
         "it holds tables, and is not stamped as a test database",
         f"if it is one, its owner can say so: {RESTAMP}",
     ),
@@ -163,8 +175,7 @@ def stamp(connection: Connection, name: str, purpose: str = TEST) -> None:
 
 def inspect(connection: Connection, server: Server, name: str) -> Target:
     """Find out what the rules ask about the database `name`, over a connection to its server."""
-    row = connection.execute(_FACTS, {"name": name, "stamp": f"{STAMP}="}).fetchone()
-    exists, recovering, stamped = row or (False, False, None)
+    exists, recovering, stamped = _facts(connection, name)
     return Target(
         name=name,
         owned=server.owned,
@@ -176,6 +187,11 @@ def inspect(connection: Connection, server: Server, name: str) -> Target:
         sessions=_others(connection, name),
         contents=partial(_contents, server.url, name) if exists else lambda: Contents(0, 0),
     )
+
+
+def _facts(connection: Connection, name: str) -> tuple[bool, bool, str | None]:
+    row = connection.execute(_FACTS, {"name": name, "stamp": f"{STAMP}="}).fetchone()
+    return row or (False, False, None)
 
 
 def evict(connection: Connection, name: str) -> None:
@@ -208,14 +224,15 @@ def _contents(server: str, name: str) -> Contents:
     try:
         with connect(server, name) as connection:
             row = connection.execute(query).fetchone()
+            *_, stamped = _facts(connection, name)
     except (InfrastructureError, OperationalError):
         with connect(server) as connection:
             there = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
         # Else somebody else has dropped it, before we were in or when we were.
         if there.rowcount:
             raise
-        row = None
-    return Contents(*(row or (0, 0)))
+        return Contents(0, 0)
+    return Contents(*(row or (0, 0)), stamped)
 
 
 def _allowed_hosts() -> list[str]:

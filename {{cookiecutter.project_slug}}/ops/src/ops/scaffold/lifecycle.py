@@ -28,7 +28,9 @@ def add(name: str, resource: str, *, dry_run: bool = False) -> list[str]:
     refuse_taken(name)
     services = {each.name: each.path for each in graph.services()}
     with _scratch() as scratch:
-        project = template.recorded().bake(scratch, service=name, resource=resource, **_port())
+        # Whatever the project began with, the next service is a skeleton.
+        answers = {"starter": "blank", "service": name, "resource": resource, **_port()}
+        project = template.recorded().bake(scratch, **answers)
         fresh = project / "services" / name
         refuse_hiding(fresh)
         files = [each.relative_to(project) for each in fresh.rglob("*") if each.is_file()]

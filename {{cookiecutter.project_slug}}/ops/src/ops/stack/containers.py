@@ -6,15 +6,19 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import environment
+from .. import environment, graph
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import ROOT, Service
 from ..servers import KINDS, Kind, Server, compose
 from ..servers.docker import IMAGES
 from . import building, model, record, surroundings
 from .states import HOST, State, Status, address, complaint
+
+ALL = ("--profile", "*")
+"""Of whatever profile: what runs is to be found though COMPOSE_PROFILES is not set any more."""
 
 
 class Containers:
@@ -53,7 +57,7 @@ class Containers:
                 for each in services
             }
         )
-        _compose("up", "--detach", "--no-build", *_names(services))
+        _compose("up", "--detach", "--no-build", *_names(services), *_companions())
         after = _containers()
         return [
             name
@@ -77,7 +81,9 @@ class Containers:
     def servers(self) -> list[Status]:
         """Return how the servers are."""
         there = _containers()
-        return [_server(kind, there.get(kind)) for kind in KINDS]
+        others = [_status(name, there[name]) for name in sorted({*there} - _known())]
+        servers = [_server(kind, there.get(kind)) for kind in KINDS]
+        return servers + [replace(each, kind="server") for each in others]
 
     def output(self, service: Service, lines: int) -> str:
         """Return the last lines of a service's output."""
@@ -94,7 +100,7 @@ class Containers:
     def close(self) -> list[str]:
         """Take down all containers, but no volume; return which ran."""
         running = sorted(name for name, each in _containers().items() if each["State"]["Running"])
-        _compose("down", "--remove-orphans")
+        _compose(*ALL, "down", "--remove-orphans")
         return running
 
     def clean(self) -> list[str]:
@@ -105,14 +111,30 @@ class Containers:
         if not compose.answers():
             return []
         volumes = _volumes()
-        _compose("down", "--remove-orphans", "--volumes", "--rmi", "local")
+        _compose(*ALL, "down", "--remove-orphans", "--volumes", "--rmi", "local")
         return [f"volume {name}: deleted" for name in volumes]
 
 
 def _options() -> list[str]:
-    own = (ROOT / "compose.yaml", ROOT / "compose.override.yaml", model.file())
+    own = (ROOT / "compose.yaml", *_additions(), ROOT / "compose.override.yaml", model.file())
     files = [word for file in own if file.exists() for word in ("--file", str(file))]
     return ["--project-directory", str(ROOT), *files]
+
+
+def _additions() -> list[Path]:
+    """Return the Compose files that services have of their own."""
+    return sorted(ROOT.glob("services/*/compose.yaml"))
+
+
+def _companions() -> list[str]:
+    """Return what those files run beside the services, of the profiles in COMPOSE_PROFILES."""
+    if not _additions():
+        return []
+    return sorted({*_compose("config", "--services").split()} - _known())
+
+
+def _known() -> set[str]:
+    return {*KINDS, *_names(graph.services())}
 
 
 def _compose(*arguments: str) -> str:
@@ -129,7 +151,7 @@ def _compose(*arguments: str) -> str:
 
 def _containers() -> dict[str, Any]:
     """Return what Docker knows of each container of the stack, by the name of its service."""
-    found = _compose("ps", "--all", "--quiet").split()
+    found = _compose(*ALL, "ps", "--all", "--quiet").split()
     if not found:
         return {}
     return {

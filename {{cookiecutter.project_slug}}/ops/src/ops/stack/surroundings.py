@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..graph import Service
 from ..servers import Kind, Server, Source
 from ..settings import Settings
-from . import record
+from . import record, secret
 
 
 def choose() -> tuple[Source, str]:
@@ -107,7 +107,8 @@ def variables(
     if "redis" in service.needs:
         number = keyspaces.reserve(up["redis"].url)
         given["REDIS_URL"] = keyspaces.url(urls["redis"], number)
-    return {f"{service.package.upper()}_{name}": value for name, value in given.items()}
+    named = {service.prefix + name: value for name, value in given.items()}
+    return named | secret.settings(service)
 
 
 def environment_with(own: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import environment, graph, routes, scaffold
+from .. import downloads, environment, graph, routes, scaffold
 from ..database import guards
 from ..errors import AbsentError
 from . import console
@@ -73,6 +73,24 @@ def remove(
                 each.drop(force=force)
 
 
+@task(
+    positional=["name"],
+    help={
+        "name": "which file, as [tool.ops.service.downloads] of a service calls it",
+        "service": "whose, if several services have one of this name",
+    },
+)
+def download(_: Context, name: str, service: str | None = None) -> None:
+    """Fetch a file that a service wants and git does not keep, and check that it is the one."""
+    wanted = downloads.find(name, [graph.service(service)] if service else graph.services())
+    target = wanted.target.relative_to(graph.ROOT)
+    if wanted.there:
+        console.say(f"{target} is there already, and the right one")
+        return
+    with console.progress(f"download {target}"):
+        wanted.fetch()
+
+
 @task(name="list", help={"json": JSON})
 def show_list(_: Context, json: bool = False) -> None:
     """Say which services there are, where they listen, what they need, which tiers test them."""
@@ -128,4 +146,4 @@ def _has(tier: graph.Tier, service: graph.Service) -> bool:
         return False
 
 
-service = Collection("service", add, remove, run, show_list, show_routes)
+service = Collection("service", add, remove, run, download, show_list, show_routes)

@@ -1,5 +1,6 @@
 """`invoke setup`: from a bake or a clone to a project that one can work in."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,11 @@ from invoke.context import Context
 from .. import environment
 from ..errors import InfrastructureError
 from ..graph import ROOT
+from ..stack import secret
 from .executor import task
+
+PLACEHOLDER = "CHANGE_ME"
+"""What stands in .env.example for a secret."""
 
 
 @task()
@@ -44,8 +49,13 @@ def _dotenv() -> str:
     target = ROOT / ".env"
     if target.exists():
         return "is there, and stays as it is"
-    shutil.copyfile(ROOT / ".env.example", target)
-    return "copied from .env.example"
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    # Nobody else may read it, from its first byte on.
+    target.touch(mode=0o600)
+    # Each is a secret of its own.
+    target.write_text(re.sub(PLACEHOLDER, lambda _: secret.make(), text), encoding="utf-8")
+    found = len(re.findall(PLACEHOLDER, text))
+    return f"copied from .env.example{f', with {found} fresh secrets' if found else ''}"
 
 
 def _hooks() -> str:

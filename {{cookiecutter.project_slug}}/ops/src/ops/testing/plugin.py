@@ -50,9 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the tiers as markers, and what watches over the run."""
-    for tier in graph.TIERS:
-        config.addinivalue_line("markers", f"{tier.name}: {tier.proves}")
+    """Register the tiers and kinds as markers, and what watches over the run."""
+    for name, proves in {**{tier.name: tier.proves for tier in graph.TIERS}, **graph.KINDS}.items():
+        config.addinivalue_line("markers", f"{name}: {proves}")
     reports = config.getoption("--reports")
     results = Results(reports and reports / commands.RESULTS)
     try:
@@ -80,12 +80,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, by where it is, and keep the tier that was asked for."""
+    """Mark each test with its tier and kind, by where it is; keep the tier that was asked for."""
     for item in items:
         tier = tier_of(item)
         item.stash[TIER] = tier
         if not item.get_closest_marker(tier.name):
             item.add_marker(tier.name)
+        for kind in kinds_of(item):
+            item.add_marker(kind)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.fixturenames.insert(0, NO_TASK_LEFT)
         if tier.timeout and not item.get_closest_marker("timeout"):
@@ -114,6 +116,14 @@ def tier_of(item: pytest.Item) -> graph.Tier:
             + ", ".join(path for tier in graph.TIERS for path in tier.paths)
         )
     return next((tier for tier in tiers if item.get_closest_marker(tier.name)), tiers[0])
+
+
+def kinds_of(item: pytest.Item) -> list[str]:
+    """Return which kinds of integration test a test is: tests/integration/smoke/, test_smoke.py."""
+    (home,) = graph.INTEGRATION.paths[:1]
+    inside = item.path.relative_to(graph.ROOT).as_posix().partition(f"{home}/")[2]
+    *folders, file = inside.split("/")
+    return [kind for kind in graph.KINDS if kind in folders or file.startswith(f"test_{kind}")]
 
 
 @pytest.hookimpl(trylast=True)

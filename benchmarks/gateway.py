@@ -1,0 +1,95 @@
+"""What the worked example costs: the gateway beside a FastAPI application that does nothing.
+
+A project is baked into a temporary folder, and `inside/gateway/` runs there, on embedded servers. A
+request to the gateway is authenticated, finds its model by an alias, and is counted against a
+quota in Redis; one that is paid for is also charged in PostgreSQL. Prints tables with the targets
+beside the figures; nothing here fails because it is slow.
+
+    nox -s "bench(gateway)" -- --rounds 5
+"""
+
+import argparse
+import json
+import secrets
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from first_run import TEMPLATE, environment, run
+
+INSIDE = Path(__file__).parent / "inside" / "gateway"
+MOST = 3.0
+"""Times the CPU of the application that does nothing that a completion may cost."""
+LEAST = 1000 / 2500
+"""Of the requests a second of the application that does nothing: how many at least."""
+
+
+def main() -> None:
+    """Measure, print, and write what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="turns that each of the two takes")
+    parser.add_argument("--requests", type=int, default=3200, help="in each turn")
+    parser.add_argument("--json", type=Path, help="write the samples to this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(Path(folder), options.rounds, options.requests)
+    show(measured)
+    if options.json:
+        options.json.write_text(json.dumps(measured) + "\n", encoding="utf-8")
+
+
+def measure(folder: Path, rounds: int, requests: int) -> dict[str, Any]:
+    """Return the samples that `inside/gateway/measure.py` takes in a project of its own."""
+    # The name is also that of the server's folder, which is removed afterwards.
+    name = f"bench-{secrets.token_hex(4)}"
+    bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "--default-config")
+    answers = (f"project_name={name}", "starter=inference")
+    run(*bake, "--output-dir", str(folder), *answers, cwd=folder)
+    project = folder / name
+    run("uv", "sync", "--quiet", "--all-packages", "--all-groups", cwd=project)
+    here = shutil.copytree(INSIDE, project / "bench")
+    file = folder / "samples.json"
+    done = subprocess.run(
+        [
+            *(str(project / ".venv" / "bin" / "python"), str(here / "measure.py"), str(file)),
+            *("--rounds", str(rounds), "--requests", str(requests)),
+        ],
+        cwd=project,
+        env=environment(),
+        check=False,
+    )
+    if done.returncode:
+        sys.exit("the measurement has failed; the reason is above")
+    measured: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return measured
+
+
+def show(measured: dict[str, Any]) -> None:
+    """Print the tables: medians, and the medians of the ratios of each round."""
+    print(f"\n{'a request':20}{'CPU us':>10}{'bare':>10}{'x bare':>10}", end="")
+    print(f"{'a second':>12}{'bare':>10}{'x bare':>10}")
+    for what, samples in measured["requests"].items():
+        print(f"{what:20}", end="")
+        for unit, width in (("microseconds", 10), ("a second", 12)):
+            own, bare = ([each[unit] for each in samples[name]] for name in ("gateway", "bare"))
+            ratio = statistics.median(a / b for a, b in zip(own, bare, strict=True))
+            print(f"{statistics.median(own):{width}.0f}{statistics.median(bare):10.0f}", end="")
+            print(f"{ratio:10.2f}", end="")
+        print()
+    print(f"{'target, for the first':20}{'':20}{f'<= {MOST:g}':>10}{'':22}{f'>= {LEAST:g}':>10}")
+    print(f"\n{'an operation':20}{'ms':>10}{'CPU us':>10}{'a second':>12}{'x a round trip':>16}")
+    trip = statistics.median(seconds for seconds, _ in measured["operations"]["a round trip"])
+    for name, samples in measured["operations"].items():
+        seconds, cpu = (statistics.median(column) for column in zip(*samples, strict=True))
+        print(
+            f"{name:20}{seconds * 1e3:10.2f}{cpu * 1e6:10.0f}{1 / seconds:12.0f}"
+            f"{seconds / trip:16.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Runs inside a baked project, in its environment: measures, and prints samples as JSON.
+
+The server has a core of its own where the machine can do that. The gateway and a FastAPI
+application that does nothing take turns, so that a machine which becomes slower or faster
+meanwhile favours neither.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import clients
+import httpx2
+import operations
+import psutil
+from ops import database, graph, keyspaces, names, servers, settings
+from ops.servers.home import cache
+from ops.testing import Service, serving
+
+ADMIN = "for-this-benchmark-alone"
+SECRET = ADMIN * 2
+BARE = Path(__file__).with_name("bare.py")
+PLENTY = 2**31 - 1
+WARM_UP = 320
+"""Requests before those that are counted."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that serves, and the requests that it is asked."""
+
+    process: psutil.Process
+    port: int
+    payloads: Mapping[str, bytes]
+
+    def measure(self, what: str, requests: int) -> dict[str, float]:
+        """Return microseconds of its CPU for a request, and requests a second."""
+        clients.load(self.port, self.payloads[what], WARM_UP)
+        before, began = self._cpu(), time.perf_counter()
+        clients.load(self.port, self.payloads[what], requests)
+        seconds = time.perf_counter() - began
+        return {
+            "microseconds": (self._cpu() - before) / requests * 1e6,
+            "a second": requests / seconds,
+        }
+
+    def _cpu(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
+def main() -> None:
+    """Measure everything and write it to the file that is named."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--requests", type=int, required=True)
+    options = parser.parse_args()
+    try:
+        with servers.lease(settings.load()) as up, gateway_and_bare(up) as (pair, address):
+            found: dict[str, Any] = {"requests": {}}
+            for number in range(1, options.rounds + 1):
+                for what in pair["gateway"].payloads:
+                    for name in random.sample(list(pair), len(pair)):
+                        print(f"round {number} of {options.rounds}: {what}, {name}", flush=True)
+                        sample = pair[name].measure(what, options.requests)
+                        found["requests"].setdefault(what, {}).setdefault(name, []).append(sample)
+            found["operations"] = operations.measure(address, options.rounds)
+    finally:
+        shutil.rmtree(cache(), ignore_errors=True)
+    options.file.write_text(json.dumps(found), encoding="utf-8")
+
+
+@contextmanager
+def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
+    """Serve both; yield them by their names, and the URL of the database."""
+    service = graph.service("gateway")
+    given = up["postgres"].url, up["redis"].url
+    with (
+        database.run(given[0]) as run,
+        keyspaces.claim(given[1]) as keyspace,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        name = names.database(run, "bench")
+        database.clone(given[0], database.template(given[0], service), name)
+        address = database.url(given[0], name).render_as_string(hide_password=False)
+        own = {
+            "DATABASE_URL": address,
+            "REDIS_URL": keyspace.url,
+            "ADMIN_TOKEN": ADMIN,
+            "SECRET": SECRET,
+        }
+        try:
+            with (
+                serving("gateway", own, prefix="GATEWAY_", folder=Path(folder)) as gateway,
+                bare() as nothing,
+            ):
+                asyncio.run(gateway.ready())
+                yield {"gateway": prepared(gateway), "bare": nothing}, address
+        finally:
+            with database.connect(given[0]) as connection:
+                database.drop(connection, name)
+
+
+def prepared(service: Service) -> Server:
+    """Make a team, a key, two aliases, one of which costs, and a quota; return what asks for it."""
+    with httpx2.Client(base_url=service.url) as client:
+        admin = {"Authorization": f"Bearer {ADMIN}"}
+
+        def make(kind: str, **body: object) -> dict[str, Any]:
+            response = client.post(f"/admin/{kind}", json=body, headers=admin)
+            response.raise_for_status()
+            made: dict[str, Any] = response.json()
+            return made
+
+        team = make("teams", name="bench", budget_cents=PLENTY)["id"]
+        user = make("users", team_id=team, email="bench@example.org")["id"]
+        key = make("keys", user_id=user)["key"]
+        make("quotas", team_id=team, requests_per_minute=PLENTY, tokens_per_minute=PLENTY)
+        make("aliases", team_id=team, alias="own", target="echo", provider="echo")
+        make("aliases", team_id=team, alias="dear", target="dear", provider="echo")
+        config = client.get("/admin/config", headers=admin).json()
+        config.pop("version")
+        config["prices"] = {"dear": 1}
+        client.put("/admin/config", json=config, headers=admin).raise_for_status()
+    path = "/v1/chat/completions"
+    return Server(
+        pinned(service.process.pid),
+        int(service.url.rpartition(":")[2]),
+        {
+            "whole": clients.request(path, clients.WHOLE, key),
+            "whole, paid for": clients.request(path, clients.WHOLE | {"model": "dear"}, key),
+            "streamed": clients.request(path, clients.STREAM, key),
+        },
+    )
+
+
+@contextmanager
+def bare() -> Iterator[Server]:
+    """Serve the application that does nothing."""
+    port = free_port()
+    with subprocess.Popen([sys.executable, str(BARE), str(port)]) as process:
+        try:
+            asyncio.run(Service(process, f"http://127.0.0.1:{port}", BARE).ready())
+            whole = clients.request("/whole", clients.WHOLE)
+            streamed = clients.request("/stream", clients.STREAM)
+            payloads = {"whole": whole, "whole, paid for": whole, "streamed": streamed}
+            yield Server(pinned(process.pid), port, payloads)
+        finally:
+            process.terminate()
+
+
+def pinned(pid: int) -> psutil.Process:
+    """Keep a server to one core, and ourselves off it."""
+    process = psutil.Process(pid)
+    if hasattr(process, "cpu_affinity") and (os.cpu_count() or 1) > 1:
+        first, *others = process.cpu_affinity()
+        process.cpu_affinity([first])
+        if others:
+            psutil.Process().cpu_affinity(others)
+    return process
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    main()

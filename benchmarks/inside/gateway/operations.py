@@ -1,0 +1,71 @@
+"""What the repository's operations cost, in this process and one after the other."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import uvloop
+from gateway import domain
+from gateway.adapters import postgres
+from sqlalchemy import make_url
+
+TURN = 0.2
+"""Seconds that an operation is repeated."""
+
+Operation = Callable[[], Awaitable[object]]
+
+
+def measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return for each operation, and each round, its seconds: by the clock, and of our CPU."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_measure(url, rounds))
+
+
+async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    engine = postgres.connect(make_url(url), pool_size=1, timeout=5)
+    found: dict[str, list[tuple[float, float]]] = {}
+    operations = await _operations(postgres.PostgresDatabase(engine))
+    for number in range(rounds + 1):
+        for name, operation in operations.items():
+            sample = await _repeat(operation)
+            # In the first round statements are prepared.
+            if number:
+                found.setdefault(name, []).append(sample)
+    await engine.dispose()
+    return found
+
+
+async def _operations(database: postgres.PostgresDatabase) -> dict[str, Operation]:
+    team = await database.teams.create(domain.NewTeam(name=f"{uuid4()}", budget_cents=10**6))
+    user = await database.register(domain.NewTeam(name=f"{uuid4()}"), f"{uuid4()}@a.org", "hash")
+    key = await database.keys.create(
+        domain.NewApiKey(team_id=user.team_id, user_id=user.id, hash=f"{uuid4()}", prefix="sk-")
+    )
+
+    def alias() -> domain.NewModelAlias:
+        return domain.NewModelAlias(
+            team_id=team.id, alias=f"{uuid4()}", target="echo", provider="echo", tags=("a", "b")
+        )
+
+    kept = await database.aliases.create(alias())
+    return {
+        "a round trip": database.ping,
+        "create": lambda: database.aliases.create(alias()),
+        "get": lambda: database.aliases.get(kept.id),
+        "first page of 50": lambda: database.aliases.page(limit=50, team=team.id),
+        "search": lambda: database.aliases.page(limit=50, search="a1"),
+        "update": lambda: database.teams.update(team.id, {"budget_cents": 10**6}),
+        "new version": lambda: database.aliases.update(kept.id, {"tags": ("c",)}),
+        "key to grant": lambda: database.grant(key.hash),
+        "spend": lambda: database.spend(team.id, 1),
+    }
+
+
+async def _repeat(operation: Operation) -> tuple[float, float]:
+    times = 0
+    began, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < TURN:
+        await operation()
+        times += 1
+    return (time.perf_counter() - began) / times, (time.process_time() - cpu) / times

@@ -1,0 +1,16 @@
+"""The clock of the machine."""
+
+import asyncio
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """The time as it is."""
+
+    def now(self) -> datetime:
+        """Return the time, with the zone UTC."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+        await asyncio.sleep(seconds)

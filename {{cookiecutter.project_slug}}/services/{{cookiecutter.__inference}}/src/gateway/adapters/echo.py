@@ -1,0 +1,138 @@
+"""A backend that says the words of the prompt again: no model, no network, the same every time."""
+
+import asyncio
+import random
+import zlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from itertools import count, cycle, islice
+
+from .. import domain, errors, ports
+
+PROVIDER = "echo"
+TURN = 32
+"""After so many tokens without a wait others get their turn, such as who would cancel us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoSettings:
+    """How slow and how unreliable it pretends to be. Rates are from 0 to 1."""
+
+    first_token: float = 0.0
+    """Seconds until the first token."""
+    per_token: float = 0.0
+    """Seconds until each of the others."""
+    jitter: float = 0.0
+    """How much longer or shorter each wait may be, as a fraction of it."""
+    failure_rate: float = 0.0
+    """How many of the requests fail at once."""
+    cut_off_rate: float = 0.0
+    """How many of the streams break off somewhere."""
+    seed: int = 0
+    """Decides which, and where. The n-th request always fares the same."""
+
+    @property
+    def plain(self) -> bool:
+        """Say whether there is nothing to wait for, and nothing fails."""
+        return not any((self.first_token, self.per_token, self.failure_rate, self.cut_off_rate))
+
+
+class EchoBackend:
+    """Answers with the words of the prompt, beginning at the one that a hash of them picks.
+
+    A token is a word with the blank before it. Each word is said once; or, if the parameters have
+    a true `ignore_eos` (so it is called by vLLM and llama.cpp), again and again, until `max_tokens`
+    are made. No other parameter makes a difference.
+    """
+
+    def __init__(self, clock: ports.Clock, settings: EchoSettings) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._numbers = count()
+
+    def tokens_at_most(self, inference: ports.Inference) -> int:
+        """Return how many tokens the prompt is, exactly."""
+        return len(_text(inference.prompt).split())
+
+    async def complete(self, inference: ports.Inference) -> ports.Completion:
+        """Return the whole answer."""
+        words, finish_reason, usage = _answer(inference)
+        if not self._settings.plain:
+            fate = self._fate()
+            fate.fail()
+            if wait := sum(fate.wait(number) for number in range(len(words))):
+                await self._clock.sleep(wait)
+        return ports.Completion(" ".join(words), finish_reason, usage)
+
+    async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
+        """Yield the answer token by token."""
+        words, finish_reason, usage = _answer(inference)
+        fate, end = None, None
+        if not self._settings.plain:
+            fate = self._fate()
+            fate.fail()
+            end = fate.cut_off(len(words))
+        for number, word in enumerate(words):
+            if number == end:
+                break
+            if fate and (wait := fate.wait(number)):
+                await self._clock.sleep(wait)
+            elif number % TURN == TURN - 1:
+                await asyncio.sleep(0)
+            yield ports.Chunk(f" {word}" if number else word)
+        if end is not None:
+            raise errors.BackendError(PROVIDER, "the answer broke off")
+        yield ports.Chunk("", finish_reason, usage)
+
+    async def ping(self) -> None:
+        """Return: it is always there."""
+
+    def _fate(self) -> "_Fate":
+        return _Fate(self._settings, next(self._numbers))
+
+
+class _Fate:
+    """What chance does to one request, the same in each run."""
+
+    def __init__(self, settings: EchoSettings, number: int) -> None:
+        self._settings = settings
+        # By the request's number, so that it does not depend on what runs at the same time.
+        self._random = random.Random(f"{settings.seed}/{number}")  # noqa: S311 - no secret
+        # Drawn in any case, so that the waits are the same for a stream and a whole answer.
+        self._fails = self._random.random() < settings.failure_rate
+        self._breaks = self._random.random() < settings.cut_off_rate
+        self._place = self._random.random()
+
+    def fail(self) -> None:
+        if self._fails:
+            raise errors.BackendError(PROVIDER, "it was told to fail")
+
+    def cut_off(self, tokens: int) -> int | None:
+        """Return before which token the stream ends, or None; `tokens` is after the last one."""
+        return int(self._place * (tokens + 1)) if self._breaks else None
+
+    def wait(self, token: int) -> float:
+        seconds = self._settings.per_token if token else self._settings.first_token
+        return max(0.0, seconds * (1 + self._settings.jitter * self._random.uniform(-1, 1)))
+
+
+def _answer(inference: ports.Inference) -> tuple[list[str], str, domain.Usage]:
+    text = _text(inference.prompt)
+    words = text.split()
+    prompt_tokens = len(words)
+    if words:
+        # Not hash(), which differs from process to process.
+        first = zlib.crc32(text.encode("utf-8", "surrogatepass")) % prompt_tokens
+        words = words[first:] + words[:first]
+    limit = inference.max_tokens
+    if len(words) > limit:
+        words, finish_reason = words[:limit], "length"
+    elif words and inference.parameters.get("ignore_eos"):
+        words, finish_reason = list(islice(cycle(words), limit)), "length"
+    else:
+        finish_reason = "stop"
+    return words, finish_reason, domain.Usage(prompt_tokens, len(words))
+
+
+def _text(prompt: str | tuple[ports.Message, ...]) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join([turn.content for turn in prompt])

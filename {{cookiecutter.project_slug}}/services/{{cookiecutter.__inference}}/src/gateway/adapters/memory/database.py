@@ -1,0 +1,229 @@
+"""The database in memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic
+from uuid import UUID, uuid4
+
+from ... import domain, errors, ports
+from .. import kinds
+from ..kinds import Kept, Kind, New, identified
+
+
+class MemoryCollection(Generic[New, Kept]):
+    """Keeps all of one kind in a dict."""
+
+    def __init__(self, kind: Kind[New, Kept], database: "MemoryDatabase") -> None:
+        self.kind = kind
+        self._database = database
+        self._stored: dict[UUID, Kept] = {}
+
+    def __iter__(self) -> Iterator[Kept]:
+        return iter(list(self._stored.values()))
+
+    def __contains__(self, id_: UUID) -> bool:
+        return id_ in self._stored
+
+    async def create(self, new: New) -> Kept:
+        """Create one."""
+        await self._database.ping()
+        values: dict[str, Any] = asdict(new)  # type: ignore[call-overload]
+        now = self._database.now()
+        kept = self.kind.kept(**values, id=uuid4(), created_at=now, updated_at=now)
+        self._check(kept)
+        self.put(kept)
+        return kept
+
+    async def get(self, id_: UUID | str) -> Kept:
+        """Return the one with this id."""
+        await self._database.ping()
+        id_ = identified(id_)
+        if id_ not in self:
+            raise errors.NotFoundError(self.kind.name, id_)
+        return self._stored[id_]
+
+    async def page(
+        self,
+        *,
+        limit: int,
+        after: ports.Position | None = None,
+        search: str = "",
+        team: UUID | str | None = None,
+        user: UUID | str | None = None,
+    ) -> Sequence[Kept]:
+        """Return at most `limit` of those that come after a position."""
+        await self._database.ping()
+        owners = kinds.owners(team, user)
+        found = [
+            kept
+            for kept in self
+            if (after is None or (kept.created_at, kept.id) < after)
+            and (not search or self._matches(kept, search.lower()))
+            and all(self.belongs(kept, owner, id_) for owner, id_ in owners.items())
+        ]
+        found.sort(key=lambda kept: (kept.created_at, kept.id), reverse=True)
+        return found[:limit]
+
+    async def update(
+        self,
+        id_: UUID | str,
+        changes: Mapping[str, Any],
+        *,
+        version: int | None = None,  # noqa: ARG002 - only aliases have one
+    ) -> Kept:
+        """Replace some fields of one, and return it."""
+        kept = await self.get(id_)
+        if changes:
+            kept = replace(kept, **changes, updated_at=self._database.now())
+            self._check(kept)
+            self.put(kept)
+        return kept
+
+    async def remove(self, id_: UUID | str) -> None:
+        """Remove the one with this id, and all that belongs to it."""
+        removed = await self.get(id_)
+        del self._stored[removed.id]
+        for collection in self._database.collections:
+            for kept in collection:
+                if collection.belongs(kept, self.kind.name, removed.id):
+                    await collection.remove(kept.id)
+
+    def put(self, kept: Kept) -> None:
+        """Store one as it is now."""
+        self._stored[kept.id] = kept
+
+    def belongs(self, kept: Kept, owner: str, id_: UUID) -> bool:
+        """Say whether one belongs to the team, or user, with this id."""
+        field = self.kind.owners.get(owner)
+        return field is not None and getattr(kept, field) == id_
+
+    def _matches(self, kept: Kept, needle: str) -> bool:
+        values = [getattr(kept, field) for field in self.kind.searched]
+        return any(
+            value.lower().startswith(needle) if isinstance(value, str) else needle in value
+            for value in values
+            if value is not None
+        )
+
+    def _check(self, kept: Kept) -> None:
+        for field, holds in self.kind.rules.items():
+            if not holds(getattr(kept, field)):
+                raise errors.InvalidError(field, "breaks a rule")
+        shared = [(getattr(kept, field), field) for field in self.kind.unique]
+        for other in self:
+            if other.id != kept.id and all(getattr(other, each) == value for value, each in shared):
+                raise errors.ConflictError(self.kind.unique[-1])
+        for owner, field in self.kind.owners.items():
+            [owners] = [each for each in self._database.collections if each.kind.name == owner]
+            if field != "id" and getattr(kept, field) not in owners:
+                raise errors.DanglingError(field)
+
+
+class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
+    """Keeps the aliases, with all of their versions."""
+
+    def __init__(self, database: "MemoryDatabase") -> None:
+        super().__init__(kinds.ALIAS, database)
+        self._versions: dict[UUID, list[domain.ModelAlias]] = {}
+
+    async def update(
+        self, id_: UUID | str, changes: Mapping[str, Any], *, version: int | None = None
+    ) -> domain.ModelAlias:
+        """Replace some fields of one as its next version, and return it."""
+        alias = await self.get(id_)
+        if version not in {None, alias.version}:
+            raise errors.ChangedError(self.kind.name, version)
+        return await super().update(id_, changes and {**changes, "version": alias.version + 1})
+
+    async def versions(self, id_: UUID | str) -> Sequence[domain.ModelAlias]:
+        """Return one as it is and as it was, the newest first."""
+        alias = await self.get(id_)
+        return self._versions[alias.id][::-1]
+
+    def put(self, kept: domain.ModelAlias) -> None:
+        """Store one as it is now."""
+        super().put(kept)
+        self._versions.setdefault(kept.id, []).append(kept)
+
+
+class MemoryDatabase:
+    """Keeps teams and all that belongs to them in dicts.
+
+    No method awaits anything that takes time, so each is atomic, as a transaction is.
+    """
+
+    def __init__(self, clock: ports.Clock | None = None) -> None:
+        self.down = False
+        """Set it, and every call fails as it does when the server is gone."""
+        self._clock = clock
+        self._last = datetime.min.replace(tzinfo=UTC)
+        self.teams = MemoryCollection(kinds.TEAM, self)
+        self.users = MemoryCollection(kinds.USER, self)
+        self.keys = MemoryCollection(kinds.API_KEY, self)
+        self.aliases = MemoryAliases(self)
+        self.quotas = MemoryCollection(kinds.QUOTA, self)
+        self.collections: list[MemoryCollection[Any, Any]] = [
+            self.teams,
+            self.users,
+            self.keys,
+            self.aliases,
+            self.quotas,
+        ]
+
+    async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
+        """Create a team and its first user, an admin of it: both or neither."""
+        created = await self.teams.create(team)
+        admin = domain.NewUser(
+            team_id=created.id, email=email, role="admin", password_hash=password_hash
+        )
+        try:
+            return await self.users.create(admin)
+        except errors.ConflictError:
+            await self.teams.remove(created.id)
+            raise
+
+    async def user_by_email(self, email: str) -> domain.User:
+        """Return the user with this email."""
+        await self.ping()
+        for user in self.users:
+            if user.email == email:
+                return user
+        raise errors.NotFoundError(kinds.USER.name, email)
+
+    async def grant(self, key_hash: str) -> ports.Grant:
+        """Return what the key with this hash gives access to, be it expired or revoked."""
+        await self.ping()
+        for key in self.keys:
+            if key.hash == key_hash:
+                limits = [quota.limits for quota in self.quotas if quota.team_id == key.team_id]
+                return ports.Grant(key, limits[0] if limits else None)
+        raise errors.NotFoundError(kinds.API_KEY.name, "with this hash")
+
+    async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
+        """Return a team's aliases by their names; none for a team that does not exist."""
+        await self.ping()
+        return {alias.alias: alias for alias in self.aliases if alias.team_id == team}
+
+    async def versions(self, alias: UUID | str) -> Sequence[domain.ModelAlias]:
+        """Return all versions of an alias, the newest first."""
+        return await self.aliases.versions(alias)
+
+    async def spend(self, team: UUID, microcents: int) -> None:
+        """Take this much of a team's budget, in one atomic step; a negative amount gives back."""
+        payer = await self.teams.get(team)
+        spent = payer.spent_microcents + microcents
+        if microcents > 0 and spent > payer.budget_cents * domain.MICROCENTS:
+            raise errors.BudgetError
+        self.teams.put(replace(payer, spent_microcents=max(spent, 0)))
+
+    async def ping(self) -> None:
+        """Return unless `down` is set."""
+        if self.down:
+            raise errors.UnavailableError("memory")
+
+    def now(self) -> datetime:
+        """Return the time, never twice the same: two calls can fall into one tick of the clock."""
+        now = self._clock.now() if self._clock else datetime.now(UTC)
+        self._last = max(now, self._last + timedelta(microseconds=1))
+        return self._last

@@ -1,0 +1,1 @@
+"""The ports that Redis answers; Valkey does as well."""

@@ -1,0 +1,183 @@
+"""What people do for themselves: register, log in, manage their own API keys."""
+
+import math
+from contextlib import suppress
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid5
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import AfterValidator, BaseModel, Field
+
+from .. import accounts, domain, errors
+from . import fields, views
+from .admin.bodies import KeyPatch
+from .credentials import Credentials, LoggedIn, Trusted
+from .failures import documented
+from .outside import Outside
+from .pages import Page, Wanted, page
+
+_LOGINS = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
+LOGIN_LIMITS = domain.Limits(requests=60, tokens=10)
+"""Of one email in a minute: logins, and by `tokens` those that failed or are under way."""
+
+router = APIRouter(
+    prefix="/auth",
+    tags=["auth"],
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+class Register(fields.Body):
+    """A team to create, and its first user."""
+
+    team: fields.Name
+    email: fields.Email
+    password: fields.Password
+
+
+class Login(fields.Body):
+    """Who wants a session token."""
+
+    email: fields.Email
+    # Its length is no matter: rules for new passwords may be stricter than they were.
+    password: Annotated[
+        str,
+        Field(max_length=accounts.PASSWORD_LENGTHS[1]),
+        AfterValidator(lambda value: accounts.check_password(value, least=0)),
+    ]
+
+
+class OwnKey(KeyPatch):
+    """An API key to create."""
+
+
+class Account(BaseModel):
+    """Somebody, and their team."""
+
+    user: views.User
+    team: views.Team
+
+
+class SessionToken(BaseModel):
+    """What opens /auth for a while."""
+
+    token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
+    expires_at: datetime
+
+
+@router.post(
+    "/register",
+    status_code=HTTPStatus.CREATED,
+    response_model=Account,
+    responses=documented(HTTPStatus.CONFLICT),
+)
+async def register(body: Register, outside: Outside, credentials: Trusted) -> Any:
+    """Create a team without a budget, and its first user."""
+    password_hash = await credentials.passwords.hash(body.password)
+    new = domain.NewTeam(name=body.team)
+    user = await outside.database.register(new, body.email, password_hash)
+    return {"user": user, "team": await outside.database.teams.get(user.team_id)}
+
+
+@router.post(
+    "/login",
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
+)
+async def login(
+    body: Login, outside: Outside, credentials: Trusted, response: Response
+) -> SessionToken:
+    """Return a session token."""
+    counted = uuid5(_LOGINS, body.email)
+    # Counted before the password is looked at, or many guesses at once would all be let through.
+    admission = await outside.limiter.admit(counted, LOGIN_LIMITS, 1)
+    if admission.refused:
+        raise HTTPException(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too many logins with this email; try again later",
+            {"Retry-After": str(max(1, math.ceil(admission.retry_after)))},
+        )
+    user = await _authenticated(body, outside, credentials)
+    await outside.limiter.settle(counted, admission.at, -1)
+    token, session = credentials.tokens.issue(user)
+    response.headers["Cache-Control"] = "no-store"
+    return SessionToken(token=token, expires_at=session.expires_at)
+
+
+@router.post(
+    "/logout",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=documented(HTTPStatus.UNAUTHORIZED),
+)
+async def logout(caller: LoggedIn, credentials: Trusted) -> None:
+    """Make the session token useless."""
+    await credentials.tokens.revoke(caller.session)
+
+
+@router.get("/me", response_model=Account, responses=documented(HTTPStatus.UNAUTHORIZED))
+async def me(caller: LoggedIn, outside: Outside) -> Any:
+    """Return who is logged in."""
+    return {"user": caller.user, "team": await outside.database.teams.get(caller.user.team_id)}
+
+
+@router.post(
+    "/keys",
+    status_code=HTTPStatus.CREATED,
+    responses=documented(HTTPStatus.UNAUTHORIZED),
+)
+async def create_key(
+    body: OwnKey, caller: LoggedIn, outside: Outside, credentials: Trusted, response: Response
+) -> views.IssuedKey:
+    """Create an API key of one's own. The key is shown this once."""
+    response.headers["Cache-Control"] = "no-store"
+    return views.IssuedKey.of(
+        *await accounts.issue_key(
+            outside.database,
+            credentials.keys,
+            caller.user,
+            name=body.name,
+            expires_at=body.expires_at,
+        )
+    )
+
+
+@router.get("/keys", response_model=Page[views.Key], responses=documented(HTTPStatus.UNAUTHORIZED))
+async def list_keys(caller: LoggedIn, outside: Outside, request: Request, wanted: Wanted) -> Any:
+    """List one's own API keys, the newest first."""
+    return await page(request, wanted, outside.database.keys, user=caller.user.id)
+
+
+@router.delete(
+    "/keys/{key_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND),
+)
+async def revoke_key(caller: LoggedIn, outside: Outside, key_id: fields.Id) -> None:
+    """Make an API key of one's own useless at once."""
+    key = await outside.database.keys.get(key_id)
+    if key.user_id != caller.user.id:
+        # As if there were none: what others have is not even confirmed.
+        raise errors.NotFoundError("API key", key.id)
+    await accounts.revoke_key(outside, key)
+
+
+async def _authenticated(body: Login, outside: Outside, credentials: Credentials) -> domain.User:
+    """Return the user who has this email and password.
+
+    Raises:
+        CredentialError: there is none.
+    """
+    passwords = credentials.passwords
+    user: domain.User | None = None
+    with suppress(errors.NotFoundError):
+        user = await outside.database.user_by_email(body.email)
+    hash_ = user.password_hash if user else None
+    good = await passwords.verify(hash_, body.password)
+    if user is None or hash_ is None or not good:
+        raise errors.CredentialError("wrong email or password")
+    if passwords.outdated(hash_):
+        renewed = await passwords.hash(body.password)
+        user = await outside.database.users.update(user.id, {"password_hash": renewed})
+    return user

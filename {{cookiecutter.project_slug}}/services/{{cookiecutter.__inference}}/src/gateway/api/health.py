@@ -1,0 +1,68 @@
+"""Probes: is the process alive, and can it do its work?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Literal
+
+import structlog
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from .. import errors
+from . import failures
+from .outside import Outside
+
+PREFIX = "/health"
+PATIENCE = 2.0
+"""Seconds that a probe waits for a server, whatever a request would."""
+
+log = structlog.get_logger("health")
+router = APIRouter(prefix=PREFIX, tags=["health"])
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """Each server answers, too."""
+
+    status: Literal["ready"] = "ready"
+
+
+@router.get("/live")
+async def live() -> Live:
+    """Say that the process answers; look at nothing else, since a restart would mend nothing."""
+    return Live()
+
+
+@router.get(
+    "/ready",
+    response_model=Ready,
+    responses=failures.documented(HTTPStatus.SERVICE_UNAVAILABLE),
+)
+async def ready(outside: Outside) -> Ready | Response:
+    """Say whether requests can be served, and if not, which server is down.
+
+    Backends are not asked: one that is away takes down its own models alone.
+    """
+    pings = {"postgres": outside.database.ping, "redis": outside.limiter.ping}
+    answers = await asyncio.gather(*(_answers(*each) for each in pings.items()))
+    down = [name for name, answer in zip(pings, answers, strict=True) if not answer]
+    if down:
+        message = f"down: {', '.join(down)}"
+        return failures.response(HTTPStatus.SERVICE_UNAVAILABLE, message, code="unavailable")
+    return Ready()
+
+
+async def _answers(server: str, ping: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await ping()
+    except (errors.UnavailableError, TimeoutError) as error:
+        log.warning("down", server=server, cause=repr(error.__cause__ or error))
+        return False
+    return True

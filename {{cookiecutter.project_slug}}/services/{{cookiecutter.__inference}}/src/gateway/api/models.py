@@ -1,0 +1,71 @@
+"""The models that a team may use."""
+
+from http import HTTPStatus
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from .. import errors
+from .failures import documented
+from .keys import Bearer, hash_of
+
+PATH = "/v1/models"
+
+router = APIRouter(
+    prefix=PATH,
+    tags=["models"],
+    responses=documented(
+        HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE
+    ),
+)
+
+
+class Model(BaseModel):
+    """A model, by the name that requests have for it."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    """The provider."""
+
+
+class Models(BaseModel):
+    """All of them."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+@router.get("")
+async def list_(bearer: Bearer, request: Request) -> Models:
+    """List the models, the team's own names for them among them."""
+    found = await _models(bearer, request)
+    return Models(data=[found[name] for name in sorted(found)])
+
+
+@router.get("/{model:path}", responses=documented(HTTPStatus.NOT_FOUND))
+async def read(model: str, bearer: Bearer, request: Request) -> Model:
+    """Return one."""
+    try:
+        return (await _models(bearer, request))[model]
+    except KeyError:
+        raise errors.UnknownModelError(model) from None
+
+
+async def _models(bearer: Bearer, request: Request) -> dict[str, Model]:
+    state = request.app.state
+    # From the database: no admission says here whether what is remembered is still true.
+    grant = await state.policy.fresh_grant(hash_of(bearer, state))
+    config = await state.policy.config()
+    aliases = await state.ports.database.routes(grant.key.team_id)
+    shared = {
+        name: Model(id=name, created=0, owned_by=target.provider)
+        for name, target in config.models.items()
+    }
+    own = {
+        name: Model(id=name, created=int(alias.created_at.timestamp()), owned_by=alias.provider)
+        for name, alias in aliases.items()
+    }
+    return shared | own

@@ -1,0 +1,105 @@
+"""Server-sent events: an answer in pieces."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Protocol
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from .. import errors
+from ..completing import Turn
+from ..metrics import Metrics
+from ..ports import Chunk
+from . import failures
+
+MEDIA_TYPE = "text/event-stream"
+DONE = b"data: [DONE]\n\n"
+
+log = structlog.get_logger("streaming")
+
+
+class Encode(Protocol):
+    """Makes events of a piece of an answer."""
+
+    def __call__(self, chunk: Chunk, *, first: bool = False) -> bytes:
+        """Return them."""
+        ...
+
+
+def event(data: bytes) -> bytes:
+    """Return an event; `data` must not hold a line break."""
+    return b"data: " + data + b"\n\n"
+
+
+class EventStream(Response):
+    """Sends an answer while it is made, and has it stopped when the client is gone.
+
+    Nothing is sent before there is a first piece, so that an error until then has its status.
+    """
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self, turn: Turn, encode: Encode, metrics: Metrics, headers: Mapping[str, str]
+    ) -> None:
+        # No proxy is to keep the pieces until they are many.
+        super().__init__(
+            headers={**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        )
+        del self.headers["Content-Length"]
+        self._turn = turn
+        self._encode = encode
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        del scope
+        sending = asyncio.create_task(self._send(send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            sending.cancel()
+            await asyncio.wait((sending, gone))
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send(self, send: Send) -> None:
+        self._metrics.streams.inc()
+        try:
+            async with aclosing(self._turn.stream()) as chunks:
+                first = self._encode(await anext(chunks), first=True)
+                await send(
+                    {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                )
+                await send(_piece(first))
+                await self._rest(chunks, send)
+        finally:
+            self._metrics.streams.dec()
+            await self._turn.close()
+
+    async def _rest(self, chunks: AsyncIterator[Chunk], send: Send) -> None:
+        try:
+            async for chunk in chunks:
+                await send(_piece(self._encode(chunk)))
+        except errors.GatewayError as error:
+            # No [DONE]: it says that the answer is whole.
+            log.warning("broken off", error=str(error), cause=repr(error.__cause__))
+            self._metrics.failures.labels(failures.KINDS[type(error)].code).inc()
+            last = event(failures.body_of(error))
+        else:
+            last = DONE
+        await send(_piece(last, more=False))
+
+
+def _piece(content: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": more}
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,79 @@
+"""The application, on any ports. What it runs on in production is in production.py."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from typing import Any
+
+from fastapi import FastAPI
+
+from . import accounts
+from .api import access, admin, completions, failures, health, metrics, models
+from .api import accounts as accounts_api
+from .background import Background
+from .completing import Completing
+from .metrics import Metrics
+from .options import Options
+from .policy import Policy
+from .ports import Ports
+from .slots import Slots
+
+# In the order in which they are looked through: what is asked for most comes first.
+MODULES = (completions, models, health, metrics, accounts_api, admin)
+ROUTES = [route for module in MODULES for route in module.router.routes]
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class Application(FastAPI):
+    """FastAPI whose OpenAPI page does not promise answers of 422, since none is given."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the page."""
+        page = super().openapi()
+        for path in page["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            page.get("components", {}).get("schemas", {}).pop(name, None)
+        return page
+
+
+def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = None) -> FastAPI:
+    """Return the application on these ports; `lifespan` is around its own."""
+    background = Background()
+    policy = Policy(ports)
+
+    @asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[None]:
+        async with lifespan(app) if lifespan else nullcontext():
+            following = asyncio.create_task(policy.follow())
+            try:
+                yield
+            finally:
+                following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await following
+                await background.drain()
+
+    app = Application(
+        title="gateway",
+        # Of the API, which its paths begin with.
+        version="1",
+        lifespan=living,
+        # Included ones FastAPI would make anew for each application, and be slower to find.
+        routes=ROUTES,
+        # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
+        redirect_slashes=False,
+    )
+    slots = Slots(options.max_concurrency)
+    counted = Metrics(slots)
+    state = app.state
+    state.ports, state.options = ports, options
+    state.keys = accounts.Keys(options.secret)
+    state.policy, state.slots, state.metrics = policy, slots, counted
+    state.background = background
+    state.completing = Completing(ports, policy, slots, counted, background)
+    failures.install(app)
+    app.add_middleware(access.AccessLog, metrics=counted)
+    return app

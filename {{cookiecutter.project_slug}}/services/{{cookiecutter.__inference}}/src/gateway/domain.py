@@ -1,0 +1,333 @@
+"""What a gateway keeps, and which values are good. No I/O.
+
+`New...` is what the creator of one decides, `...` is one that exists. One that exists is not
+checked again, so that older ones outlive stricter rules.
+"""
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypedDict
+from uuid import UUID
+
+from . import errors
+
+NAME_LENGTH = 200
+EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
+EMAIL_PATTERN = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
+ALIAS_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
+TAG_COUNT = 20
+TAG_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}")
+PARAMETERS_BYTES = 16_384
+PARAMETERS_DEPTH = 16
+INTEGER_LIMIT = 2**31 - 1  # of PostgreSQL's integer
+MICROCENTS = 1_000_000  # in a cent
+
+Role = Literal["member", "admin"]
+
+
+# No slots: of several bases one alone may have them.
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What everything that exists has."""
+
+    id: UUID
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTeam:
+    """Who pays. Names are unique."""
+
+    name: str
+    budget_cents: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team(NewTeam, Stored):
+    """A team, and what it has spent or set aside for requests at hand, in millionths of a cent."""
+
+    spent_microcents: int = 0
+
+
+class TeamChanges(TypedDict, total=False):
+    """The fields to replace; those that are missing stay as they are. So in each `...Changes`."""
+
+    name: str
+    budget_cents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """Who belongs to a team. Emails are unique."""
+
+    team_id: UUID
+    email: str
+    role: Role = "member"
+    password_hash: str | None = field(default=None, repr=False)
+    """None for one that cannot log in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User(NewUser, Stored):
+    """A user."""
+
+
+class UserChanges(TypedDict, total=False):
+    """See TeamChanges."""
+
+    email: str
+    role: Role
+    password_hash: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApiKey:
+    """What a program shows to be let in. The key itself is not stored; hashes are unique."""
+
+    team_id: UUID
+    user_id: UUID
+    hash: str = field(repr=False)
+    prefix: str
+    """The beginning of the key, by which its owner recognises it."""
+    name: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey(NewApiKey, Stored):
+    """An API key."""
+
+    revoked_at: datetime | None = None
+
+    def good(self, now: datetime) -> bool:
+        """Say whether it lets one in at this time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class ApiKeyChanges(TypedDict, total=False):
+    """See TeamChanges."""
+
+    name: str | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewModelAlias:
+    """A team's own name for a model. Within a team names are unique."""
+
+    team_id: UUID
+    alias: str
+    target: str
+    """What the provider calls the model."""
+    provider: str
+    tags: tuple[str, ...] = ()
+    parameters: dict[str, object] = field(default_factory=dict)
+    """What a request gets that does not say otherwise, such as `temperature`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAlias(NewModelAlias, Stored):
+    """An alias. Each update makes a new version; the older ones stay readable."""
+
+    version: int = 1
+
+
+class ModelAliasChanges(TypedDict, total=False):
+    """See TeamChanges."""
+
+    alias: str
+    target: str
+    provider: str
+    tags: tuple[str, ...]
+    parameters: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be used up in any sixty seconds."""
+
+    requests: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewQuota:
+    """What a team may use. A team has one at most."""
+
+    team_id: UUID
+    requests_per_minute: int
+    tokens_per_minute: int
+
+    @property
+    def limits(self) -> Limits:
+        """Return it without the team."""
+        return Limits(self.requests_per_minute, self.tokens_per_minute)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(NewQuota, Stored):
+    """A quota."""
+
+
+class QuotaChanges(TypedDict, total=False):
+    """See TeamChanges."""
+
+    requests_per_minute: int
+    tokens_per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model as its provider knows it."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What holds for all teams, and may change while the gateway serves."""
+
+    version: int = 0
+    """Counted up by each publication."""
+    models: Mapping[str, Target] = field(default_factory=lambda: {"echo": Target("echo", "echo")})
+    """Models that every team has, unless an alias of its own hides one."""
+    prices: Mapping[str, int] = field(default_factory=dict)
+    """Of a model, by its provider's name for it, in microcents a token; others are free."""
+    requests_per_minute: int = 6_000
+    """Of a team without a quota; as is the next."""
+    tokens_per_minute: int = 1_000_000
+    max_tokens: int = 256
+    """Of a completion whose request sets no limit."""
+
+    @property
+    def limits(self) -> Limits:
+        """Return the quota of a team that has none of its own."""
+        return Limits(self.requests_per_minute, self.tokens_per_minute)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUpdate:
+    """Something that decides on requests has changed: a key, an alias, a quota, a team."""
+
+    version: int
+    """Counted up by each publication; 0 before the first."""
+    team_id: UUID | None
+    """Whose; None means that of every team."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a completion took."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total(self) -> int:
+        """Return all of them."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+def canonical(text: str) -> str:
+    """Return the one form of a text that can be typed in several: NFC, trimmed."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def check_name(value: str) -> str:
+    """Return `value` in its canonical form.
+
+    Raises:
+        InvalidError: it is empty or too long, or holds a control character.
+    """
+    name = canonical(value)
+    if not 1 <= len(name) <= NAME_LENGTH:
+        raise errors.InvalidError("name", f"must have 1 to {NAME_LENGTH} characters")
+    # Cc holds NUL, which PostgreSQL cannot store; Cs are halves of surrogate pairs, not UTF-8.
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        raise errors.InvalidError("name", "must not hold control characters")
+    return name
+
+
+def check_email(value: str) -> str:
+    """Return `value` in its canonical form: lower case, since nobody means two people by it.
+
+    Raises:
+        InvalidError: it is no address. That it is somebody's, only a letter to it can tell.
+    """
+    email = canonical(value).lower()
+    if len(email) > EMAIL_LENGTH or not EMAIL_PATTERN.fullmatch(email):
+        raise errors.InvalidError("email", "must be an address such as ann@example.org")
+    return email
+
+
+def check_alias(value: str, what: str = "alias") -> str:
+    """Return `value`, the name of a model; `what` is the field that it is the value of.
+
+    Raises:
+        InvalidError: it has other characters than names of models have.
+    """
+    if not ALIAS_PATTERN.fullmatch(value):
+        raise errors.InvalidError(
+            what, "must have 1 to 100 of A-Z, a-z, 0-9 and ._:/- and begin with a letter or digit"
+        )
+    return value
+
+
+def check_tags(values: Iterable[str]) -> tuple[str, ...]:
+    """Return `values` in their canonical form: lower case, each once, sorted.
+
+    Raises:
+        InvalidError: there are too many, or one of them is no tag.
+    """
+    tags = tuple(sorted({value.strip().lower() for value in values}))
+    if len(tags) > TAG_COUNT:
+        raise errors.InvalidError("tags", f"must be at most {TAG_COUNT}")
+    if not all(TAG_PATTERN.fullmatch(tag) for tag in tags):
+        raise errors.InvalidError(
+            "tags", "must each have 1 to 50 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+        )
+    return tags
+
+
+def check_parameters(value: dict[str, object]) -> dict[str, object]:
+    """Return `value`, which JSONB can store and give back unchanged.
+
+    Raises:
+        InvalidError: it is too large or too deep, or holds what JSON or PostgreSQL does not know.
+    """
+    pending: list[tuple[object, int]] = [(value, 1)]
+    while pending:
+        node, depth = pending.pop()
+        if depth > PARAMETERS_DEPTH:
+            raise errors.InvalidError("parameters", f"must nest at most {PARAMETERS_DEPTH} deep")
+        match node:
+            case dict():
+                pending += [(part, depth + 1) for pair in node.items() for part in pair]
+            case list():
+                pending += [(part, depth + 1) for part in node]
+            case float() if not math.isfinite(node):
+                raise errors.InvalidError("parameters", "must hold finite numbers only")
+            case str() if "\0" in node or any("\ud800" <= unit <= "\udfff" for unit in node):
+                raise errors.InvalidError("parameters", "must not hold NUL or lone surrogates")
+    if len(json.dumps(value, ensure_ascii=False).encode()) > PARAMETERS_BYTES:
+        raise errors.InvalidError("parameters", f"must be at most {PARAMETERS_BYTES} bytes of JSON")
+    return value
+
+
+def check_amount(field: str, value: int) -> int:
+    """Return `value`, a number of cents, requests or tokens.
+
+    Raises:
+        InvalidError: it is negative, or more than the database holds.
+    """
+    if not 0 <= value <= INTEGER_LIMIT:
+        raise errors.InvalidError(field, f"must be from 0 to {INTEGER_LIMIT}")
+    return value

@@ -1,0 +1,67 @@
+"""What is counted, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+from .domain import Usage
+from .slots import Slots
+
+# Seconds: a good answer takes milliseconds, that of a large model a minute.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Clients may invent methods, and each would be a series of its own.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """The counters of one application, in a registry of their own."""
+
+    def __init__(self, slots: Slots) -> None:
+        registry = self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "gateway_requests",
+            "Requests that were answered.",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "gateway_request_seconds",
+            "From the first byte of a request to the last of its answer.",
+            ["route"],
+            registry=registry,
+            buckets=BUCKETS,
+        )
+        self.failures = Counter(
+            "gateway_failures",
+            "Requests that were refused or failed, by the code of the error.",
+            ["code"],
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "gateway_tokens",
+            "Tokens of prompts and completions.",
+            ["provider", "kind"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "gateway_requests_in_flight", "Requests not yet answered.", registry=registry
+        )
+        self.streams = Gauge("gateway_streams_open", "Answers being streamed.", registry=registry)
+        taken = Gauge("gateway_slots_in_use", "Requests that are with backends.", registry=registry)
+        taken.set_function(lambda: slots.taken)
+        Gauge("gateway_slots", "Requests that may be.", registry=registry).set(slots.size)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request; `route` is the template of its path, not the path itself."""
+        known = method if method in METHODS else "other"
+        self.requests.labels(known, route, status).inc()
+        self.seconds.labels(route).observe(seconds)
+
+    def used(self, provider: str, usage: Usage) -> None:
+        """Count tokens."""
+        self.tokens.labels(provider, "prompt").inc(usage.prompt_tokens)
+        self.tokens.labels(provider, "completion").inc(usage.completion_tokens)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return all of them in a format that the Accept header asks for, and its media type."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type

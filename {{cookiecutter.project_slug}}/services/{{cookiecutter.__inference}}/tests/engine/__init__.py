@@ -1,0 +1,1 @@
+"""An inference engine that needs no download."""

@@ -1,0 +1,65 @@
+"""The OpenAPI page, taken at its word: nothing crashes, and nothing is answered that it hides.
+
+Schemathesis makes requests out of the page, also such that use what they were answered before, and
+prints each finding with the curl command that repeats it.
+"""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from ops.testing import Service
+
+from ..people import ADMIN_TOKEN, Connect, Team
+
+EXAMPLES = 10
+"""Random requests of each operation, besides those that the page's bounds suggest."""
+# What refers to something that does not exist is refused, and no page can say what does exist.
+EXCLUDED = "positive_data_acceptance"
+
+
+@pytest.fixture
+async def session(anybody: httpx2.AsyncClient) -> str:
+    """A session token."""
+    ann = {"email": "ann@example.org", "password": "correct horse battery"}
+    assert (await anybody.post("/auth/register", json={"team": "Ann's", **ann})).status_code == 201
+    token: str = (await anybody.post("/auth/login", json=ann)).json()["token"]
+    return token
+
+
+async def check(service: Service, folder: Path, credential: str, *options: str) -> None:
+    """Fail with what Schemathesis prints if it finds something."""
+    program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
+    assert program, "schemathesis is not installed in this environment"
+    process = await asyncio.create_subprocess_exec(
+        *(program, "run", f"{service.url}/openapi.json", "--header"),
+        *(f"Authorization: Bearer {credential}", f"--max-examples={EXAMPLES}"),
+        *(f"--exclude-checks={EXCLUDED}", "--no-color", *options),
+        # It leaves its reports and its examples where it is started.
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, printed.decode()
+
+
+async def test_the_administration_keeps_its_word(
+    service: Service, connect: Connect, tmp_path: Path
+) -> None:
+    await check(service, tmp_path, ADMIN_TOKEN, "--include-path-regex=^/admin/")
+
+
+async def test_the_accounts_keep_their_word(service: Service, session: str, tmp_path: Path) -> None:
+    # Without the way out, after which nothing would be tried but 401.
+    options = ("--include-path-regex=^/auth/", "--exclude-path=/auth/logout")
+    await check(service, tmp_path, session, *options)
+
+
+async def test_the_models_keep_their_word(service: Service, team: Team, tmp_path: Path) -> None:
+    await check(service, tmp_path, team.key, "--exclude-path-regex=^/(admin|auth)/")

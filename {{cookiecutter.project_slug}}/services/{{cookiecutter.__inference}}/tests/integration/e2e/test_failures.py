@@ -1,0 +1,109 @@
+"""Journeys that end badly, and what those who go them are told."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from ..people import CHAT, Connect, Team, chat, created
+
+WRONG = "sk-wrong"
+
+
+async def code(response: httpx2.Response, status: int) -> str:
+    """Return the code of an error that was answered with this status."""
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert error["message"]
+    return str(error["code"])
+
+
+@pytest.mark.parametrize("credential", [None, WRONG, "not even a key"])
+async def test_nobody_gets_in_without_a_key(connect: Connect, credential: str | None) -> None:
+    response = await connect(credential).post(CHAT, json=chat())
+    assert await code(response, 401) == "invalid_api_key"
+    assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_a_key_opens_neither_the_administration_nor_the_account(
+    client: httpx2.AsyncClient,
+) -> None:
+    assert (await client.get("/admin/teams")).status_code == 401
+    assert (await client.get("/auth/me")).status_code == 401
+
+
+async def test_a_revoked_key_is_refused_at_once(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    assert (await client.post(CHAT, json=chat())).status_code == 200
+    revoked = await admin.post(f"/admin/keys/{team.key_id}/revoke")
+    assert revoked.status_code == 200
+    assert await code(await client.post(CHAT, json=chat()), 401) == "invalid_api_key"
+
+
+async def test_an_expired_key_is_refused(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    past = {"expires_at": "2020-01-01T00:00:00Z"}
+    assert (await admin.patch(f"/admin/keys/{team.key_id}", json=past)).status_code == 200
+    assert await code(await client.post(CHAT, json=chat()), 401) == "invalid_api_key"
+
+
+async def test_a_team_that_is_removed_takes_its_keys_with_it(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    assert (await client.post(CHAT, json=chat())).status_code == 200
+    assert (await admin.delete(f"/admin/teams/{team.id}")).status_code == 204
+    assert await code(await client.post(CHAT, json=chat()), 401) == "invalid_api_key"
+
+
+async def test_an_alias_of_another_team_is_no_model(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient
+) -> None:
+    other = await Team.make(admin)
+    await created(admin, "aliases", team_id=other.id, alias="mine", target="x", provider="echo")
+    assert await code(await client.post(CHAT, json=chat(model="mine")), 404) == "model_not_found"
+
+
+async def test_a_team_without_money_gets_no_answer_that_costs(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    config = (await admin.get("/admin/config")).json()
+    config.pop("version")
+    priced: dict[str, Any] = {**config, "prices": {"dear": 1}}
+    try:
+        assert (await admin.put("/admin/config", json=priced)).status_code == 200
+        await created(admin, "aliases", team_id=team.id, alias="x", target="dear", provider="echo")
+        response = await client.post(CHAT, json=chat(model="x"))
+        assert await code(response, 429) == "insufficient_quota"
+    finally:
+        await admin.put("/admin/config", json=config)
+
+
+async def test_a_quota_of_nothing_lets_nothing_through(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    await created(admin, "quotas", team_id=team.id, requests_per_minute=0, tokens_per_minute=0)
+    response = await client.post(CHAT, json=chat())
+    assert await code(response, 429) == "rate_limit_exceeded"
+    assert int(response.headers["retry-after"]) > 0
+
+
+async def test_a_wrong_password_and_an_unknown_email_are_told_apart_by_nobody(
+    anybody: httpx2.AsyncClient,
+) -> None:
+    ann = {"team": "Ann's", "email": "ann@example.org", "password": "correct horse battery"}
+    assert (await anybody.post("/auth/register", json=ann)).status_code == 201
+    answers = [
+        await anybody.post("/auth/login", json={"email": email, "password": ann["team"] * 3})
+        for email in ("ann@example.org", "nobody@example.org")
+    ]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert answers[0].json() == answers[1].json()
+
+
+async def test_a_team_or_an_email_is_registered_once(anybody: httpx2.AsyncClient) -> None:
+    ann = {"team": "Ann's", "email": "ann@example.org", "password": "correct horse battery"}
+    assert (await anybody.post("/auth/register", json=ann)).status_code == 201
+    for changed in ({"email": "bob@example.org"}, {"team": "Bob's"}):
+        assert (await anybody.post("/auth/register", json=ann | changed)).status_code == 409

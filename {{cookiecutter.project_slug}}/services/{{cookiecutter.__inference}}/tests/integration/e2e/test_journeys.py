@@ -1,0 +1,118 @@
+"""The whole way of those who use the gateway, as they go it."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from ops.testing import Service, eventually
+
+from ..people import CHAT, Connect, Team, chat, created
+
+ANN: dict[str, Any] = {
+    "team": "Ann's",
+    "email": "ann@example.org",
+    "password": "correct horse battery staple",  # pragma: allowlist secret
+}
+
+
+async def logged_in(anybody: httpx2.AsyncClient, connect: Connect) -> httpx2.AsyncClient:
+    """Register Ann, log her in, and return her client."""
+    assert (await anybody.post("/auth/register", json=ANN)).status_code == 201
+    credentials = {name: ANN[name] for name in ("email", "password")}
+    response = await anybody.post("/auth/login", json=credentials)
+    assert response.status_code == 200
+    return connect(response.json()["token"])
+
+
+async def test_from_registration_to_an_answer_and_out_again(
+    anybody: httpx2.AsyncClient,
+    admin: httpx2.AsyncClient,
+    connect: Connect,
+    service: Service,
+) -> None:
+    ann = await logged_in(anybody, connect)
+    me = (await ann.get("/auth/me")).json()
+    assert (me["user"]["email"], me["team"]["name"]) == (ANN["email"], ANN["team"])
+
+    issued = (await ann.post("/auth/keys", json={"name": "laptop"})).json()
+    [listed] = (await ann.get("/auth/keys")).json()["data"]
+    assert listed["id"] == issued["id"]
+    assert issued["key"].startswith(listed["prefix"])
+    assert "key" not in listed
+
+    team = me["team"]["id"]
+    await created(
+        admin,
+        "aliases",
+        team_id=team,
+        alias="fast",
+        target="echo",
+        provider="echo",
+        parameters={"temperature": 0},
+    )
+    await created(admin, "quotas", team_id=team, requests_per_minute=3, tokens_per_minute=1000)
+
+    async with openai.AsyncOpenAI(
+        base_url=f"{service.url}/v1", api_key=issued["key"], max_retries=0
+    ) as client:
+        assert {model.id async for model in client.models.list()} == {"echo", "fast"}
+        messages: Any = [{"role": "user", "content": "hello there"}]
+        answer = await client.chat.completions.create(model="fast", messages=messages)
+        assert answer.model == "fast"
+        stream = await client.chat.completions.create(model="fast", messages=messages, stream=True)
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
+        assert "".join(pieces) == answer.choices[0].message.content
+        await client.chat.completions.create(model="fast", messages=messages)
+        with pytest.raises(openai.RateLimitError) as caught:
+            await client.chat.completions.create(model="fast", messages=messages)
+        assert caught.value.response.headers["x-ratelimit-limit-requests"] == "3"
+
+    assert (await ann.delete(f"/auth/keys/{issued['id']}")).status_code == 204
+    client_of_old = connect(issued["key"])
+    assert (await client_of_old.post(CHAT, json=chat())).status_code == 401
+    assert (await ann.post("/auth/logout")).status_code == 204
+    assert (await ann.get("/auth/me")).status_code == 401
+
+
+async def test_a_model_is_swapped_while_requests_run(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    alias = await created(
+        admin, "aliases", team_id=team.id, alias="best", target="old", provider="echo"
+    )
+    stop = asyncio.Event()
+    seen: set[int] = set()
+
+    async def keep_asking() -> None:
+        while not stop.is_set():
+            seen.add((await client.post(CHAT, json=chat(model="best"))).status_code)
+
+    asking = asyncio.create_task(keep_asking())
+    for version, target in enumerate(["new", "newer", "newest"], start=2):
+        changed = await admin.patch(f"/admin/aliases/{alias['id']}", json={"target": target})
+        assert changed.json()["version"] == version
+    stop.set()
+    await asking
+    assert seen == {200}
+    versions = (await admin.get(f"/admin/aliases/{alias['id']}/versions")).json()
+    assert [each["target"] for each in versions] == ["newest", "newer", "new", "old"]
+
+
+async def test_a_config_that_is_published_holds_within_a_second(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient
+) -> None:
+    config = (await admin.get("/admin/config")).json()
+    config.pop("version")
+    models = {**config["models"], "common": {"provider": "echo", "model": "echo"}}
+    try:
+        await admin.put("/admin/config", json={**config, "models": models})
+
+        async def known() -> bool:
+            return (await client.post(CHAT, json=chat(model="common"))).status_code == 200
+
+        await eventually(known, timeout=1)
+    finally:
+        await admin.put("/admin/config", json=config)

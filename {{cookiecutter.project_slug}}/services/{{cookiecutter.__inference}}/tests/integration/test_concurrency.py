@@ -1,0 +1,86 @@
+"""Many at once: nothing is exceeded, nothing is lost, nothing grows."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from ops.testing import Service, eventually
+
+from .people import CHAT, Connect, Team, chat, created
+
+MANY = 60
+GROWTH = 8 * 2**20
+"""Bytes that a process may grow by in some hundreds of requests: allocators keep some."""
+
+
+async def statuses(client: httpx2.AsyncClient, times: int, **more: Any) -> Counter[int]:
+    """Ask so many times at once, and return how often each status was answered."""
+    answers = await asyncio.gather(*(client.post(CHAT, json=chat(**more)) for _ in range(times)))
+    return Counter(answer.status_code for answer in answers)
+
+
+async def test_many_at_once_are_all_answered(client: httpx2.AsyncClient) -> None:
+    assert await statuses(client, MANY) == {200: MANY}
+
+
+@pytest.mark.parametrize("limit", [1, 20])
+async def test_of_many_at_once_the_quota_lets_through_exactly_as_many_as_it_says(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team, limit: int
+) -> None:
+    await created(
+        admin, "quotas", team_id=team.id, requests_per_minute=limit, tokens_per_minute=10**6
+    )
+    assert await statuses(client, MANY) == {200: limit, 429: MANY - limit}
+
+
+async def test_the_quota_of_tokens_is_never_exceeded(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    limit, words = 100, "one two three four five"
+    await created(
+        admin, "quotas", team_id=team.id, requests_per_minute=10**6, tokens_per_minute=limit
+    )
+    body = chat(words, max_tokens=5)
+    answers = await asyncio.gather(*(client.post(CHAT, json=body) for _ in range(MANY)))
+    used = sum(
+        answer.json()["usage"]["total_tokens"] for answer in answers if answer.status_code == 200
+    )
+    assert 0 < used <= limit
+    assert {answer.status_code for answer in answers} == {200, 429}
+
+
+async def test_the_budget_is_never_exceeded(admin: httpx2.AsyncClient, connect: Connect) -> None:
+    # A cent a token: 2 tokens go in and 2 come out.
+    prices = {"echo": 1_000_000}
+    config = (await admin.get("/admin/config")).json()
+    config.pop("version")
+    assert (await admin.put("/admin/config", json={**config, "prices": prices})).status_code == 200
+    team = await Team.make(admin, budget_cents=40)
+    client = connect(team.key)
+
+    async def priced() -> bool:
+        await client.post(CHAT, json=chat(max_tokens=2))
+        spent = (await admin.get(f"/admin/teams/{team.id}")).json()["spent_cents"]
+        return bool(spent > 0)
+
+    await eventually(priced)
+    counted = await statuses(client, MANY, max_tokens=2)
+    spent = (await admin.get(f"/admin/teams/{team.id}")).json()["spent_cents"]
+    assert spent <= 40
+    assert counted[200] <= 9
+    assert counted[200] + counted[429] == MANY
+    assert (await admin.put("/admin/config", json=config)).status_code == 200
+
+
+async def test_memory_is_steady(client: httpx2.AsyncClient, service: Service) -> None:
+    process = psutil.Process(service.process.pid)
+    # By then caches are full, and pools have their connections.
+    await statuses(client, 5 * MANY)
+    before = process.memory_info().rss
+    for _ in range(5):
+        await statuses(client, MANY)
+    assert process.memory_info().rss - before < GROWTH

@@ -1,0 +1,80 @@
+"""What the database asks of PostgreSQL has an index, which is used where the tables are large."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway import errors
+from gateway.ports import Database, Position
+
+ID = UUID(int=7)
+HERE = Position(datetime.now(UTC), ID)
+FILL = """
+INSERT INTO teams (name) SELECT 'team ' || n FROM generate_series(1, 4000) n;
+INSERT INTO users (team_id, email) SELECT id, name || '@example.org' FROM teams;
+INSERT INTO api_keys (team_id, user_id, hash, prefix, name)
+    SELECT team_id, id, email, 'sk-' || email, 'key ' || email FROM users;
+INSERT INTO model_aliases (team_id, alias, target, provider, tags)
+    SELECT id, name, 'echo', 'echo', ARRAY[name] FROM teams;
+ANALYZE teams, users, api_keys, model_aliases
+"""
+CASES: list[tuple[Callable[[Database], Awaitable[object]], set[str]]] = [
+    (lambda here: here.teams.page(limit=9, after=HERE), {"ix_teams_created_at_id"}),
+    (lambda here: here.teams.page(limit=9, search="team 77"), {"ix_teams_name_search"}),
+    (lambda here: here.users.page(limit=9, search="team 77"), {"ix_users_email_search"}),
+    (lambda here: here.users.page(limit=9, team=ID), {"ix_users_team_id_created_at_id"}),
+    (lambda here: here.user_by_email("ann@example.org"), {"uq_users_email"}),
+    (
+        lambda here: here.keys.page(limit=9, search="key 77"),
+        {"ix_api_keys_name_search", "ix_api_keys_prefix_search"},
+    ),
+    (lambda here: here.keys.page(limit=9, team=ID), {"ix_api_keys_team_id_created_at_id"}),
+    (lambda here: here.keys.page(limit=9, user=ID), {"ix_api_keys_user_id_created_at_id"}),
+    (lambda here: here.grant("hash"), {"uq_api_keys_hash", "uq_quotas_team_id"}),
+    (
+        lambda here: here.aliases.page(limit=9, search="team 77"),
+        {"ix_model_aliases_alias_search", "ix_model_aliases_tags"},
+    ),
+    (lambda here: here.routes(ID), {"uq_model_aliases_team_id_alias"}),
+    (lambda here: here.spend(ID, 1), {"pk_teams"}),
+]
+
+
+async def first_statement(engine: AsyncEngine, call: Awaitable[object]) -> tuple[str, Any]:
+    """Return what a call sends to the server, and its parameters."""
+    sent: list[tuple[str, Any]] = []
+
+    def listen(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        sent.append((statement, parameters))
+
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", listen)
+    try:
+        await call
+    except errors.NotFoundError:
+        # What fills the tables is not committed.
+        pass
+    finally:
+        sa.event.remove(engine.sync_engine, "before_cursor_execute", listen)
+    return sent[0]
+
+
+async def plan(connection: AsyncConnection, statement: str, parameters: Any) -> str:
+    rows = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+    return "\n".join(rows.scalars())
+
+
+async def test_each_way_to_find_something_uses_its_indexes(
+    postgres_database: Database, engine: AsyncEngine
+) -> None:
+    async with engine.connect() as connection, connection.begin() as transaction:
+        for statement in FILL.split(";"):
+            await connection.execute(sa.text(statement))
+        for call, indexes in CASES:
+            asked = await first_statement(engine, call(postgres_database))
+            found = await plan(connection, *asked)
+            assert {index for index in indexes if index in found} == indexes, found
+        await transaction.rollback()

@@ -1,0 +1,270 @@
+"""The adapters on Redis, beyond their contracts: what they keep there, and for how long."""
+
+import asyncio
+import sys
+from collections import Counter
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from ops.testing import eventually
+
+from gateway import errors
+from gateway.adapters.memory.clock import MemoryClock
+from gateway.adapters.redis import connection
+from gateway.adapters.redis.config import CONFIG
+from gateway.adapters.redis.limiter import RedisLimiter
+from gateway.adapters.redis.sessions import MARGIN
+from gateway.domain import Config, Limits
+from gateway.ports import ConfigStore, Limiter, Sessions
+
+from ..proxy import Proxy
+
+TEAM = UUID(int=7)
+WINDOW = f"gateway:window:{TEAM}"
+PLENTY = 1_000_000
+LIMITS = Limits(PLENTY, PLENTY)
+
+# A gateway that asks thirty times at once, and prints how often it was let through.
+ASKING = """
+import asyncio, sys, uuid
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.redis import connection, limiter
+from gateway.domain import Limits
+
+async def main():
+    client = connection.connect(sys.argv[1], timeout=5)
+    asked = limiter.RedisLimiter(client, SystemClock())
+    once = lambda: asked.admit(uuid.UUID(int=7), Limits(40, 10**6), 1)
+    admissions = await asyncio.gather(*(once() for _ in range(30)))
+    await client.aclose()
+    print(sum(not admission.refused for admission in admissions))
+
+asyncio.run(main())
+"""
+
+
+async def test_all_keys_carry_the_name_of_the_service(
+    redis_client: Redis,
+    redis_config: ConfigStore,
+    redis_limiter: Limiter,
+    redis_sessions: Sessions,
+    clock: MemoryClock,
+) -> None:
+    await redis_config.publish(Config())
+    await redis_config.publish_policy(TEAM)
+    await redis_limiter.admit(TEAM, LIMITS, 1)
+    await redis_sessions.revoke("token", clock.now() + timedelta(minutes=1))
+    assert set(await redis_client.keys()) == {
+        "gateway:config",
+        "gateway:policy",
+        WINDOW,
+        "gateway:revoked:token",
+    }
+
+
+async def test_a_window_expires_by_itself_whatever_is_done_to_it(
+    redis_client: Redis, redis_limiter: RedisLimiter
+) -> None:
+    admission = await redis_limiter.admit(TEAM, LIMITS, 1)
+    assert 60 < await redis_client.ttl(WINDOW) <= 120
+    await redis_limiter.settle(TEAM, admission.at, 1)
+    await redis_limiter.flush()
+    assert 60 < await redis_client.ttl(WINDOW) <= 120
+    await redis_limiter.settle(TEAM, admission.at, 1)
+    await redis_limiter.admit(TEAM, Limits(0, 0), 1)
+    assert 60 < await redis_client.ttl(WINDOW) <= 120
+
+
+async def test_nothing_is_kept_of_a_team_that_is_refused_or_was_forgotten(
+    redis_client: Redis, redis_limiter: RedisLimiter, clock: MemoryClock
+) -> None:
+    await redis_limiter.admit(TEAM, Limits(0, 0), 1)
+    await redis_limiter.settle(TEAM, clock.now().timestamp(), 5)
+    await redis_limiter.flush()
+    assert await redis_client.keys() == []
+
+
+async def test_a_window_stays_small(
+    redis_client: Redis, redis_limiter: Limiter, clock: MemoryClock
+) -> None:
+    for _ in range(199):
+        await redis_limiter.admit(TEAM, LIMITS, 1)
+        clock.advance(0.4)
+    admission = await redis_limiter.admit(TEAM, LIMITS, 1)
+    # 0.4 s short of a minute, in steps of 0.4 s, and what shares a second with the oldest.
+    assert PLENTY - 152 <= admission.requests_left <= PLENTY - 150
+    numbers = await redis_client.eval(
+        "return #cmsgpack.unpack(redis.call('GET', KEYS[1]))", 1, WINDOW
+    )
+    assert numbers <= 61 * 4
+
+
+async def test_processes_whose_clocks_differ_share_a_window(redis_client: Redis) -> None:
+    right, ahead = MemoryClock(), MemoryClock()
+    ahead.advance(0.05)
+    limits = Limits(3, PLENTY)
+    limiters = [RedisLimiter(redis_client, clock) for clock in (ahead, right, ahead, right)]
+    admissions = [await limiter.admit(TEAM, limits, 10) for limiter in limiters]
+    assert [admission.refused for admission in admissions] == [None, None, None, "requests"]
+    assert {admission.at for admission in admissions} == {ahead.now().timestamp()}
+    await limiters[1].settle(TEAM, admissions[1].at, -10)
+    right.advance(admissions[3].retry_after - 0.001)
+    refused = await limiters[1].admit(TEAM, limits, 10)
+    assert (refused.refused, refused.tokens_left) == ("requests", PLENTY - 20)
+    # The last of them was counted by the other clock.
+    right.advance(0.051)
+    assert not (await limiters[1].admit(TEAM, limits, 10)).refused
+
+
+async def test_of_several_processes_at_once_as_many_requests_pass_as_the_limit_says(
+    redis_url: str,
+) -> None:
+    command = (sys.executable, "-c", ASKING, redis_url)
+    asking = [
+        await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        for _ in range(3)
+    ]
+    said = [await process.communicate() for process in asking]
+    assert sum(int(output) for output, _ in said) == 40
+
+
+async def test_what_is_corrected_goes_with_the_next_admission(
+    redis_client: Redis, redis_limiter: RedisLimiter, clock: MemoryClock
+) -> None:
+    limits = Limits(PLENTY, 100)
+    first = await redis_limiter.admit(TEAM, limits, 40)
+    clock.advance(1)
+    second = await redis_limiter.admit(TEAM, limits, 40)
+    await redis_client.config_resetstat()
+    for admission in (first, second, second):
+        await redis_limiter.settle(TEAM, admission.at, -10)
+    assert (await redis_limiter.admit(TEAM, limits, 20)).tokens_left == 30
+    commands = await redis_client.info("commandstats")
+    assert sum(stats["calls"] for name, stats in commands.items() if "evalsha" in name) == 1
+
+
+async def test_what_is_corrected_is_soon_known_elsewhere(
+    redis_client: Redis, redis_limiter: RedisLimiter, clock: MemoryClock
+) -> None:
+    limits = Limits(PLENTY, 100)
+    admission = await redis_limiter.admit(TEAM, limits, 100)
+    await redis_limiter.settle(TEAM, admission.at, -60)
+    elsewhere = RedisLimiter(redis_client, clock)
+
+    async def known() -> bool:
+        return (await elsewhere.admit(TEAM, limits, 0)).tokens_left == 60
+
+    await eventually(known)
+
+
+async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
+    redis_url: str,
+) -> None:
+    async with Proxy(redis_url) as proxy:
+        client = connection.connect(proxy.url, timeout=5)
+        limiter = RedisLimiter(client, MemoryClock())
+        admission = await limiter.admit(TEAM, LIMITS, 10)
+        await limiter.settle(TEAM, admission.at, -10)
+        await proxy.cut()
+        with structlog.testing.capture_logs() as lines:
+            await limiter.flush()
+        assert [line["event"] for line in lines] == ["tokens not settled"]
+        await proxy.heal()
+        await limiter.flush()
+        after = await limiter.admit(TEAM, LIMITS, 0)
+        assert after.tokens_left == PLENTY - 10
+        await client.aclose()
+
+
+async def test_a_server_that_has_lost_the_scripts_is_given_them_again(
+    redis_client: Redis, redis_limiter: RedisLimiter, redis_config: ConfigStore
+) -> None:
+    await redis_limiter.admit(TEAM, LIMITS, 1)
+    await redis_client.script_flush()
+    admission = await redis_limiter.admit(TEAM, LIMITS, 1)
+    await redis_client.script_flush()
+    await redis_limiter.settle(TEAM, admission.at, 1)
+    await redis_limiter.flush()
+    assert admission.requests_left == PLENTY - 2
+    assert (await redis_config.publish(Config())).version == 1
+
+
+async def test_who_finds_all_connections_taken_waits_for_one(redis_url: str) -> None:
+    client = connection.connect(redis_url, timeout=10)
+    limiter = RedisLimiter(client, MemoryClock())
+    asked = 5 * connection.CONNECTIONS
+    admissions = await asyncio.gather(*(limiter.admit(TEAM, LIMITS, 1) for _ in range(asked)))
+    assert Counter(admission.refused for admission in admissions) == {None: asked}
+    [(connections, _)] = client.connection_pool.get_connection_count()[:1]
+    assert connections <= connection.CONNECTIONS
+    await client.aclose()
+
+
+@pytest.mark.parametrize("problem", ["OOM", "READONLY", "LOADING"])
+async def test_a_server_that_cannot_do_it_now_is_not_available(
+    redis_client: Redis, problem: str
+) -> None:
+    with pytest.raises(errors.UnavailableError, match="redis"):
+        await redis_client.eval(f"return redis.error_reply('{problem} not now')", 0)
+
+
+async def test_a_mistake_of_ours_is_no_failure_of_the_server(redis_client: Redis) -> None:
+    with pytest.raises(ResponseError):
+        await redis_client.eval("return redis.error_reply('ERR no')", 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "value"),
+    [
+        (("HSET", CONFIG, "config"), "{"),
+        (("HSET", CONFIG, "config"), "[]"),
+        (("HSET", CONFIG, "config"), '{"max_tokens": "many"}'),  # pragma: allowlist secret
+        (("HSET", CONFIG, "config"), b"\xff"),
+        (("HDEL", CONFIG), "config"),
+        (("HDEL", CONFIG), "version"),
+        (("HSET", CONFIG, "version"), "one"),
+        (("SET", CONFIG), "text"),
+    ],
+)
+async def test_a_stored_value_that_is_no_config_is_told_and_can_be_replaced(
+    redis_client: Redis,
+    redis_config: ConfigStore,
+    command: tuple[str, ...],
+    value: str | bytes,
+) -> None:
+    before = await redis_config.publish(Config())
+    await redis_client.execute_command(*command, value)  # type: ignore[no-untyped-call]
+    with pytest.raises(errors.UnreadableError, match=CONFIG):
+        await redis_config.fetch()
+    published = await redis_config.publish(Config(max_tokens=5))
+    assert await redis_config.fetch() == published
+    # Else those who have seen the one before would take it for that.
+    assert published.version > before.version or value == "version"
+
+
+async def test_what_a_newer_gateway_has_written_can_be_read(
+    redis_client: Redis, redis_config: ConfigStore
+) -> None:
+    await redis_config.publish(Config())
+    await redis_client.hset(CONFIG, "config", '{"max_tokens": 5, "invented_later": true}')
+    assert await redis_config.fetch() == Config(version=1, max_tokens=5)
+
+
+async def test_a_revoked_token_is_forgotten_after_it_has_expired(
+    redis_client: Redis, redis_sessions: Sessions, clock: MemoryClock
+) -> None:
+    await redis_sessions.revoke("token", clock.now() + timedelta(minutes=10))
+    left = timedelta(milliseconds=await redis_client.pttl("gateway:revoked:token"))
+    assert timedelta(minutes=9) < left - MARGIN <= timedelta(minutes=10)
+
+
+async def test_a_token_that_has_long_expired_is_not_kept(
+    redis_client: Redis, redis_sessions: Sessions, clock: MemoryClock
+) -> None:
+    await redis_sessions.revoke(str(uuid4()), clock.now() - MARGIN)
+    assert await redis_client.keys() == []

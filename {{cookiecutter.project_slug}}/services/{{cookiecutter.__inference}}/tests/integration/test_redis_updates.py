@@ -1,0 +1,202 @@
+"""Updates of the config on Redis: across processes, and when connections break."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+
+from ops.testing import eventually
+
+from gateway import errors
+from gateway.adapters.redis import connection
+from gateway.adapters.redis.config import CONFIG, RECONCILE, RedisConfigStore
+from gateway.domain import Config, PolicyUpdate
+from gateway.ports import ConfigStore
+
+from ..proxy import Proxy
+from ..updates import following
+
+TEAM = UUID(int=7)
+
+# A gateway that publishes, and prints when it began to.
+PUBLISHING = """
+import asyncio, sys, time, uuid
+from gateway.adapters.redis import config, connection
+from gateway.domain import Config
+
+async def main():
+    client = connection.connect(sys.argv[1], timeout=5)
+    store = config.RedisConfigStore(client)
+    await store.ping()
+    print(time.time())
+    await store.publish(Config(max_tokens=5))
+    await store.publish_policy(uuid.UUID(int=7))
+    await client.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    """What this process's own connections go through."""
+    async with Proxy(redis_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def mine(proxy: Proxy) -> AsyncIterator[RedisConfigStore]:
+    """The config store as this process sees it; `redis_config` is that of the others."""
+    client = connection.connect(proxy.url, timeout=0.5)
+    yield RedisConfigStore(client)
+    await client.aclose()
+
+
+async def test_what_another_process_publishes_is_seen_within_a_second(
+    redis_url: str, redis_config: ConfigStore, record_property: Callable[[str, object], None]
+) -> None:
+    async with following(redis_config) as seen:
+        command = (sys.executable, "-c", PUBLISHING, redis_url)
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        await eventually(lambda: {update.version for update in seen[2:]} == {1}, timeout=60)
+        await eventually(lambda: len(seen) == 4)
+        now = time.time()
+        output, _ = await process.communicate()
+    took = now - float(output)
+    record_property("seconds", took)
+    assert took < 1
+
+
+@pytest.mark.parametrize("fault", [Proxy.cut, Proxy.partition])
+async def test_what_is_published_while_the_connection_is_away_is_seen_when_it_is_back(
+    proxy: Proxy,
+    mine: RedisConfigStore,
+    redis_config: ConfigStore,
+    fault: Callable[[Proxy], object],
+) -> None:
+    async with following(mine) as seen:
+        await getattr(proxy, fault.__name__)()
+        await redis_config.publish(Config(max_tokens=1))
+        published = await redis_config.publish(Config(max_tokens=2))
+        await redis_config.publish_policy(TEAM)
+        await redis_config.publish_policy(TEAM)
+        assert len(seen) == 2
+        await proxy.heal()
+        await eventually(lambda: published in seen)
+        newest = [update for update in seen if isinstance(update, PolicyUpdate)]
+        await eventually(lambda: newest)
+        await redis_config.publish_policy(TEAM)
+        await eventually(lambda: PolicyUpdate(3, TEAM) in seen)
+
+
+async def test_after_a_break_all_is_told_anew(
+    proxy: Proxy, mine: RedisConfigStore, redis_config: ConfigStore
+) -> None:
+    published = await redis_config.publish(Config(max_tokens=1))
+    async with following(mine) as seen:
+        await proxy.cut()
+        await proxy.heal()
+        await eventually(lambda: len(seen) == 4)
+    assert seen == 2 * [published, PolicyUpdate(0, None)]
+
+
+async def test_who_follows_a_server_that_is_not_there_waits_for_it(
+    proxy: Proxy, mine: RedisConfigStore
+) -> None:
+    await proxy.cut()
+    with structlog.testing.capture_logs() as lines:
+
+        async def heal() -> None:
+            await eventually(lambda: len(lines) > 2)
+            await proxy.heal()
+
+        healing = asyncio.create_task(heal())
+        async with following(mine) as seen:
+            assert seen == [Config(), PolicyUpdate(0, None)]
+        await healing
+    assert {line["event"] for line in lines} == {"config_updates_interrupted"}
+
+
+async def test_a_policy_update_that_was_missed_counts_for_all_teams(
+    redis_client: Redis, redis_config: ConfigStore
+) -> None:
+    async with following(redis_config) as seen:
+        # As if the message had been lost.
+        await redis_client.incr("gateway:policy")
+        await redis_config.publish_policy(TEAM)
+        await eventually(lambda: len(seen) > 2)
+    assert seen[2:] == [PolicyUpdate(2, None)]
+
+
+async def test_what_nobody_told_is_found_in_time(redis_client: Redis) -> None:
+    quick = RedisConfigStore(redis_client, reconcile=0.05)
+    async with following(quick) as seen:
+        await redis_client.incr("gateway:policy")
+        await redis_client.hset(CONFIG, mapping={"version": 5, "config": "{}"})
+        await eventually(lambda: Config(version=5) in seen and PolicyUpdate(1, None) in seen)
+        looked = await calls(redis_client, "hmget")
+        await eventually(lambda: more(redis_client, "hmget", looked + 3))
+    assert len(seen) == 4
+
+
+async def calls(client: Redis, command: str) -> int:
+    statistics = await client.info("commandstats")
+    return int(statistics[f"cmdstat_{command}"]["calls"])
+
+
+async def more(client: Redis, command: str, than: int) -> bool:
+    return await calls(client, command) > than
+
+
+async def test_a_config_that_cannot_be_read_is_logged_once(redis_client: Redis) -> None:
+    quick = RedisConfigStore(redis_client, reconcile=0.02)
+    await redis_client.hset(CONFIG, "config", "{")
+    with structlog.testing.capture_logs() as lines:
+        async with following(quick) as seen:
+            looked = await calls(redis_client, "hmget")
+            await eventually(lambda: more(redis_client, "hmget", looked + 3))
+            published = await quick.publish(Config())
+            await eventually(lambda: published in seen)
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("config_unreadable", "warning")
+    ]
+
+
+async def test_nobody_is_left_subscribed(redis_client: Redis, redis_config: ConfigStore) -> None:
+    channel = f"gateway:updates:{connection.database(redis_client)}"
+    async with following(redis_config), following(redis_config):
+        assert await redis_client.pubsub_numsub(channel) == [(channel, 2)]
+
+    async def left() -> bool:
+        return bool(await redis_client.pubsub_numsub(channel) == [(channel, 0)])
+
+    await eventually(left)
+
+
+async def test_commands_fail_while_the_server_is_gone_and_work_when_it_is_back(
+    proxy: Proxy, mine: RedisConfigStore
+) -> None:
+    await mine.ping()
+    await proxy.cut()
+    with pytest.raises(errors.UnavailableError):
+        await mine.fetch()
+    await proxy.heal()
+    await mine.fetch()
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for_any_longer_than_was_said(
+    proxy: Proxy, mine: RedisConfigStore
+) -> None:
+    await mine.ping()
+    await proxy.partition()
+    before = time.monotonic()
+    with pytest.raises(errors.UnavailableError):
+        await mine.publish_policy(None)
+    assert 0.4 < time.monotonic() - before < RECONCILE / 6
+    await proxy.heal()
+    await mine.ping()

@@ -1,0 +1,11 @@
+"""What the models say of the tables is what the migrations made. Each case is derived from them."""
+
+from ops.testing import schema
+
+from gateway import models
+from gateway.adapters import postgres
+
+test_the_tables_are_as_the_models_say = schema.suite(
+    models.Base,
+    domain_error=postgres.violation,
+)

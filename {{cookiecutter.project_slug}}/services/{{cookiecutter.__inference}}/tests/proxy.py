@@ -1,0 +1,118 @@
+"""A proxy before a server, which fails when a test wants it to."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from typing import Self
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+CHUNK = 65_536
+
+
+class Proxy:
+    """Passes bytes between clients, on TCP, and the server that a URL leads to.
+
+    Tells PostgreSQL's URLs from Redis's, and TCP from Unix sockets. Use it as a context manager;
+    meanwhile `url` is what leads through it.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._stack = AsyncExitStack()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._refusing = False
+        self._connections: set[asyncio.Task[None]] = set()
+        self.url = ""
+
+    @property
+    def connections(self) -> int:
+        """Return how many clients are connected."""
+        return len(self._connections)
+
+    async def cut(self) -> None:
+        """Reset every connection, and each that is made from now on, as when the server is gone."""
+        self._refusing = True
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def partition(self) -> None:
+        """Hold every byte back from now on, as when a cable is pulled; nobody is told."""
+        self._open.clear()
+
+    async def heal(self) -> None:
+        """Let connections be made again, and pass on what was held back."""
+        self._refusing = False
+        self._open.set()
+
+    async def __aenter__(self) -> Self:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._stack.push_async_callback(self.cut)
+        self._stack.callback(server.close)
+        self.url = self._through(server.sockets[0].getsockname()[1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._connections.add(task)
+        try:
+            if not self._refusing:
+                # To break off is what it is for, and asyncio's streams log it up to Python 3.11.
+                with suppress(OSError, asyncio.CancelledError):
+                    await self._join(reader, writer)
+        finally:
+            self._connections.remove(task)
+            writer.transport.abort()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass bytes both ways until one of them ends."""
+        up_reader, up_writer = await self._connect()
+        pumps = [
+            asyncio.create_task(self._pump(reader, up_writer)),
+            asyncio.create_task(self._pump(up_reader, writer)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Before anything is awaited, since that may be cancelled.
+            up_writer.transport.abort()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(CHUNK):
+            await self._open.wait()
+            writer.write(data)
+            await writer.drain()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        parts = urlsplit(self._upstream)
+        query = dict(parse_qsl(parts.query))
+        if parts.scheme == "unix":
+            return await asyncio.open_unix_connection(unquote(parts.path))
+        if "host" in query:
+            path = f"{query['host']}/.s.PGSQL.{query.get('port', 5432)}"
+            return await asyncio.open_unix_connection(path)
+        default = 6379 if parts.scheme == "redis" else 5432
+        return await asyncio.open_connection(parts.hostname, parts.port or default)
+
+    def _through(self, port: int) -> str:
+        parts = urlsplit(self._upstream)
+        socket = parts.scheme == "unix"
+        user, at, _ = parts.netloc.rpartition("@")
+        query = {k: v for k, v in parse_qsl(parts.query) if k not in {"host", "port"}}
+        return urlunsplit(
+            (
+                "redis" if socket else parts.scheme,
+                f"{user}{at}127.0.0.1:{port}",
+                # Of a socket's URL it is the file, otherwise the database.
+                "" if socket else parts.path,
+                urlencode(query),
+                "",
+            )
+        )

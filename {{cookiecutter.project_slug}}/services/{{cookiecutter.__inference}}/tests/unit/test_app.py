@@ -1,0 +1,51 @@
+"""The life of an application, from its start to its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from fastapi import FastAPI
+
+from ops.testing import eventually
+
+from gateway import domain
+from gateway.app import create_app
+from gateway.completing import Question
+
+from .conftest import OPTIONS, World
+
+
+async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> None:
+    app = create_app(world.ports, OPTIONS)
+    async with app.router.lifespan_context(app):
+        published = await world.config.publish(replace(domain.Config(), max_tokens=7))
+
+        async def known() -> bool:
+            return bool(await app.state.policy.config() == published)
+
+        await eventually(known)
+
+
+@pytest.mark.usefixtures("alias")
+async def test_at_its_end_all_is_settled_before_anything_is_closed(
+    world: World, team: domain.Team
+) -> None:
+    ended = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        ended.append((await world.database.teams.get(team.id)).spent_microcents)
+
+    app = create_app(world.ports, OPTIONS, lifespan=lifespan)
+    _, kept = await world.key(team)
+    await world.database.teams.update(team.id, {"budget_cents": 1})
+    await world.config.publish(replace(domain.Config(), prices={"real": 7}))
+    async with app.router.lifespan_context(app):
+        turn = await app.state.completing.admit(kept.hash, Question(model="mine", prompt=""))
+        closing = asyncio.create_task(turn.close())
+        await asyncio.sleep(0)  # It has begun to settle.
+        closing.cancel()
+    assert ended == [0]

@@ -1,0 +1,368 @@
+"""What people do for themselves: each route, and each status that it can end in."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from argon2 import PasswordHasher
+from fastapi import FastAPI
+
+from gateway import domain
+from gateway.api.accounts import LOGIN_LIMITS
+from gateway.app import create_app
+
+from .conftest import OPTIONS, World
+
+PASSWORD = "correct horse battery"  # pragma: allowlist secret
+ANN: dict[str, Any] = {"team": "Blue", "email": "ann@example.org", "password": PASSWORD}
+BOB: dict[str, Any] = {"team": "Red", "email": "bob@example.org", "password": PASSWORD}
+KEYS = "/auth/keys"
+GUARDED: list[tuple[str, str, Any]] = [
+    ("POST", "/auth/logout", None),
+    ("GET", "/auth/me", None),
+    ("POST", KEYS, {}),
+    ("GET", KEYS, None),
+    ("DELETE", f"{KEYS}/{UUID(int=7)}", None),
+]
+
+
+async def login(client: httpx2.AsyncClient, who: dict[str, Any], **other: str) -> httpx2.Response:
+    body = {"email": who["email"], "password": who["password"], **other}
+    return await client.post("/auth/login", json=body)
+
+
+async def logged_in(client: httpx2.AsyncClient, who: dict[str, Any]) -> dict[str, str]:
+    """Register somebody, and return the header by which they are known."""
+    assert (await client.post("/auth/register", json=who)).status_code == 201
+    token = (await login(client, who)).json()["token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+def _shared() -> FastAPI:
+    return create_app(World().ports, OPTIONS)
+
+
+@pytest.fixture
+def app(_shared: FastAPI, world: World) -> FastAPI:
+    """One for all tests of this file: its first request costs 80 ms, in which routes are made."""
+    _shared.state.ports = world.ports
+    return _shared
+
+
+@pytest.fixture
+async def ann(client: httpx2.AsyncClient) -> dict[str, str]:
+    return await logged_in(client, ANN)
+
+
+@pytest.fixture
+async def bob(client: httpx2.AsyncClient) -> dict[str, str]:
+    return await logged_in(client, BOB)
+
+
+async def create_key(
+    client: httpx2.AsyncClient, who: dict[str, str], **body: object
+) -> dict[str, Any]:
+    response = await client.post(KEYS, json=body, headers=who)
+    assert response.status_code == 201
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def test_register_answers_201_with_the_user_and_a_team_that_has_no_budget(
+    client: httpx2.AsyncClient,
+) -> None:
+    response = await client.post("/auth/register", json={**ANN, "email": " Ann@Example.org"})
+    assert response.status_code == 201
+    user, team = response.json()["user"], response.json()["team"]
+    assert (user["email"], user["role"], user["team_id"]) == (ANN["email"], "admin", team["id"])
+    assert (team["name"], team["budget_cents"], team["spent_cents"]) == ("Blue", 0, 0)
+    assert "hash" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"team": ""}, "team"),
+        ({"team": "a\0b"}, "team"),
+        ({"email": "ann"}, "email"),
+        ({"password": "short"}, "password"),  # pragma: allowlist secret
+        ({"password": 257 * "x"}, "password"),
+        ({"password": None}, "password"),
+        ({"role": "admin"}, "role"),
+    ],
+)
+async def test_register_answers_400_and_names_what_is_wrong(
+    client: httpx2.AsyncClient, changes: dict[str, object], param: str
+) -> None:
+    response = await client.post("/auth/register", json={**ANN, **changes})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(("taken", "param"), [("team", "name"), ("email", "email")])
+async def test_register_answers_409_to_a_taken_name_or_email(
+    client: httpx2.AsyncClient, ann: dict[str, str], taken: str, param: str
+) -> None:
+    response = await client.post("/auth/register", json={**BOB, taken: ANN[taken]})
+    assert response.status_code == 409
+    assert response.json()["error"]["param"] == param
+
+
+async def test_login_answers_200_with_a_token_that_nobody_stores(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    response = await login(client, ANN)
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    assert response.json()["token_type"] == "bearer"  # pragma: allowlist secret
+    expires_at = datetime.fromisoformat(response.json()["expires_at"])
+    assert (expires_at - world.clock.now()).total_seconds() == OPTIONS.session_ttl
+
+
+@pytest.mark.parametrize("wrong", [{"password": "another"}, {"email": "eve@example.org"}])
+async def test_login_answers_401_and_does_not_tell_what_is_wrong(
+    client: httpx2.AsyncClient, ann: dict[str, str], wrong: dict[str, str]
+) -> None:
+    response = await login(client, ANN, **wrong)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["message"] == "wrong email or password"
+
+
+async def test_login_answers_401_to_a_user_without_a_password(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    team = await world.database.teams.create(domain.NewTeam(name="Blue"))
+    await world.database.users.create(domain.NewUser(team_id=team.id, email=ANN["email"]))
+    assert (await login(client, ANN)).status_code == 401
+
+
+async def test_login_answers_400_to_what_is_no_email(client: httpx2.AsyncClient) -> None:
+    assert (await login(client, ANN, email="ann")).status_code == 400
+
+
+async def test_login_answers_429_after_too_many_failures_even_to_the_right_password(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    world.clock.advance(60)
+    for _ in range(LOGIN_LIMITS.tokens):
+        assert (await login(client, ANN, password="secret")).status_code == 401
+    response = await login(client, ANN)
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "60"
+    world.clock.advance(60)
+    assert (await login(client, ANN)).status_code == 200
+
+
+async def test_guesses_that_come_at_once_are_limited_as_well(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    guesses = [login(client, ANN, password="another") for _ in range(LOGIN_LIMITS.tokens + 5)]
+    statuses = [response.status_code for response in await asyncio.gather(*guesses)]
+    assert (statuses.count(401), statuses.count(429)) == (LOGIN_LIMITS.tokens, 5)
+
+
+async def test_logins_that_succeed_are_not_counted_as_failures(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    for _ in range(LOGIN_LIMITS.tokens + 1):
+        world.clock.advance(0.1)
+        assert (await login(client, ANN)).status_code == 200
+
+
+async def test_failures_of_one_email_are_no_matter_to_others(
+    client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str]
+) -> None:
+    for _ in range(LOGIN_LIMITS.tokens + 1):
+        await login(client, ANN, password="another")
+    assert (await login(client, BOB)).status_code == 200
+
+
+async def test_login_renews_a_hash_that_was_made_when_less_was_enough(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    user = await world.database.user_by_email(ANN["email"])
+    older = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+    await world.database.users.update(user.id, {"password_hash": older})
+    assert (await login(client, ANN)).status_code == 200
+    renewed = (await world.database.users.get(user.id)).password_hash
+    assert renewed
+    assert not OPTIONS.hasher.check_needs_rehash(renewed)
+    assert (await login(client, ANN)).status_code == 200
+
+
+async def test_me_answers_200_with_who_is_logged_in(
+    client: httpx2.AsyncClient, ann: dict[str, str]
+) -> None:
+    response = await client.get("/auth/me", headers=ann)
+    assert response.status_code == 200
+    assert response.json()["user"]["email"] == ANN["email"]
+    assert response.json()["team"]["name"] == "Blue"
+
+
+async def test_logout_answers_204_and_the_token_is_refused_from_then_on(
+    client: httpx2.AsyncClient, ann: dict[str, str]
+) -> None:
+    assert (await client.post("/auth/logout", headers=ann)).status_code == 204
+    assert (await client.get("/auth/me", headers=ann)).status_code == 401
+
+
+@pytest.mark.parametrize(("method", "path", "body"), GUARDED)
+async def test_every_guarded_route_answers_401_without_a_token(
+    client: httpx2.AsyncClient, method: str, path: str, body: object
+) -> None:
+    for authorization in ("", "Bearer x", "Basic YTpi", "Bearer ", "é"):
+        headers = {b"Authorization": authorization.encode()}
+        response = await client.request(method, path, json=body, headers=headers)
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+async def test_a_token_expires(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    world.clock.advance(OPTIONS.session_ttl)
+    assert (await client.get("/auth/me", headers=ann)).status_code == 401
+
+
+async def test_a_token_is_refused_once_its_user_is_gone(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    await world.database.users.remove((await world.database.user_by_email(ANN["email"])).id)
+    assert (await client.get("/auth/me", headers=ann)).status_code == 401
+
+
+async def test_a_key_is_shown_once_with_201_and_kept_as_a_hash(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    response = await client.post(KEYS, json={"name": "laptop"}, headers=ann)
+    created = response.json()
+    assert response.status_code == 201
+    assert response.headers["cache-control"] == "no-store"
+    assert created["key"].startswith(created["prefix"])
+    [listed] = (await client.get(KEYS, headers=ann)).json()["data"]
+    assert {**listed, "key": created["key"]} == created
+    assert "hash" not in created
+    assert (await world.database.keys.get(created["id"])).hash not in response.text
+
+
+async def test_a_key_expires_when_its_owner_says(
+    client: httpx2.AsyncClient, ann: dict[str, str]
+) -> None:
+    created = await create_key(client, ann, expires_at="2030-01-31T12:00:00+01:00")
+    assert created["expires_at"] == "2030-01-31T11:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": 7}, "name"),
+        ({"expires_at": 7}, "expires_at"),
+        ({"expires_at": "1700000000"}, "expires_at"),
+        ({"expires_at": "2030-01-31"}, "expires_at"),
+        ({"expires_at": "2030-01-31T12:00:00"}, "expires_at"),
+        ({"expires_at": "0001-01-01T00:00:00+23:00"}, "expires_at"),
+        ({"user_id": str(UUID(int=7))}, "user_id"),
+    ],
+)
+async def test_create_key_answers_400_and_names_what_is_wrong(
+    client: httpx2.AsyncClient, ann: dict[str, str], body: object, param: str
+) -> None:
+    response = await client.post(KEYS, json=body, headers=ann)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+
+
+async def test_list_keys_leads_from_page_to_page_of_ones_own(
+    client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str]
+) -> None:
+    await create_key(client, bob)
+    created = [(await create_key(client, ann))["id"] for _ in range(3)]
+    listed, following = [], f"{KEYS}?limit=2"
+    while following:
+        page = (await client.get(following, headers=ann)).json()
+        listed += [each["id"] for each in page["data"]]
+        following = page["next"]
+    assert listed == created[::-1]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "cursor=x", "cursor=", "x=1"])
+async def test_list_keys_answers_400_to_a_bad_parameter(
+    client: httpx2.AsyncClient, ann: dict[str, str], query: str
+) -> None:
+    response = await client.get(f"{KEYS}?{query}", headers=ann)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == query.partition("=")[0]
+
+
+async def test_revoking_a_key_answers_204_and_everybody_is_told(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    id_ = (await create_key(client, ann))["id"]
+    before = world.config.policy
+    assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 204
+    assert world.config.policy == before + 1
+    assert not (await world.database.keys.get(id_)).good(world.clock.now())
+
+
+async def test_a_key_that_is_revoked_again_was_revoked_the_first_time(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    id_ = (await create_key(client, ann))["id"]
+    first = world.clock.now()
+    for _ in range(2):
+        assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 204
+        world.clock.advance(1)
+    assert (await world.database.keys.get(id_)).revoked_at == first
+
+
+async def test_a_key_of_another_answers_404_and_goes_on_working(
+    client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str], world: World
+) -> None:
+    id_ = (await create_key(client, ann))["id"]
+    theirs = await client.delete(f"{KEYS}/{id_}", headers=bob)
+    nobodys = await client.delete(f"{KEYS}/{UUID(int=7)}", headers=bob)
+    assert (theirs.status_code, nobodys.status_code) == (404, 404)
+    assert theirs.text.replace(id_, "") == nobodys.text.replace(str(UUID(int=7)), "")
+    assert (await world.database.keys.get(id_)).good(world.clock.now())
+
+
+async def test_what_is_no_id_answers_400(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
+    assert (await client.delete(f"{KEYS}/7", headers=ann)).status_code == 400
+
+
+async def test_no_key_is_revoked_while_nobody_can_be_told(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+) -> None:
+    id_ = (await create_key(client, ann))["id"]
+    world.config.down = True
+    assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 503
+    assert (await world.database.keys.get(id_)).good(world.clock.now())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        *GUARDED,
+        ("POST", "/auth/register", BOB),
+        ("POST", "/auth/login", {"email": ANN["email"], "password": PASSWORD}),
+    ],
+)
+async def test_every_route_answers_503_without_its_servers(
+    client: httpx2.AsyncClient,
+    ann: dict[str, str],
+    world: World,
+    method: str,
+    path: str,
+    body: object,
+) -> None:
+    world.database.down = world.sessions.down = world.limiter.down = True
+    response = await client.request(method, path, json=body, headers=ann)
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"

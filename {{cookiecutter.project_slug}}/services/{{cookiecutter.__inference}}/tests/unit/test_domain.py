@@ -1,0 +1,211 @@
+"""The rules, value by value."""
+
+import math
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import domain, errors
+
+# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=30).map("".join)
+
+
+def nested(depth: int) -> dict[str, object]:
+    value: dict[str, object] = {}
+    for _ in range(depth - 1):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize("name", ["x", "lamp", "x" * domain.NAME_LENGTH, "雪", "a/b", "👩‍🚀"])
+def test_a_good_name_stays_as_it_is(name: str) -> None:
+    assert domain.check_name(name) == name
+
+
+def test_a_name_is_trimmed() -> None:
+    assert domain.check_name("  desk lamp\n") == "desk lamp"
+
+
+def test_a_name_has_one_form_however_it_was_typed() -> None:
+    assert domain.check_name("cafe\u0301") == domain.check_name("caf\u00e9")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "  ", "x" * (domain.NAME_LENGTH + 1), "a\0b", "a\nb", "\ud800"],
+)
+def test_a_bad_name_is_refused(name: str) -> None:
+    with pytest.raises(errors.InvalidError, match="name must") as caught:
+        domain.check_name(name)
+    assert caught.value.field == "name"
+
+
+@given(TEXT)
+def test_a_name_that_passed_passes_again_unchanged(text: str) -> None:
+    try:
+        name = domain.check_name(text)
+    except errors.InvalidError:
+        return
+    assert domain.check_name(name) == name
+    assert unicodedata.is_normalized("NFC", name)
+    assert "\0" not in name.encode().decode()
+
+
+@pytest.mark.parametrize("value", [0, 1, domain.INTEGER_LIMIT])
+def test_a_good_amount_stays_as_it_is(value: int) -> None:
+    assert domain.check_amount("budget_cents", value) == value
+
+
+@pytest.mark.parametrize("value", [-1, domain.INTEGER_LIMIT + 1, 10**30])
+def test_an_amount_that_the_database_cannot_hold_is_refused(value: int) -> None:
+    with pytest.raises(errors.InvalidError, match="budget_cents must be from 0") as caught:
+        domain.check_amount("budget_cents", value)
+    assert caught.value.field == "budget_cents"
+
+
+@pytest.mark.parametrize("email", ["a@b.c", "ann+x@mail.example.org", "é@example.org"])
+def test_a_good_email_stays_as_it_is(email: str) -> None:
+    assert domain.check_email(email) == email
+
+
+def test_an_email_is_trimmed_and_has_one_case() -> None:
+    assert domain.check_email(" Ann@Example.ORG\n") == "ann@example.org"
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "ann",
+        "@example.org",
+        "ann@",
+        "ann@host",
+        "a b@example.org",
+        "a@b@example.org",
+        "a\0@example.org",
+        "\ud800@example.org",
+        "ann@exam_ple.org",
+        "a@.org",
+        "a" * 250 + "@b.cd",
+    ],
+)
+def test_what_is_no_email_is_refused(email: str) -> None:
+    with pytest.raises(errors.InvalidError, match="email must") as caught:
+        domain.check_email(email)
+    assert caught.value.field == "email"
+
+
+@given(TEXT.map(lambda text: f"{text}@example.org") | TEXT)
+def test_an_email_that_passed_passes_again_unchanged(text: str) -> None:
+    try:
+        email = domain.check_email(text)
+    except errors.InvalidError:
+        return
+    assert domain.check_email(email) == email
+    assert len(email) <= domain.EMAIL_LENGTH
+    assert "\0" not in email.encode().decode()
+
+
+@pytest.mark.parametrize("alias", ["a", "gpt-4o", "org/model:7b", "A_b.c", "x" * 100])
+def test_a_good_alias_stays_as_it_is(alias: str) -> None:
+    assert domain.check_alias(alias) == alias
+
+
+@pytest.mark.parametrize("alias", ["", "-a", "/a", "a b", "a\n", "é", "x" * 101])
+def test_what_is_no_alias_is_refused(alias: str) -> None:
+    with pytest.raises(errors.InvalidError, match="target must have") as caught:
+        domain.check_alias(alias, "target")
+    assert caught.value.field == "target"
+
+
+@pytest.mark.parametrize(
+    ("revoked", "expires", "good"),
+    [(None, None, True), (None, 1, True), (None, 0, False), (0, None, False), (0, 1, False)],
+)
+def test_a_key_is_good_until_it_is_revoked_or_expires(
+    revoked: int | None, expires: int | None, *, good: bool
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    key = domain.ApiKey(
+        id=UUID(int=1),
+        created_at=now,
+        updated_at=now,
+        team_id=UUID(int=2),
+        user_id=UUID(int=3),
+        hash="secret",
+        prefix="sk-",
+        revoked_at=None if revoked is None else now + timedelta(seconds=revoked),
+        expires_at=None if expires is None else now + timedelta(seconds=expires),
+    )
+    assert key.good(now) is good
+    assert "secret" not in repr(key)
+
+
+def test_quotas_and_the_config_have_limits_in_common() -> None:
+    quota = domain.NewQuota(team_id=UUID(int=1), requests_per_minute=1, tokens_per_minute=2)
+    assert quota.limits == domain.Limits(requests=1, tokens=2)
+    config = domain.Config(requests_per_minute=1, tokens_per_minute=2)
+    assert config.limits == quota.limits
+
+
+def test_usage_is_of_prompt_and_completion_together() -> None:
+    assert domain.Usage(prompt_tokens=3, completion_tokens=4).total == 7
+
+
+def test_tags_are_lower_case_sorted_and_unique() -> None:
+    assert domain.check_tags(["b", " A", "a", "b-2"]) == ("a", "b", "b-2")
+
+
+@pytest.mark.parametrize("tag", ["", "-a", "a b", "é", "a\0", "x" * 51])
+def test_what_is_no_tag_is_refused(tag: str) -> None:
+    with pytest.raises(errors.InvalidError, match="tags must each"):
+        domain.check_tags([tag])
+
+
+def test_there_is_a_limit_to_the_tags() -> None:
+    tags = [f"t{number}" for number in range(domain.TAG_COUNT)]
+    assert len(domain.check_tags(tags)) == domain.TAG_COUNT
+    with pytest.raises(errors.InvalidError, match="tags must be at most"):
+        domain.check_tags([*tags, "more"])
+
+
+@given(st.lists(TEXT | st.sampled_from(["a", "B", "c.1"])))
+def test_tags_that_passed_pass_again_unchanged(values: list[str]) -> None:
+    try:
+        tags = domain.check_tags(values)
+    except errors.InvalidError:
+        return
+    assert domain.check_tags(tags) == tags
+
+
+def test_good_parameters_stay_as_they_are() -> None:
+    value: dict[str, object] = {"a": [1, 2.5, True, None, "x\n"], "b": {"c": {}}}
+    assert domain.check_parameters(value) is value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -math.inf, "a\0b", "\udfff", ["\0"], {"\0": 1}, {"a": [{"b": math.nan}]}],
+)
+def test_parameters_that_jsonb_cannot_hold_are_refused(value: object) -> None:
+    with pytest.raises(errors.InvalidError, match="parameters must") as caught:
+        domain.check_parameters({"key": value})
+    assert caught.value.field == "parameters"
+
+
+def test_parameters_may_nest_to_a_limit() -> None:
+    domain.check_parameters(nested(domain.PARAMETERS_DEPTH))
+    with pytest.raises(errors.InvalidError, match="nest at most"):
+        domain.check_parameters(nested(domain.PARAMETERS_DEPTH + 1))
+
+
+def test_parameters_may_grow_to_a_limit_in_bytes() -> None:
+    room = domain.PARAMETERS_BYTES - len('{"a": ""}')
+    domain.check_parameters({"a": "x" * room})
+    with pytest.raises(errors.InvalidError, match="bytes of JSON"):
+        domain.check_parameters({"a": "x" * (room - 1) + "é"})

@@ -1,0 +1,185 @@
+"""The backend without a model: what it says, and how it fails when it is told to."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import errors
+from gateway.adapters.echo import TURN, EchoBackend, EchoSettings
+from gateway.adapters.memory.clock import MemoryClock
+from gateway.ports import Chunk, Inference, Message
+
+PROMPT = "the quick brown fox jumps over the lazy dog"
+# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+TEXT = st.lists(st.sampled_from(" \n\t") | st.integers(0, 0x10FFFF).map(chr), max_size=30)
+
+
+class CountingClock(MemoryClock):
+    """A clock that goes on by itself when somebody waits, and remembers the waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.advance(seconds)
+
+
+@pytest.fixture
+def clock() -> CountingClock:
+    return CountingClock()
+
+
+def asked(
+    prompt: str | tuple[Message, ...] = PROMPT, max_tokens: int = 100, **parameters: object
+) -> Inference:
+    return Inference(model="echo", prompt=prompt, max_tokens=max_tokens, parameters=parameters)
+
+
+async def pieces(backend: EchoBackend, inference: Inference) -> list[Chunk]:
+    return [chunk async for chunk in backend.stream(inference)]
+
+
+async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
+    """Ask so many times; return how many tokens came each time, or why none did."""
+    found: list[int | str] = []
+    for _ in range(requests):
+        tokens = 0
+        try:
+            async for chunk in backend.stream(asked()):
+                tokens += bool(chunk.text)
+        except errors.BackendError as error:
+            found.append(tokens or str(error))
+        else:
+            found.append("whole")
+    return found
+
+
+async def test_an_answer_is_the_words_of_the_prompt(clock: CountingClock) -> None:
+    whole = await EchoBackend(clock, EchoSettings()).complete(asked())
+    assert Counter(whole.text.split()) == Counter(PROMPT.split())
+    assert whole.finish_reason == "stop"
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (9, 9)
+
+
+async def test_a_piece_is_a_word_with_the_blank_before_it(clock: CountingClock) -> None:
+    *words, _ = await pieces(EchoBackend(clock, EchoSettings()), asked())
+    assert not words[0].text.startswith(" ")
+    assert all(chunk.text == f" {chunk.text.strip()}" for chunk in words[1:])
+
+
+async def test_the_words_of_a_chat_are_those_of_all_its_turns(clock: CountingClock) -> None:
+    backend = EchoBackend(clock, EchoSettings())
+    chat = asked((Message("system", "one two"), Message("user", "three")))
+    whole = await backend.complete(chat)
+    assert set(whole.text.split()) == {"one", "two", "three"}
+    assert whole.usage.prompt_tokens == backend.tokens_at_most(chat) == 3
+
+
+async def test_an_answer_to_nothing_is_empty(clock: CountingClock) -> None:
+    whole = await EchoBackend(clock, EchoSettings()).complete(asked(" ", ignore_eos=True))
+    assert (whole.text, whole.finish_reason, whole.usage.total) == ("", "stop", 0)
+
+
+async def test_the_answer_is_the_same_in_every_process(clock: CountingClock) -> None:
+    whole = await EchoBackend(clock, EchoSettings()).complete(asked())
+    assert whole.text == "jumps over the lazy dog the quick brown fox"
+
+
+@given(TEXT.map("".join), st.integers(1, 60), st.booleans())
+async def test_whatever_the_prompt_usage_counts_what_was_said(
+    text: str, limit: int, ignore_eos: bool
+) -> None:
+    backend = EchoBackend(MemoryClock(), EchoSettings())
+    inference = asked(text, limit, ignore_eos=ignore_eos)
+    whole = await backend.complete(inference)
+    assert whole.usage.completion_tokens == len(whole.text.split()) <= limit
+    assert whole.usage.prompt_tokens == backend.tokens_at_most(inference) == len(text.split())
+    chunks = await pieces(backend, inference)
+    assert "".join(chunk.text for chunk in chunks) == whole.text
+    assert chunks[-1] == Chunk("", whole.finish_reason, whole.usage)
+
+
+async def test_without_a_delay_it_never_waits(clock: CountingClock) -> None:
+    backend = EchoBackend(clock, EchoSettings(jitter=1.0))
+    await backend.complete(asked())
+    await pieces(backend, asked())
+    assert clock.waits == []
+
+
+async def test_a_long_stream_lets_others_run(clock: CountingClock) -> None:
+    backend = EchoBackend(clock, EchoSettings())
+    other = asyncio.ensure_future(asyncio.sleep(0))
+    said = 0
+    async for _ in backend.stream(asked(max_tokens=10 * TURN, ignore_eos=True)):
+        if other.done():
+            break
+        said += 1
+    assert said <= 2 * TURN
+
+
+async def test_each_token_takes_its_time(clock: CountingClock) -> None:
+    backend = EchoBackend(clock, EchoSettings(first_token=2, per_token=0.5))
+    await pieces(backend, asked("one two three"))
+    assert clock.waits == [2, 0.5, 0.5]
+
+
+async def test_a_whole_answer_takes_as_long_as_a_stream(clock: CountingClock) -> None:
+    for jitter in (0.0, 0.3):
+        settings = EchoSettings(first_token=2, per_token=0.5, jitter=jitter)
+        clock.waits.clear()
+        await pieces(EchoBackend(clock, settings), asked())
+        streamed = sum(clock.waits)
+        clock.waits.clear()
+        await EchoBackend(clock, settings).complete(asked())
+        assert clock.waits == [pytest.approx(streamed)]
+
+
+async def test_jitter_makes_waits_differ_by_no_more_than_its_fraction(
+    clock: CountingClock,
+) -> None:
+    settings = EchoSettings(first_token=1, per_token=1, jitter=0.2)
+    await pieces(EchoBackend(clock, settings), asked(max_tokens=200, ignore_eos=True))
+    assert min(clock.waits) >= 0.8
+    assert max(clock.waits) <= 1.2
+    assert max(clock.waits) - min(clock.waits) > 0.3
+
+
+async def test_one_that_is_told_to_fail_fails(clock: CountingClock) -> None:
+    backend = EchoBackend(clock, EchoSettings(failure_rate=1.0))
+    with pytest.raises(errors.BackendError, match="echo failed"):
+        await backend.complete(asked())
+    with pytest.raises(errors.BackendError, match="echo failed"):
+        await pieces(backend, asked())
+
+
+async def test_a_stream_that_is_cut_off_never_ends_well(clock: CountingClock) -> None:
+    found = await fates(EchoBackend(clock, EchoSettings(cut_off_rate=1.0)), 200)
+    assert "whole" not in found
+    # Anywhere: before the first token, and after the last one, too.
+    assert {tokens for tokens in found if isinstance(tokens, int)} == set(range(1, 10))
+    assert any("broke off" in str(fate) for fate in found)
+
+
+async def test_a_rate_is_how_many_it_strikes(clock: CountingClock) -> None:
+    settings = EchoSettings(failure_rate=0.2, cut_off_rate=0.5)
+    found = Counter(map(str, await fates(EchoBackend(clock, settings), 1000)))
+    assert 0.15 < found["echo failed: it was told to fail"] / 1000 < 0.25
+    assert 0.35 < found["whole"] / 1000 < 0.45
+
+
+async def test_a_run_repeats_with_its_seed_and_not_with_another(clock: CountingClock) -> None:
+    settings = {"failure_rate": 0.3, "cut_off_rate": 0.3}
+    first, second, other = [
+        await fates(EchoBackend(clock, EchoSettings(**settings, seed=seed)), 50)
+        for seed in (1, 1, 2)
+    ]
+    assert first == second != other
+
+
+async def test_it_is_always_there(clock: CountingClock) -> None:
+    await EchoBackend(clock, EchoSettings(failure_rate=1.0)).ping()

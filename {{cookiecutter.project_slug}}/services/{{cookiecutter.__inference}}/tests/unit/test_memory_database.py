@@ -1,0 +1,47 @@
+"""The database in memory, beyond its contract."""
+
+from datetime import UTC, datetime
+from operator import attrgetter
+from uuid import UUID
+
+import pytest
+
+from gateway import errors
+from gateway.adapters.memory.clock import MemoryClock
+from gateway.adapters.memory.database import MemoryDatabase
+from gateway.domain import NewTeam
+
+ID = UUID(int=7)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("teams.create", (NewTeam(name="lamp"),)),
+        ("users.get", (ID,)),
+        ("aliases.update", (ID, {})),
+        ("quotas.remove", (ID,)),
+        ("register", (NewTeam(name="lamp"), "ann@example.org", "hash")),
+        ("user_by_email", ("ann@example.org",)),
+        ("grant", ("hash",)),
+        ("routes", (ID,)),
+        ("versions", (ID,)),
+        ("spend", (ID, 1)),
+        ("ping", ()),
+    ],
+)
+async def test_every_call_fails_while_it_is_down(
+    method: str, arguments: tuple[object, ...]
+) -> None:
+    database = MemoryDatabase()
+    database.down = True
+    with pytest.raises(errors.UnavailableError):
+        await attrgetter(method)(database)(*arguments)
+    with pytest.raises(errors.UnavailableError):
+        await database.keys.page(limit=1)
+
+
+async def test_what_is_created_bears_the_time_of_the_clock() -> None:
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    database = MemoryDatabase(MemoryClock(start))
+    assert (await database.teams.create(NewTeam(name="lamp"))).created_at == start

@@ -1,0 +1,86 @@
+"""The models that a team may use."""
+
+from datetime import timedelta
+
+import httpx2
+import openai
+import pytest
+from fastapi import FastAPI
+
+from gateway import domain
+from gateway.accounts import Keys
+from gateway.api.models import PATH
+
+from .conftest import SECRET, World
+from .test_completions import refusal
+
+pytestmark = pytest.mark.usefixtures("key", "alias")
+
+
+async def test_the_list_holds_the_models_of_all_and_those_of_the_team(
+    client: httpx2.AsyncClient, world: World, alias: domain.ModelAlias
+) -> None:
+    other = await world.team("other")
+    await world.database.aliases.create(
+        domain.NewModelAlias(team_id=other.id, alias="theirs", target="x", provider="echo")
+    )
+    response = await client.get(PATH)
+    created = int(alias.created_at.timestamp())
+    assert response.status_code == 200
+    assert response.json() == {
+        "object": "list",
+        "data": [
+            {"id": "echo", "object": "model", "created": 0, "owned_by": "echo"},
+            {"id": "mine", "object": "model", "created": created, "owned_by": "scripted"},
+        ],
+    }
+
+
+async def test_a_model_can_be_asked_for_by_a_name_with_slashes(
+    client: httpx2.AsyncClient, world: World, alias: domain.ModelAlias
+) -> None:
+    await world.database.aliases.update(alias.id, {"alias": "org/mine:1"})
+    response = await client.get(f"{PATH}/org/mine:1")
+    assert (response.status_code, response.json()["id"]) == (200, "org/mine:1")
+
+
+async def test_a_model_that_the_team_has_not_answers_404(client: httpx2.AsyncClient) -> None:
+    assert refusal(await client.get(f"{PATH}/theirs")) == (404, "model", "model_not_found")
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
+async def test_without_a_key_the_answer_is_401(client: httpx2.AsyncClient, path: str) -> None:
+    del client.headers["Authorization"]
+    assert refusal(await client.get(path)) == (401, None, "invalid_api_key")
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
+@pytest.mark.parametrize("field", ["revoked_at", "expires_at"])
+async def test_a_key_that_is_no_longer_good_answers_401_at_once(
+    client: httpx2.AsyncClient, world: World, key: str, path: str, field: str
+) -> None:
+    assert (await client.get(path)).status_code == 200
+    kept = (await world.database.grant(Keys(SECRET).hash(key))).key
+    await world.database.keys.update(kept.id, {field: world.clock.now() - timedelta(seconds=1)})
+    assert refusal(await client.get(path)) == (401, None, "invalid_api_key")
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
+@pytest.mark.parametrize("server", ["database", "config"])
+async def test_a_server_that_is_away_answers_503(
+    client: httpx2.AsyncClient, world: World, server: str, path: str
+) -> None:
+    getattr(world, server).down = True
+    assert refusal(await client.get(path)) == (503, None, "unavailable")
+
+
+async def test_the_official_client_finds_a_model(app: FastAPI, key: str) -> None:
+    transport = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
+    async with openai.AsyncOpenAI(
+        api_key=key,
+        base_url="http://service/v1",
+        http_client=transport,
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        assert (await client.models.retrieve("mine")).owned_by == "scripted"

@@ -1,0 +1,314 @@
+"""The backend that hands requests on, before servers that misbehave."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import httpx2
+import pytest
+
+from gateway import domain, errors
+from gateway.adapters.openai import ATTEMPTS, OpenAIBackend
+from gateway.ports import Chunk, Inference, Message
+
+KEY = "sk-secret"
+CHAT = (Message("user", "Hi."),)
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+Serve = Callable[[httpx2.Request], httpx2.Response]
+
+
+class Stream(httpx2.AsyncByteStream):
+    """A body that comes in parts, and may end with an error; knows whether it was closed."""
+
+    def __init__(self, *parts: bytes | Exception) -> None:
+        self._parts = parts
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def backend(serve: Serve) -> OpenAIBackend:
+    client = httpx2.AsyncClient(
+        transport=httpx2.MockTransport(serve),
+        base_url="http://upstream/v1",
+        headers={"Authorization": f"Bearer {KEY}"},
+    )
+    return OpenAIBackend(client)
+
+
+def asked(prompt: str | tuple[Message, ...] = CHAT, **parameters: object) -> Inference:
+    return Inference(model="m", prompt=prompt, max_tokens=7, parameters=parameters)
+
+
+def answer(content: Any = "Hello.", reason: Any = "stop", **rest: Any) -> dict[str, Any]:
+    said = {"role": "assistant", "content": content}
+    return {"choices": [{"index": 0, "message": said, "finish_reason": reason}], **rest}
+
+
+def piece(content: Any = None, reason: Any = None, **rest: Any) -> bytes:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": reason}
+    return event(json.dumps({"choices": [choice], **rest}))
+
+
+def event(data: str) -> bytes:
+    return f"data: {data}\n\n".encode()
+
+
+DONE = event("[DONE]")
+
+
+def answering(value: Any, status: int = 200) -> Serve:
+    return lambda _: httpx2.Response(status, json=value)
+
+
+def saying(content: bytes) -> Serve:
+    return lambda _: httpx2.Response(200, content=content)
+
+
+def streaming(*parts: bytes | Exception, type_: str = "text/event-stream") -> Serve:
+    return lambda _: httpx2.Response(200, headers={"Content-Type": type_}, stream=Stream(*parts))
+
+
+def failing(error: Exception) -> Serve:
+    def serve(_: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    return serve
+
+
+def in_turn(*serves: Serve) -> Serve:
+    left = iter(serves)
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        return next(left)(request)
+
+    return serve
+
+
+async def pieces(backend: OpenAIBackend, inference: Inference) -> list[Chunk]:
+    return [chunk async for chunk in backend.stream(inference)]
+
+
+# What the server does, whoever asks: what is raised.
+FAILURES: dict[str, tuple[Serve, type[errors.GatewayError]]] = {
+    "refuses connections": (failing(httpx2.ConnectError(KEY)), errors.UnavailableError),
+    "lets one wait for a connection": (
+        failing(httpx2.ConnectTimeout(KEY)),
+        errors.UnavailableError,
+    ),
+    "lets one wait for the answer": (failing(httpx2.ReadTimeout(KEY)), errors.UnavailableError),
+    "has no connection left": (failing(httpx2.PoolTimeout(KEY)), errors.UnavailableError),
+    "hangs up": (failing(httpx2.RemoteProtocolError(KEY)), errors.UnavailableError),
+    "sends what is no HTTP": (failing(httpx2.DecodingError(KEY)), errors.BackendError),
+    "limits us": (answering({"error": {"message": KEY}}, 429), errors.UnavailableError),
+    "is overloaded": (answering({"error": {"message": KEY}}, 503), errors.UnavailableError),
+    "is behind a proxy, and gone": (answering(KEY, 502), errors.UnavailableError),
+    "is behind a proxy, and slow": (answering(KEY, 504), errors.UnavailableError),
+    "crashes": (answering({"error": {"message": KEY}}, 500), errors.BackendError),
+    "finds the request wrong": (answering({"error": {"message": KEY}}, 400), errors.BackendError),
+    "does not know our key": (answering({"error": {"message": KEY}}, 401), errors.BackendError),
+    "has no such model": (answering({"error": {"message": KEY}}, 404), errors.BackendError),
+    "is elsewhere": (
+        lambda _: httpx2.Response(307, headers={"Location": f"http://else/?{KEY}"}),
+        errors.BackendError,
+    ),
+}
+# What it says in place of a whole answer: all of it is a BackendError.
+GARBAGE: dict[str, bytes] = {
+    "nothing": b"",
+    "HTML": f"<html>{KEY}</html>".encode(),
+    "half an answer": json.dumps(answer(KEY)).encode()[:-9],
+    "no UTF-8": b'{"choices": "\xff"}',
+    "another type": b"[1, 2]",
+    "an error with status 200": json.dumps({"error": {"message": KEY}}).encode(),
+    "no choice": b'{"choices": []}',
+    "no end": json.dumps(answer(KEY, None)).encode(),
+    "a text that is none": json.dumps(answer([KEY])).encode(),
+    "an impossible usage": json.dumps(answer(usage={**USAGE, "prompt_tokens": -1})).encode(),
+}
+# What it streams: all of it is a BackendError, after the pieces that are good.
+BROKEN: dict[str, tuple[list[str], Serve]] = {
+    "no stream": ([], streaming(json.dumps(answer(KEY)).encode(), type_="application/json")),
+    "nothing but the end": ([], streaming(DONE)),
+    "no end": (["a", "b"], streaming(piece("a"), piece("b"))),
+    "the end too early": (["a"], streaming(piece("a"), DONE)),
+    "half an event": (["a"], streaming(piece("a"), piece("b", "stop")[:-9])),
+    "no JSON": (["a"], streaming(piece("a"), event(f"<{KEY}>"), DONE)),
+    "an error": (["a"], streaming(piece("a"), event(f'{{"error": {{"message": "{KEY}"}}}}'))),
+    "a reset": (["a"], streaming(piece("a"), httpx2.ReadError(KEY))),
+    "a pause for too long": (["a"], streaming(piece("a"), httpx2.ReadTimeout(KEY))),
+}
+
+
+@pytest.mark.parametrize(("serve", "error"), FAILURES.values(), ids=FAILURES.keys())
+async def test_a_server_that_fails(serve: Serve, error: type[errors.GatewayError]) -> None:
+    for ask in (
+        lambda asking: asking.complete(asked()),
+        lambda asking: pieces(asking, asked()),
+        lambda asking: asking.ping(),
+    ):
+        with pytest.raises(error) as caught:
+            await ask(backend(serve))
+        assert "openai" in str(caught.value)
+        assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_a_server_that_says_no_completion(content: bytes) -> None:
+    with pytest.raises(errors.BackendError, match="openai failed") as caught:
+        await backend(saying(content)).complete(asked())
+    assert KEY not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(("good", "serve"), BROKEN.values(), ids=BROKEN.keys())
+async def test_a_stream_that_breaks_off_is_good_until_then(good: list[str], serve: Serve) -> None:
+    chunks = backend(serve).stream(asked())
+    assert [(await anext(chunks)).text for _ in good] == good
+    with pytest.raises(errors.BackendError, match="openai failed") as caught:
+        await anext(chunks)
+    assert KEY not in str(caught.value)
+
+
+async def test_a_stream_that_is_reset_before_it_begins_may_succeed_later() -> None:
+    serve = streaming(httpx2.ReadError("reset"))
+    with pytest.raises(errors.UnavailableError):
+        await pieces(backend(serve), asked())
+
+
+@pytest.mark.parametrize(
+    "error", [httpx2.RemoteProtocolError("closed"), httpx2.ReadError("reset")], ids=str
+)
+async def test_a_connection_that_was_closed_meanwhile_is_replaced(error: Exception) -> None:
+    serve = in_turn(*(ATTEMPTS - 1) * [failing(error)], answering(answer()))
+    assert (await backend(serve).complete(asked())).text == "Hello."
+
+
+@pytest.mark.parametrize("error", [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow")])
+async def test_a_server_that_is_down_is_asked_once(error: Exception) -> None:
+    with pytest.raises(errors.UnavailableError):
+        await backend(in_turn(failing(error))).complete(asked())
+
+
+async def test_a_chat_and_a_text_go_to_places_of_their_own() -> None:
+    seen: dict[str, Any] = {}
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        assert request.headers["content-type"] == "application/json"
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        seen[request.url.path] = json.loads(request.content)
+        return httpx2.Response(200, json=answer())
+
+    await backend(serve).complete(asked(temperature=0.5))
+    await backend(serve).complete(asked("Once", stop=["."]))
+    common = {"model": "m", "max_tokens": 7, "stream": False}
+    assert seen == {
+        "/v1/chat/completions": {
+            **common,
+            "messages": [{"role": "user", "content": "Hi."}],
+            "temperature": 0.5,
+        },
+        "/v1/completions": {**common, "prompt": "Once", "stop": ["."]},
+    }
+
+
+async def test_parameters_neither_replace_what_was_asked_nor_multiply_it() -> None:
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content)
+        assert body == {
+            "model": "m",
+            "messages": [{"role": "user", "content": "Hi."}],
+            "max_tokens": 7,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        return streaming(piece("a", "stop"), DONE)(request)
+
+    ours = {"model": "other", "max_tokens": 999, "messages": [], "stream": False}
+    more = {"n": 9, "best_of": 9, "max_completion_tokens": 999, "stream_options": {}}
+    inference = Inference(model="m", prompt=CHAT, max_tokens=7, parameters=ours | more)
+    await pieces(backend(serve), inference)
+
+
+@pytest.mark.parametrize("text", ["世界 👩‍🚀", "\ud800", "\0"])
+async def test_any_text_reaches_the_server(text: str) -> None:
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        assert json.loads(request.content)["prompt"] == text
+        return httpx2.Response(200, json=answer())
+
+    asking = backend(serve)
+    await asking.complete(asked(text))
+    assert asking.tokens_at_most(asked(text)) >= len(text.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [("stop", "stop"), ("length", "length"), ("content_filter", "stop"), ("eos", "stop")],
+)
+async def test_there_are_two_reasons_to_end(told: str, reason: str) -> None:
+    whole = await backend(answering(answer("a", told, usage=USAGE))).complete(asked())
+    assert (whole.finish_reason, whole.usage) == (reason, domain.Usage(3, 2))
+    *_, last = await pieces(backend(streaming(piece("a", told), DONE)), asked())
+    assert last.finish_reason == reason
+
+
+async def test_an_answer_may_have_no_text() -> None:
+    whole = await backend(answering(answer(None, usage=USAGE))).complete(asked())
+    assert whole.text == ""
+    chunks = await pieces(backend(streaming(piece(), piece(None, "stop"), DONE)), asked())
+    assert [chunk.text for chunk in chunks] == [""]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (piece("a"), piece("b", "stop"), piece(usage=USAGE), DONE),
+        (piece("a"), piece("b", "stop", usage=USAGE), DONE),
+        (piece("a"), piece("b", "stop"), event(json.dumps({"choices": [], "usage": USAGE}))),
+        (piece("a", usage=None), b": still at it\n\n", piece("b"), piece("", "stop", usage=USAGE)),
+        (piece("a").replace(b"\n", b"\r\n"), piece("b", "stop", usage=USAGE), DONE),
+    ],
+    ids=["as OpenAI", "as llama.cpp", "without DONE", "with comments", "with CRLF"],
+)
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+async def test_a_stream_may_have_any_shape(parts: tuple[bytes, ...], size: int) -> None:
+    whole = b"".join(parts)
+    cut = [whole[start : start + size] for start in range(0, len(whole), size)]
+    chunks = await pieces(backend(streaming(*cut)), asked())
+    assert chunks == [Chunk("a"), Chunk("b"), Chunk("", "stop", domain.Usage(3, 2))]
+
+
+async def test_of_a_server_that_does_not_count_the_pieces_are_counted() -> None:
+    asking = backend(streaming(piece(""), piece("a"), piece("b"), piece("", "stop"), DONE))
+    *_, last = await pieces(asking, asked())
+    assert last.usage == domain.Usage(asking.tokens_at_most(asked()), 2)
+
+
+async def test_of_a_whole_answer_that_is_not_counted_the_most_is_counted() -> None:
+    asking = backend(answering(answer("a b")))
+    assert (await asking.complete(asked())).usage.completion_tokens == 3
+    asking = backend(answering(answer("a" * 100)))
+    assert (await asking.complete(asked())).usage.completion_tokens == 7
+
+
+async def test_whoever_leaves_early_closes_the_response() -> None:
+    body = Stream(piece("a"), piece("b"), piece("c", "stop"), DONE)
+    headers = {"Content-Type": "text/event-stream"}
+    asking = backend(lambda _: httpx2.Response(200, headers=headers, stream=body))
+    async with aclosing(asking.stream(asked())) as chunks:
+        assert await anext(chunks) == Chunk("a")
+        assert not body.closed
+    assert body.closed
+
+
+async def test_a_server_that_knows_its_models_is_there() -> None:
+    await backend(answering({"data": []})).ping()

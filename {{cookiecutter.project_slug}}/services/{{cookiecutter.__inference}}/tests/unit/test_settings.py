@@ -1,0 +1,202 @@
+"""What the environment may say, and what we say when it is wrong."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from pydantic import HttpUrl, SecretStr
+
+from gateway.__main__ import CONFIGURATION, main
+from gateway.adapters.echo import EchoSettings
+from gateway.settings import (
+    PREFIX,
+    DatabaseSettings,
+    Settings,
+    SettingsError,
+    load,
+)
+
+DATABASE = "postgresql://user:secret@db:5433/name"
+REDIS = "redis://:secret@cache:6379/0"
+NEEDED = {
+    "DATABASE_URL": DATABASE,
+    "REDIS_URL": REDIS,
+    "ADMIN_TOKEN": "secret of sixteen",  # pragma: allowlist secret
+    "SECRET": "secret of thirty-two characters.",  # pragma: allowlist secret
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A good environment with nothing of the user's, and no `.env`."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(PREFIX + name, value)
+
+
+def test_two_urls_and_two_secrets_are_enough() -> None:
+    settings = load(Settings)
+    assert settings.database_url.host == "db"
+    assert settings.redis_url.get_secret_value().host == "cache"
+    assert settings.admin_token.get_secret_value() == NEEDED["ADMIN_TOKEN"]
+    assert settings.secret.get_secret_value() == NEEDED["SECRET"]
+    assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8000, "info")
+    assert settings.openai_url is None
+    assert settings.echo() == EchoSettings()
+
+
+def test_migrations_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"{PREFIX}REDIS_URL")
+    assert load(DatabaseSettings).database_url.database == "name"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("database_pool_size", "7", 7),
+        ("server_timeout", "0.5", 0.5),
+        ("session_ttl", "60", 60),
+        ("max_concurrency", "7", 7),
+        ("backend_timeout", "0.5", 0.5),
+        ("openai_url", "http://localhost:8080/v1", HttpUrl("http://localhost:8080/v1")),
+        ("openai_api_key", "secret", SecretStr("secret")),
+        ("port", "80", 80),
+        ("log_level", "debug", "debug"),
+    ],
+)
+def test_a_variable_sets_what_has_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    text: str,
+    value: object,
+) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), text)
+    assert getattr(load(Settings), name) == value
+
+
+def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    text = f"{PREFIX}PORT=81\n{PREFIX}HOST=file\nSOMETHING_ELSE=1\n"
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    monkeypatch.setenv(f"{PREFIX}HOST", "environment")
+    settings = load(Settings)
+    assert (settings.port, settings.host) == (81, "environment")
+
+
+def test_a_dotenv_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match=r"^\.env cannot be read: "):
+        load(Settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
+        ("postgresql+psycopg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql://h/d?sslmode=require", "postgresql+asyncpg://h/d?ssl=require"),
+        ("postgresql:///d?host=/run/pg", "postgresql+asyncpg:///d?host=%2Frun%2Fpg"),
+    ],
+)
+def test_a_database_url_is_made_one_for_asyncpg(
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    used: str,
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", given)
+    assert load(Settings).database_url.render_as_string(hide_password=False) == used
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "unix:///run/redis.sock?db=1"])
+def test_a_redis_url_may_be_of_any_kind(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}REDIS_URL", url)
+    assert str(load(Settings).redis_url.get_secret_value()).startswith(url)
+
+
+def test_the_echo_backend_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = EchoSettings(
+        first_token=0.1, per_token=0.2, jitter=0.3, failure_rate=0.4, cut_off_rate=0.5, seed=6
+    )
+    for name, value in asdict(told).items():
+        monkeypatch.setenv(f"{PREFIX}ECHO_{name.upper()}", str(value))
+    assert load(Settings).echo() == told
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_is_missing_is_named_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv(PREFIX + name)
+    with pytest.raises(SettingsError) as caught:
+        load(Settings)
+    assert f"{PREFIX}{name}: is not set" in str(caught.value)
+    assert f"{PREFIX}{name}=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://user:CHANGE_ME@localhost/db"),
+        ("DATABASE_URL", "mysql://localhost/secret"),
+        ("DATABASE_URL", "secret"),
+        ("DATABASE_URL", ""),
+        ("REDIS_URL", "redis://:change_me@localhost"),
+        ("REDIS_URL", "http://secret"),
+        ("PORT", "secret"),
+        ("PORT", "65536"),
+        ("ADMIN_TOKEN", "CHANGE_ME CHANGE_ME"),
+        ("ADMIN_TOKEN", "secret"),
+        ("SECRET", "change_me" * 4),
+        ("SECRET", "secret of less than thirty-two."),
+        ("OPENAI_URL", "secret"),
+        ("ECHO_FAILURE_RATE", "1.1"),
+        ("ECHO_PER_TOKEN", "-1"),
+        ("SESSION_TTL", "0"),
+        ("MAX_CONCURRENCY", "0"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("SERVER_TIMEOUT", "0"),
+        ("LOG_LEVEL", "secret"),
+    ],
+)
+def test_a_bad_value_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError, match=f"^{PREFIX}{name}: ") as caught:
+        load(Settings)
+    assert "secret" not in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
+    monkeypatch.setenv(f"{PREFIX}PORT", "x")
+    with pytest.raises(SettingsError) as caught:
+        load(Settings)
+    assert f"{PREFIX}DATABASE_URL" in str(caught.value)
+    assert f"{PREFIX}PORT" in str(caught.value)
+
+
+def test_passwords_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}OPENAI_API_KEY", "sk-hidden")
+    shown = repr(load(Settings))
+    assert not any(value in shown for value in ("secret of", ":secret@", "sk-hidden"))
+
+
+def test_serving_without_settings_says_so_and_exits(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == CONFIGURATION
+    assert f"{PREFIX}DATABASE_URL: is not set" in capsys.readouterr().err

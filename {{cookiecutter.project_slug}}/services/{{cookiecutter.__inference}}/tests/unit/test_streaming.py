@@ -1,0 +1,237 @@
+"""Streams: their framing, and how they end."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from fastapi import FastAPI
+from starlette.types import Message
+from structlog.typing import EventDict
+
+from ops.testing import eventually
+
+from gateway import domain, errors
+from gateway.api.streaming import DONE
+from gateway.ports import Chunk
+
+from .conftest import World
+from .test_completions import BODIES, CHAT, TEXT, post, refusal
+
+pytestmark = pytest.mark.usefixtures("key", "alias")
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+@dataclass
+class Connection:
+    """A request that a test can look at while it is answered, and hang up on."""
+
+    app: FastAPI
+    key: str
+    sent: list[Message] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._received: asyncio.Queue[Message] = asyncio.Queue()
+        body = json.dumps(BODIES[CHAT] | {"stream": True}).encode()
+        self._received.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": CHAT,
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        self.served = asyncio.create_task(self.app(scope, self._received.get, self._send))
+
+    async def _send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def hang_up(self) -> None:
+        """Disconnect."""
+        self._received.put_nowait({"type": "http.disconnect"})
+
+
+def data(response: httpx2.Response) -> list[Any]:
+    """Return what the events say, without [DONE], which must be the last."""
+    *events, done, rest = response.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    assert all(event.startswith("data: ") and "\n" not in event for event in events)
+    return [json.loads(event.removeprefix("data: ")) for event in events]
+
+
+async def test_a_chat_comes_in_pieces(client: httpx2.AsyncClient) -> None:
+    response = await post(client, stream=True)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-ratelimit-limit-requests"]
+    assert "content-length" not in response.headers
+    events = data(response)
+    assert {(event["object"], event["model"]) for event in events} == {
+        ("chat.completion.chunk", "mine")
+    }
+    assert len({(event["id"], event["created"]) for event in events}) == 1
+    choices = [choice for event in events for choice in event["choices"]]
+    assert [choice["delta"] for choice in choices] == [
+        {"role": "assistant", "content": "one"},
+        {"content": " two"},
+        {},
+    ]
+    assert [choice["finish_reason"] for choice in choices] == [None, None, "stop"]
+    assert not any("usage" in event for event in events)
+
+
+async def test_a_text_comes_in_pieces(client: httpx2.AsyncClient) -> None:
+    events = data(await post(client, TEXT, stream=True))
+    assert {event["object"] for event in events} == {"text_completion"}
+    choices = [choice for event in events for choice in event["choices"]]
+    assert [(choice["text"], choice["finish_reason"]) for choice in choices] == [
+        ("one", None),
+        (" two", None),
+        ("", "stop"),
+    ]
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+async def test_the_tokens_come_last_if_they_are_asked_for(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    options = {"include_usage": True}
+    *events, last = data(await post(client, path, stream=True, stream_options=options))
+    assert [event["usage"] for event in events] == [None] * 3
+    assert (last["choices"], last["usage"]) == ([], USAGE)
+
+
+async def test_a_stream_says_what_a_whole_answer_does(client: httpx2.AsyncClient) -> None:
+    whole = (await post(client, model="echo")).json()["choices"][0]["message"]["content"]
+    events = data(await post(client, model="echo", stream=True))
+    assert "".join(e["choices"][0]["delta"].get("content", "") for e in events) == whole
+
+
+async def test_an_answer_of_nothing_has_a_role_and_an_end(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    world.backend.script = [Chunk("", "stop", domain.Usage(1, 0))]
+    [event] = data(await post(client, stream=True))
+    assert event["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert event["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (errors.BackendError("scripted", "told to"), 502, "backend_error"),
+        (errors.UnavailableError("scripted"), 503, "unavailable"),
+    ],
+)
+async def test_an_error_before_the_first_piece_has_its_status(
+    client: httpx2.AsyncClient,
+    world: World,
+    path: str,
+    error: errors.GatewayError,
+    status: int,
+    code: str,
+) -> None:
+    world.backend.script = [error]
+    response = await post(client, path, stream=True)
+    assert refusal(response) == (status, None, code)
+    assert response.headers["content-type"] == "application/json"
+
+
+async def test_an_error_after_the_first_piece_is_the_last_event(
+    client: httpx2.AsyncClient, world: World, lines: list[EventDict]
+) -> None:
+    world.backend.script = [Chunk("one"), errors.BackendError("scripted", "the answer broke off")]
+    response = await post(client, stream=True)
+    assert response.status_code == 200
+    _, last, rest = response.text.split("\n\n")
+    assert rest == ""
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "backend_error"
+    assert DONE.decode() not in response.text
+    assert [line["event"] for line in lines] == ["broken off", "request"]
+
+
+async def test_what_was_made_before_an_error_is_paid_for(
+    client: httpx2.AsyncClient, world: World, team: domain.Team, lines: list[EventDict]
+) -> None:
+    await world.database.teams.update(team.id, {"budget_cents": 1})
+    await world.config.publish(replace(domain.Config(), prices={"real": 7}))
+    world.backend.script = [Chunk("one"), errors.BackendError("scripted", "the answer broke off")]
+    await post(client, stream=True)
+    # The prompt's bound of ten, and a piece.
+    assert (await world.database.teams.get(team.id)).spent_microcents == 11 * 7
+
+
+async def test_a_crash_after_the_first_piece_breaks_the_stream_off(
+    app: FastAPI, key: str, world: World, lines: list[EventDict]
+) -> None:
+    world.backend.script = [Chunk("one"), ZeroDivisionError()]
+    connection = Connection(app, key)
+    with pytest.raises(ZeroDivisionError):
+        await connection.served
+    assert connection.sent[-1]["more_body"]
+    assert app.state.slots.taken == 0
+
+
+@pytest.mark.parametrize("hang_up", [Connection.hang_up, lambda c: c.served.cancel()])
+async def test_a_client_that_is_gone_stops_the_backend_and_costs_what_was_made(
+    app: FastAPI,
+    key: str,
+    world: World,
+    team: domain.Team,
+    hang_up: Callable[[Connection], object],
+    lines: list[EventDict],
+) -> None:
+    await world.database.teams.update(team.id, {"budget_cents": 1})
+    await world.config.publish(replace(domain.Config(), prices={"real": 7}))
+    world.backend.waits.clear()
+    connection = Connection(app, key)
+    await eventually(lambda: len(connection.sent) == 2)
+    assert (app.state.slots.taken, world.backend.closed) == (1, 0)
+    hang_up(connection)
+    await asyncio.wait([connection.served])
+    await app.state.background.drain()
+    assert (app.state.slots.taken, world.backend.closed) == (0, 1)
+    assert (await world.database.teams.get(team.id)).spent_microcents == 11 * 7
+    limits = domain.Config().limits
+    assert (await world.limiter.admit(team.id, limits, 0)).tokens_left == limits.tokens - 11
+
+
+async def test_a_client_that_is_gone_before_the_first_piece_costs_nothing(
+    app: FastAPI, key: str, world: World, team: domain.Team, lines: list[EventDict]
+) -> None:
+    world.backend.script.insert(0, Chunk(""))
+    world.backend.waits.clear()
+    connection = Connection(app, key)
+    await eventually(lambda: world.backend.asked)
+    connection.hang_up()
+    await connection.served
+    assert (app.state.slots.taken, world.backend.closed) == (0, 1)
+
+
+async def test_the_official_client_is_content(app: FastAPI, key: str) -> None:
+    transport = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
+    async with openai.AsyncOpenAI(
+        api_key=key,
+        base_url="http://service/v1",
+        http_client=transport,
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        stream = await client.chat.completions.create(
+            model="mine",
+            messages=[{"role": "user", "content": "Hello"}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        chunks = [chunk async for chunk in stream]
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "one two"
+    assert chunks[-1].usage
+    assert chunks[-1].usage.total_tokens == 5
