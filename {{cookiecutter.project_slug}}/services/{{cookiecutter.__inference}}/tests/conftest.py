@@ -15,9 +15,9 @@ from gateway import ports
 from gateway.adapters.memory.clock import MemoryClock
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from gateway.adapters.redis.connection import Client
     from gateway.adapters.redis.limiter import RedisLimiter
 
     from .engine.server import Engine
@@ -78,7 +78,7 @@ def clock() -> MemoryClock:
 
 
 @pytest.fixture(scope="session")
-async def redis_client(redis_url: str) -> AsyncIterator["Redis"]:
+async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
     """Connections to this worker's own Redis database."""
     from gateway.adapters.redis import connection
 
@@ -88,7 +88,7 @@ async def redis_client(redis_url: str) -> AsyncIterator["Redis"]:
 
 
 @pytest.fixture
-def redis_config(redis_client: "Redis") -> ports.ConfigStore:
+def redis_config(redis_client: "Client") -> ports.ConfigStore:
     """The config store as it runs in production."""
     from gateway.adapters.redis.config import RedisConfigStore
 
@@ -96,7 +96,9 @@ def redis_config(redis_client: "Redis") -> ports.ConfigStore:
 
 
 @pytest.fixture
-async def redis_limiter(redis_client: "Redis", clock: MemoryClock) -> "AsyncIterator[RedisLimiter]":
+async def redis_limiter(
+    redis_client: "Client", clock: MemoryClock
+) -> "AsyncIterator[RedisLimiter]":
     """The limiter as it runs in production, but for the time."""
     from gateway.adapters.redis.limiter import RedisLimiter
 
@@ -107,7 +109,7 @@ async def redis_limiter(redis_client: "Redis", clock: MemoryClock) -> "AsyncIter
 
 
 @pytest.fixture
-def redis_sessions(redis_client: "Redis", clock: MemoryClock) -> ports.Sessions:
+def redis_sessions(redis_client: "Client", clock: MemoryClock) -> ports.Sessions:
     """The revoked tokens as they are kept in production, but for the time."""
     from gateway.adapters.redis.sessions import RedisSessions
 

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
 
 from . import accounts
 from .api import access, admin, completions, failures, health, metrics, models
@@ -26,11 +27,16 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 class Application(FastAPI):
-    """FastAPI whose OpenAPI page does not promise answers of 422, since none is given."""
+    """FastAPI whose OpenAPI page has what FastAPI does not see, and not what never happens."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the page."""
         page = super().openapi()
+        bodies = completions.BODIES
+        _, found = models_json_schema(
+            [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
+        )
+        page["components"]["schemas"].update(found["$defs"])
         for path in page["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)

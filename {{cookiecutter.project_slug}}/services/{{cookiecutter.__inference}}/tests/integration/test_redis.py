@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from ops.testing import eventually
@@ -17,10 +16,11 @@ from gateway import errors
 from gateway.adapters.memory.clock import MemoryClock
 from gateway.adapters.redis import connection
 from gateway.adapters.redis.config import CONFIG
+from gateway.adapters.redis.connection import Client
 from gateway.adapters.redis.limiter import RedisLimiter
 from gateway.adapters.redis.sessions import MARGIN
 from gateway.domain import Config, Limits
-from gateway.ports import ConfigStore, Limiter, Sessions
+from gateway.ports import Admission, ConfigStore, Limiter, Sessions
 
 from ..proxy import Proxy
 
@@ -49,7 +49,7 @@ asyncio.run(main())
 
 
 async def test_all_keys_carry_the_name_of_the_service(
-    redis_client: Redis,
+    redis_client: Client,
     redis_config: ConfigStore,
     redis_limiter: Limiter,
     redis_sessions: Sessions,
@@ -68,7 +68,7 @@ async def test_all_keys_carry_the_name_of_the_service(
 
 
 async def test_a_window_expires_by_itself_whatever_is_done_to_it(
-    redis_client: Redis, redis_limiter: RedisLimiter
+    redis_client: Client, redis_limiter: RedisLimiter
 ) -> None:
     admission = await redis_limiter.admit(TEAM, LIMITS, 1)
     assert 60 < await redis_client.ttl(WINDOW) <= 120
@@ -81,7 +81,7 @@ async def test_a_window_expires_by_itself_whatever_is_done_to_it(
 
 
 async def test_nothing_is_kept_of_a_team_that_is_refused_or_was_forgotten(
-    redis_client: Redis, redis_limiter: RedisLimiter, clock: MemoryClock
+    redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
     await redis_limiter.admit(TEAM, Limits(0, 0), 1)
     await redis_limiter.settle(TEAM, clock.now().timestamp(), 5)
@@ -90,7 +90,7 @@ async def test_nothing_is_kept_of_a_team_that_is_refused_or_was_forgotten(
 
 
 async def test_a_window_stays_small(
-    redis_client: Redis, redis_limiter: Limiter, clock: MemoryClock
+    redis_client: Client, redis_limiter: Limiter, clock: MemoryClock
 ) -> None:
     for _ in range(199):
         await redis_limiter.admit(TEAM, LIMITS, 1)
@@ -104,7 +104,7 @@ async def test_a_window_stays_small(
     assert numbers <= 61 * 4
 
 
-async def test_processes_whose_clocks_differ_share_a_window(redis_client: Redis) -> None:
+async def test_processes_whose_clocks_differ_share_a_window(redis_client: Client) -> None:
     right, ahead = MemoryClock(), MemoryClock()
     ahead.advance(0.05)
     limits = Limits(3, PLENTY)
@@ -133,8 +133,38 @@ async def test_of_several_processes_at_once_as_many_requests_pass_as_the_limit_s
     assert sum(int(output) for output, _ in said) == 40
 
 
+async def test_requests_that_come_together_share_a_round_trip(
+    redis_client: Client, redis_limiter: RedisLimiter
+) -> None:
+    await redis_client.config_resetstat()
+    asked = [redis_limiter.admit(UUID(int=n), Limits(1, n), 5) for n in range(10)]
+    admissions = await asyncio.gather(*asked)
+    assert [admission.refused for admission in admissions] == ["tokens"] * 5 + [None] * 5
+    assert (await redis_client.info("stats"))["total_reads_processed"] < 10
+
+
+async def test_who_is_cancelled_takes_nobody_along(redis_limiter: RedisLimiter) -> None:
+    asking = [asyncio.create_task(redis_limiter.admit(TEAM, LIMITS, 1)) for _ in range(3)]
+    # Until all of them have asked.
+    await asyncio.wait(asking, timeout=0)
+    asking[0].cancel()
+    cancelled, *others = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert all(isinstance(admission, Admission) for admission in others)
+
+
+async def test_an_error_of_one_is_no_error_of_those_it_went_with(
+    redis_client: Client, redis_limiter: RedisLimiter
+) -> None:
+    # No window, but a key of another type.
+    await redis_client.lpush(f"gateway:window:{UUID(int=8)}", "x")
+    asked = [redis_limiter.admit(UUID(int=n), LIMITS, 1) for n in (7, 8, 9)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Admission, ResponseError, Admission]
+
+
 async def test_what_is_corrected_goes_with_the_next_admission(
-    redis_client: Redis, redis_limiter: RedisLimiter, clock: MemoryClock
+    redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
     limits = Limits(PLENTY, 100)
     first = await redis_limiter.admit(TEAM, limits, 40)
@@ -149,7 +179,7 @@ async def test_what_is_corrected_goes_with_the_next_admission(
 
 
 async def test_what_is_corrected_is_soon_known_elsewhere(
-    redis_client: Redis, redis_limiter: RedisLimiter, clock: MemoryClock
+    redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
     limits = Limits(PLENTY, 100)
     admission = await redis_limiter.admit(TEAM, limits, 100)
@@ -182,7 +212,7 @@ async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
 
 
 async def test_a_server_that_has_lost_the_scripts_is_given_them_again(
-    redis_client: Redis, redis_limiter: RedisLimiter, redis_config: ConfigStore
+    redis_client: Client, redis_limiter: RedisLimiter, redis_config: ConfigStore
 ) -> None:
     await redis_limiter.admit(TEAM, LIMITS, 1)
     await redis_client.script_flush()
@@ -207,13 +237,13 @@ async def test_who_finds_all_connections_taken_waits_for_one(redis_url: str) -> 
 
 @pytest.mark.parametrize("problem", ["OOM", "READONLY", "LOADING"])
 async def test_a_server_that_cannot_do_it_now_is_not_available(
-    redis_client: Redis, problem: str
+    redis_client: Client, problem: str
 ) -> None:
     with pytest.raises(errors.UnavailableError, match="redis"):
         await redis_client.eval(f"return redis.error_reply('{problem} not now')", 0)
 
 
-async def test_a_mistake_of_ours_is_no_failure_of_the_server(redis_client: Redis) -> None:
+async def test_a_mistake_of_ours_is_no_failure_of_the_server(redis_client: Client) -> None:
     with pytest.raises(ResponseError):
         await redis_client.eval("return redis.error_reply('ERR no')", 0)
 
@@ -232,13 +262,13 @@ async def test_a_mistake_of_ours_is_no_failure_of_the_server(redis_client: Redis
     ],
 )
 async def test_a_stored_value_that_is_no_config_is_told_and_can_be_replaced(
-    redis_client: Redis,
+    redis_client: Client,
     redis_config: ConfigStore,
     command: tuple[str, ...],
     value: str | bytes,
 ) -> None:
     before = await redis_config.publish(Config())
-    await redis_client.execute_command(*command, value)  # type: ignore[no-untyped-call]
+    await redis_client.execute_command(*command, value)
     with pytest.raises(errors.UnreadableError, match=CONFIG):
         await redis_config.fetch()
     published = await redis_config.publish(Config(max_tokens=5))
@@ -248,7 +278,7 @@ async def test_a_stored_value_that_is_no_config_is_told_and_can_be_replaced(
 
 
 async def test_what_a_newer_gateway_has_written_can_be_read(
-    redis_client: Redis, redis_config: ConfigStore
+    redis_client: Client, redis_config: ConfigStore
 ) -> None:
     await redis_config.publish(Config())
     await redis_client.hset(CONFIG, "config", '{"max_tokens": 5, "invented_later": true}')
@@ -256,7 +286,7 @@ async def test_what_a_newer_gateway_has_written_can_be_read(
 
 
 async def test_a_revoked_token_is_forgotten_after_it_has_expired(
-    redis_client: Redis, redis_sessions: Sessions, clock: MemoryClock
+    redis_client: Client, redis_sessions: Sessions, clock: MemoryClock
 ) -> None:
     await redis_sessions.revoke("token", clock.now() + timedelta(minutes=10))
     left = timedelta(milliseconds=await redis_client.pttl("gateway:revoked:token"))
@@ -264,7 +294,7 @@ async def test_a_revoked_token_is_forgotten_after_it_has_expired(
 
 
 async def test_a_token_that_has_long_expired_is_not_kept(
-    redis_client: Redis, redis_sessions: Sessions, clock: MemoryClock
+    redis_client: Client, redis_sessions: Sessions, clock: MemoryClock
 ) -> None:
     await redis_sessions.revoke(str(uuid4()), clock.now() - MARGIN)
     assert await redis_client.keys() == []

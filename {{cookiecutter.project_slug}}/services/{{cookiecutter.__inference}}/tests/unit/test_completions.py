@@ -146,7 +146,6 @@ async def test_what_was_answered_can_be_sent_back(client: httpx2.AsyncClient) ->
         (CHAT, {"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
         (CHAT, {"messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
         (CHAT, {"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
-        (CHAT, {"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content"),
         (CHAT, {"unknown": 1}, "unknown"),
         (CHAT, {"max_tokens": 0}, "max_tokens"),
         (CHAT, {"max_tokens": 2**31}, "max_tokens"),
@@ -178,7 +177,12 @@ async def test_a_value_that_breaks_a_rule_answers_400_and_is_named(
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(b"{", "invalid_json"), (b"\xff", "bad_request"), (b"[]", "invalid_value")],
+    [
+        (b"{", "invalid_json"),
+        (b"\xff", "invalid_json"),
+        (b'"\\ud800"', "invalid_json"),
+        (b"[]", "invalid_value"),
+    ],
 )
 async def test_a_body_that_is_no_object_answers_400(
     client: httpx2.AsyncClient, content: bytes, code: str

@@ -2,9 +2,9 @@
 
 import logging
 import re
+import secrets
 import time
 from http import HTTPStatus
-from uuid import uuid4
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -82,4 +82,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == _NAME and _ACCEPTED.fullmatch(value):
             return str(value, "ascii")
-    return uuid4().hex
+    return secrets.token_hex(16)

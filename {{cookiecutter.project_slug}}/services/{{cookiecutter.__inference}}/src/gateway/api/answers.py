@@ -1,8 +1,8 @@
 """Completions as OpenAI's API shows them, whole and in pieces."""
 
 import json
+import secrets
 from typing import ClassVar, Literal
-from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -83,7 +83,7 @@ class Answers:
     PIECE: ClassVar[str]
 
     def __init__(self, model: str, created: int, *, include_usage: bool = False) -> None:
-        self._id = f"{self.PREFIX}-{uuid4().hex}"
+        self._id = f"{self.PREFIX}-{secrets.token_hex(16)}"
         self._model = model
         self._created = created
         self._include_usage = include_usage

@@ -2,14 +2,15 @@
 
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from . import answers, ratelimits, schemas, streaming
 from .failures import documented
-from .keys import Bearer, hash_of
+from .keys import SCHEME, hash_of
 
 router = APIRouter(
     prefix="/v1",
@@ -25,32 +26,67 @@ router = APIRouter(
 )
 
 
-def _answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route that answers with this, or with a stream of pieces."""
-    stream = {"schema": {"type": "string"}}
-    return {200: {"model": model, "content": {streaming.MEDIA_TYPE: stream}}}
+Body = schemas.ChatRequest | schemas.CompletionRequest
+B = TypeVar("B", schemas.ChatRequest, schemas.CompletionRequest)
+BODIES = (schemas.ChatRequest, schemas.CompletionRequest)
+"""What the OpenAPI page has to be told, since FastAPI does not read them."""
 
 
-@router.post("/chat/completions", responses=_answers(answers.ChatCompletion))
-async def chat(body: schemas.ChatRequest, bearer: Bearer, request: Request) -> Response:
+def _page(body: type[BaseModel], answer: type[BaseModel]) -> dict[str, Any]:
+    """Return what the OpenAPI page says of a route that answers whole, or with a stream."""
+    reference = {"$ref": f"#/components/schemas/{body.__name__}"}
+    return {
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": reference}},
+            },
+            "security": [{SCHEME: []}],
+        },
+        "responses": {
+            200: {
+                "model": answer,
+                "content": {streaming.MEDIA_TYPE: {"schema": {"type": "string"}}},
+            }
+        },
+    }
+
+
+@router.post("/chat/completions", **_page(schemas.ChatRequest, answers.ChatCompletion))
+async def chat(request: Request) -> Response:
     """Answer a chat."""
-    return await _answer(body, bearer, request, answers.ChatAnswers)
+    return await _answer(request, await _read(request, schemas.ChatRequest), answers.ChatAnswers)
 
 
-@router.post("/completions", responses=_answers(answers.TextCompletion))
-async def text(body: schemas.CompletionRequest, bearer: Bearer, request: Request) -> Response:
+@router.post("/completions", **_page(schemas.CompletionRequest, answers.TextCompletion))
+async def text(request: Request) -> Response:
     """Go on with a text."""
-    return await _answer(body, bearer, request, answers.TextAnswers)
+    body = await _read(request, schemas.CompletionRequest)
+    return await _answer(request, body, answers.TextAnswers)
 
 
-async def _answer(
-    body: schemas.ChatRequest | schemas.CompletionRequest,
-    bearer: Bearer,
-    request: Request,
-    kind: type[answers.Answers],
-) -> Response:
+async def _read(request: Request, kind: type[B]) -> B:
+    """Return the body, read in one step: FastAPI's three cost a request a tenth of all.
+
+    Raises:
+        RequestValidationError: it is no JSON, or breaks a rule.
+    """
+    try:
+        return kind.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> RequestValidationError:
+    """Return the error of FastAPI that says the same."""
+    return RequestValidationError(
+        [dict(wrong, loc=("body", *wrong["loc"])) for wrong in error.errors()]
+    )
+
+
+async def _answer(request: Request, body: Body, kind: type[answers.Answers]) -> Response:
     state = request.app.state
-    turn = await state.completing.admit(hash_of(bearer, state), body.question())
+    turn = await state.completing.admit(hash_of(request), body.question())
     headers = ratelimits.headers(turn.order.limits, turn.admission)
     answer = kind(body.model, int(time.time()), include_usage=body.include_usage())
     if body.stream:

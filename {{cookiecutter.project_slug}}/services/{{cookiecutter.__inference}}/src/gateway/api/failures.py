@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import takewhile
@@ -20,6 +21,9 @@ from . import ratelimits
 MEDIA_TYPE = "application/json"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST, SERVER = "invalid_request_error", "server_error"
+
+# What pydantic calls a branch of a union: a field has no such name.
+_BRANCH = re.compile(r"\[|^(constrained-)?str$")
 
 log = structlog.get_logger("failures")
 
@@ -166,5 +170,5 @@ def _allowed(request: Request) -> list[str]:
 def _place(location: tuple[str | int, ...]) -> str:
     """Return a place in a request as OpenAI's API writes it, such as `messages[0].role`."""
     # Without the branches of a union, which pydantic puts into the path as well.
-    steps = takewhile(lambda step: step != "str" and "[" not in str(step), location[1:])
+    steps = takewhile(lambda step: not _BRANCH.search(str(step)), location[1:])
     return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")

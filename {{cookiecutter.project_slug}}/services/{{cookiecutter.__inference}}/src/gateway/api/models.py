@@ -8,13 +8,14 @@ from pydantic import BaseModel
 
 from .. import errors
 from .failures import documented
-from .keys import Bearer, hash_of
+from .keys import DOCUMENTED, hash_of
 
 PATH = "/v1/models"
 
 router = APIRouter(
     prefix=PATH,
     tags=["models"],
+    dependencies=[DOCUMENTED],
     responses=documented(
         HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE
     ),
@@ -39,25 +40,25 @@ class Models(BaseModel):
 
 
 @router.get("")
-async def list_(bearer: Bearer, request: Request) -> Models:
+async def list_(request: Request) -> Models:
     """List the models, the team's own names for them among them."""
-    found = await _models(bearer, request)
+    found = await _models(request)
     return Models(data=[found[name] for name in sorted(found)])
 
 
 @router.get("/{model:path}", responses=documented(HTTPStatus.NOT_FOUND))
-async def read(model: str, bearer: Bearer, request: Request) -> Model:
+async def read(model: str, request: Request) -> Model:
     """Return one."""
     try:
-        return (await _models(bearer, request))[model]
+        return (await _models(request))[model]
     except KeyError:
         raise errors.UnknownModelError(model) from None
 
 
-async def _models(bearer: Bearer, request: Request) -> dict[str, Model]:
+async def _models(request: Request) -> dict[str, Model]:
     state = request.app.state
     # From the database: no admission says here whether what is remembered is still true.
-    grant = await state.policy.fresh_grant(hash_of(bearer, state))
+    grant = await state.policy.fresh_grant(hash_of(request))
     config = await state.policy.config()
     aliases = await state.ports.database.routes(grant.key.team_id)
     shared = {

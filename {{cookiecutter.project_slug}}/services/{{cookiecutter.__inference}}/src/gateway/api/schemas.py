@@ -6,7 +6,7 @@ for.
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from .. import domain
 from ..completing import Question
@@ -16,26 +16,18 @@ MESSAGES = 1_000
 STOPS = 4
 
 
-def _text(value: str) -> str:
-    # What JSON can say and UTF-8 cannot.
-    if not value.isascii() and any("\ud800" <= unit <= "\udfff" for unit in value):
-        raise ValueError("must not hold lone surrogates")
-    return value
-
-
 def _whole(value: object) -> object:
     # To JSON 2.0 is an integer; a strict one of pydantic's it is not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Text = Annotated[str, AfterValidator(_text)]
 Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Tokens = Annotated[int, Strict(), Field(ge=1, le=domain.INTEGER_LIMIT), BeforeValidator(_whole)]
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
 # Every reader of JSON keeps such numbers as they are.
 Seed = Annotated[int, Strict(), Field(ge=-(2**53), le=2**53), BeforeValidator(_whole)]
-Stop = Annotated[Text, Field(min_length=1)]
+Stop = Annotated[str, Field(min_length=1)]
 
 
 class Body(BaseModel):
@@ -62,7 +54,7 @@ class Sampling(Body):
         "top_p",
     )
 
-    model: Annotated[Text, Field(min_length=1, max_length=domain.NAME_LENGTH)]
+    model: Annotated[str, Field(min_length=1, max_length=domain.NAME_LENGTH)]
     max_tokens: Tokens | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
@@ -73,7 +65,7 @@ class Sampling(Body):
     n: Literal[1] | None = None
     stream: Flag | None = None
     stream_options: StreamOptions | None = None
-    user: Text | None = None
+    user: str | None = None
 
     def parameters(self) -> dict[str, object]:
         """Return what the backend is told about how to choose tokens."""
@@ -89,15 +81,15 @@ class TextPart(Body):
     """A piece of a message."""
 
     type: Literal["text"]
-    text: Text
+    text: str
 
 
 class ChatMessage(Body):
     """One turn of a chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1)]
-    name: Text | None = None
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    name: str | None = None
     # Clients send back what they were answered.
     refusal: None = None
 
@@ -127,7 +119,7 @@ class ChatRequest(Sampling):
 class CompletionRequest(Sampling):
     """What a client sends to have a text gone on with."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
 
     def question(self) -> Question:
         """Return it as the gateway knows it."""

@@ -5,11 +5,11 @@ from collections import Counter
 from uuid import UUID
 
 import structlog
-from redis.asyncio import Redis
 
 from ... import domain, errors, ports
 from .config import POLICY
-from .connection import PREFIX, script
+from .connection import PREFIX, Client, script
+from .together import Together
 
 _REFUSED = (None, "requests", "tokens")
 _SECOND = 1_000_000  # Microseconds: as integers, times are exact in Lua, too.
@@ -22,13 +22,14 @@ _log = structlog.get_logger("limiter")
 class RedisLimiter:
     """Keeps one key per team, which expires by itself; window.lua tells what is in it.
 
-    A request costs one round trip: what is to be corrected after it goes with the next admission.
+    A request costs one round trip at most: what is to be corrected after it goes with the next
+    admission, and requests that come together go together.
     """
 
-    def __init__(self, client: Redis, clock: ports.Clock) -> None:
+    def __init__(self, client: Client, clock: ports.Clock) -> None:
         self._client = client
         self._clock = clock
-        self._admit = script(client, "window.lua", "admit.lua")
+        self._admit = Together(client, "window.lua", "admit.lua")
         self._settle = script(client, "window.lua", "settle.lua")
         self._due: dict[UUID, Counter[int]] = {}
         """Tokens to correct, of each team in each second."""
