@@ -125,12 +125,25 @@ CLOUD = Tier(
 
 TIERS = (STATIC, UNIT, INTEGRATION, INFRASTRUCTURE, LOAD, CLOUD)
 
-KINDS = {
-    "smoke": "the process as it is started in production answers, and in time",
-    "contract": "the API is what its description says, and what its clients expect",
-    "e2e": "a user's whole way, as it should go and as it should not",
-}
-"""Kinds of integration tests that can be asked for by `-m`: what each proves."""
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Tests of integration that can be asked for by `-m NAME`.
+
+    They are in tests/integration/NAME/ or in a file test_NAME*.py. The budget is that of one test,
+    in seconds.
+    """
+
+    name: str
+    proves: str
+    test_budget: float
+
+
+KINDS = (
+    Kind("smoke", "the process as it is started in production answers, and in time", 5),
+    Kind("contract", "the API is what its description says, and what its clients expect", 30),
+    Kind("e2e", "a user's whole way, as it should go and as it should not", 300),
+)
 
 MEASURED = (UNIT, INTEGRATION)
 COVERAGE = Tier(

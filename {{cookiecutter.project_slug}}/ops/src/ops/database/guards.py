@@ -232,7 +232,8 @@ def _contents(server: str, name: str) -> Contents:
         if there.rowcount:
             raise
         return Contents(0, 0)
-    return Contents(*(row or (0, 0)), stamped)
+    tables, size = row or (0, 0)
+    return Contents(tables, size, stamped)
 
 
 def _allowed_hosts() -> list[str]:

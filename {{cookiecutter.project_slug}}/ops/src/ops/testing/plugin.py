@@ -51,8 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the tiers and kinds as markers, and what watches over the run."""
-    for name, proves in {**{tier.name: tier.proves for tier in graph.TIERS}, **graph.KINDS}.items():
-        config.addinivalue_line("markers", f"{name}: {proves}")
+    for each in (*graph.TIERS, *graph.KINDS):
+        config.addinivalue_line("markers", f"{each.name}: {each.proves}")
     reports = config.getoption("--reports")
     results = Results(reports and reports / commands.RESULTS)
     try:
@@ -86,8 +86,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.stash[TIER] = tier
         if not item.get_closest_marker(tier.name):
             item.add_marker(tier.name)
-        for kind in kinds_of(item):
-            item.add_marker(kind)
+        for kind in kinds_of(item.nodeid):
+            item.add_marker(kind.name)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.fixturenames.insert(0, NO_TASK_LEFT)
         if tier.timeout and not item.get_closest_marker("timeout"):
@@ -118,12 +118,16 @@ def tier_of(item: pytest.Item) -> graph.Tier:
     return next((tier for tier in tiers if item.get_closest_marker(tier.name)), tiers[0])
 
 
-def kinds_of(item: pytest.Item) -> list[str]:
+def kinds_of(nodeid: str) -> list[graph.Kind]:
     """Return which kinds of integration test a test is: tests/integration/smoke/, test_smoke.py."""
     (home,) = graph.INTEGRATION.paths[:1]
-    inside = item.path.relative_to(graph.ROOT).as_posix().partition(f"{home}/")[2]
+    inside = nodeid.partition("::")[0].partition(f"{home}/")[2]
     *folders, file = inside.split("/")
-    return [kind for kind in graph.KINDS if kind in folders or file.startswith(f"test_{kind}")]
+    return [
+        kind
+        for kind in graph.KINDS
+        if kind.name in folders or file.startswith(f"test_{kind.name}")
+    ]
 
 
 @pytest.hookimpl(trylast=True)
@@ -252,17 +256,18 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Name the tests that took longer than their tier allows one to take."""
+    """Name the tests that took longer than their tier, or their kind, allows one to take."""
     name = config.getoption("--tier")
     budget = graph.tier(name).test_budget if name else None
     # Measured, each test takes longer than its own time.
     if budget is None or RESULTS not in config.stash or config.pluginmanager.hasplugin("_cov"):
         return
-    slow = [test for test in config.stash[RESULTS].tests.values() if test["duration"] > budget]
-    for test in sorted(slow, key=lambda test: -float(test["duration"])):
-        terminalreporter.write_line(
-            f"over the budget of {budget:g} s a test: {test['name']} ({test['duration']:.2f} s)"
-        )
+    for test in sorted(config.stash[RESULTS].tests.values(), key=lambda test: -test["duration"]):
+        own = max([budget, *(kind.test_budget for kind in kinds_of(test["name"]))])
+        if test["duration"] > own:
+            terminalreporter.write_line(
+                f"over the budget of {own:g} s a test: {test['name']} ({test['duration']:.2f} s)"
+            )
 
 
 @pytest.hookimpl(trylast=True)

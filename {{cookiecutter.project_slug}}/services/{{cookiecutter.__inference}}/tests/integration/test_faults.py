@@ -18,7 +18,7 @@ from gateway.settings import PREFIX
 from ..proxy import Proxy
 from .people import ADMIN_TOKEN, CHAT, SECRET, Team, chat
 
-TIMEOUT = 2.0
+TIMEOUT = 1.0
 """Seconds that the gateway waits for a server."""
 
 

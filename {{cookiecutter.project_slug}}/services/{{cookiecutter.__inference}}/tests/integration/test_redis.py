@@ -192,6 +192,20 @@ async def test_what_is_corrected_is_soon_known_elsewhere(
     await eventually(known)
 
 
+async def test_a_server_that_was_away_costs_one_answer_however_many_connections_broke(
+    redis_url: str,
+) -> None:
+    async with Proxy(redis_url) as proxy:
+        client = connection.connect(proxy.url, timeout=5)
+        await asyncio.gather(*(client.ping() for _ in range(8)))
+        await proxy.cut()
+        await proxy.heal()
+        with pytest.raises(errors.UnavailableError):
+            await client.ping()
+        assert all(await asyncio.gather(*(client.ping() for _ in range(8))))
+        await client.aclose()
+
+
 async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
     redis_url: str,
 ) -> None:

@@ -58,7 +58,7 @@ async def mine(proxy: Proxy) -> AsyncIterator[RedisConfigStore]:
 
 
 async def test_what_another_process_publishes_is_seen_within_a_second(
-    redis_url: str, redis_config: ConfigStore, record_property: Callable[[str, object], None]
+    redis_url: str, redis_config: ConfigStore
 ) -> None:
     async with following(redis_config) as seen:
         command = (sys.executable, "-c", PUBLISHING, redis_url)
@@ -67,9 +67,7 @@ async def test_what_another_process_publishes_is_seen_within_a_second(
         await eventually(lambda: len(seen) == 4)
         now = time.time()
         output, _ = await process.communicate()
-    took = now - float(output)
-    record_property("seconds", took)
-    assert took < 1
+    assert now - float(output) < 1
 
 
 @pytest.mark.parametrize("fault", [Proxy.cut, Proxy.partition])
@@ -169,11 +167,18 @@ async def test_a_config_that_cannot_be_read_is_logged_once(redis_client: Redis) 
 
 async def test_nobody_is_left_subscribed(redis_client: Redis, redis_config: ConfigStore) -> None:
     channel = f"gateway:updates:{connection.database(redis_client)}"
+
+    async def subscribed() -> int:
+        [(_, number)] = await redis_client.pubsub_numsub(channel)
+        return int(number)
+
+    # A gateway that other tests have started follows as well.
+    before = await subscribed()
     async with following(redis_config), following(redis_config):
-        assert await redis_client.pubsub_numsub(channel) == [(channel, 2)]
+        assert await subscribed() == before + 2
 
     async def left() -> bool:
-        return bool(await redis_client.pubsub_numsub(channel) == [(channel, 0)])
+        return await subscribed() == before
 
     await eventually(left)
 

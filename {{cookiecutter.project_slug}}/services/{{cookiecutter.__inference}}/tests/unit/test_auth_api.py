@@ -161,7 +161,7 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
 async def test_guesses_that_come_at_once_are_limited_as_well(
     client: httpx2.AsyncClient, world: World
 ) -> None:
-    guesses = [login(client, ANN, password="another") for _ in range(LOGIN_LIMITS.tokens + 5)]
+    guesses = [login(client, ANN, password="secret") for _ in range(LOGIN_LIMITS.tokens + 5)]
     statuses = [response.status_code for response in await asyncio.gather(*guesses)]
     assert (statuses.count(401), statuses.count(429)) == (LOGIN_LIMITS.tokens, 5)
 

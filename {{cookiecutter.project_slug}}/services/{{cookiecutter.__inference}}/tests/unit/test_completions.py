@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import httpx2
-import openai
 import pytest
 from fastapi import FastAPI
 from structlog.typing import EventDict
@@ -363,24 +362,3 @@ async def test_half_a_surrogate_pair_of_a_model_is_passed_on(
 ) -> None:
     world.backend.script = [Chunk("\ud83d", "length", domain.Usage(1, 1))]
     assert (await post(client)).json()["choices"][0]["message"]["content"] == "\ud83d"
-
-
-async def test_the_official_client_is_content(app: FastAPI, key: str) -> None:
-    transport = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-    async with openai.AsyncOpenAI(
-        api_key=key,
-        base_url="http://service/v1",
-        http_client=transport,
-        max_retries=0,
-        _strict_response_validation=True,
-    ) as client:
-        chat = await client.chat.completions.create(
-            model="mine", messages=[{"role": "user", "content": "Hello"}]
-        )
-        assert chat.choices[0].message.content == "one two"
-        text = await client.completions.create(model="mine", prompt="Hello")
-        assert text.choices[0].text == "one two"
-        assert [model.id async for model in client.models.list()] == ["echo", "mine"]
-        with pytest.raises(openai.NotFoundError) as caught:
-            await client.completions.create(model="theirs", prompt="Hello")
-        assert (caught.value.code, caught.value.param) == ("model_not_found", "model")

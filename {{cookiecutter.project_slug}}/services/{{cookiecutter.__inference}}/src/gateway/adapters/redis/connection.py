@@ -47,7 +47,7 @@ class Client(Redis):
             async with asyncio.timeout(self._timeout), self._turns:
                 return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except UNAVAILABLE as error:
-            raise errors.UnavailableError("redis") from error
+            raise await self._gone() from error
 
     async def together(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip; return the answer of each, or its error.
@@ -71,7 +71,13 @@ class Client(Redis):
                     pipeline.execute_command(*command)
                 return await pipeline.execute(raise_on_error=False)
         except UNAVAILABLE as error:
-            raise errors.UnavailableError("redis") from error
+            raise await self._gone() from error
+
+    async def _gone(self) -> errors.UnavailableError:
+        # Those that wait in the pool have broken as well, most likely: each would cost another
+        # request its answer, since redis-py does not notice that one was reset.
+        await self.connection_pool.disconnect(inuse_connections=False)
+        return errors.UnavailableError("redis")
 
 
 def connect(url: str, *, timeout: float) -> Client:
