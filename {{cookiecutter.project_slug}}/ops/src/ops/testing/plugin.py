@@ -124,9 +124,7 @@ def kinds_of(nodeid: str) -> list[graph.Kind]:
     inside = nodeid.partition("::")[0].partition(f"{home}/")[2]
     *folders, file = inside.split("/")
     return [
-        kind
-        for kind in graph.KINDS
-        if kind.name in folders or file.startswith(f"test_{kind.name}")
+        kind for kind in graph.KINDS if kind.name in folders or file.startswith(f"test_{kind.name}")
     ]
 
 
