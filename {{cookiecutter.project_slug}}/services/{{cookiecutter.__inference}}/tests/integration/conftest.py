@@ -14,18 +14,21 @@ from .people import ADMIN_TOKEN, SECRET, Connect, Team
 
 
 @pytest.fixture(scope="session")
-def service(
-    postgres_url: str,
-    redis_url: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Service]:
-    """The gateway, started with no more settings than it needs."""
-    settings = {
+def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
+    """No more settings than a gateway needs."""
+    return {
         "DATABASE_URL": postgres_url,
         "REDIS_URL": redis_url,
         "ADMIN_TOKEN": ADMIN_TOKEN,
         "SECRET": SECRET,
     }
+
+
+@pytest.fixture(scope="session")
+def service(
+    settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The gateway as it is started in production."""
     folder = tmp_path_factory.mktemp("service")
     with serving("gateway", settings, prefix=PREFIX, folder=folder) as service:
         yield service

@@ -16,7 +16,7 @@ from ops.testing import Service, eventually, serving
 from gateway.settings import PREFIX
 
 from ..proxy import Proxy
-from .people import ADMIN_TOKEN, CHAT, SECRET, Team, chat
+from .people import ADMIN_TOKEN, CHAT, Team, chat
 
 TIMEOUT = 1.0
 """Seconds that the gateway waits for a server."""
@@ -55,13 +55,15 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture(scope="module")
 def fragile(
-    postgres_url: str,
-    redis_url: str,
+    settings: dict[str, str],
     loop: asyncio.AbstractEventLoop,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fragile]:
     """A gateway whose backend takes its time, one request at once."""
-    proxies = {"postgres": Proxy(postgres_url), "redis": Proxy(redis_url)}
+    proxies = {
+        "postgres": Proxy(settings["DATABASE_URL"]),
+        "redis": Proxy(settings["REDIS_URL"]),
+    }
 
     def run(coroutine: Coroutine[Any, Any, object]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, loop).result()
@@ -70,17 +72,17 @@ def fragile(
         for proxy in proxies.values():
             run(proxy.__aenter__())
             stack.callback(lambda each: run(each.__aexit__()), proxy)
-        settings = {
+        own = {
             "DATABASE_URL": proxies["postgres"].url,
             "REDIS_URL": proxies["redis"].url,
-            "ADMIN_TOKEN": ADMIN_TOKEN,
-            "SECRET": SECRET,
             "SERVER_TIMEOUT": str(TIMEOUT),
             "ECHO_PER_TOKEN": "0.02",
             "MAX_CONCURRENCY": "1",
         }
         folder = tmp_path_factory.mktemp("fragile")
-        service = stack.enter_context(serving("gateway", settings, prefix=PREFIX, folder=folder))
+        service = stack.enter_context(
+            serving("gateway", settings | own, prefix=PREFIX, folder=folder)
+        )
         yield Fragile(service, proxies, loop)
 
 
