@@ -39,7 +39,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         well = MOOD.read_text() == "well"
         self.send_response(200 if well else 503)
         self.end_headers()
-        told = {"key": os.environ["TELLER_KEY"]} if well else {"detail": "in no mood"}
+        own = {"key": os.environ["TELLER_KEY"], "word": os.environ.get("TELLER_WORD")}
+        told = own if well else {"detail": "in no mood"}
         self.wfile.write(json.dumps(told).encode())
 
 
@@ -424,8 +425,9 @@ def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack
     assert len(made) > 40
     assert key() == made
     with Changes(teller) as changes:
-        changes.write(".env", "TELLER_KEY='in the file'\n")
+        changes.write(".env", "TELLER_KEY='in the file'\nTELLER_WORD=hello\nTELLER_PORT=1\n")
         assert key() == "in the file"
+        assert ask(teller.port("teller"), "/")["word"] == "hello"
         assert key(TELLER_KEY="in the environment") == "in the environment"
     assert key() == made
     teller.green("stack.clean", "--yes")

@@ -1,4 +1,4 @@
-"""Settings of services that are secret: the user's own, else made up once for the project."""
+"""Settings of services that are the user's own; the secret ones are made up where there is none."""
 
 import json
 import os
@@ -16,22 +16,26 @@ BYTES = 32
 
 
 def settings(service: Service) -> dict[str, str]:
-    """Return the secret settings of a service, as variables of its environment.
+    """Return what .env and the environment say to a service, and its secrets, as variables.
 
-    What is made up is kept with the stack: hashes and tokens that depend on it outlive a restart.
+    In a container it cannot read .env. What is made up is kept with the stack: hashes and tokens
+    that depend on it outlive a restart.
 
     Raises:
         ConfigurationError: .env cannot be read.
     """
-    names = [service.prefix + name for name in service.secrets]
-    if not names:
-        return {}
+    given = {**_dotenv(), **os.environ}
+    own = {
+        name: value for name, value in given.items() if name.startswith(service.prefix) and value
+    }
+    missing = {service.prefix + name for name in service.secrets} - own.keys()
+    if not missing:
+        return own
     kept = record.folder() / "secrets.json"
     made: dict[str, str] = json.loads(kept.read_bytes()) if kept.exists() else {}
-    given = {**_dotenv(), **os.environ}
-    found = {name: given.get(name) or made.setdefault(name, make()) for name in names}
+    found = {name: made.setdefault(name, make()) for name in sorted(missing)}
     write(kept, json.dumps(made))
-    return found
+    return own | found
 
 
 def make() -> str:

@@ -107,8 +107,9 @@ def variables(
     if "redis" in service.needs:
         number = keyspaces.reserve(up["redis"].url)
         given["REDIS_URL"] = keyspaces.url(urls["redis"], number)
-    named = {service.prefix + name: value for name, value in given.items()}
-    return named | secret.settings(service)
+    return secret.settings(service) | {
+        service.prefix + name: value for name, value in given.items()
+    }
 
 
 def environment_with(own: Mapping[str, str]) -> dict[str, str]:

@@ -55,13 +55,13 @@ async def test_a_turned_clock_wakes_those_whose_time_has_come_in_their_order() -
     clock = MemoryClock()
     woken: list[int] = []
 
-    async def sleep(seconds: int) -> None:
+    async def wait(seconds: int) -> None:
         await clock.sleep(seconds)
         woken.append(seconds)
 
     async with asyncio.TaskGroup() as group:
         for seconds in (30, 10, 20):
-            group.create_task(sleep(seconds))
+            group.create_task(wait(seconds))
         await eventually(lambda: clock.sleeping == 3)
         clock.advance(20)
         await eventually(lambda: len(woken) == 2)

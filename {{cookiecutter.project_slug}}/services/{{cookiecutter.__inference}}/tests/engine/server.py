@@ -1,15 +1,18 @@
 """llama.cpp's own server on the model of model.py, in a process of its own."""
 
+import ctypes
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import files
 from pathlib import Path
 
 import httpx2
 
+OPENMP = "libgomp.so.1"
 KEY = "sk-of-the-engine"
 """What it lets one in by."""
 SLOTS = 4
@@ -56,6 +59,7 @@ def running(folder: Path, *, seed: int = 1) -> Iterator[Engine]:
         subprocess.Popen(
             (sys.executable, "-m", "engine.server", folder / "model.gguf", str(seed)),
             cwd=Path(__file__).parents[1],
+            env={**os.environ, **_openmp(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -70,6 +74,22 @@ def running(folder: Path, *, seed: int = 1) -> Iterator[Engine]:
             yield Engine(process, url)
         finally:
             process.kill()
+
+
+def _openmp(folder: Path) -> dict[str, str]:
+    """Return what the loader has to be told where no package of the system has OpenMP.
+
+    llama.cpp needs it, and a slim image has none; the wheel of pykdtree brings one along.
+    """
+    if sys.platform != "linux":
+        return {}
+    try:
+        ctypes.CDLL(OPENMP)
+    except OSError:
+        [carried] = [file for file in files("pykdtree") or () if "libgomp" in file.name]
+        (folder / OPENMP).symlink_to(Path(str(carried.locate())))
+        return {"LD_LIBRARY_PATH": str(folder)}
+    return {}
 
 
 def _main(path: Path, seed: int) -> None:
