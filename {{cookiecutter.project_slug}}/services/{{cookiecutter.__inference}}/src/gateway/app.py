@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from . import accounts
 from .api import access, admin, completions, failures, health, metrics, models
@@ -22,6 +24,26 @@ from .slots import Slots
 # In the order in which they are looked through: what is asked for most comes first.
 MODULES = (completions, models, health, metrics, accounts_api, admin)
 ROUTES = [route for module in MODULES for route in module.router.routes]
+
+
+class FastRoute(Route):
+    """A route to an endpoint that reads and writes by itself.
+
+    What FastAPI does around an endpoint would cost it a quarter more, for nothing.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell which route it was, as FastAPI's do."""
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
+
+
+# Those that FastAPI made of them come after these, for the OpenAPI page.
+FAST = [
+    FastRoute(route.path, route.endpoint, methods=route.methods)
+    for route in completions.router.routes
+    if isinstance(route, Route)
+]
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -68,7 +90,7 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
         version="1",
         lifespan=living,
         # Included ones FastAPI would make anew for each application, and be slower to find.
-        routes=ROUTES,
+        routes=[*FAST, *ROUTES],
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
     )
