@@ -24,7 +24,7 @@ from ..servers.waiting import until
 from .connection import Connection, connect
 
 LEAVING = 0.5
-"""Seconds that a session may take to end after its client has: it is no other's then."""
+"""Seconds that a session may take to end after its client has, and a database to be dropped."""
 STAMP = "ops.environment"
 """The setting on a database that says what it is for.
 
@@ -220,6 +220,16 @@ def _host(connection: Connection) -> str:
 
 
 def _contents(server: str, name: str) -> Contents:
+    """Look into a database; into one that is dropped or replaced just now, until that is over."""
+    found: list[Contents] = []
+    try:
+        until(lambda: found.append(_look(server, name)), LEAVING)
+    except TimeoutError as error:
+        raise (error.__cause__ or error) from None
+    return found[0]
+
+
+def _look(server: str, name: str) -> Contents:
     query = "SELECT count(*), pg_database_size(current_database()) FROM pg_stat_user_tables"
     try:
         with connect(server, name) as connection:
@@ -228,7 +238,7 @@ def _contents(server: str, name: str) -> Contents:
     except (InfrastructureError, OperationalError):
         with connect(server) as connection:
             there = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-        # Else somebody else has dropped it, before we were in or when we were.
+        # Its sessions are ended before it is gone, so that it may be there a moment longer.
         if there.rowcount:
             raise
         return Contents(0, 0)
