@@ -168,5 +168,4 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(condition)
-        # Other processes have no way to tell us.
-        time.sleep(0.02)  # Between two looks at the condition.
+        time.sleep(0.02)  # Between two looks: other processes have no way to tell us.

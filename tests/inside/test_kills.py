@@ -337,7 +337,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, int], None]]:
 
     def mount(folder: Path, megabytes: int) -> None:
         if os.geteuid():
-            pytest.skip("only root may mount a small disk; RLIMIT_FSIZE is tried for everybody")
+            pytest.skip("only root may mount a small disk")  # RLIMIT_FSIZE is tried for everybody.
         owner = folder.stat()
         size = f"size={megabytes}m,mode=700,uid={owner.st_uid},gid={owner.st_gid}"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)

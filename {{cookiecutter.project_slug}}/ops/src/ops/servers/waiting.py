@@ -31,7 +31,6 @@ def until(
         except Exception as error:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not ready after {timeout:g} s: {error}") from error
-            # The one place that polls: a client is not told that a server has come up.
-            time.sleep(interval)  # Between two attempts.
+            time.sleep(interval)  # Between two looks: nobody tells a client that a server is up.
         else:
             return

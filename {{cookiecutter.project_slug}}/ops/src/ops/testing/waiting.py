@@ -50,4 +50,4 @@ async def eventually(
         if time.monotonic() > deadline:
             cause = last if isinstance(last, Exception) else None
             raise AssertionError(f"did not hold within {timeout:g} s; last: {last!r}") from cause
-        await asyncio.sleep(interval)  # Between two looks at the condition.
+        await asyncio.sleep(interval)  # Between two looks: a condition can be of another process.

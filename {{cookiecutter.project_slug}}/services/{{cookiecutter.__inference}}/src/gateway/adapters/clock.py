@@ -13,4 +13,4 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)  # The port's own promise; tests turn a MemoryClock instead.

@@ -89,7 +89,7 @@ class RedisConfigStore:
             except (errors.UnavailableError, *UNAVAILABLE) as error:
                 _log.warning("config_updates_interrupted", reason=str(error))
                 failures += 1
-                await asyncio.sleep(BACKOFF.compute(failures))
+                await asyncio.sleep(BACKOFF.compute(failures))  # Nobody says when it is back.
 
     async def ping(self) -> None:
         """Return if the server answers."""
