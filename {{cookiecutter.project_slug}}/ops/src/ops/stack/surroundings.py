@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..graph import Service
 from ..servers import Kind, Server, Source
 from ..settings import Settings
-from . import record, secret
+from . import own_settings, record
 
 
 def choose() -> tuple[Source, str]:
@@ -107,7 +107,7 @@ def variables(
     if "redis" in service.needs:
         number = keyspaces.reserve(up["redis"].url)
         given["REDIS_URL"] = keyspaces.url(urls["redis"], number)
-    return secret.settings(service) | {
+    return own_settings.of(service) | {
         service.prefix + name: value for name, value in given.items()
     }
 

@@ -11,7 +11,7 @@ from invoke.context import Context
 from .. import environment
 from ..errors import InfrastructureError
 from ..graph import ROOT
-from ..stack import secret
+from ..stack.own_settings import make_secret
 from .executor import task
 
 PLACEHOLDER = "CHANGE_ME"
@@ -53,7 +53,7 @@ def _dotenv() -> str:
     # Nobody else may read it, from its first byte on.
     target.touch(mode=0o600)
     # Each is a secret of its own.
-    target.write_text(re.sub(PLACEHOLDER, lambda _: secret.make(), text), encoding="utf-8")
+    target.write_text(re.sub(PLACEHOLDER, lambda _: make_secret(), text), encoding="utf-8")
     found = len(re.findall(PLACEHOLDER, text))
     return f"copied from .env.example{f', with {found} fresh secrets' if found else ''}"
 

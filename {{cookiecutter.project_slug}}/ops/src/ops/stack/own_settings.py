@@ -15,7 +15,7 @@ BYTES = 32
 """Of chance in a secret that is made up."""
 
 
-def settings(service: Service) -> dict[str, str]:
+def of(service: Service) -> dict[str, str]:
     """Return what .env and the environment say to a service, and its secrets, as variables.
 
     In a container it cannot read .env. What is made up is kept with the stack: hashes and tokens
@@ -33,12 +33,12 @@ def settings(service: Service) -> dict[str, str]:
         return own
     kept = record.folder() / "secrets.json"
     made: dict[str, str] = json.loads(kept.read_bytes()) if kept.exists() else {}
-    found = {name: made.setdefault(name, make()) for name in sorted(missing)}
+    found = {name: made.setdefault(name, make_secret()) for name in sorted(missing)}
     write(kept, json.dumps(made))
     return own | found
 
 
-def make() -> str:
+def make_secret() -> str:
     """Return a new secret, which needs no quotes wherever it stands."""
     return secrets.token_urlsafe(BYTES)
 
