@@ -88,6 +88,8 @@ class RedisConfigStore:
                         yield update
             except (errors.UnavailableError, *UNAVAILABLE) as error:
                 _log.warning("config_updates_interrupted", reason=str(error))
+                # Requests would find the same outage, one for each connection that broke.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
                 failures += 1
                 await asyncio.sleep(BACKOFF.compute(failures))  # Nobody says when it is back.
 
