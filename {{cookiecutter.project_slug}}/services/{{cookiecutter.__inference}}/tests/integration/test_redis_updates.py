@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -85,11 +86,10 @@ async def test_what_is_published_while_the_connection_is_away_is_seen_when_it_is
         await redis_config.publish_policy(TEAM)
         assert len(seen) == 2
         await proxy.heal()
-        await eventually(lambda: published in seen)
-        newest = [update for update in seen if isinstance(update, PolicyUpdate)]
-        await eventually(lambda: newest)
-        await redis_config.publish_policy(TEAM)
-        await eventually(lambda: PolicyUpdate(3, TEAM) in seen)
+        await eventually(lambda: seen[2:4] == [published, PolicyUpdate(2, None)])
+        third = await redis_config.publish_policy(TEAM)
+        # For all teams, if messages that were held back made the follower look at what is stored.
+        await eventually(lambda: third in seen or replace(third, team_id=None) in seen)
 
 
 async def test_after_a_break_all_is_told_anew(
