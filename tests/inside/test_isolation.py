@@ -80,6 +80,19 @@ def test_rows_seeds_and_sequences_are_as_before(make: Make) -> None:
             assert test.execute(STATE).fetchone() == FIRST
 
 
+def test_tables_that_change_meanwhile_are_wiped_too(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with database.connect(server, name) as own, database.connect(server, name) as test:
+        wipe = Wipe(own)
+        wipe()
+        test.execute(f"ALTER TABLE {ODD} ADD COLUMN more int; ALTER TABLE parent DROP COLUMN note")
+        test.execute("DROP TABLE audit; CREATE TABLE audit (number int)")
+        test.execute(f"INSERT INTO audit VALUES (1); INSERT INTO {ODD} (half) VALUES (3)")
+        wipe()
+        assert test.execute("SELECT count(*) FROM audit").fetchone() == (0,)
+        assert test.execute(f"SELECT array_agg(half) FROM {ODD}").fetchone() == ([1, 2],)
+
+
 def test_a_plain_role_cleans_past_cycles_and_triggers(make: Make) -> None:
     server, name = make(SCHEMA)
     role = f"plain_{name[-8:]}"
