@@ -6,6 +6,11 @@ from typing import TextIO
 
 import structlog
 
+# Without the values of local variables, passwords and keys among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def configure(level: str, stream: TextIO = sys.stdout) -> None:
     """Send everything that is logged at `level` or above to `stream`.
@@ -33,7 +38,7 @@ def configure(level: str, stream: TextIO = sys.stdout) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                _TRACEBACKS,
                 structlog.processors.JSONRenderer(),
             ],
         )

@@ -49,9 +49,7 @@ def check_password(value: str, least: int = PASSWORD_LENGTHS[0]) -> str:
     most = PASSWORD_LENGTHS[1]
     if not least <= len(password) <= most:
         raise errors.InvalidError("password", f"must have {least} to {most} characters")
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in password):
-        raise errors.InvalidError("password", "must not hold control characters")
-    return password
+    return domain.check_typed(password, "password")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +11,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from . import accounts
-from .api import access, admin, completions, failures, health, metrics, models
+from .api import access, admin, bodylimit, completions, failures, health, metrics, models
 from .api import accounts as accounts_api
 from .background import Background
 from .completing import Completing
@@ -58,12 +58,13 @@ class Application(FastAPI):
         _, found = models_json_schema(
             [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
         )
-        page["components"]["schemas"].update(found["$defs"])
+        schemas = page["components"]["schemas"]
+        schemas.update(found["$defs"])
         for path in page["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
         for name in ("HTTPValidationError", "ValidationError"):
-            page.get("components", {}).get("schemas", {}).pop(name, None)
+            schemas.pop(name, None)
         return page
 
 
@@ -80,8 +81,8 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
                 yield
             finally:
                 following.cancel()
-                with suppress(asyncio.CancelledError):
-                    await following
+                # However it ended: what is left to do is done.
+                await asyncio.wait([following])
                 await background.drain()
 
     app = Application(
@@ -103,5 +104,6 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
     state.background = background
     state.completing = Completing(ports, policy, slots, counted, background)
     failures.install(app)
+    app.add_middleware(bodylimit.BodyLimit)
     app.add_middleware(access.AccessLog, metrics=counted)
     return app

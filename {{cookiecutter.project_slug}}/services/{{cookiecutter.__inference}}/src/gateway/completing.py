@@ -106,7 +106,9 @@ class Completing:
             CredentialError: the key is not valid.
             LimitedError: the quota is used up.
             OverloadedError: no slot is free.
+            UnavailableError: the database or the limiter does not answer.
             UnknownModelError: the team has no such model.
+            UnreadableError: nobody knows the config.
         """
         version = self._policy.version
         order = await self._order(key_hash, question)
@@ -190,6 +192,9 @@ class Completing:
         try:
             if microcents:
                 await self._ports.database.spend(team, microcents)
+        except errors.BudgetError:
+            # It took more than was set aside for it, and the answer is out.
+            log.warning("budget overrun", team=str(team), microcents=microcents)
         except Exception:
             log.exception("budget not settled", team=str(team), microcents=microcents)
 

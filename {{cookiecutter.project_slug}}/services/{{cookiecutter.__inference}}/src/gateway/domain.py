@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypedDict
+from typing import Literal
 from uuid import UUID
 
 from . import errors
@@ -55,13 +55,6 @@ class Team(NewTeam, Stored):
     spent_microcents: int = 0
 
 
-class TeamChanges(TypedDict, total=False):
-    """The fields to replace; those that are missing stay as they are. So in each `...Changes`."""
-
-    name: str
-    budget_cents: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
     """Who belongs to a team. Emails are unique."""
@@ -76,14 +69,6 @@ class NewUser:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User(NewUser, Stored):
     """A user."""
-
-
-class UserChanges(TypedDict, total=False):
-    """See TeamChanges."""
-
-    email: str
-    role: Role
-    password_hash: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,14 +95,6 @@ class ApiKey(NewApiKey, Stored):
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-class ApiKeyChanges(TypedDict, total=False):
-    """See TeamChanges."""
-
-    name: str | None
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewModelAlias:
     """A team's own name for a model. Within a team names are unique."""
@@ -137,16 +114,6 @@ class ModelAlias(NewModelAlias, Stored):
     """An alias. Each update makes a new version; the older ones stay readable."""
 
     version: int = 1
-
-
-class ModelAliasChanges(TypedDict, total=False):
-    """See TeamChanges."""
-
-    alias: str
-    target: str
-    provider: str
-    tags: tuple[str, ...]
-    parameters: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +141,6 @@ class NewQuota:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota(NewQuota, Stored):
     """A quota."""
-
-
-class QuotaChanges(TypedDict, total=False):
-    """See TeamChanges."""
-
-    requests_per_minute: int
-    tokens_per_minute: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +201,18 @@ def canonical(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
+def check_typed(value: str, what: str) -> str:
+    """Return `value`; `what` is the field that it is the value of.
+
+    Raises:
+        InvalidError: it holds what nobody types.
+    """
+    # Cc holds NUL, which PostgreSQL cannot store; Cs are halves of surrogate pairs, not UTF-8.
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+        raise errors.InvalidError(what, "must not hold control characters")
+    return value
+
+
 def check_name(value: str) -> str:
     """Return `value` in its canonical form.
 
@@ -250,10 +222,7 @@ def check_name(value: str) -> str:
     name = canonical(value)
     if not 1 <= len(name) <= NAME_LENGTH:
         raise errors.InvalidError("name", f"must have 1 to {NAME_LENGTH} characters")
-    # Cc holds NUL, which PostgreSQL cannot store; Cs are halves of surrogate pairs, not UTF-8.
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-        raise errors.InvalidError("name", "must not hold control characters")
-    return name
+    return check_typed(name, "name")
 
 
 def check_email(value: str) -> str:

@@ -29,11 +29,10 @@ class InvalidIdError(GatewayError):
 
 
 class NotFoundError(GatewayError):
-    """There is no such thing; `kind` says what was looked for."""
+    """There is no such thing."""
 
     def __init__(self, kind: str, id_: UUID | str) -> None:
         super().__init__(f"there is no {kind} {id_}")
-        self.kind = kind
 
 
 class ConflictError(GatewayError):
@@ -83,6 +82,14 @@ class LimitedError(GatewayError):
         self.admission = admission
 
 
+class ThrottledError(GatewayError):
+    """There were too many `what` of late; in `retry_after` seconds there may be one again."""
+
+    def __init__(self, what: str, retry_after: float) -> None:
+        super().__init__(f"too many {what}; try again later")
+        self.retry_after = retry_after
+
+
 class BudgetError(GatewayError):
     """What is left of the team's budget does not pay for the request."""
 
@@ -102,15 +109,13 @@ class BackendError(GatewayError):
 
     def __init__(self, provider: str, reason: str) -> None:
         super().__init__(f"{provider} failed: {reason}")
-        self.provider = provider
 
 
 class UnreadableError(GatewayError):
-    """A stored value cannot be read; somebody has to mend `key`."""
+    """A stored value cannot be read; somebody has to mend what is under `key`."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the stored value of {key} cannot be read")
-        self.key = key
 
 
 class UnavailableError(GatewayError):

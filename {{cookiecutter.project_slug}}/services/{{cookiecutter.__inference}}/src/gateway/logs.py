@@ -6,6 +6,11 @@ from typing import TextIO
 
 import structlog
 
+# Without the values of local variables, passwords and keys among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 class _Line(structlog.WriteLogger):
     """Writes lines, and knows what it is called."""
@@ -27,7 +32,7 @@ def configure(level: str, stream: TextIO = sys.stdout) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendering: list[structlog.typing.Processor] = [
-        structlog.processors.dict_tracebacks,
+        _TRACEBACKS,
         structlog.processors.JSONRenderer(),
     ]
     # Not by way of `logging`, which costs three times as much for the line of each request.

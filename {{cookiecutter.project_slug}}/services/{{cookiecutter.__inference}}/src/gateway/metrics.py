@@ -32,7 +32,7 @@ class Metrics:
         )
         self.failures = Counter(
             "gateway_failures",
-            "Requests that were refused or failed, by the code of the error.",
+            "Requests that ended in an error of ours, by its code.",
             ["code"],
             registry=registry,
         )

@@ -118,9 +118,12 @@ class Policy:
         Raises:
             UnreadableError: it cannot be read, and never could by this process.
         """
-        if self._config is None:
-            self._config = await self._store.fetch()
-        return self._config
+        config = self._config
+        if config is None:
+            fetched = await self._store.fetch()
+            # What `follow` has brought meanwhile may be newer.
+            config = self._config = self._config or fetched
+        return config
 
     async def follow(self) -> None:
         """Take over what is published, for as long as the process lives."""

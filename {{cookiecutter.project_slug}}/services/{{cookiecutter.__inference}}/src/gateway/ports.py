@@ -14,6 +14,8 @@ from . import domain
 New_contra = TypeVar("New_contra", contravariant=True)
 Kept_co = TypeVar("Kept_co", covariant=True)
 
+Update = domain.Config | domain.PolicyUpdate
+
 
 class Position(NamedTuple):
     """A place in the order of a list: newest first, of two that are as new the greater id first."""
@@ -72,7 +74,7 @@ class Collection(Protocol[New_contra, Kept_co]):
 
         Args:
             id_: which one.
-            changes: new values by the names of fields, as in the kind's `...Changes`.
+            changes: new values by the names of its fields.
             version: the one that the caller has seen; for aliases, which alone have versions.
 
         Raises:
@@ -203,13 +205,13 @@ class ConfigStore(Protocol):
         """Tell everybody that something of a team (None: of every team) is new; count it up."""
         ...
 
-    def updates(self) -> AsyncIterator[domain.Config | domain.PolicyUpdate]:
+    def updates(self) -> AsyncIterator[Update]:
         """Yield what changes, without end.
 
         It begins with the config and the newest policy version (with team None) as they are, and
         yields them anew after each time that it had to connect again, so that nothing which was
-        published meanwhile is lost. It does not raise UnavailableError, but tries again. A stored
-        config that cannot be read is logged and left out.
+        published meanwhile is lost. It does not raise, but tries again. A stored config that
+        cannot be read is logged and left out.
         """
         ...
 

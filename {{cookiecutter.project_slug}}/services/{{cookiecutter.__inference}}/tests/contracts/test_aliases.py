@@ -52,7 +52,7 @@ async def test_an_update_of_the_version_that_was_seen_is_made(database: Database
 
 @pytest.mark.parametrize("changes", [{}, {"target": "c"}])
 async def test_an_update_of_a_version_that_is_gone_is_refused(
-    database: Database, changes: domain.ModelAliasChanges
+    database: Database, changes: dict[str, str]
 ) -> None:
     alias = await create(database)
     newest = await database.aliases.update(alias.id, {"target": "b"})

@@ -109,7 +109,7 @@ async def test_a_key_can_be_revoked_and_its_end_moved(database: Database) -> Non
     [key] = await samples.of("keys").create(database, "lamp")
     assert key.good(datetime.now(UTC))
     end = datetime(2030, 1, 1, tzinfo=UTC)
-    changes = domain.ApiKeyChanges(revoked_at=end, expires_at=end)
+    changes = {"revoked_at": end, "expires_at": end}
     after = await database.keys.update(key.id, changes)
     assert (after.revoked_at, after.expires_at) == (end, end)
 

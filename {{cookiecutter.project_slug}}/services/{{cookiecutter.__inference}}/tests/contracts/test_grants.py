@@ -85,7 +85,7 @@ async def test_a_key_has_the_quota_of_its_team(database: Database) -> None:
 
 async def test_a_key_that_is_no_longer_good_is_found_as_such(database: Database) -> None:
     key = await create_key(database)
-    changes = domain.ApiKeyChanges(expires_at=LONG_AGO, revoked_at=LONG_AGO)
+    changes = {"expires_at": LONG_AGO, "revoked_at": LONG_AGO}
     after = await database.keys.update(key.id, changes)
     assert (await database.grant(key.hash)).key == after
     assert not after.good(datetime.now(UTC))

@@ -1,6 +1,7 @@
 """Request ids and access lines."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -111,6 +112,31 @@ async def test_a_client_that_left_before_the_answer_is_a_line_as_well(
     with pytest.raises(AssertionError):  # Of the client, which knows no such end.
         await client.get("/nothing")
     assert lines[-1]["status"] == CLIENT_GONE
+
+
+async def test_a_client_that_left_in_the_middle_of_its_request_is_no_crash(
+    app: FastAPI, lines: list[EventDict]
+) -> None:
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/completions",
+        "query_string": b"",
+        "headers": [(b"authorization", b"Bearer sk-x")],
+    }
+    messages = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: object) -> None:
+        raise AssertionError(message)
+
+    await app(scope, receive, send)
+    [line] = lines
+    assert (line["event"], line["status"]) == ("request", CLIENT_GONE)
 
 
 async def test_nothing_of_a_request_is_left_in_the_next(client: httpx2.AsyncClient) -> None:

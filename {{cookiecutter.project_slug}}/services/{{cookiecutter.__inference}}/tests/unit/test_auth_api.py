@@ -1,6 +1,7 @@
 """What people do for themselves: each route, and each status that it can end in."""
 
 import asyncio
+import unicodedata
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from gateway import domain
-from gateway.api.accounts import LOGIN_LIMITS
+from gateway.api.accounts import LOGIN_LIMITS, REGISTER_LIMITS, REGISTRATIONS
 from gateway.app import create_app
 
 from .conftest import OPTIONS, World
@@ -103,6 +104,23 @@ async def test_register_answers_400_and_names_what_is_wrong(
     assert response.json()["error"]["param"] == param
 
 
+async def test_register_answers_429_after_too_many_in_a_minute(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    for _ in range(REGISTER_LIMITS.requests):
+        await world.limiter.admit(REGISTRATIONS, REGISTER_LIMITS, 1)
+    response = await client.post("/auth/register", json=BOB)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "60")
+
+
+async def test_a_password_that_can_be_typed_in_two_ways_is_one(client: httpx2.AsyncClient) -> None:
+    # Three times as long where a keyboard sends the parts of each syllable.
+    syllables = {**ANN, "password": "\ud55c" * 100}
+    assert (await client.post("/auth/register", json=syllables)).status_code == 201
+    parts = unicodedata.normalize("NFD", syllables["password"])
+    assert (await login(client, ANN, password=parts)).status_code == 200
+
+
 @pytest.mark.parametrize(("taken", "param"), [("team", "name"), ("email", "email")])
 async def test_register_answers_409_to_a_taken_name_or_email(
     client: httpx2.AsyncClient, ann: dict[str, str], taken: str, param: str
@@ -153,6 +171,7 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
         assert (await login(client, ANN, password="secret")).status_code == 401
     response = await login(client, ANN)
     assert response.status_code == 429
+    assert response.json()["error"]["code"] == "rate_limit_exceeded"
     assert response.headers["retry-after"] == "60"
     world.clock.advance(60)
     assert (await login(client, ANN)).status_code == 200

@@ -1,6 +1,7 @@
 """Each way in which a request for a completion can end."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from structlog.typing import EventDict
 
 from gateway import domain, errors
 from gateway.accounts import Keys
-from gateway.api import answers
+from gateway.api import answers, bodylimit
 from gateway.api.schemas import MESSAGES
 from gateway.ports import Chunk
 
@@ -201,6 +202,26 @@ async def test_who_shows_no_key_of_ours_is_answered_401(
     response = await post(client, path)
     assert refusal(response) == (401, None, "invalid_api_key")
     assert response.headers["www-authenticate"] == "Bearer"
+
+
+async def test_who_shows_no_key_is_not_told_what_is_wrong_with_the_body(
+    client: httpx2.AsyncClient,
+) -> None:
+    del client.headers["Authorization"]
+    assert refusal(await client.post(CHAT, content=b"{")) == (401, None, "invalid_api_key")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_too_large_answers_413(
+    client: httpx2.AsyncClient, *, chunked: bool
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b" " * (bodylimit.BYTES // 4)
+
+    content = pieces() if chunked else b" " * (bodylimit.BYTES + 1)
+    response = await client.post(CHAT, content=content)
+    assert refusal(response) == (413, None, "content_too_large")
 
 
 async def test_a_revoked_key_answers_401_from_the_next_request_on(

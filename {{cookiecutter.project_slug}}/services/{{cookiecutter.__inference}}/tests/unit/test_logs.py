@@ -68,3 +68,16 @@ def test_an_exception_stays_on_one_line_with_its_traceback(stream: io.StringIO) 
         assert exception["exc_type"] == "ValueError"
         assert "no number" in exception["exc_value"]
         assert exception["frames"]
+
+
+def test_the_values_of_variables_stay_out_of_tracebacks(stream: io.StringIO) -> None:
+    def log_in(secret: str) -> None:
+        raise RuntimeError(len(secret))
+
+    try:
+        log_in("correct horse")
+    except RuntimeError:
+        structlog.get_logger().exception("crash")
+        logging.getLogger("theirs").exception("crash")
+    assert len(lines(stream)) == 2
+    assert "correct horse'" not in stream.getvalue()

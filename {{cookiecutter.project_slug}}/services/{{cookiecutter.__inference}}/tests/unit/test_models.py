@@ -36,6 +36,14 @@ async def test_the_list_holds_the_models_of_all_and_those_of_the_team(
     }
 
 
+async def test_what_a_provider_had_that_is_gone_is_not_listed(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    del world.backends["scripted"]
+    assert [model["id"] for model in (await client.get(PATH)).json()["data"]] == ["echo"]
+    assert refusal(await client.get(f"{PATH}/mine")) == (404, "model", "model_not_found")
+
+
 async def test_a_model_can_be_asked_for_by_a_name_with_slashes(
     client: httpx2.AsyncClient, world: World, alias: domain.ModelAlias
 ) -> None:

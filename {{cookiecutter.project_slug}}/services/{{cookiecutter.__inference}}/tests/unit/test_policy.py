@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import pytest
+from structlog.typing import EventDict
 
 from ops.testing import eventually
 
 from gateway import domain, errors
 from gateway.accounts import Keys
+from gateway.adapters.memory.config import MemoryConfigStore
 from gateway.adapters.memory.database import MemoryDatabase
 from gateway.policy import KEPT, Policy
 from gateway.ports import Grant
@@ -32,6 +34,22 @@ class SlowDatabase(MemoryDatabase):
         grant = await super().grant(key_hash)
         await self.may.wait()
         return grant
+
+
+class SlowStore(MemoryConfigStore):
+    """As the database is slow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = asyncio.Event()
+        self.asked = 0
+
+    async def fetch(self) -> domain.Config:
+        """Return what was true before the wait."""
+        self.asked += 1
+        config = await super().fetch()
+        await self.may.wait()
+        return config
 
 
 @dataclass
@@ -144,6 +162,23 @@ async def test_who_follows_takes_over_configs_and_forgets_at_changes(setting: Se
         await setting.policy.route(setting.team.id, "echo")
     with pytest.raises(errors.CredentialError):
         await setting.policy.grant(setting.hash)
+    following.cancel()
+    await asyncio.wait([following])
+
+
+async def test_a_config_that_came_while_one_was_fetched_stays(
+    setting: Setting, lines: list[EventDict]
+) -> None:
+    store = setting.world.config = SlowStore()
+    policy = Policy(setting.world.ports)
+    fetching = asyncio.create_task(policy.config())
+    await eventually(lambda: store.asked)
+    following = asyncio.create_task(policy.follow())
+    published = await store.publish(domain.Config(models={}))
+    await eventually(lambda: published.version in [line.get("version") for line in lines])
+    store.may.set()
+    assert await fetching == published
+    assert await policy.config() == published
     following.cancel()
     await asyncio.wait([following])
 

@@ -23,7 +23,7 @@ ATTEMPTS = 3
 keep, as llama.cpp does after each stream, just when the next request is under way on it."""
 WITHHELD = {"n", "n_cmpl", "best_of", "max_completion_tokens", "n_predict", "stream_options"}
 """Parameters that are not passed on, since an answer would have more tokens than were asked for;
-but for the last, which is ours to say."""
+and `stream_options`, which is ours to say."""
 PROMPT_OVERHEAD = 64
 """Tokens that a chat template may add once, such as a system message of its own."""
 MESSAGE_OVERHEAD = 32

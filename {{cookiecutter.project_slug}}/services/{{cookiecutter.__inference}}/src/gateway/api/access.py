@@ -7,6 +7,7 @@ import time
 from http import HTTPStatus
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..metrics import Metrics
@@ -24,7 +25,7 @@ log = structlog.get_logger("access")
 
 
 class AccessLog:
-    """ASGI middleware. Outermost, so that a crash has an id, a line and an answer as well."""
+    """ASGI middleware. Outside of all others, so that a crash has an id, a line and an answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -50,6 +51,8 @@ class AccessLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, reply)
+            except ClientDisconnect:
+                pass  # In the middle of its request: there is nobody to answer.
             except Exception:
                 log.exception("crash")
                 if status != CLIENT_GONE:

@@ -1,16 +1,15 @@
 """What people do for themselves: register, log in, manage their own API keys."""
 
-import math
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, HTTPException, Request, Response
-from pydantic import AfterValidator, BaseModel, Field
+from fastapi import APIRouter, Request, Response
+from pydantic import AfterValidator, BaseModel
 
-from .. import accounts, domain, errors
+from .. import accounts, domain, errors, ports
 from . import fields, views
 from .admin.bodies import KeyPatch
 from .credentials import Credentials, LoggedIn, Trusted
@@ -19,8 +18,11 @@ from .outside import Outside
 from .pages import Page, Wanted, page
 
 _LOGINS = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
+REGISTRATIONS = UUID("0c6e1d59-7a6c-4a3c-9a43-3f5a8f0f2b1e")
 LOGIN_LIMITS = domain.Limits(requests=60, tokens=10)
 """Of one email in a minute: logins, and by `tokens` those that failed or are under way."""
+REGISTER_LIMITS = domain.Limits(requests=300, tokens=300)
+"""Of all in a minute: each takes a thread for a while, which logins need as well."""
 
 router = APIRouter(
     prefix="/auth",
@@ -41,12 +43,8 @@ class Login(fields.Body):
     """Who wants a session token."""
 
     email: fields.Email
-    # Its length is no matter: rules for new passwords may be stricter than they were.
-    password: Annotated[
-        str,
-        Field(max_length=accounts.PASSWORD_LENGTHS[1]),
-        AfterValidator(lambda value: accounts.check_password(value, least=0)),
-    ]
+    # However short: rules for new passwords may be stricter than they were.
+    password: Annotated[str, AfterValidator(lambda value: accounts.check_password(value, least=0))]
 
 
 class OwnKey(KeyPatch):
@@ -72,10 +70,11 @@ class SessionToken(BaseModel):
     "/register",
     status_code=HTTPStatus.CREATED,
     response_model=Account,
-    responses=documented(HTTPStatus.CONFLICT),
+    responses=documented(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
 )
 async def register(body: Register, outside: Outside, credentials: Trusted) -> Any:
     """Create a team without a budget, and its first user."""
+    await _admit(outside, REGISTRATIONS, REGISTER_LIMITS, "registrations")
     password_hash = await credentials.passwords.hash(body.password)
     new = domain.NewTeam(name=body.team)
     user = await outside.database.register(new, body.email, password_hash)
@@ -92,13 +91,7 @@ async def login(
     """Return a session token."""
     counted = uuid5(_LOGINS, body.email)
     # Counted before the password is looked at, or many guesses at once would all be let through.
-    admission = await outside.limiter.admit(counted, LOGIN_LIMITS, 1)
-    if admission.refused:
-        raise HTTPException(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "too many logins with this email; try again later",
-            {"Retry-After": str(max(1, math.ceil(admission.retry_after)))},
-        )
+    admission = await _admit(outside, counted, LOGIN_LIMITS, "logins with this email")
     user = await _authenticated(body, outside, credentials)
     await outside.limiter.settle(counted, admission.at, -1)
     token, session = credentials.tokens.issue(user)
@@ -161,6 +154,20 @@ async def revoke_key(caller: LoggedIn, outside: Outside, key_id: fields.Id) -> N
         # As if there were none: what others have is not even confirmed.
         raise errors.NotFoundError("API key", key.id)
     await accounts.revoke_key(outside, key)
+
+
+async def _admit(
+    outside: ports.Ports, who: UUID, limits: domain.Limits, what: str
+) -> ports.Admission:
+    """Count one.
+
+    Raises:
+        ThrottledError: there were too many in the last minute.
+    """
+    admission = await outside.limiter.admit(who, limits, 1)
+    if admission.refused:
+        raise errors.ThrottledError(what, admission.retry_after)
+    return admission
 
 
 async def _authenticated(body: Login, outside: Outside, credentials: Credentials) -> domain.User:

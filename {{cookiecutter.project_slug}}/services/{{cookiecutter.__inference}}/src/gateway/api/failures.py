@@ -20,6 +20,7 @@ from . import ratelimits
 
 MEDIA_TYPE = "application/json"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CONTENT_TOO_LARGE = 413
 REQUEST, SERVER = "invalid_request_error", "server_error"
 
 # What pydantic calls a branch of a union: a field has no such name.
@@ -46,6 +47,9 @@ KINDS: dict[type[errors.GatewayError], Kind] = {
     errors.ConflictError: Kind(HTTPStatus.CONFLICT, REQUEST, "conflict"),
     errors.ChangedError: Kind(HTTPStatus.CONFLICT, REQUEST, "version_conflict"),
     errors.LimitedError: Kind(
+        HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"
+    ),
+    errors.ThrottledError: Kind(
         HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"
     ),
     errors.BudgetError: Kind(
@@ -124,7 +128,9 @@ async def _gateway_error(request: Request, error: errors.GatewayError) -> Respon
             headers["WWW-Authenticate"] = "Bearer"
         case errors.LimitedError(limits=limits, admission=admission):
             headers = ratelimits.headers(limits, admission)
-            headers["Retry-After"] = str(max(1, math.ceil(admission.retry_after)))
+            headers["Retry-After"] = _seconds(admission.retry_after)
+        case errors.ThrottledError(retry_after=wait):
+            headers["Retry-After"] = _seconds(wait)
         case errors.OverloadedError():
             headers["Retry-After"] = "1"
         case errors.UnavailableError(server=server):
@@ -132,6 +138,10 @@ async def _gateway_error(request: Request, error: errors.GatewayError) -> Respon
             # The client is not told why, so the log has to.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
     return Response(body_of(error), KINDS[type(error)].status.value, headers, MEDIA_TYPE)
+
+
+def _seconds(wait: float) -> str:
+    return str(max(1, math.ceil(wait)))
 
 
 async def _validation_error(_: Request, error: RequestValidationError) -> Response:
@@ -152,7 +162,9 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request))
-    return response(HTTPStatus(error.status_code), error.detail, headers=headers)
+    # What http.HTTPStatus calls it depends on the version of Python.
+    code = "content_too_large" if error.status_code == CONTENT_TOO_LARGE else None
+    return response(HTTPStatus(error.status_code), error.detail, code=code, headers=headers)
 
 
 def _allowed(request: Request) -> list[str]:

@@ -49,10 +49,10 @@ async def list_(request: Request) -> Models:
 @router.get("/{model:path}", responses=documented(HTTPStatus.NOT_FOUND))
 async def read(model: str, request: Request) -> Model:
     """Return one."""
-    try:
-        return (await _models(request))[model]
-    except KeyError:
-        raise errors.UnknownModelError(model) from None
+    found = await _models(request)
+    if model not in found:
+        raise errors.UnknownModelError(model)
+    return found[model]
 
 
 async def _models(request: Request) -> dict[str, Model]:
@@ -69,4 +69,9 @@ async def _models(request: Request) -> dict[str, Model]:
         name: Model(id=name, created=int(alias.created_at.timestamp()), owned_by=alias.provider)
         for name, alias in aliases.items()
     }
-    return shared | own
+    return {
+        name: model
+        for name, model in (shared | own).items()
+        # A provider may be gone that was there when it was named.
+        if model.owned_by in state.ports.backends
+    }

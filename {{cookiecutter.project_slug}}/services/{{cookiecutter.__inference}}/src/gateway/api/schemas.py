@@ -6,11 +6,12 @@ for.
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import BeforeValidator, Field, Strict
 
 from .. import domain
 from ..completing import Question
 from ..ports import Message
+from .fields import Body
 
 MESSAGES = 1_000
 STOPS = 4
@@ -28,12 +29,6 @@ Penalty = Annotated[Number, Field(ge=-2, le=2)]
 # Every reader of JSON keeps such numbers as they are.
 Seed = Annotated[int, Strict(), Field(ge=-(2**53), le=2**53), BeforeValidator(_whole)]
 Stop = Annotated[str, Field(min_length=1)]
-
-
-class Body(BaseModel):
-    """What all bodies have in common."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class StreamOptions(Body):

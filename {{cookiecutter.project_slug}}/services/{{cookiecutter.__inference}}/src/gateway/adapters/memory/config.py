@@ -6,8 +6,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from ... import domain, errors
-
-Update = domain.Config | domain.PolicyUpdate
+from ...ports import Update
 
 
 class MemoryConfigStore:

@@ -15,10 +15,11 @@ import structlog
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from ... import domain, errors
-from .connection import PREFIX, UNAVAILABLE, database, script
+from ...ports import Update
+from .connection import PREFIX, database, drop_idle, script
 
 CONFIG = PREFIX + "config"
 POLICY = PREFIX + "policy"
@@ -30,8 +31,6 @@ BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
 
 _JSON = TypeAdapter(domain.Config)
 _log = structlog.get_logger()
-
-Update = domain.Config | domain.PolicyUpdate
 
 
 @dataclass(slots=True)
@@ -86,10 +85,11 @@ class RedisConfigStore:
                     async for update in following:
                         failures = 0
                         yield update
-            except (errors.UnavailableError, *UNAVAILABLE) as error:
+            # Whatever it is, a user without the right or a counter that is no number among them:
+            # somebody mends it, and nobody starts the process again for it.
+            except (errors.UnavailableError, RedisError, OSError, ValueError) as error:
                 _log.warning("config_updates_interrupted", reason=str(error))
-                # Requests would find the same outage, one for each connection that broke.
-                await self._client.connection_pool.disconnect(inuse_connections=False)
+                await drop_idle(self._client)
                 failures += 1
                 await asyncio.sleep(BACKOFF.compute(failures))  # Nobody says when it is back.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from typing import Any
 
@@ -10,7 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ... import errors
@@ -23,7 +24,8 @@ CONNECTIONS = 64
 UNAVAILABLE = (
     RedisConnectionError,
     RedisTimeoutError,
-    # Of a replica that takes over, and of a server that is full.
+    # Of a replica, before it takes over; and of a server that is full.
+    MasterDownError,
     ReadOnlyError,
     OutOfMemoryError,
     OSError,
@@ -69,14 +71,16 @@ class Client(Redis):
             ):
                 for command in commands:
                     pipeline.execute_command(*command)
-                return await pipeline.execute(raise_on_error=False)
+                answers = await pipeline.execute(raise_on_error=False)
+                for answer in answers:
+                    if isinstance(answer, UNAVAILABLE):
+                        raise answer
+                return answers
         except UNAVAILABLE as error:
             raise await self._gone() from error
 
     async def _gone(self) -> errors.UnavailableError:
-        # Those that wait in the pool have broken as well, most likely: each would cost another
-        # request its answer, since redis-py does not notice that one was reset.
-        await self.connection_pool.disconnect(inuse_connections=False)
+        await drop_idle(self)
         return errors.UnavailableError("redis")
 
 
@@ -98,6 +102,17 @@ def connect(url: str, *, timeout: float) -> Client:
         retry=Retry(NoBackoff(), 0),
     )
     return Client(pool, timeout)
+
+
+async def drop_idle(client: Redis) -> None:
+    """Close the connections that are not in use, after one that broke.
+
+    They have broken as well, most likely: each would cost another request its answer, since
+    redis-py does not notice that one was reset.
+    """
+    # TLS says good-bye, to a server that may not answer.
+    with suppress(*UNAVAILABLE):
+        await client.connection_pool.disconnect(inuse_connections=False)
 
 
 def text(*names: str) -> str:

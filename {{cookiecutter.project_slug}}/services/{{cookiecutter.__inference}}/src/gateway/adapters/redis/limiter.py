@@ -1,6 +1,7 @@
 """The limiter on Redis."""
 
 import asyncio
+import contextvars
 from collections import Counter
 from uuid import UUID
 
@@ -67,7 +68,10 @@ class RedisLimiter:
         """Correct the tokens that an admission counted, with the next one or after `DELAY`."""
         self._due.setdefault(team, Counter())[int(at)] += tokens
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(DELAY, self._flush_soon)
+            # It is for many requests: a line of its log must not bear the id of the first.
+            self._timer = asyncio.get_running_loop().call_later(
+                DELAY, self._flush_soon, context=contextvars.Context()
+            )
 
     async def flush(self) -> None:
         """Send all corrections that are due. What does not arrive is lost, and not sent twice."""
