@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import engine
 import pytest
 from baking import Bakery
 from living import PATIENCE, Changes, Outcome, Project, has_images, processes, until
@@ -204,6 +205,13 @@ def ask(port: int, path: str, body: object = None) -> Any:
     return json.loads(content)
 
 
+def program(folder: Path, name: str, does: str) -> str:
+    """Make a program in the shell's language; return the PATH on which it comes first."""
+    (folder / name).write_text(f"#!/bin/sh\n{does}\n", encoding="ascii")
+    (folder / name).chmod(0o755)
+    return os.pathsep.join((str(folder), os.environ["PATH"]))
+
+
 def answers(port: int, path: str, **facts: object) -> bool:
     """Say whether a service answers, and with these facts."""
     try:
@@ -343,6 +351,40 @@ def test_a_taken_port_is_named_with_who_holds_it_and_what_mends_it(teller: Stack
     assert f"(pid {os.getpid()} in " in outcome.output
     assert "in services/teller/pyproject.toml" in outcome.output
     assert teller.processes() == []
+
+
+@pytest.mark.parametrize("port", [-1, 0, 70000])
+def test_a_port_that_is_none_is_a_wrong_setting(port: int, stack: Stack) -> None:
+    outcome = stack.invoke("service.run", "gateway", f"--port={port}")
+    assert outcome.code == 3, outcome.output
+    assert f"--port is {port}, and has to be a number from 1 to 65535" in outcome.output
+
+
+def test_a_taken_port_is_told_though_docker_hangs(teller: Stack, tmp_path: Path) -> None:
+    port = teller.port("teller")
+    path = program(tmp_path, "docker", "exec sleep 600")
+    with socket.create_server(("127.0.0.1", port)):
+        outcome = teller.invoke("stack.up", "--service", "teller", PATH=path)
+    assert outcome.code == 2, outcome.output
+    assert f"(pid {os.getpid()} in " in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "says"),
+    [
+        ("test version = $2 || { echo services must be a mapping; exit 1; }", 2, "a mapping"),
+        ("echo compose is not a docker command; exit 1", 0, "nothing was up"),
+    ],
+    ids=["broken files", "no plugin"],
+)
+def test_down_says_so_where_compose_cannot_tell_what_is_up(
+    does: str, code: int, says: str, stack: Stack, tmp_path: Path
+) -> None:
+    with engine.without_images() as address:
+        path = program(tmp_path, "docker", does)
+        outcome = stack.invoke("stack.down", DOCKER_HOST=address, PATH=path)
+    assert outcome.code == code, outcome.output
+    assert says in outcome.output
 
 
 def test_two_services_with_one_port_are_a_wrong_setting(teller: Stack) -> None:

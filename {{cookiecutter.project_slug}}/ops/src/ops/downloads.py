@@ -12,7 +12,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated
@@ -75,7 +75,8 @@ class Download:
         try:
             with self.target.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == self.source.sha256
-        except FileNotFoundError:
+        except OSError:
+            # Whatever else is in its way is told by the one who writes.
             return False
 
     def fetch(self) -> None:
@@ -84,7 +85,8 @@ class Download:
         The proxies are those of the environment.
 
         Raises:
-            InfrastructureError: its server does not answer, or not with the whole file.
+            InfrastructureError: its server does not answer, or not with the whole file, or there is
+                no room for it.
             OpsError: what came is another file. To try again would not help.
         """
         try:
@@ -100,26 +102,39 @@ class Download:
                 # A temporary file is its owner's alone; a container reads this one, too.
                 Path(part.name).chmod(0o644)
                 Path(part.name).replace(self.target)
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise InfrastructureError(
-                f"{self.name} cannot be had from {self.source.url}: {error}",
-                "look at the network, and at HTTPS_PROXY; then try again",
+                f"{self.name} cannot be written to {self.target}: {error}",
+                "make room on the disk, or mend the folder; then try again",
             ) from error
 
     def _receive(self, part: IO[bytes]) -> str:
         """Write what the server sends; return its SHA-256."""
         digest = hashlib.sha256()
-        # HttpUrl lets no other scheme pass.
-        with urllib.request.urlopen(str(self.source.url), timeout=TIMEOUT) as response:  # noqa: S310
-            while block := response.read(_BLOCK):
-                part.write(block)
-                digest.update(block)
-            size = response.headers["Content-Length"]
+        for block in self._blocks():
+            part.write(block)
+            digest.update(block)
         part.flush()
-        # A connection that breaks off looks like the end.
-        if size is not None and part.tell() != int(size):
-            raise ConnectionError(f"it broke off after {part.tell()} of {size} bytes")
         return digest.hexdigest()
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Yield what the server sends; what goes wrong is the network's fault, not the disk's."""
+        received = 0
+        try:
+            # HttpUrl lets no other scheme pass.
+            with urllib.request.urlopen(str(self.source.url), timeout=TIMEOUT) as response:  # noqa: S310
+                while block := response.read(_BLOCK):
+                    received += len(block)
+                    yield block
+                size = response.headers["Content-Length"]
+            # A connection that breaks off looks like the end.
+            if size is not None and received != int(size):
+                raise ConnectionError(f"it broke off after {received} of {size} bytes")
+        except (OSError, http.client.HTTPException) as error:
+            raise InfrastructureError(
+                f"{self.name} cannot be had from {self.source.url}: {error}",
+                "look at the network, and at HTTPS_PROXY; then try again",
+            ) from error
 
     @property
     def _table(self) -> str:
@@ -174,8 +189,10 @@ def _part(target: Path) -> Iterator[IO[bytes]]:
     Each run has its own, so that two at the same time do not mix what they write.
     """
     for left in target.parent.glob(f"{target.name}.*{PART}"):
-        if left.stat().st_mtime < time.time() - STALE:
-            left.unlink(missing_ok=True)
+        # Its own run may be just about to move it.
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - STALE:
+                left.unlink()
     with tempfile.NamedTemporaryFile(
         dir=target.parent, prefix=f"{target.name}.", suffix=PART, delete=False
     ) as part:

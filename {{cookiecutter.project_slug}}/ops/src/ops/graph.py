@@ -186,9 +186,15 @@ def project() -> dict[str, Any]:
     """Return the `[tool.ops]` table of the project.
 
     Raises:
-        ConfigurationError: pyproject.toml is not readable, or has no such table.
+        ConfigurationError: pyproject.toml is not readable, or does not name the project there.
     """
-    return _table(ROOT / "pyproject.toml", "ops")
+    table = _table(ROOT / "pyproject.toml", "ops")
+    if "project" not in table:
+        raise ConfigurationError(
+            "pyproject.toml does not say what the project is called on this machine",
+            'add it, for example: [tool.ops] project = "acme"',
+        )
+    return table
 
 
 @cache

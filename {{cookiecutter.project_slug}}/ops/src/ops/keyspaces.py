@@ -20,7 +20,7 @@ from .servers.processes import alive, identity
 PROBED = 64
 """Databases that are looked at, where the server has that many."""
 STACK = "stack///"
-"""The owner of the database that is the stack's: of the form of a process, on no machine."""
+"""The owner of the database that is the stack's: of the form of a process, and none."""
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _reserved(registry: "redis.Redis") -> int | None:
 def _take(server: str, registry: "redis.Redis", mine: str) -> int:
     for number in range(1, PROBED):
         owner = cast("str | None", registry.get(_key(number)))
-        if owner and not alive(owner) and registry.eval(_REPLACE, 1, _key(number), owner, mine):
+        if owner and _dead(owner) and registry.eval(_REPLACE, 1, _key(number), owner, mine):
             # Its run was killed before it could empty it.
             with Keyspace(url(server, number)) as left:
                 left.flush()
@@ -126,6 +126,11 @@ def _take(server: str, registry: "redis.Redis", mine: str) -> int:
         "no Redis database is free: all that the server has are taken or hold somebody's keys",
         "use a Redis of its own for tests: unset TEST_REDIS_URL, or give it more `databases`",
     )
+
+
+def _dead(owner: str) -> bool:
+    # A machine may be called `stack`; it would flush what the stack has stored.
+    return owner != STACK and not alive(owner)
 
 
 _REPLACE = """

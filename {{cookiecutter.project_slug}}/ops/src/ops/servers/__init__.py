@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Literal
 
 from ..errors import ConfigurationError, InfrastructureError
-from ..settings import Settings
+from ..settings import EXAMPLES, Settings
 from . import url
 
 Kind = Literal["postgres", "redis"]
@@ -75,7 +75,7 @@ def choose(settings: Settings, kind: Kind) -> tuple[Source, str]:
     if settings.servers == "url" and not given:
         raise ConfigurationError(
             f"OPS_SERVERS=url, but {variable} is not set",
-            f"{variable}={url.EXAMPLES[kind]}, or unset OPS_SERVERS",
+            f"{EXAMPLES[variable]}, or unset OPS_SERVERS",
         )
     if settings.servers != "auto":
         return settings.servers, f"OPS_SERVERS={settings.servers}"
@@ -89,7 +89,7 @@ def choose(settings: Settings, kind: Kind) -> tuple[Source, str]:
         refusals.append(refusal)
     raise InfrastructureError(
         f"there is no {kind} to test with: {variable} is not set; {'; '.join(refusals)}",
-        f"uv run invoke setup, or start Docker, or set {variable}={url.EXAMPLES[kind]}",
+        f"uv run invoke setup, or start Docker, or set {EXAMPLES[variable]}",
     )
 
 

@@ -13,6 +13,12 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from . import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,18 @@ class Installation:
                 shutil.copytree(libraries, scratch / libraries.name)
             scratch.rename(target)
         return target / self.folder.relative_to(self.carrier.parent)
+
+
+def installation(kind: "Kind") -> Installation:
+    """Return where the programs of a server are.
+
+    Raises:
+        InfrastructureError: they are not installed.
+    """
+    found = postgres() if kind == "postgres" else redis()
+    if not found:
+        raise InfrastructureError(f"no programs of {kind} are installed", "uv run invoke setup")
+    return found
 
 
 def postgres() -> Installation | None:

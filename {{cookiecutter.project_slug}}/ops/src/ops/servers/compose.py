@@ -54,16 +54,18 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
 
 
 def release(kind: "Kind") -> bool:
-    """Take a server down; return whether it was up. What it stored stays in its volume."""
-    if not _there():
+    """Take a server down; return whether it was up. What it stored stays in its volume.
+
+    Where no engine answers, nothing of it can be up.
+
+    Raises:
+        ComposeError: Compose refuses to say, as it does where a file of its own is wrong.
+    """
+    if not answers():
         return False
-    try:
-        up = bool(run("ps", "--quiet", kind).strip())
-        if up:
-            run("rm", "--stop", "--force", kind)
-    except InfrastructureError:
-        # No engine answers, so nothing of it can be up.
-        return False
+    up = bool(run("ps", "--quiet", kind).strip())
+    if up:
+        run("rm", "--stop", "--force", kind)
     return up
 
 
@@ -102,4 +104,8 @@ def run(*arguments: str, options: Sequence[str] = ()) -> str:
 
 
 def _there() -> bool:
-    return shutil.which("docker") is not None and (ROOT / "compose.yaml").exists()
+    if shutil.which("docker") is None or not (ROOT / "compose.yaml").exists():
+        return False
+    # An engine may be there without Compose, which is a plugin.
+    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    return asked.returncode == 0

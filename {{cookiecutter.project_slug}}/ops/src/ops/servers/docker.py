@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ ANSWER_TIMEOUT = 2
 """Seconds that an engine may take to answer before it counts as absent."""
 START_TIMEOUT = 60
 """Seconds that a server may take to accept connections after its container has started."""
+PIPE = "npipe:////./pipe/docker_engine"
+"""Where an engine is on Windows, whose Python knows no Unix sockets."""
 OWNER = "ops.owner"
 """Label that names the process which a container belongs to, so that the next run can sweep it."""
 
@@ -134,7 +137,8 @@ def _ready(kind: "Kind", image: Image, password: str, container: "DockerContaine
 
 def address() -> str:
     """Return where the engine should be."""
-    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    usual = PIPE if sys.platform == "win32" else "unix:///var/run/docker.sock"
+    return os.environ.get("DOCKER_HOST") or usual
 
 
 @contextmanager

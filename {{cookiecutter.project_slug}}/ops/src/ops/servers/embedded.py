@@ -77,8 +77,11 @@ class Plan:
 
 def refusal(kind: "Kind") -> str | None:
     """Return why this machine cannot run a server by itself; None if it can."""
-    found = binaries.postgres() if kind == "postgres" else binaries.redis()
-    return None if found else f"no programs of {kind} are installed"
+    try:
+        binaries.installation(kind)
+    except InfrastructureError as error:
+        return error.what
+    return None
 
 
 @contextmanager
@@ -152,13 +155,10 @@ def release(kind: "Kind") -> bool:
 
 
 def _plan(kind: "Kind") -> Plan:
-    return _plan_postgres() if kind == "postgres" else _plan_redis()
+    return (_plan_postgres if kind == "postgres" else _plan_redis)(binaries.installation(kind))
 
 
-def _plan_postgres() -> Plan:
-    found = binaries.postgres()
-    if not found:
-        raise InfrastructureError("no programs of postgres are installed", "uv run invoke setup")
+def _plan_postgres(found: binaries.Installation) -> Plan:
     identity = binaries.key(FORMAT, found.version or found.folder, POSTGRES_OPTIONS)
     home = _home(f"pg-{identity}")
     with _locked(home / "programs.lock"):
@@ -182,10 +182,7 @@ def _plan_postgres() -> Plan:
     )
 
 
-def _plan_redis() -> Plan:
-    found = binaries.redis()
-    if not found:
-        raise InfrastructureError("no programs of redis are installed", "uv run invoke setup")
+def _plan_redis(found: binaries.Installation) -> Plan:
     identity = binaries.key(FORMAT, found.version or found.folder, REDIS_OPTIONS)
     home = _home(f"redis-{identity}")
     with _locked(home / "programs.lock"):
@@ -246,7 +243,9 @@ def _bury(plan: Plan) -> bool:
     ghost = plan.store / "data" / "postmaster.pid"
     if not ghost.exists():
         return False
-    if ended(int(ghost.read_text(encoding="ascii").partition("\n")[0])):
+    number = ghost.read_text(encoding="ascii", errors="replace").partition("\n")[0]
+    # No number is in what a loss of power has left empty.
+    if not number.isdecimal() or ended(int(number)):
         ghost.unlink()
     return True
 
@@ -325,9 +324,15 @@ def _stop_orphan(plan: Plan) -> None:
 
     def gone() -> None:
         if _answers(plan):
-            raise InfrastructureError(f"a server that was left alone does not stop: see {file}")
+            raise TimeoutError("it answers")
 
-    until(gone, START_TIMEOUT)
+    try:
+        until(gone, START_TIMEOUT)
+    except TimeoutError as error:
+        raise InfrastructureError(
+            f"the embedded {plan.kind} has lost its supervisor and does not stop",
+            f"end it, whose process {file} names",
+        ) from error
 
 
 def _answers(plan: Plan) -> bool:

@@ -1,24 +1,32 @@
 """The folder that an embedded server lives in, and who may enter it."""
 
 import os
-import pwd
 import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
 from ..errors import InfrastructureError
 from ..graph import project
 
+if TYPE_CHECKING:
+    from pwd import struct_passwd
+
 SOCKET_LIMIT = 100
 """Bytes that the path of a socket may have; the kernels' limits are 104 (macOS) and 108 (Linux)."""
 
 
-def server_user() -> pwd.struct_passwd | None:
+def server_user() -> "struct_passwd | None":
     """Return the user to run servers as: `nobody` for root, whom PostgreSQL refuses, else None."""
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    if _user() != 0:
+        return None
+    # Not there on Windows, where the folder of the stack is looked for here all the same.
+    from pwd import getpwnam
+
+    return getpwnam("nobody")
 
 
 # Unlike /tmp it is not emptied when the machine starts, which would cost the warm data.
@@ -32,7 +40,7 @@ def candidates() -> list[Path]:
     cannot enter root's, and a home may be read-only.
     """
     name = str(project()["project"])
-    shared = _SHARED / f"{name}-{os.geteuid()}"
+    shared = _SHARED / f"{name}-{_user()}"
     return [shared] if server_user() else [user_cache_path(name), shared]
 
 
@@ -63,7 +71,7 @@ def private(folder: Path, mode: int = 0o700) -> Path:
     with suppress(FileExistsError):
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
     found = folder.lstat()
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == _user()
     if not ours or found.st_mode & 0o022:
         raise InfrastructureError(
             f"{folder} is not a folder of ours that only we can write to; somebody may have put it"
@@ -111,4 +119,9 @@ def socket_folder(preferred: Path, longest_name: str) -> Path:
 
 
 def _short(preferred: Path) -> Path:
-    return Path(tempfile.gettempdir()) / f"{preferred.parent.name}-{os.geteuid()}" / "s"
+    return Path(tempfile.gettempdir()) / f"{preferred.parent.name}-{_user()}" / "s"
+
+
+def _user() -> int:
+    """Return the number of our user; on Windows, which has none, one that owns no file."""
+    return os.geteuid() if hasattr(os, "geteuid") else -1

@@ -10,26 +10,23 @@ import redis
 from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigurationError, InfrastructureError
-from ..settings import Settings, masked
+from ..settings import EXAMPLES, Settings, masked
 
 if TYPE_CHECKING:
     from . import Kind
 
 VARIABLES = {"postgres": "TEST_DATABASE_URL", "redis": "TEST_REDIS_URL"}
-EXAMPLES = {
-    "postgres": "postgresql://me:secret@localhost:5432/postgres",
-    "redis": "redis://localhost:6379",
-}
 TIMEOUT = 5
 """Seconds that a server may take to answer."""
 DETOURS = ("hostaddr", "service")
 """What sends libpq somewhere else than the host says, while other drivers go where it says."""
 
 
-def given(settings: Settings, kind: "Kind") -> str | None:
-    """Return the URL that was set for a server, without the driver that SQLAlchemy adds."""
+def given(settings: Settings, kind: "Kind") -> str:
+    """Return the URL that was set for a server, empty if none, without a driver of SQLAlchemy's."""
     value = {"postgres": settings.database_url, "redis": settings.redis_url}[kind]
-    return value and value.replace("+asyncpg://", "://").replace("+psycopg://", "://")
+    scheme, separator, rest = (value or "").partition("://")
+    return scheme.partition("+")[0] + separator + rest
 
 
 @contextmanager
@@ -40,7 +37,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
         ConfigurationError: it is not clear where the URL leads, or it leads to a pooler.
         InfrastructureError: the server does not answer.
     """
-    address = given(settings, kind) or ""
+    address = given(settings, kind)
     try:
         if kind == "postgres":
             _refuse_detours(address)
@@ -49,7 +46,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
             raise ConfigurationError(
                 f"{VARIABLES[kind]}={masked(address)} leads through a pooler in transaction mode,"
                 " where the locks that keep runs apart do not hold",
-                f"give the URL of PostgreSQL itself: {VARIABLES[kind]}={EXAMPLES[kind]}",
+                f"give the URL of PostgreSQL itself: {EXAMPLES[VARIABLES[kind]]}",
             )
     except (psycopg.Error, redis.RedisError, ValueError) as error:
         raise InfrastructureError(
@@ -97,7 +94,7 @@ def _refuse_detours(address: str) -> None:
         raise ConfigurationError(
             f"{VARIABLES['postgres']}={masked(address)} {problem}: drivers would not agree on where"
             " it leads",
-            f"name one host: {VARIABLES['postgres']}={EXAMPLES['postgres']}",
+            f"name one host: {EXAMPLES[VARIABLES['postgres']]}",
         )
 
 

@@ -27,16 +27,16 @@ def launch(service: Service, *, port: int | None = None, reload: bool = False) -
         reload: whether it is to start anew when its code changes.
 
     Raises:
-        ConfigurationError: it does not say what to reload, or a setting is wrong.
+        ConfigurationError: it does not say what to reload, or the port or a setting is wrong.
         InfrastructureError: the port is taken, or a server does not start.
         MigrationError: a migration fails.
     """
-    listens = port or ports.of(service)
+    listens = ports.of(service) if port is None else ports.checked(port, "--port", "--port 8000")
     make = _reloading if reload else _plain
     command = [sys.executable, "-P", "-m", *make(service, listens)]
     source, backend = lifecycle.current()
     status = backend.statuses([service])[0]
-    if status.up and not port:
+    if status.up and port is None:
         raise InfrastructureError(
             f"{service.name} is up in the stack already, at {status.url}",
             f"uv run invoke stack.down --service {service.name}, or give it another --port",

@@ -15,6 +15,8 @@ from ..graph import ROOT, Service
 from .states import HOST
 
 LIMIT = 65536
+PATIENCE = 5.0
+"""Seconds that Docker may take to say which container has a port."""
 
 
 def of(service: Service) -> int:
@@ -23,13 +25,24 @@ def of(service: Service) -> int:
     Raises:
         ConfigurationError: it has none, or what it has is no number of a port.
     """
-    if type(service.port) is not int or not 0 < service.port < LIMIT:
+    return checked(
+        service.port,
+        f"the port of {service.name}",
+        f"port = 8000 in the [tool.ops.service] table of {_file(service)}",
+    )
+
+
+def checked(port: object, what: str, otherwise: str) -> int:
+    """Return a port, which the message calls `what`, if it is one.
+
+    Raises:
+        ConfigurationError: it is no number of a port.
+    """
+    if type(port) is not int or not 0 < port < LIMIT:
         raise ConfigurationError(
-            f"the port of {service.name} is {service.port!r}, and has to be a number from 1 to"
-            f" {LIMIT - 1}",
-            f"port = 8000 in the [tool.ops.service] table of {_file(service)}",
+            f"{what} is {port!r}, and has to be a number from 1 to {LIMIT - 1}", otherwise
         )
-    return service.port
+    return port
 
 
 def refuse_taken(services: Sequence[Service]) -> None:
@@ -117,7 +130,12 @@ def _container(port: int) -> str:
     if shutil.which("docker") is None:
         return ""
     question = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
-    done = subprocess.run(question, capture_output=True, text=True, check=False, timeout=30)
+    try:
+        done = subprocess.run(
+            question, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return ""
     return done.stdout.partition("\n")[0]
 
 

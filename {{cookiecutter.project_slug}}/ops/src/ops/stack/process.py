@@ -135,16 +135,28 @@ class Process:
             # The lock is held and no end is noted, so the number is still the service's.
             with suppress(ProcessLookupError):
                 os.kill(facts["process"], signal.SIGTERM)
-        try:
-            until(self._refuse_life, STOP_TIMEOUT)
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                os.killpg(facts["group"], signal.SIGKILL)
-            until(self._refuse_life, STOP_TIMEOUT)
+        if self._ended():
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(facts["group"], signal.SIGKILL)
+        if not self._ended():
+            lock = self.folder / keeper.LOCK
+            raise InfrastructureError(
+                f"{self.name} does not stop", f"end what holds its lock: lsof {lock}"
+            )
 
-    def _refuse_life(self) -> None:
-        if self.alive():
-            raise InfrastructureError(f"{self.name} does not stop")
+    def _ended(self) -> bool:
+        """Wait for its end; return whether it has come in time."""
+
+        def refuse_life() -> None:
+            if self.alive():
+                raise TimeoutError
+
+        try:
+            until(refuse_life, STOP_TIMEOUT)
+        except TimeoutError:
+            return False
+        return True
 
 
 def _meaning(code: int) -> str:

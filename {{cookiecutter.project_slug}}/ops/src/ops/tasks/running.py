@@ -7,6 +7,7 @@ from invoke.context import Context
 
 from .. import graph
 from ..stack.foreground import launch
+from ..stack.states import DOCS
 from . import console
 from .executor import task
 
@@ -22,7 +23,7 @@ from .executor import task
 def run(_: Context, name: str, reload: bool = False, port: int | None = None) -> None:
     """Run one service here until Ctrl-C, on servers that stay up until stack.down."""
     what = launch(graph.service(name), port=port, reload=reload)
-    console.say(f"{name}: {what.url} and {what.url}/docs; Ctrl-C ends it")
+    console.say(f"{name}: {what.url} and {what.url}{DOCS}; Ctrl-C ends it")
     sys.stdout.flush()
     os.chdir(graph.ROOT)
     # It takes our place: Ctrl-C and signals go straight to it, and its exit code is ours.

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,13 +19,18 @@ class Service:
 
     Attributes:
         process: the process.
-        url: where it listens.
+        port: where it listens.
         output: the file that its output and its errors go to.
     """
 
     process: subprocess.Popen[bytes]
-    url: str
+    port: int
     output: Path
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
 
     async def ready(self, *, timeout: float = 60) -> None:
         """Wait until it answers that it is ready.
@@ -44,8 +48,12 @@ class Service:
     def _settled(self) -> bool:
         if self.process.poll() is not None:
             return True
-        # Any status but a good one is raised.
-        urllib.request.urlopen(f"{self.url}/health/ready", timeout=5).close()  # noqa: S310
+        # Not imported before it is needed: the stack brings along all that it runs on.
+        from ..stack.states import complaint
+
+        problem = complaint(self.port)
+        if problem:
+            raise AssertionError(problem)
         return True
 
 
@@ -79,7 +87,7 @@ def serving(
         ) as process,
     ):
         try:
-            yield Service(process, f"http://127.0.0.1:{port}", path)
+            yield Service(process, port, path)
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)

@@ -1,0 +1,51 @@
+"""Where `invoke service.download` puts its files, and what is there already."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .scratch import Scratch
+
+WORDS = """
+[tool.ops.service.downloads.words]
+url = "http://127.0.0.1:1/words"
+sha256 = "{digest}"
+path = "models/words"
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    scratch = Scratch(tmp_path_factory.mktemp("folders"), no_proxy="*")
+    settings = scratch.root / "services" / scratch.service.name / "pyproject.toml"
+    settings.write_text(settings.read_text() + WORDS.format(digest="0" * 64))
+    yield scratch
+    scratch.close()
+
+
+@pytest.fixture
+def models(project: Scratch) -> Path:
+    return project.root / "services" / project.service.name / "models"
+
+
+def test_a_folder_that_cannot_be_made_is_not_the_networks_fault(
+    project: Scratch, models: Path
+) -> None:
+    models.touch()
+    outcome = project.invoke("service.download", "words")
+    models.unlink()
+    assert outcome.code == 2, outcome.said
+    assert f"words cannot be written to {models / 'words'}: " in outcome.err
+    assert "network" not in outcome.err
+
+
+def test_what_another_run_has_moved_meanwhile_is_in_nobodys_way(
+    project: Scratch, models: Path
+) -> None:
+    models.mkdir()
+    # As it looks to whoever has seen the name, and then asks for the file.
+    (models / "words.moved.part").symlink_to("nowhere")
+    outcome = project.invoke("service.download", "words")
+    assert outcome.code == 2, outcome.said
+    assert "refused" in outcome.err

@@ -1,0 +1,126 @@
+"""Servers that are not as they were left, and machines that are not like this one."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from ops.servers import url
+from ops.settings import Settings
+
+from .scratch import Scratch
+
+WINDOWS = """
+import os, sys
+sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd")))
+del os.geteuid
+import ops.servers, ops.stack, ops.stack.foreground
+from ops.servers import home
+home.cache()
+"""
+KEPT = """
+import socket
+from ops import keyspaces, servers, settings
+with servers.lease(settings.load(), ("redis",)) as up:
+    server = up["redis"].url
+    number = keyspaces.reserve(server)
+    socket.gethostname = lambda: "stack"
+    with keyspaces.claim(server) as mine:
+        assert not mine.url.endswith(f"db={number}"), mine.url
+    assert keyspaces.reserve(server) == number
+    keyspaces.free(server)
+"""
+ALONE = """
+import subprocess
+import psutil
+from ops import servers, settings
+from ops.errors import InfrastructureError
+from ops.servers import embedded
+from ops.servers.waiting import until
+
+def lease():
+    with servers.lease(settings.load(), ("redis",), lasting=True):
+        pass
+
+def lost():
+    assert not embedded._supervised(plan)
+
+lease()
+plan = embedded._plan("redis")
+note = plan.home / "server.pid"
+server = psutil.Process(int(note.read_text()))
+server.parent().kill()
+until(lost, 10)
+embedded.START_TIMEOUT = 0.1
+# Told to end in its place, it leaves the server where it is.
+with subprocess.Popen(["sleep", "600"]) as other:
+    note.write_text(str(other.pid))
+    try:
+        lease()
+    except InfrastructureError as error:
+        print(error)
+server.kill()
+"""
+STUCK = """
+import fcntl, os
+from ops.errors import InfrastructureError
+from ops.stack import keeper
+from ops.stack import process
+
+process.STOP_TIMEOUT = 0.1
+it = process.Process("teller")
+it.folder.mkdir()
+fcntl.flock(os.open(it.folder / keeper.LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+keeper.note(it.folder, {"process": 2**30, "group": 2**30})
+try:
+    it.stop()
+except InfrastructureError as error:
+    print(error)
+"""
+
+
+def test_the_actions_can_be_had_where_python_is_that_of_windows() -> None:
+    command = [sys.executable, "-c", WINDOWS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("driver", ["", "+asyncpg", "+psycopg", "+psycopg2"])
+def test_a_url_may_name_any_driver(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = "://me:a+b@localhost/x"
+    monkeypatch.setenv("TEST_DATABASE_URL", f"postgresql{driver}{rest}")
+    assert url.given(Settings(), "postgres") == f"postgresql{rest}"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    with Scratch(tmp_path_factory.mktemp("servers")) as scratch:
+        yield scratch
+
+
+def test_a_run_on_a_machine_called_stack_leaves_the_stacks_database_alone(
+    project: Scratch,
+) -> None:
+    outcome = project.python(KEPT)
+    assert outcome.code == 0, outcome.said
+
+
+@pytest.mark.parametrize("left", ["", "\0\0\0"], ids=["empty", "zeros"])
+def test_a_process_number_that_a_loss_of_power_has_left_unreadable_is_no_process(
+    left: str, project: Scratch
+) -> None:
+    project.green("db")
+    project.down()
+    (data,) = project.cache.glob("pg-*/store/data")
+    (data / "postmaster.pid").write_text(left)
+    project.green("db")
+
+
+def test_a_server_that_does_not_stop_is_named(project: Scratch) -> None:
+    outcome = project.python(ALONE)
+    assert "the embedded redis has lost its supervisor and does not stop" in outcome.out, outcome
+
+
+def test_a_service_that_does_not_stop_is_named(project: Scratch) -> None:
+    outcome = project.python(STUCK)
+    assert "teller does not stop\n  mend: end what holds its lock: lsof /" in outcome.out, outcome
