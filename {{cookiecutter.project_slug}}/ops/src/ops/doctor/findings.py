@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,10 +51,14 @@ class Finding:
 
 def examine(tiers: Sequence[Tier], checks: Sequence[Check]) -> list[Finding]:
     """Look at everything, side by side, for `tiers`: half of the looks wait for somebody else."""
-    # Threads that import packages at once may meet them half made.
-    with suppress(ImportError):
+    workers = len(checks) or 1
+    # Threads that import packages at once may meet them half made,
+    try:
         from .. import stack  # noqa: F401 - with all that it imports
-    with ThreadPoolExecutor(len(checks) or 1) as pool:
+    except ImportError:
+        # as they do again where each of them tries, and fails.
+        workers = 1
+    with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(partial(_look, tiers=tiers), checks))
 
 
