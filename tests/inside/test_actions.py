@@ -186,6 +186,17 @@ def test_clean_keeps_the_schema_and_what_migrations_seeded(ready: Scratch, addre
     assert kinds(ready, address) == [(1, "small"), (2, "large")]
 
 
+def test_clean_at_an_older_revision_is_refused(ready: Scratch, address: str) -> None:
+    write(ready, address)
+    ready.green("db.rollback", "--yes")
+    before = state(ready)
+    outcome = ready.invoke("db.clean", "--yes")
+    assert outcome.code == 3, outcome.said
+    assert f"{ready.database} is at revision {before['revision']}" in outcome.said
+    assert f"mend: uv run invoke db.migrate --service {ready.service.name}" in outcome.said
+    assert state(ready) == before
+
+
 def test_clean_of_a_database_without_tables_does_nothing(project: Scratch) -> None:
     project.green("db.drop", "--yes")
     project.green("db.create")
@@ -383,14 +394,22 @@ def test_a_migration_that_fails_is_the_codes_fault(ready: Scratch) -> None:
     assert state(ready)["current"]
 
 
-def test_a_seed_that_fails_is_the_codes_fault(ready: Scratch) -> None:
+WRONG_SEEDS = {
+    "INSERT INTO nowhere VALUES (1)": 'relation "nowhere" does not exist',
+    "INSERT INTO kind (name) VALUES ('small')": "duplicate key value violates unique constraint",
+    "SELECT 1 / 0": "division by zero",
+}
+
+
+@pytest.mark.parametrize("seed", WRONG_SEEDS)
+def test_a_seed_that_fails_is_the_codes_fault(seed: str, ready: Scratch) -> None:
     broken = ready.migrations.parents[1] / "seeds" / "z.sql"
-    broken.write_text("INSERT INTO nowhere VALUES (1)")
+    broken.write_text(seed)
     try:
         outcome = ready.invoke("db.seed")
         assert outcome.code == 1, outcome.said
         assert "z.sql" in outcome.said
-        assert 'relation "nowhere" does not exist' in outcome.said
+        assert WRONG_SEEDS[seed] in outcome.said
         assert "Traceback" not in outcome.said
     finally:
         broken.unlink()
@@ -428,3 +447,10 @@ def test_status_says_what_is_there(ready: Scratch) -> None:
     said = ready.green("db.status").out
     assert f"{ready.database}: revision seeding" in said
     assert "kind 3" in said
+
+
+def test_status_leaves_out_the_temporary_tables_of_others(ready: Scratch, address: str) -> None:
+    before = state(ready)["rows"]
+    with database.connect(address, ready.database) as other:
+        other.execute("CREATE TEMPORARY TABLE passing AS SELECT generate_series(1, 10000)")
+        assert state(ready)["rows"] == before

@@ -302,6 +302,11 @@ def test_a_password_that_is_wrong_or_a_host_that_is_gone_is_infrastructure(
     assert ":secret@127" not in str(refusal.value)
 
 
+def test_a_url_for_asyncpg_has_those_options_that_it_takes_as_text() -> None:
+    given = "host=db.example.com connect_timeout=5 sslmode=require"
+    assert dict(database.url(given, "x").query) == {"ssl": "require"}
+
+
 @pytest.fixture
 def pooler(server: Server, tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Start pgbouncer in front of the server, in a mode; return its URL."""
@@ -535,3 +540,13 @@ def test_a_database_that_is_not_the_roles_is_refused_by_name(
     with pytest.raises(InfrastructureError, match=rf"may not change {it.name}: must be owner"):
         lifecycle.Database(limited, it.service).drop()
     assert it.inspect().exists
+
+
+def test_the_password_is_not_in_the_command_line_of_psql() -> None:
+    address = "postgresql://me:open-sesame@localhost/postgres"
+    server = Server("postgres", address, "url", "", owned=False)
+    it = lifecycle.Database(server, graph.service("gateway"))
+    (_, target), variables = it.psql()
+    assert "user=me" in target
+    assert "open-sesame" not in target
+    assert variables == {"PGPASSWORD": "open-sesame"}  # pragma: allowlist secret

@@ -3,14 +3,18 @@
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
 from ops import database, names, servers, settings
 from ops.database import Connection, Wipe
 from ops.database.wiping import State
+from ops.errors import InfrastructureError
+from ops.servers.waiting import until
 from ops.testing.isolation import Isolated
+from ops.testing.spares import Spares
 
 SCHEMA = """
     CREATE SCHEMA other;
@@ -27,6 +31,7 @@ SCHEMA = """
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO audit VALUES (TG_OP); RETURN OLD; END $$;
     CREATE TRIGGER note AFTER DELETE ON child FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE TRIGGER note AFTER DELETE ON other.event FOR EACH ROW EXECUTE FUNCTION note();
 """
 WRITES = """
     INSERT INTO parent (note) VALUES ('{"a": 1}'), ('{}');
@@ -44,6 +49,17 @@ STATE = """
       (SELECT last_value FROM parent_id_seq), (SELECT is_called FROM child_id_seq)
 """
 ODD = '"Odd name"'
+GIVEN = (
+    """
+    SELECT format('ALTER %%s %%I OWNER TO %%I', 'SCHEMA', nspname, %(role)s::text)
+    FROM pg_namespace WHERE NOT starts_with(nspname, 'pg_') AND nspname <> 'information_schema'
+    """,
+    """
+    SELECT format('ALTER TABLE %%I.%%I OWNER TO %%I', schemaname, tablename, %(role)s::text)
+    FROM pg_tables WHERE NOT starts_with(schemaname, 'pg_') AND schemaname <> 'information_schema'
+    """,
+)
+"""What gives a role all that is in a database."""
 FIRST = (0, 0, 0, 0, ["(1,1,2)", "(2,2,4)"], 1, False)
 
 Make = Callable[[str], tuple[str, str]]
@@ -87,32 +103,111 @@ def test_tables_that_change_meanwhile_are_wiped_too(make: Make) -> None:
         wipe()
         test.execute(f"ALTER TABLE {ODD} ADD COLUMN more int; ALTER TABLE parent DROP COLUMN note")
         test.execute("DROP TABLE audit; CREATE TABLE audit (number int)")
-        test.execute(f"INSERT INTO audit VALUES (1); INSERT INTO {ODD} (half) VALUES (3)")
+        test.execute('INSERT INTO audit VALUES (1); INSERT INTO "Odd name" (half) VALUES (3)')
         wipe()
         assert test.execute("SELECT count(*) FROM audit").fetchone() == (0,)
-        assert test.execute(f"SELECT array_agg(half) FROM {ODD}").fetchone() == ([1, 2],)
+        assert test.execute('SELECT array_agg(half) FROM "Odd name"').fetchone() == ([1, 2],)
 
 
-def test_a_plain_role_cleans_past_cycles_and_triggers(make: Make) -> None:
-    server, name = make(SCHEMA)
+@contextmanager
+def plain(server: str, name: str) -> Iterator[str]:
+    """Give all that is in a database to a role that is no superuser; yield its URL."""
     role = f"plain_{name[-8:]}"
     with database.connect(server, name) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
-        admin.execute(f"GRANT ALL ON SCHEMA public, other TO {role}")
-        admin.execute(f"ALTER TABLE other.event OWNER TO {role}")
-        for table in ("parent", "child", "audit", ODD):
-            admin.execute(f"ALTER TABLE {table} OWNER TO {role}")
-    plain = psycopg.conninfo.make_conninfo(server, user=role, password=role)
+        for each in GIVEN:
+            for (statement,) in admin.execute(each, {"role": role}).fetchall():
+                admin.execute(statement)
     try:
-        with database.connect(plain, name) as own, database.connect(server, name) as test:
-            wipe = Wipe(own)
-            test.execute(WRITES)
-            wipe()
-            assert test.execute(STATE).fetchone() == FIRST
+        yield psycopg.conninfo.make_conninfo(server, user=role, password=role)
     finally:
         with database.connect(server, name) as admin:
             admin.execute(f"DROP OWNED BY {role} CASCADE")
             admin.execute(f"DROP ROLE {role}")
+
+
+def test_a_plain_role_cleans_past_cycles_and_triggers(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with (
+        plain(server, name) as address,
+        database.connect(address, name) as own,
+        database.connect(server, name) as test,
+    ):
+        wipe = Wipe(own)
+        for _ in range(2):
+            test.execute(WRITES)
+            wipe()
+            assert test.execute(STATE).fetchone() == FIRST
+
+
+SEEDED = """
+    CREATE TABLE b_parent (id int PRIMARY KEY, child int, name text, at timestamptz);
+    CREATE TABLE a_child (id int PRIMARY KEY, parent int REFERENCES b_parent ON DELETE {action});
+    ALTER TABLE b_parent ADD FOREIGN KEY (child) REFERENCES a_child;
+    CREATE TABLE tree (id int PRIMARY KEY, above int REFERENCES tree ON DELETE {action});
+    CREATE TABLE c_empty (id int PRIMARY KEY, parent int REFERENCES b_parent DEFERRABLE
+        INITIALLY DEFERRED);
+    CREATE TABLE audit (what text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO audit VALUES (TG_OP); NEW.at = now(); RETURN NEW; END $$;
+    INSERT INTO b_parent VALUES (1, NULL, 'one'), (2, NULL, 'two');
+    INSERT INTO a_child VALUES (1, 1), (2, 2);
+    UPDATE b_parent SET child = id;
+    INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2);
+    CREATE TRIGGER note BEFORE INSERT ON b_parent FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE TRIGGER off BEFORE INSERT ON b_parent FOR EACH ROW EXECUTE FUNCTION note();
+    ALTER TABLE b_parent DISABLE TRIGGER off;
+"""
+SEEDED_STATE = """
+    SELECT (SELECT array_agg(b::text ORDER BY id) FROM b_parent b),
+      (SELECT array_agg(a::text ORDER BY id) FROM a_child a),
+      (SELECT array_agg(t::text ORDER BY id) FROM tree t),
+      (SELECT count(*) FROM audit), (SELECT count(*) FROM c_empty),
+      (SELECT string_agg(tgenabled::text, '' ORDER BY tgname)
+       FROM pg_trigger WHERE NOT tgisinternal)
+"""
+SEEDED_WRITES = (
+    "UPDATE b_parent SET name = 'other' WHERE id = 1",
+    "INSERT INTO b_parent VALUES (3); INSERT INTO c_empty VALUES (1, 3), (2, 1)",
+    "UPDATE b_parent SET child = NULL; DELETE FROM a_child; INSERT INTO a_child VALUES (7, 2)",
+    "UPDATE tree SET above = 3 WHERE id = 1",
+    "INSERT INTO c_empty VALUES (1, 2)",
+)
+
+
+@pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL"])
+def test_a_plain_role_restores_seeds_that_refer_to_each_other(action: str, make: Make) -> None:
+    server, name = make(SEEDED.format(action=action))
+    with (
+        plain(server, name) as address,
+        database.connect(address, name) as own,
+        database.connect(server, name) as test,
+    ):
+        wipe = Wipe(own)
+        first = test.execute(SEEDED_STATE).fetchone()
+        for writes in SEEDED_WRITES:
+            test.execute(writes)
+            assert test.execute(SEEDED_STATE).fetchone() != first
+            wipe()
+            assert test.execute(SEEDED_STATE).fetchone() == first
+
+
+AWKWARD = """
+    CREATE TABLE "$wipe$ 'n' \\" (id int);
+    CREATE TABLE kind (id int, found bool, "new" text);
+    INSERT INTO kind VALUES (1, true, 'x');
+"""
+
+
+def test_names_that_mean_something_to_plpgsql_are_names(make: Make) -> None:
+    server, name = make(AWKWARD)
+    with database.connect(server, name) as own:
+        wipe = Wipe(own)
+        own.execute("UPDATE kind SET found = false")
+        own.execute("""INSERT INTO "$wipe$ 'n' \\" VALUES (1)""")
+        wipe()
+        assert own.execute("SELECT found FROM kind").fetchall() == [(True,)]
+        assert own.execute("""SELECT FROM "$wipe$ 'n' \\" """).rowcount == 0
 
 
 def test_nothing_is_deleted_where_nothing_was_written(make: Make) -> None:
@@ -154,6 +249,94 @@ def test_a_transaction_that_is_left_open_is_named_and_ended(make: Make) -> None:
         isolated.clean()
         with pytest.raises(psycopg.OperationalError):
             test.execute("COMMIT")
+
+
+SLOW_COMMIT = """
+    CREATE TABLE slow (id int);
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON slow
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle();
+"""
+WAITS = (
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+)
+LOOKED = """
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND query LIKE '%FROM pg_stat_activity%'
+"""
+
+
+def found(connection: Connection, query: str) -> None:
+    """Wait until a query finds something."""
+
+    def some() -> None:
+        assert connection.execute(query).rowcount
+
+    until(some, 10)
+
+
+def test_a_commit_that_lands_while_we_clean_is_wiped_too(make: Make) -> None:
+    server, name = make(SLOW_COMMIT)
+    with (
+        Isolated(server, name) as isolated,
+        database.connect(server, name) as test,
+        database.connect(server, name) as gate,
+        ThreadPoolExecutor() as threads,
+    ):
+        gate.execute("SELECT pg_advisory_lock(1)")
+        test.execute("BEGIN")
+        test.execute("INSERT INTO slow VALUES (1)")
+        commit = threads.submit(test.execute, "COMMIT")
+        found(gate, WAITS)
+        cleaning = threads.submit(isolated.clean)
+        found(gate, LOOKED)
+        gate.execute("SELECT pg_advisory_unlock(1)")
+        commit.result()
+        cleaning.result()
+        assert test.execute("SELECT count(*) FROM slow").fetchone() == (0,)
+
+
+def test_a_lock_that_is_given_back_while_we_clean_is_no_leak(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with (
+        Isolated(server, name) as isolated,
+        database.connect(server, name) as test,
+        database.connect(server, name) as other,
+        ThreadPoolExecutor() as threads,
+    ):
+        test.execute(WRITES)
+        test.execute("BEGIN")
+        test.execute("SELECT FROM child FOR UPDATE")
+        cleaning = threads.submit(isolated.clean)
+        found(other, LOOKED)
+        test.execute("ROLLBACK")
+        cleaning.result()
+        assert test.execute(STATE).fetchone() == FIRST
+
+
+def test_a_lock_of_somebody_we_may_not_see_is_told(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with (
+        plain(server, name) as address,
+        Isolated(address, name) as isolated,
+        database.connect(server, name) as test,
+    ):
+        test.execute(WRITES)
+        test.execute("BEGIN")
+        test.execute("SELECT FROM child FOR UPDATE")
+        with pytest.raises(AssertionError, match=r"may not see(.|\n)*DELETE FROM"):
+            isolated.clean()
+        test.execute("ROLLBACK")
+        isolated.clean()
+        assert test.execute(STATE).fetchone() == FIRST
+
+
+def test_a_spare_that_cannot_be_made_is_an_error_and_no_wait() -> None:
+    nowhere = "postgresql://me@127.0.0.1:1"
+    run = names.new_run()
+    with Spares(nowhere, "none", run, "x") as spares, pytest.raises(InfrastructureError):
+        spares.take()
 
 
 def test_a_connection_that_rests_in_a_pool_is_no_leak(make: Make) -> None:

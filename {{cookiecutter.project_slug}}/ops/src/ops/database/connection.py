@@ -18,10 +18,6 @@ MAINTENANCE = "postgres"
 """The database that all of us connect to for locks, which are seen only within one database."""
 
 
-_ASYNCPG = {"sslmode": "ssl", "connect_timeout": "timeout"}
-"""What libpq's options are called in asyncpg, which knows few of them."""
-
-
 class Lock(IntEnum):
     """Classes of advisory locks, the first of their two keys; arbitrary numbers, but ours."""
 
@@ -58,7 +54,8 @@ def url(server: str, database: str, driver: str = "asyncpg") -> URL:
     own = {"host", "port", "user", "password", "dbname"}
     more = {name: str(value) for name, value in parts.items() if name not in own}
     if driver == "asyncpg":
-        more = {_ASYNCPG[name]: value for name, value in more.items() if name in _ASYNCPG}
+        # Of libpq's options it takes no other as text: a timeout, for one, has to be a number.
+        more = {"ssl": more["sslmode"]} if "sslmode" in more else {}
     if unix:
         more |= {"host": host, **({"port": str(port)} if port else {})}
     return URL.create(

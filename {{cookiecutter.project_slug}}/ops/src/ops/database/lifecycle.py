@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.engine import URL
 
 from .. import names
@@ -24,7 +24,6 @@ from .connection import Connection, Lock, connect, locked, url
 from .migrations import MigrationError
 from .wiping import State, Wipe
 
-_DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 _STAMPED = """
     SELECT datname FROM pg_database JOIN pg_db_role_setting ON setdatabase = pg_database.oid
     WHERE setrole = 0 AND %s = ANY (setconfig)
@@ -41,7 +40,7 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
         rows = connection.execute(_STAMPED, (f"{guards.STAMP}={purpose}",)).fetchall()
         for (name,) in rows:
             guards.check(guards.inspect(connection, server, name), force=True)
-            connection.execute(_DROP.format(sql.Identifier(name)))
+            connection.execute(runs.DROP.format(sql.Identifier(name)))
     return [name for (name,) in rows]
 
 
@@ -76,11 +75,7 @@ class Database:
     def revision(self) -> str | None:
         """Return the migration that it is at; None where it is at none."""
         with connect(self.server.url, self.name) as connection:
-            there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
-            if there == (None,):
-                return None
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return row[0] if row else None
+            return _revision(connection)
 
     def create(self) -> bool:
         """Create it, empty and stamped; return whether it was not there."""
@@ -157,12 +152,20 @@ class Database:
         """Delete all rows but those that migrations have seeded.
 
         Raises:
-            ConfigurationError: it may not be destroyed. Nothing was touched.
+            ConfigurationError: it may not be destroyed, or is at an older revision, whose seeds
+                nobody knows. Nothing was touched.
         """
         with self._changing() as connection:
             self._require(connection)
             self._check(connection, force=force)
             with self._migrated() as fresh, connect(self.server.url, self.name) as own:
+                at, newest = _revision(own), _revision(fresh)
+                if at not in (None, newest):
+                    raise ConfigurationError(
+                        f"{self.name} is at revision {at}, and only of {newest} is it known what "
+                        "migrations have seeded",
+                        f"uv run invoke db.migrate --service {self.service.name}",
+                    )
                 Wipe(own, State.of(fresh))()
 
     def snapshot(self, label: str) -> str:
@@ -201,8 +204,10 @@ class Database:
                 url(self.server.url, fresh.info.dbname, "psycopg"), self.service, message
             )
 
-    def psql(self) -> list[str]:
-        """Return the command that opens psql on it.
+    def psql(self) -> tuple[list[str], dict[str, str]]:
+        """Return the command that opens psql on it, and the variables that it needs.
+
+        The password is among these: what a command line says, every user of the machine can read.
 
         Raises:
             InfrastructureError: psql is not installed.
@@ -211,7 +216,10 @@ class Database:
         program = shutil.which("psql") or (found and shutil.which("psql", path=str(found.folder)))
         if not program:
             raise InfrastructureError("psql is not installed", "uv run invoke setup")
-        return [program, make_conninfo(self.server.url, dbname=self.name)]
+        parts = conninfo_to_dict(self.server.url, dbname=self.name)
+        password = parts.pop("password", None)
+        variables = {} if password is None else {"PGPASSWORD": str(password)}
+        return [program, make_conninfo(**parts)], variables
 
     @property
     def _alembic_url(self) -> URL:
@@ -256,7 +264,7 @@ class Database:
     def _drop(self, connection: Connection, *, force: bool) -> bool:
         target = guards.inspect(connection, self.server, self.name)
         guards.check(target, force=force)
-        connection.execute(_DROP.format(sql.Identifier(self.name)))
+        connection.execute(runs.DROP.format(sql.Identifier(self.name)))
         return target.exists
 
     def _replace(self, connection: Connection, name: str, source: str) -> None:
@@ -268,7 +276,7 @@ class Database:
             fresh = names.database(identifier, "new")
             runs.create(connection, fresh, source)
             guards.stamp(connection, fresh)
-            connection.execute(_DROP.format(sql.Identifier(name)))
+            connection.execute(runs.DROP.format(sql.Identifier(name)))
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
 
@@ -304,7 +312,9 @@ class Database:
             for file in files:
                 try:
                     connection.execute(file.read_bytes())
-                except psycopg.ProgrammingError as error:
+                except psycopg.OperationalError:
+                    raise
+                except psycopg.Error as error:
                     raise MigrationError(
                         f"the seeds of {self.service.name} do not run: {file.name}: {error}",
                         f"mend services/{self.service.name}/seeds/{file.name}, then run it again",
@@ -314,3 +324,11 @@ class Database:
     def seeds(self) -> list[Path]:
         """Return the SQL files that fill it, in order. Each has to be as good twice as once."""
         return sorted((self.service.path / "seeds").glob("*.sql"))
+
+
+def _revision(connection: Connection) -> str | None:
+    there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+    if there == (None,):
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row[0] if row else None

@@ -19,6 +19,7 @@ from .wiping import State
 
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
+DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 LARGE = 256 * 1024
 """Characters of a state that is too large to be noted on a template, which every run reads."""
 
@@ -218,7 +219,7 @@ def drop(connection: Connection, name: str) -> None:
     target = sql.Identifier(name)
     with suppress(errors.InvalidCatalogName):
         connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(target))
-    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(target))
+    connection.execute(DROP.format(target))
 
 
 def databases(connection: Connection) -> list[str]:

@@ -82,7 +82,9 @@ def _rows(database: Database) -> dict[str, int]:
         tables = connection.execute(
             """
             SELECT schemaname, relname FROM pg_stat_user_tables
-            WHERE relname <> 'alembic_version' ORDER BY 1, 2
+            -- The temporary tables of others are listed, but cannot be read.
+            WHERE relname <> 'alembic_version' AND NOT starts_with(schemaname, 'pg_temp')
+            ORDER BY 1, 2
             """
         ).fetchall()
         counted = {}

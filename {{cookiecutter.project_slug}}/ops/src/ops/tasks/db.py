@@ -207,8 +207,9 @@ def shell(_: Context, service: str | None = None) -> None:
         if len(targets) != 1:
             known = ", ".join(target.service.name for target in targets) or "none"
             fail(f"say whose database: --service, one of {known}", Code.CONFIGURATION)
-        program, *arguments = targets[0].psql()
-        os.execv(program, [program, *arguments])  # noqa: S606 - the shell takes our place
+        command, variables = targets[0].psql()
+        environment = {**os.environ, **variables}
+        os.execve(command[0], command, environment)  # noqa: S606 - the shell takes our place
 
 
 @task(help={"json": HELP["json"]})

@@ -4,7 +4,6 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -37,16 +36,6 @@ def pytest_terminal_summary(
     tests = [report for report in failed if isinstance(report, pytest.TestReport)]
     if any(SEED in dict(report.user_properties) for report in tests):
         terminalreporter.write_line(f"the same rows are built by --seed {config.option.seed}")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def postgres_engine(postgres_url: str, _engines: dict[str, "AsyncEngine"]) -> "AsyncEngine":
-    """Connections to this worker's own database."""
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    if postgres_url not in _engines:
-        _engines[postgres_url] = create_async_engine(postgres_url)
-    return _engines[postgres_url]
 
 
 @pytest.fixture

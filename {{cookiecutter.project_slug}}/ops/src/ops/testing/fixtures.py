@@ -32,20 +32,24 @@ async def _engines() -> AsyncIterator[dict[str, "AsyncEngine"]]:
 
 
 @pytest.fixture
-async def rollback(
-    postgres_url: str, _engines: dict[str, "AsyncEngine"]
-) -> AsyncIterator["AsyncConnection"]:
+async def postgres_engine(postgres_url: str, _engines: dict[str, "AsyncEngine"]) -> "AsyncEngine":
+    """Connections to this worker's own database."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    if postgres_url not in _engines:
+        _engines[postgres_url] = create_async_engine(postgres_url)
+    return _engines[postgres_url]
+
+
+@pytest.fixture
+async def rollback(postgres_engine: "AsyncEngine") -> AsyncIterator["AsyncConnection"]:
     """Connection in a transaction that is rolled back after the test.
 
     The fastest isolation, for tests that need no second connection. Bind sessions to it by
     `async_sessionmaker(rollback, join_transaction_mode="create_savepoint")`; their commits are
     savepoints then.
     """
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    if postgres_url not in _engines:
-        _engines[postgres_url] = create_async_engine(postgres_url, pool_size=1)
-    async with _engines[postgres_url].connect() as connection:
+    async with postgres_engine.connect() as connection:
         transaction = await connection.begin()
         yield connection
         await transaction.rollback()

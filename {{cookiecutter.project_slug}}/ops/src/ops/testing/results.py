@@ -30,8 +30,10 @@ class Results:
             self.codes.setdefault(Code(code), wrong)
         test["metrics"].update(_numbers(properties))
         if report.failed:
-            test["status"], test["error"] = "failed", report.longreprtext
-        elif report.skipped:
+            # What the test itself says comes first: its teardown often fails because of that.
+            said = filter(None, (test["error"], report.longreprtext))
+            test["status"], test["error"] = "failed", "\n\n".join(said)
+        elif report.skipped and test["status"] != "failed":
             test["status"], test["error"] = "skipped", _last_line(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

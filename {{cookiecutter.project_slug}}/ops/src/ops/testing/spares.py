@@ -10,6 +10,8 @@ from psycopg import sql
 
 from .. import names
 from ..database import clone, connect, drop, url
+from ..database.guards import evict
+from ..errors import OpsError
 
 AHEAD = 2
 """Databases that are ready before anybody asks for them."""
@@ -28,7 +30,7 @@ class Spares(AbstractContextManager["Spares"]):
         self._number = 0
         self._ready: deque[str] = deque()
         self._done: deque[str] = deque()
-        self._failure: psycopg.Error | None = None
+        self._failure: psycopg.Error | OpsError | None = None
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="spares", daemon=True)
@@ -50,6 +52,7 @@ class Spares(AbstractContextManager["Spares"]):
 
         Raises:
             psycopg.Error: it could not be copied.
+            OpsError: the server does not let us in, or not make databases.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._failure)
@@ -68,8 +71,7 @@ class Spares(AbstractContextManager["Spares"]):
         """Take a database out of the run, so that it can be looked at; return its URL."""
         kept = names.kept(name)
         with connect(self._server) as connection:
-            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-            connection.execute(end, (name,))
+            evict(connection, name)
             statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(kept)))
         return self.url(kept)
@@ -95,7 +97,7 @@ class Spares(AbstractContextManager["Spares"]):
                 self._number += 1
                 name = names.database(self._run, f"{self._prefix}{self._number}")
                 clone(self._server, self._template, name)
-            except psycopg.Error as error:
+            except (psycopg.Error, OpsError) as error:
                 with self._changed:
                     self._failure = error
                     self._changed.notify_all()
