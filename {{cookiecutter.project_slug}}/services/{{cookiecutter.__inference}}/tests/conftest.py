@@ -88,11 +88,14 @@ async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
 
 
 @pytest.fixture
-def redis_config(redis_client: "Client") -> ports.ConfigStore:
-    """The config store as it runs in production."""
+async def redis_config(redis_client: "Client") -> AsyncIterator[ports.ConfigStore]:
+    """The config store as it runs in production; what is published ends with the test."""
     from gateway.adapters.redis.config import RedisConfigStore
 
-    return RedisConfigStore(redis_client)
+    from .updates import withdraw
+
+    yield RedisConfigStore(redis_client)
+    await withdraw(redis_client)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A proxy before a server, which fails when a test wants it to."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -23,11 +24,12 @@ class Proxy:
         self._refusing = False
         self._connections: set[asyncio.Task[None]] = set()
         self.url = ""
+        self.sent: list[bytes] = []
+        """What the server was sent, one piece for what a client sent at once."""
 
-    @property
-    def connections(self) -> int:
-        """Return how many clients are connected."""
-        return len(self._connections)
+    def count(self, words: bytes) -> int:
+        """Return how often the server was sent this; its own statistics count others' as well."""
+        return b"".join(self.sent).count(words)
 
     async def cut(self) -> None:
         """Reset every connection, and each that is made from now on, as when the server is gone."""
@@ -72,7 +74,7 @@ class Proxy:
         """Pass bytes both ways until one of them ends."""
         up_reader, up_writer = await self._connect()
         pumps = [
-            asyncio.create_task(self._pump(reader, up_writer)),
+            asyncio.create_task(self._pump(reader, up_writer, self.sent.append)),
             asyncio.create_task(self._pump(up_reader, writer)),
         ]
         try:
@@ -84,9 +86,15 @@ class Proxy:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        tell: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
         while data := await reader.read(CHUNK):
             await self._open.wait()
+            tell(data)
             writer.write(data)
             await writer.drain()
 

@@ -1,13 +1,17 @@
-"""Following a config store for the length of a block."""
+"""Following a config store for the length of a block, and who else follows the one on Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from ops.testing import eventually
 
 from gateway.domain import Config, PolicyUpdate
 from gateway.ports import ConfigStore
+
+if TYPE_CHECKING:
+    from gateway.adapters.redis.connection import Client
 
 
 @asynccontextmanager
@@ -26,3 +30,14 @@ async def following(config: ConfigStore) -> AsyncIterator[list[Config | PolicyUp
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def withdraw(client: "Client") -> None:
+    """Delete what was published, and tell a gateway that runs for other tests.
+
+    It would keep the last config for up to half a minute, since nobody is told of a FLUSHDB.
+    """
+    from gateway.adapters.redis.config import CONFIG, POLICY, RedisConfigStore
+
+    await client.delete(CONFIG, POLICY)
+    await client.publish(RedisConfigStore(client)._channel, "config")  # noqa: SLF001 - its own

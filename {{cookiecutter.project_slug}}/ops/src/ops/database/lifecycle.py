@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
@@ -216,7 +217,7 @@ class Database:
         program = shutil.which("psql") or (found and shutil.which("psql", path=str(found.folder)))
         if not program:
             raise InfrastructureError("psql is not installed", "uv run invoke setup")
-        parts = conninfo_to_dict(self.server.url, dbname=self.name)
+        parts: dict[str, Any] = {**conninfo_to_dict(self.server.url, dbname=self.name)}
         password = parts.pop("password", None)
         variables = {} if password is None else {"PGPASSWORD": str(password)}
         return [program, make_conninfo(**parts)], variables

