@@ -154,7 +154,7 @@ def bare() -> Iterator[Server]:
     port = free_port()
     with subprocess.Popen([sys.executable, str(BARE), str(port)]) as process:
         try:
-            asyncio.run(Service(process, f"http://127.0.0.1:{port}", BARE).ready())
+            asyncio.run(Service(process, port, BARE).ready())
             whole = clients.request("/whole", clients.WHOLE)
             streamed = clients.request("/stream", clients.STREAM)
             payloads = {"whole": whole, "whole, paid for": whole, "streamed": streamed}
