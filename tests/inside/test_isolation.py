@@ -276,14 +276,24 @@ def found(connection: Connection, query: str) -> None:
     until(some, 10)
 
 
-def test_a_commit_that_lands_while_we_clean_is_wiped_too(make: Make) -> None:
-    server, name = make(SLOW_COMMIT)
+@contextmanager
+def cleaning_meets(
+    make: Make, schema: str
+) -> Iterator[tuple[Isolated, Connection, Connection, ThreadPoolExecutor]]:
+    """Yield what cleans, the connections of a test and of a bystander, and threads."""
+    server, name = make(schema)
     with (
-        Isolated(server, name) as isolated,
+        # However long a busy machine takes for the next step.
+        Isolated(server, name, grace=60) as isolated,
         database.connect(server, name) as test,
-        database.connect(server, name) as gate,
+        database.connect(server, name) as other,
         ThreadPoolExecutor() as threads,
     ):
+        yield isolated, test, other, threads
+
+
+def test_a_commit_that_lands_while_we_clean_is_wiped_too(make: Make) -> None:
+    with cleaning_meets(make, SLOW_COMMIT) as (isolated, test, gate, threads):
         gate.execute("SELECT pg_advisory_lock(1)")
         test.execute("BEGIN")
         test.execute("INSERT INTO slow VALUES (1)")
@@ -298,13 +308,7 @@ def test_a_commit_that_lands_while_we_clean_is_wiped_too(make: Make) -> None:
 
 
 def test_a_lock_that_is_given_back_while_we_clean_is_no_leak(make: Make) -> None:
-    server, name = make(SCHEMA)
-    with (
-        Isolated(server, name) as isolated,
-        database.connect(server, name) as test,
-        database.connect(server, name) as other,
-        ThreadPoolExecutor() as threads,
-    ):
+    with cleaning_meets(make, SCHEMA) as (isolated, test, other, threads):
         test.execute(WRITES)
         test.execute("BEGIN")
         test.execute("SELECT FROM child FOR UPDATE")

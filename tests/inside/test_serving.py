@@ -26,4 +26,4 @@ async def test_a_proxy_of_the_environment_is_not_asked(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     (tmp_path / "ready.py").write_text(STOPS + READY)
     with serving("ready", {}, prefix="READY_", folder=tmp_path) as service:
-        await service.ready(timeout=10)
+        await service.ready()

@@ -27,8 +27,9 @@ _END = "SELECT pg_terminate_backend(%s, 10000)"
 class Isolated(AbstractContextManager["Isolated"]):
     """A database that is brought back to its first state after each test."""
 
-    def __init__(self, server: str, name: str) -> None:
-        """Take over the database `name` on `server`, as it is now."""
+    def __init__(self, server: str, name: str, *, grace: float = GRACE) -> None:
+        """Take over the database `name` on `server`, as it is now; see GRACE."""
+        self._grace = grace
         self.url = url(server, name).render_as_string(hide_password=False)
         self._connection = connect(server, name)
         # Without it, cleaning would wait for ever for a transaction that a test has left open.
@@ -70,7 +71,7 @@ class Isolated(AbstractContextManager["Isolated"]):
                 raise AssertionError(found)
 
         with suppress(TimeoutError):
-            until(at_rest, GRACE)
+            until(at_rest, self._grace)
         for pid, _, _ in found:
             self._connection.execute(_END, (pid,))
         return [f"{state}: {query}" for _, state, query in found]
