@@ -34,7 +34,8 @@ needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not insta
 # What one run hands to the next, and what would make a bake depend on who bakes it.
 LEAKS = (
     *("UV_", "NOX", "PYTEST_", "COV_", "COVERAGE_", "COOKIECUTTER_", "OPS_", "GIT_"),
-    *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "FORCE_COLOR", "PY_COLORS"),
+    *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX"),
+    *("FORCE_COLOR", "PY_COLORS"),
 )
 ACCESS = {"UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "GIT_SSL_CAINFO"}
 

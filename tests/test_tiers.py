@@ -119,6 +119,35 @@ def test_each_tier_leaves_junit_and_ctrf(project: Project) -> None:
     assert list((project.path / "reports").glob(".runs/*")) == []
 
 
+def test_the_unit_tier_loads_no_client_of_a_server(project: Project) -> None:
+    folders = [f"services/gateway/tests/{name}" for name in ("unit", "contracts")]
+    words = ("-X", "importtime", "-m", "pytest", "-q", "-s", "--tier", "unit", *folders)
+    lines = project.run(".venv/bin/python", *words).stderr.splitlines()
+    loaded = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    assert {"gateway.settings", "gateway.api.routes"} <= loaded
+    assert not loaded & {"alembic", "asyncpg", "docker", "psycopg", "redis", "sqlalchemy"}
+
+
+VARIABLES = """
+import os, sys
+from ops import environment
+
+os.__file__ = sys.argv[1] or os.__file__
+given = environment.variables(environment.ROOT / ".nox" / "static")
+print(given["PYTHONDONTWRITEBYTECODE"], given.get("PYTHONPYCACHEPREFIX"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "folder"), [("", "None"), ("/nonexistent/os.py", "{project}/.nox/bytecode")]
+)
+def test_bytecode_is_beside_the_sources_unless_the_standard_library_may_have_none(
+    library: str, folder: str, project: Project
+) -> None:
+    done = project.run(".venv/bin/python", "-c", VARIABLES, library)
+    assert done.stdout == f"None {folder.format(project=project.path)}\n"
+
+
 @needs_git
 def test_the_formatter_changes_nothing_in_a_fresh_bake(bake: Bakery, tmp_path: Path) -> None:
     project = living(bake, tmp_path, Persona(""))

@@ -6,6 +6,7 @@ Standard library only, since noxfile.py imports it.
 import os
 import shutil
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,13 +33,20 @@ def python(environment: Path) -> Path:
 
 def variables(environment: Path) -> dict[str, str | None]:
     """Return what a process in an environment gets beside the caller's variables; None unsets."""
-    return {
-        "VIRTUAL_ENV": str(environment),
-        # Containers often forbid bytecode, to keep images small. Then each run compiles every
-        # package again, which takes longer than the tests; in this folder it is in no one's way.
-        "PYTHONDONTWRITEBYTECODE": None,
-        "PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"),
-    }
+    return {"VIRTUAL_ENV": str(environment), **_bytecode()}
+
+
+def _bytecode() -> dict[str, str | None]:
+    """Let bytecode be kept: a run that compiles every package takes twice as long, or more.
+
+    Containers often forbid it, to keep images small. The official ones are without that of the
+    standard library as well, and an ordinary user may not add it there: then all of it is kept in
+    a folder of the project. Elsewhere that folder would only have the library compiled once more.
+    """
+    library = Path(os.__file__)
+    beside = Path(cache_from_source(library)).exists() or os.access(library.parent, os.W_OK)
+    own: dict[str, str | None] = {"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode")}
+    return {"PYTHONDONTWRITEBYTECODE": None, **({} if beside else own)}
 
 
 def uv() -> str:
@@ -48,8 +56,9 @@ def uv() -> str:
         InfrastructureError: it is not installed.
     """
     # `uvx nox` leaves its own path in UV, and need not have it on PATH; pip puts it beside Python.
+    # On PATH it may be a version manager's script, which takes as long again. As nox looks for it.
     beside = shutil.which("uv", path=str(Path(sys.executable).parent))
-    found = os.environ.get("UV") or shutil.which("uv") or beside
+    found = os.environ.get("UV") or beside or shutil.which("uv")
     if not found:
         raise InfrastructureError(
             "uv is not installed, or not on PATH: it makes the environments that the tiers run in",
