@@ -8,7 +8,6 @@ from uuid import uuid4
 import uvloop
 from gateway import domain
 from gateway.adapters import postgres
-from sqlalchemy import make_url
 
 TURN = 0.2
 """Seconds that an operation is repeated."""
@@ -23,7 +22,7 @@ def measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
 
 
 async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    engine = postgres.connect(make_url(url), pool_size=1, timeout=5)
+    engine = postgres.connect(url, pool_size=1, timeout=5)
     found: dict[str, list[tuple[float, float]]] = {}
     operations = await _operations(postgres.PostgresDatabase(engine))
     for number in range(rounds + 1):

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway import logs, models, settings
+from gateway.adapters import postgres
 
 # Any number that is no other program's, as long as it is the same in each deployment.
 LOCK = 7_262_318_502
@@ -34,7 +35,7 @@ async def connect_and_migrate() -> None:
     """Run what was asked for on the database of the settings."""
     logs.configure("info")
     url = settings.load(settings.DatabaseSettings).database_url
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+    engine = create_async_engine(postgres.address(url.get_secret_value()), poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()

@@ -32,12 +32,10 @@ hypothesis.settings.load_profile("service")
 @pytest.fixture(scope="session")
 async def engine(postgres_url: str, test_settings: Settings) -> AsyncIterator["AsyncEngine"]:
     """Connections to this worker's own PostgreSQL database."""
-    from sqlalchemy import make_url
-
     from gateway.adapters import postgres
 
     engine = postgres.connect(
-        make_url(postgres_url),
+        postgres_url,
         pool_size=test_settings.pool_size,
         timeout=TIMEOUT,
     )

@@ -24,7 +24,7 @@ def production(settings: Settings | None = None) -> FastAPI:
     settings = settings or load(Settings)
     logs.configure(settings.log_level)
     engine = postgres.connect(
-        settings.database_url,
+        settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
         timeout=settings.server_timeout,
     )

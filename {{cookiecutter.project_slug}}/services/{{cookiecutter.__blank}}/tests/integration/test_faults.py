@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from {{ cookiecutter.__package }} import ports
@@ -15,7 +14,7 @@ from {{ cookiecutter.__package }}.adapters import postgres, redis
 from {{ cookiecutter.__package }}.api.routes import PATH
 from {{ cookiecutter.__package }}.app import create_app
 
-TIMEOUT = 0.05
+TIMEOUT = 0.02
 PATIENCE = 2.0
 
 
@@ -45,7 +44,7 @@ def port(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 async def repository(port: int) -> AsyncIterator[ports.Repository]:
     """A repository on the server that is at fault."""
-    url = URL.create("postgresql+asyncpg", "user", "password", "127.0.0.1", port, "name")
+    url = f"postgresql://user:password@127.0.0.1:{port}/name"  # pragma: allowlist secret
     engine = postgres.connect(url, pool_size=1, timeout=TIMEOUT)
     yield postgres.PostgresRepository(async_sessionmaker(engine))
     await engine.dispose()
@@ -120,7 +119,7 @@ async def test_a_call_that_finds_no_free_connection_gives_up_in_time(
     postgres_url: str,
     redis_idempotency: ports.IdempotencyStore,
 ) -> None:
-    engine = postgres.connect(make_url(postgres_url), pool_size=1, timeout=2 * TIMEOUT)
+    engine = postgres.connect(postgres_url, pool_size=1, timeout=5 * TIMEOUT)
     repository = postgres.PostgresRepository(async_sessionmaker(engine))
     async with engine.connect():
         response = await ask(ports.Ports(repository, redis_idempotency), "GET", PATH)

@@ -11,17 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from ops.testing import eventually
 
 from {{ cookiecutter.__package }} import domain, errors, models, ports
-from {{ cookiecutter.__package }}.adapters.postgres import PostgresRepository
+from {{ cookiecutter.__package }}.adapters.postgres import PostgresRepository, address, connect
 
 New = domain.New{{ cookiecutter.__class }}
 Row = models.{{ cookiecutter.__class }}Row
 NOW = datetime.now(UTC)
-
-TERMINATE_OTHERS = sa.text(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    " AND application_name = '{{ cookiecutter.service }}'"
-)
 
 
 def within(connection: AsyncConnection) -> PostgresRepository:
@@ -30,13 +24,35 @@ def within(connection: AsyncConnection) -> PostgresRepository:
     return PostgresRepository(sessions)
 
 
-async def waiting(engine: AsyncEngine) -> bool:
-    """Say whether somebody waits for a lock in this database."""
-    activity = sa.table("pg_stat_activity", sa.column("datname"), sa.column("wait_event_type"))
-    mine = activity.c.datname == sa.func.current_database()
-    query = sa.select(sa.func.count()).where(mine, activity.c.wait_event_type == "Lock")
+async def waiting(engine: AsyncEngine) -> int | None:
+    """Return the process of somebody who waits for a lock in this database, or None."""
+    names = ("pid", "datname", "wait_event_type")
+    activity = sa.table("pg_stat_activity", *(sa.column(name) for name in names)).c
+    mine = activity.datname == sa.func.current_database()
+    query = sa.select(activity.pid).where(mine, activity.wait_event_type == "Lock")
     async with engine.connect() as connection:
-        return bool(await connection.scalar(query))
+        pid: int | None = await connection.scalar(query)
+        return pid
+
+
+def terminate(pid: int | None) -> sa.Select[tuple[bool]]:
+    """Return the statement that ends a process, which others than this test do not use."""
+    return sa.select(sa.func.pg_terminate_backend(pid))
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
+        ("postgresql+psycopg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql://h/d?sslmode=require", "postgresql+asyncpg://h/d?ssl=require"),
+        ("postgresql:///d?host=/run/pg", "postgresql+asyncpg:///d?host=%2Frun%2Fpg"),
+    ],
+)
+def test_a_url_is_made_one_for_asyncpg(given: str, used: str) -> None:
+    assert address(given).render_as_string(hide_password=False) == used
 
 
 async def test_what_is_added_is_committed(
@@ -154,21 +170,26 @@ async def test_a_call_that_the_server_cuts_off_may_succeed_later(
     async with engine.connect() as connection, connection.begin() as transaction:
         await within(connection).add(uuid4(), New(name="lamp"))
         second = asyncio.create_task(postgres_repository.add(uuid4(), New(name="lamp")))
-        await eventually(lambda: waiting(engine))
-        await connection.execute(TERMINATE_OTHERS)
+        await connection.execute(terminate(await eventually(lambda: waiting(engine))))
         with pytest.raises(errors.UnavailableError):
             await second
         await transaction.rollback()
+    assert (await postgres_repository.add(uuid4(), New(name="lamp"))).name == "lamp"
 
 
 async def test_a_connection_that_the_server_closed_costs_no_call(
-    postgres_repository: ports.Repository,
     engine: AsyncEngine,
 ) -> None:
-    await postgres_repository.ping()
+    own = connect(engine.url, pool_size=1, timeout=5)
+    async with own.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+    assert driver
     async with engine.connect() as connection:
-        await connection.execute(TERMINATE_OTHERS)
-    await postgres_repository.ping()
+        await connection.execute(terminate(driver.get_server_pid()))
+    # Until then it is dying, and nobody has been told.
+    await eventually(driver.is_closed)
+    await PostgresRepository(async_sessionmaker(own)).ping()
+    await own.dispose()
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,21 @@ def terminate(pid: int | None) -> sa.Select[tuple[bool]]:
     return sa.select(sa.func.pg_terminate_backend(pid))
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
+        ("postgresql+psycopg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql://h/d?sslmode=require", "postgresql+asyncpg://h/d?ssl=require"),
+        ("postgresql:///d?host=/run/pg", "postgresql+asyncpg:///d?host=%2Frun%2Fpg"),
+    ],
+)
+def test_a_url_is_made_one_for_asyncpg(given: str, used: str) -> None:
+    assert postgres.address(given).render_as_string(hide_password=False) == used
+
+
 async def test_what_is_created_is_committed(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:

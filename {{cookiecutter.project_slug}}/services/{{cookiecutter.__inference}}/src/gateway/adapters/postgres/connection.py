@@ -14,13 +14,22 @@ from ... import errors, models
 _UNAVAILABLE = ("08", "28", "3D", "40", "53", "57", "58")
 
 
-def connect(url: sa.URL, *, pool_size: int, timeout: float) -> AsyncEngine:
+def address(url: str | sa.URL) -> sa.URL:
+    """Return a URL for asyncpg, which knows neither libpq's `sslmode` nor other drivers."""
+    given = sa.make_url(url)
+    ssl = given.query.get("sslmode")
+    if isinstance(ssl, str):
+        given = given.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+    return given.set(drivername="postgresql+asyncpg")
+
+
+def connect(url: str | sa.URL, *, pool_size: int, timeout: float) -> AsyncEngine:
     """Return an engine that waits at most `timeout` seconds: for a connection, for a statement.
 
     It connects when it is first used. The caller disposes of it.
     """
     engine = create_async_engine(
-        url,
+        address(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout,
