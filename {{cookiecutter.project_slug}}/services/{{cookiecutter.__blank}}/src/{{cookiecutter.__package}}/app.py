@@ -18,12 +18,12 @@ def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
         title="{{ cookiecutter.service }}",
         version=metadata.version("{{ cookiecutter.project_slug }}-{{ cookiecutter.service }}"),
         lifespan=lifespan,
+        # Routers that are included FastAPI would make anew for each application.
+        routes=[*health.router.routes, *routes.router.routes],
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
     )
     app.state.ports = ports
     problem.install(app)
     app.add_middleware(access.AccessLog)
-    app.include_router(health.router)
-    app.include_router(routes.router)
     return app
