@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ops.testing import eventually
+from ops.testing.locks import terminate, waiting
 
 from gateway import domain, errors, models
 from gateway.adapters import postgres
@@ -44,22 +45,6 @@ async def answers(engine: AsyncEngine) -> bool:
     """Return if the server answers."""
     await postgres.PostgresDatabase(engine).ping()
     return True
-
-
-async def waiting(engine: AsyncEngine) -> int | None:
-    """Return the process of somebody who waits for a lock in this database, or None."""
-    names = ("pid", "datname", "wait_event_type")
-    activity = sa.table("pg_stat_activity", *(sa.column(name) for name in names)).c
-    mine = activity.datname == sa.func.current_database()
-    query = sa.select(activity.pid).where(mine, activity.wait_event_type == "Lock")
-    async with engine.connect() as connection:
-        pid: int | None = await connection.scalar(query)
-        return pid
-
-
-def terminate(pid: int | None) -> sa.Select[tuple[bool]]:
-    """Return the statement that ends a process, which others than this test do not use."""
-    return sa.select(sa.func.pg_terminate_backend(pid))
 
 
 @pytest.mark.parametrize(
