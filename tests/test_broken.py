@@ -187,6 +187,13 @@ TROUBLES = [
         changes=(write(".python-version", "3.99\n"),),
     ),
     Trouble(
+        # As CI tells it; nox takes the variable from what it runs.
+        name="uv is told to take a Python that is not there, by the environment",
+        doctor=Told(3, "uv is told to use a Python that it cannot use here"),
+        action=Told(3, "unset UV_PYTHON, or correct .python-version", UNIT),
+        env={"UV_PYTHON": "3.99"},
+    ),
+    Trouble(
         name="Docker is forced, and no engine answers",
         doctor=Told(2, "no Docker engine answers at unix:///nonexistent/docker.sock"),
         action=Told(2, "no Docker engine answers at unix:///nonexistent/docker.sock", STATUS),

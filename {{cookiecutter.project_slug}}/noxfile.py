@@ -13,6 +13,7 @@ Plain `nox` runs the default ones, `nox -l` lists all, `nox -s "unit(NAME)"` ask
 takes `--service NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -113,7 +114,9 @@ def sync(session: nox.Session, command: tuple[str, ...], home: Path, log: Path) 
     Raises:
         OpsError: uv could not; the message says why.
     """
-    env = {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None}
+    # Nox hides UV_PYTHON from what it runs, and CI would test with another Python than it names.
+    python = os.environ.get("UV_PYTHON")
+    env = {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None, "UV_PYTHON": python}
     try:
         with log.open("w", encoding="utf-8") as stream:
             session.run_install(*command, env=env, stdout=stream, log=False)
