@@ -1,5 +1,6 @@
 """Serve: `python -m gateway`."""
 
+import gc
 import signal
 import sys
 from typing import NoReturn
@@ -19,13 +20,20 @@ def main() -> None:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIGURATION) from None
+    # What is imported lives until the end. Collections that skip it are shorter, in each request,
+    # in the start and, by half, in the end.
+    gc.disable()
     # After the settings, so that a wrong one is told before the drivers are imported.
     from .production import production
+
+    application = production(settings)
+    gc.freeze()
+    gc.enable()
 
     # uvicorn finishes gracefully, then raises the signal again: this makes its end an exit with 0.
     signal.signal(signal.SIGTERM, leave)
     uvicorn.run(
-        production(settings),
+        application,
         host=settings.host,
         port=settings.port,
         # Its lines go through our own configuration, and api/access.py has one per request.
