@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ops import graph
 from ops.servers.waiting import until
 
 from .scratch import INVOKE, PYTEST, Command, Scratch
@@ -82,8 +83,13 @@ def expect_health(project: Scratch) -> None:
     assert found["stamp"] == "test"
     project.green("db.reset", "--yes")
     project.green("db.gc")
+    assert not left_by_runs(project)
+
+
+def left_by_runs(project: Scratch) -> list[str]:
+    """Return the databases that test runs have made for themselves."""
     of_runs = re.compile(rf"{project.name}_([0-9a-f]{{8}}_|kept_)")
-    assert not [name for name in names(project) if of_runs.match(name)]
+    return [name for name in names(project) if of_runs.match(name)]
 
 
 @pytest.mark.parametrize("action", BEFORE)
@@ -138,6 +144,14 @@ def test_it(postgres_url, clone_url, redis_url):
         marker.touch()
         signal.pause()
 """
+TIER = ("--tier", graph.INTEGRATION.name)
+"""As nox asks for it: servers start, and databases are copied, while tests are collected."""
+COLLECTED = {
+    "by an error": ("1 / 0", pytest.ExitCode.INTERRUPTED),
+    "by Ctrl-C": ("raise KeyboardInterrupt", pytest.ExitCode.INTERRUPTED),
+    "by a kill": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+}
+"""What ends a run while its tests are collected, and its exit code."""
 MIGRATION = '''
 """Make a table."""
 
@@ -175,7 +189,7 @@ def tested(project: Scratch) -> Scratch:
     return project
 
 
-@pytest.fixture(params=[(), ("-n", "2")], ids=["alone", "with workers"])
+@pytest.fixture(params=[(), TIER, ("-n", "2")], ids=["alone", "ahead", "with workers"])
 def blocked(request: pytest.FixtureRequest, tested: Scratch) -> Command:
     """A run of tests that stands in the middle of one."""
     block, marker = (tested.tests / f"test_it.{name}" for name in ("block", "marker"))
@@ -198,6 +212,22 @@ def expect_green_tests(project: Scratch) -> None:
 def test_a_killed_test_run_leaves_nothing_after_the_next(tested: Scratch, blocked: Command) -> None:
     os.kill(blocked.pid, signal.SIGKILL)
     assert blocked.wait().code == -signal.SIGKILL
+    expect_green_tests(tested)
+    tested.down()
+
+
+@pytest.mark.parametrize("way", COLLECTED)
+def test_a_run_that_is_ended_before_its_tests_begin_leaves_nothing(
+    way: str, tested: Scratch
+) -> None:
+    code, exit_code = COLLECTED[way]
+    end = tested.tests / "test_end.py"
+    end.write_text(code)
+    outcome = tested.pytest(*TIER, str(tested.tests))
+    end.unlink()
+    assert outcome.code == exit_code, outcome.said
+    if exit_code > 0:
+        assert not left_by_runs(tested)
     expect_green_tests(tested)
     tested.down()
 

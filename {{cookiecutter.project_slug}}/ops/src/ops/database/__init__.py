@@ -7,7 +7,7 @@ other is under an advisory lock, which the server lets go when its holder dies, 
 
 from .connection import Connection, connect, url
 from .migrations import MigrationError, migrate
-from .runs import clone, drop, run, sweep, template
+from .runs import clone, drop, finished_template, run, sweep, template
 from .wiping import Wipe
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "clone",
     "connect",
     "drop",
+    "finished_template",
     "migrate",
     "run",
     "sweep",

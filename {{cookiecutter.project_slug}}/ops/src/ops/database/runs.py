@@ -108,6 +108,17 @@ def template(server: str, service: Service) -> str:
         return template_over(connection, server, service)
 
 
+def finished_template(server: str, service: Service) -> str | None:
+    """Return what `template` returns, or None where it would have to be built first.
+
+    Raises:
+        InfrastructureError: the server does not answer.
+    """
+    with connect(server) as connection:
+        name = names.template(digest(service), connection.info.user)
+        return name if sealed(connection, name) else None
+
+
 def template_over(connection: Connection, server: str, service: Service) -> str:
     """Do what `template` does, over a connection to the server."""
     name = names.template(digest(service), connection.info.user)

@@ -12,7 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Literal
 
-from ..errors import ConfigurationError, InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError, OpsError
 from ..settings import EXAMPLES, Settings
 from . import url
 
@@ -61,6 +61,18 @@ def lease(
                 source.hold(kind)
             taken[kind] = Server(kind, address, name, why, owned=name != "url")
         yield taken
+
+
+def quick(settings: Settings) -> bool:
+    """Say whether the servers start within seconds, as embedded ones do.
+
+    Others are up already, or their image may have to be downloaded. What is wrong with the settings
+    is for `lease` to say.
+    """
+    try:
+        return all(choose(settings, kind)[0] == "embedded" for kind in KINDS)
+    except OpsError:
+        return False
 
 
 def choose(settings: Settings, kind: Kind) -> tuple[Source, str]:

@@ -78,6 +78,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[STAGE].close()
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the servers start while the tests are collected, which takes longer than they do."""
+    config = session.config
+    wanted = config.getoption("--tier") == graph.INTEGRATION.name
+    if wanted and not config.getoption("collectonly") and not hasattr(config, "workerinput"):
+        workers = config.getoption("numprocesses", None)
+        _stage(config).begin([] if workers else named(config))
+
+
+def named(config: pytest.Config) -> list[graph.Service]:
+    """Return the services that the command line names by their folders or files."""
+    paths = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
+    return [
+        each
+        for each in graph.services()
+        if any(each.path in (path, *path.parents) for path in paths)
+    ]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its tier and kind, by where it is; keep the tier that was asked for."""

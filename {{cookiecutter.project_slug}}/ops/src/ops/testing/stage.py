@@ -1,19 +1,23 @@
 """What a test run stands on: the servers, the migrated templates, a clone for each worker.
 
-The controller (which is the only process where there are no workers) starts it all once it is known
-which tests were collected, and writes down what it has for the workers.
+The controller (which is the only process where there are no workers) has it all once it is known
+which tests were collected, and writes down what it has for the workers. Servers that start quickly
+do so before: collecting takes a second, and one processor.
 """
 
 import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psycopg
+
 from .. import database, graph, keyspaces, names, servers, settings
-from ..errors import InfrastructureError
+from ..errors import InfrastructureError, OpsError
 from .isolation import Isolated
 from .spares import Spares
 
@@ -29,6 +33,10 @@ class Scene:
     """The migrated template of each service that has tests in this run."""
 
 
+_Taken = tuple[dict[servers.Kind, servers.Server], str]
+"""The servers, and the identifier of the run."""
+
+
 class Stage:
     """The servers and databases of a run, as one of its processes sees them."""
 
@@ -36,11 +44,26 @@ class Stage:
         self.worker = worker
         self.reason: str | None = None
         self._stack = ExitStack()
+        self._ahead: Future[_Taken] | None = None
         self._scene: Scene | None = None
+        self._copies: dict[str, str] = {}
         self._databases: dict[str, Isolated] = {}
         self._spares: dict[str, Spares] = {}
         self._keyspace: keyspaces.Keyspace | None = None
         self.file = file or self._scratch() / "scene.json"
+
+    def begin(self, expected: Sequence[graph.Service]) -> None:
+        """Take what is quickly had, while the tests are collected.
+
+        Args:
+            expected: services whose databases are copied as well; not those of workers, which
+                have copies of their own.
+        """
+        if servers.quick(settings.load()):
+            executor = ThreadPoolExecutor(1)
+            self._ahead = executor.submit(self._take, expected)
+            # No thread is left then, which a test that forks would be warned of.
+            executor.shutdown(wait=False)
 
     def prepare(self, used: Sequence[graph.Service]) -> str | None:
         """Start what the tests of the services `used` need; return what was taken, and why.
@@ -52,10 +75,10 @@ class Stage:
         """
         if self._scene:
             return None
-        up = self._stack.enter_context(servers.lease(settings.load()))
+        up, run = self._ahead.result() if self._ahead else self._take()
         address = up["postgres"].url
         self._scene = Scene(
-            run=self._stack.enter_context(database.run(address)),
+            run=run,
             servers={kind: server.url for kind, server in up.items()},
             templates={each.name: database.template(address, each) for each in used},
         )
@@ -65,8 +88,8 @@ class Stage:
     def postgres_url(self, service: graph.Service) -> str:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a service."""
         if service.name not in self._databases:
-            name = names.database(self._here.run, f"{self.worker}_{len(self._databases)}")
-            database.clone(self._postgres, self._here.templates[service.name], name)
+            template = self._here.templates[service.name]
+            name = self._copy(self._postgres, self._here.run, service, template)
             own = self._stack.enter_context(Isolated(self._postgres, name))
             self._databases[service.name] = own
         return self._databases[service.name].url
@@ -110,7 +133,29 @@ class Stage:
 
     def close(self) -> None:
         """Drop the run's databases, and let the servers go."""
+        if self._ahead:
+            # Of a run that ended while its tests were collected, this may still be under way.
+            wait([self._ahead])
         self._stack.close()
+
+    def _take(self, expected: Sequence[graph.Service] = ()) -> _Taken:
+        up = self._stack.enter_context(servers.lease(settings.load()))
+        address = up["postgres"].url
+        run = self._stack.enter_context(database.run(address))
+        # What fails here is tried again, and told, when a test asks for it.
+        with suppress(psycopg.Error, OpsError):
+            for each in expected:
+                template = database.finished_template(address, each)
+                if template:
+                    self._copy(address, run, each, template)
+        return up, run
+
+    def _copy(self, server: str, run: str, service: graph.Service, template: str) -> str:
+        if service.name not in self._copies:
+            name = names.database(run, f"{self.worker}_{len(self._copies)}")
+            database.clone(server, template, name)
+            self._copies[service.name] = name
+        return self._copies[service.name]
 
     @property
     def _postgres(self) -> str:
