@@ -11,12 +11,14 @@ from .ports import Ports
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
+VERSION = metadata.version("{{ cookiecutter.project_slug }}-{{ cookiecutter.service }}")
+
 
 def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
     """Return the application on these ports."""
     app = FastAPI(
         title="{{ cookiecutter.service }}",
-        version=metadata.version("{{ cookiecutter.project_slug }}-{{ cookiecutter.service }}"),
+        version=VERSION,
         lifespan=lifespan,
         # Routers that are included FastAPI would make anew for each application.
         routes=[*health.router.routes, *routes.router.routes],
