@@ -5,6 +5,7 @@ which tests were collected, and writes down what it has for the workers. Servers
 do so before: collecting takes a second, and one processor.
 """
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -46,7 +47,7 @@ class Stage:
         self._stack = ExitStack()
         self._ahead: Future[_Taken] | None = None
         self._scene: Scene | None = None
-        self._copies: dict[str, str] = {}
+        self._numbers = itertools.count()
         self._databases: dict[str, Isolated] = {}
         self._spares: dict[str, Spares] = {}
         self._keyspace: keyspaces.Keyspace | None = None
@@ -89,9 +90,7 @@ class Stage:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a service."""
         if service.name not in self._databases:
             template = self._here.templates[service.name]
-            name = self._copy(self._postgres, self._here.run, service, template)
-            own = self._stack.enter_context(Isolated(self._postgres, name))
-            self._databases[service.name] = own
+            self._own(self._postgres, self._here.run, service, template)
         return self._databases[service.name].url
 
     def spare(self, service: graph.Service) -> Spares:
@@ -147,15 +146,13 @@ class Stage:
             for each in expected:
                 template = database.finished_template(address, each)
                 if template:
-                    self._copy(address, run, each, template)
+                    self._own(address, run, each, template)
         return up, run
 
-    def _copy(self, server: str, run: str, service: graph.Service, template: str) -> str:
-        if service.name not in self._copies:
-            name = names.database(run, f"{self.worker}_{len(self._copies)}")
-            database.clone(server, template, name)
-            self._copies[service.name] = name
-        return self._copies[service.name]
+    def _own(self, server: str, run: str, service: graph.Service, template: str) -> None:
+        name = names.database(run, f"{self.worker}_{next(self._numbers)}")
+        database.clone(server, template, name)
+        self._databases[service.name] = self._stack.enter_context(Isolated(server, name))
 
     @property
     def _postgres(self) -> str:
