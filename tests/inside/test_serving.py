@@ -1,5 +1,6 @@
-"""A service under test is asked itself whether it is ready."""
+"""A service under test: asked itself whether it is ready, and held to a good end."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,28 @@ async def test_a_proxy_of_the_environment_is_not_asked(
     (tmp_path / "ready.py").write_text(STOPS + READY)
     with serving("ready", {}, prefix="READY_", folder=tmp_path) as service:
         await service.ready()
+
+
+def test_one_that_is_not_up_yet_may_end_by_the_signal(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import threading; threading.Event().wait()")
+    with serving("slow", {}, prefix="SLOW_", folder=tmp_path) as service:
+        pass
+    assert service.process.returncode == -signal.SIGTERM
+
+
+async def test_one_that_was_up_may_not(tmp_path: Path) -> None:
+    (tmp_path / "ready.py").write_text(READY)
+    with (
+        pytest.raises(AssertionError, match="ready ended with -15"),
+        serving("ready", {}, prefix="READY_", folder=tmp_path) as service,
+    ):
+        await service.ready()
+
+
+def test_one_that_ends_by_itself_is_told_of_with_what_it_said(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise SystemExit('no such setting')")
+    with (
+        pytest.raises(AssertionError, match="no such setting"),
+        serving("broken", {}, prefix="BROKEN_", folder=tmp_path) as service,
+    ):
+        service.process.wait(timeout=60)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from pathlib import Path
 
 from .waiting import eventually
 
+ENDED_EARLY = (-signal.SIGTERM, -signal.SIGINT)
+"""How a service may end that is not up yet, and has no handlers: by our signal, or by Ctrl-C."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Service:
     """A running service.
 
@@ -21,11 +25,13 @@ class Service:
         process: the process.
         port: where it listens.
         output: the file that its output and its errors go to.
+        up: whether it was seen to be ready.
     """
 
     process: subprocess.Popen[bytes]
     port: int
     output: Path
+    up: bool = False
 
     @property
     def url(self) -> str:
@@ -44,6 +50,7 @@ class Service:
         await eventually(lambda: asyncio.to_thread(self._settled), timeout=timeout)
         if self.process.poll() is not None:
             raise AssertionError(self.output.read_text(encoding="utf-8"))
+        self.up = True
 
     def _settled(self) -> bool:
         if self.process.poll() is not None:
@@ -70,7 +77,8 @@ def serving(
         folder: an empty folder, which it is started in.
 
     Raises:
-        AssertionError: told to stop, it did not within ten seconds, or not with exit code 0.
+        AssertionError: told to stop, it did not within ten seconds, or not with exit code 0. One
+            that is not up yet may end by the signal.
     """
     port = _free_port()
     others = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
@@ -86,14 +94,15 @@ def serving(
             stderr=subprocess.STDOUT,
         ) as process,
     ):
+        service = Service(process, port, path)
         try:
-            yield Service(process, port, path)
+            yield service
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)
         finally:
             process.kill()
-    if process.returncode != 0:
+    if process.returncode not in (0, *(() if service.up else ENDED_EARLY)):
         said = path.read_text(encoding="utf-8")
         raise AssertionError(f"{module} ended with {process.returncode}:\n{said}")
 
