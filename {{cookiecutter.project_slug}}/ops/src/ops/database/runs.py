@@ -115,13 +115,13 @@ def finished_template(server: str, service: Service) -> str | None:
         InfrastructureError: the server does not answer.
     """
     with connect(server) as connection:
-        name = names.template(digest(service), connection.info.user)
+        name = _template_name(connection, service)
         return name if sealed(connection, name) else None
 
 
 def template_over(connection: Connection, server: str, service: Service) -> str:
     """Do what `template` does, over a connection to the server."""
-    name = names.template(digest(service), connection.info.user)
+    name = _template_name(connection, service)
     if not sealed(connection, name):
         _build(connection, server, service, name)
         # Each change of a migration leaves one behind, so this is where they would pile up.
@@ -129,6 +129,10 @@ def template_over(connection: Connection, server: str, service: Service) -> str:
     elif (note := noted(connection, name)).used != _today():
         _note(connection, name, replace(note, used=_today()))
     return name
+
+
+def _template_name(connection: Connection, service: Service) -> str:
+    return names.template(digest(service), connection.info.user)
 
 
 def noted(connection: Connection, name: str) -> Note:

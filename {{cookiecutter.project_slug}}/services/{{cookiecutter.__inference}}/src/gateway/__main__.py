@@ -20,18 +20,17 @@ def main() -> None:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIGURATION) from None
-    # What is imported lives until the end. Collections that skip it are shorter, in each request,
-    # in the start and, by half, in the end.
+    # What is imported lives until the end. Kept out of garbage collections, it lets the service
+    # start a tenth sooner and stop in half the time.
     gc.disable()
     # After the settings, so that a wrong one is told before the drivers are imported.
     from .production import production
 
+    # uvicorn finishes gracefully, then raises the signal again: this makes its end an exit with 0.
+    signal.signal(signal.SIGTERM, leave)
     application = production(settings)
     gc.freeze()
     gc.enable()
-
-    # uvicorn finishes gracefully, then raises the signal again: this makes its end an exit with 0.
-    signal.signal(signal.SIGTERM, leave)
     uvicorn.run(
         application,
         host=settings.host,
