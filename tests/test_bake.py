@@ -84,7 +84,7 @@ def test_the_same_answers_give_the_same_bytes(baked: Bake, bake: Bakery, tmp_pat
     assert bake.into(tmp_path, baked.answers).contents() == baked.contents()
 
 
-@pytest.mark.parametrize("answers", [BLANK, INFERENCE], ids=PROMPTS["starter"][::-1])
+@pytest.mark.parametrize("answers", [BLANK, INFERENCE], ids=PROMPTS["starter"])
 def test_a_project_has_the_service_of_its_starter_alone(
     answers: dict[str, str], bake: Bakery
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import baking
 import pytest
-from baking import INFERENCE, Bake, Bakery, needs_git
+from baking import Bake, Bakery, needs_git
 
 slow = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def test_cookiecutter_bakes_into_the_current_folder_and_says_what_is_next(
     command = ("cookiecutter", str(bake.template), "--no-input")
     done = baking.run(*command, cwd=folder, env=bake.environment)
     assert done.stdout.endswith("Next:\n  cd acme\n  uv run invoke setup\n")
-    assert Bake(folder / "acme", {}, {}).contents() == bake(INFERENCE).contents()
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
 def test_an_ordinary_user_without_a_home_bakes(bake: Bakery, folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_an_ordinary_user_without_a_home_bakes(bake: Bakery, folder: Path) -> No
     }
     command = (sys.executable, "-m", "cookiecutter", str(bake.template), "--no-input")
     baking.run(*ordinary_user(folder), *command, cwd=folder, env=env)
-    assert Bake(folder / "acme", {}, {}).contents() == bake(INFERENCE).contents()
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
 def test_a_bake_needs_neither_git_nor_uv_nor_docker(bake: Bakery, folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_bake_needs_neither_git_nor_uv_nor_docker(bake: Bakery, folder: Path) 
     command = (sys.executable, "-m", "cookiecutter", str(bake.template), "--no-input")
     done = baking.run(*command, cwd=folder, env=env)
     assert "pip install uv" in done.stdout
-    assert Bake(folder / "acme", {}, {}).contents() == bake(INFERENCE).contents()
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
 def test_hooks_that_are_not_accepted_leave_a_whole_project(bake: Bakery, folder: Path) -> None:
@@ -70,7 +70,7 @@ def test_hooks_that_are_not_accepted_leave_a_whole_project(bake: Bakery, folder:
     baking.run(*command, "ci=none", cwd=folder, env=bake.environment)
     assert (
         Bake(folder / "acme", {}, {}).contents()
-        == bake(INFERENCE, hooks=False, ci="none").contents()
+        == bake(hooks=False, ci="none").contents()
     )
 
 
@@ -88,7 +88,7 @@ def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, fo
     for prompt in baking.PROMPTS:
         assert f"] {prompt} (" not in done.stdout
         assert f"Select {prompt}" not in done.stdout
-    assert Bake(folder / "acme", {}, {}).contents() == bake(INFERENCE).contents()
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
 def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_bake_is_replayed(bake: Bakery, folder: Path) -> None:
 def test_uvx_bakes(bake: Bakery, folder: Path) -> None:
     command = ("uvx", "cookiecutter", str(bake.template), "--no-input")
     baking.run(*command, cwd=folder, env=bake.environment)
-    assert Bake(folder / "acme", {}, {}).contents() == bake(INFERENCE).contents()
+    assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
 @slow
@@ -125,7 +125,7 @@ def test_cruft_bakes(own_template: Path, bake: Bakery, folder: Path) -> None:
     baking.run("cruft", "create", str(own_template), "-y", cwd=folder, env=bake.environment)
     made = Bake(folder / "acme", {}, {}).contents()
     assert made.pop(".cruft.json")
-    assert made == bake(INFERENCE).contents()
+    assert made == bake().contents()
 
 
 def test_the_printed_commands_can_be_pasted(bake: Bakery, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The worked example: its tiers, its kinds of tests and its gates.
 
-That a bake with all defaults is green on embedded servers, test_tiers.py shows.
+That its default tiers are green on embedded servers, test_tiers.py shows.
 """
 
 from pathlib import Path

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import baking
 import pytest
-from baking import ACCESS, INFERENCE, Bake, Bakery
+from baking import ACCESS, Bake, Bakery
 from documents import Document
 from living import processes, until
 
@@ -100,7 +100,7 @@ class EmptyHome(Place):
 @pytest.fixture
 def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
     """Where the newcomer is: with the project, and nothing else."""
-    project = bake.into(tmp_path, INFERENCE, project_name="Acme Newcomer")
+    project = bake.into(tmp_path, project_name="Acme Newcomer")
     if not _has_image():
         yield EmptyHome(project, tmp_path / "home")
         return
@@ -112,7 +112,7 @@ def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_the_readme_can_be_followed_from_top_to_bottom(place: Place, bake: Bakery) -> None:
-    readme = Document(bake(INFERENCE).path / "README.md")
+    readme = Document(bake().path / "README.md")
     assert FIRST in readme.prose
     named = [each for each in readme.commands() if each.in_block or not each.elsewhere]
     lines = dict.fromkeys(each.line for each in named)

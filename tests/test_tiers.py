@@ -31,7 +31,8 @@ class Persona:
 
 
 PERSONAS = [
-    Persona("takes every default", INFERENCE),
+    Persona("takes every default"),
+    Persona("takes the worked example", INFERENCE),
     Persona(
         "names the project as the service, and has no hooks and no home",
         {
