@@ -18,6 +18,8 @@ nox.options.reuse_venv = "yes"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 BENCHMARKS = ["first_run", "gateway", "isolation"]
+WORKFLOWS = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+DEPENDABOT = ".github/dependabot.yml"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 # As in a project: where a container forbids bytecode, each of many processes compiles all anew.
 # Beside the sources it would be baked with them.
@@ -34,11 +36,15 @@ def install(session: nox.Session, group: str) -> None:
 
 @nox.session
 def static(session: nox.Session) -> None:
-    """Check the template's own code: format, lint, types."""
+    """Check the template's own code and workflows: format, lint, types."""
     install(session, "static")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT)
+    session.run("zizmor", "--offline", "--no-progress", *WORKFLOWS, DEPENDABOT)
+    session.run("jactionlint", "--profile", "correctness", *WORKFLOWS)
 
 
 @nox.session

@@ -68,10 +68,7 @@ def test_a_bake_needs_neither_git_nor_uv_nor_docker(bake: Bakery, folder: Path) 
 def test_hooks_that_are_not_accepted_leave_a_whole_project(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input", "--accept-hooks", "no")
     baking.run(*command, "ci=none", cwd=folder, env=bake.environment)
-    assert (
-        Bake(folder / "acme", {}, {}).contents()
-        == bake(hooks=False, ci="none").contents()
-    )
+    assert Bake(folder / "acme", {}, {}).contents() == bake(hooks=False, ci="none").contents()
 
 
 def test_a_refusal_exits_with_1_and_shows_its_message_first(bake: Bakery, folder: Path) -> None:
