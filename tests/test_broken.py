@@ -44,6 +44,7 @@ with socket.create_server(("127.0.0.1", 0)) as probe:
     """Free now, and far from those that other tests listen on."""
 NOWHERE = "/proc/nowhere"
 """Where nobody can write, not even root."""
+DATABASE = "postgresql://me@localhost/x"
 ENV = "GATEWAY_DATABASE_URL={database}\nGATEWAY_REDIS_URL=redis://localhost\n"
 
 
@@ -272,6 +273,17 @@ TROUBLES = [
         doctor=Told(3, "GATEWAY_DATABASE_URL: is no URL of PostgreSQL"),
         action=Told(3, "GATEWAY_DATABASE_URL: is no URL of PostgreSQL", SERVE),
         changes=(write(".env", ENV.format(database="mysql://me:hush@localhost/x")),),
+    ),
+    Trouble(
+        name="a setting of a service is misspelt in .env",
+        doctor=Told(3, "did you mean GATEWAY_DATABASE_POOL_SIZE?"),
+        action=Told(
+            3,
+            "there is no setting GATEWAY_DATABSE_POOL_SIZE of gateway",
+            (*INVOKE, "stack.up"),
+        ),
+        changes=(write(".env", f"{ENV}GATEWAY_DATABSE_POOL_SIZE=7\n".format(database=DATABASE)),),
+        env=EMBEDDED,
     ),
     Trouble(
         name="the lock is missing",

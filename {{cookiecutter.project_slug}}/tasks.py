@@ -11,6 +11,7 @@ from ops import environment
 
 try:
     from ops.tasks import ci, completion, db, doctor, graph, report, service, setup, stack
+    from ops.tasks.executor import check_command_line
 except ModuleNotFoundError as missing:
     # It would come out as a traceback, and with the exit code of a failed test.
     error = environment.incomplete(missing)
@@ -28,3 +29,4 @@ namespace = Collection(
     ci.ci,
     report.report,
 )
+check_command_line(namespace)

@@ -1,5 +1,7 @@
 """The two ways in which something other than the code under test can be at fault."""
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -48,3 +50,13 @@ class ConfigurationError(OpsError):
 
     code = Code.CONFIGURATION
     status = "configuration"
+
+
+MISSPELT = 0.9
+"""How alike two names are of which one is taken for a misspelling of the other."""
+
+
+def did_you_mean(name: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """Return `did you mean X? ` for the one of `known` that is most like `name`, if any is."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=alike)
+    return f"did you mean {near[0]}? " if near else ""

@@ -5,12 +5,13 @@ Standard library only, since noxfile.py imports it in whatever environment runs 
 """
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import AbsentError, ConfigurationError
+from .errors import AbsentError, ConfigurationError, did_you_mean
 
 ROOT = Path(__file__).resolve().parents[3]
 REPORTS = ROOT / "reports"
@@ -155,6 +156,15 @@ COVERAGE = Tier(
 SESSIONS = (*TIERS, COVERAGE)
 
 
+PROJECT_KEYS = ("project", "python", "destroyable_hosts", "coverage", "static")
+"""What `[tool.ops]` of the project may hold."""
+SERVICE_KEYS = (
+    *("package", "needs", "metadata", "port", "app", "secrets", "critical"),
+    "downloads",
+)
+"""What `[tool.ops.service]` of a service may hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A folder under services/ whose pyproject.toml has a `[tool.ops.service]` table."""
@@ -186,9 +196,11 @@ def project() -> dict[str, Any]:
     """Return the `[tool.ops]` table of the project.
 
     Raises:
-        ConfigurationError: pyproject.toml is not readable, or does not name the project there.
+        ConfigurationError: pyproject.toml is not readable, or does not name the project there, or
+            holds a key that nothing reads.
     """
     table = _table(ROOT / "pyproject.toml", "ops")
+    refuse_unknown(table, PROJECT_KEYS, "[tool.ops] of pyproject.toml")
     if "project" not in table:
         raise ConfigurationError(
             "pyproject.toml does not say what the project is called on this machine",
@@ -202,7 +214,8 @@ def services() -> tuple[Service, ...]:
     """Return the services of the project, by name.
 
     Raises:
-        ConfigurationError: the pyproject.toml of one of them is not readable or lacks a key.
+        ConfigurationError: the pyproject.toml of one of them is not readable, lacks a key, or holds
+            one that nothing reads.
     """
     return tuple(_service(file) for file in sorted((ROOT / "services").glob("*/pyproject.toml")))
 
@@ -216,9 +229,10 @@ def service(name: str) -> Service:
     for candidate in services():
         if candidate.name == name:
             return candidate
-    known = ", ".join(candidate.name for candidate in services()) or "none"
+    known = [candidate.name for candidate in services()]
     raise ConfigurationError(
-        f"there is no service {name!r}; there are: {known}", "uv run invoke graph"
+        f"there is no service {name!r}; there are: {', '.join(known) or 'none'}",
+        f"{did_you_mean(name, known)}uv run invoke graph",
     )
 
 
@@ -231,16 +245,20 @@ def tier(name: str) -> Tier:
     for candidate in TIERS:
         if candidate.name == name:
             return candidate
-    known = ", ".join(candidate.name for candidate in TIERS)
+    known = [candidate.name for candidate in TIERS]
     raise ConfigurationError(
-        f"there is no tier {name!r}; there are: {known}", "uv run invoke graph"
+        f"there is no tier {name!r}; there are: {', '.join(known)}",
+        f"{did_you_mean(name, known)}uv run invoke graph",
     )
 
 
 def _service(file: Path) -> Service:
-    table = _table(file, "ops").get("service", {})
+    where = file.relative_to(ROOT)
+    table = _table(file, "ops")
+    refuse_unknown(table, ("service",), f"[tool.ops] of {where}")
+    table = table.get("service", {})
     try:
-        return Service(
+        found = Service(
             name=file.parent.name,
             path=file.parent,
             distribution=_read(file)["project"]["name"],
@@ -254,9 +272,25 @@ def _service(file: Path) -> Service:
         )
     except KeyError as missing:
         raise ConfigurationError(
-            f"{file.relative_to(ROOT)} lacks the key {missing} of a service",
+            f"{where} lacks the key {missing} of a service",
             'write it, for example: [tool.ops.service] package = "billing"',
         ) from missing
+    refuse_unknown(table, SERVICE_KEYS, f"[tool.ops.service] of {where}")
+    return found
+
+
+def refuse_unknown(table: dict[str, Any], known: Sequence[str], where: str) -> None:
+    """Refuse a key that nothing reads: whoever wrote it believes that it has an effect.
+
+    Raises:
+        ConfigurationError: there is one in `table`, which stands at `where`.
+    """
+    for key in table:
+        if key not in known:
+            raise ConfigurationError(
+                f"{where} has an unknown key {key}",
+                f"{did_you_mean(key, known)}its keys are {', '.join(known)}",
+            )
 
 
 def _table(file: Path, name: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What a person may set about a test run: in the environment or in .env.test, the former first."""
 
-import difflib
 import os
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -8,12 +7,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .errors import ConfigurationError
+from .errors import MISSPELT, ConfigurationError, did_you_mean
 from .graph import ROOT
 
 FILE = ROOT / ".env.test"
 PREFIX = "OPS_"
-INTERNAL = ("OPS_RUN",)
+INTERNAL = ("OPS_RUN", "OPS_STARTED_IN")
 
 EXAMPLES = {
     "OPS_SERVERS": "OPS_SERVERS=embedded",
@@ -68,7 +67,9 @@ def load() -> Settings:
     """
     known = [str(field.alias) for field in Settings.model_fields.values()]
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in (*known, *INTERNAL):
+        # Beside our own prefix, others may set whatever they like, such as TEST_FOO.
+        ours = name.upper().startswith(PREFIX) or did_you_mean(name.upper(), known, MISSPELT)
+        if ours and name.upper() not in (*known, *INTERNAL):
             raise _unknown(name, known)
     try:
         return Settings()
@@ -94,9 +95,8 @@ def masked(value: str) -> str:
 
 
 def _unknown(name: str, known: list[str]) -> ConfigurationError:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     return ConfigurationError(
         f"there is no setting {name}",
-        f"{hint}The settings are {', '.join(known)}; they stand in .env.test or the environment",
+        f"{did_you_mean(name.upper(), known)}The settings are {', '.join(known)};"
+        " they stand in .env.test or the environment",
     )

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..graph import ROOT, project, services
+from ..graph import ROOT, project, refuse_unknown, services
 from . import sources
 
 WHOLE = 100
@@ -36,11 +36,10 @@ def load() -> Settings:
     """
     table: dict[str, Any] = project().get("coverage", {})
     known = [field.name for field in fields(Settings)]
-    for key in {*table} ^ {*known}:
-        raise ConfigurationError(
-            f"{TABLE} {'has an unknown' if key in table else 'lacks the'} key {key}",
-            f"its keys are {', '.join(known)}",
-        )
+    # Before what is missing, which a misspelt key is as well.
+    refuse_unknown(table, known, TABLE)
+    for key in {*known} - {*table}:
+        raise ConfigurationError(f"{TABLE} lacks the key {key}", f"its keys are {', '.join(known)}")
     *percentages, paths = known
     for key in percentages:
         _refuse_no_percentage(key, table[key])

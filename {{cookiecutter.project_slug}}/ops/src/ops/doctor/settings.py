@@ -1,5 +1,6 @@
 """Settings: of test runs in .env.test, of services in .env, and the environment before both."""
 
+import os
 import re
 import sys
 
@@ -46,6 +47,9 @@ def of_services() -> str:
 def _read_by(service: graph.Service) -> str:
     done = ask(sys.executable, "-c", LOAD.format(package=service.package))
     if done.returncode == 0:
+        from ..stack import own_settings
+
+        own_settings.refuse_misspelt(service, {**own_settings.dotenv(), **os.environ})
         return "can start with it"
     # Ours end in such an error, after a traceback; another service may do without such a module.
     said = done.stdout.rpartition("SettingsError: ")[2].strip()

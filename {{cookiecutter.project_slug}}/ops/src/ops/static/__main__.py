@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import graph, verdict
-from ..errors import Code, ConfigurationError, InfrastructureError, OpsError
+from ..errors import Code, ConfigurationError, InfrastructureError, OpsError, did_you_mean
 from . import files
 from .asking import COLOUR, Outcome, outcomes, plain
 from .checks import CHECKS
@@ -71,7 +71,7 @@ def check(wish: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str | No
         if name not in NAMES:
             raise ConfigurationError(
                 f"there is no check {name!r}; there are: {', '.join(NAMES)}",
-                "uv run nox -s static -- --only lint",
+                f"{did_you_mean(name, NAMES)}uv run nox -s static -- --only lint",
             )
     present = files.project_files()
     chosen = files.choose(present, wish.files) if wish.files else present
@@ -93,8 +93,9 @@ def setting() -> list[str]:
         ConfigurationError: it is no list of names.
     """
     table = graph.project().get("static", {})
+    graph.refuse_unknown(table, ("require",), "[tool.ops.static] of pyproject.toml")
     names = table.get("require", [])
-    if set(table) - {"require"} or not isinstance(names, list):
+    if not isinstance(names, list):
         raise ConfigurationError(
             f"[tool.ops.static] in pyproject.toml holds {table}; it may hold only a list of names",
             'write, for example: require = ["hadolint"]',

@@ -1,18 +1,21 @@
 """What Invoke lacks: exit codes that mean something, and arguments of the types they declare.
 
-invoke.yaml names the executor. Invoke itself refuses a task or a flag that it does not know before
-it comes to us, with exit code 1.
+invoke.yaml names the executor; tasks.py has the command line checked before Invoke parses it.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, get_type_hints
 
-from invoke.exceptions import Exit, UnexpectedExit
+from invoke.collection import Collection
+from invoke.exceptions import Exit, ParseError, UnexpectedExit
 from invoke.executor import Executor as InvokeExecutor
+from invoke.main import program
+from invoke.parser import Parser
 from invoke.tasks import Call, Task
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import Code, ConfigurationError, OpsError
+from ..errors import Code, ConfigurationError, OpsError, did_you_mean
 
 Body = Callable[..., None]
 
@@ -59,6 +62,18 @@ class Executor(InvokeExecutor):
             raise Exit(str(error), code=Code.FAILED) from error
 
 
+def check_command_line(actions: Collection) -> None:
+    """Refuse a command line that Invoke cannot parse: it would say less, and exit with 1.
+
+    Raises:
+        Exit: it is refused.
+    """
+    # There is none where something other than Invoke loads the actions.
+    refusal = _refusal(actions) if hasattr(program, "core") else None
+    if refusal:
+        raise Exit(str(refusal), code=refusal.code)
+
+
 def fail(message: str, code: Code = Code.FAILED) -> NoReturn:
     """End the action with a message and an exit code."""
     raise Exit(message, code=code)
@@ -77,3 +92,37 @@ def _typed(called: str, body: Body, given: dict[str, Any]) -> dict[str, Any]:
                 f"uv run invoke --help {called}",
             ) from None
     return typed
+
+
+def _refusal(actions: Collection) -> ConfigurationError | None:
+    contexts = actions.to_contexts()
+    names = [name for each in contexts for name in (str(each.name), *each.aliases)]
+    asked = {
+        "action": (program.args.help.value, names),
+        "group of actions": (program.args.list.value, [*actions.collections]),
+    }
+    for kind, (name, known) in asked.items():
+        if isinstance(name, str) and name not in known:
+            return _unknown(f"there is no {kind} {name!r}", name, known)
+    core = program.initial_context
+    try:
+        Parser(contexts, core).parse_argv(program.core.unparsed)
+    except ParseError as error:
+        action = error.context.name if error.context else None
+        unknown = re.fullmatch("No idea what '(.+)' is!", str(error))
+        if not unknown:
+            said = re.sub(r"<Argument: ([\w-]+)[^>]*>", r"--\1", str(error))
+            return ConfigurationError(said, f"uv run invoke --help {action or ''}".strip())
+        name = unknown[1]
+        if not name.startswith("-"):
+            return _unknown(f"there is no action {name!r}", name, names)
+        flags = [*core.flag_names(), *(error.context.flag_names() if error.context else ())]
+        return _unknown(f"{action or 'invoke'} has no flag {name}", name, flags, action)
+    return None
+
+
+def _unknown(
+    what: str, name: str, known: Iterable[str], action: str | None = None
+) -> ConfigurationError:
+    command = f"--help {action or ''}".strip() if name.startswith("-") else "--list"
+    return ConfigurationError(what, f"{did_you_mean(name, known)}uv run invoke {command}")

@@ -1,0 +1,64 @@
+"""Names that a person gives: those that are not known, and those that are somebody else's."""
+
+import pytest
+
+from ops import graph, settings
+from ops.errors import ConfigurationError
+from ops.stack import own_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TEST_DATABSE_URL", "TEST_DATABASE_URL"),
+        ("TEST_DATABASE_URI", "TEST_DATABASE_URL"),
+        ("TEST_REDIS_ULR", "TEST_REDIS_URL"),
+        ("TEST_POOLSIZE", "TEST_POOL_SIZE"),
+        ("test_sql_lgo", "TEST_SQL_LOG"),
+        ("OSP_SERVERS", "OPS_SERVERS"),
+        ("OPS_X", ""),
+        ("ops_srvers", "OPS_SERVERS"),
+    ],
+)
+def test_a_setting_that_is_all_but_one_of_ours_is_refused(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load()
+    assert refused.value.what == f"there is no setting {name}"
+    assert refused.value.mend.startswith(f"did you mean {meant}? " if meant else "The settings are")
+
+
+@pytest.mark.parametrize(
+    "name", ["TEST_FOO", "TEST_DATABASE", "TEST_DB_URL", "TEST_AUTH", "SERVERS"]
+)
+def test_a_setting_of_somebody_else_is_let_be(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    settings.load()
+
+
+def test_a_setting_is_known_in_lower_case_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("test_pool_size", "7")
+    assert settings.load().pool_size == 7
+
+
+@pytest.mark.parametrize("name", ["{}DATABSE_URL", "{}DATABASE_POOLSIZE", "{}SERVER_TIMEOUTS"])
+def test_a_setting_that_is_all_but_one_of_a_services_is_refused(name: str) -> None:
+    (service, *_) = graph.services()
+    with pytest.raises(ConfigurationError, match="did you mean"):
+        own_settings.refuse_misspelt(service, [name.format(service.prefix)])
+
+
+def test_what_kubernetes_calls_by_the_name_of_a_service_is_let_be() -> None:
+    (service, *_) = graph.services()
+    names = ("SERVICE_HOST", "SERVICE_PORT", "PORT_8000_TCP_ADDR", "PORT_8000_TCP", "PORT", "HOST")
+    own_settings.refuse_misspelt(service, [f"{service.prefix}{name}" for name in names])
+
+
+def test_a_key_that_nothing_reads_is_refused_and_the_right_one_suggested() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        graph.refuse_unknown({"python": 1, "projct": 2}, graph.PROJECT_KEYS, "[tool.ops]")
+    assert str(refused.value).startswith(
+        "configuration: [tool.ops] has an unknown key projct\n  mend: did you mean project? its keys are"
+    )
