@@ -1,5 +1,6 @@
 """The contract of exit codes: each situation, alone and together, in sequence and side by side."""
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.slow
 UNIT = "services/gateway/tests/unit/test_planted.py"
 INTEGRATION = "services/gateway/tests/integration/test_planted.py"
 STRAY = "services/gateway/tests/test_stray.py"
+MANIFEST = "services/gateway/pyproject.toml"
 FAILS = "def test_fails() -> None:\n    assert 1 == 2\n"
 PASSES = "def test_passes() -> None: ...\n"
 STOPS_REDIS = """
@@ -27,7 +29,7 @@ DIES = "import os, signal\n\ndef test_dies() -> None:\n    os.kill(os.getpid(), 
 WAITS = """
 import pathlib, threading
 
-def test_waits() -> None:
+def test_waits(tmp_path: pathlib.Path) -> None:
     pathlib.Path({file!r}).touch()
     threading.Event().wait()
 """
@@ -118,7 +120,7 @@ SITUATIONS = [
     Situation(
         name="no test is selected",
         code=2,
-        says="no test of the tier unit ran",
+        says="no test of the tier unit ran: no test was selected by -k nothing_has_this_name",
         arguments=("-s", "unit", "--", "-k", "nothing_has_this_name"),
     ),
     Situation(
@@ -197,8 +199,59 @@ SITUATIONS = [
         arguments=("-s", "unit"),
         changes=(write("uv.lock", "version = \n"),),
     ),
-    Situation("there is no such tier", 3, "bogus", ("-s", "bogus")),
+    Situation("there is no such tier", 3, "There are static, unit, integration", ("-s", "bogus")),
     Situation("there is no such service", 3, "unit(bogus)", ("-s", "unit(bogus)")),
+    Situation("a tier is misspelt", 3, "did you mean unit?", ("-s", "unti")),
+    Situation("a service is misspelt", 3, "did you mean unit(gateway)?", ("-s", "unit(gatway)")),
+    Situation(
+        name="a setting of tests is misspelt in the environment",
+        code=3,
+        says="did you mean TEST_DATABASE_URL?",
+        arguments=("-s", "unit"),
+        env={"TEST_DATABSE_URL": "postgresql://localhost"},
+    ),
+    Situation(
+        name="settings of somebody else begin as ours do",
+        code=0,
+        says="exit 0 (passed)",
+        arguments=("-s", "unit"),
+        env={"TEST_FOO": "1", "TEST_DATABASE": "x", "TEST_AUTH_TOKEN": "x"},
+    ),
+    Situation(
+        name="a key of the project is misspelt",
+        code=3,
+        says="did you mean destroyable_hosts?",
+        arguments=("-s", "unit"),
+        changes=(replace("pyproject.toml", "[tool.ops]\n", "[tool.ops]\ndestroyble_hosts = []\n"),),
+    ),
+    Situation(
+        name="a table of the project is misspelt",
+        code=3,
+        says="did you mean coverage?",
+        arguments=("-s", "unit"),
+        changes=(replace("pyproject.toml", "[tool.ops.coverage]", "[tool.ops.covrage]"),),
+    ),
+    Situation(
+        name="a key of static is misspelt",
+        code=3,
+        says="did you mean require?",
+        arguments=("-s", "static", "--", "--only", "lock"),
+        changes=(replace("pyproject.toml", "require = []", "requires = []"),),
+    ),
+    Situation(
+        name="a key of a service is misspelt",
+        code=3,
+        says="did you mean critical?",
+        arguments=("-s", "unit"),
+        changes=(replace(MANIFEST, "\ncritical =", "\ncritcal ="),),
+    ),
+    Situation(
+        name="a table of a service is misspelt",
+        code=3,
+        says="did you mean service?",
+        arguments=("-s", "unit"),
+        changes=(replace(MANIFEST, "[tool.ops.service]", "[tool.ops.servce]"),),
+    ),
     Situation(
         name="a service's pyproject.toml is broken",
         code=3,
@@ -295,7 +348,11 @@ def test_an_interrupt_exits_with_130_and_the_summary_says_so(
 ) -> None:
     started = tmp_path / "started"
     changes.write(UNIT, WAITS.format(file=str(started)))
-    outcome = project.interrupted(*order, "-s", "unit", env={}, when=started)
+    # A usual one may be too deep for sockets, and another would be taken.
+    with tempfile.TemporaryDirectory(dir="/tmp") as own:
+        env = {"TMPDIR": own}
+        outcome = project.interrupted(*order, "-s", "unit", env=env, when=started)
+        assert not [*Path(own).glob("ops-*")]
     assert outcome.code == 130, outcome.output
     assert outcome.summary["exit_code"] == 130
     assert [tier["status"] for tier in outcome.summary["tiers"]] == ["interrupted"]
@@ -316,9 +373,42 @@ def test_nox_inside_a_nox_session_keeps_its_own_code(project: Project, tmp_path:
     assert outcome.summary["exit_code"] == 2
 
 
-def test_an_action_has_the_codes_of_the_tiers(project: Project) -> None:
-    bad = project.outcome("uv", "run", "invoke", "graph", "--format", "bogus")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("graph --format bogus", "'table', 'json' or 'mermaid'"),
+        ("stack.logs --lines many", "--lines 'many' is not valid"),
+        ("stack.upp", "there is no action 'stack.upp'\n  mend: did you mean stack.up?"),
+        ("graph stak.up", "did you mean stack.up?"),
+        ("--help stack.upp", "did you mean stack.up?"),
+        ("--list stak", "there is no group of actions 'stak'\n  mend: did you mean stack?"),
+        (
+            "stack.logs --servce x",
+            "stack.logs has no flag --servce\n  mend: did you mean --service?",
+        ),
+        ("--lst", "invoke has no flag --lst\n  mend: did you mean --list?"),
+        ("stack.logs --lines", "Flag --lines needed value"),
+        ("db.restore", "did not receive required positional arguments: 'name'"),
+    ],
+)
+def test_an_action_that_cannot_be_made_out_is_refused_with_what_helps(
+    words: str, says: str, project: Project
+) -> None:
+    bad = project.outcome("uv", "run", "invoke", *words.split())
     assert bad.code == 3, bad.output
-    assert "'table', 'json' or 'mermaid'" in bad.output
+    assert says in bad.output
+    assert "\n  mend: " in bad.output
+    assert "Traceback" not in bad.output
+
+
+def test_help_and_completion_of_actions_are_invokes_own(project: Project) -> None:
+    for words in ("--help", "--list db", "--help stack.up", "stack.up --help", "--version"):
+        shown = project.outcome("uv", "run", "invoke", *words.split())
+        assert shown.code == 0, shown.output
+    names = project.outcome("uv", "run", "invoke", "--complete", "--", "invoke", "stak")
+    assert "stack.up" in names.output.split()
+
+
+def test_an_action_has_the_codes_of_the_tiers(project: Project) -> None:
     broken = project.outcome(".venv/bin/invoke", "setup", env={"UV": "/bin/false"})
     assert broken.code == 2, broken.output

@@ -32,6 +32,7 @@ nox.needs_version = ">=2026.8.10"
 nox.options.default_venv_backend = "none"
 
 RUN = verdict.begin()
+verdict.or_exit(graph.project)
 SERVICES = [nox.param(each.name, id=each.name) for each in verdict.or_exit(graph.services)]
 
 
@@ -55,9 +56,12 @@ def coverage(session: nox.Session) -> None:
                 for tier in graph.MEASURED
             ]
         commands.refuse_gaps(measured)
-        left = graph.REPORTS if asked.combine else RUN.folder
-        # Whichever service's environment can read the data of all.
-        check(session, graph.COVERAGE, asked.services[0], part, asked.judge(left))
+        if measured and not any(each.tests for each in measured):
+            part.settle(Code.PASSED, "not judged, since no test was run", status=measured[0].status)
+        else:
+            left = graph.REPORTS if asked.combine else RUN.folder
+            # Whichever service's environment can read the data of all.
+            check(session, graph.COVERAGE, asked.services[0], part, asked.judge(left))
     conclude(session, *measured, part)
 
 
@@ -72,6 +76,8 @@ def attempt(
 
 def conclude(session: nox.Session, *parts: verdict.Part) -> None:
     """Tell nox what came of it. The whole message is the last thing that the run prints."""
+    if all(part.status == "empty" for part in parts):
+        session.skip(parts[0].reason or "")
     worst = max(parts, key=lambda part: part.exit_code)
     if worst.exit_code == Code.FAILED:
         raise nox.command.CommandFailed(worst.reason)
@@ -91,21 +97,27 @@ def check(
     Raises:
         OpsError: something other than the code is at fault.
     """
-    folders = tier.folders(service)
+    # No environment is made for tests that are not there.
+    tier.folders(service)
     home = environment.folder(tier, service)
     sync(session, environment.sync(service), home, part.file("uv.log"))
     exit_code = 0
-    try:
-        session.run(
-            str(environment.python(home).relative_to(graph.ROOT)),
-            *commands.arguments(tier, folders, part, words),
-            env={**environment.variables(home), **commands.variables(part)},
-            # An interrupted run may drop its databases first; nox's own 0.3 s are too short.
-            interrupt_timeout=10,
-        )
-    except nox.command.CommandFailed as failure:
-        exit_code = failure.return_code or 1
-    commands.settle(tier, part, exit_code)
+    with commands.scratch(part) as scratch:
+        try:
+            session.run(
+                str(environment.python(home).relative_to(graph.ROOT)),
+                *commands.arguments(tier, service, part, scratch, words),
+                env={
+                    **environment.variables(home),
+                    **commands.variables(part, session.invoked_from),
+                },
+                # An interrupted run may drop its databases first; nox's own 0.3 s are too short.
+                interrupt_timeout=10,
+                success_codes=[0, commands.NOTHING_RAN],
+            )
+        except nox.command.CommandFailed as failure:
+            exit_code = failure.return_code or 1
+    commands.settle(tier, part, exit_code, words)
 
 
 def sync(session: nox.Session, command: tuple[str, ...], home: Path, log: Path) -> None:

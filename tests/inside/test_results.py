@@ -31,3 +31,35 @@ def test_what_is_skipped_in_teardown_has_failed_before() -> None:
     results.pytest_runtest_logreport(report("call", "failed", "assert 1 == 2"))
     results.pytest_runtest_logreport(report("teardown", "skipped", "not here"))
     assert results.tests["a test"]["status"] == "failed"
+
+
+def collected(outcome: Literal["passed", "failed"]) -> pytest.CollectReport:
+    return pytest.CollectReport("a.py", outcome, None, [])
+
+
+@pytest.mark.parametrize(
+    ("reports", "status", "reason"),
+    [
+        ([], "interrupted", "the run was interrupted: Quitting debugger"),
+        ([report("call", "passed")], "interrupted", "the run was interrupted: Quitting debugger"),
+        (
+            [report("call", "failed", "assert 1 == 2")],
+            "failed",
+            "tests failed, and the run was stopped: Quitting debugger",
+        ),
+        ([collected("failed")], "failed", "tests could not be collected"),
+    ],
+)
+def test_a_run_that_was_stopped_is_told_from_one_that_could_not_begin(
+    reports: list[pytest.TestReport | pytest.CollectReport], status: str, reason: str
+) -> None:
+    results = Results(None)
+    for each in reports:
+        if isinstance(each, pytest.CollectReport):
+            results.pytest_collectreport(each)
+        else:
+            results.pytest_runtest_logreport(each)
+    with pytest.raises(pytest.exit.Exception) as stopped:
+        pytest.exit("Quitting debugger")
+    results.pytest_keyboard_interrupt(stopped)
+    assert results.interruption() == (status, reason)

@@ -4,7 +4,12 @@ Standard library only, since noxfile.py imports it.
 """
 
 import json
-from collections.abc import Sequence
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ CONFIGURATION_EXIT = 13
 """The plugin's own pytest exit codes: pytest means other things by 2 and 3."""
 
 NOTHING_RAN = 5
+"""Pytest's exit code, and no failure: of several packages, some may have no such test."""
 
 RESULTS = "results.json"
 """What a tier leaves in the folder of its part: the tests, what was absent, the reason."""
@@ -30,7 +36,7 @@ MEASURE = ("--cov", "--cov-report=")
 _PYTEST_EXIT: dict[int, tuple[Code, str | None]] = {
     0: (Code.PASSED, None),
     1: (Code.FAILED, "tests failed"),
-    2: (Code.FAILED, "tests could not be collected"),
+    2: (Code.FAILED, "tests could not be collected, or the run was interrupted"),
     3: (Code.FAILED, "pytest had an internal error"),
     4: (Code.CONFIGURATION, "pytest was called wrongly: see its message above"),
     6: (Code.FAILED, "there were more warnings than allowed"),
@@ -39,24 +45,80 @@ _PYTEST_EXIT: dict[int, tuple[Code, str | None]] = {
 }
 
 
+_STARTED = "OPS_STARTED_IN"
+
+_ROOM = 40
+"""Bytes that the path of a temporary folder may have, for sockets in it: of the 100 that kernels
+surely take, pytest takes 44 for a worker and for the test, and the test some for the socket."""
+
+
 def arguments(
-    tier: graph.Tier, folders: Sequence[Path], part: Part, posargs: Sequence[str]
+    tier: graph.Tier,
+    service: graph.Service | None,
+    part: Part,
+    scratch: Path,
+    posargs: Sequence[str],
 ) -> list[str]:
-    """Return what to hand to the interpreter of the tier's environment."""
+    """Return what to hand to the interpreter of the tier's environment.
+
+    Raises:
+        AbsentError: the tier has no tests here.
+    """
     reports = part.folder.relative_to(graph.ROOT).as_posix()
     if not tier.paths:
         return ["-m", f"ops.{tier.name}", "--results", f"{reports}/{RESULTS}", *posargs]
-    chosen = [word for word in posargs if Path(word.partition("::")[0]).exists()]
+    home = service.path if service else graph.ROOT
+    folders = [folder.relative_to(graph.ROOT).as_posix() for folder in tier.folders(service)]
     return [
-        *("-m", "pytest", "--tier", tier.name, "--reports", reports),
-        *([] if chosen else [folder.relative_to(graph.ROOT).as_posix() for folder in folders]),
+        *("-m", "pytest", "--tier", tier.name, "--home", home.relative_to(graph.ROOT).as_posix()),
+        *("--reports", reports, "--basetemp", str(scratch / "t")),
+        # What failed last is of this part alone; and where nothing did, nothing is to be repeated.
+        *("-o", f"cache_dir=.pytest_cache/{tier.name}/{home.name}", "--lfnf", "none"),
+        # Taken where no paths are given. Which words are paths, pytest alone can tell.
+        *("-o", f"testpaths={shlex.join(map(escape, folders))}"),
         *posargs,
     ]
 
 
-def variables(part: Part) -> dict[str, str]:
-    """Return what a command gets in its environment that depends on the part."""
-    return {"COVERAGE_FILE": str(part.file(COVERAGE_DATA))}
+@contextmanager
+def scratch(part: Part) -> Iterator[Path]:
+    """Make a temporary folder for the tests of a part, and remove it at the end of the block.
+
+    Pytest's own is one for all runs of a user, where each run clears the folders of others away.
+    """
+    usual = tempfile.gettempdir()
+    short = "/tmp"  # noqa: S108 - what is made there is private, and has a name of its own
+    deep = len(os.fsencode(usual)) > _ROOM - len("/ops-12345678/t") and os.access(short, os.W_OK)
+    with tempfile.TemporaryDirectory(
+        prefix="ops-", dir=short if deep else usual, ignore_cleanup_errors=True
+    ) as folder:
+        # Of several processes, nox stops those that it has started before they come to their end.
+        part.scratch = folder
+        part.save()
+        yield Path(folder)
+
+
+def variables(part: Part, started_in: str) -> dict[str, str]:
+    """Return what a command gets in its environment that depends on the part, or on the caller."""
+    return {"COVERAGE_FILE": str(part.file(COVERAGE_DATA)), _STARTED: started_in}
+
+
+def started_in() -> Path:
+    """Return the folder in which nox was started; without nox, the one that we are in."""
+    return Path(os.environ.get(_STARTED) or Path.cwd())
+
+
+def find(name: str) -> Path | None:
+    """Return the path that somebody means who has started nox, perhaps in a folder of the project.
+
+    Reports name files by their paths in the project, so these are good in any folder.
+    """
+    for base in (started_in(), graph.ROOT):
+        path = Path(os.path.normpath(base / name))
+        if path.exists():
+            # Somebody may have come here by a link.
+            return path if path.is_relative_to(graph.ROOT) else path.resolve()
+    return None
 
 
 def refuse_gaps(measured: Sequence[Part]) -> None:
@@ -70,18 +132,22 @@ def refuse_gaps(measured: Sequence[Part]) -> None:
             raise InfrastructureError(f"not judged, since {part.title} could not run")
 
 
-def settle(tier: graph.Tier, part: Part, exit_code: int) -> None:
+def settle(tier: graph.Tier, part: Part, exit_code: int, posargs: Sequence[str]) -> None:
     """Read what the command left behind and say what its exit code means."""
     left: dict[str, Any] = {}
     if part.file(RESULTS).exists():
         left = json.loads(part.file(RESULTS).read_text(encoding="utf-8"))
         part.file(RESULTS).unlink()
     part.tests, part.absent = left.get("tests", []), left.get("absent", [])
-    if exit_code == NOTHING_RAN and tier.paths:
-        part.settle(Code.PASSED, "no test was selected", status="empty")
+    if left.get("status") == "empty":
+        asked = shlex.join(word for word in posargs if word not in MEASURE)
+        reason = left.get("reason") or f"no test was selected{asked and f' by {asked}'}"
+        part.settle(Code.PASSED, reason, status="empty")
         return
     code, reason = _meaning(tier, exit_code)
-    part.settle(code, left.get("reason") or reason)
+    if tier.paths and not exit_code and not part.tests:
+        reason = "no test was run, since pytest was asked to show something instead"
+    part.settle(code, left.get("reason") or reason, status=left.get("status"))
 
 
 def _meaning(tier: graph.Tier, exit_code: int) -> tuple[Code, str | None]:

@@ -7,7 +7,9 @@ with the worst code. Standard library only, since noxfile.py imports it.
 
 import atexit
 import json
+import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -19,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from .errors import Code, OpsError
-from .graph import REPORTS, ROOT, SESSIONS
+from .errors import Code, OpsError, did_you_mean
+from .graph import REPORTS, ROOT, SESSIONS, services
 
 SCHEMA = 1
 """Version of the summary's shape, which summary.schema.json describes."""
@@ -49,6 +51,8 @@ class Part:
     tests: list[dict[str, Any]] = field(default_factory=list)
     absent: list[dict[str, str]] = field(default_factory=list)
     load_test: dict[str, float] | None = None
+    scratch: str | None = None
+    """The temporary folder of its tests."""
 
     @property
     def title(self) -> str:
@@ -74,6 +78,11 @@ class Part:
         """Read a part that another process has saved."""
         record = json.loads(file.read_text(encoding="utf-8"))
         return cls(**{**record, "folder": Path(record["folder"])})
+
+    def clear(self) -> None:
+        """Remove the temporary folder, if the process that made it was killed before it could."""
+        if self.scratch:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 class Run:
@@ -118,6 +127,7 @@ class Run:
         _refuse_empty_tiers(parts)
         code = 130 if self.interrupted else max(part.exit_code for part in parts)
         for part in parts:
+            part.clear()
             _publish(part, REPORTS / part.folder.relative_to(self.folder))
         write(REPORTS / "summary.json", json.dumps(summary(parts, code), indent=2) + "\n")
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -134,6 +144,7 @@ def begin() -> Run:
     """Join the run that this process belongs to, or start one and answer for its exit code."""
     if _PARALLEL_WORKER in sys.argv and _RUN in os.environ:
         return Run(Path(os.environ[_RUN]))
+    logging.getLogger("nox").addFilter(_name_the_sessions)
     run = Run(REPORTS / ".runs" / f"{time.time_ns()}-{os.getpid()}")
     os.environ[_RUN] = str(run.folder)
     atexit.register(run.finish)
@@ -146,6 +157,31 @@ def begin() -> Run:
 
     signal.signal(signal.SIGINT, interrupt)
     return run
+
+
+_UNKNOWN = re.compile(
+    r"Sessions not found: (.+)|Session (.+) not found\.|.*no sessions (?:to be )?selected.*",
+    re.IGNORECASE,
+)
+"""What nox says where it is asked for a session that is not there, or for none."""
+
+
+def _name_the_sessions(record: logging.LogRecord) -> bool:
+    """Add to nox's refusal of a session which ones there are, as a filter of its messages."""
+    said = record.getMessage()
+    found = _UNKNOWN.fullmatch(said)
+    if found:
+        packages = [service.name for service in services()]
+        names = [
+            *(each.name for each in SESSIONS),
+            *(f"{each.name}({name})" for each in SESSIONS for name in packages),
+        ]
+        wrong = (found[1] or found[2] or "").split(", ")
+        meant = "".join(did_you_mean(name, names) for name in wrong)
+        there = ", ".join(names[: len(SESSIONS)])
+        record.msg = f"{said}\n  mend: {meant}There are {there}; all that there are: uv run nox -l"
+        record.args = ()
+    return True
 
 
 def or_exit(read: Callable[[], T]) -> T:
@@ -210,7 +246,8 @@ def _refuse_empty_tiers(parts: list[Part]) -> None:
         mine = [part for part in parts if part.name == name]
         if all(part.status == "empty" for part in mine):
             for part in mine:
-                part.settle(Code.INFRASTRUCTURE, f"no test of the tier {name} ran", status="empty")
+                reason = f"no test of the tier {name} ran: {part.reason}"
+                part.settle(Code.INFRASTRUCTURE, reason, status="empty")
 
 
 def _publish(part: Part, target: Path) -> None:
@@ -226,8 +263,12 @@ def _publish(part: Part, target: Path) -> None:
 def _forget_dead_runs(folder: Path) -> None:
     """Remove what runs that were killed have left a day ago or earlier."""
     for left in folder.glob("*"):
-        if left.stat().st_mtime < time.time() - 24 * 3600:
-            shutil.rmtree(left, ignore_errors=True)
+        # Another run may have come to its end meanwhile, or an older version have written it.
+        with suppress(FileNotFoundError, TypeError):
+            if left.stat().st_mtime < time.time() - 24 * 3600:
+                for part in left.glob("**/part.json"):
+                    Part.load(part).clear()
+                shutil.rmtree(left, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()
 
@@ -244,9 +285,12 @@ def _tell(parts: list[Part], code: int) -> None:
         for absent in part.absent:
             sys.stderr.write(f"{part.name}: ABSENT {absent['name']}: {absent['reason']}\n")
     where = (REPORTS / "summary.json").relative_to(ROOT)
-    sys.stderr.write(f"exit {code} ({_MEANING[code]}), see {where}\n")
+    empty = all(part.status == "empty" for part in parts if part.exit_code == code)
+    meaning = _NOTHING_RAN if code == Code.INFRASTRUCTURE and empty else _MEANING[code]
+    sys.stderr.write(f"exit {code} ({meaning}), see {where}\n")
 
 
+_NOTHING_RAN = "nothing ran: what was asked for selects no test"
 _MEANING = {
     Code.PASSED: "passed",
     Code.FAILED: "failures",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from .. import commands
 from ..errors import ConfigurationError
 from ..graph import ROOT
 
@@ -26,12 +27,13 @@ def choose(files: Iterable[str], names: Sequence[str]) -> list[str]:
     Raises:
         ConfigurationError: one of the names is no file.
     """
-    for name in names:
-        if not Path(name).exists():
+    found = {name: commands.find(name) for name in names}
+    for name, path in found.items():
+        if not path:
             raise ConfigurationError(
                 f"there is no file {name}", "name one, for example: noxfile.py"
             )
-    named = {Path(name).resolve() for name in names}
+    named = {path.resolve() for path in found.values() if path}
     return [file for file in files if not named.isdisjoint(((ROOT / file), *(ROOT / file).parents))]
 
 

@@ -6,17 +6,21 @@ It is an entry point of this package, so a bare `pytest` and an IDE have it as `
 import gc
 import inspect
 import logging
+from argparse import Namespace
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_socket
+from _pytest.junitxml import xml_key
 
 from .. import commands, graph, settings
-from ..errors import Code, OpsError
+from ..errors import Code, ConfigurationError, OpsError
+from . import selection
 from .fixtures import NO_TASK_LEFT
-from .results import OPS_ERROR, Results
+from .results import OPS_ERROR, UNCOLLECTED, Results
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -30,22 +34,66 @@ EXITS = {
     Code.INFRASTRUCTURE: commands.INFRASTRUCTURE_EXIT,
     Code.CONFIGURATION: commands.CONFIGURATION_EXIT,
 }
+EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
+"""Pytest's exit codes where tests may have failed, in the latter case before a stop by `-x`."""
 STAGE_FILE = "ops_stage"
 """Key of what a worker is told: where the controller writes what it has started."""
 TIER = pytest.StashKey[graph.Tier]()
 STAGE = pytest.StashKey["Stage"]()
 RESULTS = pytest.StashKey[Results]()
 FAILED = pytest.StashKey[bool]()
+NOT_HERE = "no test was selected: the given paths are in other packages"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the options by which nox calls pytest."""
     # Until the tests are collected, next to nothing is garbage: the collector would walk over
     # what was imported again and again.
     gc.disable()
     group = parser.getgroup("ops")
     group.addoption("--tier", help="run the tests of this tier alone")
+    group.addoption("--home", type=Path, help="run the tests of the package in this folder alone")
     group.addoption("--reports", type=Path, help="write JUnit, CTRF and our results to this folder")
+    if pluginmanager.is_blocked("cacheprovider"):
+        # `-p no:cacheprovider`: what nox says to it is for nobody, and no error.
+        group.addoption("--lfnf", help="nothing, since there is no cache")
+        parser.addini("cache_dir", "nothing, since there is no cache")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """Leave the conftest.py of other packages alone: what they import is not installed here."""
+    known = early_config.known_args_namespace
+    # A path that does not exist is refused once all options are known.
+    with suppress(ConfigurationError):
+        known.file_or_dir = _own(early_config, known, known.file_or_dir)
+    return (yield)
+
+
+def _own(config: pytest.Config, options: Namespace, words: Sequence[str]) -> list[str]:
+    """Return those of the paths on the command line that are for this package.
+
+    Raises:
+        ConfigurationError: a path does not exist.
+    """
+    if options.home is None or options.pyargs:
+        return [*words]
+    return selection.choose(words, graph.ROOT / options.home, config.getini("testpaths"))
+
+
+def _select(config: pytest.Config) -> bool:
+    """Keep to the tests of this package; return whether others alone were asked for.
+
+    Raises:
+        ConfigurationError: a path does not exist.
+    """
+    asked = config.args
+    if config.args_source is config.ArgsSource.ARGS:
+        config.args = _own(config, config.option, asked)
+    elif config.getoption("--home"):
+        # Even where `--rootdir` or `-c` keep pytest from it.
+        config.args = config.getini("testpaths")
+    return bool(asked) and not config.args
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -60,9 +108,13 @@ def pytest_configure(config: pytest.Config) -> None:
             logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
         if config.getoption("--tier"):
             graph.tier(config.getoption("--tier"))
+        elsewhere = _select(config)
     except OpsError as error:
         results.write(str(error))
         pytest.exit(str(error), returncode=EXITS[error.code])
+    if elsewhere:
+        results.write(NOT_HERE, "empty")
+        pytest.exit(NOT_HERE, returncode=pytest.ExitCode.NO_TESTS_COLLECTED)
     if not hasattr(config, "workerinput"):
         config.stash[RESULTS] = results
         config.pluginmanager.register(results)
@@ -116,6 +168,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if item.stash[TIER].name != wanted]
         items[:] = [item for item in items if item.stash[TIER].name == wanted]
         config.hook.pytest_deselected(items=others)
+        if others and not items and RESULTS in config.stash:
+            tiers = " and ".join(sorted({item.stash[TIER].name for item in others}))
+            config.stash[RESULTS].elsewhere = f"no test was selected: what is there is of {tiers}"
 
 
 def tier_of(item: pytest.Item) -> graph.Tier:
@@ -294,13 +349,25 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if results is None:
         return
     here = session.config.stash.get(STAGE, None)
-    reason = here.reason if here else None
-    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+    status, reason = None, here.reason if here else None
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        status, reason = "empty", results.elsewhere
+    elif exitstatus == pytest.ExitCode.INTERRUPTED:
+        status, reason = results.interruption()
+    elif exitstatus == pytest.ExitCode.TESTS_FAILED:
         gone = here.broken() if here else None
         if gone:
             results.codes.setdefault(Code.INFRASTRUCTURE, gone)
-        if results.codes:
-            worst = max(results.codes)
-            reason = results.codes[worst]
-            session.exitstatus = EXITS[worst]
-    results.write(reason)
+        if results.uncollected:
+            # Of workers, the exit code does not tell it.
+            reason = UNCOLLECTED
+    if exitstatus in EXITS_OF_TESTS and results.codes:
+        worst = max(results.codes)
+        status, reason = None, results.codes[worst]
+        session.exitstatus = EXITS[worst]
+    results.write(reason, status)
+    xml = session.config.stash.get(xml_key, None)
+    if xml and session.config.getoption("--reports"):
+        # It is written by now, and told is where: from there it will soon be moved.
+        del session.config.stash[xml_key]
+        session.config.pluginmanager.unregister(xml)

@@ -8,6 +8,7 @@ import pytest
 
 from ..errors import Code
 
+UNCOLLECTED = "tests could not be collected"
 OPS_ERROR = "ops_error"
 """Property of a test that something other than the code is at fault: its `Code` and message."""
 
@@ -19,6 +20,10 @@ class Results:
         self.file = file
         self.tests: dict[str, dict[str, Any]] = {}
         self.codes: dict[Code, str] = {}
+        self.elsewhere: str | None = None
+        """Why no test was selected, where those that were collected are of other tiers."""
+        self.uncollected = False
+        self.stopped_by: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add one phase (setup, call or teardown) of one test."""
@@ -39,13 +44,26 @@ class Results:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Add what could not be collected, as a test that failed."""
         if report.failed:
+            self.uncollected = True
             error = {"status": "failed", "error": str(report.longrepr)}
             self.tests[report.nodeid] = {**_test(report.nodeid), **error}
 
-    def write(self, reason: str | None) -> None:
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember what has stopped the run: a person, the debugger, an option such as -x."""
+        self.stopped_by = str(excinfo.value) or excinfo.typename
+
+    def interruption(self) -> tuple[str, str]:
+        """Return the status of a run that did not come to its end, and the reason."""
+        if self.uncollected:
+            return "failed", UNCOLLECTED
+        if any(test["status"] == "failed" for test in self.tests.values()):
+            return "failed", f"tests failed, and the run was stopped: {self.stopped_by}"
+        return "interrupted", f"the run was interrupted: {self.stopped_by}"
+
+    def write(self, reason: str | None, status: str | None = None) -> None:
         """Write the results, with the reason why the run as a whole could not be."""
         if self.file:
-            left = {"tests": list(self.tests.values()), "reason": reason}
+            left = {"tests": list(self.tests.values()), "reason": reason, "status": status}
             self.file.write_text(json.dumps(left), encoding="utf-8")
 
 
