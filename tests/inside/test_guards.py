@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import psycopg
 import pytest
-import redis
 from psycopg.conninfo import conninfo_to_dict
 
-from ops import database, graph, keyspaces, names, servers, settings
+from ops import database, graph, names, servers, settings
 from ops.database import guards, lifecycle, runs
 from ops.errors import Code, ConfigurationError, InfrastructureError
-from ops.servers import Server, binaries, home, url
+from ops.servers import Server, home, url
 from ops.servers.waiting import until
 
 SAFE = guards.Target(
@@ -378,68 +377,6 @@ def test_a_pooler_in_transaction_mode_is_refused(
 
 def test_a_pooler_in_session_mode_is_as_good_as_a_server(pooler: Callable[[str], str]) -> None:
     assert not url.pooled(pooler("session"))
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[str]:
-    """Start a Redis that holds four databases, for this test alone."""
-    found = binaries.redis()
-    assert found, "no Redis is installed: uv sync"
-    names_ = ("valkey-server", "redis-server")
-    program = next(found.folder / name for name in names_ if (found.folder / name).exists())
-    socket = Path(tempfile.gettempdir()) / f"r-{secrets.token_hex(3)}.sock"
-    options = ["--port", "0", "--unixsocket", str(socket), "--databases", "4", "--save", ""]
-    process = subprocess.Popen([str(program), *options], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    address = f"unix://{socket}"
-    until(lambda: url.ping("redis", address), 10)
-    yield address
-    process.kill()
-    process.wait()
-    socket.unlink()
-
-
-def put(server: str, number: int) -> None:
-    with redis.Redis.from_url(keyspaces.url(server, number)) as client:
-        client.set("somebody", "else's")
-
-
-def theirs(server: str, number: int) -> bytes | None:
-    with redis.Redis.from_url(keyspaces.url(server, number)) as client:
-        value = client.get("somebody")
-    assert value is None or isinstance(value, bytes)
-    return value
-
-
-def test_a_redis_database_that_holds_somebodys_keys_is_left_alone(own_redis: str) -> None:
-    put(own_redis, 0)
-    put(own_redis, 1)
-    with keyspaces.claim(own_redis) as mine:
-        assert urlsplit(mine.url).query.endswith("db=2")
-        put(own_redis, 2)
-    assert theirs(own_redis, 0)
-    assert theirs(own_redis, 1)
-    assert theirs(own_redis, 2) is None
-    with redis.Redis.from_url(own_redis) as registry:
-        assert list(registry.keys("ops:*")) == []
-
-
-def test_a_redis_without_a_free_database_is_infrastructure(own_redis: str) -> None:
-    for number in range(4):
-        put(own_redis, number)
-    with (
-        pytest.raises(InfrastructureError, match="no Redis database is free") as refusal,
-        keyspaces.claim(own_redis),
-    ):
-        pass
-    assert refusal.value.code is Code.INFRASTRUCTURE
-    assert all(theirs(own_redis, number) for number in range(4))
-    with redis.Redis.from_url(own_redis) as registry:
-        assert registry.keys("ops:*") == []
-
-
-def test_two_who_claim_a_redis_database_get_one_each(own_redis: str) -> None:
-    with keyspaces.claim(own_redis) as one, keyspaces.claim(own_redis) as other:
-        assert one.url != other.url
 
 
 def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path: Path) -> None:

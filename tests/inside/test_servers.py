@@ -25,7 +25,7 @@ with servers.lease(settings.load(), ("redis",)) as up:
     server = up["redis"].url
     number = keyspaces.reserve(server)
     socket.gethostname = lambda: "stack"
-    with keyspaces.claim(server) as mine:
+    with keyspaces.claim(server, owned=True) as mine:
         assert not mine.url.endswith(f"db={number}"), mine.url
     assert keyspaces.reserve(server) == number
     keyspaces.free(server)

@@ -10,10 +10,15 @@ def identity(pid: int) -> str:
     return f"{socket.gethostname()}/{boot()}/{pid}/{_started(pid)}"
 
 
+def here(identity_: str) -> bool:
+    """Say whether the process with this identity is, or was, one of this machine's."""
+    return identity_.partition("/")[0] == socket.gethostname()
+
+
 def alive(identity_: str) -> bool:
     """Say whether the process with this identity still runs; True where that cannot be known."""
-    host, boot_, pid, started = identity_.split("/")
-    if host != socket.gethostname():
+    _, boot_, pid, started = identity_.split("/")
+    if not here(identity_):
         return True
     return boot_ == boot() and started == _started(int(pid))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import graph, servers, settings
+from .. import graph, keyspaces, servers, settings
 from ..database import guards, runs, status
 from ..database.lifecycle import Database
 from ..errors import Code
@@ -215,12 +215,18 @@ def shell(_: Context, service: str | None = None) -> None:
 @task(help={"json": HELP["json"]})
 def gc(_: Context, json: bool = False) -> None:
     """Drop what dead runs have left, and templates that nothing has used for long."""
-    with servers.lease(settings.load(), ("postgres",), lasting=True) as up:
+    chosen = settings.load()
+    # One of ours goes with its runs, or is swept by the next.
+    given = servers.url.given(chosen, "redis") and servers.choose(chosen, "redis")[0] == "url"
+    kinds: tuple[servers.Kind, ...] = servers.KINDS if given else ("postgres",)
+    with servers.lease(chosen, kinds, lasting=True) as up:
         dropped = runs.collect(up["postgres"].url)
+        swept, left = keyspaces.sweep(up["redis"].url) if given else ([], [])
     if json:
-        console.write_json({"action": "gc", "dropped": dropped})
+        console.write_json({"action": "gc", "dropped": dropped + swept, "left": left})
     else:
-        console.say("\n".join(f"dropped {name}" for name in dropped) or "nothing to drop")
+        said = [f"dropped {name}" for name in dropped + swept] + left
+        console.say("\n".join(said) or "nothing to drop")
 
 
 db = Collection(

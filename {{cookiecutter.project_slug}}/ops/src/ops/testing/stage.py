@@ -28,6 +28,8 @@ class Scene:
     """What the controller hands to the workers."""
 
     run: str
+    owned: dict[servers.Kind, bool]
+    """Which servers are ours, with all that is on them."""
     servers: dict[servers.Kind, str]
     """The URL of each kind of server."""
     templates: dict[str, str]
@@ -81,10 +83,12 @@ class Stage:
         self._scene = Scene(
             run=run,
             servers={kind: server.url for kind, server in up.items()},
+            owned={kind: server.owned for kind, server in up.items()},
             templates={each.name: database.template(address, each) for each in used},
         )
         self.file.write_text(json.dumps(asdict(self._scene)), encoding="utf-8")
-        return "; ".join(f"{each.kind}: {each.source} ({each.why})" for each in up.values())
+        said = "; ".join(f"{each.kind}: {each.source} ({each.why})" for each in up.values())
+        return "\n".join([said, *self._left(up["redis"])])
 
     def postgres_url(self, service: graph.Service) -> str:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a service."""
@@ -105,7 +109,8 @@ class Stage:
     def redis_url(self) -> str:
         """Return the URL of this worker's own database on the Redis server."""
         if self._keyspace is None:
-            claim = keyspaces.claim(self._here.servers["redis"])
+            here = self._here
+            claim = keyspaces.claim(here.servers["redis"], owned=here.owned["redis"])
             self._keyspace = self._stack.enter_context(claim)
         return self._keyspace.url
 
@@ -114,11 +119,14 @@ class Stage:
 
         Raises:
             AssertionError: the test has left a transaction open.
+            ConfigurationError: somebody else uses the Redis database, which was left as it is.
         """
-        if self._keyspace:
-            self._keyspace.flush()
-        for own in self._databases.values():
-            own.clean()
+        try:
+            for own in self._databases.values():
+                own.clean()
+        finally:
+            if self._keyspace:
+                self._keyspace.flush()
 
     def broken(self) -> str | None:
         """Return which server has gone away since the run began, or None."""
@@ -153,6 +161,14 @@ class Stage:
         name = names.database(run, f"{self.worker}_{next(self._numbers)}")
         database.clone(server, template, name)
         self._databases[service.name] = self._stack.enter_context(Isolated(server, name))
+
+    @staticmethod
+    def _left(server: servers.Server) -> list[str]:
+        """Sweep up after dead runs; return what is left of them on a server that is not ours."""
+        # A role without the rights to do so is told when it takes a database of its own.
+        with suppress(OpsError):
+            return [] if server.owned else keyspaces.sweep(server.url)[1]
+        return []
 
     @property
     def _postgres(self) -> str:

@@ -142,6 +142,21 @@ async def test_who_follows_a_server_that_is_not_there_waits_for_it(
     assert {line["event"] for line in lines} == {"config_updates_interrupted"}
 
 
+async def test_what_is_published_in_another_database_of_the_server_is_not_heard(
+    redis_url: str, redis_client: Client, redis_config: ConfigStore
+) -> None:
+    # Nobody is there, not even another worker, and nothing is written there.
+    async with aclosing(connection.connect(redis_url, timeout=5)) as elsewhere:
+        elsewhere.connection_pool.connection_kwargs["db"] = 1_000_000
+        channel = RedisConfigStore(elsewhere)._channel  # noqa: SLF001 - as another gateway's
+    async with following(redis_config) as seen:
+        listeners = await redis_client.publish(channel, "policy 1 ")
+        assert listeners == 0
+        published = await redis_config.publish_policy(TEAM)
+        await eventually(lambda: len(seen) > 2)
+    assert seen[2:] == [published]
+
+
 async def test_a_policy_update_that_was_missed_counts_for_all_teams(
     redis_client: Client, redis_config: ConfigStore
 ) -> None:
@@ -194,9 +209,6 @@ async def test_a_version_that_is_no_number_is_waited_out(redis_client: Client) -
 
 
 async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -> None:
-    # A gateway that other tests have started follows as well.
-    name = uuid4().hex
-
     async def subscribed() -> int:
         clients = await redis_client.client_list(_type="pubsub")
         return sum(client["name"] == name for client in clients)
@@ -204,8 +216,11 @@ async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -
     async def left() -> bool:
         return await subscribed() == 0
 
-    url = f"{redis_url}&client_name={name}"
-    async with aclosing(connection.connect(url, timeout=5)) as client:
+    async with aclosing(connection.connect(redis_url, timeout=5)) as client:
+        # A gateway that other tests have started follows as well. By the name in the URL, if there
+        # is one, connections are known to be a test's.
+        options = client.connection_pool.connection_kwargs
+        name = options["client_name"] = f"{options.get('client_name', 'test')}.{uuid4().hex}"
         store = RedisConfigStore(client)
         async with following(store), following(store):
             assert await subscribed() == 2

@@ -1,26 +1,25 @@
-"""Numbered Redis databases, one for each worker, so that runs do not see each other's keys.
+"""The databases of a server that is ours: which are taken stands in the one that its URL names.
 
-Which of them are taken stands under our own keys in the database that the server's URL names; that
-one is never used for tests. A database that holds somebody's keys is never taken, and nothing is
-ever flushed that was not taken before.
+That one is never used for tests. One that holds keys already is not taken either, and none is
+flushed that was not taken before.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 
-from . import names
-from .errors import InfrastructureError
-from .servers.processes import alive, identity
+from .. import names
+from ..errors import InfrastructureError
+from ..servers.processes import alive, identity
+from .place import PROBED, url
 
-PROBED = 64
-"""Databases that are looked at, where the server has that many."""
 STACK = "stack///"
 """The owner of the database that is the stack's: of the form of a process, and none."""
+KEY = "ops:{project}:database:{number}"
+"""What names the owner of a database. Runs of older versions have these on every server."""
 
 
 @contextmanager
@@ -93,15 +92,6 @@ class Keyspace:
         self._client.close()
 
 
-def url(server: str, number: int) -> str:
-    """Return the URL of a database on a server."""
-    parts = urlsplit(server)
-    query = urlencode({**dict(parse_qsl(parts.query)), "db": number})
-    # Of a socket the path is the file's, of a host the number of a database.
-    path = parts.path if parts.scheme == "unix" else ""
-    return f"{parts.scheme}://{parts.netloc}{path}?{query}"
-
-
 def _reserved(registry: "redis.Redis") -> int | None:
     numbers = range(1, PROBED)
     owners = cast("list[str | None]", registry.mget([_key(number) for number in numbers]))
@@ -141,4 +131,4 @@ return 1
 
 
 def _key(number: int) -> str:
-    return f"ops:{names.prefix()}:database:{number}"
+    return KEY.format(project=names.prefix(), number=number)
