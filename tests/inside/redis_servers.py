@@ -1,14 +1,24 @@
-"""A Redis server for a single test, which might as well be somebody else's."""
+"""Redis servers for single tests, which might as well be somebody else's, and who is on them."""
 
 import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import redis
+
+from ops import keyspaces
 from ops.servers import binaries, url
 from ops.servers.waiting import until
+
+claimed = partial(keyspaces.claim, owned=False)
+"""Take a database on a server that somebody else runs."""
+
 
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[str]:
@@ -28,3 +38,38 @@ def running(folder: Path, *options: str) -> Iterator[str]:
         finally:
             process.kill()
     socket.unlink()
+
+
+@contextmanager
+def application(server: str, number: int, **options: Any) -> Iterator["redis.Redis"]:
+    """Yield somebody else's client of a database, connected."""
+    with redis.Redis.from_url(
+        keyspaces.url(server, number), decode_responses=True, **options
+    ) as client:
+        client.ping()
+        yield client
+
+
+def put(server: str, number: int, key: str = "somebody") -> None:
+    with application(server, number) as client:
+        client.set(key, "else's")
+
+
+def theirs(server: str, number: int, key: str = "somebody") -> str | None:
+    with application(server, number) as client:
+        value: str | None = client.get(key)
+    return value
+
+
+def keys(server: str, number: int) -> set[str]:
+    with application(server, number) as client:
+        return set(client.keys())
+
+
+def number_of(keyspace: keyspaces.Keyspace) -> int:
+    return int(urlsplit(keyspace.url).query.partition("db=")[2].partition("&")[0])
+
+
+def expect_nothing_left(server: str, *numbers: int) -> None:
+    for number in numbers or range(4):
+        assert keys(server, number) <= {"somebody"}, number

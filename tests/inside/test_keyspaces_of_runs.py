@@ -1,0 +1,250 @@
+"""Redis databases of runs: those that were killed, of other projects, of older versions; whole ones."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from ops import commands, database, keyspaces, servers, settings
+from ops.database import runs
+from ops.keyspaces import own, shared
+from ops.keyspaces.survey import MARKER
+from ops.servers.processes import identity
+from ops.servers.waiting import until
+
+from .redis_servers import (
+    application,
+    claimed,
+    expect_nothing_left,
+    keys,
+    number_of,
+    put,
+    theirs,
+)
+from .scratch import Scratch
+
+LONG = shared.MOMENT + 1000
+"""Seconds after which a run without a sign of life counts as dead."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    """A project whose PostgreSQL is given as well: without, it might be one in Docker."""
+    folder = tmp_path_factory.mktemp("keyspaces")
+    with servers.lease(settings.load(), ("postgres",)) as up:
+        address = up["postgres"].url
+        with Scratch(folder, OPS_SERVERS="url", TEST_DATABASE_URL=address) as scratch:
+            yield scratch
+        with database.connect(address) as connection:
+            for name in runs.databases(connection):
+                if name.startswith(f"{scratch.name}_"):
+                    connection.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
+                    connection.execute(f'DROP DATABASE "{name}"')
+
+
+# Runs that are dead, and runs that only seem so.
+
+
+def left(server: str, number: int, *, process: str, ago: int = LONG) -> None:
+    """Leave what a run leaves that was killed some time ago."""
+    with application(server, number) as client:
+        now, _ = client.time()
+        owner = {"token": "dead", "project": "other", "process": process, "seen": now - ago}
+        client.hset(MARKER, mapping=owner)
+        client.set("test", 1)
+    age(server, number, ago)
+
+
+def age(server: str, number: int, seconds: int) -> None:
+    """Make every key of a database as if it was used for the last time some time ago."""
+    with redis.Redis.from_url(keyspaces.url(server, number)) as client:
+        for key in client.scan_iter():
+            text = client.dump(key)
+            client.restore(key, 0, text, replace=True, idletime=seconds)
+
+
+GONE = f"{socket.gethostname()}/another boot/1/1"
+ELSEWHERE = "elsewhere/boot/1/1"
+
+
+@pytest.mark.parametrize("process", [GONE, ELSEWHERE], ids=["here", "elsewhere"])
+def test_what_a_killed_run_has_left_is_swept_up(process: str, server: str) -> None:
+    left(server, 3, process=process)
+    swept, left_alone = keyspaces.sweep(server)
+    assert len(swept) == 1
+    assert "database 3 of" in swept[0]
+    assert left_alone == []
+    assert not keys(server, 3)
+
+
+def test_a_key_that_was_used_after_a_run_was_killed_is_not_swept_up(server: str) -> None:
+    left(server, 3, process=GONE)
+    put(server, 3)
+    swept, [reason] = keyspaces.sweep(server)
+    assert swept == []
+    assert "left alone: database 3" in reason
+    assert "used since, somebody" in reason
+    with claimed(server) as mine:
+        assert number_of(mine) == 2
+    assert keys(server, 3) == {MARKER, "test", "somebody"}
+
+
+def test_what_a_killed_run_has_left_is_not_swept_up_while_somebody_is_connected(
+    server: str,
+) -> None:
+    left(server, 3, process=GONE)
+    with application(server, 3, client_name="shop"):
+        swept, [reason] = keyspaces.sweep(server)
+    assert swept == []
+    assert "name=shop" in reason
+    assert keys(server, 3) == {MARKER, "test"}
+
+
+ALIVE: dict[str, Callable[[str], Any]] = {
+    "it was seen a moment ago": lambda server: left(server, 3, process=ELSEWHERE, ago=0),
+    "it is connected from elsewhere": lambda server: left(server, 3, process=ELSEWHERE),
+    "its process is there": lambda server: left(server, 3, process=identity(os.getpid())),
+    "its marker is somebody's": lambda server: left(server, 3, process="a text"),
+}
+
+
+@pytest.mark.parametrize("why", ALIVE)
+def test_a_run_that_may_be_alive_is_left_alone(why: str, server: str) -> None:
+    ALIVE[why](server)
+    with ExitStack() as stack:
+        if "connected" in why:
+            stack.enter_context(application(server, 3, client_name="dead"))
+        assert keyspaces.sweep(server) == ([], [])
+        assert keys(server, 3) == {MARKER, "test"}
+        with claimed(server) as mine:
+            assert number_of(mine) == 2
+
+
+def test_where_no_time_of_use_is_kept_a_killed_runs_keys_are_left_alone(
+    start: Callable[..., str],
+) -> None:
+    server = start("--databases", "4")
+    left(server, 3, process=GONE)
+    with application(server, 0) as admin:
+        admin.config_set("maxmemory-policy", "allkeys-lfu")
+    swept, reasons = keyspaces.sweep(server)
+    assert (swept, len(reasons)) == ([], 1)
+    assert keys(server, 3) == {MARKER, "test"}
+
+
+# Other projects, and older versions.
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_database_that_a_run_of_an_older_version_has_is_not_taken(
+    place: int, server: str
+) -> None:
+    entry = own.KEY.format(project="shop", number=3)
+    put(server, place, entry)
+    with application(server, place) as client:
+        client.set(b"\xff", "no text")
+    with claimed(server) as mine:
+        assert number_of(mine) == 2
+    assert theirs(server, place, entry)
+    assert keys(server, 3) == keys(server, 2) == set()
+
+
+HOLDING = """
+import signal, sys
+import redis
+from ops import keyspaces, settings
+with keyspaces.claim(settings.load().redis_url, owned=False) as mine:
+    with redis.Redis.from_url(mine.url) as tests, redis.Redis.from_url(sys.argv[1]) as common:
+        assert tests.dbsize() == 1
+        tests.set("test", mine.url)
+        common.rpush("taken", mine.url)
+        common.blpop("go", 60)
+        assert tests.get("test").decode() == mine.url
+        assert tests.dbsize() == 2
+        mine.flush()
+        assert tests.dbsize() == 1
+"""
+
+
+def test_runs_of_two_projects_at_once_get_a_database_each(
+    start: Callable[..., str], project: Scratch, tmp_path: Path
+) -> None:
+    server = start("--databases", "10")
+    with closing(Scratch(tmp_path / "other")) as other, application(server, 0) as common:
+        runs = [each.start(HOLDING, server, TEST_REDIS_URL=server) for each in (project, other) * 4]
+
+        def all_have_one() -> None:
+            assert common.llen("taken") == 8
+
+        try:
+            until(all_have_one, 30)
+            assert len(set(common.lrange("taken", 0, -1))) == 8
+            os.kill(runs[0].pid, signal.SIGKILL)
+        finally:
+            common.rpush("go", *range(8))
+        outcomes = [run.wait() for run in runs]
+        assert [each.code for each in outcomes] == [-signal.SIGKILL] + [0] * 7, outcomes
+        (number,) = [number for number in range(1, 10) if keys(server, number)]
+        assert keys(server, number) == {MARKER, "test"}
+        with application(server, number) as client:
+            client.hincrby(MARKER, "seen", -LONG)
+        age(server, number, LONG)
+        collected = project.green("db.gc", "--json", TEST_REDIS_URL=server).json
+        assert collected["dropped"] == [f"database {number} of {server}"]
+        assert not keys(server, number)
+
+
+# A whole run.
+
+SHOP = """
+import os
+import redis
+
+def test_one(redis_url):
+    tests = redis.Redis.from_url(redis_url)
+    tests.set("test", 1)
+
+def test_another(redis_url):
+    tests = redis.Redis.from_url(redis_url)
+    assert tests.dbsize() == 1
+    tests.set("test", 2)
+    global shop
+    number = tests.connection_pool.connection_kwargs["db"]
+    shop = redis.Redis.from_url(os.environ["TEST_REDIS_URL"] + f"?db={number}")
+    shop.set("somebody", number)
+
+def test_last():
+    pass
+"""
+
+
+def test_a_run_that_meets_somebody_ends_with_configuration_and_says_who(
+    server: str, project: Scratch
+) -> None:
+    left(server, 3, process=GONE)
+    put(server, 3)
+    (project.tests / "test_shop.py").write_text(SHOP)
+    outcome = project.pytest(str(project.tests), TEST_REDIS_URL=server)
+    assert outcome.code == commands.CONFIGURATION_EXIT, outcome.said
+    assert "left alone: database 3 of" in outcome.out
+    assert "somebody else uses database 2 of" in outcome.out
+    assert "3 passed" in outcome.out
+    assert keys(server, 3) == {MARKER, "test", "somebody"}
+    assert keys(server, 2) == {"test", "somebody"}
+    assert not keys(server, 0) | keys(server, 1)
+
+
+def test_a_run_by_a_role_without_rights_is_infrastructure(server: str, project: Scratch) -> None:
+    with application(server, 0) as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "-client|list")
+    (project.tests / "test_shop.py").write_text(SHOP)
+    outcome = project.pytest(str(project.tests), TEST_REDIS_URL=server)
+    assert outcome.code == commands.INFRASTRUCTURE_EXIT, outcome.said
+    assert "ACL SETUSER default ~* +ping" in outcome.out
+    expect_nothing_left(server)
