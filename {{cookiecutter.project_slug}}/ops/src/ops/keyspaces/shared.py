@@ -28,7 +28,7 @@ from ..servers.processes import alive, here, identity
 from ..settings import masked
 from . import scripts
 from .place import url
-from .survey import MARKER, TOKEN, Client, Found, Owner, at, listed, looking, older, survey
+from .survey import MARKER, NAME, Client, Found, Owner, at, listed, looking, older, survey
 
 MOMENT = int(graph.INTEGRATION.timeout or 0)
 """Seconds that a test may go on, which is as long as a run may be without a sign of life."""
@@ -54,7 +54,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
 
     def __init__(self, server: str, number: int) -> None:
         """Be about to take a database; connect to it when it is first used."""
-        self.token = TOKEN.format(secrets.token_hex(8))
+        self.token = NAME.format(secrets.token_hex(8))
         self.url = url(server, number, self.token)
         self._server, self._number = server, number
         self._name = f"database {number} of {masked(server)}"

@@ -11,8 +11,9 @@ from .place import PROBED, url
 
 MARKER = "ops:owner"
 """The hash in a database that is taken: token, project, process, and when it was last in use."""
-TOKEN = "ops-{}"  # noqa: S105 - a name that connections bear, and no secret
-LOOKING = TOKEN.format("looking")
+NAME = "ops-{}"
+"""The name of connections of a run, with its token."""
+LOOKING = NAME.format("looking")
 """The name of connections that only look; they may write the marker where there is no key."""
 SHOWN = ("addr", "name", "user", "cmd")
 """What a person is told of a connection."""
