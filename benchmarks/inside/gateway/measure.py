@@ -88,15 +88,15 @@ def main() -> None:
 def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
     """Serve both; yield them by their names, and the URL of the database."""
     service = graph.service("gateway")
-    given = up["postgres"].url, up["redis"].url
+    given, redis = up["postgres"].url, up["redis"]
     with (
-        database.run(given[0]) as run,
-        keyspaces.claim(given[1]) as keyspace,
+        database.run(given) as run,
+        keyspaces.claim(redis.url, owned=redis.owned) as keyspace,
         tempfile.TemporaryDirectory() as folder,
     ):
         name = names.database(run, "bench")
-        database.clone(given[0], database.template(given[0], service), name)
-        address = database.url(given[0], name).render_as_string(hide_password=False)
+        database.clone(given, database.template(given, service), name)
+        address = database.url(given, name).render_as_string(hide_password=False)
         own = {
             "DATABASE_URL": address,
             "REDIS_URL": keyspace.url,
@@ -111,7 +111,7 @@ def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
                 asyncio.run(gateway.ready())
                 yield {"gateway": prepared(gateway), "bare": nothing}, address
         finally:
-            with database.connect(given[0]) as connection:
+            with database.connect(given) as connection:
                 database.drop(connection, name)
 
 
