@@ -16,34 +16,57 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from ops import database, graph, names, servers, settings
-from ops.database import guards, lifecycle, runs
+from ops.database import guards, lifecycle, runs, stamps
 from ops.errors import Code, ConfigurationError, InfrastructureError
 from ops.servers import Server, home, url
 from ops.servers.waiting import until
+
+
+
+def stamped(*stamps_: str, own: bool = True) -> stamps.Facts:
+    """Return what a server says about a database that is there, with stamps."""
+    marks = tuple(stamps.Mark(stamp, own, "UNDO") for stamp in stamps_)
+    return stamps.Facts(oid=1, recovering=False, marks=marks)
+
 
 SAFE = guards.Target(
     name=f"{names.prefix()}_x_test",
     owned=False,
     host="127.0.0.1",
-    exists=True,
-    stamp=guards.TEST,
-    recovering=False,
+    facts=stamped(stamps.TEST),
     pooled=False,
     sessions=(),
-    contents=lambda: guards.Contents(tables=3, size=0),
+    contents=lambda: guards.Contents({"table": 3}, size=0),
 )
+RECOVERING = stamped(stamps.TEST)._replace(recovering=True)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a remote host": ({"host": "10.1.2.3"}, "neither this machine nor on the allow list"),
     "a host that is a name": ({"host": "db.example.com"}, "destroyable_hosts"),
     "production's name": ({"name": "production"}, "not one of this project's test databases"),
     "another project's name": ({"name": "other_x_test"}, "not one of this project's"),
     "a wrong checksum": ({"name": f"{names.prefix()}_0a1b2c3d_x_00000000"}, "not one of"),
-    "production's stamp": ({"stamp": "production"}, "stamped as production"),
-    "production's stamp on our server": ({"stamp": "production", "owned": True}, "as production"),
-    "another stamp": ({"stamp": "staging"}, "not stamped as a test database"),
-    "tables and no stamp": ({"stamp": None}, "not stamped as a test database"),
-    "a replica": ({"recovering": True}, "replica or is recovering"),
-    "a replica of ours": ({"recovering": True, "owned": True}, "replica or is recovering"),
+    **{
+        f"the stamp {stamp!r}{where}": (
+            {"facts": stamped(stamp), "contents": lambda: guards.Contents({}, 0), **owned},
+            f"it is stamped as {stamp}",
+        )
+        for stamp in ("production", "Production", "PROD", "production ", "staging", "live", "Test")
+        for where, owned in {"": {}, " on our server": {"owned": True}}.items()
+    },
+    "the stamp of a stack": ({"facts": stamped(stamps.STACK)}, "it is stamped as stack"),
+    "a test's stamp for the stack": ({"purpose": stamps.STACK, "owned": True}, "stamped as test"),
+    "two stamps": ({"facts": stamped("test", "production")}, "it is stamped as production"),
+    "tables and no stamp": ({"facts": stamped()}, "not stamped as a test database"),
+    "one function and no stamp": (
+        {"facts": stamped(), "contents": lambda: guards.Contents({"function": 1}, 0)},
+        ": 1 function, 0.0 MB: it is not empty",
+    ),
+    "a stamp that somebody else's setting gives": (
+        {"facts": stamped(stamps.TEST, own=False)},
+        "not stamped as a test database",
+    ),
+    "a replica": ({"facts": RECOVERING}, "replica or is recovering"),
+    "a replica of ours": ({"facts": RECOVERING, "owned": True}, "replica or is recovering"),
     "a pooler": ({"pooled": True}, "pooler in transaction mode"),
     "others": ({"sessions": ("psql as me from ::1",)}, "psql as me from ::1"),
     "others on our server": ({"sessions": ("psql as me",), "owned": True}, "--force"),
@@ -52,13 +75,26 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "a test database": {},
     "the other loopback": {"host": "::1"},
     "a socket": {"host": "/run/postgresql"},
-    "an empty one without a stamp": {"stamp": None, "contents": lambda: guards.Contents(0, 0)},
-    "one whose stamp came between two looks": {
-        "stamp": None,
-        "contents": lambda: guards.Contents(3, 0, stamp=guards.TEST),
+    "an empty one without a stamp": {
+        "facts": stamped(),
+        "contents": lambda: guards.Contents({}, 0),
     },
-    "one that is not there": {"stamp": None, "exists": False},
-    "whatever is on our server": {"owned": True, "name": "x", "stamp": None, "host": "10.0.0.1"},
+    "one whose stamp came between two looks": {
+        "facts": stamped(),
+        "contents": lambda: guards.Contents({"table": 3}, 0, stamped(stamps.TEST)),
+    },
+    "one that is not there": {"facts": stamped()._replace(oid=None)},
+    "whatever has no stamp on our server": {
+        "owned": True,
+        "name": "x",
+        "facts": stamped(),
+        "host": "10.0.0.1",
+    },
+    "that of the stack, for the stack": {
+        "owned": True,
+        "facts": stamped(stamps.STACK),
+        "purpose": stamps.STACK,
+    },
 }
 
 
@@ -135,9 +171,17 @@ DESTRUCTIVE: dict[str, Callable[[lifecycle.Database], object]] = {
     "clean": lambda it: it.clean(),
     "rollback": lambda it: it.rollback(),
 }
+CHANGING: dict[str, Callable[[lifecycle.Database], object]] = {
+    **DESTRUCTIVE,
+    "setup": lambda it: it.setup(),
+    "create": lambda it: it.create(),
+    "migrate": lambda it: it.migrate(),
+    "seed": lambda it: it.seed(),
+    "snapshot": lambda it: it.snapshot("x"),
+}
 
 
-@pytest.mark.parametrize("action", DESTRUCTIVE)
+@pytest.mark.parametrize("action", CHANGING)
 @pytest.mark.parametrize("stamp", ["production", "staging", None])
 def test_what_is_not_a_test_database_stays_as_it_is(
     action: str, stamp: str | None, it: lifecycle.Database, admin: database.Connection
@@ -147,9 +191,9 @@ def test_what_is_not_a_test_database_stays_as_it_is(
     if stamp:
         admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = '{stamp}'")
     with pytest.raises(ConfigurationError, match="stamped"):
-        DESTRUCTIVE[action](it)
+        CHANGING[action](it)
     assert precious(it.server, it.name)
-    assert it.inspect().stamp == stamp
+    assert it.inspect().facts.stamp == stamp
 
 
 @pytest.mark.parametrize("action", DESTRUCTIVE)
@@ -182,10 +226,10 @@ def test_one_who_is_leaving_is_in_nobodys_way(it: lifecycle.Database) -> None:
 def test_a_normal_server_is_not_in_recovery_nor_behind_a_pooler(it: lifecycle.Database) -> None:
     it.create()
     found = it.inspect()
-    assert not found.recovering
+    assert not found.facts.recovering
     assert not found.pooled
     assert found.exists
-    assert found.stamp == guards.TEST
+    assert found.facts.stamp == stamps.TEST
     assert found.host
 
 

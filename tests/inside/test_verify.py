@@ -133,7 +133,8 @@ def present(server: str) -> Iterator[str]:
 
 
 def migrate(server: str, name: str, service: Service, revision: str = "head") -> None:
-    database.migrate(database.url(server, name, "psycopg"), service, revision)
+    with database.connect(server, name) as own:
+        database.migrate(own, service, revision)
 
 
 def execute(server: str, name: str, statement: str) -> None:

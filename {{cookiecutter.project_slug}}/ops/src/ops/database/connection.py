@@ -2,20 +2,31 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import psycopg
+from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.engine import URL
 
-from ..errors import InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError
+from ..servers.addresses import same_server
+from . import waits
 
 Connection = psycopg.Connection[Any]
 
 MAINTENANCE = "postgres"
 """The database that all of us connect to for locks, which are seen only within one database."""
+
+
+CONNECTED = f"""
+    SELECT current_database(), {waits.at_most("lock_timeout", waits.LOCK)},
+      CASE WHEN %(whole)s THEN {waits.at_most("statement_timeout", waits.STATEMENT)} END
+"""
+"""What a connection does first. On the maintenance database no statement is a user's, or long."""
 
 
 class Lock(IntEnum):
@@ -28,20 +39,96 @@ class Lock(IntEnum):
     ACTION = 0x0B5_003
     """Held while an action changes a database that has a name of its own."""
 
+    @property
+    def patience(self) -> str:
+        """How long to wait for it, unless the connection has a limit of its own."""
+        # Who builds a template goes through all migrations.
+        return "4min" if self is Lock.BUILD else "30s"
+
 
 def connect(server: str, database: str = MAINTENANCE) -> Connection:
-    """Return a connection in autocommit mode to a database on `server`.
+    """Return a connection in autocommit mode to a database on `server`, whose waits have an end.
 
     Raises:
+        ConfigurationError: it leads to a database of another name.
         InfrastructureError: the server does not answer.
     """
     try:
-        return psycopg.connect(make_conninfo(server, dbname=database), autocommit=True)
+        connection = psycopg.connect(make_conninfo(server, dbname=database), autocommit=True)
+        whole = {"whole": database == MAINTENANCE}
+        reached, *_ = connection.execute(CONNECTED, whole).fetchone() or ("",)
     except psycopg.OperationalError as error:
         raise InfrastructureError(
             f"PostgreSQL does not let us in: {str(error).strip()}",
             "see whether the server is up and the URL is right",
         ) from error
+    if reached != database:
+        connection.close()
+        raise ConfigurationError(
+            f"refused to touch the database {database}: what answers by that name is {reached}",
+            "give the URL of PostgreSQL itself, not of a pooler that leads elsewhere",
+        )
+    return connection
+
+
+def beside(connection: Connection, server: str, database: str) -> Connection:
+    """Return a connection to a database of the very server that `connection` is to.
+
+    It goes to the address that this one has reached, and proves that it came out there.
+
+    Raises:
+        ConfigurationError: it leads to another server, or to a database of another name.
+        InfrastructureError: the server does not answer.
+    """
+    other = connect(pinned(connection, server), database)
+    try:
+        proven = same_server(connection, other)
+    except BaseException:
+        other.close()
+        raise
+    if proven:
+        return other
+    other.close()
+    raise ConfigurationError(
+        f"refused to touch the database {database}: two connections to {connection.info.host}"
+        " have reached two servers",
+        "give the URL of one server, by its address",
+    )
+
+
+@contextmanager
+def maintenance(server: str) -> Iterator[Connection]:
+    """Yield a connection to a server's maintenance database; say who is in its way.
+
+    Raises:
+        InfrastructureError: somebody is for too long.
+    """
+    with connect(server) as connection, watched(connection, server):
+        yield connection
+
+
+@contextmanager
+def acting(connection: Connection, server: str, database: str) -> Iterator[Connection]:
+    """Yield what `beside` returns, to change that database over; say who is in its way.
+
+    Raises:
+        ConfigurationError: it leads to another server, or to a database of another name.
+        InfrastructureError: somebody is in the way for too long.
+    """
+    with beside(connection, server, database) as own, watched(own, server):
+        yield own
+
+
+def watched(connection: Connection, server: str) -> AbstractContextManager[None]:
+    """Say who is in the way of what is done in the block; see `waits.watched`."""
+    return waits.watched(connection, partial(connect, pinned(connection, server)))
+
+
+def pinned(connection: Connection, server: str) -> str:
+    """Return how to reach a server where a connection to it has come out, not by name again."""
+    info = connection.info
+    address = {"hostaddr": info.hostaddr} if info.hostaddr else {}
+    return make_conninfo(server, host=info.host, port=info.port, **address)
 
 
 def url(server: str, database: str, driver: str = "asyncpg") -> URL:
@@ -71,14 +158,27 @@ def url(server: str, database: str, driver: str = "asyncpg") -> URL:
 
 @contextmanager
 def locked(connection: Connection, kind: Lock, what: str) -> Iterator[None]:
-    """Wait for a lock, and hold it for the length of the block."""
-    connection.execute("SELECT pg_advisory_lock(%s, %s)", (kind, _key(what)))
+    """Wait for a lock, though not for ever, and hold it for the length of the block.
+
+    Raises:
+        InfrastructureError: somebody else has it, and does not give it back.
+    """
+    keys = (kind, _key(what))
+    try:
+        # In a transaction, for a limit of its own; the lock is the session's all the same.
+        with connection.transaction():
+            connection.execute(_PATIENCE, {"patience": kind.patience})
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", keys)
+    except errors.LockNotAvailable as error:
+        facts = {"kind": kind, "key": _key(what) % 2**32}
+        found = waits.holders(connection, waits.ADVISORY, **facts)
+        raise waits.gave_up(f"another action is about {what}", found) from error
     try:
         yield
     finally:
         # Of a broken connection the server has taken the lock back by itself.
         if not connection.broken:
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", (kind, _key(what)))
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", keys)
 
 
 @contextmanager
@@ -91,6 +191,12 @@ def locked_if_free(connection: Connection, kind: Lock, what: str) -> Iterator[bo
     finally:
         if got and not connection.broken:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (kind, _key(what)))
+
+
+_PATIENCE = f"""
+    SELECT CASE WHEN current_setting('lock_timeout')::interval = '{waits.LOCK}ms'
+    THEN set_config('lock_timeout', %(patience)s, true) END
+"""
 
 
 def _key(what: str) -> int:

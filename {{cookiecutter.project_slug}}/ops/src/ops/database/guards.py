@@ -1,56 +1,53 @@
 """What may be destroyed: the rules, as a table, and what is found out about a database for them.
 
 A database is destroyed only if its server is ours; or if its host is local or on the allow list,
-its name is a test name of this project, and its stamp says that it is for tests. The stamp is a
-setting on the database itself, written when it is created: it is not in the schema, is not copied
-by a clone, and goes wherever the database goes. What a URL says is not believed: it can redirect,
-and a tunnel makes every host local.
+its name is a test name of this project, and its stamp says that it is for tests. Whoever has the
+server, any other stamp closes it. What a URL says is not believed: it can redirect, and a tunnel
+makes every host local. And a connection is not believed to lead where another one has led: what
+changes or destroys is looked at again over the very connection that does so.
 """
 
 import ipaddress
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from psycopg import OperationalError, errors, sql
+from psycopg import OperationalError, sql
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import project
 from ..servers import Server, url
 from ..servers.waiting import until
-from .connection import Connection, connect
+from . import contents, stamps, waits
+from .connection import Connection, acting, beside, connect
+from .stamps import STAMP, TEST, Facts
 
 LEAVING = 0.5
 """Seconds that a session may take to end after its client has, and a database to be dropped."""
-STAMP = "ops.environment"
-"""The setting on a database that says what it is for.
-
-A plain role may not make up settings; its stamp is the comment `ops.environment=test`.
-"""
-TEST, STACK, PRODUCTION = "test", "stack", "production"
-RESTAMP = f"ALTER DATABASE {{name}} SET {STAMP} = '{TEST}'"
+RESTAMP = f"ALTER DATABASE {{name}} SET {STAMP} = '{{purpose}}'"
+DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 
 
 class Contents(NamedTuple):
     """How much is in a database."""
 
-    tables: int
+    held: dict[str, int]
+    """Objects of each kind, but for those of every new database."""
     size: int
     """Bytes."""
-    stamp: str | None = None
-    """Read after the tables were counted."""
+    facts: Facts | None = None
+    """Read after the objects were counted.
 
-    @property
-    def unstamped(self) -> bool:
-        """Whether it holds tables and no stamp for tests.
+    One that is being made is stamped before it has tables: what was read before they were counted
+    may lack the stamp without a reason.
+    """
 
-        One that is being made is stamped before it has tables: the stamp that was read before they
-        were counted may be missing without a reason.
-        """
-        return self.tables > 0 and self.stamp != TEST
+    def __str__(self) -> str:
+        """Describe it for somebody who is about to lose it."""
+        return f"{contents.listed(self.held) or 'empty'}, {self.size / 2**20:.1f} MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +59,27 @@ class Target:
     """Whether the server is ours, and so whatever is on it."""
     host: str
     """Where the connection really goes: an address, or a folder with a socket in it."""
-    exists: bool
-    stamp: str | None
-    recovering: bool
+    facts: Facts
     pooled: bool
     sessions: tuple[str, ...]
     """Who else is connected: application, user, address."""
     contents: Callable[[], Contents]
     """Looks into it: only where that decides or is told, since it takes a connection of its own."""
+    purpose: str = TEST
+    """What it is to be used for."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return self.facts.oid is not None
+
+    @property
+    def unstamped(self) -> bool:
+        """Whether it holds something, and does not say that it is for this."""
+        if not self.exists or self.facts.stamped(self.purpose):
+            return False
+        found = self.contents()
+        return bool(found.held) and not (found.facts and found.facts.stamped(self.purpose))
 
     @property
     def local(self) -> bool:
@@ -83,11 +93,7 @@ class Target:
 
     def __str__(self) -> str:
         """Describe it for somebody who is about to lose it."""
-        if not self.exists:
-            return f"{self.name} on {self.host}: not there"
-        inside = self.contents()
-        size = inside.size / 2**20
-        return f"{self.name} on {self.host}: {inside.tables} tables, {size:.1f} MB"
+        return f"{self.name} on {self.host}: {self.contents() if self.exists else 'not there'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +107,20 @@ class Rule:
 
 
 RULES = (
-    Rule(lambda it: it.recovering, "its server is a replica or is recovering", "use the primary"),
+    Rule(
+        lambda it: it.facts.recovering,
+        "its server is a replica or is recovering",
+        "use the primary",
+    ),
     Rule(
         lambda it: it.pooled,
         "the URL leads through a pooler in transaction mode, where locks do not hold",
         "give the URL of PostgreSQL itself",
     ),
     Rule(
-        lambda it: it.stamp == PRODUCTION,
-        "it is stamped as production",
-        f"if that is wrong, its owner can say so: {RESTAMP}",
+        lambda it: bool(it.facts.refusals(it.purpose)),
+        "it is stamped as {refusals}",
+        "if that is wrong, its owner can say so: {undo}",
     ),
     Rule(
         lambda it: not it.owned and not it.local and it.host not in _allowed_hosts(),
@@ -123,8 +133,8 @@ RULES = (
         "the name of a test database is {prefix}_SERVICE_test",
     ),
     Rule(
-        lambda it: not it.owned and it.exists and it.stamp != TEST and it.contents().unstamped,
-        "it holds tables, and is not stamped as a test database",
+        lambda it: not it.owned and it.unstamped,
+        "it is not empty, and is not stamped as a {purpose} database",
         f"if it is one, its owner can say so: {RESTAMP}",
     ),
     Rule(
@@ -144,8 +154,12 @@ def check(target: Target, *, force: bool = False) -> None:
     """
     for rule in RULES:
         if rule.broken(target) and not (force and rule.forceable):
+            refusals = target.facts.refusals(target.purpose)
             facts = {
                 "name": target.name,
+                "purpose": target.purpose,
+                "refusals": ", ".join(dict.fromkeys(each.value for each in refusals)),
+                "undo": "; ".join(each.undo for each in refusals),
                 "host": target.host,
                 "prefix": names.prefix(),
                 "sessions": "; ".join(target.sessions),
@@ -162,36 +176,67 @@ def is_test_name(name: str) -> bool:
     return named or names.authentic(name)
 
 
-def stamp(connection: Connection, name: str, purpose: str = TEST) -> None:
-    """Say on a database what it is for."""
-    target = sql.Identifier(name)
-    setting = sql.SQL("ALTER DATABASE {} SET {} = {}")
-    comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
-    try:
-        connection.execute(setting.format(target, sql.SQL(STAMP), sql.Literal(purpose)))
-    except errors.InsufficientPrivilege:
-        connection.execute(comment.format(target, sql.Literal(f"{STAMP}={purpose}")))
-
-
-def inspect(connection: Connection, server: Server, name: str) -> Target:
+def inspect(connection: Connection, server: Server, name: str, purpose: str = TEST) -> Target:
     """Find out what the rules ask about the database `name`, over a connection to its server."""
-    exists, recovering, stamped = _facts(connection, name)
     return Target(
         name=name,
         owned=server.owned,
         host=_host(connection),
-        exists=exists,
-        stamp=stamped,
-        recovering=recovering,
+        facts=stamps.facts(connection, name, purpose),
         pooled=not server.owned and url.pooled(server.url),
         sessions=_others(connection, name),
-        contents=partial(_contents, server.url, name) if exists else lambda: Contents(0, 0),
+        contents=partial(_contents, connection, server.url, name),
+        purpose=purpose,
     )
 
 
-def _facts(connection: Connection, name: str) -> tuple[bool, bool, str | None]:
-    row = connection.execute(_FACTS, {"name": name, "stamp": f"{STAMP}="}).fetchone()
-    return row or (False, False, None)
+def refreshed(connection: Connection, target: Target) -> Target:
+    """Return what is known of a database, with what the server says about it now."""
+    return replace(target, facts=stamps.facts(connection, target.name, target.purpose))
+
+
+@contextmanager
+def opened(connection: Connection, server: Server, target: Target) -> Iterator[Connection]:
+    """Yield a connection that proves to lead to a database which was checked, to change it over.
+
+    Args:
+        connection: the one over which it was checked.
+        server: its server.
+        target: what was found.
+
+    Raises:
+        ConfigurationError: it leads somewhere else, or to what may not be changed any more.
+        InfrastructureError: somebody is in the way for too long.
+    """
+    with acting(connection, server.url, target.name) as own:
+        _prove(own, target)
+        yield own
+
+
+def drop(connection: Connection, target: Target) -> None:
+    """Drop a database that was checked over `connection`, if it is still that one.
+
+    Raises:
+        ConfigurationError: it is another one, or may not be destroyed any more.
+        InfrastructureError: somebody is in the way for too long.
+    """
+    _prove(connection, target)
+    if not target.exists:
+        return
+    with waits.exclusive(connection, target.name):
+        connection.execute(DROP.format(sql.Identifier(target.name)))
+
+
+def _prove(connection: Connection, target: Target) -> None:
+    """Refuse to go on if the name leads to something else than what was checked."""
+    now = refreshed(connection, target)
+    if now.facts.oid != target.facts.oid:
+        raise ConfigurationError(
+            f"refused to touch the database {target.name}: it is another one than that which was"
+            " looked at a moment ago",
+            "see who else drops and creates it, then run it again",
+        )
+    check(now, force=True)
 
 
 def evict(connection: Connection, name: str) -> None:
@@ -219,47 +264,43 @@ def _host(connection: Connection) -> str:
     return connection.info.hostaddr or connection.info.host
 
 
-def _contents(server: str, name: str) -> Contents:
+def _contents(connection: Connection, server: str, name: str) -> Contents:
     """Look into a database; into one that is dropped or replaced just now, until that is over."""
     found: list[Contents] = []
     try:
-        until(lambda: found.append(_look(server, name)), LEAVING)
+        until(
+            lambda: found.append(_look(connection, server, name)),
+            LEAVING,
+            unless=ConfigurationError,
+        )
     except TimeoutError as error:
         raise (error.__cause__ or error) from None
     return found[0]
 
 
-def _look(server: str, name: str) -> Contents:
-    query = "SELECT count(*), pg_database_size(current_database()) FROM pg_stat_user_tables"
+def _look(connection: Connection, server: str, name: str) -> Contents:
+    query = "SELECT pg_database_size(current_database())"
     try:
-        with connect(server, name) as connection:
-            row = connection.execute(query).fetchone()
-            *_, stamped = _facts(connection, name)
+        # Where it is only told, the connection over which it was found may be closed.
+        with (
+            connect(server, name) if connection.closed else beside(connection, server, name) as own
+        ):
+            held = contents.held(own, server)
+            (size,) = own.execute(query).fetchone() or (0,)
+            return Contents(held, size, stamps.facts(own, name))
     except (InfrastructureError, OperationalError):
-        with connect(server) as connection:
-            there = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        with connect(server) as again:
+            there = again.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
         # Its sessions are ended before it is gone, so that it may be there a moment longer.
         if there.rowcount:
             raise
-        return Contents(0, 0)
-    tables, size = row or (0, 0)
-    return Contents(tables, size, stamped)
+        return Contents({}, 0)
 
 
 def _allowed_hosts() -> list[str]:
     return list(project().get("destroyable_hosts", []))
 
 
-_FACTS = """
-    SELECT true, pg_is_in_recovery(),
-      (SELECT substr(said, length(%(stamp)s) + 1)
-       FROM (SELECT unnest(setconfig) FROM pg_db_role_setting
-             WHERE setdatabase = pg_database.oid AND setrole = 0
-             UNION ALL SELECT shobj_description(oid, 'pg_database')) AS sayings (said)
-       WHERE starts_with(said, %(stamp)s) LIMIT 1)
-    FROM pg_database WHERE datname = %(name)s
-    UNION ALL SELECT false, pg_is_in_recovery(), NULL LIMIT 1
-"""
 _SESSIONS = """
     SELECT concat_ws(' ', nullif(application_name, ''), 'as', usename, 'from',
                      coalesce(host(client_addr), 'a socket'))

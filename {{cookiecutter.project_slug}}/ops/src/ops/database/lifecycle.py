@@ -6,7 +6,7 @@ something that `setup` mends if it is killed.
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy.engine import URL
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import Service
 from ..servers import Server, binaries
-from . import guards, migrations, runs, shapes
-from .connection import Connection, Lock, connect, locked, url
+from . import guards, migrations, runs, shapes, stamps, waits
+from .connection import Connection, Lock, beside, connect, locked, maintenance, url
 from .migrations import MigrationError
 from .wiping import State, Wipe
 
@@ -35,14 +34,18 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
     """Drop every database that is stamped for `purpose`, whoever uses it; return their names.
 
     Raises:
-        ConfigurationError: one may not be destroyed.
+        ConfigurationError: one may not be destroyed. Nothing was touched.
+        InfrastructureError: somebody is in the way for too long.
     """
-    with connect(server.url) as connection:
-        rows = connection.execute(_STAMPED, (f"{guards.STAMP}={purpose}",)).fetchall()
-        for (name,) in rows:
-            guards.check(guards.inspect(connection, server, name), force=True)
-            connection.execute(runs.DROP.format(sql.Identifier(name)))
-    return [name for (name,) in rows]
+    with maintenance(server.url) as connection:
+        rows = connection.execute(_STAMPED, (f"{stamps.STAMP}={purpose}",)).fetchall()
+        found = [guards.inspect(connection, server, name, purpose) for (name,) in rows]
+        for target in found:
+            guards.check(target, force=True)
+        for target in found:
+            with locked(connection, Lock.ACTION, target.name):
+                guards.drop(connection, target)
+    return [target.name for target in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Database:
 
     server: Server
     service: Service
-    purpose: str = guards.TEST
+    purpose: str = stamps.TEST
 
     @property
     def name(self) -> str:
@@ -66,7 +69,7 @@ class Database:
     def inspect(self) -> guards.Target:
         """Return what is known of it."""
         with connect(self.server.url) as connection:
-            return guards.inspect(connection, self.server, self.name)
+            return self._inspect(connection)
 
     def exists(self) -> bool:
         """Say whether it is there."""
@@ -79,9 +82,13 @@ class Database:
             return _revision(connection)
 
     def create(self) -> bool:
-        """Create it, empty and stamped; return whether it was not there."""
+        """Create it, empty and stamped; return whether it was not there.
+
+        Raises:
+            ConfigurationError: what is there may not be used. Nothing was touched.
+        """
         with self._changing() as connection:
-            return self._create(connection)
+            return self._created(connection)[1]
 
     def drop(self, *, force: bool = False) -> bool:
         """Drop it; return whether it was there.
@@ -90,17 +97,21 @@ class Database:
             ConfigurationError: it may not be destroyed. Nothing was touched.
         """
         with self._changing() as connection:
-            return self._drop(connection, force=force)
+            target = self._inspect(connection)
+            guards.check(target, force=force)
+            guards.drop(connection, target)
+            return target.exists
 
     def migrate(self, revision: str = "head") -> None:
         """Bring it up to a revision.
 
         Raises:
+            ConfigurationError: it may not be used. Nothing was touched.
             MigrationError: a migration fails. What came before it stays undone as well.
         """
         with self._changing() as connection:
-            self._require(connection)
-            migrations.migrate(self._alembic_url, self.service, revision)
+            target = self._required(connection)
+            self._migrate(connection, target, revision)
 
     def rollback(self, *, force: bool = False) -> bool:
         """Take the newest migration back; return whether there was one.
@@ -110,19 +121,24 @@ class Database:
             MigrationError: a migration has no way down.
         """
         with self._changing() as connection:
-            self._require(connection)
-            self._check(connection, force=force)
-            if self.revision() is None:
-                return False
-            migrations.rollback(self._alembic_url, self.service)
+            target = self._alone(connection, force=force)
+            with self._opened(connection, target) as own:
+                if _revision(own) is None:
+                    return False
+                migrations.rollback(own, self.service)
             return True
 
     def setup(self) -> None:
-        """Make it be there, migrated and seeded."""
+        """Make it be there, migrated and seeded.
+
+        Raises:
+            ConfigurationError: what is there may not be used. Nothing was touched.
+            MigrationError: a migration or a seed fails.
+        """
         with self._changing() as connection:
-            self._create(connection)
-            migrations.migrate(self._alembic_url, self.service)
-            self._seed()
+            target, _ = self._created(connection)
+            self._migrate(connection, target)
+            self._seed(connection, target)
 
     def reset(self, *, force: bool = False) -> None:
         """Give it the state of a new `setup`.
@@ -134,20 +150,24 @@ class Database:
             ConfigurationError: it may not be destroyed. Nothing was touched.
         """
         with self._changing() as connection:
-            target = guards.inspect(connection, self.server, self.name)
+            target = self._inspect(connection)
             guards.check(target, force=force)
             template = runs.template_over(connection, self.server.url, self.service)
             if target.sessions:
                 guards.evict(connection, self.name)
-            if not (target.exists and self._wiped(runs.noted(connection, template))):
-                self._replace(connection, self.name, template)
-            self._seed()
+            if not (target.exists and self._wiped(connection, target, template)):
+                self._replace(connection, target, template)
+            self._seed(connection, guards.refreshed(connection, target))
 
     def seed(self) -> list[str]:
-        """Run the service's seeds; return their names."""
+        """Run the service's seeds; return their names.
+
+        Raises:
+            ConfigurationError: it may not be used. Nothing was touched.
+            MigrationError: one fails.
+        """
         with self._changing() as connection:
-            self._require(connection)
-            return self._seed()
+            return self._seed(connection, self._required(connection))
 
     def clean(self, *, force: bool = False) -> None:
         """Delete all rows but those that migrations have seeded.
@@ -157,9 +177,8 @@ class Database:
                 nobody knows. Nothing was touched.
         """
         with self._changing() as connection:
-            self._require(connection)
-            self._check(connection, force=force)
-            with self._migrated() as fresh, connect(self.server.url, self.name) as own:
+            target = self._alone(connection, force=force)
+            with self._migrated(connection) as fresh, self._opened(connection, target) as own:
                 at, newest = _revision(own), _revision(fresh)
                 if at not in (None, newest):
                     raise ConfigurationError(
@@ -173,13 +192,15 @@ class Database:
         """Keep a copy of it under `label`, in the place of an older one; return the copy's name.
 
         Raises:
-            ConfigurationError: others are connected to it, so that it cannot be copied.
+            ConfigurationError: others are connected to it, so that it cannot be copied; or a copy
+                under that label may not be destroyed. Nothing was touched.
         """
         copy = names.snapshot(self.service.name, label)
         with self._changing() as connection:
-            self._require(connection)
-            guards.check(guards.inspect(connection, self.server, self.name))
-            self._replace(connection, copy, self.name)
+            guards.check(self._required(connection))
+            older = guards.inspect(connection, self.server, copy, self.purpose)
+            guards.check(older, force=True)
+            self._replace(connection, older, self.name)
         return copy
 
     def restore(self, label: str, *, force: bool = False) -> None:
@@ -195,15 +216,14 @@ class Database:
                     f"there is no snapshot {label!r} of {self.service.name}",
                     f"uv run invoke db.snapshot {label} --service {self.service.name}",
                 )
-            guards.check(guards.inspect(connection, self.server, self.name), force=force)
-            self._replace(connection, self.name, copy)
+            target = self._inspect(connection)
+            guards.check(target, force=force)
+            self._replace(connection, target, copy)
 
     def revise(self, message: str) -> Path:
         """Write a migration from what the models have and the migrations have not."""
-        with self._migrated() as fresh:
-            return migrations.revise(
-                url(self.server.url, fresh.info.dbname, "psycopg"), self.service, message
-            )
+        with maintenance(self.server.url) as connection, self._migrated(connection) as fresh:
+            return migrations.revise(fresh, self.service, message)
 
     def psql(self) -> tuple[list[str], dict[str, str]]:
         """Return the command that opens psql on it, and the variables that it needs.
@@ -222,97 +242,126 @@ class Database:
         variables = {} if password is None else {"PGPASSWORD": str(password)}
         return [program, make_conninfo(**parts)], variables
 
-    @property
-    def _alembic_url(self) -> URL:
-        return url(self.server.url, self.name, "psycopg")
-
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
-        with connect(self.server.url) as connection, locked(connection, Lock.ACTION, self.name):
-            try:
-                yield connection
-            except errors.InsufficientPrivilege as error:
-                raise InfrastructureError(
-                    f"the role {connection.info.user} may not change {self.name}: {error}",
-                    "use the role that made it, or have a superuser grant what is missing",
-                ) from error
-            except psycopg.OperationalError as error:
-                raise InfrastructureError(
-                    f"PostgreSQL could not change {self.name}: {str(error).strip()}",
-                    "see its message and the server's log, then run it again",
-                ) from error
+        """Yield a connection to the server, for one action at a time.
+
+        Over it is checked what may be done. What is done over another one, `_opened` yields that.
+        """
+        with (
+            maintenance(self.server.url) as connection,
+            locked(connection, Lock.ACTION, self.name),
+            self._told(connection),
+        ):
+            yield connection
 
     @contextmanager
-    def _migrated(self) -> Iterator[Connection]:
+    def _told(self, connection: Connection) -> Iterator[None]:
+        """Say what PostgreSQL has against an action."""
+        try:
+            yield
+        except errors.InsufficientPrivilege as error:
+            raise InfrastructureError(
+                f"the role {connection.info.user} may not change {self.name}: {error}",
+                "use the role that made it, or have a superuser grant what is missing",
+            ) from error
+        except waits.GAVE_UP:
+            raise
+        except psycopg.OperationalError as error:
+            raise InfrastructureError(
+                f"PostgreSQL could not change {self.name}: {str(error).strip()}",
+                "see its message and the server's log, then run it again",
+            ) from error
+
+    @contextmanager
+    def _migrated(self, connection: Connection) -> Iterator[Connection]:
         """Yield a connection to a database that has the migrations and nothing else."""
-        template = runs.template(self.server.url, self.service)
-        with runs.run(self.server.url) as identifier:
+        template = runs.template_over(connection, self.server.url, self.service)
+        with runs.run_over(connection) as identifier:
             name = names.database(identifier, "like")
-            runs.clone(self.server.url, template, name)
-            with connect(self.server.url, name) as connection:
-                yield connection
+            runs.create(connection, name, template)
+            with beside(connection, self.server.url, name) as fresh:
+                yield fresh
 
-    def _create(self, connection: Connection) -> bool:
-        new = self.name not in runs.databases(connection)
-        if new:
-            runs.create(connection, self.name)
-        target = guards.inspect(connection, self.server, self.name)
-        if target.stamp is None and target.contents().tables == 0:
-            # New, or left by a run that was killed before it could say what it is.
-            guards.stamp(connection, self.name, self.purpose)
-        return new
+    def _inspect(self, connection: Connection) -> guards.Target:
+        return guards.inspect(connection, self.server, self.name, self.purpose)
 
-    def _drop(self, connection: Connection, *, force: bool) -> bool:
-        target = guards.inspect(connection, self.server, self.name)
+    def _opened(
+        self, connection: Connection, target: guards.Target
+    ) -> AbstractContextManager[Connection]:
+        return guards.opened(connection, self.server, target)
+
+    def _required(self, connection: Connection) -> guards.Target:
+        """Return what is known of it; refuse to go on if it is not there, or may not be used."""
+        target = self._inspect(connection)
+        if not target.exists:
+            raise InfrastructureError(
+                f"the database {self.name} is not there",
+                f"uv run invoke db.setup --service {self.service.name}",
+            )
+        guards.check(target, force=True)
+        return target
+
+    def _alone(self, connection: Connection, *, force: bool) -> guards.Target:
+        """Do what `_required` does; throw others out if they are in the way."""
+        target = self._required(connection)
         guards.check(target, force=force)
-        connection.execute(runs.DROP.format(sql.Identifier(self.name)))
-        return target.exists
+        if target.sessions:
+            guards.evict(connection, self.name)
+        return target
 
-    def _replace(self, connection: Connection, name: str, source: str) -> None:
-        """Put a stamped copy of `source` in the place of the database `name`, which was checked.
+    def _created(self, connection: Connection) -> tuple[guards.Target, bool]:
+        """Create and stamp it where that has not been done; return it, and whether it is new."""
+        target = self._inspect(connection)
+        guards.check(target, force=True)
+        new = not target.exists
+        if new:
+            runs.create(connection, self.name, purpose=self.purpose)
+            target = guards.refreshed(connection, target)
+        # New, or left by a run that was killed before it could say what it is.
+        if not (target.facts.stamp or target.contents().held):
+            stamps.write(connection, self.name, self.purpose)
+            target = guards.refreshed(connection, target)
+        return target, new
+
+    def _migrate(
+        self, connection: Connection, target: guards.Target, revision: str = "head"
+    ) -> None:
+        with self._opened(connection, target) as own:
+            migrations.migrate(own, self.service, revision)
+
+    def _replace(self, connection: Connection, target: guards.Target, source: str) -> None:
+        """Put a stamped copy of `source` in the place of a database that was checked.
 
         It gets its name last: a run that is killed leaves no copy that cannot say what it is.
         """
-        with runs.run(self.server.url) as identifier:
+        with runs.run_over(connection) as identifier:
             fresh = names.database(identifier, "new")
-            runs.create(connection, fresh, source)
-            guards.stamp(connection, fresh)
-            connection.execute(runs.DROP.format(sql.Identifier(name)))
+            runs.create(connection, fresh, source, self.purpose)
+            stamps.write(connection, fresh, self.purpose)
+            guards.drop(connection, target)
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-            connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
+            connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(target.name)))
 
-    def _wiped(self, note: runs.Note) -> bool:
+    def _wiped(self, connection: Connection, target: guards.Target, template: str) -> bool:
         """Wipe it to the state of a template if it has its schema; return whether that is so."""
+        note = runs.noted(connection, template)
         if note.state is None:
             return False
-        with connect(self.server.url, self.name) as own:
+        with self._opened(connection, target) as own:
             same = shapes.matches(own, note.shape)
             if same:
                 Wipe(own, note.state)()
             return same
 
-    def _require(self, connection: Connection) -> None:
-        if self.name not in runs.databases(connection):
-            raise InfrastructureError(
-                f"the database {self.name} is not there",
-                f"uv run invoke db.setup --service {self.service.name}",
-            )
-
-    def _check(self, connection: Connection, *, force: bool) -> None:
-        """Refuse to go on if it may not be changed; throw others out if they are in the way."""
-        target = guards.inspect(connection, self.server, self.name)
-        guards.check(target, force=force)
-        if target.sessions:
-            guards.evict(connection, self.name)
-
-    def _seed(self) -> list[str]:
+    def _seed(self, connection: Connection, target: guards.Target) -> list[str]:
         files = self.seeds()
         if not files:
             return []
-        with connect(self.server.url, self.name) as connection, connection.transaction():
+        with self._opened(connection, target) as own, own.transaction():
             for file in files:
                 try:
-                    connection.execute(file.read_bytes())
+                    own.execute(file.read_bytes())
                 except psycopg.OperationalError:
                     raise
                 except psycopg.Error as error:

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine
-from sqlalchemy.engine import URL
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from ..errors import InfrastructureError, OpsError
 from ..graph import Service
+from . import waits
+from .connection import Connection
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -28,20 +29,21 @@ class MigrationError(OpsError):
     """A migration fails: the code under test is at fault, not what it runs on."""
 
 
-def migrate(target: URL, service: Service, revision: str = "head") -> None:
+def migrate(connection: Connection, service: Service, revision: str = "head") -> None:
     """Bring a database up to a revision of the service's migrations.
 
     Raises:
         MigrationError: a migration fails, or there is not exactly one head.
+        psycopg.errors.LockNotAvailable: somebody is in the way, see `waits.watched`.
     """
     # Not imported before it is needed, which is rarely: Alembic takes 0.3 s.
     from alembic import command
 
-    with _config(target, service) as config:
+    with _config(connection, service) as config:
         command.upgrade(config, revision)
 
 
-def rollback(target: URL, service: Service, revision: str = "-1") -> None:
+def rollback(connection: Connection, service: Service, revision: str = "-1") -> None:
     """Bring a database down to a revision of the service's migrations.
 
     Raises:
@@ -49,11 +51,11 @@ def rollback(target: URL, service: Service, revision: str = "-1") -> None:
     """
     from alembic import command
 
-    with _config(target, service) as config:
+    with _config(connection, service) as config:
         command.downgrade(config, revision)
 
 
-def revise(target: URL, service: Service, message: str) -> Path:
+def revise(connection: Connection, service: Service, message: str) -> Path:
     """Write a migration from what the models have and the database has not; return its file.
 
     Raises:
@@ -61,7 +63,7 @@ def revise(target: URL, service: Service, message: str) -> Path:
     """
     from alembic import command
 
-    with _config(target, service) as config:
+    with _config(connection, service) as config:
         script = command.revision(config, message, autogenerate=True)
     if script is None or isinstance(script, list):
         raise MigrationError(f"the migrations of {service.name} have more than one branch")
@@ -95,18 +97,21 @@ def digest(service: Service) -> str:
 
 
 @contextmanager
-def _config(target: URL, service: Service) -> Iterator["Config"]:
-    """Yield Alembic's configuration for a service, with a connection to the database."""
-    # A migration that waits for somebody's lock would hold up all who come after it.
-    options = {"options": "-c lock_timeout=10s"}
-    engine = create_engine(target, poolclass=NullPool, connect_args=options)
+def _config(connection: Connection, service: Service) -> Iterator["Config"]:
+    """Yield Alembic's configuration for a service, with a connection to the database.
+
+    It is closed in the end, as SQLAlchemy's. That makes none of its own, which nobody has checked.
+    """
+    engine = engine_over(connection)
     config = _alembic(service)
     try:
         # Not in a transaction yet: Alembic begins it, or none where a migration asks for none.
-        with engine.connect() as connection:
-            config.attributes["connection"] = connection
+        with engine.connect() as own:
+            config.attributes["connection"] = own
             yield config
     except Exception as error:
+        if isinstance(error, OperationalError) and isinstance(error.orig, waits.GAVE_UP):
+            raise error.orig from error
         if isinstance(error, OperationalError) and _from_outside(error):
             raise InfrastructureError(
                 f"PostgreSQL could not go on with the migrations of {service.name}: {error.orig}",
@@ -118,6 +123,12 @@ def _config(target: URL, service: Service) -> Iterator["Config"]:
         ) from error
     finally:
         engine.dispose()
+
+
+def engine_over(connection: Connection) -> Engine:
+    """Return an engine whose one connection is `connection`."""
+    connection.autocommit = False
+    return create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
 
 
 def _from_outside(error: OperationalError) -> bool:

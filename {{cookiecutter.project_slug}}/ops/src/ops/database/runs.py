@@ -10,16 +10,26 @@ import psycopg
 from psycopg import errors, sql
 
 from .. import names
-from ..errors import ConfigurationError, InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError, OpsError
 from ..graph import Service
-from . import shapes
-from .connection import Connection, Lock, connect, locked, locked_if_free, url
+from . import guards, shapes, stamps, waits
+from .connection import (
+    Connection,
+    Lock,
+    acting,
+    beside,
+    connect,
+    locked,
+    locked_if_free,
+    maintenance,
+)
 from .migrations import digest, migrate
 from .wiping import State
 
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
-DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+LEFT = (errors.InsufficientPrivilege, errors.LockNotAvailable, OpsError)
+"""Why what could go stays: another role has it, somebody uses it, or it is stamped as no test's."""
 LARGE = 256 * 1024
 """Characters of a state that is too large to be noted on a template, which every run reads."""
 
@@ -42,18 +52,24 @@ def run(server: str) -> Iterator[str]:
 
     Runs that died before they could do so are swept up first.
     """
-    with connect(server) as connection:
-        sweep(connection)
-        identifier = names.new_run()
-        with locked(connection, Lock.RUN, identifier):
-            try:
-                yield identifier
-            finally:
-                # If the server has gone away, the next run sweeps up.
-                with suppress(psycopg.OperationalError):
-                    for name in databases(connection):
-                        if names.run_of(name) == identifier:
-                            drop(connection, name)
+    with connect(server) as connection, run_over(connection) as identifier:
+        yield identifier
+
+
+@contextmanager
+def run_over(connection: Connection) -> Iterator[str]:
+    """Do what `run` does, over a connection to the server."""
+    sweep(connection)
+    identifier = names.new_run()
+    with locked(connection, Lock.RUN, identifier):
+        try:
+            yield identifier
+        finally:
+            # If the server has gone away, the next run sweeps up.
+            with suppress(psycopg.OperationalError):
+                for name in databases(connection):
+                    if names.run_of(name) == identifier:
+                        drop(connection, name)
 
 
 def sweep(connection: Connection) -> list[str]:
@@ -62,11 +78,7 @@ def sweep(connection: Connection) -> list[str]:
     for name in databases(connection):
         owner = names.run_of(name)
         if owner:
-            # Of several roles on one server, each sweeps its own.
-            with (
-                locked_if_free(connection, Lock.RUN, owner) as dead,
-                suppress(errors.InsufficientPrivilege),
-            ):
+            with locked_if_free(connection, Lock.RUN, owner) as dead, suppress(*LEFT):
                 if dead:
                     drop(connection, name)
                     dropped.append(name)
@@ -75,7 +87,7 @@ def sweep(connection: Connection) -> list[str]:
 
 def collect(server: str) -> list[str]:
     """Drop what dead runs have left and templates that nothing has used for long; return them."""
-    with connect(server) as connection:
+    with maintenance(server) as connection:
         dropped = sweep(connection)
         # Kept for somebody to look at, which has been done, or will not be.
         kept = [name for name in databases(connection) if names.is_kept(name)]
@@ -87,10 +99,7 @@ def _discard(connection: Connection, candidates: list[str]) -> list[str]:
     dropped = []
     for name in candidates:
         # Not while it is built, nor twice: somebody else may be collecting.
-        with (
-            locked_if_free(connection, Lock.BUILD, name) as free,
-            suppress(errors.InsufficientPrivilege),
-        ):
+        with locked_if_free(connection, Lock.BUILD, name) as free, suppress(*LEFT):
             if free and name in databases(connection):
                 drop(connection, name)
                 dropped.append(name)
@@ -104,7 +113,7 @@ def template(server: str, service: Service) -> str:
         MigrationError: a migration fails.
         InfrastructureError: the server does not answer, or the role may not create databases.
     """
-    with connect(server) as connection:
+    with maintenance(server) as connection:
         return template_over(connection, server, service)
 
 
@@ -177,8 +186,9 @@ def _build(connection: Connection, server: str, service: Service, name: str) -> 
         # Left half-made by a run that was killed.
         drop(connection, name)
         create(connection, name)
-        migrate(url(server, name, "psycopg"), service)
-        with connect(server, name) as own:
+        with acting(connection, server, name) as own:
+            migrate(own, service)
+        with beside(connection, server, name) as own:
             shape, state = shapes.of(own), State.of(own)
         large = sum(map(len, state.rows.values())) > LARGE
         _note(connection, name, Note(_today(), shape, None if large else state))
@@ -194,16 +204,20 @@ def sealed(connection: Connection, name: str) -> bool:
 
 def clone(server: str, source: str, name: str) -> None:
     """Create the database `name` as a copy of the template `source`."""
-    with connect(server) as connection:
+    with maintenance(server) as connection:
         create(connection, name, source)
 
 
-def create(connection: Connection, name: str, source: str = "template0") -> None:
+def create(
+    connection: Connection, name: str, source: str = "template0", purpose: str = stamps.TEST
+) -> None:
     """Create a database as a copy of another one.
 
     Raises:
-        InfrastructureError: the role may not create databases.
+        ConfigurationError: the server or the role is stamped as something else.
+        InfrastructureError: the role may not create databases, or others use `source`.
     """
+    _refuse_marked(connection, "create", name, purpose)
     fsync = connection.execute("SHOW fsync").fetchone()
     # Copying files is faster than logging pages, but forces two checkpoints where fsync is on.
     strategy = "FILE_COPY" if fsync == ("off",) and source != "template0" else "WAL_LOG"
@@ -211,7 +225,8 @@ def create(connection: Connection, name: str, source: str = "template0") -> None
         sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
     )
     try:
-        connection.execute(statement)
+        with waits.exclusive(connection, source):
+            connection.execute(statement)
     except errors.InsufficientPrivilege as error:
         who = connection.info.user
         raise InfrastructureError(
@@ -224,17 +239,32 @@ def drop(connection: Connection, name: str) -> None:
     """Drop a database that is ours by its name; none by that name is as good.
 
     Raises:
-        ConfigurationError: the name is not one of ours. Nothing was touched.
+        ConfigurationError: the name is not one of ours, or the database is stamped as something
+            else than for tests. Nothing was touched.
     """
     if not names.authentic(name):
         raise ConfigurationError(
             f"refused to drop the database {name!r}: its name was not made by this project",
             "name a database that this project has made",
         )
+    _refuse_marked(connection, "drop", name)
     target = sql.Identifier(name)
     with suppress(errors.InvalidCatalogName):
         connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(target))
-    connection.execute(DROP.format(target))
+    with waits.exclusive(connection, name):
+        connection.execute(guards.DROP.format(target))
+
+
+def _refuse_marked(
+    connection: Connection, verb: str, name: str, purpose: str = stamps.TEST
+) -> None:
+    """Refuse what is stamped as something else, be it the database, the role or the server."""
+    refusals = stamps.facts(connection, name, purpose).refusals(purpose)
+    if refusals:
+        raise ConfigurationError(
+            f"refused to {verb} the database {name!r}: it is stamped as {refusals[0].value}",
+            f"if that is wrong, its owner can say so: {refusals[0].undo}",
+        )
 
 
 def databases(connection: Connection) -> list[str]:

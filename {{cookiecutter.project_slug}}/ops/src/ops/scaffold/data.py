@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from .. import servers, settings
-from ..database import guards
+from ..database import stamps
 from ..database.lifecycle import Database
 from ..errors import InfrastructureError
 from ..graph import Service
@@ -22,7 +22,7 @@ def databases(service: Service) -> Iterator[list[Database]]:
             up = stack.enter_context(_lease(settings.load()))
         except InfrastructureError:
             up = []
-        own = [Database(each, service, what) for each in up for what in (guards.TEST, guards.STACK)]
+        own = [Database(each, service, what) for each in up for what in (stamps.TEST, stamps.STACK)]
         yield [each for each in own if each.exists()]
 
 

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigurationError, InfrastructureError
 from ..settings import EXAMPLES, Settings, masked
+from . import addresses
 
 if TYPE_CHECKING:
     from . import Kind
@@ -41,6 +42,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
     try:
         if kind == "postgres":
             _refuse_detours(address)
+            address = addresses.pinned(VARIABLES[kind], address, TIMEOUT)
         ping(kind, address)
         if kind == "postgres" and pooled(address):
             raise ConfigurationError(

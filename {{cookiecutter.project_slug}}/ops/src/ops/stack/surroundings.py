@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .. import environment, keyspaces, servers, settings
 from ..database.connection import url
-from ..database.guards import STACK
 from ..database.lifecycle import Database, drop_stamped
 from ..database.migrations import head
+from ..database.stamps import STACK
 from ..errors import ConfigurationError
 from ..graph import Service
 from ..servers import Kind, Server, Source

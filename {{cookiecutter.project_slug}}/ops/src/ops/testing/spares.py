@@ -97,6 +97,8 @@ class Spares(AbstractContextManager["Spares"]):
                 self._number += 1
                 name = names.database(self._run, f"{self._prefix}{self._number}")
                 clone(self._server, self._template, name)
+                # Tests are only given its name, and it has to lead there.
+                connect(self._server, name).close()
             except (psycopg.Error, OpsError) as error:
                 with self._changed:
                     self._failure = error

@@ -4,11 +4,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
-
 from .. import database, fingerprint, names
 from ..database import runs
+from ..database.migrations import engine_over
 from ..graph import Service
 from .revisions import Chain, Revisions
 
@@ -19,8 +17,8 @@ class Scratch:
     def __init__(self, server: str, name: str, stack: ExitStack) -> None:
         with database.connect(server) as maintenance:
             runs.create(maintenance, name)
-        engine = sa.create_engine(database.url(server, name, "psycopg"), poolclass=NullPool)
-        self.connection = stack.enter_context(engine.connect())
+        own = stack.enter_context(database.connect(server, name))
+        self.connection = stack.enter_context(engine_over(own).connect())
         # Its own, so that the query is prepared once and no transaction of a migration is met.
         self._catalog = stack.enter_context(database.connect(server, name))
 

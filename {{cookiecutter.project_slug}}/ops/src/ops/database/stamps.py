@@ -1,0 +1,109 @@
+"""What databases say that they are for: the stamp.
+
+It is a setting on the database itself, written when it is created: it is not in the schema, is not
+copied by a clone, and goes wherever the database goes. A plain role may not make up settings; its
+stamp is the comment `ops.environment=test`.
+"""
+
+import re
+from typing import NamedTuple
+
+from psycopg import errors, sql
+
+from .connection import Connection
+
+STAMP = "ops.environment"
+TEST, STACK = "test", "stack"
+OPENS = {TEST: (TEST,), STACK: (STACK,)}
+"""By purpose, the stamps of databases that may be changed and destroyed for it: all others not."""
+
+
+class Mark(NamedTuple):
+    """One thing that is said about what a database is for."""
+
+    value: str
+    own: bool
+    """Whether the database says so of itself: only then it opens anything."""
+    undo: str
+    """What takes it back, or opens what it has closed."""
+
+
+class Facts(NamedTuple):
+    """What the server says about a database by a name, whether it is there or not."""
+
+    oid: int | None
+    """Its number; None where it is not there."""
+    recovering: bool
+    """Whether the server is a replica or is recovering."""
+    marks: tuple[Mark, ...]
+
+    @property
+    def stamp(self) -> str | None:
+        """What it is for: all that is said about that."""
+        return ", ".join(dict.fromkeys(mark.value for mark in self.marks)) or None
+
+    def stamped(self, purpose: str) -> bool:
+        """Say whether it says of itself that it is for `purpose`."""
+        return any(mark.own and mark.value in OPENS[purpose] for mark in self.marks)
+
+    def refusals(self, purpose: str) -> tuple[Mark, ...]:
+        """Return what is said that keeps it closed to `purpose`, wherever that stands."""
+        return tuple(mark for mark in self.marks if mark.value not in OPENS[purpose])
+
+
+def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
+    """Return what the server that a connection is to says about a database.
+
+    Args:
+        connection: to any database on the server.
+        name: of the database.
+        purpose: what it should be for, and what `Mark.undo` makes it.
+    """
+    keys = {"name": name, "stamp": STAMP, "purpose": purpose}
+    row = connection.execute(_FACTS, keys).fetchone()
+    oid, recovering, settings, comment, remark, seen = row or (None, True, [], "", "", "")
+    marks = [Mark(*setting) for setting in settings]
+    said = re.search(rf"(?im)^\s*{re.escape(STAMP)}\s*=(.*)$", comment or "")
+    word = said[1].strip() if said else (comment or "").strip()
+    if said or word.casefold() in ("production", "prod"):
+        marks.append(Mark(word, own=True, undo=remark))
+    # By the server's configuration, or by whatever else sets it for a connection.
+    if seen and seen not in {mark.value for mark in marks}:
+        undo = f"see who sets {STAMP} for connections to {connection.info.dbname}"
+        marks.append(Mark(seen, own=False, undo=undo))
+    return Facts(oid, recovering, tuple(marks))
+
+
+def write(connection: Connection, name: str, purpose: str) -> None:
+    """Say on a database what it is for."""
+    target = sql.Identifier(name)
+    setting = sql.SQL("ALTER DATABASE {} SET {} = {}")
+    comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    try:
+        connection.execute(setting.format(target, sql.SQL(STAMP), sql.Literal(purpose)))
+    except errors.InsufficientPrivilege:
+        connection.execute(comment.format(target, sql.Literal(f"{STAMP}={purpose}")))
+
+
+_FACTS = """
+    SELECT found.oid::int8, pg_is_in_recovery(),
+      (SELECT coalesce(json_agg(json_build_array(
+         substr(said, strpos(said, '=') + 1),
+         setdatabase = found.oid AND setrole = 0,
+         CASE WHEN setdatabase = found.oid AND setrole = 0
+         THEN concat('ALTER DATABASE ', quote_ident(datname), ' SET ', stamp, ' = ', purpose)
+         ELSE concat('ALTER ROLE ', coalesce(quote_ident(rolname), 'ALL'),
+                     CASE WHEN setdatabase > 0 THEN ' IN DATABASE ' || quote_ident(datname) END,
+                     ' RESET ', stamp) END)), '[]')
+       FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS said
+         LEFT JOIN pg_roles ON pg_roles.oid = setrole
+       WHERE lower(split_part(said, '=', 1)) = stamp
+         AND (setdatabase = found.oid
+              OR setdatabase = 0 AND (setrole = 0 OR rolname = session_user))),
+      shobj_description(found.oid, 'pg_database'),
+      concat('COMMENT ON DATABASE ', quote_ident(datname), ' IS ',
+             quote_literal(concat(stamp, '=', purpose))),
+      current_setting(stamp, true)
+    FROM (VALUES (%(name)s::text, %(stamp)s::text, %(purpose)s::text))
+      AS asked (name, stamp, purpose) LEFT JOIN pg_database AS found ON datname = name
+"""
