@@ -61,7 +61,8 @@ class Ground:
 
     def migrate(self, name: str) -> None:
         """Run the ten revisions."""
-        database.migrate(database.url(self.server, name, "psycopg"), self.service)
+        with database.connect(self.server, name) as connection:
+            database.migrate(connection, self.service)
 
 
 @contextmanager
@@ -221,7 +222,8 @@ def pgtestdb(ground: Ground) -> Iterator[Test]:
     own = f"theirs{next(ground.numbers)}"
 
     def run_migrations(address: str) -> None:
-        database.migrate(database.url(address, own, "psycopg"), ground.service)
+        with database.connect(address, own) as connection:
+            database.migrate(connection, ground.service)
 
     migrator = pgtestdbpy.Migrator(run_migrations, db_name=own, user=own, **where)
 

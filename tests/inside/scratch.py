@@ -96,8 +96,14 @@ class Command:
 class Scratch:
     """A copy of the project, under a name of its own."""
 
-    def __init__(self, folder: Path, name: str | None = None, **environment: str) -> None:
-        """Copy the project that the tests run in into `folder`."""
+    def __init__(
+        self,
+        folder: Path,
+        name: str | None = None,
+        prefix: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
+        """Copy the project that the tests run in into `folder`; `prefix` runs its commands."""
         self.name = name or f"scratch{secrets.token_hex(3)}"
         self.root = folder / "project"
         self.service = graph.services()[0]
@@ -113,7 +119,7 @@ class Scratch:
             **environment,
         }
         self._parent = subprocess.Popen(
-            [sys.executable, "-c", PREPARED],
+            [*prefix, sys.executable, "-c", PREPARED],
             cwd=self.root,
             env=self.environment,
             stdin=subprocess.PIPE,

@@ -3,9 +3,8 @@
 import os
 import secrets
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from ops import database, graph, names, servers, settings
 from ops.database import guards, lifecycle, runs, stamps
 from ops.errors import Code, ConfigurationError, InfrastructureError
 from ops.servers import Server, home, url
-from ops.servers.waiting import until
 
+from . import clusters
 
 
 def stamped(*stamps_: str, own: bool = True) -> stamps.Facts:
@@ -196,6 +195,113 @@ def test_what_is_not_a_test_database_stays_as_it_is(
     assert it.inspect().facts.stamp == stamp
 
 
+MARKS = {
+    "a setting": "ALTER DATABASE {name} SET ops.environment = 'production'",
+    "a setting written otherwise": "ALTER DATABASE {name} SET ops.environment = 'PROD'",
+    "a setting with a space": "ALTER DATABASE {name} SET ops.environment = 'test '",
+    "one role's setting": "ALTER ROLE {role} IN DATABASE {name} SET ops.environment = 'production'",
+    "the stamp as a comment": "COMMENT ON DATABASE {name} IS 'ops.environment=production'",
+    "a comment in lines": "COMMENT ON DATABASE {name} IS E'Ours.\n OPS.Environment = live \nX'",
+    "a plain comment": "COMMENT ON DATABASE {name} IS ' Production '",
+    "a setting of the role": "ALTER ROLE {role} SET ops.environment = 'staging'",
+}
+"""What closes a database, whatever else it says."""
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("owned", [False, True], ids=["theirs", "ours"])
+def test_a_stamp_closes_a_database_wherever_it_stands(
+    mark: str, it: lifecycle.Database, limited: Server, admin: database.Connection, *, owned: bool
+) -> None:
+    role = str(conninfo_to_dict(limited.url)["user"])
+    admin.execute(f"ALTER ROLE {role} SUPERUSER")
+    it.create()
+    assert it.inspect().facts.stamp == stamps.TEST
+    admin.execute(MARKS[mark].format(name=it.name, role=role))
+    mine = lifecycle.Database(replace(limited, owned=owned), it.service)
+    for change in CHANGING.values():
+        with pytest.raises(ConfigurationError, match="it is stamped as ") as refusal:
+            change(mine)
+    assert it.inspect().exists
+    # What the message says is what helps.
+    admin.execute(refusal.value.mend.partition("say so: ")[2])
+    if "role" not in mark:
+        admin.execute(f"ALTER DATABASE {it.name} SET ops.environment = 'test'")
+    mine.migrate()
+    admin.execute(f"ALTER DATABASE {it.name} OWNER TO CURRENT_USER")
+    it.drop()
+    admin.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+
+
+OBJECTS = {
+    "1 table": "CREATE TABLE it (one int PRIMARY KEY, two text CHECK (two <> ''))",
+    "1 table, 1 sequence": "CREATE TABLE a (one serial); CREATE SEQUENCE its",
+    "2 tables": "CREATE TABLE a (i int) PARTITION BY LIST (i);"
+    "CREATE TABLE b PARTITION OF a DEFAULT",
+    "1 view": "CREATE VIEW it AS SELECT 1 AS one",
+    "1 materialized view": "CREATE MATERIALIZED VIEW it AS SELECT 1 AS one",
+    "1 sequence": "CREATE SEQUENCE it",
+    "2 large objects": "SELECT lo_from_bytea(0, 'x'), lo_from_bytea(0, 'y')",
+    "1 function": "CREATE FUNCTION it() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "1 procedure": "CREATE PROCEDURE it() LANGUAGE sql AS 'SELECT 1'",
+    "1 aggregate": "CREATE AGGREGATE it (int) (SFUNC = int4pl, STYPE = int)",
+    "1 type": "CREATE TYPE it AS ENUM ('one')",
+    "2 types": "CREATE DOMAIN it AS int; CREATE TYPE other AS (one int)",
+    "1 schema": "CREATE SCHEMA it",
+    "1 publication": "CREATE PUBLICATION it",
+    "1 function, 1 event trigger": "CREATE FUNCTION it() RETURNS event_trigger LANGUAGE plpgsql"
+    " AS 'BEGIN END'; CREATE EVENT TRIGGER it ON ddl_command_end EXECUTE FUNCTION it()",
+    "1 foreign table, 1 foreign data wrapper, 1 foreign server": "CREATE FOREIGN DATA WRAPPER it;"
+    "CREATE SERVER it FOREIGN DATA WRAPPER it; CREATE FOREIGN TABLE it (one int) SERVER it",
+    "1 collation": 'CREATE COLLATION it FROM "C"',
+    "1 text search dictionary": "CREATE TEXT SEARCH DICTIONARY it (TEMPLATE = simple)",
+    "1 default privilege": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "1 operator": "CREATE OPERATOR ### (FUNCTION = int4pl, LEFTARG = int, RIGHTARG = int)",
+    "1 cast": "CREATE CAST (text AS bytea) WITHOUT FUNCTION",
+}
+
+
+@pytest.mark.parametrize("held", OBJECTS)
+def test_whatever_is_in_a_database_counts(
+    held: str, it: lifecycle.Database, admin: database.Connection
+) -> None:
+    admin.execute(f'CREATE DATABASE "{it.name}" TEMPLATE template0')
+    with database.connect(it.server.url, it.name) as own:
+        own.execute(OBJECTS[held])
+    for action in ("create", "setup", "drop", "reset"):
+        with pytest.raises(ConfigurationError, match=f": {held}, .* MB: it is not empty"):
+            CHANGING[action](it)
+    found = it.inspect()
+    assert found.exists
+    assert found.facts.stamp is None
+
+
+def test_what_every_new_database_has_does_not_count(
+    it: lifecycle.Database, admin: database.Connection
+) -> None:
+    admin.execute(f'CREATE DATABASE "{it.name}"')
+    with database.connect(it.server.url, it.name) as own:
+        own.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        own.execute("CREATE TEMPORARY TABLE passing (one serial)")
+        assert it.inspect().contents().held == {}
+    it.create()
+    assert it.inspect().facts.stamp == stamps.TEST
+
+
+def test_what_a_site_gives_every_new_database_does_not_count() -> None:
+    with clusters.cluster("127.0.0.1", clusters.free_port("127.0.0.1")) as address:
+        with database.connect(address, "template1") as site:
+            site.execute("CREATE FUNCTION everywhere() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+            site.execute("CREATE TABLE filled (one int)")
+        with database.connect(address) as admin:
+            admin.execute("CREATE DATABASE new")
+            found = guards.inspect(
+                admin, Server("postgres", address, "url", "", owned=False), "new"
+            )
+            # Somebody may have put rows into it.
+            assert found.contents().held == {"table": 1}
+
+
 @pytest.mark.parametrize("action", DESTRUCTIVE)
 def test_others_who_are_connected_are_listed(action: str, it: lifecycle.Database) -> None:
     it.create()
@@ -351,58 +457,14 @@ def test_a_url_for_asyncpg_has_those_options_that_it_takes_as_text() -> None:
 
 
 @pytest.fixture
-def pooler(server: Server, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+def pooler(server: Server) -> Iterator[Callable[[str], str]]:
     """Start pgbouncer in front of the server, in a mode; return its URL."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if not program:
-        # No wheel carries it, and a fake pooler would have the locks that a real one loses.
-        pytest.skip("no pgbouncer: no pooler was tried")  # It needs a system package.
-    started: list[subprocess.Popen[bytes]] = []
     parts = conninfo_to_dict(server.url)
     to = " ".join(
         f"{key}={parts[key]}" for key in ("host", "port", "user", "password") if key in parts
     )
-
-    def start(mode: str) -> str:
-        assert program
-        # Short, and open to `nobody`, as whom it runs for root.
-        folder = Path(tempfile.gettempdir()) / f"pool-{secrets.token_hex(3)}"
-        folder.mkdir(mode=0o777)
-        folder.chmod(0o777)
-        settings_ = folder / "pgbouncer.ini"
-        settings_.write_text(
-            f"""
-[databases]
-* = {to}
-[pgbouncer]
-listen_port = 6432
-listen_addr =
-unix_socket_dir = {folder}
-auth_type = any
-pool_mode = {mode}
-server_round_robin = 1
-server_reset_query_always = 1
-ignore_startup_parameters = extra_float_digits
-user = {"nobody" if not os.geteuid() else ""}
-""".replace("user = \n", "")
-        )
-        started.append(
-            subprocess.Popen(
-                [program, str(settings_)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        )
-        address = f"postgresql://{parts['user']}@/postgres?host={folder}&port=6432"
-        until(lambda: url.ping("postgres", address), 10)
-        folders.append(folder)
-        return address
-
-    folders: list[Path] = []
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-    for folder in folders:
-        shutil.rmtree(folder)
+    with ExitStack() as stack:
+        yield lambda mode: stack.enter_context(clusters.pooler(f"* = {to}", mode))
 
 
 def test_a_pooler_in_transaction_mode_is_refused(
@@ -470,6 +532,34 @@ def limited(server: Server, admin: database.Connection) -> Iterator[Server]:
     address = psycopg.conninfo.make_conninfo(server.url, user=role, password=role)
     yield replace(server, url=address)
     admin.execute(f"DROP ROLE {role}")
+
+
+def test_a_run_makes_nothing_where_the_server_is_stamped(
+    limited: Server, admin: database.Connection
+) -> None:
+    role = conninfo_to_dict(limited.url)["user"]
+    admin.execute(f"ALTER ROLE {role} CREATEDB")
+    admin.execute(f"ALTER ROLE {role} SET ops.environment = 'production'")
+    with database.run(limited.url) as run:
+        name = names.database(run, "main")
+        with pytest.raises(ConfigurationError, match=r"refused to create .*stamped as production"):
+            database.clone(limited.url, "template0", name)
+        assert name not in runs.databases(admin)
+
+
+def test_a_database_of_a_dead_run_that_is_stamped_is_left(
+    server: Server, admin: database.Connection
+) -> None:
+    name = names.database(names.new_run(), "x")
+    admin.execute(f'CREATE DATABASE "{name}"')
+    admin.execute(f"ALTER DATABASE \"{name}\" SET ops.environment = 'production'")
+    try:
+        runs.sweep(admin)
+        with pytest.raises(ConfigurationError, match=r"refused to drop .*stamped as production"):
+            runs.drop(admin, name)
+        assert name in runs.databases(admin)
+    finally:
+        remove(server, name)
 
 
 def test_a_role_that_may_not_create_databases_is_told_what_is_missing(limited: Server) -> None:

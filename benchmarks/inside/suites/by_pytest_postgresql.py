@@ -14,7 +14,8 @@ PARTS = conninfo_to_dict(SERVER)
 
 def load(*, dbname: str, **_: object) -> None:
     """Run the ten revisions on the template."""
-    database.migrate(database.url(SERVER, dbname, "psycopg"), graph.service("shop"))
+    with database.connect(SERVER, dbname) as own:
+        database.migrate(own, graph.service("shop"))
 
 
 server = factories.postgresql_noproc(

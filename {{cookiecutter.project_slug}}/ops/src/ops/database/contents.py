@@ -54,7 +54,8 @@ _OBJECTS = """
     SELECT '{kind}', {catalog}.oid::int8 FROM {catalog}
     WHERE {catalog}.oid >= 16384 AND {rows} AND NOT EXISTS (
       SELECT FROM pg_depend WHERE classid = '{catalog}'::regclass AND objid = {catalog}.oid
-        AND (deptype IN ('e', 'i') OR deptype = 'a' AND refobjsubid > 0
+        AND (deptype IN ('e', 'i') AND refobjid <> objid
+             OR deptype = 'a' AND refobjsubid > 0 AND '{kind}' = 'sequence'
              OR refclassid = 'pg_namespace'::regclass AND refobjid IN (
                SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')))
 """
@@ -69,6 +70,7 @@ def _query(kinds: Iterable[tuple[str, str, str]]) -> sql.SQL:
     return sql.SQL(" UNION ALL ".join(each))
 
 
+_ORDER = dict.fromkeys((*(kind for kind, *_ in (*_DATA, *_CODE)), "replication slot"))
 _LOST = sql.SQL(" UNION ALL ").join([_query((*_DATA, *_CODE)), sql.SQL(_SLOTS)])
 
 
@@ -82,7 +84,8 @@ def held(connection: Connection, server: str) -> dict[str, int]:
         if found:
             with beside(connection, server, "template1") as new:
                 found -= set(new.execute(_query(_CODE)).fetchall())
-    return Counter(kind for kind, _ in sorted(found))
+    counts = Counter(kind for kind, _ in found)
+    return {kind: counts[kind] for kind in _ORDER if counts[kind]}
 
 
 def listed(counts: dict[str, int]) -> str:

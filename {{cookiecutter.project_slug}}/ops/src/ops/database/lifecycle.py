@@ -178,7 +178,7 @@ class Database:
         """
         with self._changing() as connection:
             target = self._alone(connection, force=force)
-            with self._migrated(connection) as fresh, self._opened(connection, target) as own:
+            with self._opened(connection, target) as own, self._migrated(connection) as fresh:
                 at, newest = _revision(own), _revision(fresh)
                 if at not in (None, newest):
                     raise ConfigurationError(

@@ -1,0 +1,286 @@
+"""What was checked is what is destroyed, wherever a name or something in between leads."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from ops import database, graph, names
+from ops.database import guards, lifecycle, runs
+from ops.errors import ConfigurationError
+from ops.servers import Server, addresses
+from ops.testing.isolation import Isolated
+
+from .clusters import addresses_of, balancer, cluster, free_port, pooler
+from .scratch import Scratch
+
+PRECIOUS = "CREATE TABLE precious AS SELECT 1 AS one; CREATE TABLE kind (name text)"
+CHANGES: dict[str, Callable[[lifecycle.Database], object]] = {
+    "clean": lambda it: it.clean(),
+    "reset": lambda it: it.reset(),
+    "rollback": lambda it: it.rollback(),
+    "migrate": lambda it: it.migrate(),
+    "seed": lambda it: it.seed(),
+    "setup": lambda it: it.setup(),
+}
+"""What is done over a connection of its own to the database."""
+
+
+@pytest.fixture(scope="module")
+def one() -> Iterator[str]:
+    with cluster("127.0.0.1", free_port("127.0.0.1")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[str]:
+    with cluster("127.0.0.1", free_port("127.0.0.1")) as address:
+        yield address
+
+
+@pytest.fixture
+def seeded(tmp_path: Path) -> graph.Service:
+    """A service with seeds."""
+    known = graph.services()[0]
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds" / "it.sql").write_text("CREATE TABLE IF NOT EXISTS seeded (one int)")
+    for part in ("migrations", "pyproject.toml", "src"):
+        (tmp_path / part).symlink_to(known.path / part)
+    return replace(known, name="aimed", path=tmp_path)
+
+
+def at(address: str, service: graph.Service) -> lifecycle.Database:
+    return lifecycle.Database(Server("postgres", address, "url", "", owned=False), service)
+
+
+def make_precious(address: str, name: str) -> None:
+    with database.connect(address) as admin:
+        admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        admin.execute(f'CREATE DATABASE "{name}"')
+        admin.execute(f"ALTER DATABASE \"{name}\" SET ops.environment = 'production'")
+    with database.connect(address, name) as own:
+        own.execute(PRECIOUS)
+
+
+def expect_precious(address: str, name: str) -> None:
+    with database.connect(address, name) as own:
+        assert own.execute("SELECT one FROM precious").fetchone() == (1,)
+        tables = own.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone()
+        assert tables == (2,)
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_a_pooler_that_leads_to_another_database_is_refused(
+    action: str, one: str, seeded: graph.Service
+) -> None:
+    at(one, seeded).setup()
+    make_precious(one, "production")
+    alias = f"{at(one, seeded).name} = {_to(one)} dbname=production"
+    with (
+        pooler(f"{alias}\n* = {_to(one)}") as address,
+        pytest.raises(ConfigurationError, match="what answers by that name is production"),
+    ):
+        CHANGES[action](at(address, seeded))
+    expect_precious(one, "production")
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_a_pooler_that_leads_to_another_server_is_refused(
+    action: str, one: str, other: str, seeded: graph.Service
+) -> None:
+    it = at(one, seeded)
+    it.setup()
+    make_precious(other, it.name)
+    with (
+        pooler(f"{it.name} = {_to(other)}\n* = {_to(one)}") as address,
+        pytest.raises(ConfigurationError, match="have reached two servers"),
+    ):
+        CHANGES[action](at(address, seeded))
+    expect_precious(other, it.name)
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_a_balancer_that_leads_to_another_server_is_refused(
+    action: str, one: str, other: str, seeded: graph.Service
+) -> None:
+    it = at(one, seeded)
+    it.setup()
+    make_precious(other, it.name)
+    for first in range(1, 4):
+        # Whether a pooler is in between is asked over connections of its own.
+        with (
+            balancer(
+                lambda number, first=first: _place(one if number < first else other)
+            ) as address,
+            pytest.raises(ConfigurationError, match="refused"),
+        ):
+            CHANGES[action](at(address, seeded))
+    expect_precious(other, it.name)
+
+
+def test_a_clone_of_a_run_that_leads_elsewhere_is_not_wiped(one: str) -> None:
+    make_precious(one, "production")
+    with (
+        pooler(f"postgres = {_to(one)}\n* = {_to(one)} dbname=production") as address,
+        database.run(address) as run,
+    ):
+        name = names.database(run, "main")
+        database.clone(address, "template0", name)
+        with pytest.raises(ConfigurationError, match="is production"):
+            Isolated(address, name)
+    expect_precious(one, "production")
+
+
+def test_a_pooler_that_leads_where_it_says_is_no_obstacle(one: str, seeded: graph.Service) -> None:
+    with pooler(f"* = {_to(one)}") as address:
+        it = at(address, seeded)
+        it.setup()
+        it.migrate()
+        with database.connect(one) as admin:
+            assert it.name in runs.databases(admin)
+
+
+def test_a_database_that_is_replaced_after_it_was_checked_is_not_dropped(
+    one: str, seeded: graph.Service
+) -> None:
+    it = at(one, seeded)
+    it.setup()
+    with database.connect(one) as admin:
+        target = guards.inspect(admin, it.server, it.name)
+        admin.execute(f'DROP DATABASE "{it.name}" WITH (FORCE)')
+        make_precious(one, it.name)
+        with pytest.raises(ConfigurationError, match="another one than that which was looked at"):
+            guards.drop(admin, target)
+    expect_precious(one, it.name)
+
+
+def test_a_stamp_that_comes_after_the_check_counts(one: str, seeded: graph.Service) -> None:
+    it = at(one, seeded)
+    make_precious(one, it.name)
+    with database.connect(one) as admin:
+        admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = 'test'")
+        target = guards.inspect(admin, it.server, it.name)
+        guards.check(target)
+        admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = 'production'")
+        with pytest.raises(ConfigurationError, match="stamped as production"):
+            guards.drop(admin, target)
+        with (
+            pytest.raises(ConfigurationError, match="stamped as production"),
+            guards.opened(admin, it.server, target),
+        ):
+            pass
+    expect_precious(one, it.name)
+
+
+def _to(address: str) -> str:
+    host, port = _place(address)
+    return f"host={host} port={port} user=postgres"
+
+
+def _place(address: str) -> tuple[str, int]:
+    parts = urlsplit(address)
+    return str(parts.hostname), int(parts.port or 0)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A name with two addresses, and what runs a command for which it has them."""
+
+    name: str
+    hosts: tuple[str, str]
+    prefix: tuple[str, ...] = ()
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Twin:
+    """Find such a name, or make one."""
+    if addresses_of("localhost") >= {"::1", "127.0.0.1"}:
+        return Twin("localhost", ("::1", "127.0.0.1"))
+    if sys.platform != "linux" or os.geteuid():
+        pytest.skip("localhost has one address, and only root can make a name with two")  # No DNS.
+    hosts = tmp_path_factory.mktemp("hosts") / "hosts"
+    hosts.write_text("127.0.0.1 two.test\n127.0.0.2 two.test\n")
+    # Of a namespace of its own: nobody else sees it.
+    mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    return Twin(
+        "two.test",
+        ("127.0.0.1", "127.0.0.2"),
+        ("unshare", "--mount", "sh", "-c", mount, str(hosts)),
+    )
+
+
+@pytest.fixture(scope="module")
+def port(twin: Twin) -> int:
+    return free_port(*twin.hosts)
+
+
+@pytest.fixture(scope="module")
+def project(twin: Twin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+    given = {"OPS_SERVERS": "url"}
+    with Scratch(tmp_path_factory.mktemp("twins"), prefix=twin.prefix, **given) as scratch:
+        yield scratch
+
+
+@contextmanager
+def twins(twin: Twin, port: int) -> Iterator[list[str]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(cluster(host, port)) for host in twin.hosts]
+
+
+def test_a_name_with_two_addresses_and_two_servers_is_refused(
+    twin: Twin, port: int, project: Scratch
+) -> None:
+    with twins(twin, port) as servers:
+        for address in servers:
+            make_precious(address, project.database)
+            with database.connect(address) as admin:
+                admin.execute("CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 3")
+        with database.connect(servers[0]) as admin:
+            admin.execute(f"ALTER DATABASE {project.database} SET ops.environment = 'test'")
+        base = f"postgresql://{{}}@{twin.name}:{port}/postgres"
+        for action, address in (
+            ("db.clean", base.format("postgres")),
+            ("db.reset", f"{base.format('postgres')}?load_balance_hosts=random"),
+            ("db.drop", base.format("few")),
+        ):
+            outcome = project.invoke(action, "--yes", "--force", TEST_DATABASE_URL=address)
+            assert outcome.code == 3, outcome.said
+            assert "leads to several servers" in outcome.said
+            assert all(host in outcome.said for host in twin.hosts)
+        for address in servers:
+            expect_precious(address, project.database)
+
+
+def test_a_name_one_of_whose_addresses_is_silent_is_no_obstacle(
+    twin: Twin, port: int, project: Scratch
+) -> None:
+    with cluster(twin.hosts[1], port):
+        address = f"postgresql://postgres@{twin.name}:{port}/postgres"
+        for action in ("db.setup", "db.clean --yes", "db.reset --yes", "db.drop --yes"):
+            project.green(*action.split(), TEST_DATABASE_URL=address)
+
+
+def test_two_connections_find_out_whether_they_are_to_one_server(one: str, other: str) -> None:
+    with (
+        database.connect(one) as here,
+        database.connect(one) as again,
+        database.connect(other) as there,
+    ):
+        assert addresses.same_server(here, again)
+        assert not addresses.same_server(here, there)
+        assert here.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        ).fetchone() == (0,)
+
+
+def test_a_url_is_pinned_to_the_address_that_it_leads_to(one: str) -> None:
+    host, port = _place(one)
+    address = f"postgresql://postgres@localhost:{port}/postgres"
+    assert addresses.pinned("X", address, 5) == f"{address}?hostaddr={host}"
+    assert socket.gethostbyname("localhost") == host
