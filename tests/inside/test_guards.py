@@ -379,6 +379,10 @@ def with_url(monkeypatch: pytest.MonkeyPatch, address: str) -> settings.Settings
 DETOURS = {
     "postgresql://me:secret@localhost/postgres?hostaddr=10.1.2.3": "has the option hostaddr=",
     "postgresql://me:secret@localhost/postgres?service=production": "has the option service=",
+    "postgresql://me:secret@localhost/x?target_session_attrs=standby": "target_session_attrs=",
+    "postgresql://me:secret@localhost/x?options=-c%20role%3Dx": "has the option options=",
+    "postgresql://me:secret@localhost/x?load_balance_hosts=random": "load_balance_hosts=",
+    "postgresql://me:secret@localhost/x?replication=database": "has the option replication=",
     "postgresql://me:secret@localhost,db.example.com/postgres": "names several hosts",
     "postgresql://me:secret@/postgres?host=localhost,db.example.com": "names several hosts",
     "postgresql://me:secret@/postgres": "names no host",
@@ -404,19 +408,28 @@ def test_a_url_that_may_lead_elsewhere_is_refused(
 
 
 @pytest.mark.parametrize("variable", ["PGHOSTADDR", "PGSERVICE"])
-def test_a_variable_that_redirects_even_our_own_servers_is_refused(
+def test_a_variable_that_redirects_a_url_is_refused(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "10.1.2.3")
+    chosen = with_url(monkeypatch, "postgresql://me:secret@localhost:1/postgres")
     with (
         pytest.raises(ConfigurationError, match=f"{variable}=10.1.2.3") as refusal,
-        servers.lease(settings.load(), ("postgres",)),
+        servers.lease(chosen, ("postgres",)),
     ):
         pass
     assert refusal.value.mend == f"unset {variable}"
 
 
-@pytest.mark.parametrize(("variable", "value"), [("PGHOST", "10.1.2.3"), ("PGPORT", "1")])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PGHOST", "10.1.2.3"),
+        ("PGPORT", "1"),
+        ("PGHOSTADDR", "10.1.2.3"),
+        ("PGSERVICE", "elsewhere"),
+    ],
+)
 def test_the_environment_does_not_move_a_server_of_ours(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

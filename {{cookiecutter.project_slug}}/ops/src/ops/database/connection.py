@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.engine import URL
 
 from ..errors import ConfigurationError, InfrastructureError
+from ..servers import libpq
 from ..servers.addresses import same_server
 from . import waits
 
@@ -54,7 +55,7 @@ def connect(server: str, database: str = MAINTENANCE) -> Connection:
         InfrastructureError: the server does not answer.
     """
     try:
-        connection = psycopg.connect(make_conninfo(server, dbname=database), autocommit=True)
+        connection = psycopg.connect(libpq.bounded(server, dbname=database), autocommit=True)
         whole = {"whole": database == MAINTENANCE}
         reached, *_ = connection.execute(CONNECTED, whole).fetchone() or ("",)
     except psycopg.OperationalError as error:
@@ -133,7 +134,7 @@ def pinned(connection: Connection, server: str) -> str:
 
 def url(server: str, database: str, driver: str = "asyncpg") -> URL:
     """Return the SQLAlchemy URL of a database on `server`."""
-    parts = conninfo_to_dict(server)
+    parts = conninfo_to_dict(server if driver == "asyncpg" else libpq.bounded(server))
     host = str(parts.get("host", "localhost"))
     port = int(str(parts["port"])) if "port" in parts else None
     # A socket's folder is no host name: both drivers take it from the query.

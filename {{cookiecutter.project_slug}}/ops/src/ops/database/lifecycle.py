@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import Service
-from ..servers import Server, binaries
+from ..servers import Server, binaries, libpq
 from . import guards, migrations, runs, shapes, stamps, waits
 from .connection import Connection, Lock, beside, connect, locked, maintenance, url
 from .migrations import MigrationError
@@ -237,7 +237,9 @@ class Database:
         program = shutil.which("psql") or (found and shutil.which("psql", path=str(found.folder)))
         if not program:
             raise InfrastructureError("psql is not installed", "uv run invoke setup")
-        parts: dict[str, Any] = {**conninfo_to_dict(self.server.url, dbname=self.name)}
+        parts: dict[str, Any] = {
+            **conninfo_to_dict(libpq.bounded(self.server.url, dbname=self.name))
+        }
         password = parts.pop("password", None)
         variables = {} if password is None else {"PGPASSWORD": str(password)}
         return [program, make_conninfo(**parts)], variables

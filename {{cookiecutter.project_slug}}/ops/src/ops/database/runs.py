@@ -233,6 +233,11 @@ def create(
             f"the role {who} may not create databases, which tests need",
             f'as a superuser: ALTER ROLE "{who}" CREATEDB',
         ) from error
+    except errors.ReadOnlySqlTransaction as error:
+        raise InfrastructureError(
+            "the server takes no changes: it is a replica, or sessions on it are read-only",
+            "use the primary; or: ALTER ROLE ... RESET default_transaction_read_only",
+        ) from error
 
 
 def drop(connection: Connection, name: str) -> None:

@@ -21,7 +21,7 @@ def source(kind: "Kind") -> str:
 
     given = settings.load()
     if kind == "postgres":
-        url.check_environment()
+        url.settle_environment(given)
     name, why = servers.choose(given, kind)
     if name == "url":
         with url.lease(kind, given) as address:

@@ -50,7 +50,7 @@ def lease(
         InfrastructureError: a server is not reachable or does not start.
     """
     if "postgres" in kinds:
-        url.check_environment()
+        url.settle_environment(settings)
     with ExitStack() as stack:
         taken: dict[Kind, Server] = {}
         for kind in kinds:

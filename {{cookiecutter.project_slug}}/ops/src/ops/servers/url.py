@@ -1,7 +1,8 @@
 """Servers that somebody else runs, given by their URL."""
 
-import os
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,18 +10,21 @@ import psycopg
 import redis
 from psycopg.conninfo import conninfo_to_dict
 
+from .. import limits
 from ..errors import ConfigurationError, InfrastructureError
 from ..settings import EXAMPLES, Settings, masked
-from . import addresses
+from . import addresses, libpq
 
 if TYPE_CHECKING:
     from . import Kind
 
 VARIABLES = {"postgres": "TEST_DATABASE_URL", "redis": "TEST_REDIS_URL"}
-TIMEOUT = 5
-"""Seconds that a server may take to answer."""
-DETOURS = ("hostaddr", "service")
-"""What sends libpq somewhere else than the host says, while other drivers go where it says."""
+DETOURS = (
+    *("hostaddr", "service", "load_balance_hosts", "target_session_attrs"),
+    *("options", "replication"),
+)
+"""What takes libpq somewhere else than the host says, or to sessions that are not as usual, while
+other drivers go where it says and know nothing of it."""
 
 
 def given(settings: Settings, kind: "Kind") -> str:
@@ -42,7 +46,8 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
     try:
         if kind == "postgres":
             _refuse_detours(address)
-            address = addresses.pinned(VARIABLES[kind], address, TIMEOUT)
+            _refuse_variables(address)
+            address = addresses.pinned(VARIABLES[kind], address, round(limits.ANSWER))
         ping(kind, address)
         if kind == "postgres" and pooled(address):
             raise ConfigurationError(
@@ -58,28 +63,21 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
     yield address
 
 
-def check_environment() -> None:
-    """Refuse variables that would send connections to a server of ours somewhere else.
+def settle_environment(settings: Settings) -> None:
+    """Let only those variables steer PostgreSQL's clients that may; see `libpq`.
 
     Raises:
-        ConfigurationError: there is one.
+        ConfigurationError: one could lead the URL that was given somewhere else.
     """
-    for option in DETOURS:
-        variable = f"PG{option.upper()}"
-        if os.environ.get(variable):
-            raise ConfigurationError(
-                f"{variable}={os.environ[variable]} would lead to another server than the one that"
-                " is meant",
-                f"unset {variable}",
-            )
+    libpq.settle(given(settings, "postgres") if settings.servers in ("auto", "url") else "")
 
 
 def pooled(address: str) -> bool:
     """Say whether statements of one connection are run by several servers' processes, or shared."""
     query = "SELECT pg_backend_pid()"
     with (
-        psycopg.connect(address, autocommit=True, connect_timeout=TIMEOUT) as one,
-        psycopg.connect(address, autocommit=True, connect_timeout=TIMEOUT) as other,
+        psycopg.connect(address, autocommit=True, connect_timeout=round(limits.ANSWER)) as one,
+        psycopg.connect(address, autocommit=True, connect_timeout=round(limits.ANSWER)) as other,
     ):
         pids = [each.execute(query).fetchone() for each in (one, other, one, other)]
     return pids[:2] != pids[2:] or pids[0] == pids[1]
@@ -95,16 +93,73 @@ def _refuse_detours(address: str) -> None:
     if problem:
         raise ConfigurationError(
             f"{VARIABLES['postgres']}={masked(address)} {problem}: drivers would not agree on where"
-            " it leads",
-            f"name one host: {EXAMPLES[VARIABLES['postgres']]}",
+            " it leads, or on what it finds there",
+            f"name one host and no such option: {EXAMPLES[VARIABLES['postgres']]}",
         )
+
+
+def _refuse_variables(address: str) -> None:
+    """Make sure that the variables which complete a URL let every driver connect.
+
+    Whatever is different without them is their doing; a server that is not there stays that.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    variables = libpq.completing()
+    with_them = _refusals(address) if variables else []
+    if not with_them:
+        return
+    with libpq.without(variables):
+        without = _refusals(address)
+    if with_them != without:
+        raise ConfigurationError(
+            f"{VARIABLES['postgres']}={masked(address)} is completed by {', '.join(variables)} in"
+            f" the environment, and does not connect so: {with_them[0]}",
+            f"unset {' '.join(variables)}, or correct what is wrong",
+        )
+
+
+def _refusals(address: str) -> list[str]:
+    """Return why each driver does not connect, where it does not."""
+    # A thread of its own, since there may be a loop in ours.
+    with ThreadPoolExecutor(1) as pool:
+        attempts = (
+            lambda: ping("postgres", address),
+            lambda: pool.submit(asyncio.run, _ping_async(address)).result(),
+        )
+        return [str(error).strip() for attempt in attempts for error in _raised(attempt)]
+
+
+def _raised(attempt: Callable[[], object]) -> list[Exception]:
+    try:
+        attempt()
+    except Exception as error:  # noqa: BLE001 - drivers raise of each kind, and so does Python's SSL
+        return [error]
+    return []
+
+
+async def _ping_async(address: str) -> None:
+    # Not imported before it is needed, which is rarely.
+    import asyncpg
+
+    parts = conninfo_to_dict(address)
+    connection = await asyncpg.connect(  # type: ignore[no-untyped-call]  # asyncpg has no types
+        **{name: parts.get(name) for name in ("host", "port", "user", "password")},
+        database=parts.get("dbname"),
+        ssl=parts.get("sslmode"),
+        timeout=limits.ANSWER,
+    )
+    await connection.close()
 
 
 def ping(kind: "Kind", address: str) -> None:
     """Ask a server for a sign of life; raises its client's own error where there is none."""
     if kind == "postgres":
-        psycopg.connect(address, connect_timeout=TIMEOUT).close()
+        psycopg.connect(address, connect_timeout=round(limits.ANSWER)).close()
         return
-    client = redis.Redis.from_url(address, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT)
+    client = redis.Redis.from_url(
+        address, socket_connect_timeout=limits.ANSWER, socket_timeout=limits.ANSWER
+    )
     with client:
         client.ping()

@@ -45,7 +45,6 @@ class Stage:
 
     def __init__(self, worker: str, file: Path | None) -> None:
         self.worker = worker
-        self.reason: str | None = None
         self._stack = ExitStack()
         self._ahead: Future[_Taken] | None = None
         self._scene: Scene | None = None
@@ -53,6 +52,8 @@ class Stage:
         self._databases: dict[str, Isolated] = {}
         self._spares: dict[str, Spares] = {}
         self._keyspace: keyspaces.Keyspace | None = None
+        # Here, where no thread of ours and no test runs yet; workers connect without a lease.
+        servers.url.settle_environment(settings.load())
         self.file = file or self._scratch() / "scene.json"
 
     def begin(self, expected: Sequence[graph.Service]) -> None:
@@ -78,6 +79,15 @@ class Stage:
         """
         if self._scene:
             return None
+        try:
+            return self._prepared(used)
+        except psycopg.Error as error:
+            raise InfrastructureError(
+                f"PostgreSQL could not make what the tests stand on: {str(error).strip()}",
+                "see its message and the server's log, then run it again",
+            ) from error
+
+    def _prepared(self, used: Sequence[graph.Service]) -> str:
         up, run = self._ahead.result() if self._ahead else self._take()
         address = up["postgres"].url
         self._scene = Scene(

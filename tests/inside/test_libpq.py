@@ -1,0 +1,213 @@
+"""Variables and options that steer PostgreSQL's clients: obeyed, ignored or named, never waited on."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from ops import database, servers, settings
+from ops.errors import ConfigurationError
+from ops.servers import libpq
+
+HOSTILE = {
+    "PGHOST": "10.1.2.3",
+    "PGHOSTADDR": "10.1.2.3",
+    "PGPORT": "1",
+    "PGUSER": "somebody",
+    "PGPASSWORD": "wrong",  # pragma: allowlist secret
+    "PGSERVICE": "elsewhere",
+    "PGSSLMODE": "require",
+    "PGREQUIRESSL": "1",
+    "PGGSSENCMODE": "require",
+    "PGSSLNEGOTIATION": "direct",
+    "PGCHANNELBINDING": "require",
+    "PGREQUIREAUTH": "scram-sha-256",
+    "PGREQUIREPEER": "somebody",
+    "PGSSLCERTMODE": "require",
+    "PGSSLMINPROTOCOLVERSION": "TLSv9",
+    "PGSSLMAXPROTOCOLVERSION": "TLSv9",
+    "PGMINPROTOCOLVERSION": "9.9",
+    "PGMAXPROTOCOLVERSION": "1.0",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGLOADBALANCEHOSTS": "always",
+    "PGOPTIONS": "-c default_transaction_read_only=on",
+    "PGCONNECT_TIMEOUT": "soon",
+    "PGCLIENTENCODING": "SQL_ASCII",
+    "PGTZ": "Mars/Olympus",
+    "PGDATESTYLE": "German",
+}
+"""What each variable would do the most harm with; the others name a file that is not there."""
+VARIABLES = (*libpq.COMPLETING, *libpq.LEADING, *libpq.IGNORED)
+CHILD = """
+import asyncio, sys
+import asyncpg, psycopg
+psycopg.connect(sys.argv[1]).close()
+async def main():
+    await (await asyncpg.connect(sys.argv[2])).close()
+asyncio.run(main())
+"""
+FORWARD = """
+import asyncio, sys
+
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(4096):
+            writer.write(data)
+    except ConnectionError:
+        pass
+    writer.close()
+
+async def serve(reader, writer):
+    to, back = await asyncio.open_unix_connection(sys.argv[1])
+    await asyncio.gather(pump(reader, back), pump(to, writer))
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+"""Hands on whatever comes over TCP to a Unix socket, and back."""
+
+
+@pytest.fixture
+def hostile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One of the variables, set to the worst, and none of the others."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    name: str = request.param
+    monkeypatch.setenv(name, HOSTILE.get(name, "/nonexistent"))
+    return name
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[str]:
+    """URL of a server of ours."""
+    with servers.lease(settings.load(), ("postgres",)) as up:
+        yield up["postgres"].url
+
+
+@pytest.fixture(scope="module")
+def address(ours: str) -> Iterator[str]:
+    """URL of it over TCP, as that of a server of somebody else."""
+    parts = conninfo_to_dict(ours)
+    if not str(parts["host"]).startswith("/"):
+        yield ours
+        return
+    target = f"{parts['host']}/.s.PGSQL.{parts['port']}"
+    command = [sys.executable, "-c", FORWARD, target]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
+        assert forwarding.stdout
+        yield f"postgresql://postgres@127.0.0.1:{forwarding.stdout.readline().strip()}/postgres"
+        forwarding.terminate()
+
+
+def works(address: str) -> None:
+    """Connect as the engine does, as a service does, and as a child of either would."""
+    driver = database.url(address, "postgres").set(drivername="postgresql")
+    with closing(database.connect(address)) as connection:
+        row = connection.execute("SHOW transaction_read_only").fetchone()
+        assert row == ("off",)
+        assert connection.info.encoding == "utf-8"
+
+    async def ask() -> None:
+        own = await asyncpg.connect(  # type: ignore[no-untyped-call]  # asyncpg has no types
+            driver.render_as_string(hide_password=False)
+        )
+        await own.close()
+
+    asyncio.run(ask())
+    words = (address, driver.render_as_string(hide_password=False))
+    subprocess.run([sys.executable, "-c", CHILD, *words], check=True)
+
+
+def test_each_variable_of_the_drivers_is_in_the_table() -> None:
+    known = {each.envvar.decode() for each in psycopg.pq.Conninfo.get_defaults() if each.envvar}
+    source = Path(asyncpg.__file__).with_name("connect_utils.py").read_text(encoding="utf-8")
+    known |= set(re.findall(r"'(PG[A-Z]+)'", source))
+    assert known <= set(VARIABLES)
+    assert len(set(VARIABLES)) == len(VARIABLES)
+
+
+@pytest.mark.parametrize("hostile", VARIABLES, indirect=True)
+def test_no_variable_steers_a_connection_to_a_server_of_ours(hostile: str) -> None:
+    with servers.lease(settings.load(), ("postgres",)) as up:
+        assert hostile not in os.environ
+        if hostile in libpq.COMPLETING:
+            return
+        works(up["postgres"].url)
+
+
+@pytest.mark.parametrize("hostile", VARIABLES, indirect=True)
+def test_a_variable_completes_a_url_or_is_ignored_or_is_named(
+    hostile: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without a user, there is one to complete.
+    named = urlsplit(address).username
+    given = address.replace(f"{named}@", "") if hostile == "PGUSER" else address
+    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("TEST_DATABASE_URL", given)
+    refusal = used(given)
+    if refusal:
+        assert hostile in refusal.what
+        assert hostile in refusal.mend
+        assert hostile not in libpq.IGNORED
+
+
+def used(address: str) -> ConfigurationError | None:
+    """Use the URL that was given; return why it is refused, where it is."""
+    try:
+        with servers.lease(settings.load(), ("postgres",)) as up:
+            works(up["postgres"].url)
+            assert up["postgres"].url.startswith(address)
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+def test_a_port_is_taken_from_the_environment_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://me@127.0.0.1/postgres")
+    with (
+        pytest.raises(
+            ConfigurationError, match=r"PGPORT=1 could lead TEST_DATABASE_URL"
+        ) as refusal,
+        servers.lease(settings.load(), ("postgres",)),
+    ):
+        pass
+    assert refusal.value.mend == "unset PGPORT, or name the port in the URL"
+
+
+def test_a_url_with_a_wrong_option_of_the_environment_and_no_server_is_just_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://me@127.0.0.1:1/postgres")
+    with (
+        pytest.raises(Exception, match="does not answer") as refusal,
+        servers.lease(settings.load(), ("postgres",)),
+    ):
+        pass
+    assert getattr(refusal.value, "code", None) == 2
+
+
+def test_a_role_whose_sessions_are_read_only_is_told(address: str) -> None:
+    read_only = f"{address}?options=-c%20default_transaction_read_only%3Don"
+    with (
+        closing(database.connect(read_only)) as connection,
+        pytest.raises(Exception, match="the server takes no changes"),
+    ):
+        database.runs.create(connection, "never_made")
