@@ -310,6 +310,26 @@ TROUBLES = [
         env={"HOME": NOWHERE, "XDG_CACHE_HOME": NOWHERE, "UV_CACHE_DIR": f"{NOWHERE}/uv"},
     ),
     Trouble(
+        name="the reports cannot be written",
+        doctor=Told(2, "reports/.runs cannot be written to: Not a directory"),
+        action=Told(2, "infrastructure: the reports of a run cannot be written", UNIT),
+        changes=(hide("reports"), write("reports/.runs", "in the way")),
+    ),
+    Trouble(
+        name="a variable leads the URL of the database elsewhere",
+        doctor=Told(3, "PGHOSTADDR=10.1.2.3 could lead TEST_DATABASE_URL to another server"),
+        action=Told(3, "unset PGHOSTADDR", STATUS),
+        env={"TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x", "PGHOSTADDR": "10.1.2.3"},
+    ),
+    Trouble(
+        name="an option of the URL of the database asks for a standby",
+        doctor=Told(3, "has the option target_session_attrs=: drivers would not agree"),
+        action=Told(3, "name one host and no such option", STATUS),
+        env={
+            "TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x?target_session_attrs=standby"
+        },
+    ),
+    Trouble(
         name="the network is forbidden, and the cache is cold",
         doctor=Told(2, "UV_OFFLINE is set, and reports/cold is empty"),
         action=Told(2, "unset UV_OFFLINE", UNIT),

@@ -33,7 +33,7 @@ with servers.lease(settings.load(), ("redis",)) as up:
 ALONE = """
 import subprocess
 import psutil
-from ops import servers, settings
+from ops import limits, servers, settings
 from ops.errors import InfrastructureError
 from ops.servers import embedded
 from ops.servers.waiting import until
@@ -51,7 +51,7 @@ note = plan.home / "server.pid"
 server = psutil.Process(int(note.read_text()))
 server.parent().kill()
 until(lost, 10)
-embedded.START_TIMEOUT = 0.1
+limits.SERVER_STOP = 0.1
 # Told to end in its place, it leaves the server where it is.
 with subprocess.Popen(["sleep", "600"]) as other:
     note.write_text(str(other.pid))
@@ -63,11 +63,12 @@ server.kill()
 """
 STUCK = """
 import fcntl, os
+from ops import limits
 from ops.errors import InfrastructureError
 from ops.stack import keeper
 from ops.stack import process
 
-process.STOP_TIMEOUT = 0.1
+limits.PROCESS = 0.1
 it = process.Process("teller")
 it.folder.mkdir()
 fcntl.flock(os.open(it.folder / keeper.LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)

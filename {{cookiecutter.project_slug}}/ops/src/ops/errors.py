@@ -1,7 +1,10 @@
 """The two ways in which something other than the code under test can be at fault."""
 
 import difflib
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -37,6 +40,39 @@ class InfrastructureError(OpsError):
 
     code = Code.INFRASTRUCTURE
     status = "infrastructure"
+
+
+_ROOM = "make room on the disk, or mend the folder that it names"
+_MENDS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "ulimit -f unlimited",
+    errno.EMFILE: "ulimit -n 4096",
+    errno.EROFS: "let it be written to: mount -o remount,rw; or, unless you are root, use another"
+    " folder: XDG_CACHE_HOME=/a/folder/elsewhere",
+    errno.EACCES: "look who may use it: ls -ld {file}",
+    errno.EPERM: "look whose it is: ls -ld {file}",
+    errno.ENAMETOOLONG: "TMPDIR=/tmp",
+}
+
+
+def unusable(what: str, error: OSError) -> InfrastructureError:
+    """Return what it means that the operating system refuses something that we need."""
+    # Of several at once, as of a copy of a folder, only the text tells.
+    code = next(
+        (each for each in _MENDS if each == error.errno or os.strerror(each) in str(error)), 0
+    )
+    mend = _MENDS.get(code, "mend what it names; `uv run invoke doctor` looks at more")
+    return InfrastructureError(f"{what}: {error}", mend.format(file=error.filename or "it"))
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise what the operating system refuses during the block as an InfrastructureError."""
+    try:
+        yield
+    except OSError as error:
+        raise unusable(what, error) from error
 
 
 class AbsentError(InfrastructureError):

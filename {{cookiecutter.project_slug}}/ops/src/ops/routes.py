@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from importlib import import_module
 from secrets import token_urlsafe
 from typing import Any
 
-from . import environment, graph
+from . import environment, graph, limits, programs
 from .errors import ConfigurationError
 
 PLACEHOLDERS = {
@@ -82,19 +81,13 @@ def _summary(operation: Mapping[str, Any]) -> str:
     return said.partition("\n")[0]
 
 
-def _run(
-    command: Sequence[str], variables: Mapping[str, str | None]
-) -> "subprocess.CompletedProcess[str]":
+def _run(command: Sequence[str], variables: Mapping[str, str | None]) -> programs.Completed:
     env = {**os.environ, **variables}
-    return subprocess.run(
+    return programs.run(
         command,
+        limits.DOWNLOAD,
         cwd=graph.ROOT,
         env={key: value for key, value in env.items() if value is not None},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
     )
 
 

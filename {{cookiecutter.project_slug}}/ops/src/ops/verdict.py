@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from .errors import Code, OpsError, did_you_mean
+from .errors import Code, OpsError, did_you_mean, translated
 from .graph import REPORTS, ROOT, SESSIONS, services
 
 SCHEMA = 1
@@ -102,7 +102,7 @@ class Run:
         """
         part = Part(name, service, self.folder / name / (service or ""))
         # Saved at once as interrupted: that is what is left to read if this process is killed.
-        part.save()
+        or_exit(translated("the reports of a run cannot be written")(part.save))
         start = time.monotonic()
         before, self._inner_seconds = self._inner_seconds, 0.0
         try:

@@ -3,11 +3,9 @@
 import os
 import subprocess
 
+from .. import limits
 from ..errors import InfrastructureError
 from ..graph import ROOT
-
-TIMEOUT = 10
-"""Seconds that a program may take to answer."""
 
 
 def ask(*command: str, mend: str = "") -> "subprocess.CompletedProcess[str]":
@@ -31,13 +29,13 @@ def ask(*command: str, mend: str = "") -> "subprocess.CompletedProcess[str]":
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            timeout=TIMEOUT,
+            timeout=limits.LOOK,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         words = " ".join(command)
         raise InfrastructureError(
-            f"`{words}` does not answer within {TIMEOUT} s", f"see what it waits for: {words}"
+            f"`{words}` does not answer within {limits.LOOK:g} s", f"see what it waits for: {words}"
         ) from error
     except FileNotFoundError as error:
         where = "there" if os.sep in command[0] else "on PATH"

@@ -12,11 +12,11 @@ from .asking import ask
 
 ROOM = 200 * 2**20
 """Bytes that have to be free: about what one environment or one test database takes."""
-MEND = "XDG_CACHE_HOME=/a/folder/elsewhere"
 
 
 def project_folder() -> str:
     """Look at where environments and reports go."""
+    room(graph.REPORTS / ".runs", "free some, or move away what is in its place")
     return room(ROOT / ".nox", "free some")
 
 
@@ -39,18 +39,38 @@ def server_data() -> str:
     from ..servers import home
 
     said: list[str] = []
+    mend = ""
     *_, shared = folders = home.candidates()
     for folder in folders:
         try:
-            if folder == shared and folder.exists():
-                home.private(folder)
-            found = room(folder, MEND)
+            if folder == shared:
+                home.refuse_foreign(folder)
+                home.refuse_closed(folder)
+            refuse_noexec(folder)
+            found = room(folder, f"free some, or {home.elsewhere()}")
         except InfrastructureError as error:
             said.append(error.what)
+            mend = error.mend
             continue
         home.socket_folder(folder / "redis-01234567" / "store", ".s.PGSQL.5432")
         return "; ".join([found, *said])
-    raise InfrastructureError("; ".join(said), MEND)
+    raise InfrastructureError("; ".join(said), mend)
+
+
+def refuse_noexec(folder: Path) -> None:
+    """Make sure that programs may be run in a folder, or where it would be made.
+
+    Raises:
+        InfrastructureError: they may not.
+    """
+    from ..servers import home
+
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if home.noexec(there):
+        raise InfrastructureError(
+            f"no program may be run that lies in {folder}: what it is on is mounted noexec",
+            home.elsewhere(),
+        )
 
 
 def room(folder: Path, mend: str) -> str:

@@ -14,7 +14,7 @@ import redis
 from .. import names
 from ..errors import InfrastructureError
 from ..servers.processes import alive, identity
-from .place import PROBED, url
+from .place import PROBED, connected, url
 
 STACK = "stack///"
 """The owner of the database that is the stack's: of the form of a process, and none."""
@@ -27,16 +27,17 @@ def claim(server: str) -> Iterator["Keyspace"]:
     """Take an empty database for this process; yield it, and empty and release it afterwards.
 
     Raises:
-        InfrastructureError: all of them are taken or in use.
+        InfrastructureError: all of them are taken or in use, or the server does not answer.
     """
-    with redis.Redis.from_url(server, decode_responses=True) as registry:
-        number = _take(server, registry, identity(os.getpid()))
+    with _registry(server) as registry:
+        with _answering():
+            number = _take(server, registry, identity(os.getpid()))
         with Keyspace(url(server, number)) as keyspace:
             try:
                 yield keyspace
             finally:
                 # A server that has gone away has taken the keys with it.
-                with suppress(redis.ConnectionError):
+                with suppress(redis.ConnectionError, redis.TimeoutError):
                     keyspace.flush()
                     registry.delete(_key(number))
 
@@ -45,16 +46,16 @@ def reserve(server: str) -> int:
     """Return the number of the database that is kept for the stack, taken now if it was not.
 
     Raises:
-        InfrastructureError: all of them are taken or in use.
+        InfrastructureError: all of them are taken or in use, or the server does not answer.
     """
-    with redis.Redis.from_url(server, decode_responses=True) as registry:
+    with _answering(), _registry(server) as registry:
         reserved = _reserved(registry)
         return _take(server, registry, STACK) if reserved is None else reserved
 
 
 def free(server: str) -> None:
     """Empty the database that is kept for the stack, and let runs take it."""
-    with redis.Redis.from_url(server, decode_responses=True) as registry:
+    with _answering(), _registry(server) as registry:
         number = _reserved(registry)
         if number is not None:
             with Keyspace(url(server, number)) as keyspace:
@@ -68,7 +69,7 @@ class Keyspace:
     def __init__(self, url: str) -> None:
         """Connect to it when it is first used."""
         self.url = url
-        self._client = redis.Redis.from_url(url)
+        self._client = connected(url)
 
     def empty(self) -> bool:
         """Say whether it has no keys, and is there at all."""
@@ -90,6 +91,22 @@ class Keyspace:
     def __exit__(self, *_: object) -> None:
         """Close the connections."""
         self._client.close()
+
+
+@contextmanager
+def _registry(server: str) -> Iterator["redis.Redis"]:
+    with connected(server, decode_responses=True) as registry:
+        yield registry
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise InfrastructureError(
+            f"Redis does not answer: {error}", "see whether the server is up and the URL is right"
+        ) from error
 
 
 def _reserved(registry: "redis.Redis") -> int | None:

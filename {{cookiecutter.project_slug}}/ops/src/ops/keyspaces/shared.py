@@ -27,7 +27,7 @@ from ..errors import ConfigurationError, InfrastructureError
 from ..servers.processes import alive, here, identity
 from ..settings import masked
 from . import scripts
-from .place import url
+from .place import connected, url
 from .survey import MARKER, NAME, Client, Found, Owner, at, listed, looking, older, survey
 
 MOMENT = int(graph.INTEGRATION.timeout or 0)
@@ -58,7 +58,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         self.url = url(server, number, self.token)
         self._server, self._number = server, number
         self._name = f"database {number} of {masked(server)}"
-        self._client = redis.Redis.from_url(self.url)
+        self._client = connected(self.url)
         self._refusal: ConfigurationError | None = None
         self._owner = (self.token, names.prefix(), identity(os.getpid()))
 
@@ -179,7 +179,7 @@ def claim(server: str) -> Iterator[Keyspace]:
             yield keyspace
         finally:
             # Once the server is there again, the marker tells the next run what to sweep up.
-            with suppress(redis.ConnectionError):
+            with suppress(redis.ConnectionError, redis.TimeoutError):
                 keyspace.release()
 
 
@@ -208,7 +208,7 @@ def sweep(server: str) -> tuple[list[str], list[str]]:
 
 def _take(server: str) -> Keyspace:
     found, _ = survey(server)
-    with redis.Redis.from_url(server) as client:
+    with connected(server) as client:
         named = int(client.connection_pool.connection_kwargs.get("db") or 0)
     candidates = sorted(found.keys() - {0, named}, reverse=True)
     if not candidates:

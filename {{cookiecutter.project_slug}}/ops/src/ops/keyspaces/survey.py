@@ -7,7 +7,7 @@ from typing import Any, Self
 import redis
 
 from . import own
-from .place import PROBED, url
+from .place import PROBED, connected, url
 
 MARKER = "ops:owner"
 """The hash in a database that is taken: token, project, process, and when it was last in use."""
@@ -61,9 +61,7 @@ class Found:
 def looking(server: str, number: int) -> "redis.Redis":
     """Return a client that whoever takes a database does not mind."""
     # Names of keys are bytes, and somebody's need not be text.
-    return redis.Redis.from_url(
-        url(server, number, LOOKING), decode_responses=True, encoding_errors="replace"
-    )
+    return connected(url(server, number, LOOKING), decode_responses=True, encoding_errors="replace")
 
 
 def survey(server: str) -> tuple[dict[int, Found], int]:

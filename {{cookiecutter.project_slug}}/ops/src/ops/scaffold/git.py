@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from .. import limits
 from ..errors import InfrastructureError
 
 # By these a git hook that runs an action would have us read its own repository.
@@ -15,7 +16,7 @@ class GitError(Exception):
     """git fails; the text is what it says."""
 
 
-def git(folder: Path, *arguments: str, timeout: float | None = None) -> str:
+def git(folder: Path, *arguments: str, timeout: float = limits.COMMAND) -> str:
     """Return what git prints; after `timeout` seconds it has failed.
 
     Raises:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -10,13 +9,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from .. import programs
 from ..errors import ConfigurationError, InfrastructureError, OpsError
 from ..graph import ROOT
 from .git import GitError, git
 
 RECORD = ROOT / ".cruft.json"
-TIMEOUT = 120
-"""Seconds that the template may take to arrive: it is small, and only one commit is fetched."""
 
 _REFUSED = "because pre_gen_project hook"
 """What cookiecutter says, among other things, after a refusal; the hook's are its only errors."""
@@ -74,7 +72,7 @@ class Template:
             raise self._diagnose(checkout, source, error) from error
 
     def _take(self, source: str, checkout: Path) -> None:
-        git(checkout, "fetch", "--quiet", "--depth=1", source, self.commit, timeout=TIMEOUT)
+        git(checkout, "fetch", "--quiet", "--depth=1", source, self.commit)
         # The user's own hooks, if they have some for all repositories, are not for this one.
         git(checkout, "-c", f"core.hooksPath={os.devnull}", "checkout", "--quiet", "FETCH_HEAD")
 
@@ -101,7 +99,7 @@ class Template:
 
     def _diagnose(self, checkout: Path, source: str, refusal: GitError) -> OpsError:
         try:
-            git(checkout, "ls-remote", "--quiet", source, timeout=TIMEOUT)
+            git(checkout, "ls-remote", "--quiet", source)
         except GitError:
             return InfrastructureError(
                 f"the template {self.address} is out of reach: {refusal}",
@@ -148,14 +146,7 @@ def _python(*arguments: str) -> str:
     Raises:
         ConfigurationError: the template refuses an answer, or something else fails.
     """
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = programs.run([sys.executable, *arguments])
     if done.returncode == 0:
         return done.stdout
     said = done.stderr.strip()

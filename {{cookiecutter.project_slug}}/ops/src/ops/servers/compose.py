@@ -2,10 +2,12 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .. import limits, programs
 from ..errors import InfrastructureError
 from ..graph import ROOT
 from ..settings import Settings
@@ -19,8 +21,8 @@ ADDRESSES = {
     "postgres": "postgresql://postgres:postgres@{address}/postgres",
     "redis": "redis://{address}",
 }
-START_TIMEOUT = 60
-"""Seconds that a server may take to accept connections."""
+LONG = {"build", "up"}
+"""Commands that may have to download something."""
 
 
 class ComposeError(InfrastructureError):
@@ -45,7 +47,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
     address = run("port", kind, str(docker.IMAGES[kind].port)).strip()
     found = ADDRESSES[kind].format(address=address)
     try:
-        until(lambda: url.ping(kind, found), START_TIMEOUT)
+        until(lambda: url.ping(kind, found), limits.CONTAINER_START)
     except TimeoutError as error:
         raise InfrastructureError(
             f"{kind} of compose.yaml is {error}", f"docker compose logs {kind}"
@@ -85,27 +87,54 @@ def run(*arguments: str, options: Sequence[str] = ()) -> str:
         InfrastructureError: no engine answers, or it failed (a ComposeError).
     """
     command = f"docker compose {' '.join(arguments)}"
+    limit = limits.DOWNLOAD if LONG & {*arguments} else limits.COMMAND
     try:
         # Compose itself would wait for ever for an engine that hangs.
-        with docker.client():
-            done = subprocess.run(
+        with (
+            docker.client(),
+            subprocess.Popen(
                 ["docker", "compose", *options, *arguments],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+            ) as process,
+        ):
+            try:
+                output, said = _ended(process, command, limit)
+            finally:
+                process.kill()
     except FileNotFoundError as error:
         raise ComposeError(command, "docker is not on PATH") from error
-    if done.returncode:
-        raise ComposeError(command, done.stdout + done.stderr)
-    return done.stdout
+    if process.returncode:
+        raise ComposeError(command, output + said)
+    return output
+
+
+def _ended(process: "subprocess.Popen[str]", command: str, limit: float) -> tuple[str, str]:
+    """Wait for the end of a command, for as long as the engine answers; return what it printed.
+
+    Raises:
+        InfrastructureError: the engine does not answer any more, or it takes too long.
+    """
+    deadline = time.monotonic() + limit
+    while True:
+        try:
+            return process.communicate(timeout=min(limit, limits.ENGINE_STEP))
+        except subprocess.TimeoutExpired as error:
+            with docker.client():
+                if time.monotonic() < deadline:
+                    continue
+            raise InfrastructureError(
+                f"{command} was not done after {limit:g} s, and was ended",
+                f"see what it waits for: {command}; OPS_SERVERS=embedded does without Docker",
+            ) from error
 
 
 def _there() -> bool:
     if shutil.which("docker") is None or not (ROOT / "compose.yaml").exists():
         return False
     # An engine may be there without Compose, which is a plugin.
-    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return asked.returncode == 0
+    return programs.run(["docker", "compose", "version"]).returncode == 0

@@ -5,11 +5,12 @@ import secrets
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .. import limits
 from ..errors import InfrastructureError
 from ..settings import Settings
 from . import url
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
     from . import Kind
 
-ANSWER_TIMEOUT = 2
-"""Seconds that an engine may take to answer before it counts as absent."""
-START_TIMEOUT = 60
-"""Seconds that a server may take to accept connections after its container has started."""
 PIPE = "npipe:////./pipe/docker_engine"
 """Where an engine is on Windows, whose Python knows no Unix sockets."""
 OWNER = "ops.owner"
@@ -85,19 +82,36 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
     Raises:
         InfrastructureError: no engine answers, it has no such image, or the server does not start.
     """
+    image = IMAGES[kind]
+    password = secrets.token_hex(16)
+    with ExitStack() as stack:
+        with _translated(image):
+            with client() as engine:
+                _sweep(engine)
+                if not has(engine, image.name):
+                    engine.images.pull(image.name)
+                _leave_reaping_to_us_without_ryuk(engine)
+            container = _container(image, password)
+            stack.callback(_stop, image, container)
+            container.start()
+            address = _ready(kind, image, password, container)
+        yield address
+
+
+def _stop(image: Image, container: "DockerContainer") -> None:
+    with _translated(image):
+        container.stop()
+
+
+@contextmanager
+def _translated(image: Image) -> Iterator[None]:
+    """Raise what the engine refuses, or does not answer, as an InfrastructureError."""
     from docker.errors import DockerException
 
-    image = IMAGES[kind]
     try:
-        with client() as engine:
-            _sweep(engine)
-            if not has(engine, image.name):
-                engine.images.pull(image.name)
-            _leave_reaping_to_us_without_ryuk(engine)
-        password = secrets.token_hex(16)
-        with _container(image, password) as container:
-            yield _ready(kind, image, password, container)
-    except DockerException as error:
+        yield
+    # What goes wrong between us and the engine is an OSError of its client.
+    except (DockerException, OSError) as error:
         raise InfrastructureError(
             f"Docker could not run {image.name}: {error}",
             f"docker pull {image.name}, or OPS_SERVERS=embedded to do without Docker",
@@ -125,7 +139,7 @@ def _ready(kind: "Kind", image: Image, password: str, container: "DockerContaine
         port=container.get_exposed_port(image.port),
     )
     try:
-        until(lambda: url.ping(kind, address), START_TIMEOUT)
+        until(lambda: url.ping(kind, address), limits.CONTAINER_START)
     except TimeoutError as error:
         output = b"".join(container.get_logs()).decode(errors="replace")
         raise InfrastructureError(
@@ -157,12 +171,12 @@ def client() -> Iterator["DockerClient"]:
     import docker
 
     try:
-        engine = docker.from_env(timeout=ANSWER_TIMEOUT)
+        engine = docker.from_env(timeout=round(limits.ENGINE))
         engine.ping()
     except (docker.errors.DockerException, OSError) as error:
         raise lack from error
     # The answer came at once; a pull or a removal may take its time.
-    engine.api.timeout = START_TIMEOUT
+    engine.api.timeout = round(limits.ENGINE_STEP)
     try:
         yield engine
     finally:
@@ -180,10 +194,10 @@ def _listens() -> bool:
     try:
         if place.scheme == "tcp":
             target = (place.hostname or "localhost", place.port or 2375)
-            socket.create_connection(target, ANSWER_TIMEOUT).close()
+            socket.create_connection(target, limits.ENGINE).close()
         else:
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(ANSWER_TIMEOUT)
+                probe.settimeout(limits.ENGINE)
                 probe.connect(place.path)
     except OSError:
         return False

@@ -4,24 +4,28 @@ A server is warm: its data stays when it stops, so that the next start takes som
 on a Unix socket in a folder that only its user can enter, and on no TCP port.
 """
 
+import errno
 import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..errors import InfrastructureError
+from .. import limits
+from ..errors import InfrastructureError, translated
 from ..settings import Settings
-from . import binaries, url
-from .home import cache, server_user, sockets, store
+from . import binaries, diagnosis, url
+from .home import cache, elsewhere, made, noexec, server_user, sockets, store
+from .locking import locked, take
 from .processes import boot, ended
 from .supervisor import HELD, WAKE
 from .waiting import until
@@ -31,10 +35,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raise it when what is kept in a server's folder changes its shape."""
-START_TIMEOUT = 30
-"""Seconds that a server may take to accept connections."""
-CRASH_TIMEOUT = 5
-"""Seconds that the children of a server which was killed may take to end."""
 
 POSTGRES_OPTIONS = {
     "listen_addresses": "",
@@ -64,6 +64,7 @@ class Plan:
     kind: "Kind"
     home: Path
     """What is ours: the lease, the locks, the log, the copied programs."""
+    socket: Path
     url: str
     command: list[str]
     prepare: list[str] | None = None
@@ -73,6 +74,11 @@ class Plan:
     def store(self) -> Path:
         """What is the server's own: its data and its sockets."""
         return self.home / "store"
+
+    @property
+    def note(self) -> Path:
+        """Where its supervisor has noted its process."""
+        return self.home / "server.pid"
 
 
 def refusal(kind: "Kind") -> str | None:
@@ -91,30 +97,37 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
     Raises:
         InfrastructureError: its programs are not installed, or it does not start.
     """
-    try:
-        plan = _plan(kind)
+    plan = _plan(kind)
+    with _set_up(kind):
         handle = os.open(plan.home / "lease", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise InfrastructureError(
-            f"the embedded {kind} cannot be set up: {error}",
-            "make room on the disk, or mend the folder that it names",
-        ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        with _locked(plan.home / "start.lock"):
-            if not _supervised(plan):
-                _stop_orphan(plan)
-            if not _answers(plan):
-                start = _start_after_crash if _bury(plan) else _start
-                start(plan)
+        with _set_up(kind):
+            _bring_up(plan, handle)
         yield plan.url
     finally:
         os.close(handle)
 
 
+def _bring_up(plan: Plan, lease: int) -> None:
+    """Take the lease of a server, and have it answer."""
+    take(lease, fcntl.LOCK_SH, limits.LEASE, lambda: diagnosis.unending(plan.kind, plan.note))
+    with locked(plan.home / "start.lock", f"starts the embedded {plan.kind}"):
+        if not _supervised(plan):
+            _stop_orphan(plan)
+        try:
+            # It may just have been started, by a run that was killed meanwhile.
+            up = _supervised(plan) and _comes_up(plan)
+        except TimeoutError as error:
+            raise diagnosis.unanswering(plan.kind, plan.note, str(error)) from error
+        if not up:
+            start = _start_after_crash if _bury(plan) else _start
+            start(plan)
+
+
 def hold(kind: "Kind") -> None:
     """Keep the server up after the last lease has ended; it has to be up."""
-    (_plan(kind).home / HELD).touch()
+    with _set_up(kind):
+        (_plan(kind).home / HELD).touch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +137,8 @@ class Standing:
     url: str
     process: int
     started: float
+    complaint: str | None = None
+    """Why it is of no use although it is up, if that is so."""
 
 
 def standing(kind: "Kind") -> Standing | None:
@@ -131,10 +146,16 @@ def standing(kind: "Kind") -> Standing | None:
     if refusal(kind):
         return None
     plan = _plan(kind)
-    if not (_supervised(plan) and _answers(plan)):
+    if not (_supervised(plan) and _listens(plan)):
         return None
-    note = plan.home / "server.pid"
-    return Standing(plan.url, int(note.read_text(encoding="ascii")), note.stat().st_mtime)
+    complaint = None
+    try:
+        url.ping(kind, plan.url)
+    except Exception as error:  # noqa: BLE001 - whichever way it does not answer
+        complaint = diagnosis.unanswering(kind, plan.note, str(error).strip()).what
+    with _set_up(kind):
+        number = int(plan.note.read_text(encoding="ascii"))
+        return Standing(plan.url, number, plan.note.stat().st_mtime, complaint)
 
 
 def release(kind: "Kind") -> bool:
@@ -143,7 +164,8 @@ def release(kind: "Kind") -> bool:
         return False
     home = _plan(kind).home
     held = (home / HELD).exists()
-    (home / HELD).unlink(missing_ok=True)
+    with _set_up(kind):
+        (home / HELD).unlink(missing_ok=True)
     # Without a supervisor nobody reads the pipe, and then there is nobody to wake.
     with suppress(OSError):
         pipe = os.open(home / WAKE, os.O_WRONLY | os.O_NONBLOCK)
@@ -154,20 +176,37 @@ def release(kind: "Kind") -> bool:
     return held
 
 
+def _set_up(kind: "Kind") -> AbstractContextManager[None]:
+    return translated(f"the embedded {kind} cannot be set up")
+
+
 def _plan(kind: "Kind") -> Plan:
-    return (_plan_postgres if kind == "postgres" else _plan_redis)(binaries.installation(kind))
+    with _set_up(kind):
+        return (_plan_postgres if kind == "postgres" else _plan_redis)(binaries.installation(kind))
+
+
+def _programs(found: binaries.Installation, home: Path) -> Path:
+    """Return where the programs are that are run, copied there if they have to be."""
+    with locked(home / "programs.lock", "copies the programs of servers", limits.DATA):
+        programs = found.copied(home / "programs")
+    if noexec(programs):
+        raise InfrastructureError(
+            f"no program may be run that lies in {programs}: what it is on is mounted noexec",
+            elsewhere(),
+        )
+    return programs
 
 
 def _plan_postgres(found: binaries.Installation) -> Plan:
     identity = binaries.key(FORMAT, found.version or found.folder, POSTGRES_OPTIONS)
     home = _home(f"pg-{identity}")
-    with _locked(home / "programs.lock"):
-        programs = found.copied(home / "programs")
+    programs = _programs(found, home)
     folder = sockets(store(home / "store"), ".s.PGSQL.5432")
     options = [word for item in POSTGRES_OPTIONS.items() for word in ("-c", "=".join(item))]
     return Plan(
         kind="postgres",
         home=home,
+        socket=folder / ".s.PGSQL.5432",
         url=f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}&port=5432",
         command=[
             *(str(programs / "postgres"), "-D", str(home / "store" / "data")),
@@ -185,53 +224,62 @@ def _plan_postgres(found: binaries.Installation) -> Plan:
 def _plan_redis(found: binaries.Installation) -> Plan:
     identity = binaries.key(FORMAT, found.version or found.folder, REDIS_OPTIONS)
     home = _home(f"redis-{identity}")
-    with _locked(home / "programs.lock"):
-        programs = found.copied(home / "programs")
+    programs = _programs(found, home)
     names = ("valkey-server", "redis-server")
     program = next(programs / name for name in names if (programs / name).exists())
-    socket = sockets(store(home / "store"), "redis.sock") / "redis.sock"
+    place = sockets(store(home / "store"), "redis.sock") / "redis.sock"
     options = [word for name, value in REDIS_OPTIONS.items() for word in (f"--{name}", value)]
     return Plan(
         kind="redis",
         home=home,
-        url=f"unix://{quote(str(socket))}",
-        command=[str(program), "--unixsocket", str(socket), *options],
+        socket=place,
+        url=f"unix://{quote(str(place))}",
+        command=[str(program), "--unixsocket", str(place), *options],
     )
 
 
 def _home(name: str) -> Path:
-    home = cache() / name
     # Others may pass through (nobody must, below root's), but see nothing.
-    home.mkdir(mode=0o711, parents=True, exist_ok=True)
-    return home
+    return made(cache() / name, 0o711)
 
 
 def _start(plan: Plan) -> None:
     log = plan.home / "server.log"
     log.unlink(missing_ok=True)
+    binaries.open_up(plan.home / "programs")
     if plan.prepare:
         _make_data(plan, plan.prepare, log)
-    order = {"command": plan.command, "home": str(plan.home), "as": _as_server_user()}
+    order = {
+        "command": plan.command,
+        "home": str(plan.home),
+        "as": as_server_user(),
+        "patience": limits.SERVER_STOP,
+    }
     # Isolated: what steers this run's Python, or measures what it runs, is not the supervisor's.
     script = [sys.executable, "-IS", str(Path(__file__).with_name("supervisor.py"))]
     with log.open("ab") as stream:
-        subprocess.run(
-            [*script, json.dumps(order)],
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            check=True,
-        )
+        _run([*script, json.dumps(order)], limits.PROCESS, stream)
+    try:
+        up = _comes_up(plan)
+    except TimeoutError as error:
+        raise _failure(plan, log, str(error)) from error
+    if not up:
+        raise _failure(plan, log, "it ended at once")
+
+
+def _comes_up(plan: Plan) -> bool:
+    """Wait until a server answers that has a supervisor; return whether it still has one.
+
+    Raises:
+        TimeoutError: it does not answer in time.
+    """
 
     def ready() -> None:
-        if not _supervised(plan):
-            raise InfrastructureError("it ended at once")
-        url.ping(plan.kind, plan.url)
+        if _supervised(plan):
+            url.ping(plan.kind, plan.url)
 
-    try:
-        until(ready, START_TIMEOUT, unless=InfrastructureError)
-    except (TimeoutError, InfrastructureError) as error:
-        raise _failure(plan, log, str(error)) from error
+    until(ready, limits.SERVER_START)
+    return _supervised(plan)
 
 
 def _bury(plan: Plan) -> bool:
@@ -253,7 +301,7 @@ def _bury(plan: Plan) -> bool:
 def _start_after_crash(plan: Plan) -> None:
     # Its children hold on to its memory until they notice that they are alone.
     try:
-        until(lambda: _start(plan), CRASH_TIMEOUT)
+        until(lambda: _start(plan), limits.CRASH)
     except TimeoutError as error:
         raise InfrastructureError(
             f"the embedded {plan.kind} does not start again after a crash: {error}",
@@ -268,24 +316,41 @@ def _make_data(plan: Plan, prepare: list[str], log: Path) -> None:
     if data.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == boot():
         return
     # The program holds the lock as well: of a run that was killed it goes on for a while.
-    with _locked(plan.home / "init.lock") as lock, log.open("ab") as stream:
+    making = locked(plan.home / "init.lock", "makes the data of a server", limits.DATA)
+    with making as lock, log.open("ab") as stream:
         for folder in (data, init):
             shutil.rmtree(folder, ignore_errors=True)
-        made = subprocess.run(
-            prepare,
-            cwd=plan.store,
-            pass_fds=(lock,),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            check=False,
-            **_as_server_user(),
+        code = _run(
+            prepare, limits.DATA, stream, cwd=plan.store, pass_fds=(lock,), **as_server_user()
         )
-    if made.returncode:
-        raise _failure(plan, log, f"initdb ended with exit code {made.returncode}")
+    if code:
+        raise _failure(plan, log, f"initdb ended with exit code {code}")
     # Renamed when it is whole, so that a run which was killed here leaves nothing to stumble over.
     init.rename(data)
     stamp.write_text(boot(), encoding="ascii")
+
+
+def _run(command: list[str], limit: float, log: IO[bytes], **options: Any) -> int:
+    """Run a program that writes into a log; return its exit code.
+
+    Raises:
+        InfrastructureError: it does not end.
+    """
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
+            timeout=limit,
+            **options,
+        ).returncode
+    except subprocess.TimeoutExpired as error:
+        raise InfrastructureError(
+            f"{Path(command[0]).name} was not done after {limit:g} s, and was ended",
+            "see whether the disk is well and the machine has time: dmesg, top; then try again",
+        ) from error
 
 
 def _failure(plan: Plan, log: Path, why: str) -> InfrastructureError:
@@ -296,7 +361,7 @@ def _failure(plan: Plan, log: Path, why: str) -> InfrastructureError:
     )
 
 
-def _as_server_user() -> dict[str, Any]:
+def as_server_user() -> dict[str, Any]:
     """Return what makes `subprocess` drop root's rights; nothing for everybody else."""
     user = server_user()
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
@@ -316,18 +381,19 @@ def _supervised(plan: Plan) -> bool:
 
 def _stop_orphan(plan: Plan) -> None:
     """Stop a server whose supervisor was killed: nobody would ever stop it otherwise."""
-    file = plan.home / "server.pid"
-    if not _answers(plan) or not file.exists():
+    file = plan.note
+    if not _listens(plan) or not file.exists():
         return
-    # It answers on a socket that only we can reach, so the number is still that server's.
-    os.kill(int(file.read_text(encoding="ascii")), signal.SIGINT)
+    # It listens on a socket that only we can reach, so the number is still that server's.
+    with suppress(ProcessLookupError):
+        os.kill(int(file.read_text(encoding="ascii")), signal.SIGINT)
 
     def gone() -> None:
-        if _answers(plan):
-            raise TimeoutError("it answers")
+        if _listens(plan):
+            raise TimeoutError("it listens")
 
     try:
-        until(gone, START_TIMEOUT)
+        until(gone, limits.SERVER_STOP)
     except TimeoutError as error:
         raise InfrastructureError(
             f"the embedded {plan.kind} has lost its supervisor and does not stop",
@@ -335,19 +401,9 @@ def _stop_orphan(plan: Plan) -> None:
         ) from error
 
 
-def _answers(plan: Plan) -> bool:
-    try:
-        url.ping(plan.kind, plan.url)
-    except Exception:  # noqa: BLE001 - whichever way it does not answer, it has to be started
-        return False
-    return True
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[int]:
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle
-    finally:
-        os.close(handle)
+def _listens(plan: Plan) -> bool:
+    """Say whether a process listens on the server's socket, whether or not it has time for us."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(limits.ANSWER)
+        # Of those who come in vain, some find too many others waiting.
+        return probe.connect_ex(str(plan.socket)) in (0, errno.EAGAIN)

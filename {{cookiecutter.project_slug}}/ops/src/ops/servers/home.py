@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
-from ..errors import InfrastructureError
+from ..errors import InfrastructureError, translated
 from ..graph import project
 
 if TYPE_CHECKING:
@@ -53,12 +53,55 @@ def cache() -> Path:
     *owns, shared = candidates()
     for own in owns:
         try:
-            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+            made(own, 0o700)
         except OSError:
             continue
-        if os.access(own, os.W_OK):
+        if os.access(own, os.W_OK) and not noexec(own):
             return own
-    return private(shared, mode=0o711)
+    with translated("the folder for the project's servers cannot be made"):
+        refuse_closed(shared)
+        return private(shared, mode=0o711)
+
+
+def elsewhere() -> str:
+    """Return what helps where the folder cannot be used: another one, which root has not."""
+    if server_user():
+        return f"mount -o remount,rw,exec {_SHARED}, or OPS_SERVERS=docker"
+    return "XDG_CACHE_HOME=/a/folder/elsewhere"
+
+
+def made(folder: Path, mode: int) -> Path:
+    """Make a folder of ours, and give it at least this mode: a umask may have taken some of it."""
+    for missing in [each for each in reversed(folder.parents) if not each.exists()]:
+        made(missing, 0o700)
+    folder.mkdir(mode=mode, exist_ok=True)
+    found = stat.S_IMODE(folder.stat().st_mode)
+    if mode & ~found:
+        folder.chmod(found | mode)
+    return folder
+
+
+def noexec(folder: Path) -> bool:
+    """Say whether no program may be run that lies in a folder, as far as the system tells."""
+    return bool(hasattr(os, "ST_NOEXEC") and os.statvfs(folder).f_flag & os.ST_NOEXEC)
+
+
+def refuse_closed(folder: Path) -> None:
+    """Make sure that the servers' own user can get to a folder, which need not be there yet.
+
+    Raises:
+        InfrastructureError: a folder above it keeps that user out.
+    """
+    user = server_user()
+    for above in reversed(folder.parents) if user else ():
+        found = above.stat()
+        # Neither the owner nor of the group: of `nobody` there is nothing that somebody has made.
+        if user and found.st_uid != user.pw_uid and not found.st_mode & stat.S_IXOTH:
+            raise InfrastructureError(
+                f"the servers' user {user.pw_name} cannot enter {above}, whose mode is"
+                f" {stat.S_IMODE(found.st_mode):o}",
+                f"chmod o+x {above}, or OPS_SERVERS=docker to do without embedded servers",
+            )
 
 
 def private(folder: Path, mode: int = 0o700) -> Path:
@@ -70,7 +113,20 @@ def private(folder: Path, mode: int = 0o700) -> Path:
     # Of a file or a dangling link, what follows says it better.
     with suppress(FileExistsError):
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
-    found = folder.lstat()
+    refuse_foreign(folder)
+    return made(folder, mode)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Make sure that a folder is ours, if it is there.
+
+    Raises:
+        InfrastructureError: it is a link, or belongs to somebody else, or others may write to it.
+    """
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == _user()
     if not ours or found.st_mode & 0o022:
         raise InfrastructureError(
@@ -78,13 +134,12 @@ def private(folder: Path, mode: int = 0o700) -> Path:
             " there to get at the test servers",
             f"look at it, and remove it: ls -ld {folder}",
         )
-    return folder
 
 
 def store(folder: Path) -> Path:
     """Make the folder that only the server's own user can enter, for data and sockets."""
     user = server_user()
-    folder.mkdir(mode=0o700, exist_ok=True)
+    made(folder, 0o700)
     # Whoever made it may have been killed in between, or be just about to.
     if user and folder.stat().st_uid != user.pw_uid:
         os.chown(folder, user.pw_uid, user.pw_gid)

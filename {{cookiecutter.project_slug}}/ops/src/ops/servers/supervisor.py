@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def main() -> None:
     home = Path(order["home"])
     # Taken before the fork and shared by both sides, so that it is never free while we start.
     alive = os.open(home / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(alive, fcntl.LOCK_EX)
+    # Whoever starts us has seen that there is no other; waiting for one would have no end.
+    fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if os.fork():
         # Whoever called us need not wait for the server's end, nor keep a zombie of it.
         os._exit(0)
@@ -63,7 +65,13 @@ def supervise(order: dict[str, Any], home: Path) -> None:
         os.read(wake, 1)
         fcntl.flock(lease, fcntl.LOCK_EX)
     # Still holding the lease: who comes now waits until the server is down, and starts it anew.
-    server.send_signal(signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        server.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(order["patience"])
+            return
+    # One that does not end would keep everybody from the lease.
+    server.kill()
     server.wait()
 
 
@@ -74,4 +82,8 @@ def _end_with(server: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        # Into the server's log, whose last lines are told.
+        sys.exit(f"the parent of the server cannot go on: {error}")

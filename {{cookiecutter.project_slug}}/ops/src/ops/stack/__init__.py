@@ -5,12 +5,10 @@ actions, `containers` and `processes` are the two ways to run a service, `surrou
 service is given: servers that stay up, a migrated database, settings.
 """
 
-from .health import PATIENCE
 from .lifecycle import Up, clean, down, follow, logs, restart, show, up, wait
 from .states import State, Status
 
 __all__ = [
-    "PATIENCE",
     "State",
     "Status",
     "Up",

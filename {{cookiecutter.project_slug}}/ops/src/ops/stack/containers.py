@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import environment, graph
+from .. import environment, graph, programs
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import ROOT, Service
 from ..servers import KINDS, Kind, Server, compose
@@ -168,8 +167,7 @@ def _volumes() -> list[str]:
 
 
 def _docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout
+    return programs.run(["docker", *arguments]).stdout
 
 
 def _started(container: Any) -> Any:

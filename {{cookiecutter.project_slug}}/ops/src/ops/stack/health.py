@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from .processes import Processes
 
 Backend: TypeAlias = "Containers | Processes"
-PATIENCE = 60.0
-"""Seconds that services may take to be healthy, where nobody says otherwise."""
 INTERVAL = 0.1
 """Seconds between two looks at a service that is not healthy yet."""
 TAIL = 20

@@ -25,7 +25,8 @@ def main() -> None:
     folder = Path(order["folder"])
     # Taken before the fork and shared by both sides, so that it is never free while we start.
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    # Whoever starts us has seen that there is no other; waiting for one would have no end.
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if os.fork():
         # Whoever called us need not wait for the service's end.
         os._exit(0)

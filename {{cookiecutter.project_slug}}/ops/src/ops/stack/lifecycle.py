@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import graph, servers
+from .. import graph, limits, servers
 from ..errors import ConfigurationError
 from ..graph import ROOT, Service
 from ..servers import Source
 from . import ports, record, surroundings
 from .containers import Containers
-from .health import PATIENCE, Backend, await_health
+from .health import Backend, await_health
 from .record import Record
 from .states import Status
 
@@ -38,7 +38,7 @@ class Up:
 def up(
     names: Sequence[str] = (),
     *,
-    timeout: float = PATIENCE,
+    timeout: float = limits.HEALTH,
     progress: Progress = lambda _: nullcontext(),
 ) -> Up:
     """Run services, all of them where none is named, and wait until they are healthy.
@@ -65,7 +65,7 @@ def down(names: Sequence[str] = ()) -> list[str]:
 def restart(
     names: Sequence[str] = (),
     *,
-    timeout: float = PATIENCE,
+    timeout: float = limits.HEALTH,
     progress: Progress = lambda _: nullcontext(),
 ) -> Up:
     """Stop services and run them again, as they are now; raises what `up` does."""
@@ -76,7 +76,7 @@ def restart(
         return _up(services, timeout, progress)
 
 
-def wait(names: Sequence[str] = (), *, timeout: float = PATIENCE) -> list[Status]:
+def wait(names: Sequence[str] = (), *, timeout: float = limits.HEALTH) -> list[Status]:
     """Wait until services are healthy.
 
     Raises:

@@ -1,7 +1,6 @@
 """The ports that services listen on: which are taken, and by whom."""
 
 import shutil
-import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,14 +8,12 @@ from errno import EACCES
 from pathlib import Path
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
 
-from .. import graph
+from .. import graph, limits, programs
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import ROOT, Service
 from .states import HOST
 
 LIMIT = 65536
-PATIENCE = 5.0
-"""Seconds that Docker may take to say which container has a port."""
 
 
 def of(service: Service) -> int:
@@ -93,6 +90,7 @@ def free_after(port: int) -> int:
 def _problem(port: int) -> OSError | None:
     """Return why a server could not listen on a port; None if it could."""
     with socket() as probe:
+        probe.settimeout(limits.ANSWER)
         # macOS lets two listen, on all addresses and on this one, and only one is heard.
         if probe.connect_ex((HOST, port)) == 0:
             return OSError("somebody answers")
@@ -131,10 +129,9 @@ def _container(port: int) -> str:
         return ""
     question = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
     try:
-        done = subprocess.run(
-            question, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
-    except subprocess.TimeoutExpired:
+        done = programs.run(question, limits.ANSWER)
+    except InfrastructureError:
+        # Docker is asked for the name alone: it may hang.
         return ""
     return done.stdout.partition("\n")[0]
 

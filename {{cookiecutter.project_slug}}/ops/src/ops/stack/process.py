@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import limits
 from ..errors import InfrastructureError
 from ..graph import ROOT
+from ..servers.home import made
 from ..servers.waiting import until
 from . import keeper, record, surroundings
 from .states import State, Status, address, complaint, moment
-
-START_TIMEOUT = 10
-"""Seconds that a process may take to exist."""
-STOP_TIMEOUT = 10
-"""Seconds that a service may take to finish its requests before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +88,14 @@ class Process:
         Raises:
             InfrastructureError: there is no process.
         """
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        made(self.folder, 0o700)
         for left in (keeper.NOTE, keeper.LOG):
             (self.folder / left).unlink(missing_ok=True)
         # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
         command = [sys.executable, "-P", "-m", package]
         order = {"command": command, "folder": str(self.folder), "port": port}
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, suppress(subprocess.SubprocessError):
+            # Where it fails, its log says why, and there is no note of it.
             subprocess.run(
                 # Isolated: what steers this run's Python, or measures it, is not the keeper's.
                 [sys.executable, "-IS", str(Path(keeper.__file__)), json.dumps(order)],
@@ -107,6 +105,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 check=True,
+                timeout=limits.PROCESS,
             )
         self._await_note()
 
@@ -121,7 +120,7 @@ class Process:
     def _await_note(self) -> dict[str, Any]:
         """Return the keeper's note, which it writes a moment after it has taken the lock."""
         try:
-            until(lambda: self.facts()["process"], START_TIMEOUT)
+            until(lambda: self.facts()["process"], limits.PROCESS)
         except TimeoutError as error:
             raise InfrastructureError(
                 f"there is no process of {self.name}: {self.log.read_text(errors='replace')}",
@@ -153,7 +152,7 @@ class Process:
                 raise TimeoutError
 
         try:
-            until(refuse_life, STOP_TIMEOUT)
+            until(refuse_life, limits.PROCESS)
         except TimeoutError:
             return False
         return True

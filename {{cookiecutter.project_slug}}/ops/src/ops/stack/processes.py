@@ -75,8 +75,9 @@ def _server(kind: str, up: embedded.Standing | None) -> Status:
     if not up:
         return Status(kind, State.STOPPED, "server")
     return Status(
-        *(kind, State.HEALTHY, "server"),
+        *(kind, State.RUNNING if up.complaint else State.HEALTHY, "server"),
         url=up.url,
         process=up.process,
         since=moment(up.started),
+        reason=up.complaint,
     )

@@ -4,7 +4,6 @@ Two checkouts share the embedded servers and the names of the containers, and so
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .. import limits
 from ..graph import ROOT
 from ..servers import Source
-from ..servers.home import cache
+from ..servers.home import cache, made
 from ..verdict import write
 
 
@@ -46,8 +46,7 @@ def forget() -> None:
 
 def folder() -> Path:
     """Return the folder for what the stack leaves on this machine: logs, notes on processes."""
-    _path().mkdir(mode=0o700, exist_ok=True)
-    return _path()
+    return made(_path(), 0o700)
 
 
 def use(source: Source) -> None:
@@ -72,19 +71,16 @@ def alone() -> Iterator[None]:
         # There is no flock; two actions at once may meet.
         yield
         return
-    import fcntl
+    from ..servers.locking import locked
 
-    # Beside the folder, which `remove` takes away under the lock.
-    handle = os.open(cache() / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.stderr.write("waiting for another action that changes the stack\n")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    # Beside the folder, which `remove` takes away under the lock. Whoever has it may be building.
+    with locked(
+        cache() / "stack.lock",
+        "changes the stack",
+        limits.DOWNLOAD,
+        waits="waiting for another action that changes the stack\n",
+    ):
         yield
-    finally:
-        os.close(handle)
 
 
 def file() -> Path:

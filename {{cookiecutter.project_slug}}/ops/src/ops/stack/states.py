@@ -8,11 +8,11 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Literal
 
+from .. import limits
+
 HOST = "127.0.0.1"
 READY, DOCS = "/health/ready", "/docs"
 """Where every service says whether it is ready, and what it offers."""
-PATIENCE = 5.0
-"""Seconds that a service may take to answer a probe."""
 
 
 class State(StrEnum):
@@ -75,7 +75,7 @@ def moment(seconds: float) -> datetime:
 def complaint(port: int) -> str | None:
     """Ask a service whether it is ready; return None if it is, else what it says instead."""
     # Not urllib, which would ask a proxy for what is on this machine.
-    connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(HOST, port, timeout=limits.ANSWER)
     try:
         connection.request("GET", READY)
         answer = connection.getresponse()

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import environment
+from .. import environment, limits, programs
 from ..errors import Code, InfrastructureError
 from ..graph import ROOT
 from . import files
@@ -128,17 +127,10 @@ def answer(check: Check, command: Sequence[str], package: str) -> Outcome:
     env = {name: value.replace("{package}", package) for name, value in check.env.items()}
     colour = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"} if COLOUR else {}
     try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **colour, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        environ = {**os.environ, **colour, **env}
+        done = programs.run(command, limits.TOOL, cwd=ROOT, env=environ, together=True)
+    except InfrastructureError as error:
+        return Outcome(check, error.code, error.what, error.mend)
     except OSError as error:
         return Outcome(
             check, Code.INFRASTRUCTURE, f"{command[0]} does not start: {error}", check.mend

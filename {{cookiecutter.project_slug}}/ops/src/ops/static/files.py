@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .. import commands
+from .. import commands, limits
 from ..errors import ConfigurationError
 from ..graph import ROOT
 
@@ -54,8 +54,10 @@ def _listed() -> Iterator[str]:
     """Yield what git lists; nothing if it cannot."""
     command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, check=True, timeout=limits.COMMAND
+        )
+    except (OSError, subprocess.SubprocessError):
         return
     yield from filter(None, os.fsdecode(done.stdout).split("\0"))
 

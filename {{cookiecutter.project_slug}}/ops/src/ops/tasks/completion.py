@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from invoke.context import Context
 
+from .. import limits
 from ..environment import VENV, incomplete
 from ..errors import ConfigurationError
 from . import console
@@ -66,7 +67,13 @@ def _script(command: Sequence[str]) -> str:
     try:
         # Its own name is what the script will call.
         return subprocess.run(
-            command, executable=program, cwd=VENV.parent, capture_output=True, text=True, check=True
+            command,
+            executable=program,
+            cwd=VENV.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=limits.COMMAND,
         ).stdout
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise incomplete(ImportError(f"{command[0]} is not in it")) from error

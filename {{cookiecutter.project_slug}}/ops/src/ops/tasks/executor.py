@@ -15,13 +15,18 @@ from invoke.parser import Parser
 from invoke.tasks import Call, Task
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import Code, ConfigurationError, OpsError, did_you_mean
+from ..errors import Code, ConfigurationError, OpsError, did_you_mean, translated
 
 Body = Callable[..., None]
 
 
 class TypedTask(Task[Body]):
     """A task whose numbers reach the executor as text: Invoke's own parser dies of a bad one."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do it; what the operating system refuses meanwhile is told as such."""
+        with translated(f"{self.name} cannot go on"):
+            return super().__call__(*args, **kwargs)
 
     def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
         """Return how Invoke is to parse an argument."""

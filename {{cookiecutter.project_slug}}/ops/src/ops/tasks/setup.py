@@ -2,13 +2,12 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
 from invoke.context import Context
 
-from .. import environment
+from .. import environment, limits, programs
 from ..errors import InfrastructureError
 from ..graph import ROOT
 from ..stack.own_settings import make_secret
@@ -103,13 +102,6 @@ def _succeeds(*command: str) -> bool:
     return shutil.which(command[0]) is not None and _attempt(command).returncode == 0
 
 
-def _attempt(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+def _attempt(command: Sequence[str]) -> programs.Completed:
+    # uv may have to download every package.
+    return programs.run(command, limits.DOWNLOAD, cwd=ROOT, together=True)

@@ -5,6 +5,7 @@ from functools import partial
 from invoke.collection import Collection
 from invoke.context import Context
 
+from .. import limits
 from .. import stack as running
 from ..errors import Code
 from ..stack.states import DOCS, READY, State, Status
@@ -21,7 +22,7 @@ HEAD = ("name", "state", "process", "url", "since", "why")
 def up(
     _: Context,
     service: list[str] | None = None,
-    timeout: float = running.PATIENCE,
+    timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
     """Run services and their servers, migrate, wait until healthy, and print the URLs."""
@@ -33,7 +34,7 @@ def up(
 def restart(
     _: Context,
     service: list[str] | None = None,
-    timeout: float = running.PATIENCE,
+    timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
     """Stop services, and run them again as they are now."""
@@ -81,7 +82,7 @@ def logs(
 def wait(
     _: Context,
     service: list[str] | None = None,
-    timeout: float = running.PATIENCE,
+    timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
     """Wait until services that were started are healthy; exit with 2 where they are not in time."""

@@ -8,7 +8,7 @@ import inspect
 import logging
 from argparse import Namespace
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import pytest_socket
 from _pytest.junitxml import xml_key
 
 from .. import commands, graph, settings
-from ..errors import Code, ConfigurationError, OpsError
+from ..errors import Code, ConfigurationError, OpsError, translated
 from . import selection
 from .fixtures import NO_TASK_LEFT
 from .results import OPS_ERROR, UNCOLLECTED, Results
@@ -232,15 +232,24 @@ def _prepare(config: pytest.Config, ids: Sequence[str]) -> None:
     if not used:
         return
     here = _stage(config)
-    try:
+    with _told(config):
         said = here.prepare(used)
-    except OpsError as error:
-        here.reason = str(error)
-        pytest.exit(f"\n{error}", returncode=EXITS[error.code])
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if said and terminal:
         terminal.ensure_newline()
         terminal.write_line(said)
+
+
+@contextmanager
+def _told(config: pytest.Config) -> Iterator[None]:
+    """End the run with what is wrong around it, which else would be an internal error of pytest."""
+    try:
+        with translated("what the tests stand on cannot be made"):
+            yield
+    except OpsError as error:
+        if RESULTS in config.stash:
+            config.stash[RESULTS].reason = str(error)
+        pytest.exit(f"\n{error}", returncode=EXITS[error.code])
 
 
 def _needs_servers(nodeid: str, service: graph.Service) -> bool:
@@ -255,7 +264,8 @@ def _stage(config: pytest.Config) -> "Stage":
 
         told: dict[str, str] = getattr(config, "workerinput", {})
         file = Path(told[STAGE_FILE]) if told else None
-        config.stash[STAGE] = Stage(told.get("workerid", "main"), file)
+        with _told(config):
+            config.stash[STAGE] = Stage(told.get("workerid", "main"), file)
     return config.stash[STAGE]
 
 
@@ -349,7 +359,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if results is None:
         return
     here = session.config.stash.get(STAGE, None)
-    status, reason = None, here.reason if here else None
+    status, reason = None, results.reason
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         status, reason = "empty", results.elsewhere
     elif exitstatus == pytest.ExitCode.INTERRUPTED:
@@ -365,7 +375,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         worst = max(results.codes)
         status, reason = None, results.codes[worst]
         session.exitstatus = EXITS[worst]
-    results.write(reason, status)
+    with _told(session.config):
+        results.write(reason, status)
     xml = session.config.stash.get(xml_key, None)
     if xml and session.config.getoption("--reports"):
         # It is written by now, and told is where: from there it will soon be moved.

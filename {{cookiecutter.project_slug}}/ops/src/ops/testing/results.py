@@ -24,6 +24,8 @@ class Results:
         """Why no test was selected, where those that were collected are of other tiers."""
         self.uncollected = False
         self.stopped_by: str | None = None
+        self.reason: str | None = None
+        """Why the run as a whole could not be."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add one phase (setup, call or teardown) of one test."""

@@ -5,13 +5,12 @@ from collections import deque
 from contextlib import AbstractContextManager
 from typing import Self
 
-import psycopg
 from psycopg import sql
 
-from .. import names
+from .. import limits, names
 from ..database import clone, connect, drop, url
 from ..database.guards import evict
-from ..errors import OpsError
+from ..errors import InfrastructureError
 
 AHEAD = 2
 """Databases that are ready before anybody asks for them."""
@@ -30,7 +29,7 @@ class Spares(AbstractContextManager["Spares"]):
         self._number = 0
         self._ready: deque[str] = deque()
         self._done: deque[str] = deque()
-        self._failure: psycopg.Error | OpsError | None = None
+        self._failure: Exception | None = None
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="spares", daemon=True)
@@ -41,21 +40,25 @@ class Spares(AbstractContextManager["Spares"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop; what is left is dropped with the run."""
+        """Stop; what is left is dropped with the run, and so is a copy that does not end."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(limits.LOCK)
 
     def take(self) -> str:
         """Return the name of a database that nobody else has.
 
         Raises:
             psycopg.Error: it could not be copied.
-            OpsError: the server does not let us in, or not make databases.
+            OpsError: the server does not let us in, or not make databases, or does not come to it.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._failure)
+            if not self._changed.wait_for(lambda: self._ready or self._failure, limits.LOCK):
+                raise InfrastructureError(
+                    f"no copy of the database {self._template} was made within {limits.LOCK:g} s",
+                    "see what the server does: SELECT * FROM pg_stat_activity; then run it again",
+                )
             if self._failure:
                 raise self._failure
             self._changed.notify_all()
@@ -99,7 +102,7 @@ class Spares(AbstractContextManager["Spares"]):
                 clone(self._server, self._template, name)
                 # Tests are only given its name, and it has to lead there.
                 connect(self._server, name).close()
-            except (psycopg.Error, OpsError) as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits for a copy is told of it
                 with self._changed:
                     self._failure = error
                     self._changed.notify_all()

@@ -1,0 +1,152 @@
+"""Folders that are not as they should be: mended where they are ours, else told, by all doors."""
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.errors import InfrastructureError
+from ops.servers import home
+
+from .scratch import INVOKE, PYTEST, Scratch
+
+ROOT_ALONE = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root mounts folders, and runs servers as another user"
+)
+TEST = "def test_it(postgres_url):\n    assert postgres_url\n"
+UMASK = "import os; os.umask(0o{:o})\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Scratch]:
+    with Scratch(tmp_path) as scratch:
+        (scratch.tests / "test_it.py").write_text(TEST)
+        yield scratch
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[..., None]]:
+    """Mount an empty file system on a folder, with options, until the test is over."""
+    there: list[Path] = []
+
+    def mount(folder: Path, *options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ",".join(("size=300m", "mode=711", *options))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", words, "tmpfs", folder], check=True)
+        there.append(folder)
+
+    yield mount
+    for folder in there:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("umask", [0o027, 0o077])
+def test_servers_start_under_a_strict_umask(umask: int, project: Scratch) -> None:
+    outcome = project.start(UMASK.format(umask) + INVOKE, "stack.status").wait()
+    outcome = project.start(UMASK.format(umask) + INVOKE, "db").wait()
+    assert outcome.code == 0, outcome.said
+    assert project.start(UMASK.format(umask) + INVOKE, "db.reset", "--yes").wait().code == 0
+
+
+def test_folders_that_were_made_under_a_strict_umask_are_mended(project: Scratch) -> None:
+    project.green("db")
+    project.down()
+    for folder in (project.cache, *project.cache.iterdir(), *project.cache.rglob("programs*/**")):
+        if folder.is_dir():
+            folder.chmod(0o700)
+    for file in project.cache.glob("*/programs/**/bin/*"):
+        file.chmod(0o700)
+    project.green("db")
+    (server,) = project.cache.glob("pg-*")
+    assert stat.S_IMODE(server.stat().st_mode) == 0o711
+
+
+@pytest.mark.parametrize("kind", ["pg", "redis"])
+def test_a_file_that_the_system_refuses_is_no_internal_error(kind: str, project: Scratch) -> None:
+    project.green("stack.clean", "--yes")
+    project.python("from ops import servers, settings\nwith servers.lease(settings.load()): pass")
+    project.down()
+    (server,) = project.cache.glob(f"{kind}-*")
+    shutil.rmtree(server / "server.log", ignore_errors=True)
+    (server / "server.log").unlink(missing_ok=True)
+    # Nobody, not even root, can write into a folder as into a file.
+    (server / "server.log").mkdir()
+    outcome = project.start(PYTEST, str(project.tests)).wait()
+    assert outcome.code == 12, outcome.said
+    assert "INTERNALERROR" not in outcome.said
+    assert "Traceback" not in outcome.said
+    name = {"pg": "postgres", "redis": "redis"}[kind]
+    assert f"infrastructure: the embedded {name} cannot be set up: " in outcome.said
+    assert "server.log" in outcome.said
+    (server / "server.log").rmdir()
+    assert project.pytest(str(project.tests)).code == 0
+
+
+def test_an_action_that_the_system_refuses_something_is_told_without_a_traceback(
+    project: Scratch,
+) -> None:
+    (project.cache / "stack").write_text("in the way")
+    outcome = project.invoke("stack.up")
+    (project.cache / "stack").unlink()
+    assert outcome.code == 2, outcome.said
+    assert "infrastructure: up cannot go on: " in outcome.said
+    assert "Traceback" not in outcome.said
+
+
+@ROOT_ALONE
+def test_a_folder_without_programs_is_told_by_actions_and_doctor(
+    project: Scratch, mounted: Callable[..., None]
+) -> None:
+    mounted(project.cache, "noexec")
+    for action in ("db", "doctor"):
+        outcome = project.invoke(action)
+        assert outcome.code == 2 or action == "doctor", outcome.said
+        assert "is mounted noexec" in outcome.said
+        assert "remount,rw,exec" in outcome.said
+    outcome = project.start(PYTEST, str(project.tests)).wait()
+    assert outcome.code == 12, outcome.said
+    assert "INTERNALERROR" not in outcome.said
+
+
+@ROOT_ALONE
+@pytest.mark.parametrize(
+    ("options", "says"), [("size=4k", "No space left"), ("ro", "Read-only file system")]
+)
+def test_a_folder_that_takes_nothing_is_told_by_actions_and_doctor(
+    options: str, says: str, project: Scratch, mounted: Callable[..., None]
+) -> None:
+    mounted(project.cache, options)
+    for action in ("db", "stack.up", "doctor"):
+        outcome = project.invoke(action)
+        assert outcome.code == 2 or action == "doctor", outcome.said
+        assert says in outcome.said, outcome.said
+        assert "Traceback" not in outcome.said
+    outcome = project.start(PYTEST, str(project.tests)).wait()
+    assert outcome.code == 12, outcome.said
+    assert "INTERNALERROR" not in outcome.said
+
+
+@ROOT_ALONE
+def test_a_folder_that_keeps_the_servers_user_out_is_told(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(InfrastructureError, match="the servers' user nobody cannot enter") as told:
+        home.refuse_closed(closed / "acme-0")
+    assert told.value.mend.startswith("chmod o+x ")
+
+
+def test_a_folder_gets_the_mode_that_it_needs_and_keeps_what_it_has(tmp_path: Path) -> None:
+    folder = tmp_path / "some" / "where"
+    before = os.umask(0o077)
+    try:
+        home.made(folder, 0o711)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o711
+    folder.chmod(0o755)
+    home.made(folder, 0o700)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755

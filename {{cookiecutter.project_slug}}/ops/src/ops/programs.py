@@ -1,0 +1,55 @@
+"""Running other programs to their end, which has to come: see `limits`.
+
+Standard library only, as far as modules need it that noxfile.py imports.
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import limits
+from .errors import InfrastructureError
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def run(
+    command: Sequence[str],
+    limit: float = limits.COMMAND,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    together: bool = False,
+) -> Completed:
+    """Run a program that asks nobody anything; return its exit code and what it printed.
+
+    Args:
+        command: the program and its arguments.
+        limit: seconds that it may take.
+        cwd: where to run it.
+        env: its environment, by default ours.
+        together: whether its errors are to stand among its output.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+        InfrastructureError: it is not done in time. It was ended.
+    """
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if together else subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        words = " ".join(command)
+        raise InfrastructureError(
+            f"`{words}` was not done after {limit:g} s, and was ended",
+            f"see what it waits for: {words}",
+        ) from error
