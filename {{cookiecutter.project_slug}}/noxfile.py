@@ -100,7 +100,7 @@ def check(
     # No environment is made for tests that are not there.
     tier.folders(service)
     home = environment.folder(tier, service)
-    sync(session, environment.sync(service), home, part.file("uv.log"))
+    sync(session, environment.sync(service, home), home, part.file("uv.log"))
     exit_code = 0
     with commands.scratch(part) as scratch:
         try:

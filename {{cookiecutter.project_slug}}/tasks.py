@@ -4,16 +4,26 @@
 """
 
 import sys
+from functools import partial
+from pathlib import Path
 
 from invoke.collection import Collection
 
-from ops import environment
+HERE = Path(__file__).parent
 
 try:
+    from ops import location, verdict
+
+    verdict.or_exit(partial(location.require, HERE))
     from ops.tasks import ci, completion, db, doctor, graph, report, service, setup, stack
     from ops.tasks.executor import check_command_line
-except ModuleNotFoundError as missing:
-    # It would come out as a traceback, and with the exit code of a failed test.
+except ImportError as missing:
+    # It would come out as a traceback, and with the exit code of a failed test. Where `ops` is not
+    # installed, Python took the folder of that name for it.
+    sys.modules.pop("ops", None)
+    sys.path.insert(0, str(HERE / "ops" / "src"))
+    from ops import environment
+
     error = environment.incomplete(missing)
     sys.stderr.write(f"{error}\n  what else is wrong: PYTHONPATH=ops/src python3 -m ops.doctor\n")
     sys.exit(error.code)

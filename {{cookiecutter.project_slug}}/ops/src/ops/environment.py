@@ -4,6 +4,7 @@ Standard library only, since noxfile.py imports it.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from importlib.util import cache_from_source
@@ -49,6 +50,22 @@ def _bytecode() -> dict[str, str | None]:
     return {"PYTHONDONTWRITEBYTECODE": None, **({} if beside else own)}
 
 
+def moved(environment: Path) -> bool:
+    """Say whether the programs of an environment start what is in another: it was copied or moved.
+
+    uv itself looks after the packages of the workspace, and not after these.
+    """
+    program = python(environment).with_name("pytest")
+    try:
+        first, second = program.read_text(encoding="utf-8").splitlines()[:2]
+    except (OSError, ValueError):
+        return False
+    # Through a shell where the path has a space or is long, or is to be found anew each time.
+    starts = Path(shlex.split(second)[1] if first == "#!/bin/sh" else first.removeprefix("#!"))
+    home = starts.parent
+    return home.is_absolute() and not (home.exists() and home.samefile(program.parent))
+
+
 def uv() -> str:
     """Return the path of uv.
 
@@ -67,8 +84,8 @@ def uv() -> str:
     return found
 
 
-def sync(service: Service | None) -> tuple[str, ...]:
-    """Return the command that makes or updates the environment of a service, or of the rest.
+def sync(service: Service | None, environment: Path) -> tuple[str, ...]:
+    """Return the command that makes or updates `environment`, for a service or for the rest.
 
     Raises:
         ConfigurationError: there is no lock file.
@@ -81,7 +98,8 @@ def sync(service: Service | None) -> tuple[str, ...]:
         if service
         else ("--all-packages", "--all-groups")
     )
-    return (uv(), "sync", "--locked", *selection)
+    anew = ("--reinstall",) if moved(environment) else ()
+    return (uv(), "sync", "--locked", *selection, *anew)
 
 
 def incomplete(missing: ImportError) -> OpsError:

@@ -44,7 +44,7 @@ def routes(service: graph.Service) -> list[Route]:
         return []
     home = environment.folder(graph.UNIT, service)
     synced = _run(
-        environment.sync(service), {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None}
+        environment.sync(service, home), {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None}
     )
     if synced.returncode:
         raise environment.diagnose(synced.stderr)

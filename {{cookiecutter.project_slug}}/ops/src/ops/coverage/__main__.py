@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coverage import Coverage
 
-from .. import commands, graph, verdict
+from .. import commands, graph, location, verdict
 from ..errors import Code, OpsError
 from . import markdown, measured, settings, sources
 from .gates import Gate, gates
@@ -26,6 +26,7 @@ def main(words: Sequence[str] | None = None) -> Code:
     wish = parser().parse_args(words)
     judged: list[Gate] = []
     try:
+        location.require(Path.cwd())
         judged = judge(wish)
         code, reason = _verdict(judged)
     except OpsError as error:

@@ -6,8 +6,10 @@ Any Python from 3.11 on will do, with nothing installed.
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
+from .. import location
 from ..errors import Code, ConfigurationError, OpsError
 from . import show
 
@@ -27,6 +29,7 @@ def main(words: Sequence[str] | None = None) -> Code:
     parser.add_argument("--json", action="store_true", help="print JSON")
     try:
         wish = parser.parse_args(words)
+        location.require(Path.cwd())
         return show.tell(wish.tier, as_json=wish.json)
     except OpsError as error:
         sys.stderr.write(f"{error}\n")

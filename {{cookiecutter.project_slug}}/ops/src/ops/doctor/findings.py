@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from .. import environment
@@ -84,7 +83,7 @@ def _look(check: Check, tiers: Sequence[Tier]) -> Finding:
 
 
 def _incomplete(error: ImportError) -> OpsError:
-    if Path(sys.prefix) == environment.VENV:
+    if environment.VENV.exists() and environment.VENV.samefile(sys.prefix):
         return environment.incomplete(error)
     return InfrastructureError(
         f"{sys.executable} has not what the project installs", "uv run invoke setup"

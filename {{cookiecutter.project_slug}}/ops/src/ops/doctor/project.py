@@ -1,9 +1,9 @@
 """The repository: its services, its tests, git and where it came from."""
 
 import json
-import re
 
-from .. import graph
+from .. import environment, graph
+from .. import hooks as git_hooks
 from ..errors import AbsentError, ConfigurationError, InfrastructureError
 from ..graph import ROOT, Tier
 from .asking import ask, version
@@ -36,18 +36,12 @@ def git() -> str:
 
 
 def hooks() -> str:
-    """Look for the hooks that .pre-commit-config.yaml wants to be installed."""
-    config = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
-    listed = re.search(r"^default_install_hook_types: \[(.*)\]", config, re.MULTILINE)
-    wanted = re.findall(r"[\w-]+", listed[1]) if listed else ["pre-commit"]
-    done = ask("git", "rev-parse", "--git-path", "hooks")
-    if done.returncode:
-        raise InfrastructureError("there is no git repository to install them in", MEND)
-    folder = ROOT / done.stdout.strip()
-    missing = [name for name in wanted if not (folder / name).exists()]
-    if missing:
-        raise InfrastructureError(f"not installed: {', '.join(missing)}", MEND)
-    return f"installed: {', '.join(wanted)}"
+    """Look at the hooks that .pre-commit-config.yaml wants, and at what they run."""
+    installed = git_hooks.look()
+    version("uv", "--version", mend="python3 -m pip install uv")
+    python = str(environment.python(environment.VENV))
+    runs = version(python, "-B", "-m", "pre_commit", "--version", mend=MEND)
+    return f"{installed}, run by {runs}"
 
 
 def template() -> str:

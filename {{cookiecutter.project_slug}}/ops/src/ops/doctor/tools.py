@@ -59,6 +59,10 @@ def environment() -> str:
     if not VENV.is_dir():
         raise InfrastructureError(".venv is not there", "uv run invoke setup")
     python = version(str(program), "--version", mend="uv run invoke setup, which makes a new one")
+    if environments.moved(VENV):
+        raise InfrastructureError(
+            ".venv was copied or moved to here: its programs start what is elsewhere", REINSTALL
+        )
     gone = sorted(_gone())
     if gone:
         raise InfrastructureError(f".venv has lost files of {', '.join(gone)}", REINSTALL)

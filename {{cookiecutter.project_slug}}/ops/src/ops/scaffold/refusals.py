@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigurationError
+from ..git import GitError, git
 from ..graph import ROOT, Service
-from .git import GitError, git
 
 SERVICES = ROOT / "services"
 SHOWN = 5

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from .. import programs
 from ..errors import ConfigurationError, InfrastructureError, OpsError
+from ..git import GitError, git
 from ..graph import ROOT
-from .git import GitError, git
 
 RECORD = ROOT / ".cruft.json"
 

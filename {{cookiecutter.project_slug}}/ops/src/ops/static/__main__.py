@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .. import graph, verdict
+from .. import graph, location, verdict
 from ..errors import Code, ConfigurationError, InfrastructureError, OpsError, did_you_mean
 from . import files
 from .asking import COLOUR, Outcome, outcomes, plain
@@ -27,6 +27,7 @@ def main(words: Sequence[str] | None = None) -> Code:
     try:
         wish = parser().parse_args(words)
         results = wish.results
+        location.require(Path.cwd())
         code, reason = check(wish, made)
     except OpsError as error:
         code, reason = error.code, str(error)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .. import commands, limits
+from .. import commands, limits, location
 from ..errors import ConfigurationError
 from ..graph import ROOT
 
@@ -33,8 +33,8 @@ def choose(files: Iterable[str], names: Sequence[str]) -> list[str]:
             raise ConfigurationError(
                 f"there is no file {name}", "name one, for example: noxfile.py"
             )
-    named = {path.resolve() for path in found.values() if path}
-    return [file for file in files if not named.isdisjoint(((ROOT / file), *(ROOT / file).parents))]
+    named = {location.relative(path.resolve()) for path in found.values() if path}
+    return [file for file in files if not named.isdisjoint((Path(file), *Path(file).parents))]
 
 
 def packages(files: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from invoke.context import Context
 
-from .. import environment, limits, programs
+from .. import environment, hooks, limits, programs
 from ..errors import InfrastructureError
 from ..graph import ROOT
 from ..stack.own_settings import make_secret
@@ -35,12 +35,12 @@ def _git() -> str:
 
 
 def _lock() -> str:
-    _uv("lock", "--quiet")
+    _uv(environment.uv(), "lock")
     return "uv.lock is up to date"
 
 
 def _environment() -> str:
-    _uv("sync", "--quiet", "--locked", "--all-packages", "--all-groups")
+    _uv(*environment.sync(None, environment.VENV))
     return ".venv has everything: for Invoke, an IDE and a bare pytest"
 
 
@@ -58,9 +58,16 @@ def _dotenv() -> str:
 
 
 def _hooks() -> str:
-    if not _succeeds("git", "rev-parse", "--git-dir"):
+    repository = hooks.repository()
+    if not repository:
         return "no git repository to install them in"
+    blocked = [f"--hook-type={stage}" for stage in repository.blocked()]
+    if blocked:
+        _run(sys.executable, "-m", "pre_commit", "uninstall", *blocked)
+    if repository.prefix:
+        return f"not installed: {repository.reason()}; let them call: {repository.command}"
     _run(sys.executable, "-m", "pre_commit", "install")
+    hooks.write(repository.hooks)
     return "installed: static checks and the message at a commit, unit tests before a push"
 
 
@@ -73,13 +80,13 @@ STEPS: dict[str, Callable[[], str]] = {
 }
 
 
-def _uv(*arguments: str) -> None:
-    """Run uv, which has to succeed.
+def _uv(*command: str) -> None:
+    """Run a command of uv, which has to succeed.
 
     Raises:
         OpsError: it does not; the message says what that means.
     """
-    done = _attempt([environment.uv(), *arguments])
+    done = _attempt([*command, "--quiet"])
     if done.returncode:
         raise environment.diagnose(done.stdout)
 

@@ -16,7 +16,7 @@ import pytest
 import pytest_socket
 from _pytest.junitxml import xml_key
 
-from .. import commands, graph, settings
+from .. import commands, graph, location, settings
 from ..errors import Code, ConfigurationError, OpsError, translated
 from . import selection
 from .fixtures import NO_TASK_LEFT
@@ -104,6 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     reports = config.getoption("--reports")
     results = Results(reports and reports / commands.RESULTS)
     try:
+        location.require(config.rootpath)
         if settings.load().sql_log:
             logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
         if config.getoption("--tier"):
@@ -141,11 +142,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def named(config: pytest.Config) -> list[graph.Service]:
     """Return the services that the command line names by their folders or files."""
-    paths = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
+    given = (config.invocation_params.dir / arg.partition("::")[0] for arg in config.args)
+    paths = [location.relative(path) for path in given]
     return [
         each
         for each in graph.services()
-        if any(each.path in (path, *path.parents) for path in paths)
+        if any(path and path.is_relative_to(each.path.relative_to(graph.ROOT)) for path in paths)
     ]
 
 
@@ -182,7 +184,7 @@ def tier_of(item: pytest.Item) -> graph.Tier:
     Raises:
         UsageError: the test is in no tier's folder.
     """
-    parts = item.path.relative_to(graph.ROOT).as_posix()
+    parts = (location.relative(item.path) or item.path).as_posix()
     tiers = [tier for tier in graph.TIERS if any(f"{path}/" in parts for path in tier.paths)]
     if not tiers:
         raise pytest.UsageError(
@@ -271,9 +273,11 @@ def _stage(config: pytest.Config) -> "Stage":
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Give every service its own `postgres_url`: a bare `pytest` runs several in one process."""
-    for service in graph.services():
-        if isinstance(collector, pytest.Dir) and collector.path == service.path:
-            _register_fixtures(collector, service)
+    if isinstance(collector, pytest.Dir):
+        folder = location.relative(collector.path)
+        for service in graph.services():
+            if folder == service.path.relative_to(graph.ROOT):
+                _register_fixtures(collector, service)
 
 
 def _register_fixtures(node: pytest.Collector, service: graph.Service) -> None:

@@ -5,8 +5,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from .. import limits
-from ..errors import InfrastructureError
+from . import limits
+from .errors import InfrastructureError
 
 # By these a git hook that runs an action would have us read its own repository.
 REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}

@@ -1,0 +1,135 @@
+"""The git hooks: scripts that `invoke setup` installs, and that find their way from any checkout.
+
+All worktrees of a repository share its hooks. Those that pre-commit itself writes hold the path of
+one interpreter, and so end with the worktree, or the name of the folder, that they came from.
+"""
+
+import re
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ConfigurationError, InfrastructureError
+from .git import GitError, git
+from .graph import ROOT
+
+CONFIG = ".pre-commit-config.yaml"
+
+_SCRIPT = """\
+#!/bin/sh
+# Written by `uv run invoke setup`. git starts it in the folder of the checkout that is worked in,
+# and uv finds, or makes, the environment there.
+{mark}
+refuse() {{
+    printf '%s\\n  mend: %s; without this check, add --no-verify\\n' "$1" "$2" >&2
+    exit 1
+}}
+[ -f {config} ] || refuse "configuration: there is no {config} in $PWD" "git checkout {config}"
+command -v uv >/dev/null || refuse "infrastructure: uv is not on PATH" "python3 -m pip install uv"
+uv sync --frozen --inexact --quiet ||
+    refuse "infrastructure: uv cannot make the environment in $PWD" "uv run invoke setup"
+exec uv run --no-sync python -m pre_commit hook-impl --config={config} \\
+    --hook-type={stage} --hook-dir "$(cd "$(dirname "$0")" && pwd)" -- "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The git repository that the project is in."""
+
+    prefix: str
+    """Where in it the project is, with a slash at the end; empty where it is all of it."""
+    hooks: Path
+
+    @property
+    def command(self) -> str:
+        """What hooks of a bigger repository may call."""
+        return f"uv run --directory {shlex.quote(self.prefix.rstrip('/'))} nox -s static unit"
+
+    def reason(self) -> str:
+        """Say why there are no hooks of ours in a bigger repository."""
+        return f"the project is in {self.prefix} of a bigger repository, whose hooks are its own"
+
+    def blocked(self) -> list[str]:
+        """Return the hooks that run our checks in a bigger repository, from the wrong folder."""
+        if not self.prefix:
+            return []
+        config = f"--config={self.prefix}{CONFIG}"
+        return [stage for stage in stages() if config in _text(self.hooks / stage)]
+
+
+def repository() -> Repository | None:
+    """Return the git repository that the project is in; None where there is none, or no git."""
+    try:
+        told = git(ROOT, "rev-parse", "--show-prefix", "--git-path", "hooks")
+    except (GitError, InfrastructureError):
+        return None
+    prefix, hooks = told.splitlines()
+    return Repository(prefix, ROOT / hooks)
+
+
+def stages() -> list[str]:
+    """Return the hooks that the configuration wants to be installed."""
+    config = (ROOT / CONFIG).read_text(encoding="utf-8")
+    listed = re.search(r"^default_install_hook_types: \[(.*)\]", config, re.MULTILINE)
+    return re.findall(r"[\w-]+", listed[1]) if listed else ["pre-commit"]
+
+
+def write(folder: Path) -> None:
+    """Put our scripts in the place of those that pre-commit has just written to `folder`.
+
+    It has put aside whatever was there, to run it as well.
+    """
+    for stage in stages():
+        text = _script(folder, stage)
+        # No shell takes the ends of lines of Windows.
+        (folder / stage).write_text(text, encoding="utf-8", newline="\n")
+
+
+def look() -> str:
+    """Return which hooks are installed.
+
+    Raises:
+        ConfigurationError: they make each commit fail.
+        InfrastructureError: they are not, or not as they are to be.
+    """
+    setup = "uv run invoke setup"
+    found = repository()
+    if not found:
+        raise InfrastructureError("there is no git repository to install them in", setup)
+    if found.blocked():
+        raise ConfigurationError(
+            f"{', '.join(found.blocked())} cannot work, and nobody can commit: {found.reason()}",
+            setup,
+        )
+    if found.prefix:
+        raise InfrastructureError(
+            f"not installed: {found.reason()}", f"let them call: {found.command}"
+        )
+    wanted = stages()
+    missing = [name for name in wanted if not _text(found.hooks / name)]
+    if missing:
+        raise InfrastructureError(f"not installed: {', '.join(missing)}", setup)
+    others = [
+        name
+        for name in wanted
+        if _text(found.hooks / name) != _script(found.hooks, name)
+        or not shutil.which(found.hooks / name)
+    ]
+    if others:
+        raise InfrastructureError(
+            f"not as setup installs them, and so may not work here: {', '.join(others)}", setup
+        )
+    return f"installed: {', '.join(wanted)}"
+
+
+def _script(folder: Path, stage: str) -> str:
+    """Return the script for one hook; pre-commit knows the one that is there by its mark."""
+    mark = re.search(r"^# ID: \w+$", _text(folder / stage), re.MULTILINE)
+    return _SCRIPT.format(mark=mark[0] if mark else "#", config=CONFIG, stage=stage)
+
+
+def _text(file: Path) -> str:
+    """Return what is in a file, and nothing of one that is not there."""
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
