@@ -182,7 +182,7 @@ def _refuse_other(noted: Record, source: Source) -> None:
             f"the stack is up already, on servers that are {noted.source}, not {source}",
             f"uv run invoke stack.down, or OPS_SERVERS={noted.source}",
         )
-    if Path(noted.root).exists():
+    if Path(noted.root).exists() and not Path(noted.root).samefile(ROOT):
         raise ConfigurationError(
             f"the stack of this project is up already, from {noted.root}, not {ROOT}",
             "uv run invoke stack.down",

@@ -105,6 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
     results = Results(reports and reports / commands.RESULTS)
     try:
         location.require(config.rootpath)
+        config.args = [_below_root(config, arg) for arg in config.args]
         if settings.load().sql_log:
             logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
         if config.getoption("--tier"):
@@ -123,6 +124,17 @@ def pytest_configure(config: pytest.Config) -> None:
             # Both plugins read these when they are configured, which is after us.
             config.option.xmlpath = str(reports / "junit.xml")
             config.option.ctrf = str(reports / "ctrf.json")
+
+
+def _below_root(config: pytest.Config, arg: str) -> str:
+    """Return what names tests as a path below pytest's root; else their ids would lack the folders."""
+    name, colons, rest = arg.partition("::")
+    path = config.invocation_params.dir / name
+    found = location.relative(path)
+    ours = found and location.relative(config.rootpath) == Path()
+    if not ours or path.is_relative_to(config.rootpath) or not path.exists():
+        return arg
+    return f"{config.rootpath / found}{colons}{rest}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
