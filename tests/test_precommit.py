@@ -139,6 +139,93 @@ def test_a_push_runs_the_unit_tests_first(project: Project, changes: Changes) ->
     project.run(*push, "--no-verify")
 
 
+@pytest.fixture
+def worktree(project: Project, tmp_path: Path) -> Iterator[Project]:
+    """A linked worktree of the project, in which nothing was made ready."""
+    path = tmp_path / "linked worktree"
+    project.run("git", "worktree", "add", "--quiet", "--detach", str(path))
+    yield Project(path, project.answers, project.environment)
+    project.run("git", "worktree", "remove", "--force", str(path), check=False)
+
+
+def test_hooks_run_in_a_linked_worktree_and_after_it_is_gone(
+    project: Project, changes: Changes, worktree: Project
+) -> None:
+    (worktree.path / "notes.md").write_text("A note.\n", encoding="utf-8")
+    worktree.run("git", "add", "--all")
+    # Its environment is made when it is first needed.
+    accepted = worktree.run("git", "commit", "--message", "Note", check=False)
+    assert accepted.returncode == 0, accepted.stderr
+    assert "static checks" in accepted.stderr
+    worktree.run("uv", "run", "invoke", "setup")
+    assert refused_and_accepted(worktree)
+    project.run("git", "worktree", "remove", "--force", str(worktree.path))
+    assert refused_and_accepted(project)
+
+
+def test_hooks_run_after_the_folder_was_moved(project: Project, changes: Changes) -> None:
+    moved = Project(
+        project.path.rename(project.path.with_name("moved")), project.answers, project.environment
+    )
+    try:
+        assert refused_and_accepted(moved)
+    finally:
+        moved.path.rename(project.path)
+
+
+def refused_and_accepted(project: Project) -> bool:
+    """Say whether a hook refuses what it has to mend, and lets it pass then."""
+    (project.path / SOURCE).write_text('"""X."""\n\nX = (1,2)\n', encoding="utf-8")
+    codes = [commit(project).returncode, commit(project).returncode]
+    return codes == [1, 0]
+
+
+@pytest.fixture(scope="module")
+def git_alone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PATH on which there is git, and no uv."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "git").symlink_to(shutil.which("git") or "")
+    return str(folder)
+
+
+BROKEN = {
+    "uv is not there": ({"PATH": "{git_alone}"}, "python3 -m pip install uv"),
+    "nothing can be had": (
+        {"UV_OFFLINE": "1", "UV_CACHE_DIR": "{empty}"},
+        "uv run invoke setup; without this check, add --no-verify",
+    ),
+}
+
+
+@pytest.mark.parametrize(("env", "mend"), BROKEN.values(), ids=BROKEN)
+def test_a_hook_that_cannot_run_says_what_to_do(
+    worktree: Project, git_alone: str, tmp_path: Path, env: dict[str, str], mend: str
+) -> None:
+    known = {"empty": tmp_path / "empty", "git_alone": git_alone}
+    variables = {name: value.format(**known) for name, value in env.items()}
+    command = ("git", "commit", "--allow-empty", "--message", "Change")
+    refused = worktree.run(*command, env=variables, check=False)
+    assert refused.returncode == 1
+    assert f"mend: {mend}" in refused.stderr
+
+
+def test_the_doctor_looks_at_what_the_hooks_would_run(project: Project, git_alone: str) -> None:
+    doctor = (".venv/bin/python", "-m", "ops.doctor")
+    assert "pre-push, run by pre-commit" in project.outcome(*doctor).output
+    hook = project.path / ".git" / "hooks" / "pre-push"
+    ours = hook.read_text(encoding="utf-8")
+    try:
+        # As pre-commit itself writes it, for a worktree that has gone.
+        hook.write_text("#!/bin/sh\nexec /gone/python -m pre_commit\n", encoding="utf-8")
+        assert "may not work here: pre-push" in project.outcome(*doctor).output
+        hook.unlink()
+        assert "not installed: pre-push" in project.outcome(*doctor).output
+    finally:
+        project.run("uv", "run", "invoke", "setup")
+    assert hook.read_text(encoding="utf-8") == ours
+    assert "uv is not on PATH" in project.outcome(*doctor, env={"PATH": git_alone}).output
+
+
 def test_a_hook_finds_its_way_from_a_folder_below(project: Project, changes: Changes) -> None:
     changes.write(SOURCE, '"""X."""\n\nX = 1\n')
     project.run("git", "add", "--all")

@@ -18,7 +18,8 @@ from living import PATIENCE, Change, Changes, Outcome, Project, hide, replace, u
 
 pytestmark = [pytest.mark.slow, needs_git]
 
-INVOKE = ".venv/bin/invoke"
+# Not by its program, which looks for its Python by programs on PATH.
+INVOKE = (".venv/bin/python", "-m", "invoke")
 ADDED = {"billing": "invoice", "order-history": "line_item"}
 TIERS = ("static", "unit", "integration")
 LATER = "services/{{cookiecutter.__blank}}/later.txt"
@@ -46,11 +47,11 @@ class Workshop(Project):
 
     def invoke(self, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
         """Run an action."""
-        return self.outcome(INVOKE, *arguments, env=env)
+        return self.outcome(*INVOKE, *arguments, env=env)
 
     def done(self, *arguments: str) -> str:
         """Run an action that must not fail, and return what it printed."""
-        return self.run(INVOKE, *arguments).stdout
+        return self.run(*INVOKE, *arguments).stdout
 
     def left(self) -> tuple[list[str], set[tuple[str, str]]]:
         """Return what an action that was undone must leave as it was.
@@ -358,7 +359,7 @@ def test_a_template_at_a_url_is_taken_from_the_clone_that_cookiecutter_keeps(
 def test_an_end_midway_leaves_no_half_of_a_service(how: signal.Signals, project: Workshop) -> None:
     before = project.state()
     with subprocess.Popen(
-        [INVOKE, *BILLING],
+        [*INVOKE, *BILLING],
         cwd=project.path,
         env={**project.environment},
         stdout=subprocess.PIPE,

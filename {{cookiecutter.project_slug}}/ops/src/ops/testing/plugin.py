@@ -127,7 +127,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _below_root(config: pytest.Config, arg: str) -> str:
-    """Return what names tests as a path below pytest's root; else their ids would lack the folders."""
+    """Return what names tests as a path below pytest's root; else their ids lack the folders."""
     name, colons, rest = arg.partition("::")
     path = config.invocation_params.dir / name
     found = location.relative(path)
