@@ -130,11 +130,11 @@ def _below_root(config: pytest.Config, arg: str) -> str:
     """Return what names tests as a path below pytest's root; else their ids lack the folders."""
     name, colons, rest = arg.partition("::")
     path = config.invocation_params.dir / name
-    found = location.relative(path)
-    ours = found and location.relative(config.rootpath) == Path()
-    if not ours or path.is_relative_to(config.rootpath) or not path.exists():
+    found = location.relative(path) if path.exists() else None
+    if found is None or path.is_relative_to(config.rootpath):
         return arg
-    return f"{config.rootpath / found}{colons}{rest}"
+    ours = location.relative(config.rootpath) == Path()
+    return f"{config.rootpath / found}{colons}{rest}" if ours else arg
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
