@@ -171,6 +171,7 @@ def test_hooks_run_after_the_folder_was_moved(project: Project, changes: Changes
         assert refused_and_accepted(moved)
     finally:
         moved.path.rename(project.path)
+        project.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
 
 
 def refused_and_accepted(project: Project) -> bool:
