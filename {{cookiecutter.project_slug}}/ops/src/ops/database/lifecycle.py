@@ -178,7 +178,10 @@ class Database:
         """
         with self._changing() as connection:
             target = self._alone(connection, force=force)
-            with self._opened(connection, target) as own, self._migrated(connection) as fresh:
+            # Shown before anything is made, and not held: it would stand in the way of others.
+            with self._opened(connection, target):
+                pass
+            with self._migrated(connection) as fresh, self._opened(connection, target) as own:
                 at, newest = _revision(own), _revision(fresh)
                 if at not in (None, newest):
                     raise ConfigurationError(
