@@ -21,6 +21,7 @@ ELSEWHERE = {
     "uv run invoke service.remove": "test_services.py",
     "uv run invoke service.run": "test_stack.py",
     "uv run pytest": "test_tiers.py",
+    "uv sync --all-packages --all-groups --reinstall": "test_places.py",
     "uvx cruft update": "test_provenance.py",
     "uvx nox -s coverage": "test_coverage.py",
     "uvx nox -s load": "test_exit_codes.py",
