@@ -64,6 +64,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"facts": stamped(stamps.TEST, own=False)},
         "not stamped as a test database",
     ),
+    "another's": (
+        {"facts": stamped(stamps.TEST)._replace(owner="other/x"), "user": "this/x"},
+        "belongs to the service other/x",
+    ),
+    "a twin's on our server": (
+        {"facts": stamped(stamps.TEST)._replace(owner="a_b/x"), "user": "a-b/x", "owned": True},
+        "this is a-b/x",
+    ),
     "a replica": ({"facts": RECOVERING}, "replica or is recovering"),
     "a replica of ours": ({"facts": RECOVERING, "owned": True}, "replica or is recovering"),
     "a pooler": ({"pooled": True}, "pooler in transaction mode"),
@@ -74,6 +82,8 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "a test database": {},
     "the other loopback": {"host": "::1"},
     "a socket": {"host": "/run/postgresql"},
+    "its own": {"facts": stamped(stamps.TEST)._replace(owner="a/x"), "user": "a/x"},
+    "one from before there were owners": {"user": "a/x"},
     "an empty one without a stamp": {
         "facts": stamped(),
         "contents": lambda: guards.Contents({}, 0),

@@ -1,6 +1,7 @@
 """Names of what runs create for themselves: they prove by a checksum that they are ours.
 
-Nothing is ever dropped because its name begins in some way; somebody else's might as well.
+Nothing is ever dropped because its name begins in some way; somebody else's might as well. So the
+checksum is of the project too: names of `a-kept` begin as those do which `a` gives what it keeps.
 """
 
 import hashlib
@@ -41,6 +42,16 @@ def kept(database: str) -> str:
     return _signed(f"{prefix()}_kept_{_checksum(database)}")
 
 
+def owner(service: str) -> str:
+    """Return what a database with a name of its own says about whose it is."""
+    return f"{project()['project']}/{service}"
+
+
+def is_owner(mark: str | None) -> bool:
+    """Say whether a database that says so of its owner may be one of this project's."""
+    return mark is None or mark.rpartition("/")[0] == project()["project"]
+
+
 def run_of(name: str) -> str | None:
     """Return the run that a database belongs to, or None if it is not a run's of this project."""
     found = _RUN.match(name, len(prefix())) if name.startswith(prefix()) else None
@@ -79,7 +90,9 @@ def _signed(body: str) -> str:
 
 
 def _checksum(body: str) -> str:
-    return hashlib.blake2s(body.encode(), digest_size=4).hexdigest()
+    # The name as it is written: of `a-b` and `a_b`, the prefixes are the same.
+    text = f"{project()['project']}\0{body}"
+    return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()
 
 
 def _plain(name: str) -> str:

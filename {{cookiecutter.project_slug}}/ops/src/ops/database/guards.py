@@ -8,7 +8,7 @@ changes or destroys is looked at again over the very connection that does so.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,7 @@ from ..servers import Server, url
 from ..servers.waiting import until
 from . import contents, stamps, waits
 from .connection import Connection, acting, beside, connect
-from .stamps import STAMP, TEST, Facts
+from .stamps import OWNER, STAMP, TEST, Facts
 
 LEAVING = 0.5
 """Seconds that a session may take to end after its client has, and a database to be dropped."""
@@ -67,6 +67,8 @@ class Target:
     """Looks into it: only where that decides or is told, since it takes a connection of its own."""
     purpose: str = TEST
     """What it is to be used for."""
+    user: str | None = None
+    """The project and the service that want to use it; None where that does not matter."""
 
     @property
     def exists(self) -> bool:
@@ -106,7 +108,14 @@ class Rule:
     forceable: bool = False
 
 
+FOREIGN = Rule(
+    lambda it: it.user is not None and it.facts.owner not in (None, it.user),
+    "it belongs to the service {owner}, and this is {user}",
+    "call the project or the service something else, or use another server; if it belongs here,"
+    f" its owner can say so: ALTER DATABASE {{name}} SET {OWNER} = '{{user}}'",
+)
 RULES = (
+    FOREIGN,
     Rule(
         lambda it: it.facts.recovering,
         "its server is a replica or is recovering",
@@ -146,13 +155,13 @@ RULES = (
 )
 
 
-def check(target: Target, *, force: bool = False) -> None:
-    """Refuse to go on if the database may not be destroyed.
+def check(target: Target, *, force: bool = False, rules: Sequence[Rule] = RULES) -> None:
+    """Refuse to go on if the database may not be destroyed, or breaks others of the rules.
 
     Raises:
         ConfigurationError: it may not; nothing was touched.
     """
-    for rule in RULES:
+    for rule in rules:
         if rule.broken(target) and not (force and rule.forceable):
             refusals = target.facts.refusals(target.purpose)
             facts = {
@@ -161,6 +170,8 @@ def check(target: Target, *, force: bool = False) -> None:
                 "refusals": ", ".join(dict.fromkeys(each.value for each in refusals)),
                 "undo": "; ".join(each.undo for each in refusals),
                 "host": target.host,
+                "owner": target.facts.owner,
+                "user": target.user,
                 "prefix": names.prefix(),
                 "sessions": "; ".join(target.sessions),
             }
@@ -176,7 +187,13 @@ def is_test_name(name: str) -> bool:
     return named or names.authentic(name)
 
 
-def inspect(connection: Connection, server: Server, name: str, purpose: str = TEST) -> Target:
+def inspect(
+    connection: Connection,
+    server: Server,
+    name: str,
+    purpose: str = TEST,
+    user: str | None = None,
+) -> Target:
     """Find out what the rules ask about the database `name`, over a connection to its server."""
     return Target(
         name=name,
@@ -187,6 +204,7 @@ def inspect(connection: Connection, server: Server, name: str, purpose: str = TE
         sessions=_others(connection, name),
         contents=partial(_contents, connection, server.url, name),
         purpose=purpose,
+        user=user,
     )
 
 

@@ -6,7 +6,7 @@ something that `setup` mends if it is killed.
 
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _STAMPED = """
 
 
 def drop_stamped(server: Server, purpose: str) -> list[str]:
-    """Drop every database that is stamped for `purpose`, whoever uses it; return their names.
+    """Drop the project's databases that are stamped for `purpose`, whoever uses them; return them.
 
     Raises:
         ConfigurationError: one may not be destroyed. Nothing was touched.
@@ -39,7 +39,8 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
     """
     with maintenance(server.url) as connection:
         rows = connection.execute(_STAMPED, (f"{stamps.STAMP}={purpose}",)).fetchall()
-        found = [guards.inspect(connection, server, name, purpose) for (name,) in rows]
+        there = [guards.inspect(connection, server, name, purpose) for (name,) in rows]
+        found = [each for each in there if names.is_owner(each.facts.owner)]
         for target in found:
             guards.check(target, force=True)
         for target in found:
@@ -62,6 +63,11 @@ class Database:
         return f"{names.prefix()}_{self.service.name.replace('-', '_')}_{self.purpose}"
 
     @property
+    def owner(self) -> str:
+        """What it says about whose it is: services of two projects may give theirs one name."""
+        return names.owner(self.service.name)
+
+    @property
     def url(self) -> str:
         """Its SQLAlchemy URL, as a service takes it."""
         return url(self.server.url, self.name).render_as_string(hide_password=False)
@@ -70,6 +76,14 @@ class Database:
         """Return what is known of it."""
         with connect(self.server.url) as connection:
             return self._inspect(connection)
+
+    def refuse_foreign(self) -> None:
+        """Refuse to go on if it is another's; whether it is there does not matter.
+
+        Raises:
+            ConfigurationError: it belongs to another service, or to another project.
+        """
+        guards.check(self.inspect(), rules=(guards.FOREIGN,))
 
     def exists(self) -> bool:
         """Say whether it is there."""
@@ -201,7 +215,7 @@ class Database:
         copy = names.snapshot(self.service.name, label)
         with self._changing() as connection:
             guards.check(self._required(connection))
-            older = guards.inspect(connection, self.server, copy, self.purpose)
+            older = guards.inspect(connection, self.server, copy, self.purpose, self.owner)
             guards.check(older, force=True)
             self._replace(connection, older, self.name)
         return copy
@@ -214,13 +228,13 @@ class Database:
         """
         copy = names.snapshot(self.service.name, label)
         with self._changing() as connection:
+            target = self._inspect(connection)
+            guards.check(target, force=force)
             if copy not in runs.databases(connection):
                 raise ConfigurationError(
                     f"there is no snapshot {label!r} of {self.service.name}",
                     f"uv run invoke db.snapshot {label} --service {self.service.name}",
                 )
-            target = self._inspect(connection)
-            guards.check(target, force=force)
             self._replace(connection, target, copy)
 
     def revise(self, message: str) -> Path:
@@ -289,12 +303,16 @@ class Database:
                 yield fresh
 
     def _inspect(self, connection: Connection) -> guards.Target:
-        return guards.inspect(connection, self.server, self.name, self.purpose)
+        return guards.inspect(connection, self.server, self.name, self.purpose, self.owner)
 
-    def _opened(
-        self, connection: Connection, target: guards.Target
-    ) -> AbstractContextManager[Connection]:
-        return guards.opened(connection, self.server, target)
+    @contextmanager
+    def _opened(self, connection: Connection, target: guards.Target) -> Iterator[Connection]:
+        with guards.opened(connection, self.server, target) as own:
+            if target.facts.owner is None and target.facts.stamped(self.purpose):
+                # Who may not write whose it is could use it all the same.
+                with suppress(errors.InsufficientPrivilege):
+                    stamps.write(own, self.name, self.purpose, self.owner)
+            yield own
 
     def _required(self, connection: Connection) -> guards.Target:
         """Return what is known of it; refuse to go on if it is not there, or may not be used."""
@@ -325,7 +343,7 @@ class Database:
             target = guards.refreshed(connection, target)
         # New, or left by a run that was killed before it could say what it is.
         if not (target.facts.stamp or target.contents().held):
-            stamps.write(connection, self.name, self.purpose)
+            stamps.write(connection, self.name, self.purpose, self.owner)
             target = guards.refreshed(connection, target)
         return target, new
 
@@ -343,7 +361,7 @@ class Database:
         with runs.run_over(connection) as identifier:
             fresh = names.database(identifier, "new")
             runs.create(connection, fresh, source, self.purpose)
-            stamps.write(connection, fresh, self.purpose)
+            stamps.write(connection, fresh, self.purpose, self.owner)
             guards.drop(connection, target)
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(target.name)))

@@ -1,8 +1,9 @@
-"""What databases say that they are for: the stamp.
+"""What databases say that they are for, and whose they are: the stamp, and the owner.
 
-It is a setting on the database itself, written when it is created: it is not in the schema, is not
-copied by a clone, and goes wherever the database goes. A plain role may not make up settings; its
-stamp is the comment `ops.environment=test`.
+They are settings on the database itself, written when it is created: they are not in the schema,
+are not copied by a clone, and go wherever the database goes. A plain role may not make up settings;
+it writes a comment of such lines as `ops.environment=test`. A database from before there were
+owners is taken over by the first that changes it.
 """
 
 import re
@@ -12,7 +13,7 @@ from psycopg import errors, sql
 
 from .connection import Connection
 
-STAMP = "ops.environment"
+STAMP, OWNER = "ops.environment", "ops.owner"
 TEST, STACK = "test", "stack"
 OPENS = {TEST: (TEST,), STACK: (STACK,)}
 """By purpose, the stamps of databases that may be changed and destroyed for it: all others not."""
@@ -36,6 +37,8 @@ class Facts(NamedTuple):
     recovering: bool
     """Whether the server is a replica or is recovering."""
     marks: tuple[Mark, ...]
+    owner: str | None = None
+    """The project and the service that have it, as far as it says so."""
 
     @property
     def stamp(self) -> str | None:
@@ -59,9 +62,10 @@ def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
         name: of the database.
         purpose: what it should be for, and what `Mark.undo` makes it.
     """
-    keys = {"name": name, "stamp": STAMP, "purpose": purpose}
+    keys = {"name": name, "stamp": STAMP, "owner": f"{OWNER}=", "purpose": purpose}
     row = connection.execute(_FACTS, keys).fetchone()
-    oid, recovering, settings, comment, remark, seen = row or (None, True, [], "", "", "")
+    row = row or (None, True, [], "", "", "", None)
+    oid, recovering, settings, comment, remark, seen, owner = row
     marks = [Mark(*setting) for setting in settings]
     said = re.search(rf"(?im)^\s*{re.escape(STAMP)}\s*=(.*)$", comment or "")
     word = said[1].strip() if said else (comment or "").strip()
@@ -71,18 +75,23 @@ def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
     if seen and seen not in {mark.value for mark in marks}:
         undo = f"see who sets {STAMP} for connections to {connection.info.dbname}"
         marks.append(Mark(seen, own=False, undo=undo))
-    return Facts(oid, recovering, tuple(marks))
+    noted = re.search(rf"(?m)^{re.escape(OWNER)}=(.*)$", comment or "")
+    return Facts(oid, recovering, tuple(marks), owner or (noted[1] if noted else None))
 
 
-def write(connection: Connection, name: str, purpose: str) -> None:
-    """Say on a database what it is for."""
+def write(connection: Connection, name: str, purpose: str, owner: str) -> None:
+    """Write on a database what it is for, and which service of which project has it."""
     target = sql.Identifier(name)
     setting = sql.SQL("ALTER DATABASE {} SET {} = {}")
     comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    # The owner first: without a stamp, what was killed in between is begun anew.
+    said = {OWNER: owner, STAMP: purpose}
     try:
-        connection.execute(setting.format(target, sql.SQL(STAMP), sql.Literal(purpose)))
+        for key, value in said.items():
+            connection.execute(setting.format(target, sql.SQL(key), sql.Literal(value)))
     except errors.InsufficientPrivilege:
-        connection.execute(comment.format(target, sql.Literal(f"{STAMP}={purpose}")))
+        text = "\n".join(f"{key}={value}" for key, value in said.items())
+        connection.execute(comment.format(target, sql.Literal(text)))
 
 
 _FACTS = """
@@ -103,7 +112,10 @@ _FACTS = """
       shobj_description(found.oid, 'pg_database'),
       concat('COMMENT ON DATABASE ', quote_ident(datname), ' IS ',
              quote_literal(concat(stamp, '=', purpose))),
-      current_setting(stamp, true)
+      current_setting(stamp, true),
+      (SELECT substr(said, length(%(owner)s) + 1)
+       FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS said
+       WHERE setdatabase = found.oid AND setrole = 0 AND starts_with(said, %(owner)s))
     FROM (VALUES (%(name)s::text, %(stamp)s::text, %(purpose)s::text))
       AS asked (name, stamp, purpose) LEFT JOIN pg_database AS found ON datname = name
 """

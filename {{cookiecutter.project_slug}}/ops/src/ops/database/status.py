@@ -23,6 +23,8 @@ class Status:
     size: int
     """Bytes."""
     stamp: str | None
+    belongs_to: str | None
+    """Which service of which project has it, as far as it says so."""
     revision: str | None
     """The migration that it is at."""
     head: str
@@ -46,10 +48,11 @@ class Status:
         behind = "" if self.current else f", the code is at {self.head} (uv run invoke db.migrate)"
         rows = ", ".join(f"{table} {count}" for table, count in self.rows.items()) or "no tables"
         stamp = self.stamp or "not at all"
+        whose = f", of {self.belongs_to}" if self.belongs_to else ""
         return (
             f"{self.database}: revision {self.revision or 'none'}{behind}\n"
             f"  {self.server}\n"
-            f"  owner {self.owner}, {self.size / 2**20:.1f} MB, stamped {stamp}\n"
+            f"  owner {self.owner}, {self.size / 2**20:.1f} MB, stamped {stamp}{whose}\n"
             f"  rows: {rows}"
         )
 
@@ -71,6 +74,7 @@ def status(database: Database) -> Status:
         owner=row[0] if row else None,
         size=target.contents().size if target.exists else 0,
         stamp=target.facts.stamp,
+        belongs_to=target.facts.owner,
         revision=database.revision() if target.exists else None,
         head=head(database.service),
         rows=rows,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from .. import servers, settings
-from ..database import stamps
+from ..database import guards, stamps
 from ..database.lifecycle import Database
 from ..errors import InfrastructureError
 from ..graph import Service
@@ -23,7 +23,8 @@ def databases(service: Service) -> Iterator[list[Database]]:
         except InfrastructureError:
             up = []
         own = [Database(each, service, what) for each in up for what in (stamps.TEST, stamps.STACK)]
-        yield [each for each in own if each.exists()]
+        found = [(each, each.inspect()) for each in own]
+        yield [each for each, it in found if it.exists and not guards.FOREIGN.broken(it)]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The folder that an embedded server lives in, and who may enter it."""
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -174,7 +175,9 @@ def socket_folder(preferred: Path, longest_name: str) -> Path:
 
 
 def _short(preferred: Path) -> Path:
-    return Path(tempfile.gettempdir()) / f"{preferred.parent.name}-{_user()}" / "s"
+    # Of the whole path: servers of two projects are called alike, and would meet in one folder.
+    digest = hashlib.sha256(os.fsencode(preferred)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"ops-{digest}-{_user()}" / "s"
 
 
 def _user() -> int:

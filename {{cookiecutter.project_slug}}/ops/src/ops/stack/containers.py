@@ -109,8 +109,10 @@ class Containers:
         """
         if not compose.answers():
             return []
-        volumes = _volumes()
+        volumes, images = _labelled("volume"), _labelled("image")
         _compose(*ALL, "down", "--remove-orphans", "--volumes", "--rmi", "local")
+        # Compose takes those that have a name of their own for somebody else's.
+        _docker("image", "rm", "--force", *images)
         return [f"volume {name}: deleted" for name in volumes]
 
 
@@ -159,11 +161,11 @@ def _containers() -> dict[str, Any]:
     }
 
 
-def _volumes() -> list[str]:
-    """Return the names of the volumes that the stack has made."""
+def _labelled(kind: str) -> list[str]:
+    """Return the names of the volumes, or the numbers of the images, that the stack has made."""
     project = json.loads(_compose("config", "--format", "json"))["name"]
     label = f"label=com.docker.compose.project={project}"
-    return _docker("volume", "ls", "--quiet", "--filter", label).split()
+    return sorted({*_docker(kind, "ls", "--quiet", "--filter", label).split()})
 
 
 def _docker(*arguments: str) -> str:

@@ -30,6 +30,9 @@ def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
 def _described(service: Service, variables: Mapping[str, str]) -> dict[str, Any]:
     dockerfile = service.path.relative_to(ROOT) / "Dockerfile"
     return {
+        # Compose itself would put a hyphen in between: `a` with `web-api`, `a-web` with `api`.
+        "container_name": f"${{COMPOSE_PROJECT_NAME}}.{service.name}",
+        "image": f"${{COMPOSE_PROJECT_NAME}}/{service.name}",
         "build": {"context": ".", "dockerfile": dockerfile.as_posix()},
         "env_file": [{"path": ".env", "required": False}],
         # Compose would take a single dollar for a variable of its own.

@@ -51,12 +51,17 @@ def folder() -> Path:
 
 def use(source: Source) -> None:
     """Note that something may have been stored on the servers of a source."""
-    (folder() / source).touch()
+    _used(folder(), source).touch()
 
 
 def used(source: Source) -> bool:
     """Say whether something may be stored on the servers of a source, to be cleaned."""
-    return (_path() / source).exists()
+    return _used(_path(), source).exists()
+
+
+def _used(home: Path, source: Source) -> Path:
+    # With a dot, which no service has in its name: their folders are beside it.
+    return home / f"{source}.used"
 
 
 def remove() -> None:

@@ -146,6 +146,8 @@ def show_verdict(_: Context, service: str | None = None, json: bool = False) -> 
     from .. import verify
 
     with databases(service) as targets:
+        for target in targets:
+            target.refuse_foreign()
         answers = {
             target.service.name: verify.verify(
                 target.server.url, target.service, target.name if target.exists() else None
@@ -207,6 +209,7 @@ def shell(_: Context, service: str | None = None) -> None:
         if len(targets) != 1:
             known = ", ".join(target.service.name for target in targets) or "none"
             fail(f"say whose database: --service, one of {known}", Code.CONFIGURATION)
+        targets[0].refuse_foreign()
         command, variables = targets[0].psql()
         environment = {**os.environ, **variables}
         os.execve(command[0], command, environment)  # noqa: S606 - the shell takes our place

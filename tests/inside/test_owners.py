@@ -1,0 +1,243 @@
+"""Two projects, or two services, whose names meet: neither touches what the other has."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ops import database, graph, names, servers, settings
+from ops.database import guards, lifecycle, runs, stamps, status
+from ops.errors import Code, ConfigurationError
+from ops.servers import Server, home
+from ops.stack import model, record
+
+ALIKE = ("a-kept", "a-tpl", "a-snap", "a-0a1b2c3d", "a_b", "A")
+
+
+@contextmanager
+def project(name: str) -> Iterator[None]:
+    """Be in a project of this name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(graph.project(), "project", name)
+        yield
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with servers.lease(settings.load(), ("postgres",)) as up:
+        yield up["postgres"]
+
+
+def made_by(name: str) -> list[str]:
+    """Return a name of each kind that a project makes up for databases."""
+    with project(name):
+        run = names.new_run()
+        return [
+            names.database(run, "main_0"),
+            names.template("0123456789abcdef", "me"),
+            names.snapshot("api", "before"),
+            names.kept(names.database(run, "main_0")),
+        ]
+
+
+@pytest.mark.parametrize("other", ALIKE)
+@pytest.mark.parametrize("mine", ["a", "a-b"])
+def test_no_name_that_another_project_makes_is_ours(mine: str, other: str) -> None:
+    theirs = made_by(other)
+    with project(mine):
+        for name in theirs:
+            assert not names.authentic(name)
+            assert names.run_of(name) is None
+            assert not names.is_kept(name)
+            assert not names.is_template(name)
+    with project(other):
+        assert all(names.authentic(name) for name in theirs)
+
+
+def test_what_a_project_collects_is_its_own(server: Server) -> None:
+    short = f"a{secrets.token_hex(3)}"
+    with project(f"{short}-kept"), database.run(server.url) as run:
+        theirs = names.database(run, "main_0")
+        with database.connect(server.url) as admin:
+            admin.execute(f'CREATE DATABASE "{theirs}"')
+            with project(short):
+                kept = names.kept("some database")
+                admin.execute(f'CREATE DATABASE "{kept}"')
+                assert runs.collect(server.url) == [kept]
+            assert theirs in runs.databases(admin)
+
+
+@pytest.fixture
+def short(server: Server) -> Iterator[str]:
+    """The name of a project; the database of its service `web-api` is gone afterwards."""
+    name = f"a{secrets.token_hex(3)}"
+    yield name
+    with database.connect(server.url) as admin:
+        admin.execute(f'DROP DATABASE IF EXISTS "{name}_web_api_test" WITH (FORCE)')
+
+
+def of(server: Server, service: str) -> lifecycle.Database:
+    return lifecycle.Database(server, replace(graph.services()[0], name=service))
+
+
+ACTIONS: dict[str, Callable[[lifecycle.Database], object]] = {
+    "create": lambda it: it.create(),
+    "setup": lambda it: it.setup(),
+    "migrate": lambda it: it.migrate(),
+    "seed": lambda it: it.seed(),
+    "drop": lambda it: it.drop(force=True),
+    "reset": lambda it: it.reset(force=True),
+    "clean": lambda it: it.clean(force=True),
+    "rollback": lambda it: it.rollback(force=True),
+    "snapshot": lambda it: it.snapshot("x"),
+    "restore": lambda it: it.restore("x", force=True),
+    "verify, shell": lambda it: it.refuse_foreign(),
+    "what is asked before any of them": lambda it: guards.check(it.inspect(), force=True),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_database_of_another_project_is_refused(
+    action: str, server: Server, short: str
+) -> None:
+    with project(short):
+        it = of(server, "web-api")
+        it.create()
+        name = it.name
+        with database.connect(server.url, name) as own:
+            own.execute("CREATE TABLE precious AS SELECT 1 AS one")
+    with project(f"{short}-web"):
+        same = of(server, "api")
+        assert same.name == name
+        with pytest.raises(ConfigurationError) as refusal:
+            ACTIONS[action](same)
+        assert refusal.value.code is Code.CONFIGURATION
+        assert f"belongs to the service {short}/web-api" in refusal.value.what
+        assert f"this is {short}-web/api" in refusal.value.what
+        assert f"SET ops.owner = '{short}-web/api'" in refusal.value.mend
+        assert status.status(same).belongs_to == f"{short}/web-api"
+    with database.connect(server.url, name) as own:
+        assert own.execute("SELECT one FROM precious").fetchone() == (1,)
+
+
+def test_two_services_that_are_spelled_alike_are_told_apart(server: Server, short: str) -> None:
+    with project(short):
+        of(server, "web-api").create()
+        same = of(server, "web_api")
+        with pytest.raises(ConfigurationError, match=f"belongs to the service {short}/web-api"):
+            same.drop()
+
+
+def test_its_owner_can_say_that_it_belongs_here(server: Server, short: str) -> None:
+    with project(short):
+        of(server, "web-api").create()
+    with project(f"{short}-web"):
+        same = of(server, "api")
+        with pytest.raises(ConfigurationError) as refusal:
+            same.drop()
+        said = refusal.value.mend.partition("its owner can say so: ")[2]
+        with database.connect(server.url) as admin:
+            admin.execute(said)
+        assert same.drop()
+
+
+@pytest.mark.parametrize("action", ["setup", "migrate", "reset", "clean"])
+def test_one_from_before_there_were_owners_is_taken_over(
+    action: str, server: Server, short: str
+) -> None:
+    with project(short):
+        it = of(server, "web-api")
+        it.setup()
+        with database.connect(server.url) as admin:
+            admin.execute(f'ALTER DATABASE "{it.name}" RESET ops.owner')
+            assert it.inspect().facts.owner is None
+            ACTIONS[action](it)
+            assert it.inspect().facts.owner == f"{short}/web-api"
+            for name in runs.databases(admin):
+                if names.authentic(name):
+                    runs.drop(admin, name)
+
+
+def test_a_stamp_that_is_not_ours_makes_no_owner(server: Server, short: str) -> None:
+    with project(short):
+        it = of(server, "web-api")
+        with database.connect(server.url) as admin:
+            admin.execute(f'CREATE DATABASE "{it.name}"')
+            admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = 'staging'")
+        it.refuse_foreign()
+        with pytest.raises(ConfigurationError, match="stamped as staging"):
+            it.migrate()
+        assert it.inspect().facts.owner is None
+
+
+def said(it: lifecycle.Database) -> tuple[str | None, str | None]:
+    """Return what a database says that it is for, and whose it is."""
+    found = it.inspect().facts
+    return found.stamp, found.owner
+
+
+def test_a_plain_role_says_in_a_comment_what_a_superuser_sets(server: Server, short: str) -> None:
+    role = f"{short}_plain"
+    with database.connect(server.url) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{role}'")
+        address = psycopg.conninfo.make_conninfo(server.url, user=role, password=role)
+        try:
+            with project(short):
+                it = of(replace(server, url=address), "web-api")
+                it.create()
+                assert said(it) == ("test", f"{short}/web-api")
+                # As it was written before there were owners.
+                admin.execute(f"COMMENT ON DATABASE \"{it.name}\" IS 'ops.environment=test'")
+                it.migrate()
+                assert said(it) == ("test", f"{short}/web-api")
+            with project(f"{short}-web"), pytest.raises(ConfigurationError, match="belongs to"):
+                of(replace(server, url=address), "api").drop()
+            with project(short):
+                it.drop()
+        finally:
+            admin.execute(f"DROP ROLE {role}")
+
+
+def test_a_stack_deletes_its_own_databases_alone(server: Server) -> None:
+    short = f"a{secrets.token_hex(3)}"
+    made = []
+    for name in (short, f"{short}-web"):
+        with project(name):
+            it = lifecycle.Database(server, graph.services()[0], stamps.STACK)
+            it.create()
+            made.append(it.name)
+    with project(short):
+        assert lifecycle.drop_stamped(server, stamps.STACK) == made[:1]
+    with project(f"{short}-web"):
+        assert it.exists()
+        assert lifecycle.drop_stamped(server, stamps.STACK) == made[1:]
+
+
+def test_servers_of_two_projects_never_share_a_folder_for_sockets() -> None:
+    long = "x" * home.SOCKET_LIMIT
+    one, other = (
+        home.socket_folder(Path("/home") / name / long / "pg-01234567" / "store", ".s.PGSQL.5432")
+        for name in ("a", "b")
+    )
+    assert one != other
+
+
+def test_a_service_called_as_a_source_of_servers_has_a_folder_of_its_own() -> None:
+    before = {*record.folder().iterdir()}
+    record.use("embedded")
+    made = {*record.folder().iterdir()} - before
+    # A service has no dot in its name.
+    assert all("." in each.name for each in made)
+    for each in made:
+        each.unlink()
+
+
+def test_containers_of_two_projects_have_names_that_cannot_meet() -> None:
+    for name, described in model.model({})["services"].items():
+        # In no name of a project or a service is there such a character.
+        assert described["container_name"] == f"${{COMPOSE_PROJECT_NAME}}.{name}"
+        assert described["image"] == f"${{COMPOSE_PROJECT_NAME}}/{name}"
