@@ -1,6 +1,7 @@
 """What a person may set about a test run: in the environment or in .env.test, the former first."""
 
 import os
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,13 @@ EXAMPLES = {
     "TEST_SQL_LOG": "TEST_SQL_LOG=true",
     "TEST_AUTHENTICATION": "TEST_AUTHENTICATION=false",
 }
+
+
+_PASSWORDS = (
+    # Up to the last @: who has forgotten to encode one may have any character in it.
+    re.compile(r"""((?:postgres|postgresql|rediss?)(?:\+\w+)?://[^\s:/@'"]*:)[^\s'"]+(?=@)"""),
+    re.compile(r"""([?&]password=)[^\s&'"]+"""),
+)
 
 
 def _url_of(*schemes: str) -> AfterValidator:
@@ -88,10 +96,11 @@ def load() -> Settings:
         ) from None
 
 
-def masked(value: str) -> str:
-    """Return `value` without the password that a URL may hold."""
-    password = urlsplit(value).password if "://" in value else None
-    return value.replace(f":{password}@", ":***@") if password else value
+def masked(text: str) -> str:
+    """Return `text` without the passwords of the URLs of servers that it may hold."""
+    for each in _PASSWORDS:
+        text = each.sub(r"\1***", text)
+    return text
 
 
 def _unknown(name: str, known: list[str]) -> ConfigurationError:

@@ -246,6 +246,8 @@ def _home(name: str) -> Path:
 def _start(plan: Plan) -> None:
     log = plan.home / "server.log"
     log.unlink(missing_ok=True)
+    # PostgreSQL writes into it what was in a statement that failed.
+    log.touch(mode=0o600)
     binaries.open_up(plan.home / "programs")
     if plan.prepare:
         _make_data(plan, plan.prepare, log)

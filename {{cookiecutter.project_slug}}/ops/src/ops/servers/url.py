@@ -1,6 +1,7 @@
 """Servers that somebody else runs, given by their URL."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ DETOURS = (
 )
 """What takes libpq somewhere else than the host says, or to sessions that are not as usual, while
 other drivers go where it says and know nothing of it."""
+_QUOTED = re.compile(r"""(['"]).*?\1""")
 
 
 def given(settings: Settings, kind: "Kind") -> str:
@@ -57,7 +59,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
             )
     except (psycopg.Error, redis.RedisError, ValueError) as error:
         raise InfrastructureError(
-            f"{VARIABLES[kind]}={masked(address)} does not answer: {str(error).strip()}",
+            f"{VARIABLES[kind]}={masked(address)} does not answer: {_said(error, address)}",
             f"start that server, correct {VARIABLES[kind]}, or unset it to use Docker or embedded",
         ) from error
     yield address
@@ -151,6 +153,15 @@ async def _ping_async(address: str) -> None:
         timeout=limits.ANSWER,
     )
     await connection.close()
+
+
+def _said(error: Exception, address: str) -> str:
+    """Return the message of an error; one about the URL itself quotes what is not to be shown."""
+    text = str(error).strip()
+    if not isinstance(error, psycopg.ProgrammingError | ValueError):
+        return text
+    shown = masked(address)
+    return _QUOTED.sub(lambda part: part[0] if part[0][1:-1] in shown else "'***'", text)
 
 
 def ping(kind: "Kind", address: str) -> None:

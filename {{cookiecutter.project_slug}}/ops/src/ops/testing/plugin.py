@@ -9,8 +9,9 @@ import logging
 from argparse import Namespace
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_socket
@@ -36,8 +37,8 @@ EXITS = {
 }
 EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 """Pytest's exit codes where tests may have failed, in the latter case before a stop by `-x`."""
-STAGE_FILE = "ops_stage"
-"""Key of what a worker is told: where the controller writes what it has started."""
+CHANNEL = "ops_stage"
+"""Key of what a worker is given: the channel that tells it what the controller has started."""
 TIER = pytest.StashKey[graph.Tier]()
 STAGE = pytest.StashKey["Stage"]()
 RESULTS = pytest.StashKey[Results]()
@@ -229,14 +230,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: "WorkerController") -> None:
-    """Tell a worker where the controller will write what it has started."""
-    node.workerinput[STAGE_FILE] = str(_stage(node.config).file)
+    """Give a worker the channel that will tell it what the controller has started."""
+    node.workerinput[CHANNEL] = node.gateway.newchannel()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: "WorkerController", ids: Sequence[str]) -> None:
-    """Start, in the controller, what the tests need that a worker has collected."""
+    """Start, in the controller, what the tests need that a worker has collected, and tell it."""
     _prepare(node.config, ids)
+    told = node.config.stash[STAGE].told if STAGE in node.config.stash else None
+    node.workerinput[CHANNEL].send(told)
 
 
 def _prepare(config: pytest.Config, ids: Sequence[str]) -> None:
@@ -276,10 +279,10 @@ def _stage(config: pytest.Config) -> "Stage":
         # Not imported before it is needed: the clients take 0.5 s, and unit tests do without.
         from .stage import Stage
 
-        told: dict[str, str] = getattr(config, "workerinput", {})
-        file = Path(told[STAGE_FILE]) if told else None
+        given: dict[str, Any] | None = getattr(config, "workerinput", None)
+        told = (given["workerid"], cache(given[CHANNEL].receive)) if given else ("main",)
         with _told(config):
-            config.stash[STAGE] = Stage(told.get("workerid", "main"), file)
+            config.stash[STAGE] = Stage(*told)
     return config.stash[STAGE]
 
 
@@ -304,7 +307,8 @@ def _register_fixtures(node: pytest.Collector, service: graph.Service) -> None:
         yield spares.url(name)
         if request.node.stash.get(FAILED, False):
             address = spares.keep(name)
-            request.node.add_report_section("teardown", "clone", f"kept until db.gc: {address}")
+            said = f"kept until db.gc: {settings.masked(address)}"
+            request.node.add_report_section("teardown", "clone", said)
         else:
             spares.give_back(name)
 
@@ -348,7 +352,29 @@ def pytest_runtest_makereport(
     if call.excinfo and isinstance(call.excinfo.value, OpsError):
         error = call.excinfo.value
         report.user_properties.append((OPS_ERROR, (int(error.code), str(error))))
-    return report
+    return _masked(item.config, report) if report.failed else report
+
+
+def _masked(config: pytest.Config, report: pytest.TestReport) -> pytest.TestReport:
+    """Return a report without passwords: CI keeps it, in several files, and shows it to others."""
+    data = config.hook.pytest_report_to_serializable(config=config, report=report)
+    hidden = _without_passwords(data)
+    if hidden == data:
+        return report
+    found: pytest.TestReport = config.hook.pytest_report_from_serializable(
+        config=config, data=hidden
+    )
+    return found
+
+
+def _without_passwords(data: Any) -> Any:
+    if isinstance(data, str):
+        return settings.masked(data)
+    if isinstance(data, dict):
+        return {key: _without_passwords(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return type(data)(_without_passwords(value) for value in data)
+    return data
 
 
 def pytest_terminal_summary(

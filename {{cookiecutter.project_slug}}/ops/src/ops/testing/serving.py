@@ -1,4 +1,8 @@
-"""A service under test, in a process of its own, as it is started in production."""
+"""A service under test, in a process of its own, as it is started in production.
+
+It ends with the process that has started it, however that ends: it holds the reading end of a pipe,
+of which the kernel closes the other end then.
+"""
 
 import asyncio
 import os
@@ -15,6 +19,20 @@ from .waiting import eventually
 
 ENDED_EARLY = (-signal.SIGTERM, -signal.SIGINT)
 """How a service may end that is not up yet, and has no handlers: by our signal, or by Ctrl-C."""
+
+_TIED = """
+import os, runpy, signal, sys, threading
+
+def end_with_parent():
+    while os.read(0, 1):
+        pass
+    # With whatever it has started: they are a group of their own.
+    os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else os._exit(1)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+"""What runs a module as `python -m` does, and watches the pipe besides."""
 
 
 @dataclass(slots=True)
@@ -87,9 +105,11 @@ def serving(
     with (
         path.open("wb") as output,
         subprocess.Popen(
-            (sys.executable, "-m", module),
+            (sys.executable, "-c", _TIED, module),
             cwd=folder,
             env=others | given,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
         ) as process,
@@ -101,10 +121,17 @@ def serving(
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)
         finally:
-            process.kill()
+            _kill(process)
     if process.returncode not in (0, *(() if service.up else ENDED_EARLY)):
         said = path.read_text(encoding="utf-8")
         raise AssertionError(f"{module} ended with {process.returncode}:\n{said}")
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """End a service that has not ended yet, with whatever it has started."""
+    if process.poll() is None and sys.platform != "win32":
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _free_port() -> int:

@@ -1,19 +1,17 @@
 """What a test run stands on: the servers, the migrated templates, a clone for each worker.
 
 The controller (which is the only process where there are no workers) has it all once it is known
-which tests were collected, and writes down what it has for the workers. Servers that start quickly
-do so before: collecting takes a second, and one processor.
+which tests were collected, and tells the workers what it has, through their channels: it holds a
+password, and a file would outlive a run that is killed. Servers that start quickly do so before:
+collecting takes a second, and one processor.
 """
 
 import itertools
-import json
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -43,8 +41,17 @@ _Taken = tuple[dict[servers.Kind, servers.Server], str]
 class Stage:
     """The servers and databases of a run, as one of its processes sees them."""
 
-    def __init__(self, worker: str, file: Path | None) -> None:
+    def __init__(
+        self, worker: str, receive: Callable[[], dict[str, Any] | None] = lambda: None
+    ) -> None:
+        """Make it for a process.
+
+        Args:
+            worker: what the process is called.
+            receive: returns what the controller has told it, `told` of its own stage.
+        """
         self.worker = worker
+        self._receive = receive
         self._stack = ExitStack()
         self._ahead: Future[_Taken] | None = None
         self._scene: Scene | None = None
@@ -54,7 +61,6 @@ class Stage:
         self._keyspace: keyspaces.Keyspace | None = None
         # Here, where no thread of ours and no test runs yet; workers connect without a lease.
         servers.url.settle_environment(settings.load())
-        self.file = file or self._scratch() / "scene.json"
 
     def begin(self, expected: Sequence[graph.Service]) -> None:
         """Take what is quickly had, while the tests are collected.
@@ -96,9 +102,13 @@ class Stage:
             owned={kind: server.owned for kind, server in up.items()},
             templates={each.name: database.template(address, each) for each in used},
         )
-        self.file.write_text(json.dumps(asdict(self._scene)), encoding="utf-8")
         said = "; ".join(f"{each.kind}: {each.source} ({each.why})" for each in up.values())
         return "\n".join([said, *self._left(up["redis"])])
+
+    @property
+    def told(self) -> dict[str, Any] | None:
+        """What a worker has to know; None where nothing was started."""
+        return asdict(self._scene) if self._scene else None
 
     def postgres_url(self, service: graph.Service) -> str:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a service."""
@@ -187,16 +197,12 @@ class Stage:
     @property
     def _here(self) -> Scene:
         if not self._scene:
-            if not self.file.exists():
+            told = self._receive()
+            if told is None:
                 raise InfrastructureError(
                     "this test is not where tests with servers are, so none were started",
                     f"move it to a folder of the tier {graph.INTEGRATION.name}: "
                     + ", ".join(graph.INTEGRATION.paths),
                 )
-            self._scene = Scene(**json.loads(self.file.read_text(encoding="utf-8")))
+            self._scene = Scene(**told)
         return self._scene
-
-    def _scratch(self) -> Path:
-        folder = tempfile.mkdtemp(prefix="ops-")
-        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)

@@ -1,0 +1,137 @@
+"""The password of a server: in no file that a run writes, and not in what it prints."""
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ops import database, servers, settings
+from ops.database import runs
+from ops.errors import InfrastructureError
+from ops.servers import url
+from ops.servers.waiting import until
+
+from .scratch import PYTEST, Scratch
+
+PASSWORD = "open-sesame"  # noqa: S105 - made up  # pragma: allowlist secret
+TESTS = """
+import pathlib, signal
+
+def test_shows_its_url(postgres_url):
+    assert postgres_url == "not this"
+
+def test_prints_its_url(clone_url):
+    print(clone_url)
+    assert False
+
+def test_stands(postgres_url):
+    assert "open-sesame" in postgres_url
+    marker = pathlib.Path(__file__).with_suffix(".marker")
+    if marker.with_suffix(".block").exists():
+        marker.touch()
+        signal.pause()
+"""
+WAYS = {"alone": (), "with workers": ("-n", "2")}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Scratch]:
+    """A project whose servers are given by a URL with a password, and that fails tests."""
+    role = f"told_{secrets.token_hex(3)}"
+    with servers.lease(settings.load()) as up, database.connect(up["postgres"].url) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{PASSWORD}'")
+        address = database.url(up["postgres"].url, "postgres", "psycopg")
+        given = address.set(username=role, password=PASSWORD).render_as_string(hide_password=False)
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        environment = {
+            "OPS_SERVERS": "url",
+            "TEST_DATABASE_URL": given.replace("+psycopg", ""),
+            "TEST_REDIS_URL": up["redis"].url,
+            "TMPDIR": str(temporary),
+        }
+        with closing(Scratch(tmp_path, **environment)) as scratch:
+            (scratch.tests / "test_it.py").write_text(TESTS)
+            (scratch.root / "reports").mkdir()
+            yield scratch
+        for name in runs.databases(admin):
+            if name.startswith(f"{scratch.name}_"):
+                admin.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
+                admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        admin.execute(f"DROP ROLE {role}")
+
+
+def holding(folder: Path) -> list[Path]:
+    """Return the files that hold the password, but for the test that knows it."""
+    files = (each for each in folder.rglob("*") if each.is_file() and each.suffix != ".py")
+    return [each for each in files if PASSWORD.encode() in each.read_bytes()]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_file_holds_it_while_a_run_goes_on_nor_after_a_kill(
+    way: str, project: Scratch, tmp_path: Path
+) -> None:
+    block, marker = (project.tests / f"test_it.{name}" for name in ("block", "marker"))
+    block.touch()
+    run = project.start(PYTEST, *WAYS[way], "-k", "stands", str(project.tests))
+    until(marker.stat, 60)
+    assert holding(tmp_path) == []
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert holding(tmp_path) == []
+    # Of pytest itself, which takes away those of earlier runs.
+    assert all(each.name.startswith("pytest-of-") for each in (tmp_path / "temporary").iterdir())
+    block.unlink()
+    assert project.pytest("-k", "stands", str(project.tests)).code == 0
+
+
+def test_a_test_that_fails_shows_its_url_without_it(project: Scratch, tmp_path: Path) -> None:
+    reported = ("--tier", "integration", "--reports", "reports")
+    outcome = project.pytest(*WAYS["with workers"], *reported, str(project.tests))
+    assert outcome.code == 1, outcome.said
+    assert "2 failed, 1 passed" in outcome.out
+    assert outcome.out.count(":***@") >= 2
+    assert {"junit.xml", "ctrf.json", "results.json"} <= {
+        each.name for each in (project.root / "reports").iterdir()
+    }
+    assert holding(tmp_path) == []
+
+
+MASKED = {
+    f"postgresql://me:{PASSWORD}@localhost/x": "postgresql://me:***@localhost/x",
+    f"postgresql+asyncpg://me:{PASSWORD}@h:1/x?a=b": "postgresql+asyncpg://me:***@h:1/x?a=b",
+    f"postgres://me:{PASSWORD}/and@more@h/x": "postgres://me:***@h/x",
+    f"postgresql://h/x?user=me&password={PASSWORD}&a=b": "postgresql://h/x?user=me&password=***&a=b",
+    f"a 'redis://:{PASSWORD}@h', b": "a 'redis://:***@h', b",
+    "postgresql://me@h:5432/x": "postgresql://me@h:5432/x",
+    "redis://h:6379/1": "redis://h:6379/1",
+    "http://127.0.0.1:8000/users?mail=a@b": "http://127.0.0.1:8000/users?mail=a@b",
+}
+
+
+@pytest.mark.parametrize("text", MASKED)
+def test_a_password_is_hidden_wherever_a_url_has_it(text: str) -> None:
+    assert settings.masked(text) == MASKED[text]
+
+
+UNREADABLE = (
+    ("postgres", f"postgresql://me:{PASSWORD}%zz@localhost/x"),
+    ("redis", f"redis://:{PASSWORD}/x@localhost:1"),
+)
+
+
+@pytest.mark.parametrize(("kind", "address"), UNREADABLE)
+def test_a_url_that_cannot_be_read_is_told_without_it(
+    kind: servers.Kind, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(url.VARIABLES[kind], address)
+    with (
+        pytest.raises(InfrastructureError, match="does not answer") as refusal,
+        url.lease(kind, settings.load()),
+    ):
+        pass
+    assert PASSWORD not in str(refusal.value)
