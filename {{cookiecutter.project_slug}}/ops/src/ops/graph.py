@@ -156,7 +156,7 @@ COVERAGE = Tier(
 SESSIONS = (*TIERS, COVERAGE)
 
 
-PROJECT_KEYS = ("project", "python", "destroyable_hosts", "coverage", "static")
+PROJECT_KEYS = ("project", "python", "destroyable_hosts", "uncleaned", "coverage", "static")
 """What `[tool.ops]` of the project may hold."""
 SERVICE_KEYS = (
     *("package", "needs", "metadata", "port", "app", "secrets", "critical"),

@@ -22,6 +22,7 @@ from ..servers import Server, binaries, libpq
 from . import guards, migrations, runs, shapes, stamps, waits
 from .connection import Connection, Lock, beside, connect, locked, maintenance, url
 from .migrations import MigrationError
+from .relations import CleaningError
 from .wiping import State, Wipe
 
 _STAMPED = """
@@ -374,8 +375,11 @@ class Database:
         with self._opened(connection, target) as own:
             same = shapes.matches(own, note.shape)
             if same:
-                Wipe(own, note.state)()
-            return same
+                # What cannot be wiped is made anew.
+                with suppress(CleaningError):
+                    Wipe(own, note.state)()
+                    return True
+            return False
 
     def _seed(self, connection: Connection, target: guards.Target) -> list[str]:
         files = self.seeds()

@@ -4,35 +4,23 @@ It looks before it acts, so that a test which wrote nothing costs nothing, and a
 only the tables that were written. It deletes where TRUNCATE would take some twenty times as long
 for the few rows of a test. It is a function of the session, whose plans PostgreSQL keeps: planned
 anew for each test, it takes three times as long. What migrations have seeded comes back row for
-row, and sequences go back to where they were.
+row, sequences go back to where they were, large objects go, and materialized views are made anew.
+
+It proves what it did: rules, triggers and policies that would keep rows are off meanwhile, and what
+is still there afterwards is an error that names it, in place of a test that meets it later.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import sql
+from psycopg import Error, errors, sql
 
 from .connection import Connection
+from .relations import CleaningError, Switch, Table, View, switches, tables, views
 
-_TABLES = """
-    SELECT pg_class.oid::int8, format('%I.%I', nspname, relname)
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    -- Partitions are emptied through their parent.
-    WHERE relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'alembic_version'
-      AND NOT starts_with(nspname, 'pg_') AND nspname <> 'information_schema'
-      AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
-    ORDER BY 2
-"""
-_TRIGGERS = """
-    SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger
-    -- Those that do not fire for a superuser's either.
-    WHERE NOT tgisinternal AND tgenabled = 'O'
-      AND coalesce(pg_partition_root(tgrelid), tgrelid) = ANY (%s::text[]::regclass[])
-    ORDER BY 1, 2
-"""
 _SEQUENCES = """
-    SELECT format('%I.%I', schemaname, sequencename)
+    SELECT format('%I.%I', schemaname, sequencename), start_value
     FROM pg_sequences WHERE NOT starts_with(schemaname, 'pg_') ORDER BY 1
 """
 _COLUMNS = """
@@ -50,6 +38,12 @@ _BODY = """
         {}
     END
 """
+_STATE = "OC001"
+"""The SQLSTATE of what the function itself finds wrong."""
+_RAISE = f"RAISE EXCEPTION USING ERRCODE = '{_STATE}', MESSAGE = {{}}"
+_OBJECTS = "SELECT oid::int8, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1"
+_OTHER_OBJECTS = "FROM pg_largeobject_metadata WHERE oid <> ALL ('{{{oids}}}'::oid[])"
+_POPULATED = "(SELECT relispopulated FROM pg_class WHERE oid = {})"
 _FILLED = "EXISTS (SELECT FROM {})"
 _DELETE = "DELETE FROM {}"
 _DIFFERS = """EXISTS (
@@ -69,27 +63,56 @@ _SET_BACK = """
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The rows and sequences of a database."""
+    """The rows, sequences and large objects of a database."""
 
     rows: dict[str, str]
-    """What each table holds, as COPY writes it; tables without rows are left out."""
+    """What each table and view holds, as COPY writes it; those without rows are left out."""
     sequences: dict[str, tuple[int, bool]]
     """Of each sequence its last value, and whether that has been handed out."""
+    unpopulated: list[str]
+    """Materialized views that were not filled."""
+    objects: dict[str, str]
+    """A hash of each large object, by its number: as text, which JSON makes of it anyway."""
 
     @classmethod
     def of(cls, connection: Connection) -> "State":
-        """Return the state that a database is in."""
-        tables = connection.execute(_TABLES).fetchall()
-        sequences = [name for (name,) in connection.execute(_SEQUENCES).fetchall()]
-        filled = _each(connection, "EXISTS (SELECT FROM {})", [table for _, table in tables])
+        """Return the state that a database is in.
+
+        Raises:
+            CleaningError: the role cannot see all of it.
+        """
+        found = tables(connection)
+        try:
+            # Rolled back, since the role has to set its own policies aside to see what they hide.
+            with connection.transaction(force_rollback=True):
+                for each in found:
+                    if each.policies:
+                        connection.execute(sql.SQL(each.policies.off))
+                return cls._seen(connection, found)
+        except errors.InsufficientPrivilege as error:
+            raise _refused(connection, error) from error
+
+    @classmethod
+    def _seen(cls, connection: Connection, found: list[Table]) -> "State":
+        made = views(connection)
+        relations = [(each.oid, each.name) for each in found]
+        relations += [(each.oid, each.name) for each in made if each.populated]
+        sequences = [name for name, _ in connection.execute(_SEQUENCES).fetchall()]
+        filled = _each(connection, "EXISTS (SELECT FROM {})", [name for _, name in relations])
         rows = {
-            table: _rows(connection, _columns(connection, oid), table)
-            for (oid, table), some in zip(tables, filled, strict=True)
+            name: _rows(connection, _columns(connection, oid), name)
+            for (oid, name), some in zip(relations, filled, strict=True)
             if some
         }
         last = _each(connection, "(SELECT last_value FROM {})", sequences)
         called = _each(connection, "(SELECT is_called FROM {})", sequences)
-        return cls(rows, dict(zip(sequences, zip(last, called, strict=True), strict=True)))
+        objects = connection.execute(_OBJECTS).fetchall()
+        return cls(
+            rows,
+            dict(zip(sequences, zip(last, called, strict=True), strict=True)),
+            [each.name for each in made if not each.populated],
+            {str(oid): digest for oid, digest in objects},
+        )
 
 
 class Wipe:
@@ -100,37 +123,68 @@ class Wipe:
     """
 
     def __init__(self, connection: Connection, state: State | None = None) -> None:
-        """Prepare to come back to `state`, by default that which the database is in now."""
+        """Prepare to come back to `state`, by default that which the database is in now.
+
+        Raises:
+            CleaningError: the role cannot see all that is in the database.
+        """
         self._connection = connection
         self._state = state or State.of(connection)
         body = _BODY.format("\n".join(self._steps()))
         connection.execute(sql.SQL(_FUNCTION).format(sql.Literal(body)))
+        # Where a policy hides rows all the same, an error rather than a part of them.
+        connection.execute("SET row_security = off")
 
     def __call__(self) -> None:
         """Undo whatever has been written since, in one round trip.
 
         Raises:
+            CleaningError: something could not be undone. Nothing was.
             psycopg.errors.LockNotAvailable: somebody holds on to what was written.
         """
-        self._connection.execute("SELECT pg_temp.wipe()")
+        try:
+            self._connection.execute("SELECT pg_temp.wipe()")
+        except Error as error:
+            if error.sqlstate != _STATE and not isinstance(error, errors.InsufficientPrivilege):
+                raise
+            raise _refused(self._connection, error) from error
 
     def _steps(self) -> Iterator[str]:
-        rows = self._state.rows
-        tables = self._connection.execute(_TABLES).fetchall()
-        empty = [_Table(table, _FILLED.format(table)) for _, table in tables if table not in rows]
-        seeded = [self._keep(oid, table, rows[table]) for oid, table in tables if table in rows]
-        if self._connection.info.parameter_status("is_superuser") == "on":
+        superuser = self._connection.info.parameter_status("is_superuser") == "on"
+        if superuser:
             # Neither foreign keys, with their cycles and orders, nor triggers see what we do.
             # Of the whole session: whenever it changes, the plans are thrown away.
             self._connection.execute("SET session_replication_role = replica")
-            yield from (_if(each.written, *each.undo) for each in empty + seeded)
+        rows = self._state.rows
+        found, firing = tables(self._connection), switches(self._connection)
+        empty = [
+            _Table(each, firing.get(each.oid, []), _FILLED.format(each.name))
+            for each in found
+            if each.name not in rows
+        ]
+        seeded = [
+            _Table(each, firing.get(each.oid, []), *self._kept(each.oid, each.name))
+            for each in found
+            if each.name in rows
+        ]
+        policies = [each.policies for each in found if each.policies]
+        yield from (f"{each.off};" for each in policies)
+        for each in empty + seeded:
+            if lack := each.lack(superuser=superuser):
+                yield _if(each.written, _RAISE.format(sql.quote(lack)))
+        if superuser:
+            for each in empty + seeded:
+                yield _if(each.written, *each.off, *each.undo, *each.on, each.proof)
         else:
             yield from self._as_plain_role(empty, seeded)
-        for (sequence,) in self._connection.execute(_SEQUENCES).fetchall():
-            if sequence in self._state.sequences:
-                value, called = self._state.sequences[sequence]
-                name = sql.quote(sequence)
-                yield _SET_BACK.format(sequence=sequence, name=name, value=value, called=called)
+        yield from (f"{each.on};" for each in policies)
+        for view in views(self._connection):
+            yield self._refresh(view)
+        yield from self._objects()
+        for sequence, start in self._connection.execute(_SEQUENCES).fetchall():
+            value, called = self._state.sequences.get(sequence, (start, False))
+            name = sql.quote(sequence)
+            yield _SET_BACK.format(sequence=sequence, name=name, value=value, called=called)
 
     def _as_plain_role(self, empty: list["_Table"], seeded: list["_Table"]) -> Iterator[str]:
         """Yield the steps for a role that has to obey foreign keys and triggers.
@@ -139,33 +193,64 @@ class Wipe:
         neither their cycles nor their actions. So seeds go and come back together; as long as they
         are as they were, nothing of theirs refers to what is deleted.
         """
-        names = [each.name for each in empty + seeded]
-        triggers = self._connection.execute(_TRIGGERS, (names,)).fetchall()
-        off = [f"ALTER TABLE {table} DISABLE TRIGGER {name}" for table, name in triggers]
-        on = [f"ALTER TABLE {table} ENABLE TRIGGER {name}" for table, name in triggers]
+        # Those that may not be written to have not been, or we are not here.
+        empty, seeded = ([each for each in some if not each.lack()] for some in (empty, seeded))
+        off = [statement for each in empty + seeded for statement in each.off]
+        on = [statement for each in empty + seeded for statement in each.on]
         # Of deferred keys, checks would be pending, and the triggers could not be changed.
         off.insert(0, "SET CONSTRAINTS ALL IMMEDIATE")
         if seeded:
             deleted = _at_once(each.delete for each in seeded + empty)
             restored = _at_once(each.insert for each in seeded)
             differs = " OR ".join(each.written for each in seeded)
-            yield _if(differs, *off, deleted, restored, *on)
+            proofs = [each.proof for each in seeded + empty]
+            yield _if(differs, *off, deleted, restored, *on, *proofs)
         if empty:
             filled = " OR ".join(each.written for each in empty)
-            yield _if(filled, *off, _at_once(each.delete for each in empty), *on)
+            deleted = _at_once(each.delete for each in empty)
+            yield _if(filled, *off, deleted, *on, *(each.proof for each in empty))
 
-    def _keep(self, oid: int, table: str, rows: str) -> "_Table":
-        """Keep the rows of a table where the session can take them from."""
+    def _refresh(self, view: View) -> str:
+        """Return the step that makes a materialized view anew where it is not as it was."""
+        populated = _POPULATED.format(view.oid)
+        if view.name in self._state.unpopulated:
+            return _if(populated, f"REFRESH MATERIALIZED VIEW {view.name} WITH NO DATA")
+        refresh = f"REFRESH MATERIALIZED VIEW {view.name}"
+        written = _FILLED.format(view.name)
+        if view.name in self._state.rows:
+            written, _ = self._kept(view.oid, view.name)
+        # One that is not filled cannot be asked at all.
+        return f"IF NOT {populated} THEN {refresh}; ELSE {_if(written, refresh)} END IF;"
+
+    def _objects(self) -> Iterator[str]:
+        """Yield the steps that delete large objects, but for those that migrations have written."""
+        seeded = self._state.objects
+        oids = ",".join(seeded)
+        if seeded:
+            same = " AND ".join(
+                f"EXISTS (SELECT FROM pg_largeobject_metadata WHERE oid = {oid}"
+                f" AND md5(lo_get(oid)) = '{digest}')"
+                for oid, digest in seeded.items()
+            )
+            lost = "large objects that migrations have written are not as they were"
+            yield _if(f"NOT ({same})", _RAISE.format(sql.quote(lost)))
+        others = _OTHER_OBJECTS.format(oids=oids)
+        yield _if(f"EXISTS (SELECT {others})", f"PERFORM lo_unlink(oid) {others}")
+
+    def _kept(self, oid: int, table: str) -> tuple[str, str]:
+        """Keep rows where the session can take them from.
+
+        Returns the condition that those of the table differ, and the statement that inserts them.
+        """
         columns = _columns(self._connection, oid)
         kept = f"pg_temp.seeded_{oid}"
         create = "CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA"
         self._connection.execute(sql.SQL(create.format(kept, columns, table)))
         with self._connection.cursor().copy(sql.SQL(f"COPY {kept} FROM STDIN")) as copy:
-            copy.write(rows.encode(errors=_ANY_BYTE))
+            copy.write(self._state.rows[table].encode(errors=_ANY_BYTE))
         # As text: not every type, json for one, can be compared.
         row = f"ROW({columns})::text"
-        return _Table(
-            table,
+        return (
             _DIFFERS.format(row=row, table=table, kept=kept),
             _INSERT.format(table=table, columns=columns, kept=kept),
         )
@@ -175,7 +260,8 @@ class Wipe:
 class _Table:
     """What there is to say about a table in SQL."""
 
-    name: str
+    table: Table
+    switches: list[Switch]
     written: str
     """The condition that it is not as it was."""
     insert: str = ""
@@ -183,11 +269,44 @@ class _Table:
 
     @property
     def delete(self) -> str:
-        return _DELETE.format(self.name)
+        return _DELETE.format(self.table.name)
 
     @property
     def undo(self) -> list[str]:
         return [self.delete, self.insert] if self.insert else [self.delete]
+
+    @property
+    def off(self) -> list[str]:
+        return [each.off for each in self.switches]
+
+    @property
+    def on(self) -> list[str]:
+        return [each.on for each in self.switches]
+
+    @property
+    def proof(self) -> str:
+        """The statement that refuses to call it done where it is not."""
+        left = f"{self.table.name} is not as it was, though its rows were deleted"
+        return _if(self.written, _RAISE.format(sql.quote(left))).removesuffix(";")
+
+    def lack(self, *, superuser: bool = False) -> str | None:
+        """Return why the role cannot bring it back; None if it can."""
+        name = self.table.name
+        if superuser or (self.table.owned and self.table.writable):
+            return None
+        if not self.table.writable:
+            return f"{name} was written to, and the role may not delete and insert its rows"
+        if self.switches:
+            return f"{name} was written to, and only its owner may set its triggers and rules aside"
+        return None
+
+
+def _refused(connection: Connection, error: Error) -> CleaningError:
+    return CleaningError(
+        f"{connection.info.dbname} cannot be cleaned: {error.diag.message_primary}",
+        f"let the role {connection.info.user} own it, or use a superuser for tests; or take"
+        " `clone_url` in tests that write to it: that database is not cleaned",
+    )
 
 
 def _if(condition: str, *statements: str) -> str:

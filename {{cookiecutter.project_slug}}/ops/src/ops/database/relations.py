@@ -1,0 +1,158 @@
+"""What holds rows in a database, and what may keep somebody from emptying it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..errors import ConfigurationError
+from ..graph import project
+from .connection import Connection
+
+
+class CleaningError(ConfigurationError):
+    """Something cannot be brought back to what it was, or nobody can tell whether it was."""
+
+
+class Switch(NamedTuple):
+    """Statements that keep something from interfering for a while, and let it again as before."""
+
+    off: str
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, partitioned or not, and the role's rights to it."""
+
+    oid: int
+    name: str
+    readable: bool
+    writable: bool
+    """Whether the role may delete its rows, and insert them."""
+    owned: bool
+    hidden: bool
+    """Whether policies hide rows from the role."""
+    foreign: bool
+    """Whether it, or a part of it, is a foreign table that can be written to."""
+
+    @property
+    def policies(self) -> Switch | None:
+        """What stops its policies from hiding rows from the role that owns it."""
+        change = f"ALTER TABLE {self.name} {{}} ROW LEVEL SECURITY"
+        return Switch(change.format("NO FORCE"), change.format("FORCE")) if self.hidden else None
+
+
+def tables(connection: Connection) -> list[Table]:
+    """Return the tables that are cleaned, by name, as the role and the session see them.
+
+    Left out are those that `uncleaned` in the [tool.ops] table names.
+
+    Raises:
+        CleaningError: what one holds cannot be seen, or is on another server.
+    """
+    uncleaned = project().get("uncleaned", [])
+    rows = connection.execute(_TABLES).fetchall()
+    found = [Table(*row) for row in rows if row[1] not in uncleaned]
+    for each in found:
+        _refuse(each, connection.info.user)
+    return found
+
+
+def switches(connection: Connection) -> dict[int, list[Switch]]:
+    """Return, by the number of a table, those of its triggers and rules that would fire for us."""
+    found: dict[int, list[Switch]] = {}
+    for oid, off, on in connection.execute(_SWITCHES).fetchall():
+        found.setdefault(oid, []).append(Switch(off, on))
+    return found
+
+
+def _refuse(table: Table, role: str) -> None:
+    leave = f'uncleaned = ["{table.name}"] in the [tool.ops] table of pyproject.toml'
+    if table.foreign:
+        raise CleaningError(
+            f"{table.name} cannot be cleaned: rows of it are on another server, whose they are",
+            f"if no test writes to it: {leave}",
+        )
+    if not table.readable:
+        raise CleaningError(
+            f"{table.name} cannot be cleaned: the role {role} may not read it",
+            f"GRANT SELECT, INSERT, DELETE ON {table.name} TO {role}; or, to leave it: {leave}",
+        )
+    if table.hidden and not table.owned:
+        raise CleaningError(
+            f"{table.name} cannot be cleaned: its policies hide rows from the role {role}",
+            f"ALTER TABLE {table.name} OWNER TO {role}, or ALTER ROLE {role} BYPASSRLS; or, to"
+            f" leave it: {leave}",
+        )
+
+
+class View(NamedTuple):
+    """A materialized view."""
+
+    oid: int
+    name: str
+    populated: bool
+
+
+def views(connection: Connection) -> list[View]:
+    """Return the materialized views, each after those that it can have been made of."""
+    uncleaned = project().get("uncleaned", [])
+    rows = connection.execute(_VIEWS).fetchall()
+    return [View(*row) for row in rows if row[1] not in uncleaned]
+
+
+_OURS = """
+    NOT starts_with(nspname, 'pg_') AND nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
+"""
+_TREE = f"""
+    WITH RECURSIVE own AS (
+      SELECT pg_class.*, format('%I.%I', nspname, relname) AS name
+      FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+      -- Partitions are emptied through their parent.
+      WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition AND relname <> 'alembic_version'
+        AND {_OURS}
+    ), tree (root, oid, level) AS (
+      SELECT oid, oid, 0 FROM own
+      UNION SELECT root, inhrelid, level + 1 FROM tree JOIN pg_inherits ON inhparent = tree.oid
+    )
+"""  # noqa: S608 - from the text above
+_TABLES = f"""
+    {_TREE}, elsewhere AS (
+      SELECT root FROM tree JOIN pg_foreign_table ON ftrelid = tree.oid
+      JOIN pg_foreign_server ON pg_foreign_server.oid = ftserver
+      JOIN pg_foreign_data_wrapper ON pg_foreign_data_wrapper.oid = srvfdw
+      -- 28: to insert, update or delete. What has no handler cannot say so, nor do any of it.
+      WHERE CASE WHEN fdwhandler <> 0 THEN pg_relation_is_updatable(ftrelid, false) & 28 > 0 END
+    )
+    SELECT oid::int8, name,
+      has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(oid, 'SELECT'),
+      has_table_privilege(oid, 'DELETE') AND has_table_privilege(oid, 'INSERT'),
+      pg_has_role(relowner, 'USAGE'), row_security_active(oid),
+      oid IN (SELECT root FROM elsewhere)
+    FROM own WHERE relkind <> 'f' OR oid IN (SELECT root FROM elsewhere) ORDER BY name
+"""  # noqa: S608 - as above
+_SWITCHES = f"""
+    {_TREE}, firing (mode, word) AS (
+      SELECT * FROM (VALUES ('O', ''), ('A', 'ALWAYS'), ('R', 'REPLICA')) AS modes (mode, word)
+      WHERE mode <> CASE current_setting('session_replication_role')
+                    WHEN 'replica' THEN 'O' ELSE 'R' END
+    ), found (root, level, kind, place, name, word) AS (
+      SELECT root, level, 'TRIGGER', tgrelid, tgname, word
+      FROM tree JOIN pg_trigger ON tgrelid = tree.oid JOIN firing ON mode = tgenabled
+      WHERE NOT tgisinternal
+      UNION ALL
+      -- 3 and 4: on INSERT and on DELETE, of the table that is named and of no part of it.
+      SELECT root, level, 'RULE', ev_class, rulename, word
+      FROM tree JOIN pg_rewrite ON ev_class = tree.oid JOIN firing ON mode = ev_enabled
+      WHERE level = 0 AND ev_type IN ('3', '4')
+    )
+    SELECT root::int8, format('ALTER TABLE %s DISABLE %s %I', place::regclass, kind, name),
+      format('ALTER TABLE %s ENABLE %s %s %I', place::regclass, word, kind, name)
+    -- What is said of a table is said of its parts too, so the parts come last.
+    FROM found ORDER BY level, place::regclass::text, name
+"""  # noqa: S608 - as above
+_VIEWS = f"""
+    SELECT pg_class.oid::int8, format('%I.%I', nspname, relname), relispopulated
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind = 'm' AND {_OURS} ORDER BY 1
+"""  # noqa: S608 - as above
