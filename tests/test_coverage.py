@@ -320,15 +320,21 @@ SITUATIONS = [
         changes=(replace("pyproject.toml", "services/*/src/*/domain.py", "/etc/*.py"),),
     ),
     Situation(
+        name="a test is run by no tier",
+        code=3,
+        says=("services/gateway/tests/functional/test_a.py belongs to no tier",),
+        changes=(write("services/gateway/tests/functional/test_a.py", "def test_a(): ..."),),
+    ),
+    Situation(
         name="there is no such service",
         code=3,
-        says=("there is no service 'bogus'; there are: gateway",),
+        says=("there is no service or tested library 'bogus'; there are: gateway",),
         arguments=("--service", "bogus"),
     ),
     Situation(
         name="no service is named",
         code=3,
-        says=("argument --service: expected one argument",),
+        says=("argument --package/--service: expected one argument",),
         arguments=("--service",),
     ),
     Situation(

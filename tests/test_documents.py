@@ -107,6 +107,7 @@ def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> N
         for block in document.blocks if document.name not in WALKED else []:
             if block.kind == "file":
                 examples.append(block.note)
+                (project.path / block.note).parent.mkdir(parents=True, exist_ok=True)
                 (project.path / block.note).write_text(f"{block.text}\n", encoding="utf-8")
             for line in block.commands if block.kind != "needs" else []:
                 if not re.search("invoke service|nox -s coverage", line):

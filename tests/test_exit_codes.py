@@ -280,6 +280,27 @@ SITUATIONS = [
         changes=(write(STRAY, PASSES),),
     ),
     Situation(
+        name="a test is in no tier's folder, and nobody names it",
+        code=3,
+        says=f"{STRAY} belongs to no tier, so nothing runs its tests",
+        arguments=("-s", "integration"),
+        changes=(write(STRAY, PASSES),),
+    ),
+    Situation(
+        name="a test of the repository is in no tier's folder",
+        code=3,
+        says="tests/other/test_stray.py belongs to no tier, so nothing runs its tests",
+        arguments=("-s", "unit"),
+        changes=(write("tests/other/test_stray.py", PASSES),),
+    ),
+    Situation(
+        name="a tier's folder holds what a branch has left behind",
+        code=2,
+        says="there is no tier load here",
+        arguments=("-s", "load"),
+        changes=(write("services/gateway/tests/load/__pycache__/test_a.pyc", ""),),
+    ),
+    Situation(
         name="infrastructure is worse than failures",
         code=2,
         says="does not answer",

@@ -239,6 +239,12 @@ SITUATIONS = [
         changes=(planted("libs", "money/src/billing/__init__.py"),),
     ),
     Situation(
+        name="a library has the name",
+        code=3,
+        says="there is a library billing already, in libs/billing",
+        changes=(planted("libs", "billing/pyproject.toml"),),
+    ),
+    Situation(
         name="the template is not recorded",
         code=3,
         says="there is no .cruft.json",

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from baking import INFERENCE, Bakery, git, needs_git
-from living import NOX, PATIENCE, Project, has_images, processes, until
+from living import NOX, PATIENCE, Changes, Project, has_images, processes, until
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +100,28 @@ def test_the_tiers_run_side_by_side_and_again_without_installing(project: Projec
 def test_a_bare_pytest_runs_unit_and_integration(project: Project) -> None:
     outcome = project.outcome(".venv/bin/pytest", "-q", "-n", "2", env=NO_DOCKER)
     assert outcome.code == 0, outcome.output
+
+
+def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
+    project: Project,
+) -> None:
+    tests = "services/gateway/tests"
+    strays = [f"{tests}/functional/test_stray.py", f"{tests}/units/test_stray.py"]
+    with Changes(project) as changes:
+        for file in strays:
+            changes.write(file, "import what_nobody_has\n\ndef test_a() -> None: ...\n")
+        bare = (".venv/bin/pytest", "-q", "-n", "2", "--ignore", f"{tests}/integration")
+        done = project.run(*bare, tests, check=False)
+        asked = project.run(".venv/bin/pytest", f"{strays[0]}::test_a", check=False)
+    assert done.returncode == 13, done.stdout
+    for file in strays:
+        assert f"configuration: {file} belongs to no tier, so nothing runs its tests" in done.stdout
+    assert f"mend: move it to one of the folders {tests}/unit, " in done.stdout
+    assert re.search(r"^[1-9]\d\d passed, 2 errors", done.stdout, re.MULTILINE)
+    assert "what_nobody_has" not in done.stdout
+    # As an editor names a test.
+    assert asked.returncode == 4
+    assert f"{strays[0]} belongs to no tier" in asked.stdout + asked.stderr
 
 
 def test_the_summary_is_of_the_shape_that_its_schema_says(project: Project) -> None:

@@ -6,11 +6,12 @@
 """The tiers: `nox -s NAME` asks one question about the code.
 
 What a tier is, which folders hold its tests and what it needs stands in ops/src/ops/graph.py.
-Plain `nox` runs the default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service,
-`nox -j auto` runs side by side what may, and what follows `--` goes to pytest (or to ops.static).
+Plain `nox` runs the default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service
+or library, `nox -j auto` runs side by side what may, and what follows `--` goes to pytest (or to
+ops.static).
 
 `nox -s coverage` is no tier: it runs two of them, measured, and judges them together. After `--` it
-takes `--service NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
+takes `--package NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
 """
 
 import os
@@ -23,22 +24,23 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent / "ops" / "src"))
 
-from ops import commands, environment, graph, verdict
+from ops import commands, discovery, environment, graph, verdict
 from ops.coverage import settings, wish
 from ops.errors import Code
 
 nox.needs_version = ">=2026.8.10"
-# The environments are ours: one for all tiers of a service, where nox makes one for each session.
+# The environments are ours: one for all tiers of a package, where nox makes one for each session.
 nox.options.default_venv_backend = "none"
 
 RUN = verdict.begin()
 verdict.or_exit(graph.project)
-SERVICES = [nox.param(each.name, id=each.name) for each in verdict.or_exit(graph.services)]
+# Said here, where nox reads the table, if one of them is not as it should be.
+verdict.or_exit(graph.packages)
 
 
-def run(session: nox.Session, tier: graph.Tier, service: str | None = None) -> None:
-    """Run one tier, of one service where it is per service."""
-    conclude(session, attempt(session, tier, service, session.posargs))
+def run(session: nox.Session, tier: graph.Tier, package: str | None = None) -> None:
+    """Run one tier, of one service or library where it is per package."""
+    conclude(session, attempt(session, tier, package, session.posargs))
 
 
 def coverage(session: nox.Session) -> None:
@@ -48,29 +50,31 @@ def coverage(session: nox.Session) -> None:
         asked = wish.parse(session.posargs)
         # A wrong setting is told before the tests run, not after.
         settings.load()
+        discovery.refuse_strays(asked.packages)
         if not asked.combine:
             words = (*commands.MEASURE, *asked.pytest)
             measured += [
                 attempt(session, tier, each.name, words)
-                for each in asked.services
+                for each in asked.packages
                 for tier in graph.MEASURED
+                if each in tier.packages()
             ]
         commands.refuse_gaps(measured)
         if measured and not any(each.tests for each in measured):
             part.settle(Code.PASSED, "not judged, since no test was run", status=measured[0].status)
         else:
             left = graph.REPORTS if asked.combine else RUN.folder
-            # Whichever service's environment can read the data of all.
-            check(session, graph.COVERAGE, asked.services[0], part, asked.judge(left))
+            # Whichever package's environment can read the data of all.
+            check(session, graph.COVERAGE, asked.packages[0], part, asked.judge(left))
     conclude(session, *measured, part)
 
 
 def attempt(
-    session: nox.Session, tier: graph.Tier, service: str | None, words: Sequence[str]
+    session: nox.Session, tier: graph.Tier, package: str | None, words: Sequence[str]
 ) -> verdict.Part:
     """Run one tier and return what came of it."""
-    with RUN.part(tier.name, service) as part:
-        check(session, tier, graph.service(service) if service else None, part, words)
+    with RUN.part(tier.name, package) as part:
+        check(session, tier, graph.package(package) if package else None, part, words)
     return part
 
 
@@ -88,7 +92,7 @@ def conclude(session: nox.Session, *parts: verdict.Part) -> None:
 def check(
     session: nox.Session,
     tier: graph.Tier,
-    service: graph.Service | None,
+    package: graph.Package | None,
     part: verdict.Part,
     words: Sequence[str],
 ) -> None:
@@ -97,16 +101,16 @@ def check(
     Raises:
         OpsError: something other than the code is at fault.
     """
-    # No environment is made for tests that are not there.
-    tier.folders(service)
-    home = environment.folder(tier, service)
-    sync(session, environment.sync(service, home), home, part.file("uv.log"))
+    # No environment is made for tests that are not there, or that are where nothing runs them.
+    discovery.folders(tier, package)
+    home = environment.folder(tier, package)
+    sync(session, environment.sync(package, home), home, part.file("uv.log"))
     exit_code = 0
     with commands.scratch(part) as scratch:
         try:
             session.run(
                 str(environment.python(home).relative_to(graph.ROOT)),
-                *commands.arguments(tier, service, part, scratch, words),
+                *commands.arguments(tier, package, part, scratch, words),
                 env={
                     **environment.variables(home),
                     **commands.variables(part, session.invoked_from),
@@ -139,8 +143,8 @@ def sync(session: nox.Session, command: tuple[str, ...], home: Path, log: Path) 
 for TIER in graph.TIERS:
     body = partial(run, tier=TIER)
     body.__doc__ = f"Check {TIER.proves}."
-    if TIER.scope == "service" and SERVICES:
-        body = nox.parametrize("service", SERVICES)(body)
+    if names := [nox.param(each.name, id=each.name) for each in TIER.packages()]:
+        body = nox.parametrize("package", names)(body)
     nox.session(name=TIER.name, default=TIER.default, allow_parallel=TIER.parallel)(body)
 
 coverage.__doc__ = f"Check {graph.COVERAGE.proves}."

@@ -109,6 +109,27 @@ def test_tables_that_change_meanwhile_are_wiped_too(make: Make) -> None:
         assert test.execute('SELECT array_agg(half) FROM "Odd name"').fetchone() == ([1, 2],)
 
 
+@pytest.mark.parametrize("as_superuser", [True, False])
+def test_where_there_was_no_table_those_that_come_are_wiped(as_superuser: bool, make: Make) -> None:
+    server, name = make("SELECT")
+    with ExitStack() as stack:
+        url = server if as_superuser else stack.enter_context(plain(server, name))
+        own, test = (stack.enter_context(database.connect(url, name)) for _ in range(2))
+        wipe = Wipe(own)
+        for create, insert, rows in (
+            ("CREATE TABLE one (id int)", "INSERT INTO one VALUES (1)", "TABLE one"),
+            ("CREATE TABLE two (id int)", "INSERT INTO two VALUES (2)", "TABLE two"),
+        ):
+            wipe()
+            test.execute(create)
+            for _ in range(2):
+                test.execute(insert)
+                wipe()
+                assert test.execute(rows).fetchall() == []
+        test.execute("DROP TABLE one")
+        wipe()
+
+
 @contextmanager
 def plain(server: str, name: str) -> Iterator[str]:
     """Give all that is in a database to a role that is no superuser; yield its URL."""

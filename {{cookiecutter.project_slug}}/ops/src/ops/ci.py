@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .commands import MEASURE
 from .errors import AbsentError, ConfigurationError
-from .graph import MEASURED, STACK, STATIC, TIERS, Service, Tier, project, services
+from .graph import MEASURED, STACK, STATIC, TIERS, Package, Tier, project, services
 
 Workflow = Literal["test", "nightly"]
 
@@ -33,7 +33,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One tier, of one service where it is per service; the keys are those of the matrix."""
+    """One tier, of one service or library where it is per package; the keys are the matrix's."""
 
     session: str
     """What to ask nox for."""
@@ -80,10 +80,10 @@ def _jobs(workflow: Workflow, absent: list[str]) -> Iterator[Job]:
     for tier in TIERS:
         if tier.default is not (workflow == "test"):
             continue
-        # Without services the tier is asked for all the same, and says what is missing.
-        for service in (tier.scope == "service" and services()) or (None,):
-            session = f"{tier.name}({service.name})" if service else tier.name
-            reason = None if tier.default else _absence(tier, service)
+        # Without packages the tier is asked for all the same, and says what is missing.
+        for package in tier.packages() or (None,):
+            session = f"{tier.name}({package.name})" if package else tier.name
+            reason = None if tier.default else _absence(tier, package)
             if reason:
                 absent.append(f"{session}: {reason}")
             else:
@@ -91,10 +91,10 @@ def _jobs(workflow: Workflow, absent: list[str]) -> Iterator[Job]:
                 yield Job(session, words, _minutes(tier), STACK in tier.needs)
 
 
-def _absence(tier: Tier, service: Service | None) -> str | None:
+def _absence(tier: Tier, package: Package | None) -> str | None:
     """Return why a tier has no tests; None if it has some."""
     try:
-        tier.folders(service)
+        tier.folders(package)
     except AbsentError as error:
         return error.what
     return None

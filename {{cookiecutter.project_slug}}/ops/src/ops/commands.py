@@ -54,7 +54,7 @@ surely take, pytest takes 44 for a worker and for the test, and the test some fo
 
 def arguments(
     tier: graph.Tier,
-    service: graph.Service | None,
+    package: graph.Package | None,
     part: Part,
     scratch: Path,
     posargs: Sequence[str],
@@ -67,8 +67,8 @@ def arguments(
     reports = part.folder.relative_to(graph.ROOT).as_posix()
     if not tier.paths:
         return ["-m", f"ops.{tier.name}", "--results", f"{reports}/{RESULTS}", *posargs]
-    home = service.path if service else graph.ROOT
-    folders = [folder.relative_to(graph.ROOT).as_posix() for folder in tier.folders(service)]
+    home = package.path if package else graph.ROOT
+    folders = [folder.relative_to(graph.ROOT).as_posix() for folder in tier.folders(package)]
     return [
         *("-m", "pytest", "--tier", tier.name, "--home", home.relative_to(graph.ROOT).as_posix()),
         *("--reports", reports, "--basetemp", str(scratch / "t")),

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import ConfigurationError, InfrastructureError, OpsError
-from .graph import ROOT, Service, Tier
+from .graph import ROOT, Library, Package, Tier, engine
 
 LOCK = ROOT / "uv.lock"
 VENV = ROOT / ".venv"
 """The environment of actions, an IDE and a bare pytest."""
+GROUPS = ("dev", "test")
+"""Of a library's dependency groups, those that its tests run with."""
 REINSTALL = "uv sync --all-packages --all-groups --reinstall"
 """What mends an environment from which files are gone, which uv itself does not notice."""
 
 
-def folder(tier: Tier, service: Service | None) -> Path:
-    """Return where the environment is: one for all tiers of a service, else one for the tier."""
-    return ROOT / ".nox" / (f"service-{service.name}" if service else tier.name)
+def folder(tier: Tier, package: Package | None) -> Path:
+    """Return where the environment is: one for all tiers of a package, else one for the tier."""
+    return ROOT / ".nox" / (f"{package.kind}-{package.name}" if package else tier.name)
 
 
 def python(environment: Path) -> Path:
@@ -84,8 +86,8 @@ def uv() -> str:
     return found
 
 
-def sync(service: Service | None, environment: Path) -> tuple[str, ...]:
-    """Return the command that makes or updates `environment`, for a service or for the rest.
+def sync(package: Package | None, environment: Path) -> tuple[str, ...]:
+    """Return the command that makes or updates `environment`, for a package or for the rest.
 
     Raises:
         ConfigurationError: there is no lock file.
@@ -93,13 +95,20 @@ def sync(service: Service | None, environment: Path) -> tuple[str, ...]:
     """
     if not LOCK.exists():
         raise ConfigurationError(_MISSING, "uv run invoke setup")
-    selection = (
-        ("--package", service.distribution, "--group", "test")
-        if service
-        else ("--all-packages", "--all-groups")
-    )
     anew = ("--reinstall",) if moved(environment) else ()
-    return (uv(), "sync", "--locked", *selection, *anew)
+    return (uv(), "sync", "--locked", *_selection(package), *anew)
+
+
+def _selection(package: Package | None) -> tuple[str, ...]:
+    if package is None:
+        return ("--all-packages", "--all-groups")
+    if not isinstance(package, Library):
+        return ("--package", package.distribution, "--group", "test")
+    # What runs its tests comes of itself, so that a library need not have a group for that.
+    groups = (word for each in package.groups for word in ("--group", each) if each in GROUPS)
+    both = ("--package", package.distribution, "--package", engine())
+    # The default ones would be those of the whole project.
+    return (*both, "--no-default-groups", *groups)
 
 
 def incomplete(missing: ImportError) -> OpsError:

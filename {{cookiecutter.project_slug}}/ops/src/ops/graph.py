@@ -1,20 +1,25 @@
-"""The one table that everything reads: the tiers, what they need, the services there are.
+"""The one table that everything reads: the tiers, what they need, the services and libraries.
 
 noxfile.py, tasks.py, the pytest markers, CI and the tables in the documents derive from it.
 Standard library only, since noxfile.py imports it in whatever environment runs nox.
 """
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from .errors import AbsentError, ConfigurationError, did_you_mean
 
 ROOT = Path(__file__).resolve().parents[3]
 REPORTS = ROOT / "reports"
+
+T = TypeVar("T", bound="Tier | Package")
+Scope = Literal["repository", "package", "service"]
+"""What a tier is asked about: all at once, each service and library with tests, each service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +41,14 @@ ACCOUNT = Resource("account", "a cloud account, or the provider `local`")
 class Tier:
     """One question about the code, asked as `nox -s NAME`.
 
-    `paths` are the folders that hold its tests, relative to a service (scope `service`) or to the
-    repository. Budgets are seconds, for the whole tier and for one test; a test that takes longer
-    than `timeout` seconds is stopped.
+    `paths` are the folders that hold its tests, relative to a package, or to the repository in that
+    scope. Budgets are seconds, for the whole tier and for one test; a test that takes longer than
+    `timeout` seconds is stopped.
     """
 
     name: str
     proves: str
-    scope: Literal["service", "repository"]
+    scope: Scope
     paths: tuple[str, ...] = ()
     needs: tuple[Resource, ...] = ()
     default: bool = False
@@ -52,20 +57,35 @@ class Tier:
     test_budget: float | None = None
     timeout: float | None = None
 
-    def folders(self, service: "Service | None") -> list[Path]:
+    def packages(self) -> "tuple[Package, ...]":
+        """Return whose tests the tier runs; none for a tier of the repository.
+
+        A service is among them without such tests as well, and the tier says that they are missing.
+        """
+        return tuple(
+            each
+            for each in packages()
+            if self.scope in each.scopes and (isinstance(each, Service) or self.found(each.path))
+        )
+
+    def folders(self, package: "Package | None") -> list[Path]:
         """Return the folders that hold the tier's tests; none for a tier that has no tests.
 
         Raises:
             AbsentError: the tier has tests elsewhere, but none here.
         """
-        home = service.path if service else ROOT
-        if self.scope == "service" and not service:
+        home = package.path if package else ROOT
+        if self.scope != "repository" and not package:
             raise AbsentError("there is no service in services/", "uv run invoke graph")
-        found = [home / path for path in self.paths if (home / path).is_dir()]
+        found = self.found(home)
         if self.paths and not found:
             wanted = (home / self.paths[0]).relative_to(ROOT)
             raise AbsentError(f"there is no tier {self.name} here: it needs tests in {wanted}/")
         return found
+
+    def found(self, home: Path) -> list[Path]:
+        """Return the folders that hold the tier's tests in the folder of a package, if any."""
+        return [home / path for path in self.paths if _holds_files(home / path)]
 
 
 STATIC = Tier(
@@ -79,7 +99,7 @@ STATIC = Tier(
 UNIT = Tier(
     name="unit",
     proves="handlers and domain on fakes; sockets are blocked",
-    scope="service",
+    scope="package",
     # A contract suite runs here against the fake and in `integration` against the real adapter.
     paths=("tests/unit", "tests/contracts"),
     default=True,
@@ -91,7 +111,7 @@ UNIT = Tier(
 INTEGRATION = Tier(
     name="integration",
     proves="real PostgreSQL and Redis: migrations, repositories, contracts, smoke, end to end",
-    scope="service",
+    scope="package",
     paths=("tests/integration", "tests/contracts"),
     needs=(POSTGRES, REDIS),
     default=True,
@@ -166,12 +186,35 @@ SERVICE_KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """A folder under services/ whose pyproject.toml has a `[tool.ops.service]` table."""
+class Package:
+    """A member of the workspace with tests that tiers run: a service or a library."""
+
+    kind: ClassVar[str]
+    scopes: ClassVar[tuple[Scope, ...]] = ("package",)
+    """Which tiers may have tests in it."""
 
     name: str
     path: Path
     distribution: str
+
+
+@dataclass(frozen=True, slots=True)
+class Library(Package):
+    """A folder under libs/ that has a pyproject.toml, and tests of at least one tier."""
+
+    kind = "library"
+
+    groups: tuple[str, ...] = ()
+    """Its dependency groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Package):
+    """A folder under services/ whose pyproject.toml has a `[tool.ops.service]` table."""
+
+    kind = "service"
+    scopes = ("package", "service")
+
     package: str
     needs: tuple[str, ...]
     metadata: str
@@ -209,6 +252,16 @@ def project() -> dict[str, Any]:
     return table
 
 
+def pytest_settings() -> dict[str, Any]:
+    """Return the settings of pytest, in either of the two tables that it reads.
+
+    Raises:
+        ConfigurationError: pyproject.toml is not readable.
+    """
+    table = _table(ROOT / "pyproject.toml", "pytest")
+    return {**table.get("ini_options", {}), **table}
+
+
 @cache
 def services() -> tuple[Service, ...]:
     """Return the services of the project, by name.
@@ -220,20 +273,54 @@ def services() -> tuple[Service, ...]:
     return tuple(_service(file) for file in sorted((ROOT / "services").glob("*/pyproject.toml")))
 
 
+@cache
+def libraries() -> tuple[Library, ...]:
+    """Return the libraries of the project that have tests, by name.
+
+    Raises:
+        ConfigurationError: the pyproject.toml of one of them is not readable or lacks its name.
+    """
+    return tuple(
+        _library(file)
+        for file in sorted((ROOT / "libs").glob("*/pyproject.toml"))
+        if any(tier.scope in Library.scopes and tier.found(file.parent) for tier in TIERS)
+    )
+
+
+def packages() -> tuple[Package, ...]:
+    """Return the services and the libraries that have tests.
+
+    Raises:
+        ConfigurationError: as of `services` and `libraries`; or two have one name.
+    """
+    taken = {each.name for each in services()}
+    for library in libraries():
+        if library.name in taken:
+            raise ConfigurationError(
+                f"there are a service and a library {library.name}, so it would not be known whose"
+                f" tests {UNIT.name}({library.name}) runs",
+                f"rename one, for example: git mv libs/{library.name} libs/{library.name}-lib"
+                " && uv lock",
+            )
+    return (*services(), *libraries())
+
+
+def package(name: str) -> Package:
+    """Return the service or library called `name`.
+
+    Raises:
+        ConfigurationError: there is none that has tests.
+    """
+    return _named("service or tested library", name, packages())
+
+
 def service(name: str) -> Service:
     """Return the service called `name`.
 
     Raises:
         ConfigurationError: there is none.
     """
-    for candidate in services():
-        if candidate.name == name:
-            return candidate
-    known = [candidate.name for candidate in services()]
-    raise ConfigurationError(
-        f"there is no service {name!r}; there are: {', '.join(known) or 'none'}",
-        f"{did_you_mean(name, known)}uv run invoke graph",
-    )
+    return _named("service", name, services())
 
 
 def tier(name: str) -> Tier:
@@ -242,12 +329,26 @@ def tier(name: str) -> Tier:
     Raises:
         ConfigurationError: there is none.
     """
-    for candidate in TIERS:
+    return _named("tier", name, TIERS)
+
+
+def engine() -> str:
+    """Return the name under which uv knows this package.
+
+    Raises:
+        ConfigurationError: its pyproject.toml is not readable.
+    """
+    name: str = _read(ROOT / "ops" / "pyproject.toml")["project"]["name"]
+    return name
+
+
+def _named(kind: str, name: str, there: Sequence[T]) -> T:
+    for candidate in there:
         if candidate.name == name:
             return candidate
-    known = [candidate.name for candidate in TIERS]
+    known = [candidate.name for candidate in there]
     raise ConfigurationError(
-        f"there is no tier {name!r}; there are: {', '.join(known)}",
+        f"there is no {kind} {name!r}; there are: {', '.join(known) or 'none'}",
         f"{did_you_mean(name, known)}uv run invoke graph",
     )
 
@@ -291,6 +392,31 @@ def refuse_unknown(table: dict[str, Any], known: Sequence[str], where: str) -> N
                 f"{where} has an unknown key {key}",
                 f"{did_you_mean(key, known)}its keys are {', '.join(known)}",
             )
+
+
+def _library(file: Path) -> Library:
+    manifest = _read(file)
+    try:
+        return Library(
+            name=file.parent.name,
+            path=file.parent,
+            distribution=manifest["project"]["name"],
+            groups=tuple(manifest.get("dependency-groups", ())),
+        )
+    except KeyError as missing:
+        raise ConfigurationError(
+            f"{file.relative_to(ROOT)} lacks the key {missing} of a library",
+            'write it, for example: [project] name = "money"',
+        ) from missing
+
+
+def _holds_files(folder: Path) -> bool:
+    """Say whether a folder holds more than what a branch leaves behind that had tests there."""
+    for _, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [each for each in folders if each != "__pycache__" and each[0] != "."]
+        if any(name[0] != "." for name in names):
+            return True
+    return False
 
 
 def _table(file: Path, name: str) -> dict[str, Any]:

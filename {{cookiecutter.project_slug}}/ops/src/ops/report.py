@@ -41,7 +41,7 @@ def markdown(summary: dict[str, Any]) -> str:
 
 
 def _tiers(summary: dict[str, Any]) -> Iterator[str]:
-    yield "| tier | service | result | passed | failed | skipped | seconds |"
+    yield "| tier | service or library | result | passed | failed | skipped | seconds |"
     yield "| --- | --- | --- | ---: | ---: | ---: | ---: |"
     for tier in summary["tiers"]:
         statuses = [test["status"] for test in summary["tests"] if _of(test) == _of(tier)]

@@ -7,18 +7,19 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from .graph import TIERS, Resource, Tier, services
+from .graph import TIERS, Resource, Tier, libraries, services
 
 
 def table() -> str:
     """Return the tiers as a Markdown table."""
     rows = [
-        ("tier", "checks", "needs", "by default", "budget"),
-        ("---",) * 5,
+        ("tier", "checks", "asked of", "needs", "by default", "budget"),
+        ("---",) * 6,
         *(
             (
                 f"`{tier.name}`",
                 tier.proves,
+                _SCOPES[tier.scope],
                 ", ".join(each.name for each in tier.needs) or "nothing",
                 "yes" if tier.default else "no",
                 _budget(tier),
@@ -38,6 +39,7 @@ def as_json() -> str:
                 {"name": each.name, "package": each.package, "needs": list(each.needs)}
                 for each in services()
             ],
+            "libraries": [{"name": each.name} for each in libraries()],
         },
         indent=2,
     )
@@ -47,12 +49,16 @@ def mermaid() -> str:
     """Return the graph as a Mermaid flowchart: what is asked about, by which tier, needing what."""
     lines = ["flowchart LR"]
     for tier in TIERS:
-        lines.append(f"    {_SCOPES[tier.scope]} --> {tier.name}([{tier.name}])")
+        lines.append(f"    {tier.scope}[{_SCOPES[tier.scope]}] --> {tier.name}([{tier.name}])")
         lines += [f"    {tier.name} --> {each.name}[({each.name})]" for each in tier.needs]
     return "\n".join(lines)
 
 
-_SCOPES = {"repository": "repository[the repository]", "service": "services[each service]"}
+_SCOPES = {
+    "repository": "the repository",
+    "package": "each service and library",
+    "service": "each service",
+}
 
 
 FORMATS: dict[str, Callable[[], str]] = {"table": table, "json": as_json, "mermaid": mermaid}

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 from .errors import Code, OpsError, did_you_mean, translated
-from .graph import REPORTS, ROOT, SESSIONS, services
+from .graph import REPORTS, ROOT, SESSIONS
 
 SCHEMA = 1
 """Version of the summary's shape, which summary.schema.json describes."""
@@ -171,10 +171,9 @@ def _name_the_sessions(record: logging.LogRecord) -> bool:
     said = record.getMessage()
     found = _UNKNOWN.fullmatch(said)
     if found:
-        packages = [service.name for service in services()]
         names = [
             *(each.name for each in SESSIONS),
-            *(f"{each.name}({name})" for each in SESSIONS for name in packages),
+            *(f"{each.name}({of.name})" for each in SESSIONS for of in each.packages()),
         ]
         wrong = (found[1] or found[2] or "").split(", ")
         meant = "".join(did_you_mean(name, names) for name in wrong)

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="ops.coverage", description="Judge coverage.")
     made.add_argument("--results", type=Path, required=True, help="what came of it, as JSON")
     made.add_argument("--left", type=Path, required=True, help="where tiers have left their data")
-    made.add_argument("--service", action="append", required=True, help="one to judge; repeatable")
+    made.add_argument("--package", action="append", required=True, help="one to judge; repeatable")
     return made
 
 
@@ -54,12 +54,12 @@ def judge(wish: argparse.Namespace) -> list[Gate]:
         OpsError: a file is no Python.
     """
     wanted = settings.load()
-    services = [graph.service(name) for name in wish.service]
-    packages = sources.packages(services)
+    chosen = [graph.package(name) for name in wish.package]
+    packages = sources.packages(chosen)
     paths = [*chain.from_iterable(packages.values())]
     folder = wish.results.parent
     data = folder / commands.COVERAGE_DATA
-    coverage = measured.combine(graph.ROOT / wish.left, services, paths, data)
+    coverage = measured.combine(graph.ROOT / wish.left, chosen, paths, data)
     files = {name: [*measured.read(coverage, paths)] for name, paths in packages.items()}
     judged = gates(chain.from_iterable(files.values()), wanted)
     verdict.write(folder / "summary.md", markdown.page(judged, files))

@@ -8,22 +8,27 @@ from coverage.exceptions import CoverageException
 
 from .. import commands
 from ..errors import InfrastructureError, OpsError
-from ..graph import MEASURED, ROOT, Service
+from ..graph import MEASURED, ROOT, Package
 from .error_paths import error_lines
 from .gates import File
 
 MEND = "uv run nox -s coverage"
 
 
-def combine(left: Path, services: Sequence[Service], files: Iterable[str], to: Path) -> Coverage:
-    """Return what the measured tiers of `services` have left in `left`, as one in the file `to`.
+def combine(left: Path, packages: Sequence[Package], files: Iterable[str], to: Path) -> Coverage:
+    """Return what the measured tiers of `packages` have left in `left`, as one in the file `to`.
 
     `files` are in it even if no test has imported them.
 
     Raises:
         InfrastructureError: a tier has left no data, or none that can be read, or nothing ran.
     """
-    found = [_data(left / tier.name / each.name) for tier in MEASURED for each in services]
+    found = [
+        _data(left / tier.name / each.name)
+        for tier in MEASURED
+        for each in tier.packages()
+        if each in packages
+    ]
     coverage = Coverage(data_file=str(to), config_file=str(ROOT / "pyproject.toml"))
     coverage.combine([str(file) for file in found], keep=True, strict=True)
     data = coverage.get_data()

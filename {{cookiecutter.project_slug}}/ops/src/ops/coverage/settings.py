@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..graph import ROOT, project, refuse_unknown, services
+from ..graph import ROOT, packages, project, refuse_unknown, services
 from . import sources
 
 WHOLE = 100
@@ -74,7 +74,7 @@ def _refuse_no_globs(where: str, value: object) -> None:
     example = f'write globs, for example: {key} = ["services/*/src/*/domain.py"]'
     if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
         raise ConfigurationError(f"{where} is no list of texts", example)
-    covered = frozenset(chain.from_iterable(sources.packages(services()).values()))
+    covered = frozenset(chain.from_iterable(sources.packages(packages()).values()))
     for glob in value:
         try:
             found = files(glob)

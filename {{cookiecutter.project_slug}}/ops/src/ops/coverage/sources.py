@@ -6,17 +6,19 @@ Standard library only, since noxfile.py imports it.
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..graph import ROOT, Service, services
+from .. import graph
+from ..graph import ROOT
 
 
-def packages(chosen: Sequence[Service]) -> dict[str, tuple[str, ...]]:
-    """Return the Python files of each of these services, by the folder of the package.
+def packages(chosen: Sequence[graph.Package]) -> dict[str, tuple[str, ...]]:
+    """Return the Python files of each of these packages, by its folder.
 
-    Libraries are in it if those are all services: what one service runs of a library says little.
+    Libraries without tests are in it if those are all that have some: what one service runs of a
+    library says little.
     """
-    folders = [service.path for service in chosen]
-    if set(chosen) == set(services()):
-        folders += sorted(path.parent for path in ROOT.glob("libs/*/src"))
+    folders = [package.path for package in chosen]
+    if set(chosen) == set(graph.packages()):
+        folders += sorted({path.parent for path in ROOT.glob("libs/*/src")} - {*folders})
     return {folder.relative_to(ROOT).as_posix(): _files(folder) for folder in folders}
 
 

@@ -14,39 +14,39 @@ from ..errors import AbsentError, ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which services to judge, whether by data that is there, and what to tell pytest if not."""
+    """Which packages to judge, whether by data that is there, and what to tell pytest if not."""
 
-    services: tuple[graph.Service, ...]
+    packages: tuple[graph.Package, ...]
     combine: bool
     pytest: tuple[str, ...]
 
     def judge(self, left: Path) -> tuple[str, ...]:
         """Return what to tell ops.coverage; the tiers have left their data in `left`."""
-        services = (word for each in self.services for word in ("--service", each.name))
-        return "--left", str(left.relative_to(graph.ROOT)), *services
+        packages = (word for each in self.packages for word in ("--package", each.name))
+        return "--left", str(left.relative_to(graph.ROOT)), *packages
 
 
 def parse(words: Sequence[str]) -> Wish:
     """Return what `words` ask for; those that are not ours are pytest's.
 
     Raises:
-        AbsentError: there is no service.
-        ConfigurationError: a service is not known, or a word would have no effect.
+        AbsentError: there is nothing to judge.
+        ConfigurationError: a package is not known, or a word would have no effect.
     """
     # pytest has options that begin as ours do, and a help of its own.
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, exit_on_error=False)
     parser.add_argument("--combine", action="store_true")
-    parser.add_argument("--service", action="append", default=[])
+    parser.add_argument("--package", "--service", dest="packages", action="append", default=[])
     try:
         known, rest = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
-        raise ConfigurationError(str(error), "uv run nox -s coverage -- --service NAME") from None
+        raise ConfigurationError(str(error), "uv run nox -s coverage -- --package NAME") from None
     if known.combine and rest:
         raise ConfigurationError(
             f"with --combine no test runs, so {' '.join(rest)} means nothing",
             "uv run nox -s coverage -- --combine",
         )
-    if not graph.services():
+    if not graph.packages():
         raise AbsentError("there is no service in services/", "uv run invoke graph")
-    named = tuple(graph.service(name) for name in known.service)
-    return Wish(named or graph.services(), known.combine, tuple(rest))
+    named = tuple(graph.package(name) for name in known.packages)
+    return Wish(named or graph.packages(), known.combine, tuple(rest))

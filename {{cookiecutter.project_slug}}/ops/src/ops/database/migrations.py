@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from ..errors import InfrastructureError, OpsError
-from ..graph import Service
+from ..graph import Package, Service
 from . import waits
 from .connection import Connection
 
@@ -88,11 +88,15 @@ def head(service: Service) -> str:
         ) from error
 
 
-def digest(service: Service) -> str:
-    """Return a hash of everything that decides what a migrated database looks like."""
+def digest(package: Package) -> str:
+    """Return a hash of everything that decides what a migrated database looks like.
+
+    Of all libraries, which have no migrations, it is the same: theirs is empty.
+    """
     content = hashlib.sha256(f"{FORMAT}".encode())
-    for file in sorted((service.path / "migrations").rglob("*.py")):
-        content.update(str(file.relative_to(service.path)).encode() + b"\0" + file.read_bytes())
+    own = (package.path / "migrations").rglob("*.py") if isinstance(package, Service) else ()
+    for file in sorted(own):
+        content.update(str(file.relative_to(package.path)).encode() + b"\0" + file.read_bytes())
     return content.hexdigest()
 
 

@@ -11,7 +11,7 @@ from psycopg import errors, sql
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError, OpsError
-from ..graph import Service
+from ..graph import Package, Service
 from . import guards, shapes, stamps, waits
 from .connection import (
     Connection,
@@ -106,33 +106,33 @@ def _discard(connection: Connection, candidates: list[str]) -> list[str]:
     return dropped
 
 
-def template(server: str, service: Service) -> str:
-    """Return the name of a sealed template with the service's migrations, built if there is none.
+def template(server: str, package: Package) -> str:
+    """Return the name of a sealed template with the package's migrations, built if there is none.
 
     Raises:
         MigrationError: a migration fails.
         InfrastructureError: the server does not answer, or the role may not create databases.
     """
     with maintenance(server) as connection:
-        return template_over(connection, server, service)
+        return template_over(connection, server, package)
 
 
-def finished_template(server: str, service: Service) -> str | None:
+def finished_template(server: str, package: Package) -> str | None:
     """Return what `template` returns, or None where it would have to be built first.
 
     Raises:
         InfrastructureError: the server does not answer.
     """
     with connect(server) as connection:
-        name = _template_name(connection, service)
+        name = _template_name(connection, package)
         return name if sealed(connection, name) else None
 
 
-def template_over(connection: Connection, server: str, service: Service) -> str:
+def template_over(connection: Connection, server: str, package: Package) -> str:
     """Do what `template` does, over a connection to the server."""
-    name = _template_name(connection, service)
+    name = _template_name(connection, package)
     if not sealed(connection, name):
-        _build(connection, server, service, name)
+        _build(connection, server, package, name)
         # Each change of a migration leaves one behind, so this is where they would pile up.
         _discard(connection, _stale_templates(connection))
     elif (note := noted(connection, name)).used != _today():
@@ -140,8 +140,8 @@ def template_over(connection: Connection, server: str, service: Service) -> str:
     return name
 
 
-def _template_name(connection: Connection, service: Service) -> str:
-    return names.template(digest(service), connection.info.user)
+def _template_name(connection: Connection, package: Package) -> str:
+    return names.template(digest(package), connection.info.user)
 
 
 def noted(connection: Connection, name: str) -> Note:
@@ -178,7 +178,7 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def _build(connection: Connection, server: str, service: Service, name: str) -> None:
+def _build(connection: Connection, server: str, package: Package, name: str) -> None:
     # Not the lock of a run: those who wait here would wait for each other's whole runs.
     with locked(connection, Lock.BUILD, name):
         if sealed(connection, name):
@@ -186,8 +186,9 @@ def _build(connection: Connection, server: str, service: Service, name: str) -> 
         # Left half-made by a run that was killed.
         drop(connection, name)
         create(connection, name)
-        with acting(connection, server, name) as own:
-            migrate(own, service)
+        if isinstance(package, Service):
+            with acting(connection, server, name) as own:
+                migrate(own, package)
         with beside(connection, server, name) as own:
             shape, state = shapes.of(own), State.of(own)
         large = sum(map(len, state.rows.values())) > LARGE

@@ -31,7 +31,7 @@ _COLUMNS = """
 _ANY_BYTE = "surrogateescape"
 """How text is decoded and encoded: a database may hold any bytes, and they have to come back."""
 
-_FUNCTION = "CREATE FUNCTION pg_temp.wipe() RETURNS void LANGUAGE plpgsql AS {}"
+_FUNCTION = "CREATE OR REPLACE FUNCTION pg_temp.wipe() RETURNS void LANGUAGE plpgsql AS {}"
 _BODY = """
     #variable_conflict use_column -- Else a column `found` would be taken for PL/pgSQL's variable.
     BEGIN
@@ -120,6 +120,9 @@ class Wipe:
 
     Make it over a connection of its own that stays open. The rows that have to come back are kept
     there, in temporary tables; on a superuser's, triggers do not fire any more.
+
+    Tables that are made later are not known to it, unless there are none to begin with: those of a
+    library are made by its tests, and lose their rows as well.
     """
 
     def __init__(self, connection: Connection, state: State | None = None) -> None:
@@ -130,8 +133,9 @@ class Wipe:
         """
         self._connection = connection
         self._state = state or State.of(connection)
-        body = _BODY.format("\n".join(self._steps()))
-        connection.execute(sql.SQL(_FUNCTION).format(sql.Literal(body)))
+        self._found = tables(connection)
+        self._all_are_later = not self._found
+        self._plan()
         # Where a policy hides rows all the same, an error rather than a part of them.
         connection.execute("SET row_security = off")
 
@@ -143,11 +147,23 @@ class Wipe:
             psycopg.errors.LockNotAvailable: somebody holds on to what was written.
         """
         try:
+            self._follow()
             self._connection.execute("SELECT pg_temp.wipe()")
         except Error as error:
             if error.sqlstate != _STATE and not isinstance(error, errors.InsufficientPrivilege):
                 raise
             raise _refused(self._connection, error) from error
+
+    def _follow(self) -> None:
+        """Plan anew where all tables are later ones, and there are others than before."""
+        if self._all_are_later:
+            before, self._found = self._found, tables(self._connection)
+            if self._found != before:
+                self._plan()
+
+    def _plan(self) -> None:
+        body = _BODY.format("\n".join(self._steps()))
+        self._connection.execute(sql.SQL(_FUNCTION).format(sql.Literal(body)))
 
     def _steps(self) -> Iterator[str]:
         superuser = self._connection.info.parameter_status("is_superuser") == "on"
@@ -156,7 +172,7 @@ class Wipe:
             # Of the whole session: whenever it changes, the plans are thrown away.
             self._connection.execute("SET session_replication_role = replica")
         rows = self._state.rows
-        found, firing = tables(self._connection), switches(self._connection)
+        found, firing = self._found, switches(self._connection)
         empty = [
             _Table(each, firing.get(each.oid, []), _FILLED.format(each.name))
             for each in found

@@ -46,6 +46,7 @@ CHECKS = (
     Check("lock", tools.lock, every),
     Check("services", project.services, every),
     Check("environment", tools.environment, actions=("actions", "an IDE", "a bare pytest")),
+    Check("tests", project.strays, tested),
     *(
         Check(f"tests: {tier.name}", partial(project.tests, tier), partial(eq, tier))
         for tier in graph.TIERS

@@ -2,7 +2,7 @@
 
 import json
 
-from .. import environment, graph
+from .. import discovery, environment, graph
 from .. import hooks as git_hooks
 from ..errors import AbsentError, ConfigurationError, InfrastructureError
 from ..graph import ROOT, Tier
@@ -12,19 +12,26 @@ MEND = "uv run invoke setup"
 
 
 def services() -> str:
-    """Look at the registry: the pyproject.toml of each service."""
+    """Look at the registry: the pyproject.toml of each service and of each library with tests."""
     graph.project()
+    graph.packages()
     found = graph.services()
     if not found:
         raise AbsentError("there is no service in services/", "uv run invoke service.add NAME")
-    return ", ".join(f"{each.name} ({', '.join(each.needs) or 'needs nothing'})" for each in found)
+    said = [f"{each.name} ({', '.join(each.needs) or 'needs nothing'})" for each in found]
+    return ", ".join([*said, *(f"the library {each.name}" for each in graph.libraries())])
 
 
 def tests(tier: Tier) -> str:
     """Look for the folders that hold a tier's tests."""
-    services = graph.services() if tier.scope == "service" else ()
-    found = [folder for each in services or (None,) for folder in tier.folders(each)]
+    found = [folder for each in tier.packages() or (None,) for folder in tier.folders(each)]
     return ", ".join(f"{folder.relative_to(ROOT).as_posix()}/" for folder in found)
+
+
+def strays() -> str:
+    """Look for tests that no tier would run."""
+    discovery.refuse_strays(graph.packages())
+    return "a tier runs each"
 
 
 def git() -> str:

@@ -14,11 +14,16 @@ SHOWN = 5
 
 
 def refuse_taken(name: str) -> None:
-    """Refuse the name of a service where services/ has something of that name.
+    """Refuse the name of a service where services/ has something of that name, or libs/ a library.
 
     Raises:
         ConfigurationError: it has.
     """
+    if (ROOT / "libs" / name / "pyproject.toml").exists():
+        # Its tests may come later: then it would not be known whose those of a tier are.
+        raise ConfigurationError(
+            f"there is a library {name} already, in libs/{name}", "take another name"
+        )
     there = {entry.name: entry for entry in SERVICES.iterdir()} if SERVICES.exists() else {}
     if name not in there:
         return

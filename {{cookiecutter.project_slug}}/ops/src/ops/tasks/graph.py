@@ -1,4 +1,4 @@
-"""`invoke graph`: the tiers, what they need, the services they are about."""
+"""`invoke graph`: the tiers, what they need, the services and libraries they are about."""
 
 import sys
 from typing import Literal
@@ -11,5 +11,5 @@ from .executor import task
 
 @task(help={"format": "table, json or mermaid"})
 def graph(_: Context, format: Literal["table", "json", "mermaid"] = "table") -> None:  # noqa: A002 - the flag's name
-    """Print the task graph: its tiers, what they need and the services there are."""
+    """Print the task graph: its tiers, what they need, the services and libraries there are."""
     sys.stdout.write(show.FORMATS[format]() + "\n")

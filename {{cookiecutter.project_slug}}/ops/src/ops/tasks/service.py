@@ -134,7 +134,7 @@ def _described(service: graph.Service) -> dict[str, Any]:
         "port": service.port,
         "needs": list(service.needs),
         "tests": {
-            tier.name: _has(tier, service) for tier in graph.TIERS if tier.scope == "service"
+            tier.name: _has(tier, service) for tier in graph.TIERS if tier.scope in service.scopes
         },
     }
 

@@ -17,11 +17,12 @@ import pytest
 import pytest_socket
 from _pytest.junitxml import xml_key
 
-from .. import commands, graph, location, settings
+from .. import commands, discovery, graph, location, settings
 from ..errors import Code, ConfigurationError, OpsError, translated
 from . import selection
 from .fixtures import NO_TASK_LEFT
 from .results import OPS_ERROR, UNCOLLECTED, Results
+from .strays import Stray
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -111,6 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
             logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
         if config.getoption("--tier"):
             graph.tier(config.getoption("--tier"))
+        graph.packages()
         elsewhere = _select(config)
     except OpsError as error:
         results.write(str(error))
@@ -153,15 +155,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         _stage(config).begin([] if workers else named(config))
 
 
-def named(config: pytest.Config) -> list[graph.Service]:
-    """Return the services that the command line names by their folders or files."""
+def named(config: pytest.Config) -> list[graph.Package]:
+    """Return the packages that the command line names by their folders or files."""
     given = (config.invocation_params.dir / arg.partition("::")[0] for arg in config.args)
     paths = [location.relative(path) for path in given]
     return [
         each
-        for each in graph.services()
+        for each in graph.packages()
         if any(path and path.is_relative_to(each.path.relative_to(graph.ROOT)) for path in paths)
     ]
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Collector | None:
+    """Refuse a file of tests that no tier runs, and that file alone."""
+    if discovery.tiers_of(module_path):
+        return None
+    stray: Stray = Stray.from_parent(parent, path=module_path)
+    return stray
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -169,6 +181,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark each test with its tier and kind, by where it is; keep the tier that was asked for."""
     for item in items:
         tier = tier_of(item)
+        if tier is None:
+            continue
         item.stash[TIER] = tier
         if not item.get_closest_marker(tier.name):
             item.add_marker(tier.name)
@@ -180,31 +194,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(tier.timeout))
     wanted = config.getoption("--tier")
     if wanted:
-        others = [item for item in items if item.stash[TIER].name != wanted]
-        items[:] = [item for item in items if item.stash[TIER].name == wanted]
+        asked = graph.tier(wanted)
+        # What is refused is kept: it is of no other tier.
+        others = [item for item in items if item.stash.get(TIER, asked).name != wanted]
+        items[:] = [item for item in items if item.stash.get(TIER, asked).name == wanted]
         config.hook.pytest_deselected(items=others)
         if others and not items and RESULTS in config.stash:
             tiers = " and ".join(sorted({item.stash[TIER].name for item in others}))
             config.stash[RESULTS].elsewhere = f"no test was selected: what is there is of {tiers}"
 
 
-def tier_of(item: pytest.Item) -> graph.Tier:
-    """Return the tier of a test: that of its folder.
+def tier_of(item: pytest.Item) -> graph.Tier | None:
+    """Return the tier of a test: that of its folder; None where that is no tier's.
 
     A folder that several tiers share holds contract suites, which run against a fake and against
     the real thing: there the marker of the latter's tier decides, and no marker means the first.
-
-    Raises:
-        UsageError: the test is in no tier's folder.
     """
-    parts = (location.relative(item.path) or item.path).as_posix()
-    tiers = [tier for tier in graph.TIERS if any(f"{path}/" in parts for path in tier.paths)]
-    if not tiers:
-        raise pytest.UsageError(
-            f"{parts} belongs to no tier: move it to one of the folders "
-            + ", ".join(path for tier in graph.TIERS for path in tier.paths)
-        )
-    return next((tier for tier in tiers if item.get_closest_marker(tier.name)), tiers[0])
+    tiers = discovery.tiers_of(item.path)
+    marked = (tier for tier in tiers if item.get_closest_marker(tier.name))
+    return next(marked, tiers[0] if tiers else None)
 
 
 def kinds_of(nodeid: str) -> list[graph.Kind]:
@@ -245,7 +253,7 @@ def pytest_xdist_node_collection_finished(node: "WorkerController", ids: Sequenc
 def _prepare(config: pytest.Config, ids: Sequence[str]) -> None:
     if config.getoption("--tier") not in (None, graph.INTEGRATION.name):
         return
-    used = [each for each in graph.services() if any(_needs_servers(id_, each) for id_ in ids)]
+    used = [each for each in graph.packages() if any(_needs_servers(id_, each) for id_ in ids)]
     if not used:
         return
     here = _stage(config)
@@ -269,8 +277,8 @@ def _told(config: pytest.Config) -> Iterator[None]:
         pytest.exit(f"\n{error}", returncode=EXITS[error.code])
 
 
-def _needs_servers(nodeid: str, service: graph.Service) -> bool:
-    home = service.path.relative_to(graph.ROOT).as_posix()
+def _needs_servers(nodeid: str, package: graph.Package) -> bool:
+    home = package.path.relative_to(graph.ROOT).as_posix()
     return any(nodeid.startswith(f"{home}/{path}/") for path in graph.INTEGRATION.paths)
 
 
@@ -287,22 +295,22 @@ def _stage(config: pytest.Config) -> "Stage":
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
-    """Give every service its own `postgres_url`: a bare `pytest` runs several in one process."""
+    """Give every package its own `postgres_url`: a bare `pytest` runs several in one process."""
     if isinstance(collector, pytest.Dir):
         folder = location.relative(collector.path)
-        for service in graph.services():
-            if folder == service.path.relative_to(graph.ROOT):
-                _register_fixtures(collector, service)
+        for package in graph.packages():
+            if folder == package.path.relative_to(graph.ROOT):
+                _register_fixtures(collector, package)
 
 
-def _register_fixtures(node: pytest.Collector, service: graph.Service) -> None:
+def _register_fixtures(node: pytest.Collector, package: graph.Package) -> None:
     def postgres_url() -> str:
         """URL of this worker's own database; what a test writes is deleted after it."""
-        return _stage(node.config).postgres_url(service)
+        return _stage(node.config).postgres_url(package)
 
     def clone_url(request: pytest.FixtureRequest) -> Iterator[str]:
         """URL of a database for this test alone, to change more than rows; kept if it fails."""
-        spares = _stage(node.config).spare(service)
+        spares = _stage(node.config).spare(package)
         name = spares.take()
         yield spares.url(name)
         if request.node.stash.get(FAILED, False):
@@ -324,7 +332,13 @@ def redis_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Block sockets in the unit tier: a unit test that reaches out is none."""
+    """Block sockets in the unit tier: a unit test that reaches out is none.
+
+    Raises:
+        ConfigurationError: no tier runs the test.
+    """
+    if TIER not in item.stash:
+        raise discovery.refusal([item.path])
     if item.stash[TIER] is graph.UNIT:
         # asyncio wakes its loop through a pair of Unix sockets.
         pytest_socket.disable_socket(allow_unix_socket=True)
@@ -352,6 +366,9 @@ def pytest_runtest_makereport(
     if call.excinfo and isinstance(call.excinfo.value, OpsError):
         error = call.excinfo.value
         report.user_properties.append((OPS_ERROR, (int(error.code), str(error))))
+        if TIER not in item.stash:
+            # Of what is refused, a traceback would tell nothing.
+            report.longrepr = str(error)
     return _masked(item.config, report) if report.failed else report
 
 

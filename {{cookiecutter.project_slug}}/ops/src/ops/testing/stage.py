@@ -31,7 +31,7 @@ class Scene:
     servers: dict[servers.Kind, str]
     """The URL of each kind of server."""
     templates: dict[str, str]
-    """The migrated template of each service that has tests in this run."""
+    """The migrated template of each package that has tests in this run."""
 
 
 _Taken = tuple[dict[servers.Kind, servers.Server], str]
@@ -62,11 +62,11 @@ class Stage:
         # Here, where no thread of ours and no test runs yet; workers connect without a lease.
         servers.url.settle_environment(settings.load())
 
-    def begin(self, expected: Sequence[graph.Service]) -> None:
+    def begin(self, expected: Sequence[graph.Package]) -> None:
         """Take what is quickly had, while the tests are collected.
 
         Args:
-            expected: services whose databases are copied as well; not those of workers, which
+            expected: packages whose databases are copied as well; not those of workers, which
                 have copies of their own.
         """
         if servers.quick(settings.load()):
@@ -75,8 +75,8 @@ class Stage:
             # No thread is left then, which a test that forks would be warned of.
             executor.shutdown(wait=False)
 
-    def prepare(self, used: Sequence[graph.Service]) -> str | None:
-        """Start what the tests of the services `used` need; return what was taken, and why.
+    def prepare(self, used: Sequence[graph.Package]) -> str | None:
+        """Start what the tests of the packages `used` need; return what was taken, and why.
 
         None is returned where that has been done: each worker reports what it has collected.
 
@@ -93,7 +93,7 @@ class Stage:
                 "see its message and the server's log, then run it again",
             ) from error
 
-    def _prepared(self, used: Sequence[graph.Service]) -> str:
+    def _prepared(self, used: Sequence[graph.Package]) -> str:
         up, run = self._ahead.result() if self._ahead else self._take()
         address = up["postgres"].url
         self._scene = Scene(
@@ -110,21 +110,21 @@ class Stage:
         """What a worker has to know; None where nothing was started."""
         return asdict(self._scene) if self._scene else None
 
-    def postgres_url(self, service: graph.Service) -> str:
-        """Return the SQLAlchemy URL of this worker's own, migrated database of a service."""
-        if service.name not in self._databases:
-            template = self._here.templates[service.name]
-            self._own(self._postgres, self._here.run, service, template)
-        return self._databases[service.name].url
+    def postgres_url(self, package: graph.Package) -> str:
+        """Return the SQLAlchemy URL of this worker's own, migrated database of a package."""
+        if package.name not in self._databases:
+            template = self._here.templates[package.name]
+            self._own(self._postgres, self._here.run, package, template)
+        return self._databases[package.name].url
 
-    def spare(self, service: graph.Service) -> Spares:
-        """Return where whole databases for single tests of a service come from."""
-        if service.name not in self._spares:
-            template = self._here.templates[service.name]
+    def spare(self, package: graph.Package) -> Spares:
+        """Return where whole databases for single tests of a package come from."""
+        if package.name not in self._spares:
+            template = self._here.templates[package.name]
             prefix = f"{self.worker}_{len(self._spares)}s"
             spares = Spares(self._postgres, template, self._here.run, prefix)
-            self._spares[service.name] = self._stack.enter_context(spares)
-        return self._spares[service.name]
+            self._spares[package.name] = self._stack.enter_context(spares)
+        return self._spares[package.name]
 
     def redis_url(self) -> str:
         """Return the URL of this worker's own database on the Redis server."""
@@ -165,7 +165,7 @@ class Stage:
             wait([self._ahead])
         self._stack.close()
 
-    def _take(self, expected: Sequence[graph.Service] = ()) -> _Taken:
+    def _take(self, expected: Sequence[graph.Package] = ()) -> _Taken:
         up = self._stack.enter_context(servers.lease(settings.load()))
         address = up["postgres"].url
         run = self._stack.enter_context(database.run(address))
@@ -177,10 +177,10 @@ class Stage:
                     self._own(address, run, each, template)
         return up, run
 
-    def _own(self, server: str, run: str, service: graph.Service, template: str) -> None:
+    def _own(self, server: str, run: str, package: graph.Package, template: str) -> None:
         name = names.database(run, f"{self.worker}_{next(self._numbers)}")
         database.clone(server, template, name)
-        self._databases[service.name] = self._stack.enter_context(Isolated(server, name))
+        self._databases[package.name] = self._stack.enter_context(Isolated(server, name))
 
     @staticmethod
     def _left(server: servers.Server) -> list[str]:

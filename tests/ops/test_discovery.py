@@ -1,0 +1,253 @@
+"""Which files of tests a tier runs, and what is said of those that none does."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from baking import Bakery
+from living import Change, Changes, Project, replace, write
+
+LIBRARY = '[project]\nname = "acme-money"\nversion = "0.1.0"\n'
+TEST = "def test_passes() -> None: ...\n"
+GATEWAY = "services/gateway/tests"
+MONEY = "libs/money/tests"
+OF_SERVICES = ", ".join(
+    f"{GATEWAY}/{tier}" for tier in ("unit", "contracts", "integration", "load")
+)
+OF_LIBRARIES = ", ".join(f"{MONEY}/{tier}" for tier in ("unit", "contracts", "integration"))
+OF_NEITHER = (
+    "tests/infrastructure, tests/cloud or, in a service or library, tests/unit, tests/contracts,"
+    " tests/integration"
+)
+STRAYS = {
+    "in a folder of no tier": (f"{GATEWAY}/functional/test_a.py", OF_SERVICES),
+    "in no folder": (f"{GATEWAY}/test_a.py", OF_SERVICES),
+    "in a folder that is misspelt": (f"{GATEWAY}/units/test_a.py", OF_SERVICES),
+    "of the other pattern": (f"{GATEWAY}/functional/a_test.py", OF_SERVICES),
+    "in a folder of another scope": (f"{GATEWAY}/infrastructure/test_a.py", OF_SERVICES),
+    "where a tier's folder is too deep": (f"{GATEWAY}/more/tests/unit/test_a.py", OF_SERVICES),
+    "beside the code": ("services/gateway/src/gateway/test_a.py", OF_SERVICES),
+    "of a library in no folder": (f"{MONEY}/test_a.py", OF_LIBRARIES),
+    "of a library that nobody can load": (f"{MONEY}/load/test_a.py", OF_LIBRARIES),
+    "of the repository": ("tests/other/test_a.py", OF_NEITHER),
+    "of the repository in a service's folder": ("tests/unit/test_a.py", OF_NEITHER),
+    "beside the services": ("services/test_a.py", OF_NEITHER),
+}
+HOMELESS = {
+    "libs/bare/tests/unit/test_a.py": "give libs/bare a pyproject.toml, without which it is no library",
+    "services/bare/tests/unit/test_a.py": "give services/bare a pyproject.toml, without which it is no"
+    " service",
+}
+FINE = (
+    f"{GATEWAY}/unit/test_a.py",
+    f"{GATEWAY}/unit/deep/test_a.py",
+    f"{GATEWAY}/load/test_a.py",
+    f"{MONEY}/integration/test_a.py",
+    "tests/infrastructure/test_a.py",
+    # Not collected by pytest.
+    f"{GATEWAY}/functional/conftest.py",
+    f"{GATEWAY}/functional/helpers.py",
+    f"{GATEWAY}/functional/test_a.txt",
+    f"{GATEWAY}/functional/__pycache__/test_a.py",
+    f"{GATEWAY}/.hidden/test_a.py",
+    "services/gateway/node_modules/some/test_a.py",
+    "ops/tests/test_a.py",
+)
+REFUSE = """
+import json, sys
+from ops import discovery, errors, graph
+try:
+    discovery.refuse_strays([graph.package(name) for name in sys.argv[1:]])
+    print(json.dumps(["", ""]))
+except errors.ConfigurationError as error:
+    print(json.dumps([error.what, error.mend]))
+"""
+FOLDERS = """
+import sys
+from ops import errors, graph
+for tier in graph.TIERS:
+    for package in tier.packages():
+        try:
+            tests = [each.name for each in tier.folders(package)]
+        except errors.AbsentError as error:
+            tests = [error.status]
+        print(f"{tier.name}({package.name})", *tests)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a library; nothing is installed."""
+    baked = bake.into(tmp_path_factory.mktemp("discovery with ä space"))
+    library = baked.path / "libs" / "money"
+    (library / "tests" / "unit").mkdir(parents=True)
+    (library / "pyproject.toml").write_text(LIBRARY, encoding="utf-8")
+    (library / "tests" / "unit" / "test_money.py").write_text(TEST, encoding="utf-8")
+    sources = {"PYTHONPATH": "ops/src", "PYTHONDONTWRITEBYTECODE": "1"}
+    return Project(baked.path, baked.answers, {**baked.environment, **sources})
+
+
+@pytest.fixture
+def changes(project: Project) -> Iterator[Changes]:
+    """Changes that are taken back after the test."""
+    with Changes(project) as changes:
+        yield changes
+
+
+def refusal(project: Project, *packages: str) -> tuple[str, str]:
+    """Return what is wrong and what mends it, for whoever asks about these packages."""
+    # Isolated from this session's packages: noxfile.py has nothing but the standard library.
+    done = project.run(sys.executable, "-S", "-c", REFUSE, *packages)
+    what, mend = json.loads(done.stdout)
+    return what, mend
+
+
+def test_each_test_of_a_fresh_project_is_run(project: Project) -> None:
+    assert refusal(project, "gateway", "money") == ("", "")
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_a_file_that_no_tier_runs_is_named_with_where_it_may_go(
+    stray: str, project: Project, changes: Changes
+) -> None:
+    file, folders = STRAYS[stray]
+    changes.write(file, TEST)
+    what, mend = refusal(project, "gateway", "money")
+    assert what == f"{file} belongs to no tier, so nothing runs its tests"
+    assert mend == f"move it to one of the folders {folders}"
+
+
+@pytest.mark.parametrize("file", HOMELESS)
+def test_a_package_that_is_none_is_told_what_it_lacks(
+    file: str, project: Project, changes: Changes
+) -> None:
+    changes.write(file, TEST)
+    what, mend = refusal(project, "gateway")
+    assert file in what
+    assert mend.startswith(HOMELESS[file])
+
+
+@pytest.mark.parametrize("file", FINE)
+def test_a_file_that_a_tier_runs_or_pytest_passes_over_is_no_stray(
+    file: str, project: Project, changes: Changes
+) -> None:
+    changes.write(file, TEST)
+    assert refusal(project, "gateway", "money") == ("", "")
+
+
+def test_an_environment_in_a_folder_of_tests_is_none_of_ours(
+    project: Project, changes: Changes
+) -> None:
+    changes.write(f"{GATEWAY}/env/pyvenv.cfg", "")
+    changes.write(f"{GATEWAY}/env/lib/some/test_a.py", TEST)
+    assert refusal(project, "gateway") == ("", "")
+
+
+def test_a_package_answers_for_its_own_tests_and_everyone_for_those_of_none(
+    project: Project, changes: Changes
+) -> None:
+    for file in (f"{GATEWAY}/test_a.py", f"{MONEY}/test_a.py", "tests/other/test_a.py"):
+        changes.write(file, TEST)
+    assert f"{MONEY}/test_a.py" not in refusal(project, "gateway")[0]
+    assert f"{GATEWAY}/test_a.py" not in refusal(project, "money")[0]
+    for packages in ((), ("gateway",), ("money",)):
+        assert "tests/other/test_a.py" in refusal(project, *packages)[0]
+
+
+def test_a_package_is_passed_over_however_the_settings_name_its_folder(
+    project: Project, changes: Changes
+) -> None:
+    changes.replace("pyproject.toml", '"services", "libs"', '"services/*/tests", "libs/money"')
+    for file in (f"{GATEWAY}/test_a.py", f"{MONEY}/test_a.py"):
+        changes.write(file, TEST)
+    assert refusal(project, "gateway")[0].startswith(f"{GATEWAY}/test_a.py belongs")
+    assert f"{MONEY}/test_a.py" not in refusal(project, "gateway")[0]
+    assert f"{GATEWAY}/test_a.py" not in refusal(project, "money")[0]
+
+
+def test_of_many_files_the_first_are_named(project: Project, changes: Changes) -> None:
+    for number in range(12):
+        changes.write(f"{GATEWAY}/functional/test_{number:02}.py", TEST)
+    what, _ = refusal(project, "gateway")
+    assert f"{GATEWAY}/functional/test_09.py" in what
+    assert what.endswith("\nand 2 more")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of pytest, and what it makes of a file."""
+
+    change: Change
+    file: str
+    is_stray: bool
+
+
+SETTINGS = {
+    "a pattern of one's own": Setting(
+        replace("pyproject.toml", "[tool.pytest]", '[tool.pytest]\npython_files = ["check_*.py"]'),
+        f"{GATEWAY}/functional/check_a.py",
+        is_stray=True,
+    ),
+    "a pattern that is not there any more": Setting(
+        replace("pyproject.toml", "[tool.pytest]", '[tool.pytest]\npython_files = ["check_*.py"]'),
+        f"{GATEWAY}/functional/test_a.py",
+        is_stray=False,
+    ),
+    "patterns in the other table, as one text": Setting(
+        write(
+            "pyproject.toml",
+            '[tool.ops]\nproject = "acme"\n'
+            '[tool.pytest.ini_options]\npython_files = "check_*.py other_*.py"\n',
+        ),
+        f"{GATEWAY}/functional/other_a.py",
+        is_stray=True,
+    ),
+    "a pattern with a folder": Setting(
+        replace(
+            "pyproject.toml", "[tool.pytest]", '[tool.pytest]\npython_files = ["functional/*.py"]'
+        ),
+        f"{GATEWAY}/functional/a.py",
+        is_stray=True,
+    ),
+    "a folder that is passed over": Setting(
+        replace("pyproject.toml", "[tool.pytest]", '[tool.pytest]\nnorecursedirs = ["functional"]'),
+        f"{GATEWAY}/functional/test_a.py",
+        is_stray=False,
+    ),
+    "a folder that is looked through": Setting(
+        replace("pyproject.toml", '"tests"]', '"tests", "e*ras"]'),
+        "extras/test_a.py",
+        is_stray=True,
+    ),
+    "every folder": Setting(
+        replace("pyproject.toml", "testpaths =", "#"), "extras/test_a.py", is_stray=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_is_a_test_is_asked_of_the_settings_of_pytest(
+    name: str, project: Project, changes: Changes
+) -> None:
+    setting = SETTINGS[name]
+    setting.change(changes)
+    changes.write(setting.file, TEST)
+    assert (setting.file in refusal(project, "gateway")[0]) is setting.is_stray
+
+
+def test_a_service_is_asked_by_every_tier_and_a_library_by_those_it_has_tests_of(
+    project: Project, changes: Changes
+) -> None:
+    changes.write("libs/untested/pyproject.toml", LIBRARY)
+    # What a branch leaves behind that had tests there.
+    for left in (f"{GATEWAY}/load/__pycache__/test_a.pyc", f"{MONEY}/integration/deep/.keep"):
+        changes.write(left, "")
+    done = project.run(sys.executable, "-S", "-c", FOLDERS)
+    assert done.stdout.splitlines() == [
+        "unit(gateway) unit contracts",
+        "unit(money) unit",
+        "integration(gateway) integration contracts",
+        "load(gateway) absent",
+    ]
