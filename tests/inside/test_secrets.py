@@ -107,6 +107,7 @@ MASKED = {
     f"postgres://me:{PASSWORD}/and@more@h/x": "postgres://me:***@h/x",
     f"postgresql://h/x?user=me&password={PASSWORD}&a=b": "postgresql://h/x?user=me&password=***&a=b",
     f"a 'redis://:{PASSWORD}@h', b": "a 'redis://:***@h', b",
+    f"mysql://me:{PASSWORD}@h/x": "mysql://me:***@h/x",
     "postgresql://me@h:5432/x": "postgresql://me@h:5432/x",
     "redis://h:6379/1": "redis://h:6379/1",
     "http://127.0.0.1:8000/users?mail=a@b": "http://127.0.0.1:8000/users?mail=a@b",

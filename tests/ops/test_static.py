@@ -299,7 +299,7 @@ SITUATIONS = [
     Situation(
         name="the settings hold what is not known",
         code=3,
-        says=("[tool.ops.static] in pyproject.toml holds", "requires"),
+        says=("[tool.ops.static] of pyproject.toml has an unknown key requires", "mean require?"),
         arguments=("--only", "format"),
         change=replace("pyproject.toml", "require = []", "requires = []"),
     ),

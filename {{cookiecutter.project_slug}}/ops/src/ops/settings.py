@@ -29,6 +29,8 @@ _PASSWORDS = (
     # Up to the last @: who has forgotten to encode one may have any character in it.
     re.compile(r"""((?:postgres|postgresql|rediss?)(?:\+\w+)?://[^\s:/@'"]*:)[^\s'"]+(?=@)"""),
     re.compile(r"""([?&]password=)[^\s&'"]+"""),
+    # Of any other scheme, such as a wrong one: an @ in a path or a query ends no password.
+    re.compile(r"""(://[^\s:/?#@'"]*:)[^\s/?#@'"]+(?=@)"""),
 )
 
 
