@@ -57,7 +57,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(baked.path, baked.answers, baked.environment)
 
 
-@pytest.mark.parametrize(("source", "group"), groups())
+@pytest.mark.parametrize(("source", "group"), [*groups()])
 def test_the_machinery_passes_its_tests(source: str, group: str, project: Project) -> None:
     if source == "docker" and not has_images():
         # A machine may be without Docker: the same tests run on embedded servers there.
