@@ -211,6 +211,8 @@ def test_a_file_for_static_is_seen_from_the_folder_where_nox_was_started(project
 def test_what_failed_last_is_run_again_and_nothing_of_other_services(
     project: Project, changes: Changes
 ) -> None:
+    # What has failed before, and is gone, would have pytest run all.
+    shutil.rmtree(project.path / ".pytest_cache", ignore_errors=True)
     planted = changes.write("services/left/tests/unit/test_planted.py", FAILS)
     project.nox("-s", "unit")
     again = project.nox("-s", "unit", "--", "--lf")

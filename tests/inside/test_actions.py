@@ -454,3 +454,14 @@ def test_status_leaves_out_the_temporary_tables_of_others(ready: Scratch, addres
     with database.connect(address, ready.database) as other:
         other.execute("CREATE TEMPORARY TABLE passing AS SELECT generate_series(1, 10000)")
         assert state(ready)["rows"] == before
+
+
+def test_a_lock_that_status_meets_is_infrastructure_and_no_traceback(
+    ready: Scratch, address: str
+) -> None:
+    with database.connect(address, ready.database) as other, other.transaction():
+        other.execute("LOCK TABLE kind IN ACCESS EXCLUSIVE MODE")
+        outcome = ready.invoke("db.status")
+    assert outcome.code == 2, outcome.said
+    assert "PostgreSQL refuses: canceling statement due to lock timeout" in outcome.said
+    assert "Traceback" not in outcome.said

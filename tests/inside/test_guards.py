@@ -332,6 +332,22 @@ def test_force_throws_others_out(it: lifecycle.Database) -> None:
                 other.execute("SELECT 1")
 
 
+def test_a_role_is_told_of_sessions_that_it_may_not_look_into(
+    it: lifecycle.Database, limited: Server, admin: database.Connection
+) -> None:
+    role = conninfo_to_dict(limited.url)["user"]
+    admin.execute(f"ALTER ROLE {role} CREATEDB")
+    mine = replace(it, server=limited)
+    mine.setup()
+    with database.connect(it.server.url, it.name) as other:
+        other.execute(f"SET application_name = 'somebody {role}'")
+        for action in (mine.clean, mine.reset, mine.rollback, mine.drop):
+            with pytest.raises(ConfigurationError, match="others are connected to it:"):
+                action()
+        other.execute("SELECT 1")
+    mine.drop()
+
+
 def test_one_who_is_leaving_is_in_nobodys_way(it: lifecycle.Database) -> None:
     it.setup()
     for _ in range(10):

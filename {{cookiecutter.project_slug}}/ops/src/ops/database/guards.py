@@ -319,13 +319,16 @@ def _allowed_hosts() -> list[str]:
     return list(project().get("destroyable_hosts", []))
 
 
-_SESSIONS = """
+# What a session is, a role without the right to know is not told; whose it is, and where, it is.
+_CLIENT = """
+    datname = %s AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+    AND coalesce(backend_type, 'client backend') = 'client backend'
+"""
+_SESSIONS = f"""
     SELECT concat_ws(' ', nullif(application_name, ''), 'as', usename, 'from',
                      coalesce(host(client_addr), 'a socket'))
-    FROM pg_stat_activity
-    WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-"""
-_EVICTION = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-"""
+    FROM pg_stat_activity WHERE {_CLIENT}
+"""  # noqa: S608 - the condition above
+_EVICTION = f"""
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_CLIENT}
+"""  # noqa: S608 - the condition above

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, get_type_hints
 
+import psycopg
 from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError, UnexpectedExit
 from invoke.executor import Executor as InvokeExecutor
@@ -15,7 +16,14 @@ from invoke.parser import Parser
 from invoke.tasks import Call, Task
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import Code, ConfigurationError, OpsError, did_you_mean, translated
+from ..errors import (
+    Code,
+    ConfigurationError,
+    InfrastructureError,
+    OpsError,
+    did_you_mean,
+    translated,
+)
 
 Body = Callable[..., None]
 
@@ -62,6 +70,13 @@ class Executor(InvokeExecutor):
             return super().execute(*tasks)
         except OpsError as error:
             raise Exit(str(error), code=error.code) from error
+        except psycopg.Error as error:
+            # What an action has not foreseen, such as a lock that only reading has met.
+            told = InfrastructureError(
+                f"PostgreSQL refuses: {str(error).strip()}",
+                "uv run invoke db.shell, and look into pg_stat_activity; then run it again",
+            )
+            raise Exit(str(told), code=told.code) from error
         except UnexpectedExit as error:
             # A command's own codes mean whatever its author liked.
             raise Exit(str(error), code=Code.FAILED) from error
