@@ -17,7 +17,8 @@ SOURCES = {
 }
 MODULES = {file.name for file in (baking.ROOT / "tests" / "inside").glob("test_*.py")}
 # By themselves, so that others can be run beside them: they take a minute or more, most of it waits.
-APART = ("actions", "kills", "limits", "one_server", "waits")
+# But for `builders`, whose own `postgres_url` a fixture of the session would meet if it came first.
+APART = ("actions", "builders", "kills", "limits", "one_server", "waits")
 # They start the servers that they need, or need none, so that Docker's would show nothing new.
 OF_NO_SOURCE = {
     f"test_{name}.py"
