@@ -66,8 +66,9 @@ def project(tmp_path: Path) -> Iterator[Scratch]:
 
 
 def holding(folder: Path) -> list[Path]:
-    """Return the files that hold the password, but for the test that knows it."""
-    files = (each for each in folder.rglob("*") if each.is_file() and each.suffix != ".py")
+    """Return the files that hold the password, but for the test that knows it, and its bytecode."""
+    known = (".py", ".pyc")
+    files = (each for each in folder.rglob("*") if each.is_file() and each.suffix not in known)
     return [each for each in files if PASSWORD.encode() in each.read_bytes()]
 
 
