@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from ops import database, graph, names, servers, settings
+from ops import database, graph
 from ops.database import Connection, Wipe, runs
 from ops.database.lifecycle import Database
 from ops.database.relations import CleaningError
@@ -21,25 +21,6 @@ from ops.servers import Server
 from ops.testing.isolation import Isolated
 
 Make = Callable[[str], tuple[str, str]]
-
-
-@pytest.fixture(scope="module")
-def make() -> Iterator[Make]:
-    """Make a database with a schema; return the server and its name."""
-    with ExitStack() as stack:
-        server = stack.enter_context(servers.lease(settings.load(), ("postgres",)))["postgres"].url
-        run = stack.enter_context(database.run(server))
-        count = iter(range(1000))
-
-        def new(schema: str) -> tuple[str, str]:
-            name = names.database(run, f"clean{next(count)}")
-            with database.connect(server) as admin:
-                admin.execute(f'CREATE DATABASE "{name}"')
-            with database.connect(server, name) as connection:
-                connection.execute(schema)
-            return server, name
-
-        yield new
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
-from ops import database, names, servers, settings
+from ops import database, names
 from ops.database import Connection, Wipe
 from ops.database.wiping import State
 from ops.errors import InfrastructureError
@@ -63,25 +63,6 @@ GIVEN = (
 FIRST = (0, 0, 0, 0, ["(1,1,2)", "(2,2,4)"], 1, False)
 
 Make = Callable[[str], tuple[str, str]]
-
-
-@pytest.fixture(scope="module")
-def make() -> Iterator[Make]:
-    """Make a database with a schema; return the server and its name."""
-    with ExitStack() as stack:
-        server = stack.enter_context(servers.lease(settings.load(), ("postgres",)))["postgres"].url
-        run = stack.enter_context(database.run(server))
-        count = iter(range(1000))
-
-        def new(schema: str) -> tuple[str, str]:
-            name = names.database(run, f"iso{next(count)}")
-            with database.connect(server) as admin:
-                admin.execute(f'CREATE DATABASE "{name}"')
-            with database.connect(server, name) as connection:
-                connection.execute(schema)
-            return server, name
-
-        yield new
 
 
 def test_rows_seeds_and_sequences_are_as_before(make: Make) -> None:
