@@ -9,8 +9,8 @@ import baking
 import pytest
 from baking import Bakery
 
-# Those run in the environment of a baked project: test_inside.py takes them there.
-collect_ignore = ["inside"]
+# Those run in the environment of a baked project: project/test_engine.py takes them there.
+collect_ignore = ["engine"]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from baking import Bake, Bakery, is_rendered
-from living import Change, Changes, Project, has_images, hide, replace, write
+from project import Change, Changes, Project, has_images, hide, replace, write
 from runner import EXPRESSION, Done, Runner
 
 slow = pytest.mark.slow

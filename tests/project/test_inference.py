@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from baking import INFERENCE, Bakery
-from living import Project, has_images
+from project import Project, has_images
 
 pytestmark = pytest.mark.slow
 

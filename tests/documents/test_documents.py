@@ -14,19 +14,19 @@ import documents
 import pytest
 from baking import PROMPTS, Bakery
 from documents import Command, Document
-from living import Project
+from project import Project
 
 # The walk through the documents is a minute of a machine that does nothing else.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-HERE = Path(__file__).parent
-PARSES = HERE / "inside" / "parses.py"
+TESTS = baking.ROOT / "tests"
+PARSES = TESTS / "support" / "parses.py"
 
 # Those who follow these have tests of their own.
 WALKED = {
-    "README.md": "test_newcomer.py",
-    "AGENTS.md": "test_newcomer.py",
-    "adopting.md": "test_adopting.py",
+    "README.md": "documents/test_readme_walkthrough.py",
+    "AGENTS.md": "documents/test_readme_walkthrough.py",
+    "adopting.md": "documents/test_adopting.py",
 }
 
 
@@ -94,7 +94,7 @@ def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
             continue
         if file := command.elsewhere:
             action = re.search(r"invoke ([a-z]+\.[a-z]+)", command.line)
-            text = (HERE / file).read_text(encoding="utf-8")
+            text = (TESTS / file).read_text(encoding="utf-8")
             assert not action or action[1] in text, f"{file} does not run {action[1]}"
         else:
             run = command.line in of_newcomers | in_blocks

@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import engine
+import fake_docker
 import pytest
 from baking import Bakery
-from living import PATIENCE, Changes, Outcome, Project, has_images, processes, until
+from project import PATIENCE, Changes, Outcome, Project, has_images, processes, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -380,7 +380,7 @@ def test_a_taken_port_is_told_though_docker_hangs(teller: Stack, tmp_path: Path)
 def test_down_says_so_where_compose_cannot_tell_what_is_up(
     does: str, code: int, says: str, stack: Stack, tmp_path: Path
 ) -> None:
-    with engine.without_images() as address:
+    with fake_docker.without_images() as address:
         path = program(tmp_path, "docker", does)
         outcome = stack.invoke("stack.down", DOCKER_HOST=address, PATH=path)
     assert outcome.code == code, outcome.output

@@ -8,7 +8,7 @@ from pathlib import Path
 import baking
 import pytest
 from baking import Bakery
-from living import NOX, Changes, Outcome, Project
+from project import NOX, Changes, Outcome, Project
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import baking
 import pytest
 from baking import ACCESS, Bake, Bakery
 from documents import Document
-from living import processes, until
+from project import processes, until
 
 # Every package is downloaded anew.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

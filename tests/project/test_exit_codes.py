@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import engine
+import fake_docker
 import pytest
 from baking import Bakery
-from living import Change, Changes, Project, hide, replace, write
+from project import Change, Changes, Project, hide, replace, write
 
 pytestmark = pytest.mark.slow
 
@@ -349,7 +349,7 @@ def test_each_situation_has_its_code_and_says_why(
 
 
 def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
-    with engine.without_images() as host:
+    with fake_docker.without_images() as host:
         env = {"OPS_SERVERS": "docker", "DOCKER_HOST": host}
         outcome = project.nox("-s", "integration", env=env)
     assert outcome.code == 2, outcome.output
@@ -357,7 +357,7 @@ def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
 
 
 def test_docker_without_the_image_gives_way_to_embedded_and_says_so(project: Project) -> None:
-    with engine.without_images() as host:
+    with fake_docker.without_images() as host:
         outcome = project.nox("-s", "integration", env={"DOCKER_HOST": host})
     assert outcome.code == 0, outcome.output
     assert "embedded (a Docker engine answers, but has not postgres:17-alpine" in outcome.output

@@ -13,7 +13,7 @@ import baking
 import jsonschema
 import pytest
 from baking import Bakery
-from living import Change, Changes, Outcome, Project, hide, replace, write
+from project import Change, Changes, Outcome, Project, hide, replace, write
 
 slow = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from baking import INFERENCE, Bakery, git, needs_git
-from living import NOX, PATIENCE, Changes, Project, has_images, processes, until
+from project import NOX, PATIENCE, Changes, Project, has_images, processes, until
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""`invoke doctor` and `invoke completion` themselves; test_broken.py has what the doctor finds."""
+"""`invoke doctor` and `invoke completion` themselves; test_diagnostics.py has what the doctor finds."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from baking import Bakery
-from living import Changes, Outcome, Project
+from project import Changes, Outcome, Project
 
 pytestmark = pytest.mark.slow
 

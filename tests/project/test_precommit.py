@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from baking import Bakery, needs_git
-from living import Changes, Project
+from project import Changes, Project
 
 pytestmark = [pytest.mark.slow, needs_git]
 

@@ -1,9 +1,7 @@
 """The commands that people type, run for real."""
 
 import json
-import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,19 +10,6 @@ import pytest
 from baking import Bake, Bakery, needs_git
 
 slow = pytest.mark.slow
-
-
-def ordinary_user(folder: Path) -> tuple[str, ...]:
-    """Return what to put before a command so that an ordinary user runs it; `folder` is theirs.
-
-    To root it leaves the right to read, since the tests' Python may lie in a home of root's.
-    """
-    if os.name == "nt" or os.geteuid() or not shutil.which("setpriv"):
-        return ()
-    os.chown(folder, 65534, 65534)
-    only = "-all,+dac_read_search"
-    sets = [f"--{name}={only}" for name in ("inh-caps", "ambient-caps", "bounding-set")]
-    return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *sets)
 
 
 @pytest.fixture
@@ -53,7 +38,7 @@ def test_an_ordinary_user_without_a_home_bakes(bake: Bakery, folder: Path) -> No
         "COOKIECUTTER_CONFIG": str(folder / "config.yaml"),
     }
     command = (sys.executable, "-m", "cookiecutter", str(bake.template), "--no-input")
-    baking.run(*ordinary_user(folder), *command, cwd=folder, env=env)
+    baking.run(*baking.ordinary_user(folder), *command, cwd=folder, env=env)
     assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 

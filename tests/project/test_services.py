@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from baking import BLANK, INFERENCE, PROJECT, Bakery, commit, git, needs_git
-from living import PATIENCE, Change, Changes, Outcome, Project, hide, replace, until, write
+from project import PATIENCE, Change, Changes, Outcome, Project, hide, replace, until, write
 
 pytestmark = [pytest.mark.slow, needs_git]
 

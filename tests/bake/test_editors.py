@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from baking import Bake, Bakery
-from living import Project
+from project import Project
 
 
 def load(bake: Bake, name: str) -> Any:

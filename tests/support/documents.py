@@ -16,16 +16,16 @@ _PLACEHOLDER = re.compile(r"\b[A-Z][A-Z.-]+\b")
 HEADS = ("uv run ", "uv add ", "uv init ", "uv lock", "uv sync ", "uvx ", "nox ", "invoke ")
 """What a command of ours begins with, where it stands in a line of text."""
 ELSEWHERE = {
-    "uv run invoke ci.": "test_workflows.py",
-    "uv run invoke service.add": "test_services.py",
-    "uv run invoke service.remove": "test_services.py",
-    "uv run invoke service.run": "test_stack.py",
-    "uv run pytest": "test_tiers.py",
-    "uv sync --all-packages --all-groups --reinstall": "test_places.py",
-    "uvx cruft update": "test_provenance.py",
-    "uvx nox -s coverage": "test_coverage.py",
-    "uvx nox -s load": "test_exit_codes.py",
-    "uvx nox": "test_tiers.py",
+    "uv run invoke ci.": "project/test_workflows.py",
+    "uv run invoke service.add": "project/test_services.py",
+    "uv run invoke service.remove": "project/test_services.py",
+    "uv run invoke service.run": "project/test_stack.py",
+    "uv run pytest": "project/test_tiers.py",
+    "uv sync --all-packages --all-groups --reinstall": "project/test_places.py",
+    "uvx cruft update": "bake/test_provenance.py",
+    "uvx nox -s coverage": "project/test_coverage.py",
+    "uvx nox -s load": "project/test_exit_codes.py",
+    "uvx nox": "project/test_tiers.py",
 }
 """Which tests run what takes long, never ends or needs the template, by what it begins with."""
 NOUNS = ("db", "stack", "service", "ci", "report")

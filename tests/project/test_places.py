@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from baking import Bake, Bakery, git, needs_git
-from living import Changes, Project
+from project import Changes, Project
 
 pytestmark = [pytest.mark.slow, needs_git]
 

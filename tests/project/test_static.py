@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from baking import Bakery, git, needs_git
-from living import Change, Changes, Project, hide, replace, write
+from project import Change, Changes, Project, hide, replace, write
 
 pytestmark = pytest.mark.slow
 

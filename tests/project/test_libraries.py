@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jsonschema
 import pytest
 from baking import Bakery
-from living import Changes, Project
+from project import Changes, Project
 
 pytestmark = pytest.mark.slow
 

@@ -16,11 +16,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import engine
+import fake_docker
 import pytest
-from baking import Bakery
-from living import Change, Changes, Project, hide, replace, write
-from test_commands import ordinary_user
+from baking import Bakery, ordinary_user
+from project import Change, Changes, Project, hide, replace, write
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +112,7 @@ def hanging_engine() -> Iterator[Mapping[str, str]]:
 @contextmanager
 def empty_engine() -> Iterator[Mapping[str, str]]:
     """Run an engine that has no image."""
-    with engine.without_images() as host:
+    with fake_docker.without_images() as host:
         yield {"DOCKER_HOST": host}
 
 
@@ -444,7 +443,7 @@ def test_the_doctor_names_each_trouble_and_so_does_what_runs_into_it(
 
 def test_a_full_disk_is_told_as_what_it_is(project: Project, changes: Changes) -> None:
     if os.geteuid() or not shutil.which("mount"):
-        # The kernel lets nobody else; tests/inside/test_kills.py tries a limit on files for everybody.
+        # The kernel lets nobody else; tests/engine/test_kills.py tries a limit on files for everybody.
         pytest.skip("only root may mount a small disk")  # The same fault, by a limit, is there.
     changes.hide(".nox")
     disk = project.path / ".nox"

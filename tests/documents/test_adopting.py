@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from baking import Bakery
 from documents import Document
-from living import Project
+from project import Project
 
 pytestmark = pytest.mark.slow
 

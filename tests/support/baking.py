@@ -18,7 +18,7 @@ from cookiecutter.main import cookiecutter
 from cookiecutter.prompt import prompt_for_config
 from cookiecutter.utils import create_env_with_context
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "{{cookiecutter.project_slug}}"
 PARTS = ("cookiecutter.json", "hooks", "templates", PROJECT)
 SETTINGS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
@@ -173,6 +173,19 @@ def clean_environment(**extra: str) -> dict[str, str]:
     }
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     return {**kept, "PATH": path, **extra}
+
+
+def ordinary_user(folder: Path) -> tuple[str, ...]:
+    """Return what to put before a command so that an ordinary user runs it; `folder` is theirs.
+
+    To root it leaves the right to read, since the tests' Python may lie in a home of root's.
+    """
+    if os.name == "nt" or os.geteuid() or not shutil.which("setpriv"):
+        return ()
+    os.chown(folder, 65534, 65534)
+    only = "-all,+dac_read_search"
+    sets = [f"--{name}={only}" for name in ("inh-caps", "ambient-caps", "bounding-set")]
+    return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *sets)
 
 
 def snapshot(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from baking import Bakery
-from living import Change, Changes, Project, replace, write
+from project import Change, Changes, Project, replace, write
 
 LIBRARY = '[project]\nname = "acme-money"\nversion = "0.1.0"\n'
 TEST = "def test_passes() -> None: ...\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import baking
 import pytest
 from baking import Bakery
-from living import Project, has_images
+from project import Project, has_images
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -15,7 +15,7 @@ SOURCES = {
     "embedded": {"OPS_SERVERS": "embedded"},
     "docker": {"OPS_SERVERS": "docker", "TESTCONTAINERS_RYUK_DISABLED": "true"},
 }
-MODULES = {file.name for file in (baking.ROOT / "tests" / "inside").glob("test_*.py")}
+MODULES = {file.name for file in (baking.ROOT / "tests" / "engine").glob("test_*.py")}
 # By themselves, so that others can be run beside them: they take a minute or more, most of it waits.
 # But for `builders`, whose own `postgres_url` a fixture of the session would meet if it came first.
 APART = ("actions", "builders", "kills", "limits", "one_server", "waits")
@@ -54,7 +54,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     baked = bake.into(tmp_path_factory.mktemp("inside"), project_name="Acme Inside")
     baked.run("uv", "lock", "--quiet")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
-    shutil.copytree(baking.ROOT / "tests" / "inside", baked.path / INSIDE)
+    shutil.copytree(baking.ROOT / "tests" / "engine", baked.path / INSIDE)
     return Project(baked.path, baked.answers, baked.environment)
 
 
