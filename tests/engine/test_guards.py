@@ -15,7 +15,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from ops import database, graph, names, servers, settings
-from ops.database import guards, lifecycle, runs, stamps
+from ops.database import guards, lifecycle, runs, stamps, waits
 from ops.errors import Code, ConfigurationError, InfrastructureError
 from ops.servers import Server, home, url
 
@@ -130,6 +130,13 @@ def test_force_is_about_other_sessions_alone(case: str) -> None:
         return
     with pytest.raises(ConfigurationError):
         guards.check(target, force=True)
+
+
+def test_what_is_prepared_is_in_the_way_of_what_destroys_whoever_forces_it() -> None:
+    target = replace(SAFE, owned=True, prepared=(waits.Holder("prepared 'it'", "END 'it'"),))
+    guards.check(target)
+    with pytest.raises(InfrastructureError, match=r"committed: prepared 'it'\n.*\(END 'it'\)"):
+        guards.check(target, force=True, rules=guards.DESTROYING)
 
 
 @pytest.fixture(scope="module")

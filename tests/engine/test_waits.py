@@ -32,6 +32,7 @@ ACTIONS: dict[str, Callable[[lifecycle.Database], object]] = {
 }
 OF_TABLES = ("clean", "reset", "rollback", "migrate", "seed", "setup")
 OF_DATABASES = ("drop", "restore", "snapshot")
+DESTROYING = ("clean", "reset", "rollback", "drop", "restore")
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,37 @@ def test_a_prepared_transaction_is_named_with_what_ends_it(
         assert "prepared transaction 'left''over' as postgres since 2" in refusal.value.what
         assert f"{end}, in the database {it.name}" in refusal.value.mend
         assert state(server, it.name) == before
+
+
+@pytest.mark.parametrize("action", DESTROYING)
+def test_nothing_is_destroyed_beside_rows_that_are_prepared_though_they_lock_nobody_out(
+    action: str, it: lifecycle.Database, server: str
+) -> None:
+    it.migrate()
+    before = state(server, it.name)
+    with prepared(server, it.name, "INSERT INTO held VALUES (3)") as end:
+        with pytest.raises(InfrastructureError) as refusal:
+            ACTIONS[action](it)
+        assert "comes back when it is committed: prepared transaction 'left''over' as" in str(
+            refusal.value
+        )
+        assert f"{end}, in the database {it.name}" in refusal.value.mend
+        assert state(server, it.name) == before
+
+
+@pytest.mark.parametrize("action", ["migrate", "seed", "setup"])
+def test_rows_that_are_prepared_do_not_matter_to_what_destroys_nothing(
+    action: str, it: lifecycle.Database, server: str
+) -> None:
+    it.migrate()
+    with database.connect(server, it.name) as own:
+        own.execute("CREATE TABLE beside (); BEGIN; INSERT INTO beside DEFAULT VALUES")
+        own.execute("PREPARE TRANSACTION 'beside'")
+    try:
+        ACTIONS[action](it)
+    finally:
+        with database.connect(server, it.name) as own:
+            own.execute("ROLLBACK PREPARED 'beside'")
 
 
 @pytest.mark.parametrize("action", ["migrate", "seed", "setup"])

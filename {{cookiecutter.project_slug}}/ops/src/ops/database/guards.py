@@ -17,7 +17,7 @@ from typing import NamedTuple
 from psycopg import OperationalError, sql
 
 from .. import names
-from ..errors import ConfigurationError, InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError, OpsError
 from ..graph import project
 from ..servers import Server, url
 from ..servers.waiting import until
@@ -65,6 +65,8 @@ class Target:
     """Who else is connected: application, user, address."""
     contents: Callable[[], Contents]
     """Looks into it: only where that decides or is told, since it takes a connection of its own."""
+    prepared: tuple[waits.Holder, ...] = ()
+    """Transactions in it that are prepared for a commit in two phases."""
     purpose: str = TEST
     """What it is to be used for."""
     user: str | None = None
@@ -106,6 +108,7 @@ class Rule:
     why: str
     mend: str
     forceable: bool = False
+    error: type[OpsError] = ConfigurationError
 
 
 FOREIGN = Rule(
@@ -153,6 +156,18 @@ RULES = (
         forceable=True,
     ),
 )
+"""Reasons not to use a database."""
+DESTROYING = (
+    *RULES,
+    # The rows that it has written are seen by nobody until then, so that they cannot be deleted.
+    Rule(
+        lambda it: bool(it.prepared),
+        "what is prepared in it comes back when it is committed: {prepared}",
+        "{ending}",
+        error=InfrastructureError,
+    ),
+)
+"""Reasons not to destroy a database, or what is in it."""
 
 
 def check(target: Target, *, force: bool = False, rules: Sequence[Rule] = RULES) -> None:
@@ -160,6 +175,7 @@ def check(target: Target, *, force: bool = False, rules: Sequence[Rule] = RULES)
 
     Raises:
         ConfigurationError: it may not; nothing was touched.
+        InfrastructureError: a transaction is prepared in what is to be destroyed; nor was then.
     """
     for rule in rules:
         if rule.broken(target) and not (force and rule.forceable):
@@ -174,8 +190,10 @@ def check(target: Target, *, force: bool = False, rules: Sequence[Rule] = RULES)
                 "user": target.user,
                 "prefix": names.prefix(),
                 "sessions": "; ".join(target.sessions),
+                "prepared": waits.listed(target.prepared),
+                "ending": waits.ending(target.prepared),
             }
-            raise ConfigurationError(
+            raise rule.error(
                 f"refused to touch the database {target}: {rule.why.format(**facts)}",
                 rule.mend.format(**facts),
             )
@@ -203,6 +221,7 @@ def inspect(
         pooled=not server.owned and url.pooled(server.url),
         sessions=_others(connection, name),
         contents=partial(_contents, connection, server.url, name),
+        prepared=_prepared(connection, name),
         purpose=purpose,
         user=user,
     )
@@ -210,24 +229,31 @@ def inspect(
 
 def refreshed(connection: Connection, target: Target) -> Target:
     """Return what is known of a database, with what the server says about it now."""
-    return replace(target, facts=stamps.facts(connection, target.name, target.purpose))
+    return replace(
+        target,
+        facts=stamps.facts(connection, target.name, target.purpose),
+        prepared=_prepared(connection, target.name),
+    )
 
 
 @contextmanager
-def opened(connection: Connection, server: Server, target: Target) -> Iterator[Connection]:
+def opened(
+    connection: Connection, server: Server, target: Target, rules: Sequence[Rule] = RULES
+) -> Iterator[Connection]:
     """Yield a connection that proves to lead to a database which was checked, to change it over.
 
     Args:
         connection: the one over which it was checked.
         server: its server.
         target: what was found.
+        rules: those that it must not break.
 
     Raises:
         ConfigurationError: it leads somewhere else, or to what may not be changed any more.
         InfrastructureError: somebody is in the way for too long.
     """
     with acting(connection, server.url, target.name) as own:
-        _prove(own, target)
+        _prove(own, target, rules)
         yield own
 
 
@@ -238,14 +264,14 @@ def drop(connection: Connection, target: Target) -> None:
         ConfigurationError: it is another one, or may not be destroyed any more.
         InfrastructureError: somebody is in the way for too long.
     """
-    _prove(connection, target)
+    _prove(connection, target, DESTROYING)
     if not target.exists:
         return
     with waits.exclusive(connection, target.name):
         connection.execute(DROP.format(sql.Identifier(target.name)))
 
 
-def _prove(connection: Connection, target: Target) -> None:
+def _prove(connection: Connection, target: Target, rules: Sequence[Rule]) -> None:
     """Refuse to go on if the name leads to something else than what was checked."""
     now = refreshed(connection, target)
     if now.facts.oid != target.facts.oid:
@@ -254,7 +280,7 @@ def _prove(connection: Connection, target: Target) -> None:
             " looked at a moment ago",
             "see who else drops and creates it, then run it again",
         )
-    check(now, force=True)
+    check(now, force=True, rules=rules)
 
 
 def evict(connection: Connection, name: str) -> None:
@@ -275,6 +301,10 @@ def _others(connection: Connection, name: str) -> tuple[str, ...]:
     with suppress(TimeoutError):
         until(gone, LEAVING)
     return tuple(left)
+
+
+def _prepared(connection: Connection, name: str) -> tuple[waits.Holder, ...]:
+    return tuple(waits.holders(connection, waits.PREPARED, name=name))
 
 
 def _host(connection: Connection) -> str:

@@ -5,7 +5,7 @@ something that `setup` mends if it is killed.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
         there = [guards.inspect(connection, server, name, purpose) for (name,) in rows]
         found = [each for each in there if names.is_owner(each.facts.owner)]
         for target in found:
-            guards.check(target, force=True)
+            guards.check(target, force=True, rules=guards.DESTROYING)
         for target in found:
             with locked(connection, Lock.ACTION, target.name):
                 guards.drop(connection, target)
@@ -113,7 +113,7 @@ class Database:
         """
         with self._changing() as connection:
             target = self._inspect(connection)
-            guards.check(target, force=force)
+            guards.check(target, force=force, rules=guards.DESTROYING)
             guards.drop(connection, target)
             return target.exists
 
@@ -137,7 +137,7 @@ class Database:
         """
         with self._changing() as connection:
             target = self._alone(connection, force=force)
-            with self._opened(connection, target) as own:
+            with self._opened(connection, target, guards.DESTROYING) as own:
                 if _revision(own) is None:
                     return False
                 migrations.rollback(own, self.service)
@@ -166,7 +166,7 @@ class Database:
         """
         with self._changing() as connection:
             target = self._inspect(connection)
-            guards.check(target, force=force)
+            guards.check(target, force=force, rules=guards.DESTROYING)
             template = runs.template_over(connection, self.server.url, self.service)
             if target.sessions:
                 guards.evict(connection, self.name)
@@ -196,7 +196,10 @@ class Database:
             # Shown before anything is made, and not held: it would stand in the way of others.
             with self._opened(connection, target):
                 pass
-            with self._migrated(connection) as fresh, self._opened(connection, target) as own:
+            with (
+                self._migrated(connection) as fresh,
+                self._opened(connection, target, guards.DESTROYING) as own,
+            ):
                 at, newest = _revision(own), _revision(fresh)
                 if at not in (None, newest):
                     raise ConfigurationError(
@@ -217,7 +220,7 @@ class Database:
         with self._changing() as connection:
             guards.check(self._required(connection))
             older = guards.inspect(connection, self.server, copy, self.purpose, self.owner)
-            guards.check(older, force=True)
+            guards.check(older, force=True, rules=guards.DESTROYING)
             self._replace(connection, older, self.name)
         return copy
 
@@ -230,7 +233,7 @@ class Database:
         copy = names.snapshot(self.service.name, label)
         with self._changing() as connection:
             target = self._inspect(connection)
-            guards.check(target, force=force)
+            guards.check(target, force=force, rules=guards.DESTROYING)
             if copy not in runs.databases(connection):
                 raise ConfigurationError(
                     f"there is no snapshot {label!r} of {self.service.name}",
@@ -307,8 +310,13 @@ class Database:
         return guards.inspect(connection, self.server, self.name, self.purpose, self.owner)
 
     @contextmanager
-    def _opened(self, connection: Connection, target: guards.Target) -> Iterator[Connection]:
-        with guards.opened(connection, self.server, target) as own:
+    def _opened(
+        self,
+        connection: Connection,
+        target: guards.Target,
+        rules: Sequence[guards.Rule] = guards.RULES,
+    ) -> Iterator[Connection]:
+        with guards.opened(connection, self.server, target, rules) as own:
             if target.facts.owner is None and target.facts.stamped(self.purpose):
                 # Who may not write whose it is could use it all the same.
                 with suppress(errors.InsufficientPrivilege):
@@ -329,7 +337,7 @@ class Database:
     def _alone(self, connection: Connection, *, force: bool) -> guards.Target:
         """Do what `_required` does; throw others out if they are in the way."""
         target = self._required(connection)
-        guards.check(target, force=force)
+        guards.check(target, force=force, rules=guards.DESTROYING)
         if target.sessions:
             guards.evict(connection, self.name)
         return target
@@ -372,7 +380,7 @@ class Database:
         note = runs.noted(connection, template)
         if note.state is None:
             return False
-        with self._opened(connection, target) as own:
+        with self._opened(connection, target, guards.DESTROYING) as own:
             same = shapes.matches(own, note.shape)
             if same:
                 # What cannot be wiped is made anew.

@@ -5,7 +5,7 @@ lasts, over a second connection, which is opened for long ones alone.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -56,6 +56,7 @@ def _of_locks(held: str, session: str = _BY_PROCESS) -> Holding:
 
 
 IN_DATABASE = Holding("datname = %(name)s", "database = %(name)s")
+PREPARED = IN_DATABASE._replace(session="false")
 ADVISORY = _of_locks("""
     held.locktype = 'advisory' AND held.classid = %(kind)s::oid AND held.objid = %(key)s::oid
 """)
@@ -101,12 +102,19 @@ def holders(connection: "psycopg.Connection[Any]", how: Holding, **facts: object
 
 def gave_up(what: str, found: list[Holder]) -> InfrastructureError:
     """Return the error of a wait that was given up, and of who was in the way."""
-    who = "; ".join(each.who for each in found) or "somebody whom this role may not see"
+    who = listed(found) or "somebody whom this role may not see"
+    return InfrastructureError(f"{what}: {who}", ending(found))
+
+
+def listed(found: Sequence[Holder]) -> str:
+    """Return who is in the way, as text."""
+    return "; ".join(each.who for each in found)
+
+
+def ending(found: Sequence[Holder]) -> str:
+    """Return what helps against those who are in the way."""
     ends = "; ".join(each.end for each in found)
-    return InfrastructureError(
-        f"{what}: {who}",
-        "wait for them, or end them" + (f" ({ends})" if ends else "") + ", then run it again",
-    )
+    return "wait for them, or end them" + (f" ({ends})" if ends else "") + ", then run it again"
 
 
 @contextmanager

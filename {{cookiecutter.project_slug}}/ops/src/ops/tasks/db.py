@@ -108,7 +108,8 @@ def act(action: Action, service: str | None, manner: Manner) -> None:
         for each in found:
             if action.destroys:
                 console.say(f"{action.verb} {each}", quiet=manner.json)
-            guards.check(each, force=manner.force)
+            rules = guards.DESTROYING if action.destroys else guards.RULES
+            guards.check(each, force=manner.force, rules=rules)
         if not (manner.dry_run or manner.yes or all(each.owned for each in found)):
             names = ", ".join(each.name for each in found)
             console.confirm(f"{action.verb} {names} on {found[0].host}", "--yes")

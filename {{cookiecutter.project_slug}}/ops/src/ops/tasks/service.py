@@ -58,7 +58,7 @@ def remove(
         scaffold.refuse_uncommitted(service)
     with scaffold.databases(service) as databases:
         for each in databases:
-            guards.check(each.inspect(), force=force)
+            guards.check(each.inspect(), force=force, rules=guards.DESTROYING)
         folders = (service.path, environment.folder(graph.UNIT, service))
         gone = [str(each.relative_to(graph.ROOT)) for each in folders if each.exists()]
         gone += [f"the database {each.inspect()}" for each in databases]
