@@ -1,14 +1,16 @@
 """The contract of exit codes: each situation, alone and together, in sequence and side by side."""
 
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import fake_docker
+import psutil
 import pytest
 from baking import Bakery
-from project import Change, Changes, Project, hide, replace, write
+from project import NOX, PATIENCE, Change, Changes, Project, hide, replace, until, write
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +34,15 @@ import pathlib, threading
 def test_waits(tmp_path: pathlib.Path) -> None:
     pathlib.Path({file!r}).touch()
     threading.Event().wait()
+"""
+HOLDS = """
+import os, pathlib, time
+
+def test_holds(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "used").touch()
+    pathlib.Path({started!r}).write_text(f"{{os.getpid()}}")
+    while not pathlib.Path({end!r}).exists():
+        time.sleep(0.05)  # Between two looks: nobody tells it.
 """
 BROKEN_MIGRATION = """
 revision = "planted"
@@ -377,6 +388,45 @@ def test_an_interrupt_exits_with_130_and_the_summary_says_so(
     assert outcome.code == 130, outcome.output
     assert outcome.summary["exit_code"] == 130
     assert [tier["status"] for tier in outcome.summary["tiers"]] == ["interrupted"]
+
+
+@pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])
+def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests_have_ended(
+    order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
+) -> None:
+    started, end = tmp_path / "started", tmp_path / "end"
+    file = changes.write(UNIT, HOLDS.format(started=str(started), end=str(end)))
+    with tempfile.TemporaryDirectory(dir="/tmp") as own:
+        env = {**project.environment, "TMPDIR": own}
+        killed = subprocess.Popen(
+            [*NOX, *order, "-s", "unit"],
+            cwd=project.path,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(lambda: started.exists() and started.read_text())
+        tests = psutil.Process(int(started.read_text()))
+        # Of several, nox has started one of its own for the session, which would end it.
+        for each in [*psutil.Process(killed.pid).children(recursive=True), killed]:
+            if each.pid != tests.pid:
+                each.kill()
+        killed.wait()
+        file.unlink()
+        # Any run will do: the fastest one says that the project has no such tests.
+        assert project.nox("-s", "load", env=env).code == 2
+        assert [*Path(own).glob("ops-*/**/used")]
+        end.touch()
+        tests.wait(PATIENCE)
+        assert project.nox("-s", "load", env=env).code == 2
+        assert not [*Path(own).glob("ops-*")]
+    assert not [*project.path.glob("reports/.runs")]
+
+
+def test_a_list_of_the_sessions_leaves_no_reports(project: Project, changes: Changes) -> None:
+    changes.hide("reports")
+    assert project.outcome(*NOX, "-l").code == 0
+    assert not (project.path / "reports").exists()
 
 
 def test_nox_inside_a_nox_session_keeps_its_own_code(project: Project, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from . import liveness
 from .errors import MISSPELT, ConfigurationError, did_you_mean
 from .graph import ROOT
 
 FILE = ROOT / ".env.test"
 PREFIX = "OPS_"
-INTERNAL = ("OPS_RUN", "OPS_STARTED_IN")
+INTERNAL = (liveness.RUN, "OPS_STARTED_IN")
 
 EXAMPLES = {
     "OPS_SERVERS": "OPS_SERVERS=embedded",

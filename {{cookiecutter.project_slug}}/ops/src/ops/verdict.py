@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
+from . import liveness
 from .errors import Code, OpsError, did_you_mean, translated
 from .graph import REPORTS, ROOT, SESSIONS
 
@@ -29,7 +30,6 @@ SCHEMA = 1
 
 T = TypeVar("T")
 
-_RUN = "OPS_RUN"
 # nox starts each parallel session as a child with this flag. A nox that a session starts inherits
 # our variable too, but not the flag: that one is a run of its own.
 _PARALLEL_WORKER = "--parallel-worker"
@@ -123,6 +123,11 @@ class Run:
         parts = [Part.load(file) for file in self.folder.glob("**/part.json")]
         parts.sort(key=lambda part: (list(_BUDGETS).index(part.name), part.service or ""))
         if not parts:
+            # Nothing was run, but for example listed.
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                self.folder.parent.rmdir()
+                REPORTS.rmdir()
             return
         _refuse_empty_tiers(parts)
         code = 130 if self.interrupted else max(part.exit_code for part in parts)
@@ -142,11 +147,13 @@ class Run:
 
 def begin() -> Run:
     """Join the run that this process belongs to, or start one and answer for its exit code."""
-    if _PARALLEL_WORKER in sys.argv and _RUN in os.environ:
-        return Run(Path(os.environ[_RUN]))
+    if _PARALLEL_WORKER in sys.argv and liveness.RUN in os.environ:
+        liveness.join()
+        return Run(Path(os.environ[liveness.RUN]))
     logging.getLogger("nox").addFilter(_name_the_sessions)
     run = Run(REPORTS / ".runs" / f"{time.time_ns()}-{os.getpid()}")
-    os.environ[_RUN] = str(run.folder)
+    os.environ[liveness.RUN] = str(run.folder)
+    liveness.begin(run.folder)
     atexit.register(run.finish)
     previous = signal.getsignal(signal.SIGINT)
 
@@ -260,11 +267,16 @@ def _publish(part: Part, target: Path) -> None:
 
 
 def _forget_dead_runs(folder: Path) -> None:
-    """Remove what runs that were killed have left a day ago or earlier."""
+    """Remove what runs that were killed have left, once none of their processes is there.
+
+    Where that cannot be told, as of what older versions have left, after a day.
+    """
     for left in folder.glob("*"):
         # Another run may have come to its end meanwhile, or an older version have written it.
         with suppress(FileNotFoundError, TypeError):
-            if left.stat().st_mtime < time.time() - 24 * 3600:
+            ended = liveness.ended(left)
+            old = left.stat().st_mtime < time.time() - 24 * 3600
+            if ended or (ended is None and old):
                 for part in left.glob("**/part.json"):
                     Part.load(part).clear()
                 shutil.rmtree(left, ignore_errors=True)

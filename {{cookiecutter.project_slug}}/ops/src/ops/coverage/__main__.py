@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coverage import Coverage
 
-from .. import commands, graph, location, verdict
+from .. import commands, graph, liveness, location, verdict
 from ..errors import Code, OpsError
 from . import markdown, measured, settings, sources
 from .gates import Gate, gates
@@ -23,6 +23,7 @@ TOLD = 10
 
 def main(words: Sequence[str] | None = None) -> Code:
     """Do what `words` say and return the exit code."""
+    liveness.join()
     wish = parser().parse_args(words)
     judged: list[Gate] = []
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .. import graph, location, verdict
+from .. import graph, liveness, location, verdict
 from ..errors import Code, ConfigurationError, InfrastructureError, OpsError, did_you_mean
 from . import files
 from .asking import COLOUR, Outcome, outcomes, plain
@@ -22,6 +22,7 @@ GREEN, YELLOW, RED = 32, 33, 31
 def main(words: Sequence[str] | None = None) -> Code:
     """Do what `words` say and return the exit code."""
     made: list[Outcome] = []
+    liveness.join()
     results: Path | None = None
     reason: str | None = None
     try:

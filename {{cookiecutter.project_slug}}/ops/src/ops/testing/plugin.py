@@ -17,7 +17,7 @@ import pytest
 import pytest_socket
 from _pytest.junitxml import xml_key
 
-from .. import commands, discovery, graph, location, settings
+from .. import commands, discovery, graph, liveness, location, settings
 from ..errors import Code, ConfigurationError, OpsError, translated
 from . import selection
 from .fixtures import NO_TASK_LEFT
@@ -52,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     # Until the tests are collected, next to nothing is garbage: the collector would walk over
     # what was imported again and again.
     gc.disable()
+    # First of all: nox may be killed, and what it leaves is removed once nobody uses it.
+    liveness.join()
     group = parser.getgroup("ops")
     group.addoption("--tier", help="run the tests of this tier alone")
     group.addoption("--home", type=Path, help="run the tests of the package in this folder alone")
