@@ -107,11 +107,11 @@ def environment() -> dict[str, str]:
     """Return what a command in a baked project is given: nothing of the session that calls us."""
     # Bytecode is kept, as it is in nox's sessions: else every figure is that of compiling packages.
     leaking = (
-        *("NOX", "VIRTUAL_ENV", "UV_PROJECT", "OPS_", "PYTEST_"),
+        *("NOX", "VIRTUAL_ENV", "UV_PROJECT", "STRATA_", "PYTEST_"),
         *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith(leaking)}
-    return {**env, "OPS_SERVERS": "embedded"}
+    return {**env, "STRATA_SERVERS": "embedded"}
 
 
 if __name__ == "__main__":

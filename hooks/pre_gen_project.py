@@ -37,7 +37,7 @@ STDLIB = sys.stdlib_module_names | frozenset(
 
 OWN = frozenset(
     """
-    conftest docs fabric infra libs migrations noxfile ops reports services src tasks tests
+    conftest docs fabric infra libs migrations noxfile ops reports services src tasks tests vendor
     """.split()
 )
 

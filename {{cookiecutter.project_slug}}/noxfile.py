@@ -5,10 +5,10 @@
 # ///
 """The tiers: `nox -s NAME` asks one question about the code.
 
-What a tier is, which folders hold its tests and what it needs stands in ops/src/ops/graph.py.
+What a tier is, which folders hold its tests and what it needs stands in vendor/stratakit/src/stratakit/graph.py.
 Plain `nox` runs the default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service
 or library, `nox -j auto` runs side by side what may, and what follows `--` goes to pytest (or to
-ops.static).
+strata.static).
 
 `nox -s coverage` is no tier: it runs two of them, measured, and judges them together. After `--` it
 takes `--package NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
@@ -22,20 +22,20 @@ from pathlib import Path
 
 import nox
 
-sys.path.insert(0, str(Path(__file__).parent / "ops" / "src"))
+sys.path.insert(0, str(Path(__file__).parent / "vendor" / "stratakit" / "src"))
 
-from ops import commands, discovery, environment, graph, verdict
-from ops.coverage import settings, wish
-from ops.errors import Code
+from stratakit import runner, discovery, environment, graph, results
+from stratakit.coverage import settings, options
+from stratakit.errors import Code
 
 nox.needs_version = ">=2026.8.10"
 # The environments are ours: one for all tiers of a package, where nox makes one for each session.
 nox.options.default_venv_backend = "none"
 
-RUN = verdict.begin()
-verdict.or_exit(graph.project)
+RUN = results.begin()
+results.exit_on_error(graph.project)
 # Said here, where nox reads the table, if one of them is not as it should be.
-verdict.or_exit(graph.packages)
+results.exit_on_error(graph.packages)
 
 
 def run(session: nox.Session, tier: graph.Tier, package: str | None = None) -> None:
@@ -45,23 +45,23 @@ def run(session: nox.Session, tier: graph.Tier, package: str | None = None) -> N
 
 def coverage(session: nox.Session) -> None:
     """Run the tiers that are measured, unless their data is there, and judge them together."""
-    measured: list[verdict.Part] = []
+    measured: list[results.TierResult] = []
     with RUN.part(graph.COVERAGE.name) as part:
-        asked = wish.parse(session.posargs)
+        asked = options.parse(session.posargs)
         # A wrong setting is told before the tests run, not after.
         settings.load()
         discovery.refuse_strays(asked.packages)
         if not asked.combine:
-            words = (*commands.MEASURE, *asked.pytest)
+            words = (*runner.MEASURE, *asked.pytest)
             measured += [
                 attempt(session, tier, each.name, words)
                 for each in asked.packages
                 for tier in graph.MEASURED
                 if each in tier.packages()
             ]
-        commands.refuse_gaps(measured)
+        runner.require_all_ran(measured)
         if measured and not any(each.tests for each in measured):
-            part.settle(Code.PASSED, "not judged, since no test was run", status=measured[0].status)
+            part.set_result(Code.PASSED, "not judged, since no test was run", status=measured[0].status)
         else:
             left = graph.REPORTS if asked.combine else RUN.folder
             # Whichever package's environment can read the data of all.
@@ -71,14 +71,14 @@ def coverage(session: nox.Session) -> None:
 
 def attempt(
     session: nox.Session, tier: graph.Tier, package: str | None, words: Sequence[str]
-) -> verdict.Part:
+) -> results.TierResult:
     """Run one tier and return what came of it."""
     with RUN.part(tier.name, package) as part:
         check(session, tier, graph.package(package) if package else None, part, words)
     return part
 
 
-def conclude(session: nox.Session, *parts: verdict.Part) -> None:
+def conclude(session: nox.Session, *parts: results.TierResult) -> None:
     """Tell nox what came of it. The whole message is the last thing that the run prints."""
     if all(part.status == "empty" for part in parts):
         session.skip(parts[0].reason or "")
@@ -93,42 +93,42 @@ def check(
     session: nox.Session,
     tier: graph.Tier,
     package: graph.Package | None,
-    part: verdict.Part,
+    part: results.TierResult,
     words: Sequence[str],
 ) -> None:
     """Make the environment, run what the tier runs in it, and settle the part.
 
     Raises:
-        OpsError: something other than the code is at fault.
+        StrataError: something other than the code is at fault.
     """
     # No environment is made for tests that are not there, or that are where nothing runs them.
     discovery.folders(tier, package)
     home = environment.folder(tier, package)
     sync(session, environment.sync(package, home), home, part.file("uv.log"))
     exit_code = 0
-    with commands.scratch(part) as scratch:
+    with runner.scratch(part) as scratch:
         try:
             session.run(
                 str(environment.python(home).relative_to(graph.ROOT)),
-                *commands.arguments(tier, package, part, scratch, words),
+                *runner.arguments(tier, package, part, scratch, words),
                 env={
                     **environment.variables(home),
-                    **commands.variables(part, session.invoked_from),
+                    **runner.variables(part, session.invoked_from),
                 },
                 # An interrupted run may drop its databases first; nox's own 0.3 s are too short.
                 interrupt_timeout=10,
-                success_codes=[0, commands.NOTHING_RAN],
+                success_codes=[0, runner.NOTHING_RAN],
             )
         except nox.command.CommandFailed as failure:
             exit_code = failure.return_code or 1
-    commands.settle(tier, part, exit_code, words)
+    runner.set_result(tier, part, exit_code, words)
 
 
 def sync(session: nox.Session, command: tuple[str, ...], home: Path, log: Path) -> None:
     """Make or update an environment.
 
     Raises:
-        OpsError: uv could not; the message says why.
+        StrataError: uv could not; the message says why.
     """
     # Nox hides UV_PYTHON from what it runs, and CI would test with another Python than it names.
     python = os.environ.get("UV_PYTHON")
@@ -142,10 +142,10 @@ def sync(session: nox.Session, command: tuple[str, ...], home: Path, log: Path) 
 
 for TIER in graph.TIERS:
     body = partial(run, tier=TIER)
-    body.__doc__ = f"Check {TIER.proves}."
+    body.__doc__ = f"Check {TIER.checks}."
     if names := [nox.param(each.name, id=each.name) for each in TIER.packages()]:
         body = nox.parametrize("package", names)(body)
     nox.session(name=TIER.name, default=TIER.default, allow_parallel=TIER.parallel)(body)
 
-coverage.__doc__ = f"Check {graph.COVERAGE.proves}."
+coverage.__doc__ = f"Check {graph.COVERAGE.checks}."
 nox.session(name=graph.COVERAGE.name, default=False)(coverage)

@@ -12,20 +12,20 @@ from invoke.collection import Collection
 HERE = Path(__file__).parent
 
 try:
-    from ops import location, verdict
+    from stratakit import location, results
 
-    verdict.or_exit(partial(location.require, HERE))
-    from ops.tasks import ci, completion, db, doctor, graph, report, service, setup, stack
-    from ops.tasks.executor import check_command_line
+    results.exit_on_error(partial(location.require, HERE))
+    from stratakit.tasks import ci, completion, db, doctor, graph, report, service, setup, stack
+    from stratakit.tasks.executor import check_command_line
 except ImportError as missing:
     # It would come out as a traceback, and with the exit code of a failed test. Where `ops` is not
     # installed, Python took the folder of that name for it.
     sys.modules.pop("ops", None)
-    sys.path.insert(0, str(HERE / "ops" / "src"))
-    from ops import environment
+    sys.path.insert(0, str(HERE / "vendor" / "stratakit" / "src"))
+    from stratakit import environment
 
     error = environment.incomplete(missing)
-    sys.stderr.write(f"{error}\n  what else is wrong: PYTHONPATH=ops/src python3 -m ops.doctor\n")
+    sys.stderr.write(f"{error}\n  what else is wrong: PYTHONPATH=vendor/stratakit/src python3 -m stratakit.doctor\n")
     sys.exit(error.code)
 
 namespace = Collection(

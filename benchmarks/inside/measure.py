@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from methods import METHODS, Connection, Ground, Test
-from ops import database, graph, servers, settings
-from ops.database.lifecycle import Database
-from ops.servers.home import cache
 from schema import untouched, write, write_revisions
+from stratakit import database, graph, servers, settings
+from stratakit.database.lifecycle import Database
+from stratakit.servers.home import cache
 
 PACKAGES = "alembic pgtestdbpy psycopg pytest pytest-postgresql sqlalchemy".split()
 WARM_UP = 2
@@ -33,10 +33,10 @@ WARM_UP = 2
 TURN, ENOUGH = 0.5, 300
 """Seconds that a turn goes on, and tests after which it need not: what is fast is timed more often."""
 SUITES = {
-    "no isolation": ("suites.unisolated", ("ops", "pytest_postgresql")),
+    "no isolation": ("suites.unisolated", ("stratakit", "pytest_postgresql")),
     "default": ("suites.default", ("pytest_postgresql",)),
-    "pytest-postgresql": ("suites.by_pytest_postgresql", ("ops",)),
-    "pgtestdbpy": ("suites.by_pgtestdbpy", ("ops", "pytest_postgresql")),
+    "pytest-postgresql": ("suites.by_pytest_postgresql", ("stratakit",)),
+    "pgtestdbpy": ("suites.by_pgtestdbpy", ("stratakit", "pytest_postgresql")),
 }
 """Where the fixture `connection` of a suite comes from, and the plugins that it does without."""
 STARTS = {"cold": 3, "warm": 9}

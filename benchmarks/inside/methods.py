@@ -13,13 +13,13 @@ from urllib.parse import quote
 import pgtestdbpy
 import psycopg
 import sqlalchemy as sa
-from ops import database, graph, names
-from ops.database.runs import create
-from ops.testing.isolation import Isolated
-from ops.testing.spares import Spares
 from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql.janitor import DatabaseJanitor
 from schema import METADATA, SEED, SEEDED, WORK
+from stratakit import database, graph, names
+from stratakit.database.runs import create
+from stratakit.testing.clone_pool import ClonePool
+from stratakit.testing.isolation import IsolatedDatabase
 
 Connection = psycopg.Connection
 Test = Callable[[], AbstractContextManager[Connection]]
@@ -82,7 +82,7 @@ def default(ground: Ground) -> Iterator[Test]:
     """What a project has unless it asks for something else."""
     with (
         ground.copy() as name,
-        Isolated(ground.server, name) as own,
+        IsolatedDatabase(ground.server, name) as own,
         database.connect(ground.server, name) as connection,
     ):
 
@@ -111,7 +111,7 @@ def rollback(ground: Ground) -> Iterator[Test]:
 def clone(ground: Ground) -> Iterator[Test]:
     """A database for each test, copied ahead and dropped late."""
     prefix = f"s{next(ground.numbers)}x"
-    with Spares(ground.server, ground.template, ground.run, prefix) as spares:
+    with ClonePool(ground.server, ground.template, ground.run, prefix) as spares:
 
         @contextmanager
         def test() -> Iterator[Connection]:

@@ -145,7 +145,7 @@ def test_the_licence_is_the_one_that_was_chosen(bake: Bakery, name: str, hooks: 
 
 def test_the_python_of_the_answer_is_the_one_of_images_and_ci(bake: Bakery) -> None:
     settings = tomllib.loads((bake(python="3.12").path / "pyproject.toml").read_text())
-    assert settings["tool"]["ops"]["python"] == "3.12"
+    assert settings["tool"]["stratakit"]["python"] == "3.12"
 
 
 def test_a_long_project_name_gives_a_slug_that_is_short_enough(bake: Bakery) -> None:

@@ -15,7 +15,7 @@ from baking import INFERENCE, PROMPTS, Bake, Bakery
 
 pytestmark = pytest.mark.slow
 
-CHECKS = "from ops.static.checks import CHECKS; print(*(check.name for check in CHECKS))"
+CHECKS = "from stratakit.static.checks import CHECKS; print(*(check.name for check in CHECKS))"
 # It would need a network, and seconds, for each bake.
 DEAR = {"lock"}
 
@@ -39,7 +39,7 @@ class Environment:
 
     def run(self, bake: Bake, *arguments: str) -> str:
         """Run the interpreter as if the packages of the project were installed in it."""
-        sources = [*bake.path.glob("ops/src"), *bake.path.glob("services/*/src")]
+        sources = [*bake.path.glob("vendor/stratakit/src"), *bake.path.glob("services/*/src")]
         (self.site_packages / "bake.pth").write_text("\n".join(map(str, sources)), "utf-8")
         env = {
             "VIRTUAL_ENV": str(self.folder),
@@ -71,7 +71,7 @@ def test_a_bake_passes_its_own_static_checks_untouched(
 ) -> None:
     names = environment.run(baked, "-c", CHECKS).split()
     only = [f"--only={name}" for name in names if name not in DEAR]
-    environment.run(baked, "-m", "ops.static", *only)
+    environment.run(baked, "-m", "stratakit.static", *only)
 
 
 def test_a_bake_lists_its_tiers(baked: Bake) -> None:

@@ -39,7 +39,7 @@ def project(
     folder = tmp_path_factory.mktemp("documents")
     baked = bake.into(folder, starter=starter, project_name=f"Acme {starter} told")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
-    environment = {**baked.environment, "OPS_SERVERS": "embedded"}
+    environment = {**baked.environment, "STRATA_SERVERS": "embedded"}
     project = Project(baked.path, baked.answers, environment)
     yield project
     # The actions keep servers up for the next one.
@@ -122,7 +122,7 @@ def test_each_message_that_is_explained_is_one_that_is_printed(project: Project)
     explained = re.findall(r"^\| `(.*?)` \|", rows, re.MULTILINE)
     assert explained
     (guard,) = project.path.glob(".venv/**/pytest_socket/__init__.py")
-    sources = [*(project.path / "ops" / "src").rglob("*.py"), guard]
+    sources = [*(project.path / "vendor" / "stratakit" / "src").rglob("*.py"), guard]
     printed = [text for file in sources for text in texts(file)]
     for message in explained:
         for part in filter(str.strip, message.split("…")):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.servers import binaries, home, url
-from ops.servers.waiting import until
+from stratakit.servers import binaries, home, external
+from stratakit.servers.waiting import until
 
 OPTIONS = (
     "fsync=off",
@@ -60,7 +60,7 @@ def cluster(host: str, port: int) -> Iterator[str]:
     process = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]  # as above
     address = f"postgresql://postgres@{f'[{host}]' if ':' in host else host}:{port}/postgres"
     try:
-        until(lambda: url.ping("postgres", address), 30)
+        until(lambda: external.ping("postgres", address), 30)
         yield address
     finally:
         process.terminate()
@@ -103,7 +103,7 @@ ignore_startup_parameters = extra_float_digits
     )
     address = f"postgresql://postgres@/postgres?host={folder}&port=6432"
     try:
-        until(lambda: url.ping("postgres", address), 10)
+        until(lambda: external.ping("postgres", address), 10)
         yield address
     finally:
         process.kill()

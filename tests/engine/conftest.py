@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import database, names, servers, settings
+from stratakit import database, names, servers, settings
 
 from .redis_servers import running
 

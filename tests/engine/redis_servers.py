@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import redis
 
-from ops import keyspaces
-from ops.servers import binaries, url
-from ops.servers.waiting import until
+from stratakit import redis_databases
+from stratakit.servers import binaries, external
+from stratakit.servers.waiting import until
 
-claimed = partial(keyspaces.claim, owned=False)
+claimed = partial(redis_databases.claim, owned=False)
 """Take a database on a server that somebody else runs."""
 
 
@@ -33,7 +33,7 @@ def running(folder: Path, *options: str) -> Iterator[str]:
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL) as process:
         address = f"unix://{socket}"
         try:
-            until(lambda: url.ping("redis", address), 10)
+            until(lambda: external.ping("redis", address), 10)
             yield address
         finally:
             process.kill()
@@ -44,7 +44,7 @@ def running(folder: Path, *options: str) -> Iterator[str]:
 def application(server: str, number: int, **options: Any) -> Iterator["redis.Redis"]:
     """Yield somebody else's client of a database, connected."""
     with redis.Redis.from_url(
-        keyspaces.url(server, number), decode_responses=True, **options
+        redis_databases.url(server, number), decode_responses=True, **options
     ) as client:
         client.ping()
         yield client
@@ -66,7 +66,7 @@ def keys(server: str, number: int) -> set[str]:
         return set(client.keys())
 
 
-def number_of(keyspace: keyspaces.Keyspace) -> int:
+def number_of(keyspace: redis_databases.Keyspace) -> int:
     return int(urlsplit(keyspace.url).query.partition("db=")[2].partition("&")[0])
 
 

@@ -18,14 +18,14 @@ from typing import Any, Self
 
 import psutil
 
-from ops import graph
-from ops.servers.waiting import until
+from stratakit import graph
+from stratakit.servers.waiting import until
 
 PREPARED = """
 import json, os, sys, traceback
 import alembic.autogenerate, alembic.command, invoke.main, pytest, redis, sqlalchemy.orm
-import ops.tasks.db, ops.tasks.stack, ops.servers.embedded, ops.testing.stage
-from ops.database import status
+import stratakit.tasks.db, stratakit.tasks.stack, stratakit.servers.embedded, stratakit.testing.resources
+from stratakit.database import status
 
 for line in sys.stdin:
     order = json.loads(line)
@@ -110,11 +110,16 @@ class Scratch:
         self._folder = folder
         self._count = iter(range(100_000))
         self._copy()
-        sources = [self.root / "ops/src", self.root / "services" / self.service.name / "src"]
-        outer = {name: value for name, value in os.environ.items() if not name.startswith("OPS_")}
+        sources = [
+            self.root / "vendor/stratakit/src",
+            self.root / "services" / self.service.name / "src",
+        ]
+        outer = {
+            name: value for name, value in os.environ.items() if not name.startswith("STRATA_")
+        }
         self.environment = {
             **outer,
-            "OPS_SERVERS": "embedded",
+            "STRATA_SERVERS": "embedded",
             "PYTHONPATH": os.pathsep.join(map(str, sources)),
             **environment,
         }
@@ -185,7 +190,7 @@ class Scratch:
     @cached_property
     def cache(self) -> Path:
         """Where its servers live."""
-        outcome = self.python("from ops.servers import home; print(home.cache())")
+        outcome = self.python("from stratakit.servers import home; print(home.cache())")
         return Path(outcome.out.strip())
 
     def processes(self) -> list[int]:
@@ -234,10 +239,10 @@ class Scratch:
         settings.write_text(re.sub(r'(?m)^project = ".*"$', line, settings.read_text()))
 
     def configure(self, line: str) -> None:
-        """Add a line to the [tool.ops] table; to be done before the first command."""
+        """Add a line to the [tool.stratakit] table; to be done before the first command."""
         settings = self.root / "pyproject.toml"
         settings.write_text(
-            settings.read_text().replace("[tool.ops]\n", f"[tool.ops]\n{line}\n", 1)
+            settings.read_text().replace("[tool.stratakit]\n", f"[tool.stratakit]\n{line}\n", 1)
         )
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ops import database, servers, settings
+from stratakit import database, servers, settings
 
 from .scratch import INVOKE, Scratch
 
@@ -64,7 +64,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def project(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
-    given = {"OPS_SERVERS": "url", "TEST_DATABASE_URL": address}
+    given = {"STRATA_SERVERS": "url", "TEST_DATABASE_URL": address}
     with Scratch(tmp_path_factory.mktemp("actions"), **given) as scratch:
         (known,) = [
             each.read_text().split('revision: str = "')[1].split('"')[0]
@@ -193,7 +193,7 @@ def test_clean_at_an_older_revision_is_refused(ready: Scratch, address: str) -> 
     outcome = ready.invoke("db.clean", "--yes")
     assert outcome.code == 3, outcome.said
     assert f"{ready.database} is at revision {before['revision']}" in outcome.said
-    assert f"mend: uv run invoke db.migrate --service {ready.service.name}" in outcome.said
+    assert f"hint: uv run invoke db.migrate --service {ready.service.name}" in outcome.said
     assert state(ready) == before
 
 
@@ -236,7 +236,7 @@ def test_rollback_and_migrate_go_one_step_and_all_the_way(ready: Scratch) -> Non
 def test_gc_finds_what_dead_runs_left_and_nothing_else(ready: Scratch, address: str) -> None:
     ready.green("db.reset", "--yes")
     outcome = ready.python("""
-from ops import names
+from stratakit import names
 dead = names.database(names.new_run(), "main")
 print(dead, names.kept(dead), dead[:-1] + "x")
 """)
@@ -255,7 +255,7 @@ print(dead, names.kept(dead), dead[:-1] + "x")
 def test_gc_spares_a_run_that_lives(ready: Scratch, address: str) -> None:
     lives = ready.start("""
 import sys
-from ops import database, names, servers, settings
+from stratakit import database, names, servers, settings
 with servers.lease(settings.load(), ("postgres",)) as up, database.run(up["postgres"].url) as run:
     with database.connect(up["postgres"].url) as admin:
         admin.execute(f'CREATE DATABASE "{names.database(run, "lives")}"')
@@ -356,7 +356,7 @@ def test_what_is_not_there_is_named(action: str, ready: Scratch) -> None:
     outcome = ready.invoke(*action.split())
     assert outcome.code == code, outcome.said
     assert said in outcome.said
-    assert "mend:" in outcome.said
+    assert "hint:" in outcome.said
     assert "Traceback" not in outcome.said
 
 
@@ -426,7 +426,7 @@ def test_a_server_that_does_not_answer_is_infrastructure(ready: Scratch) -> None
 
 def test_a_stamp_of_production_stops_every_action(ready: Scratch, address: str) -> None:
     with database.connect(address) as admin:
-        stamp = f'ALTER DATABASE "{ready.database}" SET ops.environment ='
+        stamp = f'ALTER DATABASE "{ready.database}" SET strata.environment ='
         admin.execute(f"{stamp} 'production'")
         try:
             for action in ("setup", "migrate", "seed", "drop --yes", "reset --yes --force"):

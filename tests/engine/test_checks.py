@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from ops.testing.derived.catalog import Catalog
-from ops.testing.derived.checks import checks
-from ops.testing.derived.proofs import Subject, violation
-from ops.testing.derived.refusals import refusal
-from ops.testing.derived.rows import Rows
+from stratakit.testing.derived.catalog import Catalog
+from stratakit.testing.derived.checks import checks
+from stratakit.testing.derived.assertions import Subject, violation
+from stratakit.testing.derived.violations import refusal
+from stratakit.testing.derived.rows import Rows
 from sqlalchemy.dialects import postgresql as pg
 
 from . import shop

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from ops import database, graph
-from ops.database import Connection, Wipe, runs
-from ops.database.lifecycle import Database
-from ops.database.relations import CleaningError
-from ops.database.wiping import State
-from ops.errors import Code
-from ops.servers import Server
-from ops.testing.isolation import Isolated
+from stratakit import database, graph
+from stratakit.database import Connection, Cleaner, runs
+from stratakit.database.lifecycle import Database
+from stratakit.database.relations import CleaningError
+from stratakit.database.cleaning import State
+from stratakit.errors import Code
+from stratakit.servers import Server
+from stratakit.testing.isolation import IsolatedDatabase
 
 Make = Callable[[str], tuple[str, str]]
 
@@ -181,7 +181,7 @@ def test_what_would_keep_rows_is_set_aside_and_comes_back(case: str, who: str, m
         address = server if who == "a superuser" else stack.enter_context(plain(server, name))
         own = stack.enter_context(database.connect(address, name))
         test = stack.enter_context(database.connect(server, name))
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         first = test.execute(looked_at).fetchone()
         for _ in range(2):
             test.execute(writes)
@@ -223,7 +223,7 @@ def test_what_a_role_cannot_clean_is_named_once_a_test_writes_to_it(case: str, m
     server, name = make(f"{TABLE} {schema}")
     with (
         plain(server, name) as address,
-        Isolated(address, name) as isolated,
+        IsolatedDatabase(address, name) as isolated,
         database.connect(server, name) as test,
     ):
         test.execute("INSERT INTO kept VALUES (1)")
@@ -233,8 +233,8 @@ def test_what_a_role_cannot_clean_is_named_once_a_test_writes_to_it(case: str, m
         with pytest.raises(CleaningError) as refusal:
             isolated.clean()
         assert refusal.value.code is Code.CONFIGURATION
-        assert said in refusal.value.what
-        assert refusal.value.mend
+        assert said in refusal.value.message
+        assert refusal.value.hint
 
 
 BLIND = {
@@ -257,11 +257,11 @@ def test_what_a_role_cannot_see_is_named_at_once_unless_it_is_to_be_left(
     server, name = make(TABLE + schema)
     with plain(server, name) as address, database.connect(address, name) as own:
         with pytest.raises(CleaningError, match=said) as refusal:
-            Wipe(own)
-        table = refusal.value.what.partition(" ")[0]
-        assert f'uncleaned = ["{table}"]' in refusal.value.mend
+            Cleaner(own)
+        table = refusal.value.message.partition(" ")[0]
+        assert f'uncleaned = ["{table}"]' in refusal.value.hint
         monkeypatch.setitem(graph.project(), "uncleaned", [table])
-        Wipe(own)()
+        Cleaner(own)()
 
 
 def foreign(connection: Connection) -> None:
@@ -292,9 +292,9 @@ def test_rows_on_another_server_are_never_deleted_but_named(
             with pytest.raises(
                 CleaningError, match=f"{table} cannot be cleaned: .* another server"
             ):
-                Wipe(own)
+                Cleaner(own)
             left.append(table)
-        Wipe(own)()
+        Cleaner(own)()
 
 
 @pytest.fixture
@@ -338,5 +338,5 @@ def test_sequences_that_nobody_knew_begin_anew(make: Make) -> None:
     with database.connect(server, name) as own, database.connect(server, fresh) as like:
         own.execute("CREATE SEQUENCE more START 5")
         own.execute("SELECT nextval('more'), nextval('more')")
-        Wipe(own, State.of(like))()
+        Cleaner(own, State.of(like))()
         assert own.execute("SELECT nextval('more')").fetchone() == (5,)

@@ -8,7 +8,7 @@ import pytest
 from .scratch import Scratch
 
 WORDS = """
-[tool.ops.service.downloads.words]
+[tool.stratakit.service.downloads.words]
 url = "http://127.0.0.1:1/words"
 sha256 = "{digest}"
 path = "models/words"

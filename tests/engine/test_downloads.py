@@ -23,7 +23,7 @@ ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
     "missing": (404, {}, b""),
 }
 DOWNLOAD = """
-[tool.ops.service.downloads.{name}]
+[tool.stratakit.service.downloads.{name}]
 url = "http://127.0.0.1:{port}/{name}"
 sha256 = "{sha256}"
 path = "models/{name}"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import make_url
 
-from ops import database, names
-from ops.database import Connection, runs, shapes
-from ops.fingerprint import Difference, Fact, Facts, compare, facts
+from stratakit import database, names
+from stratakit.database import Connection, runs, shapes
+from stratakit.fingerprint import Difference, Fact, Facts, compare, facts
 
 from . import drifts
 

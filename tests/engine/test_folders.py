@@ -1,4 +1,4 @@
-"""Folders that are not as they should be: mended where they are ours, else told, by all doors."""
+"""Folders that are not as they should be: fixed where they are ours, else told, by all doors."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.errors import InfrastructureError
-from ops.servers import home
+from stratakit.errors import InfrastructureError
+from stratakit.servers import home
 
 from .scratch import INVOKE, PYTEST, Scratch
 
@@ -68,7 +68,9 @@ def test_folders_that_were_made_under_a_strict_umask_are_mended(project: Scratch
 @pytest.mark.parametrize("kind", ["pg", "redis"])
 def test_a_file_that_the_system_refuses_is_no_internal_error(kind: str, project: Scratch) -> None:
     project.green("stack.clean", "--yes")
-    project.python("from ops import servers, settings\nwith servers.lease(settings.load()): pass")
+    project.python(
+        "from stratakit import servers, settings\nwith servers.lease(settings.load()): pass"
+    )
     project.down()
     (server,) = project.cache.glob(f"{kind}-*")
     shutil.rmtree(server / "server.log", ignore_errors=True)
@@ -136,7 +138,7 @@ def test_a_folder_that_keeps_the_servers_user_out_is_told(tmp_path: Path) -> Non
     closed.mkdir(mode=0o700)
     with pytest.raises(InfrastructureError, match="the servers' user nobody cannot enter") as told:
         home.refuse_closed(closed / "acme-0")
-    assert told.value.mend.startswith("chmod o+x ")
+    assert told.value.hint.startswith("chmod o+x ")
 
 
 def test_a_folder_gets_the_mode_that_it_needs_and_keeps_what_it_has(tmp_path: Path) -> None:

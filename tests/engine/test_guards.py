@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from ops import database, graph, names, servers, settings
-from ops.database import guards, lifecycle, runs, stamps, waits
-from ops.errors import Code, ConfigurationError, InfrastructureError
-from ops.servers import Server, home, url
+from stratakit import database, graph, names, servers, settings
+from stratakit.database import guards, lifecycle, runs, stamps, waits
+from stratakit.errors import Code, ConfigurationError, InfrastructureError
+from stratakit.servers import Server, home, external
 
 from . import clusters
 
@@ -28,7 +28,7 @@ def stamped(*stamps_: str, own: bool = True) -> stamps.Facts:
     return stamps.Facts(oid=1, recovering=False, marks=marks)
 
 
-SAFE = guards.Target(
+SAFE = guards.DatabaseInfo(
     name=f"{names.prefix()}_x_test",
     owned=False,
     host="127.0.0.1",
@@ -114,7 +114,7 @@ def test_a_target_is_refused(case: str) -> None:
         guards.check(replace(SAFE, **change))
     assert refusal.value.code is Code.CONFIGURATION
     assert reason in str(refusal.value)
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 @pytest.mark.parametrize("case", ALLOWED)
@@ -205,7 +205,7 @@ def test_what_is_not_a_test_database_stays_as_it_is(
     admin.execute(f'CREATE DATABASE "{it.name}"')
     fill(it.server, it.name)
     if stamp:
-        admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = '{stamp}'")
+        admin.execute(f"ALTER DATABASE \"{it.name}\" SET strata.environment = '{stamp}'")
     with pytest.raises(ConfigurationError, match="stamped"):
         CHANGING[action](it)
     assert precious(it.server, it.name)
@@ -213,14 +213,14 @@ def test_what_is_not_a_test_database_stays_as_it_is(
 
 
 MARKS = {
-    "a setting": "ALTER DATABASE {name} SET ops.environment = 'production'",
-    "a setting written otherwise": "ALTER DATABASE {name} SET ops.environment = 'PROD'",
-    "a setting with a space": "ALTER DATABASE {name} SET ops.environment = 'test '",
-    "one role's setting": "ALTER ROLE {role} IN DATABASE {name} SET ops.environment = 'production'",
-    "the stamp as a comment": "COMMENT ON DATABASE {name} IS 'ops.environment=production'",
+    "a setting": "ALTER DATABASE {name} SET strata.environment = 'production'",
+    "a setting written otherwise": "ALTER DATABASE {name} SET strata.environment = 'PROD'",
+    "a setting with a space": "ALTER DATABASE {name} SET strata.environment = 'test '",
+    "one role's setting": "ALTER ROLE {role} IN DATABASE {name} SET strata.environment = 'production'",
+    "the stamp as a comment": "COMMENT ON DATABASE {name} IS 'strata.environment=production'",
     "a comment in lines": "COMMENT ON DATABASE {name} IS E'Ours.\n OPS.Environment = live \nX'",
     "a plain comment": "COMMENT ON DATABASE {name} IS ' Production '",
-    "a setting of the role": "ALTER ROLE {role} SET ops.environment = 'staging'",
+    "a setting of the role": "ALTER ROLE {role} SET strata.environment = 'staging'",
 }
 """What closes a database, whatever else it says."""
 
@@ -241,9 +241,9 @@ def test_a_stamp_closes_a_database_wherever_it_stands(
             change(mine)
     assert it.inspect().exists
     # What the message says is what helps.
-    admin.execute(refusal.value.mend.partition("say so: ")[2])
+    admin.execute(refusal.value.hint.partition("say so: ")[2])
     if "role" not in mark:
-        admin.execute(f"ALTER DATABASE {it.name} SET ops.environment = 'test'")
+        admin.execute(f"ALTER DATABASE {it.name} SET strata.environment = 'test'")
     mine.migrate()
     admin.execute(f"ALTER DATABASE {it.name} OWNER TO CURRENT_USER")
     it.drop()
@@ -377,8 +377,8 @@ def test_a_name_with_a_wrong_checksum_is_not_dropped(
 ) -> None:
     right = names.database(names.new_run(), "x")
     wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
-    assert names.authentic(right)
-    assert not names.authentic(wrong)
+    assert names.is_ours(right)
+    assert not names.is_ours(wrong)
     admin.execute(f'CREATE DATABASE "{wrong}"')
     fill(server, wrong)
     try:
@@ -399,17 +399,17 @@ def test_no_other_name_is_dropped(name: str, admin: database.Connection) -> None
 
 def test_another_projects_names_are_not_ours() -> None:
     ours = names.database("0a1b2c3d", "main")
-    assert not names.authentic(ours.replace(names.prefix(), "other", 1))
-    assert not names.authentic("x" + ours)
+    assert not names.is_ours(ours.replace(names.prefix(), "other", 1))
+    assert not names.is_ours("x" + ours)
 
 
 def with_url(monkeypatch: pytest.MonkeyPatch, address: str) -> settings.Settings:
-    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("STRATA_SERVERS", "url")
     monkeypatch.setenv("TEST_DATABASE_URL", address)
     return settings.load()
 
 
-DETOURS = {
+REDIRECTING_OPTIONS = {
     "postgresql://me:secret@localhost/postgres?hostaddr=10.1.2.3": "has the option hostaddr=",
     "postgresql://me:secret@localhost/postgres?service=production": "has the option service=",
     "postgresql://me:secret@localhost/x?target_session_attrs=standby": "target_session_attrs=",
@@ -422,7 +422,7 @@ DETOURS = {
 }
 
 
-@pytest.mark.parametrize("address", DETOURS)
+@pytest.mark.parametrize("address", REDIRECTING_OPTIONS)
 def test_a_url_that_may_lead_elsewhere_is_refused(
     address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -432,12 +432,12 @@ def test_a_url_that_may_lead_elsewhere_is_refused(
     monkeypatch.setenv("PGHOST", "10.1.2.3")
     chosen = with_url(monkeypatch, address)
     with (
-        pytest.raises(ConfigurationError, match=DETOURS[address]) as refusal,
+        pytest.raises(ConfigurationError, match=REDIRECTING_OPTIONS[address]) as refusal,
         servers.lease(chosen, ("postgres",)),
     ):
         pass
     assert refusal.value.code is Code.CONFIGURATION
-    assert "secret" not in str(refusal.value).split("mend:")[0]
+    assert "secret" not in str(refusal.value).split("hint:")[0]
 
 
 @pytest.mark.parametrize("variable", ["PGHOSTADDR", "PGSERVICE"])
@@ -451,7 +451,7 @@ def test_a_variable_that_redirects_a_url_is_refused(
         servers.lease(chosen, ("postgres",)),
     ):
         pass
-    assert refusal.value.mend == f"unset {variable}"
+    assert refusal.value.hint == f"unset {variable}"
 
 
 @pytest.mark.parametrize(
@@ -528,7 +528,7 @@ def test_a_pooler_in_transaction_mode_is_refused(
 
 
 def test_a_pooler_in_session_mode_is_as_good_as_a_server(pooler: Callable[[str], str]) -> None:
-    assert not url.pooled(pooler("session"))
+    assert not external.pooled(pooler("session"))
 
 
 def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -585,7 +585,7 @@ def test_a_run_makes_nothing_where_the_server_is_stamped(
 ) -> None:
     role = conninfo_to_dict(limited.url)["user"]
     admin.execute(f"ALTER ROLE {role} CREATEDB")
-    admin.execute(f"ALTER ROLE {role} SET ops.environment = 'production'")
+    admin.execute(f"ALTER ROLE {role} SET strata.environment = 'production'")
     with database.run(limited.url) as run:
         name = names.database(run, "main")
         with pytest.raises(ConfigurationError, match=r"refused to create .*stamped as production"):
@@ -598,7 +598,7 @@ def test_a_database_of_a_dead_run_that_is_stamped_is_left(
 ) -> None:
     name = names.database(names.new_run(), "x")
     admin.execute(f'CREATE DATABASE "{name}"')
-    admin.execute(f"ALTER DATABASE \"{name}\" SET ops.environment = 'production'")
+    admin.execute(f"ALTER DATABASE \"{name}\" SET strata.environment = 'production'")
     try:
         runs.sweep(admin)
         with pytest.raises(ConfigurationError, match=r"refused to drop .*stamped as production"):
@@ -616,7 +616,7 @@ def test_a_role_that_may_not_create_databases_is_told_what_is_missing(limited: S
         with pytest.raises(InfrastructureError, match="may not create databases") as refusal:
             action()
         assert refusal.value.code is Code.INFRASTRUCTURE
-        assert refusal.value.mend == f'as a superuser: ALTER ROLE "{role}" CREATEDB'
+        assert refusal.value.hint == f'as a superuser: ALTER ROLE "{role}" CREATEDB'
     assert not mine.inspect().exists
 
 

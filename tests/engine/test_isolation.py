@@ -8,13 +8,13 @@ from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
-from ops import database, names
-from ops.database import Connection, Wipe
-from ops.database.wiping import State
-from ops.errors import InfrastructureError
-from ops.servers.waiting import until
-from ops.testing.isolation import Isolated
-from ops.testing.spares import Spares
+from stratakit import database, names
+from stratakit.database import Connection, Cleaner
+from stratakit.database.cleaning import State
+from stratakit.errors import InfrastructureError
+from stratakit.servers.waiting import until
+from stratakit.testing.isolation import IsolatedDatabase
+from stratakit.testing.clone_pool import ClonePool
 
 SCHEMA = """
     CREATE SCHEMA other;
@@ -68,7 +68,7 @@ Make = Callable[[str], tuple[str, str]]
 def test_rows_seeds_and_sequences_are_as_before(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, name) as test:
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         assert test.execute(STATE).fetchone() == FIRST
         for _ in range(2):
             test.execute(WRITES)
@@ -80,7 +80,7 @@ def test_rows_seeds_and_sequences_are_as_before(make: Make) -> None:
 def test_tables_that_change_meanwhile_are_wiped_too(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, name) as test:
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         wipe()
         test.execute(f"ALTER TABLE {ODD} ADD COLUMN more int; ALTER TABLE parent DROP COLUMN note")
         test.execute("DROP TABLE audit; CREATE TABLE audit (number int)")
@@ -96,7 +96,7 @@ def test_where_there_was_no_table_those_that_come_are_wiped(as_superuser: bool, 
     with ExitStack() as stack:
         url = server if as_superuser else stack.enter_context(plain(server, name))
         own, test = (stack.enter_context(database.connect(url, name)) for _ in range(2))
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         for create, insert, rows in (
             ("CREATE TABLE one (id int)", "INSERT INTO one VALUES (1)", "TABLE one"),
             ("CREATE TABLE two (id int)", "INSERT INTO two VALUES (2)", "TABLE two"),
@@ -135,7 +135,7 @@ def test_a_plain_role_cleans_past_cycles_and_triggers(make: Make) -> None:
         database.connect(address, name) as own,
         database.connect(server, name) as test,
     ):
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         for _ in range(2):
             test.execute(WRITES)
             wipe()
@@ -185,7 +185,7 @@ def test_a_plain_role_restores_seeds_that_refer_to_each_other(action: str, make:
         database.connect(address, name) as own,
         database.connect(server, name) as test,
     ):
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         first = test.execute(SEEDED_STATE).fetchone()
         for writes in SEEDED_WRITES:
             test.execute(writes)
@@ -204,7 +204,7 @@ AWKWARD = """
 def test_names_that_mean_something_to_plpgsql_are_names(make: Make) -> None:
     server, name = make(AWKWARD)
     with database.connect(server, name) as own:
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         own.execute("UPDATE kind SET found = false")
         own.execute("""INSERT INTO "$wipe$ 'n' \\" VALUES (1)""")
         wipe()
@@ -215,7 +215,7 @@ def test_names_that_mean_something_to_plpgsql_are_names(make: Make) -> None:
 def test_nothing_is_deleted_where_nothing_was_written(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own:
-        wipe = Wipe(own)
+        wipe = Cleaner(own)
         own.execute("SELECT pg_stat_force_next_flush()")
         before = deleted(own)
         for _ in range(3):
@@ -237,13 +237,13 @@ def test_a_database_is_wiped_to_the_state_of_another(make: Make) -> None:
     _, fresh = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, fresh) as like:
         own.execute(WRITES)
-        Wipe(own, State.of(like))()
+        Cleaner(own, State.of(like))()
         assert own.execute(STATE).fetchone() == FIRST
 
 
 def test_a_transaction_that_is_left_open_is_named_and_ended(make: Make) -> None:
     server, name = make(SCHEMA)
-    with Isolated(server, name) as isolated, database.connect(server, name) as test:
+    with IsolatedDatabase(server, name) as isolated, database.connect(server, name) as test:
         test.execute("BEGIN")
         test.execute("INSERT INTO audit VALUES ('held')")
         with pytest.raises(AssertionError, match="INSERT INTO audit VALUES"):
@@ -281,12 +281,12 @@ def found(connection: Connection, query: str) -> None:
 @contextmanager
 def cleaning_meets(
     make: Make, schema: str
-) -> Iterator[tuple[Isolated, Connection, Connection, ThreadPoolExecutor]]:
+) -> Iterator[tuple[IsolatedDatabase, Connection, Connection, ThreadPoolExecutor]]:
     """Yield what cleans, the connections of a test and of a bystander, and threads."""
     server, name = make(schema)
     with (
         # However long a busy machine takes for the next step.
-        Isolated(server, name, grace=60) as isolated,
+        IsolatedDatabase(server, name, grace=60) as isolated,
         database.connect(server, name) as test,
         database.connect(server, name) as other,
         ThreadPoolExecutor() as threads,
@@ -325,7 +325,7 @@ def test_a_lock_of_somebody_we_may_not_see_is_told(make: Make) -> None:
     server, name = make(SCHEMA)
     with (
         plain(server, name) as address,
-        Isolated(address, name) as isolated,
+        IsolatedDatabase(address, name) as isolated,
         database.connect(server, name) as test,
     ):
         test.execute(WRITES)
@@ -341,13 +341,13 @@ def test_a_lock_of_somebody_we_may_not_see_is_told(make: Make) -> None:
 def test_a_spare_that_cannot_be_made_is_an_error_and_no_wait() -> None:
     nowhere = "postgresql://me@127.0.0.1:1"
     run = names.new_run()
-    with Spares(nowhere, "none", run, "x") as spares, pytest.raises(InfrastructureError):
+    with ClonePool(nowhere, "none", run, "x") as spares, pytest.raises(InfrastructureError):
         spares.take()
 
 
 def test_a_connection_that_rests_in_a_pool_is_no_leak(make: Make) -> None:
     server, name = make(SCHEMA)
-    with Isolated(server, name) as isolated, database.connect(server, name) as test:
+    with IsolatedDatabase(server, name) as isolated, database.connect(server, name) as test:
         test.execute(WRITES)
         isolated.clean()
         assert test.execute(STATE).fetchone() == FIRST

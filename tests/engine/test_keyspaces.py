@@ -10,11 +10,11 @@ from threading import Event
 import pytest
 import redis
 
-from ops import keyspaces
-from ops.errors import Code, ConfigurationError, InfrastructureError
-from ops.keyspaces import shared
-from ops.keyspaces.survey import LOOKING, MARKER
-from ops.servers.waiting import until
+from stratakit import redis_databases
+from stratakit.errors import Code, ConfigurationError, InfrastructureError
+from stratakit.redis_databases import shared
+from stratakit.redis_databases.survey import LOOKING, MARKER
+from stratakit.servers.waiting import until
 
 from .redis_servers import (
     application,
@@ -32,7 +32,7 @@ from .redis_servers import (
 def test_a_redis_database_that_holds_keys_is_left_alone(server: str) -> None:
     put(server, 0)
     put(server, 1)
-    with keyspaces.claim(server, owned=True) as mine:
+    with redis_databases.claim(server, owned=True) as mine:
         assert number_of(mine) == 2
         put(server, 2)
     assert theirs(server, 0)
@@ -46,7 +46,7 @@ def test_a_redis_without_a_free_database_is_infrastructure(server: str) -> None:
         put(server, number)
     with (
         pytest.raises(InfrastructureError, match="no Redis database is free") as refusal,
-        keyspaces.claim(server, owned=True),
+        redis_databases.claim(server, owned=True),
     ):
         pass
     assert refusal.value.code is Code.INFRASTRUCTURE
@@ -57,8 +57,8 @@ def test_a_redis_without_a_free_database_is_infrastructure(server: str) -> None:
 @pytest.mark.parametrize("owned", [(True, True), (False, False), (True, False), (False, True)])
 def test_two_who_claim_a_redis_database_get_one_each(owned: tuple[bool, bool], server: str) -> None:
     with (
-        keyspaces.claim(server, owned=owned[0]) as one,
-        keyspaces.claim(server, owned=owned[1]) as other,
+        redis_databases.claim(server, owned=owned[0]) as one,
+        redis_databases.claim(server, owned=owned[1]) as other,
     ):
         assert number_of(one) != number_of(other)
     expect_nothing_left(server)
@@ -97,8 +97,8 @@ def test_where_somebodys_keys_are_in_the_way_it_is_said_which(server: str) -> No
     ):
         pass
     assert refusal.value.code is Code.CONFIGURATION
-    assert "1: holds 1 keys" in refusal.value.what
-    assert "name=shop" in refusal.value.what
+    assert "1: holds 1 keys" in refusal.value.message
+    assert "name=shop" in refusal.value.message
     assert all(theirs(server, number) for number in range(3))
     expect_nothing_left(server)
 
@@ -272,7 +272,7 @@ def test_who_only_looks_for_a_database_is_nobody_who_uses_it(server: str) -> Non
 def test_a_database_has_a_url_by_whichever_way_the_server_is_reached(
     given: str, number: int, expected: str
 ) -> None:
-    assert keyspaces.url(given, number, "x") == expected
+    assert redis_databases.url(given, number, "x") == expected
     assert redis.Redis.from_url(expected).connection_pool.connection_kwargs["db"] == number
 
 
@@ -321,7 +321,7 @@ def test_a_role_without_a_right_is_told_which_rule_grants_it(right: str, server:
         assert refusal.value.code is Code.INFRASTRUCTURE
         assert "a+b" not in str(refusal.value)
         expect_nothing_left(server)
-        rule = refusal.value.mend.partition("ACL SETUSER tester ")[2].partition(";")[0]
+        rule = refusal.value.hint.partition("ACL SETUSER tester ")[2].partition(";")[0]
         admin.execute_command("ACL", "SETUSER", "tester", "resetkeys", "-@all", *rule.split())
         assert connected() == [MARKER]
         expect_nothing_left(server)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 
-from ops import commands, database, keyspaces, servers, settings
-from ops.database import runs
-from ops.keyspaces import own, shared
-from ops.keyspaces.survey import MARKER
-from ops.servers.processes import identity
-from ops.servers.waiting import until
+from stratakit import runner, database, redis_databases, servers, settings
+from stratakit.database import runs
+from stratakit.redis_databases import own, shared
+from stratakit.redis_databases.survey import MARKER
+from stratakit.servers.process_identity import identity
+from stratakit.servers.waiting import until
 
 from .redis_servers import (
     application,
@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
     folder = tmp_path_factory.mktemp("keyspaces")
     with servers.lease(settings.load(), ("postgres",)) as up:
         address = up["postgres"].url
-        with Scratch(folder, OPS_SERVERS="url", TEST_DATABASE_URL=address) as scratch:
+        with Scratch(folder, STRATA_SERVERS="url", TEST_DATABASE_URL=address) as scratch:
             yield scratch
         with database.connect(address) as connection:
             for name in runs.databases(connection):
@@ -63,7 +63,7 @@ def left(server: str, number: int, *, process: str, ago: int = LONG) -> None:
 
 def age(server: str, number: int, seconds: int) -> None:
     """Make every key of a database as if it was used for the last time some time ago."""
-    with redis.Redis.from_url(keyspaces.url(server, number)) as client:
+    with redis.Redis.from_url(redis_databases.url(server, number)) as client:
         for key in client.scan_iter():
             text = client.dump(key)
             client.restore(key, 0, text, replace=True, idletime=seconds)
@@ -76,7 +76,7 @@ ELSEWHERE = "elsewhere/boot/1/1"
 @pytest.mark.parametrize("process", [GONE, ELSEWHERE], ids=["here", "elsewhere"])
 def test_what_a_killed_run_has_left_is_swept_up(process: str, server: str) -> None:
     left(server, 3, process=process)
-    swept, left_alone = keyspaces.sweep(server)
+    swept, left_alone = redis_databases.sweep(server)
     assert len(swept) == 1
     assert "database 3 of" in swept[0]
     assert left_alone == []
@@ -86,7 +86,7 @@ def test_what_a_killed_run_has_left_is_swept_up(process: str, server: str) -> No
 def test_a_key_that_was_used_after_a_run_was_killed_is_not_swept_up(server: str) -> None:
     left(server, 3, process=GONE)
     put(server, 3)
-    swept, [reason] = keyspaces.sweep(server)
+    swept, [reason] = redis_databases.sweep(server)
     assert swept == []
     assert "left alone: database 3" in reason
     assert "used since, somebody" in reason
@@ -100,7 +100,7 @@ def test_what_a_killed_run_has_left_is_not_swept_up_while_somebody_is_connected(
 ) -> None:
     left(server, 3, process=GONE)
     with application(server, 3, client_name="shop"):
-        swept, [reason] = keyspaces.sweep(server)
+        swept, [reason] = redis_databases.sweep(server)
     assert swept == []
     assert "name=shop" in reason
     assert keys(server, 3) == {MARKER, "test"}
@@ -120,7 +120,7 @@ def test_a_run_that_may_be_alive_is_left_alone(why: str, server: str) -> None:
     with ExitStack() as stack:
         if "connected" in why:
             stack.enter_context(application(server, 3, client_name="dead"))
-        assert keyspaces.sweep(server) == ([], [])
+        assert redis_databases.sweep(server) == ([], [])
         assert keys(server, 3) == {MARKER, "test"}
         with claimed(server) as mine:
             assert number_of(mine) == 2
@@ -133,7 +133,7 @@ def test_where_no_time_of_use_is_kept_a_killed_runs_keys_are_left_alone(
     left(server, 3, process=GONE)
     with application(server, 0) as admin:
         admin.config_set("maxmemory-policy", "allkeys-lfu")
-    swept, reasons = keyspaces.sweep(server)
+    swept, reasons = redis_databases.sweep(server)
     assert (swept, len(reasons)) == ([], 1)
     assert keys(server, 3) == {MARKER, "test"}
 
@@ -158,8 +158,8 @@ def test_a_database_that_a_run_of_an_older_version_has_is_not_taken(
 HOLDING = """
 import signal, sys
 import redis
-from ops import keyspaces, settings
-with keyspaces.claim(settings.load().redis_url, owned=False) as mine:
+from stratakit import redis_databases, settings
+with redis_databases.claim(settings.load().redis_url, owned=False) as mine:
     with redis.Redis.from_url(mine.url) as tests, redis.Redis.from_url(sys.argv[1]) as common:
         assert tests.dbsize() == 1
         tests.set("test", mine.url)
@@ -231,7 +231,7 @@ def test_a_run_that_meets_somebody_ends_with_configuration_and_says_who(
     put(server, 3)
     (project.tests / "test_shop.py").write_text(SHOP)
     outcome = project.pytest(str(project.tests), TEST_REDIS_URL=server)
-    assert outcome.code == commands.CONFIGURATION_EXIT, outcome.said
+    assert outcome.code == runner.CONFIGURATION_EXIT, outcome.said
     assert "left alone: database 3 of" in outcome.out
     assert "somebody else uses database 2 of" in outcome.out
     assert "3 passed" in outcome.out
@@ -245,6 +245,6 @@ def test_a_run_by_a_role_without_rights_is_infrastructure(server: str, project: 
         admin.execute_command("ACL", "SETUSER", "default", "-client|list")
     (project.tests / "test_shop.py").write_text(SHOP)
     outcome = project.pytest(str(project.tests), TEST_REDIS_URL=server)
-    assert outcome.code == commands.INFRASTRUCTURE_EXIT, outcome.said
+    assert outcome.code == runner.INFRASTRUCTURE_EXIT, outcome.said
     assert "ACL SETUSER default ~* +ping" in outcome.out
     expect_nothing_left(server)

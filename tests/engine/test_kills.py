@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops import graph
-from ops.servers.waiting import until
+from stratakit import graph
+from stratakit.servers.waiting import until
 
 from .scratch import INVOKE, PYTEST, Command, Scratch
 
@@ -67,8 +67,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 def names(project: Scratch) -> list[str]:
     """Return the databases on the project's server."""
     outcome = project.python("""
-from ops import servers, settings
-from ops.database import connect, runs
+from stratakit import servers, settings
+from stratakit.database import connect, runs
 with servers.lease(settings.load(), ("postgres",)) as up, connect(up["postgres"].url) as connection:
     print("\\n".join(runs.databases(connection)))
 """)
@@ -279,7 +279,7 @@ def test_a_server_that_dies_under_a_test_run_is_there_for_the_next(tested: Scrat
 COLD = """
 import os, pathlib, subprocess
 import psycopg
-from ops import servers, settings
+from stratakit import servers, settings
 
 run = subprocess.run
 

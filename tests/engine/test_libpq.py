@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from ops import database, servers, settings
-from ops.errors import ConfigurationError
-from ops.servers import libpq
+from stratakit import database, servers, settings
+from stratakit.errors import ConfigurationError
+from stratakit.servers import libpq
 
 HOSTILE = {
     "PGHOST": "10.1.2.3",
@@ -156,12 +156,12 @@ def test_a_variable_completes_a_url_or_is_ignored_or_is_named(
     # Without a user, there is one to complete.
     named = urlsplit(address).username
     given = address.replace(f"{named}@", "") if hostile == "PGUSER" else address
-    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("STRATA_SERVERS", "url")
     monkeypatch.setenv("TEST_DATABASE_URL", given)
     refusal = used(given)
     if refusal:
-        assert hostile in refusal.what
-        assert hostile in refusal.mend
+        assert hostile in refusal.message
+        assert hostile in refusal.hint
         assert hostile not in libpq.IGNORED
 
 
@@ -178,7 +178,7 @@ def used(address: str) -> ConfigurationError | None:
 
 def test_a_port_is_taken_from_the_environment_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "1")
-    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("STRATA_SERVERS", "url")
     monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://me@127.0.0.1/postgres")
     with (
         pytest.raises(
@@ -187,14 +187,14 @@ def test_a_port_is_taken_from_the_environment_by_nobody(monkeypatch: pytest.Monk
         servers.lease(settings.load(), ("postgres",)),
     ):
         pass
-    assert refusal.value.mend == "unset PGPORT, or name the port in the URL"
+    assert refusal.value.hint == "unset PGPORT, or name the port in the URL"
 
 
 def test_a_url_with_a_wrong_option_of_the_environment_and_no_server_is_just_not_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGSSLMODE", "require")
-    monkeypatch.setenv("OPS_SERVERS", "url")
+    monkeypatch.setenv("STRATA_SERVERS", "url")
     monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://me@127.0.0.1:1/postgres")
     with (
         pytest.raises(Exception, match="does not answer") as refusal,

@@ -15,15 +15,15 @@ import psutil
 import psycopg
 import pytest
 
-from ops import database, keyspaces, limits, names, programs, servers, settings
-from ops.errors import InfrastructureError
-from ops.servers.waiting import until
-from ops.testing.spares import Spares
+from stratakit import database, redis_databases, limits, names, programs, servers, settings
+from stratakit.errors import InfrastructureError
+from stratakit.servers.waiting import until
+from stratakit.testing.clone_pool import ClonePool
 
 from .scratch import Scratch
 
 IMPATIENT = """
-from ops import limits
+from stratakit import limits
 limits.SERVER_START, limits.ANSWER, limits.LEASE, limits.START = 1, 1, 1, 1
 from invoke.main import program
 program.run()
@@ -91,7 +91,7 @@ def test_a_server_that_is_halted_is_told_and_how_to_have_it_go_on(
         os.kill(number, signal.SIGCONT)
     assert outcome.code == 2, outcome.said
     assert f"(process {number}, which is halted) and does not let us in" in outcome.said
-    assert f"mend: kill -CONT {number}" in outcome.said
+    assert f"hint: kill -CONT {number}" in outcome.said
     project.green("db")
 
 
@@ -126,7 +126,7 @@ def test_whoever_holds_a_lock_for_too_long_is_named(
 
 STUBBORN = """
 import signal, subprocess, sys
-from ops.servers import supervisor
+from stratakit.servers import supervisor
 children = []
 
 class Stubborn(subprocess.Popen):
@@ -153,10 +153,10 @@ def test_a_server_that_ignores_its_signals_is_killed_by_its_parent(tmp_path: Pat
 
 HANGING = """
 import http.server, os, sys, threading
-from ops import limits
+from stratakit import limits
 limits.COMMAND = limits.ENGINE_STEP = 0.5
-from ops.errors import InfrastructureError
-from ops.servers import compose
+from stratakit.errors import InfrastructureError
+from stratakit.servers import compose
 
 class Engine(http.server.BaseHTTPRequestHandler):
     # It answers twice, when it is looked for and asked; then perhaps no more.
@@ -206,7 +206,7 @@ def test_compose_is_not_waited_for_where_its_engine_hangs(
 def test_a_program_that_does_not_end_is_ended_and_named() -> None:
     with pytest.raises(InfrastructureError, match=r"`sleep 600` was not done after 0\.1 s") as told:
         programs.run(["sleep", "600"], 0.1)
-    assert told.value.mend == "see what it waits for: sleep 600"
+    assert told.value.hint == "see what it waits for: sleep 600"
 
 
 def test_a_postgres_that_never_greets_is_given_up(
@@ -224,7 +224,7 @@ def test_a_redis_that_never_answers_is_given_up(
     for owned in (True, False):
         with (
             pytest.raises(InfrastructureError, match="Timeout"),
-            keyspaces.claim(f"redis://127.0.0.1:{silent}", owned=owned),
+            redis_databases.claim(f"redis://127.0.0.1:{silent}", owned=owned),
         ):
             pass
 
@@ -239,7 +239,7 @@ def test_copies_that_never_come_are_not_waited_for(monkeypatch: pytest.MonkeyPat
             # A template that somebody is connected to cannot be copied; PostgreSQL waits for them.
             with database.connect(address, source):
                 with (
-                    Spares(address, source, run, "x") as spares,
+                    ClonePool(address, source, run, "x") as spares,
                     pytest.raises(
                         (InfrastructureError, psycopg.Error), match=r"no copy|being accessed"
                     ),

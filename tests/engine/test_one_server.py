@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops import database, graph, names
-from ops.database import guards, lifecycle, runs
-from ops.errors import ConfigurationError
-from ops.servers import Server, addresses
-from ops.testing.isolation import Isolated
+from stratakit import database, graph, names
+from stratakit.database import guards, lifecycle, runs
+from stratakit.errors import ConfigurationError
+from stratakit.servers import Server, addresses
+from stratakit.testing.isolation import IsolatedDatabase
 
 from .clusters import addresses_of, balancer, cluster, free_port, pooler
 from .scratch import Scratch
@@ -63,7 +63,7 @@ def make_precious(address: str, name: str) -> None:
     with database.connect(address) as admin:
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         admin.execute(f'CREATE DATABASE "{name}"')
-        admin.execute(f"ALTER DATABASE \"{name}\" SET ops.environment = 'production'")
+        admin.execute(f"ALTER DATABASE \"{name}\" SET strata.environment = 'production'")
     with database.connect(address, name) as own:
         own.execute(PRECIOUS)
 
@@ -133,7 +133,7 @@ def test_a_clone_of_a_run_that_leads_elsewhere_is_not_wiped(one: str) -> None:
         name = names.database(run, "main")
         database.clone(address, "template0", name)
         with pytest.raises(ConfigurationError, match="is production"):
-            Isolated(address, name)
+            IsolatedDatabase(address, name)
     expect_precious(one, "production")
 
 
@@ -164,10 +164,10 @@ def test_a_stamp_that_comes_after_the_check_counts(one: str, seeded: graph.Servi
     it = at(one, seeded)
     make_precious(one, it.name)
     with database.connect(one) as admin:
-        admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = 'test'")
+        admin.execute(f"ALTER DATABASE \"{it.name}\" SET strata.environment = 'test'")
         target = guards.inspect(admin, it.server, it.name)
         guards.check(target)
-        admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = 'production'")
+        admin.execute(f"ALTER DATABASE \"{it.name}\" SET strata.environment = 'production'")
         with pytest.raises(ConfigurationError, match="stamped as production"):
             guards.drop(admin, target)
         with (
@@ -222,7 +222,7 @@ def port(twin: Twin) -> int:
 
 @pytest.fixture(scope="module")
 def project(twin: Twin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
-    given = {"OPS_SERVERS": "url"}
+    given = {"STRATA_SERVERS": "url"}
     with Scratch(tmp_path_factory.mktemp("twins"), prefix=twin.prefix, **given) as scratch:
         yield scratch
 
@@ -242,7 +242,7 @@ def test_a_name_with_two_addresses_and_two_servers_is_refused(
             with database.connect(address) as admin:
                 admin.execute("CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 3")
         with database.connect(servers[0]) as admin:
-            admin.execute(f"ALTER DATABASE {project.database} SET ops.environment = 'test'")
+            admin.execute(f"ALTER DATABASE {project.database} SET strata.environment = 'test'")
         base = f"postgresql://{{}}@{twin.name}:{port}/postgres"
         several = ("leads to several servers", *twin.hosts)
         balanced = f"{base.format('postgres')}?load_balance_hosts=random"

@@ -9,11 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ops import database, graph, names, servers, settings
-from ops.database import guards, lifecycle, runs, stamps, status
-from ops.errors import Code, ConfigurationError
-from ops.servers import Server, home
-from ops.stack import model, record
+from stratakit import database, graph, names, servers, settings
+from stratakit.database import guards, lifecycle, runs, stamps, status
+from stratakit.errors import Code, ConfigurationError
+from stratakit.servers import Server, home
+from stratakit.stack import compose_model, record
 
 ALIKE = ("a-kept", "a-tpl", "a-snap", "a-0a1b2c3d", "a_b", "A")
 
@@ -50,12 +50,12 @@ def test_no_name_that_another_project_makes_is_ours(mine: str, other: str) -> No
     theirs = made_by(other)
     with project(mine):
         for name in theirs:
-            assert not names.authentic(name)
+            assert not names.is_ours(name)
             assert names.run_of(name) is None
             assert not names.is_kept(name)
             assert not names.is_template(name)
     with project(other):
-        assert all(names.authentic(name) for name in theirs)
+        assert all(names.is_ours(name) for name in theirs)
 
 
 def test_what_a_project_collects_is_its_own(server: Server) -> None:
@@ -116,9 +116,9 @@ def test_the_database_of_another_project_is_refused(
         with pytest.raises(ConfigurationError) as refusal:
             ACTIONS[action](same)
         assert refusal.value.code is Code.CONFIGURATION
-        assert f"belongs to the service {short}/web-api" in refusal.value.what
-        assert f"this is {short}-web/api" in refusal.value.what
-        assert f"SET ops.owner = '{short}-web/api'" in refusal.value.mend
+        assert f"belongs to the service {short}/web-api" in refusal.value.message
+        assert f"this is {short}-web/api" in refusal.value.message
+        assert f"SET strata.owner = '{short}-web/api'" in refusal.value.hint
         assert status.status(same).belongs_to == f"{short}/web-api"
     with database.connect(server.url, name) as own:
         assert own.execute("SELECT one FROM precious").fetchone() == (1,)
@@ -139,7 +139,7 @@ def test_its_owner_can_say_that_it_belongs_here(server: Server, short: str) -> N
         same = of(server, "api")
         with pytest.raises(ConfigurationError) as refusal:
             same.drop()
-        said = refusal.value.mend.partition("its owner can say so: ")[2]
+        said = refusal.value.hint.partition("its owner can say so: ")[2]
         with database.connect(server.url) as admin:
             admin.execute(said)
         assert same.drop()
@@ -153,12 +153,12 @@ def test_one_from_before_there_were_owners_is_taken_over(
         it = of(server, "web-api")
         it.setup()
         with database.connect(server.url) as admin:
-            admin.execute(f'ALTER DATABASE "{it.name}" RESET ops.owner')
+            admin.execute(f'ALTER DATABASE "{it.name}" RESET strata.owner')
             assert it.inspect().facts.owner is None
             ACTIONS[action](it)
             assert it.inspect().facts.owner == f"{short}/web-api"
             for name in runs.databases(admin):
-                if names.authentic(name):
+                if names.is_ours(name):
                     runs.drop(admin, name)
 
 
@@ -167,7 +167,7 @@ def test_a_stamp_that_is_not_ours_makes_no_owner(server: Server, short: str) -> 
         it = of(server, "web-api")
         with database.connect(server.url) as admin:
             admin.execute(f'CREATE DATABASE "{it.name}"')
-            admin.execute(f"ALTER DATABASE \"{it.name}\" SET ops.environment = 'staging'")
+            admin.execute(f"ALTER DATABASE \"{it.name}\" SET strata.environment = 'staging'")
         it.refuse_foreign()
         with pytest.raises(ConfigurationError, match="stamped as staging"):
             it.migrate()
@@ -191,7 +191,7 @@ def test_a_plain_role_says_in_a_comment_what_a_superuser_sets(server: Server, sh
                 it.create()
                 assert said(it) == ("test", f"{short}/web-api")
                 # As it was written before there were owners.
-                admin.execute(f"COMMENT ON DATABASE \"{it.name}\" IS 'ops.environment=test'")
+                admin.execute(f"COMMENT ON DATABASE \"{it.name}\" IS 'strata.environment=test'")
                 it.migrate()
                 assert said(it) == ("test", f"{short}/web-api")
             with project(f"{short}-web"), pytest.raises(ConfigurationError, match="belongs to"):
@@ -237,7 +237,7 @@ def test_a_service_called_as_a_source_of_servers_has_a_folder_of_its_own() -> No
 
 
 def test_containers_of_two_projects_have_names_that_cannot_meet() -> None:
-    for name, described in model.model({})["services"].items():
+    for name, described in compose_model.model({})["services"].items():
         # In no name of a project or a service is there such a character.
         assert described["container_name"] == f"${{COMPOSE_PROJECT_NAME}}.{name}"
         assert described["image"] == f"${{COMPOSE_PROJECT_NAME}}/{name}"

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from ops.testing import raises_error
+from stratakit.testing import raises_error
 
 
 class WrongError(Exception):

@@ -12,4 +12,4 @@ def test_a_project_without_a_name_is_told_what_to_add(tmp_path: Path) -> None:
         file.write_text(file.read_text().replace(f'project = "{project.name}"\n', ""))
         outcome = project.invoke("db.status")
     assert outcome.code == 3, outcome.said
-    assert '[tool.ops] project = "' in outcome.err
+    assert '[tool.stratakit] project = "' in outcome.err

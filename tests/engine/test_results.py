@@ -3,7 +3,7 @@
 from typing import Literal
 
 import pytest
-from ops.testing.results import Results
+from stratakit.testing.results import Results
 
 
 def report(

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from ops.testing import raises_error, schema
-from ops.testing.derived import catalog
-from ops.testing.derived.checks import checks
-from ops.testing.derived.proofs import Subject, violation
-from ops.testing.derived.refusals import refusal
+from stratakit.testing import raises_error, schema
+from stratakit.testing.derived import catalog
+from stratakit.testing.derived.checks import checks
+from stratakit.testing.derived.assertions import Subject, violation
+from stratakit.testing.derived.violations import refusal
 from sqlalchemy import exc
 
 from . import shop

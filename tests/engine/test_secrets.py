@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ops import database, servers, settings
-from ops.database import runs
-from ops.errors import InfrastructureError
-from ops.servers import url
-from ops.servers.waiting import until
+from stratakit import database, servers, settings
+from stratakit.database import runs
+from stratakit.errors import InfrastructureError
+from stratakit.servers import external
+from stratakit.servers.waiting import until
 
 from .scratch import PYTEST, Scratch
 
@@ -49,7 +49,7 @@ def project(tmp_path: Path) -> Iterator[Scratch]:
         temporary = tmp_path / "temporary"
         temporary.mkdir()
         environment = {
-            "OPS_SERVERS": "url",
+            "STRATA_SERVERS": "url",
             "TEST_DATABASE_URL": given.replace("+psycopg", ""),
             "TEST_REDIS_URL": up["redis"].url,
             "TMPDIR": str(temporary),
@@ -130,10 +130,10 @@ UNREADABLE = (
 def test_a_url_that_cannot_be_read_is_told_without_it(
     kind: servers.Kind, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(url.VARIABLES[kind], address)
+    monkeypatch.setenv(external.VARIABLES[kind], address)
     with (
         pytest.raises(InfrastructureError, match="does not answer") as refusal,
-        url.lease(kind, settings.load()),
+        external.lease(kind, settings.load()),
     ):
         pass
     assert PASSWORD not in str(refusal.value)

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from ops.servers import url
-from ops.settings import Settings
+from stratakit.servers import external
+from stratakit.settings import Settings
 
 from .scratch import Scratch
 
@@ -14,29 +14,29 @@ WINDOWS = """
 import os, sys
 sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd")))
 del os.geteuid
-import ops.servers, ops.stack, ops.stack.foreground
-from ops.servers import home
+import stratakit.servers, stratakit.stack, stratakit.stack.foreground
+from stratakit.servers import home
 home.cache()
 """
 KEPT = """
 import socket
-from ops import keyspaces, servers, settings
+from stratakit import redis_databases, servers, settings
 with servers.lease(settings.load(), ("redis",)) as up:
     server = up["redis"].url
-    number = keyspaces.reserve(server)
+    number = redis_databases.reserve(server)
     socket.gethostname = lambda: "stack"
-    with keyspaces.claim(server, owned=True) as mine:
+    with redis_databases.claim(server, owned=True) as mine:
         assert not mine.url.endswith(f"db={number}"), mine.url
-    assert keyspaces.reserve(server) == number
-    keyspaces.free(server)
+    assert redis_databases.reserve(server) == number
+    redis_databases.free(server)
 """
 ALONE = """
 import subprocess
 import psutil
-from ops import limits, servers, settings
-from ops.errors import InfrastructureError
-from ops.servers import embedded
-from ops.servers.waiting import until
+from stratakit import limits, servers, settings
+from stratakit.errors import InfrastructureError
+from stratakit.servers import embedded
+from stratakit.servers.waiting import until
 
 def lease():
     with servers.lease(settings.load(), ("redis",), lasting=True):
@@ -63,16 +63,16 @@ server.kill()
 """
 STUCK = """
 import fcntl, os
-from ops import limits
-from ops.errors import InfrastructureError
-from ops.stack import keeper
-from ops.stack import process
+from stratakit import limits
+from stratakit.errors import InfrastructureError
+from stratakit.stack import process_wrapper
+from stratakit.stack import process
 
 limits.PROCESS = 0.1
 it = process.Process("teller")
 it.folder.mkdir()
-fcntl.flock(os.open(it.folder / keeper.LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
-keeper.note(it.folder, {"process": 2**30, "group": 2**30})
+fcntl.flock(os.open(it.folder / process_wrapper.LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+process_wrapper.note(it.folder, {"process": 2**30, "group": 2**30})
 try:
     it.stop()
 except InfrastructureError as error:
@@ -90,7 +90,7 @@ def test_the_actions_can_be_had_where_python_is_that_of_windows() -> None:
 def test_a_url_may_name_any_driver(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rest = "://me:a+b@localhost/x"
     monkeypatch.setenv("TEST_DATABASE_URL", f"postgresql{driver}{rest}")
-    assert url.given(Settings(), "postgres") == f"postgresql{rest}"
+    assert external.given(Settings(), "postgres") == f"postgresql{rest}"
 
 
 @pytest.fixture(scope="module")
@@ -124,4 +124,4 @@ def test_a_server_that_does_not_stop_is_named(project: Scratch) -> None:
 
 def test_a_service_that_does_not_stop_is_named(project: Scratch) -> None:
     outcome = project.python(STUCK)
-    assert "teller does not stop\n  mend: end what holds its lock: lsof /" in outcome.out, outcome
+    assert "teller does not stop\n  hint: end what holds its lock: lsof /" in outcome.out, outcome

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ops.servers.processes import ended
-from ops.servers.waiting import until
-from ops.testing import serving
+from stratakit.servers.process_identity import ended
+from stratakit.servers.waiting import until
+from stratakit.testing import serving
 
 READY = """
 import os
@@ -74,7 +74,7 @@ threading.Event().wait()
 """
 HELD = """
 import os, pathlib, signal
-from ops.testing import serving
+from stratakit.testing import serving
 
 def test_it():
     with serving("stubborn", {}, prefix="STUBBORN_", folder=pathlib.Path.cwd()):
@@ -104,7 +104,7 @@ def there(tmp_path: Path) -> Iterator[Path]:
 def test_a_service_ends_with_whoever_started_it_however_that_ends(victim: str, there: Path) -> None:
     options, who = KILLED[victim]
     # Without the plugin, and so without servers.
-    command = [sys.executable, "-m", "pytest", "-p", "no:ops", "-c", os.devnull, *options]
+    command = [sys.executable, "-m", "pytest", "-p", "no:stratakit", "-c", os.devnull, *options]
     with subprocess.Popen(
         [*command, "--rootdir", ".", "test_it.py"], cwd=there, stdout=subprocess.DEVNULL
     ) as run:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ops import graph, settings
-from ops.errors import ConfigurationError
-from ops.stack import own_settings
+from stratakit import graph, settings
+from stratakit.errors import ConfigurationError
+from stratakit.stack import user_settings
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,9 @@ from ops.stack import own_settings
         ("TEST_REDIS_ULR", "TEST_REDIS_URL"),
         ("TEST_POOLSIZE", "TEST_POOL_SIZE"),
         ("test_sql_lgo", "TEST_SQL_LOG"),
-        ("OSP_SERVERS", "OPS_SERVERS"),
-        ("OPS_X", ""),
-        ("ops_srvers", "OPS_SERVERS"),
+        ("OSP_SERVERS", "STRATA_SERVERS"),
+        ("STRATA_X", ""),
+        ("ops_srvers", "STRATA_SERVERS"),
     ],
 )
 def test_a_setting_that_is_all_but_one_of_ours_is_refused(
@@ -26,8 +26,8 @@ def test_a_setting_that_is_all_but_one_of_ours_is_refused(
     monkeypatch.setenv(name, "x")
     with pytest.raises(ConfigurationError) as refused:
         settings.load()
-    assert refused.value.what == f"there is no setting {name}"
-    assert refused.value.mend.startswith(f"did you mean {meant}? " if meant else "The settings are")
+    assert refused.value.message == f"there is no setting {name}"
+    assert refused.value.hint.startswith(f"did you mean {meant}? " if meant else "The settings are")
 
 
 @pytest.mark.parametrize(
@@ -47,18 +47,18 @@ def test_a_setting_is_known_in_lower_case_too(monkeypatch: pytest.MonkeyPatch) -
 def test_a_setting_that_is_all_but_one_of_a_services_is_refused(name: str) -> None:
     (service, *_) = graph.services()
     with pytest.raises(ConfigurationError, match="did you mean"):
-        own_settings.refuse_misspelt(service, [name.format(service.prefix)])
+        user_settings.refuse_misspelt(service, [name.format(service.prefix)])
 
 
 def test_what_kubernetes_calls_by_the_name_of_a_service_is_let_be() -> None:
     (service, *_) = graph.services()
     names = ("SERVICE_HOST", "SERVICE_PORT", "PORT_8000_TCP_ADDR", "PORT_8000_TCP", "PORT", "HOST")
-    own_settings.refuse_misspelt(service, [f"{service.prefix}{name}" for name in names])
+    user_settings.refuse_misspelt(service, [f"{service.prefix}{name}" for name in names])
 
 
 def test_a_key_that_nothing_reads_is_refused_and_the_right_one_suggested() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        graph.refuse_unknown({"python": 1, "projct": 2}, graph.PROJECT_KEYS, "[tool.ops]")
+        graph.refuse_unknown({"python": 1, "projct": 2}, graph.PROJECT_KEYS, "[tool.stratakit]")
     assert str(refused.value).startswith(
-        "configuration: [tool.ops] has an unknown key projct\n  mend: did you mean project? its keys are"
+        "configuration: [tool.stratakit] has an unknown key projct\n  hint: did you mean project? its keys are"
     )

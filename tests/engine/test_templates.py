@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from ops import database, graph, names
-from ops.database import Connection, runs
+from stratakit import database, graph, names
+from stratakit.database import Connection, runs
 
 
 @pytest.fixture

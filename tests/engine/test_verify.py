@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import make_url
 
-from ops import database, names
-from ops.database import runs
-from ops.errors import InfrastructureError
-from ops.fingerprint import Difference
-from ops.graph import Service
-from ops.verify import Check, as_json, table, verify
+from stratakit import database, names
+from stratakit.database import runs
+from stratakit.errors import InfrastructureError
+from stratakit.fingerprint import Difference
+from stratakit.graph import Service
+from stratakit.verify import Check, as_json, table, verify
 
 METADATA = sa.MetaData()
 LAMPS = sa.Table(
@@ -65,8 +65,8 @@ COLUMN = (
 PROGRAM = """
 import sys
 from pathlib import Path
-from ops.graph import Service
-from ops.verify import verify
+from stratakit.graph import Service
+from stratakit.verify import verify
 
 server, folder, database = sys.argv[1:]
 service = Service("shop", Path(folder), "acme-shop", "shop", ("postgres",), "nowhere:METADATA")
@@ -402,7 +402,7 @@ def test_an_extension_that_the_server_lacks_is_named_with_the_way_out(
     migrations.write("0004", "0003", "CREATE EXTENSION IF NOT EXISTS unheard_of", "SELECT 1")
     with pytest.raises(InfrastructureError, match="no extension unheard_of") as raised:
         verify(server, migrations.service)
-    assert "OPS_SERVERS=docker" in raised.value.mend
+    assert "STRATA_SERVERS=docker" in raised.value.hint
 
 
 def test_a_server_that_does_not_answer_is_no_failed_check(migrations: Migrations) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ops import database, graph, names
-from ops.database import lifecycle, runs
-from ops.database.connection import Lock, locked
-from ops.errors import Code, InfrastructureError
-from ops.servers import Server
+from stratakit import database, graph, names
+from stratakit.database import lifecycle, runs
+from stratakit.database.connection import Lock, locked
+from stratakit.errors import Code, InfrastructureError
+from stratakit.servers import Server
 
 from .clusters import cluster, free_port
 
@@ -68,7 +68,7 @@ def it(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecy
     yield lifecycle.Database(_server(f"{server}?{LIMIT}"), service)
     with database.connect(server) as admin:
         for name in runs.databases(admin):
-            if name == mine.name or names.authentic(name):
+            if name == mine.name or names.is_ours(name):
                 admin.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
                 admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -139,8 +139,8 @@ def test_a_prepared_transaction_is_named_with_what_ends_it(
         with pytest.raises(InfrastructureError) as refusal:
             ACTIONS[action](it)
         assert refusal.value.code is Code.INFRASTRUCTURE
-        assert "prepared transaction 'left''over' as postgres since 2" in refusal.value.what
-        assert f"{end}, in the database {it.name}" in refusal.value.mend
+        assert "prepared transaction 'left''over' as postgres since 2" in refusal.value.message
+        assert f"{end}, in the database {it.name}" in refusal.value.hint
         assert state(server, it.name) == before
 
 
@@ -156,7 +156,7 @@ def test_nothing_is_destroyed_beside_rows_that_are_prepared_though_they_lock_nob
         assert "comes back when it is committed: prepared transaction 'left''over' as" in str(
             refusal.value
         )
-        assert f"{end}, in the database {it.name}" in refusal.value.mend
+        assert f"{end}, in the database {it.name}" in refusal.value.hint
         assert state(server, it.name) == before
 
 
@@ -183,7 +183,7 @@ def test_a_session_with_a_lock_is_named(action: str, it: lifecycle.Database, ser
             InfrastructureError, match=rf"process \d+ {who}.*LOCK TABLE held"
         ) as refusal:
             ACTIONS[action](it)
-        assert "SELECT pg_terminate_backend(" in refusal.value.mend
+        assert "SELECT pg_terminate_backend(" in refusal.value.hint
         assert state(server, it.name) == before
 
 

@@ -17,9 +17,9 @@ from project import Change, Changes, Outcome, Project, hide, replace, write
 
 slow = pytest.mark.slow
 
-MACHINERY = baking.ROOT / baking.PROJECT / "ops" / "src" / "ops" / "coverage"
-EMBEDDED = {"OPS_SERVERS": "embedded"}
-NOBODY_THERE = {"OPS_SERVERS": "url", "TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x"}
+MACHINERY = baking.ROOT / baking.PROJECT / "vendor" / "stratakit" / "src" / "stratakit" / "coverage"
+EMBEDDED = {"STRATA_SERVERS": "embedded"}
+NOBODY_THERE = {"STRATA_SERVERS": "url", "TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x"}
 
 SOURCES = {
     "except": (
@@ -87,7 +87,9 @@ def changes(project: Project, measured: Outcome) -> Iterator[Changes]:
 @slow
 def test_a_fresh_project_is_far_above_its_gates(project: Project, measured: Outcome) -> None:
     assert measured.code == 0, measured.output
-    schema = json.loads((project.path / "ops/src/ops/summary.schema.json").read_text())
+    schema = json.loads(
+        (project.path / "vendor/stratakit/src/stratakit/summary.schema.json").read_text()
+    )
     jsonschema.validate(measured.summary, schema)
     tiers = [tier["name"] for tier in measured.summary["tiers"]]
     assert tiers == ["unit", "integration", "coverage"]
@@ -247,7 +249,7 @@ SITUATIONS = [
     Situation(
         name="a tier has not been measured",
         code=2,
-        says=("there is no reports/unit/gateway/coverage.data", "mend: uv run nox -s coverage"),
+        says=("there is no reports/unit/gateway/coverage.data", "hint: uv run nox -s coverage"),
         changes=(hide("reports/unit"),),
     ),
     Situation(
@@ -270,7 +272,7 @@ SITUATIONS = [
     Situation(
         name="a percentage is more than all",
         code=3,
-        says=("overall = 101 in [tool.ops.coverage] of pyproject.toml is no percentage",),
+        says=("overall = 101 in [tool.stratakit.coverage] of pyproject.toml is no percentage",),
         changes=(setting("overall = 80", "overall = 101"),),
         arguments=(),
     ),
@@ -308,7 +310,7 @@ SITUATIONS = [
         name="a critical path of a service names no file",
         code=3,
         says=(
-            "critical in [tool.ops.service] of services/gateway/pyproject.toml holds",
+            "critical in [tool.stratakit.service] of services/gateway/pyproject.toml holds",
             "'services/gateway/src/*/api/cursors.py', which is no Python file of a service's",
         ),
         changes=(replace(MANIFEST, "api/cursor.py", "api/cursors.py"),),

@@ -26,17 +26,17 @@ pytestmark = pytest.mark.slow
 # Not by its program, which looks for its Python by programs on PATH: some of the troubles take them.
 INVOKE = (".venv/bin/python", "-m", "invoke")
 DOCTOR = (*INVOKE, "doctor")
-BARE_DOCTOR = (sys.executable, "-m", "ops.doctor")
+BARE_DOCTOR = (sys.executable, "-m", "stratakit.doctor")
 """For where Invoke does not start: any Python, with nothing installed."""
 STATUS = (*INVOKE, "db.status")
 SERVE = (".venv/bin/python", "-m", "gateway")
-LOCK = (".venv/bin/python", "-m", "ops.static", "--only", "lock")
+LOCK = (".venv/bin/python", "-m", "stratakit.static", "--only", "lock")
 GC = (*INVOKE, "db.gc")
 UNIT = ("nox", "-s", "unit")
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
-EMBEDDED = {"OPS_SERVERS": "embedded"}
-DOCKER = {"OPS_SERVERS": "docker"}
+EMBEDDED = {"STRATA_SERVERS": "embedded"}
+DOCKER = {"STRATA_SERVERS": "docker"}
 NOTHING_ON_PATH = {"PATH": "/nonexistent"}
 UV = {"UV": shutil.which("uv", path=str(Path(sys.executable).parent)) or ""}
 with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -228,21 +228,21 @@ TROUBLES = [
     ),
     Trouble(
         name="a URL is forced and none is given",
-        doctor=Told(3, "OPS_SERVERS=url, but TEST_DATABASE_URL is not set"),
-        action=Told(3, "OPS_SERVERS=url, but TEST_DATABASE_URL is not set", STATUS),
-        env={"OPS_SERVERS": "url"},
+        doctor=Told(3, "STRATA_SERVERS=url, but TEST_DATABASE_URL is not set"),
+        action=Told(3, "STRATA_SERVERS=url, but TEST_DATABASE_URL is not set", STATUS),
+        env={"STRATA_SERVERS": "url"},
     ),
     Trouble(
-        name="OPS_SERVERS is none of those that there are",
-        doctor=Told(3, "OPS_SERVERS=doker is not valid"),
-        action=Told(3, "OPS_SERVERS=doker is not valid", STATUS),
-        env={"OPS_SERVERS": "doker"},
+        name="STRATA_SERVERS is none of those that there are",
+        doctor=Told(3, "STRATA_SERVERS=doker is not valid"),
+        action=Told(3, "STRATA_SERVERS=doker is not valid", STATUS),
+        env={"STRATA_SERVERS": "doker"},
     ),
     Trouble(
         name="a setting is not known",
-        doctor=Told(3, "did you mean OPS_SERVERS?"),
-        action=Told(3, "did you mean OPS_SERVERS?", STATUS),
-        env={"OPS_SRVERS": "docker"},
+        doctor=Told(3, "did you mean STRATA_SERVERS?"),
+        action=Told(3, "did you mean STRATA_SERVERS?", STATUS),
+        env={"STRATA_SRVERS": "docker"},
     ),
     Trouble(
         name=".env.test is no text",
@@ -295,7 +295,11 @@ TROUBLES = [
         name="the lock is stale",
         doctor=Told(3, "uv.lock is stale"),
         action=Told(3, "uv.lock is stale", LOCK),
-        changes=(replace("ops/pyproject.toml", '    "psycopg[', '    "six",\n    "psycopg['),),
+        changes=(
+            replace(
+                "vendor/stratakit/pyproject.toml", '    "psycopg[', '    "six",\n    "psycopg['
+            ),
+        ),
     ),
     Trouble(
         name="the lock is corrupt",
@@ -419,7 +423,7 @@ def expect(
     before: tuple[str, ...] = (),
 ) -> None:
     """Run a command, with `before` put before it, and compare what it says."""
-    extra = {"PYTHONPATH": "ops/src"} if what.command == BARE_DOCTOR else {}
+    extra = {"PYTHONPATH": "vendor/stratakit/src"} if what.command == BARE_DOCTOR else {}
     outcome = project.outcome(*before, *what.command, env={**(env or {}), **extra})
     assert outcome.code == what.code, outcome.output
     assert what.says in outcome.output, outcome.output
@@ -474,7 +478,7 @@ def test_a_cache_too_deep_for_sockets_is_told_as_what_it_is(
     deep.mkdir()
     shutil.chown(deep, somebody.home.stat().st_uid)
     env = somebody.environment(deep)
-    for what in (Told(2, "the paths of sockets below"), Told(2, "mend: TMPDIR=/tmp", GC)):
+    for what in (Told(2, "the paths of sockets below"), Told(2, "hint: TMPDIR=/tmp", GC)):
         expect(project, what, env, somebody.become)
 
 

@@ -57,16 +57,16 @@ FINE = (
 )
 REFUSE = """
 import json, sys
-from ops import discovery, errors, graph
+from stratakit import discovery, errors, graph
 try:
     discovery.refuse_strays([graph.package(name) for name in sys.argv[1:]])
     print(json.dumps(["", ""]))
 except errors.ConfigurationError as error:
-    print(json.dumps([error.what, error.mend]))
+    print(json.dumps([error.message, error.hint]))
 """
 FOLDERS = """
 import sys
-from ops import errors, graph
+from stratakit import errors, graph
 for tier in graph.TIERS:
     for package in tier.packages():
         try:
@@ -85,7 +85,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     (library / "tests" / "unit").mkdir(parents=True)
     (library / "pyproject.toml").write_text(LIBRARY, encoding="utf-8")
     (library / "tests" / "unit" / "test_money.py").write_text(TEST, encoding="utf-8")
-    sources = {"PYTHONPATH": "ops/src", "PYTHONDONTWRITEBYTECODE": "1"}
+    sources = {"PYTHONPATH": "vendor/stratakit/src", "PYTHONDONTWRITEBYTECODE": "1"}
     return Project(baked.path, baked.answers, {**baked.environment, **sources})
 
 
@@ -97,11 +97,11 @@ def changes(project: Project) -> Iterator[Changes]:
 
 
 def refusal(project: Project, *packages: str) -> tuple[str, str]:
-    """Return what is wrong and what mends it, for whoever asks about these packages."""
+    """Return what is wrong and what fixes it, for whoever asks about these packages."""
     # Isolated from this session's packages: noxfile.py has nothing but the standard library.
     done = project.run(sys.executable, "-S", "-c", REFUSE, *packages)
-    what, mend = json.loads(done.stdout)
-    return what, mend
+    what, hint = json.loads(done.stdout)
+    return what, hint
 
 
 def test_each_test_of_a_fresh_project_is_run(project: Project) -> None:
@@ -114,9 +114,9 @@ def test_a_file_that_no_tier_runs_is_named_with_where_it_may_go(
 ) -> None:
     file, folders = STRAYS[stray]
     changes.write(file, TEST)
-    what, mend = refusal(project, "gateway", "money")
+    what, hint = refusal(project, "gateway", "money")
     assert what == f"{file} belongs to no tier, so nothing runs its tests"
-    assert mend == f"move it to one of the folders {folders}"
+    assert hint == f"move it to one of the folders {folders}"
 
 
 @pytest.mark.parametrize("file", HOMELESS)
@@ -124,9 +124,9 @@ def test_a_package_that_is_none_is_told_what_it_lacks(
     file: str, project: Project, changes: Changes
 ) -> None:
     changes.write(file, TEST)
-    what, mend = refusal(project, "gateway")
+    what, hint = refusal(project, "gateway")
     assert file in what
-    assert mend.startswith(HOMELESS[file])
+    assert hint.startswith(HOMELESS[file])
 
 
 @pytest.mark.parametrize("file", FINE)
@@ -198,7 +198,7 @@ SETTINGS = {
     "patterns in the other table, as one text": Setting(
         write(
             "pyproject.toml",
-            '[tool.ops]\nproject = "acme"\n'
+            '[tool.stratakit]\nproject = "acme"\n'
             '[tool.pytest.ini_options]\npython_files = "check_*.py other_*.py"\n',
         ),
         f"{GATEWAY}/functional/other_a.py",

@@ -12,12 +12,12 @@ from project import Changes, Outcome, Project
 pytestmark = pytest.mark.slow
 
 DOCTOR = (".venv/bin/invoke", "doctor")
-BARE_DOCTOR = (sys.executable, "-m", "ops.doctor")
-SOURCES = {"PYTHONPATH": "ops/src", "PYTHONDONTWRITEBYTECODE": "1"}
+BARE_DOCTOR = (sys.executable, "-m", "stratakit.doctor")
+SOURCES = {"PYTHONPATH": "vendor/stratakit/src", "PYTHONDONTWRITEBYTECODE": "1"}
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 UNCHECKED = """
-from ops import graph
-from ops.doctor.checks import CHECKS
+from stratakit import graph
+from stratakit.doctor.checks import CHECKS
 for tier in graph.TIERS:
     for resource in set(tier.needs) - {graph.ACCOUNT}:
         alone = graph.Tier("alone", "", "repository", needs=(resource,))
@@ -67,11 +67,11 @@ def test_json_has_each_check_with_who_needs_it_and_what_mends_it(project: Projec
         "name": "lock",
         "status": "ok",
         "found": "uv.lock is there and fresh",
-        "mend": "",
+        "hint": "",
         "tiers": ["static", "unit", "integration"],
         "actions": [],
     }
-    assert all(check["mend"] for check in checks.values() if check["name"] in {".env", "docker"})
+    assert all(check["hint"] for check in checks.values() if check["name"] in {".env", "docker"})
 
 
 def test_one_tier_is_asked_about_alone(project: Project) -> None:
@@ -101,12 +101,12 @@ def test_a_bare_python_with_no_path_and_no_home_is_enough(bake: Bakery, tmp_path
     baked = bake.into(tmp_path)
     bare = Project(baked.path, {}, {**SOURCES, "PATH": "/nonexistent", "HOME": "/proc/home"})
     # Isolated from the packages of the tests.
-    outcome = bare.outcome(sys.executable, "-S", "-m", "ops.doctor")
+    outcome = bare.outcome(sys.executable, "-S", "-m", "stratakit.doctor")
     assert outcome.code == 3, outcome.output
     assert "Traceback" not in outcome.output
     assert "uv.lock is missing" in outcome.output
     assert ".venv is not there" in outcome.output
-    assert "mend: uv run invoke setup" in outcome.output
+    assert "hint: uv run invoke setup" in outcome.output
 
 
 def test_nothing_is_changed(project: Project, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 INSIDE = "services/gateway/tests/integration/inside"
 SOURCES = {
-    "embedded": {"OPS_SERVERS": "embedded"},
-    "docker": {"OPS_SERVERS": "docker", "TESTCONTAINERS_RYUK_DISABLED": "true"},
+    "embedded": {"STRATA_SERVERS": "embedded"},
+    "docker": {"STRATA_SERVERS": "docker", "TESTCONTAINERS_RYUK_DISABLED": "true"},
 }
 MODULES = {file.name for file in (baking.ROOT / "tests" / "engine").glob("test_*.py")}
 # By themselves, so that others can be run beside them: they take a minute or more, most of it waits.

@@ -52,7 +52,7 @@ def upgrade() -> None:
     1 / 0
 """
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
-EMBEDDED = {"OPS_SERVERS": "embedded"}
+EMBEDDED = {"STRATA_SERVERS": "embedded"}
 NOBODY_THERE = {"TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x"}
 
 
@@ -120,7 +120,7 @@ SITUATIONS = [
         code=2,
         says="no Docker engine answers",
         arguments=("-s", "integration"),
-        env={"OPS_SERVERS": "docker", **NO_ENGINE},
+        env={"STRATA_SERVERS": "docker", **NO_ENGINE},
     ),
     Situation(
         name="there is no test of that kind",
@@ -157,16 +157,16 @@ SITUATIONS = [
     Situation(
         name="a setting has a wrong value",
         code=3,
-        says="OPS_SERVERS=doker is not valid",
+        says="STRATA_SERVERS=doker is not valid",
         arguments=("-s", "unit"),
-        env={"OPS_SERVERS": "doker"},
+        env={"STRATA_SERVERS": "doker"},
     ),
     Situation(
         name="a setting is not known",
         code=3,
-        says="did you mean OPS_SERVERS?",
+        says="did you mean STRATA_SERVERS?",
         arguments=("-s", "unit"),
-        env={"OPS_SRVERS": "docker"},
+        env={"STRATA_SRVERS": "docker"},
     ),
     Situation(
         name="a setting in .env.test is not known",
@@ -185,9 +185,9 @@ SITUATIONS = [
     Situation(
         name="a URL is forced and none is given",
         code=3,
-        says="OPS_SERVERS=url, but TEST_DATABASE_URL is not set",
+        says="STRATA_SERVERS=url, but TEST_DATABASE_URL is not set",
         arguments=("-s", "integration"),
-        env={"OPS_SERVERS": "url"},
+        env={"STRATA_SERVERS": "url"},
     ),
     Situation(
         name="the lock is missing",
@@ -201,7 +201,11 @@ SITUATIONS = [
         code=3,
         says="uv.lock is stale",
         arguments=("-s", "unit"),
-        changes=(replace("ops/pyproject.toml", '    "psycopg[', '    "six",\n    "psycopg['),),
+        changes=(
+            replace(
+                "vendor/stratakit/pyproject.toml", '    "psycopg[', '    "six",\n    "psycopg['
+            ),
+        ),
     ),
     Situation(
         name="the lock is not readable",
@@ -233,14 +237,20 @@ SITUATIONS = [
         code=3,
         says="did you mean destroyable_hosts?",
         arguments=("-s", "unit"),
-        changes=(replace("pyproject.toml", "[tool.ops]\n", "[tool.ops]\ndestroyble_hosts = []\n"),),
+        changes=(
+            replace(
+                "pyproject.toml", "[tool.stratakit]\n", "[tool.stratakit]\ndestroyble_hosts = []\n"
+            ),
+        ),
     ),
     Situation(
         name="a table of the project is misspelt",
         code=3,
         says="did you mean coverage?",
         arguments=("-s", "unit"),
-        changes=(replace("pyproject.toml", "[tool.ops.coverage]", "[tool.ops.covrage]"),),
+        changes=(
+            replace("pyproject.toml", "[tool.stratakit.coverage]", "[tool.stratakit.covrage]"),
+        ),
     ),
     Situation(
         name="a key of static is misspelt",
@@ -261,7 +271,7 @@ SITUATIONS = [
         code=3,
         says="did you mean service?",
         arguments=("-s", "unit"),
-        changes=(replace(MANIFEST, "[tool.ops.service]", "[tool.ops.servce]"),),
+        changes=(replace(MANIFEST, "[tool.stratakit.service]", "[tool.stratakit.servce]"),),
     ),
     Situation(
         name="a service's pyproject.toml is broken",
@@ -361,7 +371,7 @@ def test_each_situation_has_its_code_and_says_why(
 
 def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
     with fake_docker.without_images() as host:
-        env = {"OPS_SERVERS": "docker", "DOCKER_HOST": host}
+        env = {"STRATA_SERVERS": "docker", "DOCKER_HOST": host}
         outcome = project.nox("-s", "integration", env=env)
     assert outcome.code == 2, outcome.output
     assert "docker pull postgres:17-alpine" in outcome.output
@@ -384,7 +394,7 @@ def test_an_interrupt_exits_with_130_and_the_summary_says_so(
     with tempfile.TemporaryDirectory(dir="/tmp") as own:
         env = {"TMPDIR": own}
         outcome = project.interrupted(*order, "-s", "unit", env=env, when=started)
-        assert not [*Path(own).glob("ops-*")]
+        assert not [*Path(own).glob("strata-*")]
     assert outcome.code == 130, outcome.output
     assert outcome.summary["exit_code"] == 130
     assert [tier["status"] for tier in outcome.summary["tiers"]] == ["interrupted"]
@@ -415,11 +425,11 @@ def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests
         file.unlink()
         # Any run will do: the fastest one says that the project has no such tests.
         assert project.nox("-s", "load", env=env).code == 2
-        assert [*Path(own).glob("ops-*/**/used")]
+        assert [*Path(own).glob("strata-*/**/used")]
         end.touch()
         tests.wait(PATIENCE)
         assert project.nox("-s", "load", env=env).code == 2
-        assert not [*Path(own).glob("ops-*")]
+        assert not [*Path(own).glob("strata-*")]
     assert not [*project.path.glob("reports/.runs")]
 
 
@@ -449,15 +459,15 @@ def test_nox_inside_a_nox_session_keeps_its_own_code(project: Project, tmp_path:
     [
         ("graph --format bogus", "'table', 'json' or 'mermaid'"),
         ("stack.logs --lines many", "--lines 'many' is not valid"),
-        ("stack.upp", "there is no action 'stack.upp'\n  mend: did you mean stack.up?"),
+        ("stack.upp", "there is no action 'stack.upp'\n  hint: did you mean stack.up?"),
         ("graph stak.up", "did you mean stack.up?"),
         ("--help stack.upp", "did you mean stack.up?"),
-        ("--list stak", "there is no group of actions 'stak'\n  mend: did you mean stack?"),
+        ("--list stak", "there is no group of actions 'stak'\n  hint: did you mean stack?"),
         (
             "stack.logs --servce x",
-            "stack.logs has no flag --servce\n  mend: did you mean --service?",
+            "stack.logs has no flag --servce\n  hint: did you mean --service?",
         ),
-        ("--lst", "invoke has no flag --lst\n  mend: did you mean --list?"),
+        ("--lst", "invoke has no flag --lst\n  hint: did you mean --list?"),
         ("stack.logs --lines", "Flag --lines needed value"),
         ("db.restore", "did not receive required positional arguments: 'name'"),
     ],
@@ -468,7 +478,7 @@ def test_an_action_that_cannot_be_made_out_is_refused_with_what_helps(
     bad = project.outcome("uv", "run", "invoke", *words.split())
     assert bad.code == 3, bad.output
     assert says in bad.output
-    assert "\n  mend: " in bad.output
+    assert "\n  hint: " in bad.output
     assert "Traceback" not in bad.output
 
 

@@ -11,8 +11,8 @@ from project import Project, has_images
 
 pytestmark = pytest.mark.slow
 
-EMBEDDED = {"OPS_SERVERS": "embedded"}
-DOCKER = {"OPS_SERVERS": "docker"}
+EMBEDDED = {"STRATA_SERVERS": "embedded"}
+DOCKER = {"STRATA_SERVERS": "docker"}
 
 
 @pytest.fixture(scope="module")

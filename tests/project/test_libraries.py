@@ -12,7 +12,7 @@ from project import Changes, Project
 
 pytestmark = pytest.mark.slow
 
-EMBEDDED = {"OPS_SERVERS": "embedded"}
+EMBEDDED = {"STRATA_SERVERS": "embedded"}
 UNIT = """
 import socket
 
@@ -99,7 +99,9 @@ def changes(project: Project) -> Iterator[Changes]:
 def test_its_tests_are_run_by_the_tiers_that_it_has_tests_of(project: Project) -> None:
     outcome = project.nox("-s", "unit(money)", "integration(money)")
     assert outcome.code == 0, outcome.output
-    schema = json.loads((project.path / "ops/src/ops/summary.schema.json").read_text())
+    schema = json.loads(
+        (project.path / "vendor/stratakit/src/stratakit/summary.schema.json").read_text()
+    )
     jsonschema.validate(outcome.summary, schema)
     tiers = [(tier["name"], tier["service"], tier["status"]) for tier in outcome.summary["tiers"]]
     assert tiers == [("unit", "money", "passed"), ("integration", "money", "passed")]
@@ -184,7 +186,7 @@ def test_a_service_of_the_same_name_is_refused(project: Project, changes: Change
         done = project.run(*command, check=False)
         assert done.returncode == 3, done.stdout + done.stderr
         assert "there are a service and a library gateway" in done.stderr
-        assert "mend: rename one" in done.stderr
+        assert "hint: rename one" in done.stderr
     bare = project.run(".venv/bin/pytest", "libs", check=False)
     assert bare.returncode == 13
     assert "there are a service and a library gateway" in bare.stdout + bare.stderr

@@ -16,7 +16,7 @@ REINSTALL = ("uv", "sync", *EVERYTHING, "--reinstall")
 GRAPH = ("uv", "run", "invoke", "graph")
 UNIT = "services/gateway/tests/unit"
 PLANTED = f"{UNIT}/test_planted.py"
-EMBEDDED = {"OPS_SERVERS": "embedded"}
+EMBEDDED = {"STRATA_SERVERS": "embedded"}
 RELOCATABLE = 'preview-features = ["relocatable-envs-default"]\n'
 HERE = """
 from pathlib import Path
@@ -75,12 +75,12 @@ def changed(project: Project) -> dict[str, bytes]:
 
 WAYS = {
     "its own Invoke": ((".venv/bin/invoke", "graph"), 3),
-    "its own doctor": ((".venv/bin/python", "-m", "ops.doctor", "--tier", "unit"), 3),
-    "its own checks": ((".venv/bin/python", "-m", "ops.static", "--only", "lint"), 3),
+    "its own doctor": ((".venv/bin/python", "-m", "stratakit.doctor", "--tier", "unit"), 3),
+    "its own checks": ((".venv/bin/python", "-m", "stratakit.static", "--only", "lint"), 3),
     "its own pytest": ((".venv/bin/pytest", UNIT), 13),
     "Invoke of the original": (("{original}/.venv/bin/invoke", "setup"), 3),
     "pytest of the original": (("{original}/.venv/bin/pytest", UNIT), 13),
-    "checks of the original": (("{original}/.venv/bin/python", "-m", "ops.static"), 3),
+    "checks of the original": (("{original}/.venv/bin/python", "-m", "stratakit.static"), 3),
     "uv, told to leave the environment alone": (("uv", "run", "--no-sync", "invoke", "graph"), 3),
     "Invoke of the original, from there": (
         ("env", "-C", "{original}", ".venv/bin/invoke", "--search-root", "{copied}", "setup"),
@@ -131,7 +131,7 @@ def test_a_project_can_be_moved(original: Project, tmp_path: Path) -> None:
     moved = Project(twin.path.rename(tmp_path / "moved"), twin.answers, twin.environment)
     stale = moved.outcome(".venv/bin/invoke", "graph")
     assert stale.code == 2, stale.output
-    assert f"mend: {' '.join(REINSTALL)}" in stale.output
+    assert f"hint: {' '.join(REINSTALL)}" in stale.output
     for action in ("doctor", "setup"):
         outcome = moved.outcome("uv", "run", "invoke", action)
         assert outcome.code == 0, outcome.output
@@ -146,11 +146,13 @@ def test_programs_that_start_what_is_elsewhere_are_found_and_mended(
     first = made_ready(bake, tmp_path / "it's first", relocatable=False)
     assert first.nox("-s", "static", "--", "--only", "lint").code == 0
     twin = copy(first, tmp_path)
-    # uv mends the packages of the workspace, and not the programs.
+    # uv fixes the packages of the workspace, and not the programs.
     refused = twin.outcome(*GRAPH)
     assert refused.code == 3, refused.output
     assert f"would work on the one in {first.path}" in refused.output
-    doctor = twin.outcome("python3", "-m", "ops.doctor", env={"PYTHONPATH": "ops/src"})
+    doctor = twin.outcome(
+        "python3", "-m", "stratakit.doctor", env={"PYTHONPATH": "vendor/stratakit/src"}
+    )
     assert ".venv was copied or moved to here" in doctor.output
     outcome = twin.nox("-s", "static", "--", "--only", "lint")
     assert outcome.code == 0, outcome.output
@@ -191,7 +193,7 @@ def test_a_project_behind_a_link_is_itself(original: Project, link: Path) -> Non
     for command in (
         (".venv/bin/invoke", "graph"),
         (".venv/bin/invoke", "--search-root", str(link), "graph"),
-        (".venv/bin/python", "-m", "ops.static", "--only", "lint", f"{link}/noxfile.py"),
+        (".venv/bin/python", "-m", "stratakit.static", "--only", "lint", f"{link}/noxfile.py"),
         ("nox", "-f", f"{link}/noxfile.py", "-s", "unit", "--", "-k", "cursor"),
     ):
         outcome = through.outcome(*command)

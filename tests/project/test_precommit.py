@@ -87,7 +87,7 @@ def test_a_commit_with_what_cannot_be_mended_is_refused_and_says_what_to_do(
     refused = commit(project)
     assert refused.returncode == 1
     assert f"{SOURCE}:3: error: Incompatible types" in refused.stderr
-    assert "mend: correct the types" in refused.stderr
+    assert "hint: correct the types" in refused.stderr
 
 
 LONG = "A" * 73
@@ -175,7 +175,7 @@ def test_hooks_run_after_the_folder_was_moved(project: Project, changes: Changes
 
 
 def refused_and_accepted(project: Project) -> bool:
-    """Say whether a hook refuses what it has to mend, and lets it pass then."""
+    """Say whether a hook refuses what it has to fix, and lets it pass then."""
     (project.path / SOURCE).write_text('"""X."""\n\nX = (1,2)\n', encoding="utf-8")
     codes = [commit(project).returncode, commit(project).returncode]
     return codes == [1, 0]
@@ -198,20 +198,20 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("env", "mend"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(("env", "hint"), BROKEN.values(), ids=BROKEN)
 def test_a_hook_that_cannot_run_says_what_to_do(
-    worktree: Project, git_alone: str, tmp_path: Path, env: dict[str, str], mend: str
+    worktree: Project, git_alone: str, tmp_path: Path, env: dict[str, str], hint: str
 ) -> None:
     known = {"empty": tmp_path / "empty", "git_alone": git_alone}
     variables = {name: value.format(**known) for name, value in env.items()}
     command = ("git", "commit", "--allow-empty", "--message", "Change")
     refused = worktree.run(*command, env=variables, check=False)
     assert refused.returncode == 1
-    assert f"mend: {mend}" in refused.stderr
+    assert f"hint: {hint}" in refused.stderr
 
 
 def test_the_doctor_looks_at_what_the_hooks_would_run(project: Project, git_alone: str) -> None:
-    doctor = (".venv/bin/python", "-m", "ops.doctor")
+    doctor = (".venv/bin/python", "-m", "stratakit.doctor")
     assert "pre-push, run by pre-commit" in project.outcome(*doctor).output
     hook = project.path / ".git" / "hooks" / "pre-push"
     ours = hook.read_text(encoding="utf-8")

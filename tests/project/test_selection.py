@@ -32,7 +32,7 @@ acme-sides-ops = {{ workspace = true }}
 [tool.uv.build-backend]
 module-name = "{name}"
 
-[tool.ops.service]
+[tool.stratakit.service]
 package = "{name}"
 needs = []
 metadata = "{name}:none"
@@ -146,7 +146,7 @@ LEFT, RIGHT = (f"services/{side}/tests/unit/test_{side}.py" for side in SIDES)
         (("--deselect", LEFT, "-x"), {"left": 1, "right": 4}),
         (("-c", "pyproject.toml"), {"left": 4, "right": 4}),
         (("--rootdir", "services"), {"left": 4, "right": 4}),
-        (("-p", "ops"), {"left": 4, "right": 4}),
+        (("-p", "stratakit"), {"left": 4, "right": 4}),
         (("-p", "no:cacheprovider"), {"left": 4, "right": 4}),
         (
             ("-n", "2", "--cov", "--cov-config", "pyproject.toml", "--cov-report="),
@@ -243,7 +243,7 @@ def test_each_part_has_a_temporary_folder_of_its_own_that_is_gone_afterwards(
     folders = kept.read_text(encoding="utf-8").split()
     assert len(set(folders)) == 4
     assert not [folder for folder in folders if Path(folder).exists()]
-    assert not [*deep.glob("ops-*")]
+    assert not [*deep.glob("strata-*")]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ dependencies = ["acme-services-gateway"]
 [tool.uv.sources]
 acme-services-gateway = { workspace = true }
 
-[tool.ops.service]
+[tool.stratakit.service]
 package = "shop"
 needs = []
 metadata = "shop:none"
@@ -93,7 +93,7 @@ def workshop(template: Path, folder: Path, answers: Mapping[str, str]) -> Worksh
     baked = Bakery(checkout, folder / "bakery").into(folder, answers, project_name="Acme Services")
     (checkout / PROJECT / LATER).write_text("later\n", encoding="utf-8")
     commit(checkout)
-    environment = {**baked.environment, "OPS_SERVERS": "embedded"}
+    environment = {**baked.environment, "STRATA_SERVERS": "embedded"}
     project = Workshop(baked.path, baked.answers, environment)
     project.run("uv", "lock", "--quiet")
     project.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
@@ -278,7 +278,7 @@ SITUATIONS = [
         name="the dependencies do not go together",
         code=3,
         says="No solution found",
-        changes=(replace("ops/pyproject.toml", '"alembic>=1.18"', '"alembic<1"'),),
+        changes=(replace("vendor/stratakit/pyproject.toml", '"alembic>=1.18"', '"alembic<1"'),),
     ),
     Situation(
         name="there is no service to remove",
@@ -318,7 +318,7 @@ def test_what_cannot_be_done_says_why_and_leaves_all_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("where", "says", "mend"),
+    ("where", "says", "hint"),
     [
         ("/nonexistent/strata", "nothing is there", 'write its path or URL as "template"'),
         (NOWHERE, f"the template {NOWHERE} is out of reach", "that address answer"),
@@ -326,14 +326,14 @@ def test_what_cannot_be_done_says_why_and_leaves_all_as_it_was(
     ids=["path", "URL"],
 )
 def test_a_template_that_is_out_of_reach_is_an_error_of_the_surroundings(
-    where: str, says: str, mend: str, project: Workshop, changes: Changes
+    where: str, says: str, hint: str, project: Workshop, changes: Changes
 ) -> None:
     changes.replace(RECORD, project.template, where)
     before = project.state()
     outcome = project.invoke(*BILLING)
     assert outcome.code == 2, outcome.output
     assert says in outcome.output
-    assert mend in outcome.output
+    assert hint in outcome.output
     assert project.state() == before
 
 

@@ -64,7 +64,7 @@ requires-python = ">=3.11"
 [tool.hatch.build.targets.wheel]
 packages = ["src/teller"]
 
-[tool.ops.service]
+[tool.stratakit.service]
 package = "teller"
 port = {port}
 needs = []
@@ -86,7 +86,7 @@ class Stack(Project):
 
     def invoke(self, *arguments: str, **env: str) -> Outcome:
         """Run an action of the project."""
-        variables = {"OPS_SERVERS": self.source, **env}
+        variables = {"STRATA_SERVERS": self.source, **env}
         return self.outcome(".venv/bin/invoke", *arguments, env=variables)
 
     def green(self, *arguments: str, **env: str) -> str:
@@ -124,7 +124,7 @@ class Stack(Project):
     @cached_property
     def cache(self) -> Path:
         """Where the project keeps what belongs to this machine."""
-        find = "from ops.servers import home; print(home.cache())"
+        find = "from stratakit.servers import home; print(home.cache())"
         return Path(self.run(".venv/bin/python", "-c", find).stdout.strip())
 
     def processes(self) -> list[str]:
@@ -323,7 +323,7 @@ def test_a_service_in_the_foreground_picks_up_an_edit_and_ends_with_ctrl_c(stack
         subprocess.Popen(
             run,
             cwd=stack.path,
-            env={**stack.environment, "OPS_SERVERS": "embedded"},
+            env={**stack.environment, "STRATA_SERVERS": "embedded"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -480,7 +480,7 @@ def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack
     ("arguments", "env", "code", "says"),
     [
         (["stack.up", "--service", "bogus"], {}, 3, "there is no service 'bogus'"),
-        (["stack.up"], {"OPS_SERVERS": "url"}, 3, "the stack runs on servers of its own"),
+        (["stack.up"], {"STRATA_SERVERS": "url"}, 3, "the stack runs on servers of its own"),
         (["stack.wait", "--service", "teller"], {}, 2, "stack.up --service teller"),
         (["stack.clean"], {}, 3, "say --yes"),
     ],
@@ -533,6 +533,6 @@ def checkout(stack: Stack, folder: Path, slug: str | None = None) -> Stack:
     text = table.read_text(encoding="utf-8")
     changed = text.replace(name.format(**stack.answers), name.format(**answers))
     table.write_text(changed, encoding="utf-8")
-    sources = [path / "ops/src", path / "services/teller/src"]
+    sources = [path / "vendor/stratakit/src", path / "services/teller/src"]
     paths = {"PYTHONPATH": os.pathsep.join(map(str, sources))}
     return Stack(path, answers, {**stack.environment, **paths})

@@ -56,7 +56,7 @@ def static(project: Project, *arguments: str, env: Mapping[str, str] | None = No
     """Run the checks as the session does."""
     results = project.path / "results.json"
     python = str(project.path / ENVIRONMENT / "bin" / "python")
-    command = (python, "-m", "ops.static", "--results", str(results), *arguments)
+    command = (python, "-m", "stratakit.static", "--results", str(results), *arguments)
     done = project.run(*command, env=env, check=False)
     left = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     results.unlink(missing_ok=True)
@@ -105,14 +105,14 @@ SITUATIONS = [
     Situation(
         name="a file is not formatted",
         code=1,
-        says=("would be reformatted", "mend: uv run nox -s static -- --fix"),
+        says=("would be reformatted", "hint: uv run nox -s static -- --fix"),
         arguments=("--only", "format"),
         change=write(SOURCE, '"""X."""\nX = (1,2)\n'),
     ),
     Situation(
         name="a file has lint",
         code=1,
-        says=("F401", "mend: uv run nox -s static -- --fix"),
+        says=("F401", "hint: uv run nox -s static -- --fix"),
         arguments=("--only", "lint"),
         change=write(SOURCE, '"""X."""\n\nimport os\n'),
     ),
@@ -140,35 +140,35 @@ SITUATIONS = [
     Situation(
         name="a service uses what only its tests declare",
         code=1,
-        says=("DEP004 'httpx2'", "mend: uv add it"),
+        says=("DEP004 'httpx2'", "hint: uv add it"),
         arguments=("--only", "dependencies"),
         change=write(SOURCE, '"""X."""\n\nimport httpx2\n'),
     ),
     Situation(
         name="the lock is stale",
         code=3,
-        says=("uv.lock is stale", "mend: uv lock"),
+        says=("uv.lock is stale", "hint: uv lock"),
         arguments=("--only", "lock"),
-        change=replace("ops/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"'),
+        change=replace("vendor/stratakit/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"'),
     ),
     Situation(
         name="the lock is missing",
         code=3,
-        says=("uv.lock is missing", "mend: uv lock"),
+        says=("uv.lock is missing", "hint: uv lock"),
         arguments=("--only", "lock"),
         change=hide("uv.lock"),
     ),
     Situation(
         name="a setting of uv is misspelt",
         code=1,
-        says=("exclude-newr", "mend: correct the key"),
+        says=("exclude-newr", "hint: correct the key"),
         arguments=("--only", "pyproject"),
         change=replace("pyproject.toml", "exclude-newer =", "exclude-newr ="),
     ),
     Situation(
         name="a tool cannot read its settings",
         code=3,
-        says=("line-lenght", "mend: correct the settings of ruff"),
+        says=("line-lenght", "hint: correct the settings of ruff"),
         arguments=("--only", "lint"),
         change=replace("pyproject.toml", "line-length = 100", "line-lenght = 100"),
     ),
@@ -182,35 +182,35 @@ SITUATIONS = [
     Situation(
         name="a workflow can be made to run what a stranger writes",
         code=1,
-        says=("template-injection", "mend: follow its link"),
+        says=("template-injection", "hint: follow its link"),
         arguments=("--only", "zizmor"),
         change=write(WORKFLOW, INJECTION),
     ),
     Situation(
         name="Dependabot is told what it does not know",
         code=1,
-        says=("dependabot.yml", "fortnightly", "mend: correct the key"),
+        says=("dependabot.yml", "fortnightly", "hint: correct the key"),
         arguments=("--only", "dependabot"),
         change=replace(".github/dependabot.yml", "weekly", "fortnightly"),
     ),
     Situation(
         name="Renovate is told a number where it wants a unit",
         code=1,
-        says=("renovate.json", "minimumReleaseAge: 7", "mend: correct the key"),
+        says=("renovate.json", "minimumReleaseAge: 7", "hint: correct the key"),
         arguments=("--only", "renovate"),
         change=replace("renovate.json", '"7 days"', "7"),
     ),
     Situation(
         name="an image is not pinned",
         code=1,
-        says=("Dockerfile:1", "DL3006", "mend: follow the rule"),
+        says=("Dockerfile:1", "DL3006", "hint: follow the rule"),
         arguments=("--only", "hadolint"),
         change=write("libs/planted/Dockerfile", "FROM debian\n"),
     ),
     Situation(
         name="there is the key of an AWS account",
         code=1,
-        says=("AWS Access Key", f"{SOURCE}:1", "mend: revoke it"),
+        says=("AWS Access Key", f"{SOURCE}:1", "hint: revoke it"),
         arguments=("--only", "secrets"),
         change=write(SOURCE, f'KEY = "{AWS_KEY}"\n'),
     ),
@@ -245,7 +245,7 @@ SITUATIONS = [
     Situation(
         name="a tool that the lock pins is not there",
         code=2,
-        says=("zizmor is not in the environment", "mend: uv sync"),
+        says=("zizmor is not in the environment", "hint: uv sync"),
         arguments=("--only", "zizmor"),
         change=hide(f"{ENVIRONMENT}/bin/zizmor"),
     ),
@@ -299,7 +299,10 @@ SITUATIONS = [
     Situation(
         name="the settings hold what is not known",
         code=3,
-        says=("[tool.ops.static] of pyproject.toml has an unknown key requires", "mean require?"),
+        says=(
+            "[tool.stratakit.static] of pyproject.toml has an unknown key requires",
+            "mean require?",
+        ),
         arguments=("--only", "format"),
         change=replace("pyproject.toml", "require = []", "requires = []"),
     ),
@@ -330,7 +333,7 @@ def test_a_fresh_bake_passes_every_check_and_lists_them_in_the_order_of_the_tabl
 ) -> None:
     said = static(project)
     assert said.code == 0, said.output
-    script = "from ops.static.checks import CHECKS; print(*(each.name for each in CHECKS))"
+    script = "from stratakit.static.checks import CHECKS; print(*(each.name for each in CHECKS))"
     table = project.run(f"{ENVIRONMENT}/bin/python", "-c", script).stdout.split()
     assert list(said.lines()) == table
     absent = {each["name"] for each in said.results["absent"]}
@@ -345,7 +348,7 @@ def test_a_fresh_bake_passes_every_check_and_lists_them_in_the_order_of_the_tabl
 )
 def test_no_check_needs_a_network(project: Project) -> None:
     python = str(project.path / ENVIRONMENT / "bin" / "python")
-    project.run("unshare", "--net", python, "-m", "ops.static")
+    project.run("unshare", "--net", python, "-m", "stratakit.static")
 
 
 def test_a_failure_is_recorded_with_what_the_tool_said(project: Project, changes: Changes) -> None:
@@ -377,8 +380,8 @@ def test_fix_mends_format_and_lint_before_the_rest_looks(
     assert static(project, "--only", "lint", "--only", "format").code == 1
     said = static(project, "--fix")
     assert said.code == 0, said.output
-    mended = '"""X."""\n\nimport os\nimport sys\n\nX = (os.sep, sys.path)\n'
-    assert planted.read_text(encoding="utf-8") == mended
+    fixed = '"""X."""\n\nimport os\nimport sys\n\nX = (os.sep, sys.path)\n'
+    assert planted.read_text(encoding="utf-8") == fixed
 
 
 def test_given_files_only_what_concerns_them_is_checked(project: Project, changes: Changes) -> None:

@@ -116,7 +116,7 @@ def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
     assert done.returncode == 13, done.stdout
     for file in strays:
         assert f"configuration: {file} belongs to no tier, so nothing runs its tests" in done.stdout
-    assert f"mend: move it to one of the folders {tests}/unit, " in done.stdout
+    assert f"hint: move it to one of the folders {tests}/unit, " in done.stdout
     assert re.search(r"^[1-9]\d\d passed, 2 errors", done.stdout, re.MULTILINE)
     assert "what_nobody_has" not in done.stdout
     # As an editor names a test.
@@ -125,7 +125,9 @@ def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
 
 
 def test_the_summary_is_of_the_shape_that_its_schema_says(project: Project) -> None:
-    schema = json.loads((project.path / "ops/src/ops/summary.schema.json").read_text())
+    schema = json.loads(
+        (project.path / "vendor/stratakit/src/stratakit/summary.schema.json").read_text()
+    )
     jsonschema.Draft202012Validator.check_schema(schema)
     for arguments in (("-s", "unit"), ("-s", "load"), ("-s", "unit", "--", "-k", "nothing_is")):
         outcome = project.nox(*arguments)
@@ -153,7 +155,7 @@ def test_the_unit_tier_loads_no_client_of_a_server(project: Project) -> None:
 
 VARIABLES = """
 import os, sys
-from ops import environment
+from stratakit import environment
 
 os.__file__ = sys.argv[1] or os.__file__
 given = environment.variables(environment.ROOT / ".nox" / "static")
@@ -200,7 +202,7 @@ def at_once(*projects: Project) -> None:
         subprocess.Popen(
             [*NOX, "-s", "integration"],
             cwd=project.path,
-            env={**project.environment, "OPS_SERVERS": "embedded"},
+            env={**project.environment, "STRATA_SERVERS": "embedded"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -219,10 +221,10 @@ def test_integration_is_the_same_on_every_source_of_servers(source: str, project
         pytest.skip("no Docker engine with the images")  # A fake engine would prove nothing.
     given = servers(project) if source == "url" else nothing()
     with given as urls:
-        env = {"OPS_SERVERS": source, "TESTCONTAINERS_RYUK_DISABLED": "true", **urls}
+        env = {"STRATA_SERVERS": source, "TESTCONTAINERS_RYUK_DISABLED": "true", **urls}
         outcome = project.nox("-s", "integration", env=env)
     assert outcome.code == 0, outcome.output
-    assert f"postgres: {source} (OPS_SERVERS={source})" in outcome.output
+    assert f"postgres: {source} (STRATA_SERVERS={source})" in outcome.output
     assert outcome.summary["summary"]["total"] == count(project)
 
 
@@ -250,7 +252,7 @@ def nothing() -> Iterator[dict[str, str]]:
 
 SERVE = """
 import json, sys
-from ops import database, servers, settings
+from stratakit import database, servers, settings
 
 with servers.lease(settings.load()) as up:
     with database.connect(up["postgres"].url) as admin:
@@ -267,7 +269,7 @@ def servers(project: Project) -> Iterator[dict[str, str]]:
     with subprocess.Popen(
         [".venv/bin/python", "-c", SERVE],
         cwd=project.path,
-        env={**project.environment, "OPS_SERVERS": "embedded"},
+        env={**project.environment, "STRATA_SERVERS": "embedded"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -183,7 +183,7 @@ def test_a_failure_is_named_in_the_summary_and_keeps_the_gate_shut(
 
 @slow
 def test_a_stale_lock_fails_and_is_not_mended(day: Runner, changes: Changes) -> None:
-    changes.replace("ops/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"')
+    changes.replace("vendor/stratakit/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"')
     done = day.job("plan")
     assert done.result == "failure"
     assert "uv lock" in done.said
@@ -251,7 +251,7 @@ REFUSALS = [
         name="there was no run",
         asked=("report.show",),
         code=2,
-        says="mend: uv run nox",
+        says="hint: uv run nox",
         change=hide("reports"),
     ),
     Refusal(
@@ -272,7 +272,7 @@ REFUSALS = [
         name="it is not said which Python",
         asked=("ci.matrix", "test"),
         code=3,
-        says='mend: write it, for example: python = "3.13"',
+        says='hint: write it, for example: python = "3.13"',
         change=replace("pyproject.toml", "\npython = ", "\n#python = "),
     ),
 ]
@@ -304,7 +304,7 @@ def runner(project: Project, name: str, folder: Path) -> Runner:
         file.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
         file.chmod(0o755)
     path = os.pathsep.join([str(folder / "bin"), project.environment["PATH"]])
-    servers = {} if has_images() else {"OPS_SERVERS": "embedded"}
+    servers = {} if has_images() else {"STRATA_SERVERS": "embedded"}
     return Runner(project, read(project, name), folder, {"PATH": path, **servers})
 
 

@@ -33,7 +33,7 @@ needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not insta
 
 # What one run hands to the next, and what would make a bake depend on who bakes it.
 LEAKS = (
-    *("UV_", "NOX", "PYTEST_", "COV_", "COVERAGE_", "COOKIECUTTER_", "OPS_", "GIT_"),
+    *("UV_", "NOX", "PYTEST_", "COV_", "COVERAGE_", "COOKIECUTTER_", "STRATA_", "GIT_"),
     *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX"),
     *("FORCE_COLOR", "PY_COLORS"),
 )

@@ -26,9 +26,9 @@ import clients
 import httpx2
 import operations
 import psutil
-from ops import database, graph, keyspaces, names, servers, settings
-from ops.servers.home import cache
-from ops.testing import Service, serving
+from stratakit import database, graph, names, redis_databases, servers, settings
+from stratakit.servers.home import cache
+from stratakit.testing import Service, serving
 
 ADMIN = "for-this-benchmark-alone"
 SECRET = ADMIN * 2
@@ -91,7 +91,7 @@ def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
     given, redis = up["postgres"].url, up["redis"]
     with (
         database.run(given) as run,
-        keyspaces.claim(redis.url, owned=redis.owned) as keyspace,
+        redis_databases.claim(redis.url, owned=redis.owned) as keyspace,
         tempfile.TemporaryDirectory() as folder,
     ):
         name = names.database(run, "bench")

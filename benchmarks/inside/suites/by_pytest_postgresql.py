@@ -4,9 +4,9 @@ import os
 
 import pytest
 from methods import Connection
-from ops import database, graph
 from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql import factories
+from stratakit import database, graph
 
 SERVER = os.environ["BENCH_SERVER"]
 PARTS = conninfo_to_dict(SERVER)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from methods import Connection, Ground, none
-from ops import database, graph
+from stratakit import database, graph
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from ops.settings import Settings
+from stratakit.settings import Settings
 
 from {{ cookiecutter.__package }} import ports
 

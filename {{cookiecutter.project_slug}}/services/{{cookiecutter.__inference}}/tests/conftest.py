@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from ops.settings import Settings
+from stratakit.settings import Settings
 
 from gateway import ports
 from gateway.adapters.memory.clock import MemoryClock

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway.domain import Config, PolicyUpdate
 from gateway.ports import ConfigStore

@@ -10,7 +10,7 @@ import uvicorn
 from .settings import Settings, SettingsError, load
 
 CONFIGURATION = 3
-"""Exit code that says: no use to start it again before a setting is mended."""
+"""Exit code that says: no use to start it again before a setting is fixed."""
 
 
 def main() -> None:

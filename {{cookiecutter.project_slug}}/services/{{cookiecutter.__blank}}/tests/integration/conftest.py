@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx2
 import pytest
 
-from ops.testing import Service, serving
+from stratakit.testing import Service, serving
 
 from {{ cookiecutter.__package }} import ports
 from {{ cookiecutter.__package }}.app import create_app

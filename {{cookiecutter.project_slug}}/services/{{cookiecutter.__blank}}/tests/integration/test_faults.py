@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from {{ cookiecutter.__package }} import ports
 from {{ cookiecutter.__package }}.adapters import postgres, redis

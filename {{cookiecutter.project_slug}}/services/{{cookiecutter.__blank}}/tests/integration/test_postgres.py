@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
-from ops.testing import eventually
-from ops.testing.locks import terminate, waiting
+from stratakit.testing import eventually
+from stratakit.testing.locks import terminate, waiting
 
 from {{ cookiecutter.__package }} import domain, errors, models, ports
 from {{ cookiecutter.__package }}.adapters.postgres import PostgresRepository, address, connect

@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from ops.testing import Service, eventually
+from stratakit.testing import Service, eventually
 
 from {{ cookiecutter.__package }}.api.routes import PATH
 from {{ cookiecutter.__package }}.settings import PREFIX

@@ -203,7 +203,7 @@ def canonical(text: str) -> str:
 
 
 def check_typed(value: str, what: str) -> str:
-    """Return `value`; `what` is the field that it is the value of.
+    """Return `value`; `message` is the field that it is the value of.
 
     Raises:
         InvalidError: it holds what nobody types.
@@ -239,7 +239,7 @@ def check_email(value: str) -> str:
 
 
 def check_alias(value: str, what: str = "alias") -> str:
-    """Return `value`, the name of a model; `what` is the field that it is the value of.
+    """Return `value`, the name of a model; `message` is the field that it is the value of.
 
     Raises:
         InvalidError: it has other characters than names of models have.

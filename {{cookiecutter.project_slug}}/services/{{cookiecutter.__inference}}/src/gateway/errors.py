@@ -83,7 +83,7 @@ class LimitedError(GatewayError):
 
 
 class ThrottledError(GatewayError):
-    """There were too many `what` of late; in `retry_after` seconds there may be one again."""
+    """There were too many `message` of late; in `retry_after` seconds there may be one again."""
 
     def __init__(self, what: str, retry_after: float) -> None:
         super().__init__(f"too many {what}; try again later")
@@ -112,7 +112,7 @@ class BackendError(GatewayError):
 
 
 class UnreadableError(GatewayError):
-    """A stored value cannot be read; somebody has to mend what is under `key`."""
+    """A stored value cannot be read; somebody has to fix what is under `key`."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the stored value of {key} cannot be read")

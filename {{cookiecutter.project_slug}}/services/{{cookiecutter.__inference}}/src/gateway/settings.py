@@ -34,7 +34,7 @@ _POSTGRES = re.compile(
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong. The text names each, without its value, and how to mend it."""
+    """A setting is missing or wrong. The text names each, without its value, and how to fix it."""
 
 
 def _no_placeholder(value: object) -> object:
@@ -144,5 +144,5 @@ def _explain(error: ValidationError) -> list[str]:
         why = wrong.get("ctx", {}).get("error", wrong["msg"])
         lines.append(f"{PREFIX}{name}: {'is not set' if wrong['type'] == 'missing' else why}")
         if name in _EXAMPLES:
-            lines.append(f"  mend, in the environment or in .env: {PREFIX}{name}={_EXAMPLES[name]}")
+            lines.append(f"  hint: in the environment or in .env: {PREFIX}{name}={_EXAMPLES[name]}")
     return lines

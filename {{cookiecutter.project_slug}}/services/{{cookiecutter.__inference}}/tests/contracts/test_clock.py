@@ -5,7 +5,7 @@ from datetime import UTC
 
 import pytest
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway.adapters.memory.clock import MemoryClock
 from gateway.ports import Clock

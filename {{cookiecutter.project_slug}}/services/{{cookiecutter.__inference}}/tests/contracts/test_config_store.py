@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import errors
 from gateway.domain import Config, PolicyUpdate, Target

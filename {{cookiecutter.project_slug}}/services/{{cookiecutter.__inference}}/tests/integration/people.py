@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import httpx2
 
-from ops.testing import Service, eventually
+from stratakit.testing import Service, eventually
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret

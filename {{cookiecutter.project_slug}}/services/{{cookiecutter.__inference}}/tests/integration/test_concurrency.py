@@ -8,7 +8,7 @@ import httpx2
 import psutil
 import pytest
 
-from ops.testing import Service, eventually
+from stratakit.testing import Service, eventually
 
 from .people import CHAT, Connect, Team, chat, configured, created
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import errors
 from gateway.adapters.openai import OpenAIBackend

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from ops.testing import Service, eventually, serving
+from stratakit.testing import Service, eventually, serving
 
 from gateway.settings import PREFIX
 

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ops.testing import eventually
-from ops.testing.locks import terminate, waiting
+from stratakit.testing import eventually
+from stratakit.testing.locks import terminate, waiting
 
 from gateway import domain, errors, models
 from gateway.adapters import postgres

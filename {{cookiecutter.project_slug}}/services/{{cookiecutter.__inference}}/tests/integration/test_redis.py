@@ -11,7 +11,7 @@ import pytest
 import structlog
 from redis.exceptions import ResponseError
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import errors
 from gateway.adapters.memory.clock import MemoryClock
@@ -25,7 +25,7 @@ from gateway.ports import Admission, ConfigStore, Limiter, Sessions
 
 from ..proxy import Proxy
 
-MARKER = "ops:owner"
+MARKER = "strata:owner"
 """The key by which a database on a shared server is known to be a test run's."""
 TEAM = UUID(int=7)
 WINDOW = f"gateway:window:{TEAM}"

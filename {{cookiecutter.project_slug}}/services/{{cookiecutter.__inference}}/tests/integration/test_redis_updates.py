@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import structlog
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import errors
 from gateway.adapters.redis import connection

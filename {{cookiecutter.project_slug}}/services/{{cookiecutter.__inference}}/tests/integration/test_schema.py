@@ -1,6 +1,6 @@
 """What the models say of the tables is what the migrations made. Each case is derived from them."""
 
-from ops.testing import schema
+from stratakit.testing import schema
 
 from gateway import models
 from gateway.adapters import postgres

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fastapi import FastAPI
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import domain
 from gateway.app import create_app

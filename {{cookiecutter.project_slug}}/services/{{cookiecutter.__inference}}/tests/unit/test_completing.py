@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.typing import EventDict
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import domain, errors
 from gateway.accounts import Keys

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from structlog.typing import EventDict
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import domain, errors
 from gateway.accounts import Keys

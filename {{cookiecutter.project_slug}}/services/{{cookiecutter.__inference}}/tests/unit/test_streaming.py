@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.types import Message
 from structlog.typing import EventDict
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from gateway import domain, errors
 from gateway.api.streaming import DONE

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any, Literal
 
-from .commands import MEASURE
 from .errors import AbsentError, ConfigurationError
 from .graph import MEASURED, STACK, STATIC, TIERS, Package, Tier, project, services
+from .runner import MEASURE
 
 Workflow = Literal["test", "nightly"]
 
@@ -69,7 +69,7 @@ def _python() -> str:
     python = project().get("python")
     if not isinstance(python, str):
         raise ConfigurationError(
-            "[tool.ops] in pyproject.toml does not say which Python CI and the images have",
+            "[tool.stratakit] in pyproject.toml does not say which Python CI and the images have",
             'write it, for example: python = "3.13"',
         )
     return python
@@ -96,7 +96,7 @@ def _absence(tier: Tier, package: Package | None) -> str | None:
     try:
         tier.folders(package)
     except AbsentError as error:
-        return error.what
+        return error.message
     return None
 
 

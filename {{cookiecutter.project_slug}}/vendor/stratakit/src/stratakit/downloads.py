@@ -1,6 +1,6 @@
 """Files that a service wants and that are too large for git, such as a language model.
 
-`[tool.ops.service.downloads]` in its pyproject.toml names them:
+`[tool.stratakit.service.downloads]` in its pyproject.toml names them:
 
     words = { url = "https://...", sha256 = "...", path = "models/words.bin" }
 """
@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from . import graph
-from .errors import ConfigurationError, InfrastructureError, OpsError
+from .errors import ConfigurationError, InfrastructureError, StrataError
 
 TIMEOUT = 30.0
 """Seconds to wait for the next part of a file."""
@@ -87,14 +87,14 @@ class Download:
         Raises:
             InfrastructureError: its server does not answer, or not with the whole file, or there is
                 no room for it.
-            OpsError: what came is another file. To try again would not help.
+            StrataError: what came is another file. To try again would not help.
         """
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             with _part(self.target) as part:
                 found = self._receive(part)
                 if found != self.source.sha256:
-                    raise OpsError(
+                    raise StrataError(
                         f"{self.source.url} is not the file that {self.name} names: its SHA-256 is"
                         f" {found}; it was not kept",
                         f"find out why before you change {self._table}",
@@ -105,7 +105,7 @@ class Download:
         except OSError as error:
             raise InfrastructureError(
                 f"{self.name} cannot be written to {self.target}: {error}",
-                "make room on the disk, or mend the folder; then try again",
+                "make room on the disk, or fix the folder; then try again",
             ) from error
 
     def _receive(self, part: IO[bytes]) -> str:
@@ -138,7 +138,7 @@ class Download:
 
     @property
     def _table(self) -> str:
-        return f"[tool.ops.service.downloads] of services/{self.service.name}/pyproject.toml"
+        return f"[tool.stratakit.service.downloads] of services/{self.service.name}/pyproject.toml"
 
 
 def find(name: str, services: Sequence[graph.Service]) -> Download:
@@ -156,7 +156,7 @@ def find(name: str, services: Sequence[graph.Service]) -> Download:
         names = ", ".join(each.name for each in known) or "none"
         raise ConfigurationError(
             f"there is no download {name!r}; there are: {names}",
-            "name it in [tool.ops.service.downloads] of a service's pyproject.toml",
+            "name it in [tool.stratakit.service.downloads] of a service's pyproject.toml",
         )
     return found[0]
 
@@ -169,7 +169,7 @@ def downloads(service: graph.Service) -> list[Download]:
     """
     file = service.path / "pyproject.toml"
     settings = tomllib.loads(file.read_text(encoding="utf-8"))
-    table = settings["tool"]["ops"]["service"].get("downloads", {})
+    table = settings["tool"]["stratakit"]["service"].get("downloads", {})
     try:
         sources = TypeAdapter(dict[str, Source]).validate_python(table)
     except ValidationError as error:

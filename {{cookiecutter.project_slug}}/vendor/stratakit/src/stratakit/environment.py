@@ -11,7 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import ConfigurationError, InfrastructureError, OpsError
+from .errors import ConfigurationError, InfrastructureError, StrataError
 from .graph import ROOT, Library, Package, Tier, engine
 
 LOCK = ROOT / "uv.lock"
@@ -20,7 +20,7 @@ VENV = ROOT / ".venv"
 GROUPS = ("dev", "test")
 """Of a library's dependency groups, those that its tests run with."""
 REINSTALL = "uv sync --all-packages --all-groups --reinstall"
-"""What mends an environment from which files are gone, which uv itself does not notice."""
+"""What fixes an environment from which files are gone, which uv itself does not notice."""
 
 
 def folder(tier: Tier, package: Package | None) -> Path:
@@ -111,24 +111,24 @@ def _selection(package: Package | None) -> tuple[str, ...]:
     return (*both, "--no-default-groups", *groups)
 
 
-def incomplete(missing: ImportError) -> OpsError:
+def incomplete(missing: ImportError) -> StrataError:
     """Return what it means that an environment lacks something which it should have."""
     return InfrastructureError(
         f"the environment of {sys.executable} is incomplete: {missing}", REINSTALL
     )
 
 
-def diagnose(output: str) -> OpsError:
+def diagnose(output: str) -> StrataError:
     """Return what it means that uv failed and printed `output`."""
     found = next(each for each in _DIAGNOSES if any(sign in output for sign in each.signs))
-    return found.kind(found.what.format(output=output.strip()), found.mend)
+    return found.kind(found.message.format(output=output.strip()), found.hint)
 
 
 class _Diagnosis(NamedTuple):
     signs: tuple[str, ...]
-    kind: type[OpsError]
+    kind: type[StrataError]
     what: str
-    mend: str
+    hint: str
 
 
 WRONG_PYTHON = ("No interpreter found", "the project's Python requirement")
@@ -154,7 +154,7 @@ _DIAGNOSES = (
         ("Failed to parse",),
         ConfigurationError,
         "uv cannot read one of its files:\n{output}",
-        "mend the file that it names; a lock that cannot be mended: rm uv.lock && uv lock",
+        "fix the file that it names; a lock that cannot be fixed: rm uv.lock && uv lock",
     ),
     _Diagnosis(
         WRONG_PYTHON,

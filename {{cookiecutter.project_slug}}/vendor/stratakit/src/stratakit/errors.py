@@ -17,33 +17,33 @@ class Code(IntEnum):
     CONFIGURATION = 3
 
 
-class OpsError(Exception):
-    """What is wrong, why, and the command that mends it.
+class StrataError(Exception):
+    """What is wrong, why, and the command that fixes it.
 
-    `what` and `mend` are sentences for somebody who has never seen this project.
+    `message` and `hint` are sentences for somebody who has never seen this project.
     """
 
     code = Code.FAILED
     status = "failed"
 
-    def __init__(self, what: str, mend: str = "") -> None:
-        super().__init__(what, mend)
-        self.what = what
-        self.mend = mend
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what, hint)
+        self.message = what
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.status}: {self.what}" + (f"\n  mend: {self.mend}" if self.mend else "")
+        return f"{self.status}: {self.message}" + (f"\n  hint: {self.hint}" if self.hint else "")
 
 
-class InfrastructureError(OpsError):
+class InfrastructureError(StrataError):
     """Something needed is not reachable, does not start, or cannot be had."""
 
     code = Code.INFRASTRUCTURE
     status = "infrastructure"
 
 
-_ROOM = "make room on the disk, or mend the folder that it names"
-_MENDS = {
+_ROOM = "make room on the disk, or fix the folder that it names"
+_HINTS = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EFBIG: "ulimit -f unlimited",
@@ -60,10 +60,10 @@ def unusable(what: str, error: OSError) -> InfrastructureError:
     """Return what it means that the operating system refuses something that we need."""
     # Of several at once, as of a copy of a folder, only the text tells.
     code = next(
-        (each for each in _MENDS if each == error.errno or os.strerror(each) in str(error)), 0
+        (each for each in _HINTS if each == error.errno or os.strerror(each) in str(error)), 0
     )
-    mend = _MENDS.get(code, "mend what it names; `uv run invoke doctor` looks at more")
-    return InfrastructureError(f"{what}: {error}", mend.format(file=error.filename or "it"))
+    hint = _HINTS.get(code, "fix what it names; `uv run invoke doctor` looks at more")
+    return InfrastructureError(f"{what}: {error}", hint.format(file=error.filename or "it"))
 
 
 @contextmanager
@@ -81,7 +81,7 @@ class AbsentError(InfrastructureError):
     status = "absent"
 
 
-class ConfigurationError(OpsError):
+class ConfigurationError(StrataError):
     """An unknown name, a bad setting, a missing or stale lock."""
 
     code = Code.CONFIGURATION

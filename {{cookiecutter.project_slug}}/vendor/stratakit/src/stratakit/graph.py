@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from .errors import AbsentError, ConfigurationError, did_you_mean
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 REPORTS = ROOT / "reports"
 
 T = TypeVar("T", bound="Tier | Package")
@@ -27,7 +27,7 @@ class Resource:
     """Something outside of the code that a tier needs before it can run."""
 
     name: str
-    means: str
+    description: str
 
 
 POSTGRES = Resource("postgres", "PostgreSQL: url, docker or embedded")
@@ -47,7 +47,7 @@ class Tier:
     """
 
     name: str
-    proves: str
+    checks: str
     scope: Scope
     paths: tuple[str, ...] = ()
     needs: tuple[Resource, ...] = ()
@@ -90,7 +90,7 @@ class Tier:
 
 STATIC = Tier(
     name="static",
-    proves="format, lint, types, lock, workflows, Dockerfiles, secrets",
+    checks="format, lint, types, lock, workflows, Dockerfiles, secrets",
     scope="repository",
     default=True,
     parallel=True,
@@ -98,7 +98,7 @@ STATIC = Tier(
 )
 UNIT = Tier(
     name="unit",
-    proves="handlers and domain on fakes; sockets are blocked",
+    checks="handlers and domain on fakes; sockets are blocked",
     scope="package",
     # A contract suite runs here against the fake and in `integration` against the real adapter.
     paths=("tests/unit", "tests/contracts"),
@@ -110,7 +110,7 @@ UNIT = Tier(
 )
 INTEGRATION = Tier(
     name="integration",
-    proves="real PostgreSQL and Redis: migrations, repositories, contracts, smoke, end to end",
+    checks="real PostgreSQL and Redis: migrations, repositories, contracts, smoke, end to end",
     scope="package",
     paths=("tests/integration", "tests/contracts"),
     needs=(POSTGRES, REDIS),
@@ -122,7 +122,7 @@ INTEGRATION = Tier(
 )
 INFRASTRUCTURE = Tier(
     name="infrastructure",
-    proves="the Compose stack, Terraform, local clouds",
+    checks="the Compose stack, Terraform, local clouds",
     scope="repository",
     paths=("tests/infrastructure",),
     needs=(DOCKER,),
@@ -130,14 +130,14 @@ INFRASTRUCTURE = Tier(
 )
 LOAD = Tier(
     name="load",
-    proves="throughput, percentiles and error rate against thresholds",
+    checks="throughput, percentiles and error rate against thresholds",
     scope="service",
     paths=("tests/load",),
     needs=(STACK,),
 )
 CLOUD = Tier(
     name="cloud",
-    proves="a spot instance: credentials, launch, health, request, teardown",
+    checks="a spot instance: credentials, launch, health, request, teardown",
     scope="repository",
     paths=("tests/cloud",),
     needs=(ACCOUNT,),
@@ -148,7 +148,7 @@ TIERS = (STATIC, UNIT, INTEGRATION, INFRASTRUCTURE, LOAD, CLOUD)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Marker:
     """Tests of integration that can be asked for by `-m NAME`.
 
     They are in tests/integration/NAME/ or in a file test_NAME*.py. The budget is that of one test,
@@ -156,20 +156,20 @@ class Kind:
     """
 
     name: str
-    proves: str
+    checks: str
     test_budget: float
 
 
 KINDS = (
-    Kind("smoke", "the process as it is started in production answers, and in time", 5),
-    Kind("contract", "the API is what its description says, and what its clients expect", 30),
-    Kind("e2e", "a user's whole way, as it should go and as it should not", 300),
+    Marker("smoke", "the process as it is started in production answers, and in time", 5),
+    Marker("contract", "the API is what its description says, and what its clients expect", 30),
+    Marker("e2e", "a user's whole way, as it should go and as it should not", 300),
 )
 
 MEASURED = (UNIT, INTEGRATION)
 COVERAGE = Tier(
     name="coverage",
-    proves="how many of the lines unit and integration run together",
+    checks="how many of the lines unit and integration run together",
     scope="repository",
 )
 """No tier, but the session that judges the `MEASURED` ones together."""
@@ -177,12 +177,12 @@ SESSIONS = (*TIERS, COVERAGE)
 
 
 PROJECT_KEYS = ("project", "python", "destroyable_hosts", "uncleaned", "coverage", "static")
-"""What `[tool.ops]` of the project may hold."""
+"""What `[tool.stratakit]` of the project may hold."""
 SERVICE_KEYS = (
     *("package", "needs", "metadata", "port", "app", "secrets", "critical"),
     "downloads",
 )
-"""What `[tool.ops.service]` of a service may hold."""
+"""What `[tool.stratakit.service]` of a service may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class Library(Package):
 
 @dataclass(frozen=True, slots=True)
 class Service(Package):
-    """A folder under services/ whose pyproject.toml has a `[tool.ops.service]` table."""
+    """A folder under services/ whose pyproject.toml has a `[tool.stratakit.service]` table."""
 
     kind = "service"
     scopes = ("package", "service")
@@ -236,18 +236,18 @@ class Service(Package):
 
 @cache
 def project() -> dict[str, Any]:
-    """Return the `[tool.ops]` table of the project.
+    """Return the `[tool.stratakit]` table of the project.
 
     Raises:
         ConfigurationError: pyproject.toml is not readable, or does not name the project there, or
             holds a key that nothing reads.
     """
-    table = _table(ROOT / "pyproject.toml", "ops")
-    refuse_unknown(table, PROJECT_KEYS, "[tool.ops] of pyproject.toml")
+    table = _table(ROOT / "pyproject.toml", "stratakit")
+    refuse_unknown(table, PROJECT_KEYS, "[tool.stratakit] of pyproject.toml")
     if "project" not in table:
         raise ConfigurationError(
             "pyproject.toml does not say what the project is called on this machine",
-            'add it, for example: [tool.ops] project = "acme"',
+            'add it, for example: [tool.stratakit] project = "acme"',
         )
     return table
 
@@ -338,7 +338,7 @@ def engine() -> str:
     Raises:
         ConfigurationError: its pyproject.toml is not readable.
     """
-    name: str = _read(ROOT / "ops" / "pyproject.toml")["project"]["name"]
+    name: str = _read(ROOT / "vendor" / "stratakit" / "pyproject.toml")["project"]["name"]
     return name
 
 
@@ -355,8 +355,8 @@ def _named(kind: str, name: str, there: Sequence[T]) -> T:
 
 def _service(file: Path) -> Service:
     where = file.relative_to(ROOT)
-    table = _table(file, "ops")
-    refuse_unknown(table, ("service",), f"[tool.ops] of {where}")
+    table = _table(file, "stratakit")
+    refuse_unknown(table, ("service",), f"[tool.stratakit] of {where}")
     table = table.get("service", {})
     try:
         found = Service(
@@ -374,9 +374,9 @@ def _service(file: Path) -> Service:
     except KeyError as missing:
         raise ConfigurationError(
             f"{where} lacks the key {missing} of a service",
-            'write it, for example: [tool.ops.service] package = "billing"',
+            'write it, for example: [tool.stratakit.service] package = "billing"',
         ) from missing
-    refuse_unknown(table, SERVICE_KEYS, f"[tool.ops.service] of {where}")
+    refuse_unknown(table, SERVICE_KEYS, f"[tool.stratakit.service] of {where}")
     return found
 
 
@@ -429,5 +429,5 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{file} cannot be read: {error}", "mend the file, or take it from git again"
+            f"{file} cannot be read: {error}", "fix the file, or take it from git again"
         ) from error

@@ -22,7 +22,7 @@ _SCRIPT = """\
 # and uv finds, or makes, the environment there.
 {mark}
 refuse() {{
-    printf '%s\\n  mend: %s; without this check, add --no-verify\\n' "$1" "$2" >&2
+    printf '%s\\n  hint: %s; without this check, add --no-verify\\n' "$1" "$2" >&2
     exit 1
 }}
 [ -f {config} ] || refuse "configuration: there is no {config} in $PWD" "git checkout {config}"

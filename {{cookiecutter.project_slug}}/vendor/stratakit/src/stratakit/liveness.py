@@ -13,7 +13,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-RUN = "OPS_RUN"
+RUN = "STRATA_RUN"
 """The variable that names the folder of the run that a process belongs to."""
 _LOCK = "alive.lock"
 

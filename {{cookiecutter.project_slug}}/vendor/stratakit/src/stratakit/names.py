@@ -55,20 +55,20 @@ def is_owner(mark: str | None) -> bool:
 def run_of(name: str) -> str | None:
     """Return the run that a database belongs to, or None if it is not a run's of this project."""
     found = _RUN.match(name, len(prefix())) if name.startswith(prefix()) else None
-    return found["run"] if found and authentic(name) else None
+    return found["run"] if found and is_ours(name) else None
 
 
 def is_kept(name: str) -> bool:
     """Say whether a database was kept because its test failed."""
-    return name.startswith(f"{prefix()}_kept_") and authentic(name)
+    return name.startswith(f"{prefix()}_kept_") and is_ours(name)
 
 
 def is_template(name: str) -> bool:
     """Say whether a database is a migrated template."""
-    return name.startswith(f"{prefix()}_tpl_") and authentic(name)
+    return name.startswith(f"{prefix()}_tpl_") and is_ours(name)
 
 
-def authentic(name: str) -> bool:
+def is_ours(name: str) -> bool:
     """Say whether `name` was made here, for this project."""
     body, _, checksum = name.rpartition("_")
     return body.startswith(f"{prefix()}_") and checksum == _checksum(body)
@@ -84,7 +84,7 @@ def _signed(body: str) -> str:
     if len(name) > LIMIT:
         raise ConfigurationError(
             f"the database name {name} is longer than the {LIMIT} bytes that PostgreSQL keeps",
-            "shorten `project` in the [tool.ops] table of pyproject.toml, or the service's name",
+            "shorten `project` in the [tool.stratakit] table of pyproject.toml, or the service's name",
         )
     return name
 

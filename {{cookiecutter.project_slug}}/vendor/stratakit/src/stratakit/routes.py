@@ -59,7 +59,7 @@ def routes(service: graph.Service) -> list[Route]:
         raise ConfigurationError(
             f"the application of {service.name} cannot be made, to ask it for its routes:\n"
             f"{told.stderr.strip()}",
-            f"mend what it says; a setting, in .env or the environment: {prefix}NAME=value",
+            f"fix what it says; a setting, in .env or the environment: {prefix}NAME=value",
         )
     # What the service logs while it is made comes before.
     return [Route(*row) for row in json.loads(told.stdout.splitlines()[-1])]

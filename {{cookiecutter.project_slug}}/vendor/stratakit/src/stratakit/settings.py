@@ -13,11 +13,11 @@ from .errors import MISSPELT, ConfigurationError, did_you_mean
 from .graph import ROOT
 
 FILE = ROOT / ".env.test"
-PREFIX = "OPS_"
-INTERNAL = (liveness.RUN, "OPS_STARTED_IN")
+PREFIX = "STRATA_"
+INTERNAL = (liveness.RUN, "STRATA_STARTED_IN")
 
 EXAMPLES = {
-    "OPS_SERVERS": "OPS_SERVERS=embedded",
+    "STRATA_SERVERS": "STRATA_SERVERS=embedded",
     "TEST_DATABASE_URL": "TEST_DATABASE_URL=postgresql://me:secret@localhost:5432/postgres",
     "TEST_REDIS_URL": "TEST_REDIS_URL=redis://localhost:6379",
     "TEST_POOL_SIZE": "TEST_POOL_SIZE=10",
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         env_file=FILE, env_file_encoding="utf-8", env_ignore_empty=True, extra="forbid"
     )
 
-    servers: Literal["auto", "url", "docker", "embedded"] = Field("auto", alias="OPS_SERVERS")
+    servers: Literal["auto", "url", "docker", "embedded"] = Field("auto", alias="STRATA_SERVERS")
     """Where PostgreSQL and Redis come from; `auto` takes the first of the others that is there."""
     database_url: Annotated[str | None, _url_of("postgresql", "postgres")] = Field(
         None, alias="TEST_DATABASE_URL"

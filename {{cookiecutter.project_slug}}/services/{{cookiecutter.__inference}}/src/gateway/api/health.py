@@ -35,7 +35,7 @@ class Ready(BaseModel):
 
 @router.get("/live")
 async def live() -> Live:
-    """Say that the process answers; look at nothing else, since a restart would mend nothing."""
+    """Say that the process answers; look at nothing else, since a restart would fix nothing."""
     return Live()
 
 

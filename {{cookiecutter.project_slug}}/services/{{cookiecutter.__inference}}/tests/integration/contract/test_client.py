@@ -7,7 +7,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from ops.testing import Service
+from stratakit.testing import Service
 
 from ..people import Team, created
 

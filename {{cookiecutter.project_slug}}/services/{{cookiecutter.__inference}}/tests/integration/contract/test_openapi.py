@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from ops.testing import Service
+from stratakit.testing import Service
 
 from ..people import ADMIN_TOKEN, Connect, Team
 

@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from ops.testing import eventually
+from stratakit.testing import eventually
 
 from ..people import CHAT, Connect, Team, chat, configured, created
 

@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 
-from ops.testing import Service, eventually
+from stratakit.testing import Service, eventually
 
 from ..people import (
     CHAT,

@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 
-from ops.testing import Service, serving
+from stratakit.testing import Service, serving
 
 from gateway.settings import PREFIX
 

@@ -1,4 +1,4 @@
-"""`python -m ops.coverage`: put the tiers' data together, judge it, write the reports.
+"""`python -m stratakit.coverage`: put the tiers' data together, judge it, write the reports.
 
 noxfile.py calls it; for people it is `nox -s coverage`.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from coverage import Coverage
 
-from .. import commands, graph, liveness, location, verdict
-from ..errors import Code, OpsError
-from . import markdown, measured, settings, sources
+from .. import graph, liveness, location, results, runner
+from ..errors import Code, StrataError
+from . import markdown, measurements, settings, sources
 from .gates import Gate, gates
 
 TOLD = 10
@@ -30,16 +30,16 @@ def main(words: Sequence[str] | None = None) -> Code:
         location.require(Path.cwd())
         judged = judge(wish)
         code, reason = _verdict(judged)
-    except OpsError as error:
+    except StrataError as error:
         code, reason = error.code, str(error)
         sys.stderr.write(f"{error}\n")
-    verdict.write(wish.results, json.dumps({"reason": reason, "tests": [*map(record, judged)]}))
+    results.write(wish.results, json.dumps({"reason": reason, "tests": [*map(record, judged)]}))
     return code
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(prog="ops.coverage", description="Judge coverage.")
+    made = argparse.ArgumentParser(prog="stratakit.coverage", description="Judge coverage.")
     made.add_argument("--results", type=Path, required=True, help="what came of it, as JSON")
     made.add_argument("--left", type=Path, required=True, help="where tiers have left their data")
     made.add_argument("--package", action="append", required=True, help="one to judge; repeatable")
@@ -52,18 +52,18 @@ def judge(wish: argparse.Namespace) -> list[Gate]:
     Raises:
         ConfigurationError: a setting is wrong.
         InfrastructureError: there is no data.
-        OpsError: a file is no Python.
+        StrataError: a file is no Python.
     """
     wanted = settings.load()
     chosen = [graph.package(name) for name in wish.package]
     packages = sources.packages(chosen)
     paths = [*chain.from_iterable(packages.values())]
     folder = wish.results.parent
-    data = folder / commands.COVERAGE_DATA
-    coverage = measured.combine(graph.ROOT / wish.left, chosen, paths, data)
-    files = {name: [*measured.read(coverage, paths)] for name, paths in packages.items()}
+    data = folder / runner.COVERAGE_DATA
+    coverage = measurements.combine(graph.ROOT / wish.left, chosen, paths, data)
+    files = {name: [*measurements.read(coverage, paths)] for name, paths in packages.items()}
     judged = gates(chain.from_iterable(files.values()), wanted)
-    verdict.write(folder / "summary.md", markdown.page(judged, files))
+    results.write(folder / "summary.md", markdown.page(judged, files))
     _write_reports(coverage, paths, folder)
     for gate in judged:
         sys.stdout.write(f"{'FAILED' if gate.lacking else 'ok':<7}{markdown.told(gate)}\n")

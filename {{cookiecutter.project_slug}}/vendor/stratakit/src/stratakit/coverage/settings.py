@@ -1,4 +1,4 @@
-"""The table `[tool.ops.coverage]`: how much has to be covered, and what is critical.
+"""The table `[tool.stratakit.coverage]`: how much has to be covered, and what is critical.
 
 Standard library only, since noxfile.py reads it before any test runs.
 """
@@ -13,7 +13,7 @@ from ..graph import ROOT, packages, project, refuse_unknown, services
 from . import sources
 
 WHOLE = 100
-TABLE = "[tool.ops.coverage] of pyproject.toml"
+TABLE = "[tool.stratakit.coverage] of pyproject.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _of_services() -> Iterator[str]:
     for service in services():
         home = service.path.relative_to(ROOT).as_posix()
         globs = [f"{home}/{glob}" for glob in service.critical]
-        _refuse_no_globs(f"critical in [tool.ops.service] of {home}/pyproject.toml", globs)
+        _refuse_no_globs(f"critical in [tool.stratakit.service] of {home}/pyproject.toml", globs)
         yield from globs
 
 

@@ -5,15 +5,15 @@ run makes for itself, `wiping` undoes what a test wrote. Everything that two run
 other is under an advisory lock, which the server lets go when its holder dies, however it dies.
 """
 
+from .cleaning import Cleaner
 from .connection import Connection, connect, url
 from .migrations import MigrationError, migrate
 from .runs import clone, drop, finished_template, run, sweep, template
-from .wiping import Wipe
 
 __all__ = [
+    "Cleaner",
     "Connection",
     "MigrationError",
-    "Wipe",
     "clone",
     "connect",
     "drop",

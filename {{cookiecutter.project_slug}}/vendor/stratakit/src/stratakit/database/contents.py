@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from psycopg import Error, sql
 
-from ..errors import OpsError
+from ..errors import StrataError
 from .connection import Connection, beside
 
 _HERE = "{} = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -80,7 +80,7 @@ def held(connection: Connection, server: str) -> dict[str, int]:
     Sites may put something into `template1`, which they get too; what holds data counts even so.
     """
     found = set(connection.execute(_LOST).fetchall())
-    with suppress(Error, OpsError):
+    with suppress(Error, StrataError):
         if found:
             with beside(connection, server, "template1") as new:
                 found -= set(new.execute(_query(_CODE)).fetchall())

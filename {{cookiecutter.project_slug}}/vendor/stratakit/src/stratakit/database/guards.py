@@ -17,15 +17,15 @@ from typing import NamedTuple
 from psycopg import OperationalError, sql
 
 from .. import names
-from ..errors import ConfigurationError, InfrastructureError, OpsError
+from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..graph import project
-from ..servers import Server, url
+from ..servers import Server, external
 from ..servers.waiting import until
 from . import contents, stamps, waits
 from .connection import Connection, acting, beside, connect
 from .stamps import OWNER, STAMP, TEST, Facts
 
-LEAVING = 0.5
+SESSION_GRACE = 0.5
 """Seconds that a session may take to end after its client has, and a database to be dropped."""
 RESTAMP = f"ALTER DATABASE {{name}} SET {STAMP} = '{{purpose}}'"
 DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
@@ -51,7 +51,7 @@ class Contents(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DatabaseInfo:
     """What is known of a database before something is done to it."""
 
     name: str
@@ -104,11 +104,11 @@ class Target:
 class Rule:
     """A reason not to destroy a database."""
 
-    broken: Callable[[Target], bool]
+    broken: Callable[[DatabaseInfo], bool]
     why: str
-    mend: str
+    hint: str
     forceable: bool = False
-    error: type[OpsError] = ConfigurationError
+    error: type[StrataError] = ConfigurationError
 
 
 FOREIGN = Rule(
@@ -137,7 +137,7 @@ RULES = (
     Rule(
         lambda it: not it.owned and not it.local and it.host not in _allowed_hosts(),
         "its host, {host}, is neither this machine nor on the allow list",
-        'destroyable_hosts = ["{host}"] in the [tool.ops] table of pyproject.toml',
+        'destroyable_hosts = ["{host}"] in the [tool.stratakit] table of pyproject.toml',
     ),
     Rule(
         lambda it: not it.owned and not is_test_name(it.name),
@@ -170,7 +170,7 @@ DESTROYING = (
 """Reasons not to destroy a database, or what is in it."""
 
 
-def check(target: Target, *, force: bool = False, rules: Sequence[Rule] = RULES) -> None:
+def check(target: DatabaseInfo, *, force: bool = False, rules: Sequence[Rule] = RULES) -> None:
     """Refuse to go on if the database may not be destroyed, or breaks others of the rules.
 
     Raises:
@@ -195,14 +195,14 @@ def check(target: Target, *, force: bool = False, rules: Sequence[Rule] = RULES)
             }
             raise rule.error(
                 f"refused to touch the database {target}: {rule.why.format(**facts)}",
-                rule.mend.format(**facts),
+                rule.hint.format(**facts),
             )
 
 
 def is_test_name(name: str) -> bool:
     """Say whether `name` is that of a test database of this project, or was made by a run of it."""
     named = name.startswith(f"{names.prefix()}_") and name.endswith("_test")
-    return named or names.authentic(name)
+    return named or names.is_ours(name)
 
 
 def inspect(
@@ -211,14 +211,14 @@ def inspect(
     name: str,
     purpose: str = TEST,
     user: str | None = None,
-) -> Target:
+) -> DatabaseInfo:
     """Find out what the rules ask about the database `name`, over a connection to its server."""
-    return Target(
+    return DatabaseInfo(
         name=name,
         owned=server.owned,
         host=_host(connection),
         facts=stamps.facts(connection, name, purpose),
-        pooled=not server.owned and url.pooled(server.url),
+        pooled=not server.owned and external.pooled(server.url),
         sessions=_others(connection, name),
         contents=partial(_contents, connection, server.url, name),
         prepared=_prepared(connection, name),
@@ -227,7 +227,7 @@ def inspect(
     )
 
 
-def refreshed(connection: Connection, target: Target) -> Target:
+def refreshed(connection: Connection, target: DatabaseInfo) -> DatabaseInfo:
     """Return what is known of a database, with what the server says about it now."""
     return replace(
         target,
@@ -238,7 +238,7 @@ def refreshed(connection: Connection, target: Target) -> Target:
 
 @contextmanager
 def opened(
-    connection: Connection, server: Server, target: Target, rules: Sequence[Rule] = RULES
+    connection: Connection, server: Server, target: DatabaseInfo, rules: Sequence[Rule] = RULES
 ) -> Iterator[Connection]:
     """Yield a connection that proves to lead to a database which was checked, to change it over.
 
@@ -257,7 +257,7 @@ def opened(
         yield own
 
 
-def drop(connection: Connection, target: Target) -> None:
+def drop(connection: Connection, target: DatabaseInfo) -> None:
     """Drop a database that was checked over `connection`, if it is still that one.
 
     Raises:
@@ -271,7 +271,7 @@ def drop(connection: Connection, target: Target) -> None:
         connection.execute(DROP.format(sql.Identifier(target.name)))
 
 
-def _prove(connection: Connection, target: Target, rules: Sequence[Rule]) -> None:
+def _prove(connection: Connection, target: DatabaseInfo, rules: Sequence[Rule]) -> None:
     """Refuse to go on if the name leads to something else than what was checked."""
     now = refreshed(connection, target)
     if now.facts.oid != target.facts.oid:
@@ -283,7 +283,7 @@ def _prove(connection: Connection, target: Target, rules: Sequence[Rule]) -> Non
     check(now, force=True, rules=rules)
 
 
-def evict(connection: Connection, name: str) -> None:
+def terminate_sessions(connection: Connection, name: str) -> None:
     """Throw out whoever else is connected to a database."""
     connection.execute(_EVICTION, (name,))
     _others(connection, name)
@@ -299,7 +299,7 @@ def _others(connection: Connection, name: str) -> tuple[str, ...]:
             raise TimeoutError
 
     with suppress(TimeoutError):
-        until(gone, LEAVING)
+        until(gone, SESSION_GRACE)
     return tuple(left)
 
 
@@ -318,7 +318,7 @@ def _contents(connection: Connection, server: str, name: str) -> Contents:
     try:
         until(
             lambda: found.append(_look(connection, server, name)),
-            LEAVING,
+            SESSION_GRACE,
             unless=ConfigurationError,
         )
     except TimeoutError as error:

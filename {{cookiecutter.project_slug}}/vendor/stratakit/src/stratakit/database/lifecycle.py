@@ -1,7 +1,7 @@
 """The life of the named test databases, one for each service: what `invoke db.*` does.
 
 Each action is as good twice as once, waits for another that is about the same database, and leaves
-something that `setup` mends if it is killed.
+something that `setup` fixes if it is killed.
 """
 
 import shutil
@@ -20,10 +20,10 @@ from ..errors import ConfigurationError, InfrastructureError
 from ..graph import Service
 from ..servers import Server, binaries, libpq
 from . import guards, migrations, runs, shapes, stamps, waits
+from .cleaning import Cleaner, State
 from .connection import Connection, Lock, beside, connect, locked, maintenance, url
 from .migrations import MigrationError
 from .relations import CleaningError
-from .wiping import State, Wipe
 
 _STAMPED = """
     SELECT datname FROM pg_database JOIN pg_db_role_setting ON setdatabase = pg_database.oid
@@ -73,7 +73,7 @@ class Database:
         """Its SQLAlchemy URL, as a service takes it."""
         return url(self.server.url, self.name).render_as_string(hide_password=False)
 
-    def inspect(self) -> guards.Target:
+    def inspect(self) -> guards.DatabaseInfo:
         """Return what is known of it."""
         with connect(self.server.url) as connection:
             return self._inspect(connection)
@@ -167,9 +167,9 @@ class Database:
         with self._changing() as connection:
             target = self._inspect(connection)
             guards.check(target, force=force, rules=guards.DESTROYING)
-            template = runs.template_over(connection, self.server.url, self.service)
+            template = runs.get_or_build_template(connection, self.server.url, self.service)
             if target.sessions:
-                guards.evict(connection, self.name)
+                guards.terminate_sessions(connection, self.name)
             if not (target.exists and self._wiped(connection, target, template)):
                 self._replace(connection, target, template)
             self._seed(connection, guards.refreshed(connection, target))
@@ -207,7 +207,7 @@ class Database:
                         "migrations have seeded",
                         f"uv run invoke db.migrate --service {self.service.name}",
                     )
-                Wipe(own, State.of(fresh))()
+                Cleaner(own, State.of(fresh))()
 
     def snapshot(self, label: str) -> str:
         """Keep a copy of it under `label`, in the place of an older one; return the copy's name.
@@ -299,21 +299,21 @@ class Database:
     @contextmanager
     def _migrated(self, connection: Connection) -> Iterator[Connection]:
         """Yield a connection to a database that has the migrations and nothing else."""
-        template = runs.template_over(connection, self.server.url, self.service)
+        template = runs.get_or_build_template(connection, self.server.url, self.service)
         with runs.run_over(connection) as identifier:
             name = names.database(identifier, "like")
             runs.create(connection, name, template)
             with beside(connection, self.server.url, name) as fresh:
                 yield fresh
 
-    def _inspect(self, connection: Connection) -> guards.Target:
+    def _inspect(self, connection: Connection) -> guards.DatabaseInfo:
         return guards.inspect(connection, self.server, self.name, self.purpose, self.owner)
 
     @contextmanager
     def _opened(
         self,
         connection: Connection,
-        target: guards.Target,
+        target: guards.DatabaseInfo,
         rules: Sequence[guards.Rule] = guards.RULES,
     ) -> Iterator[Connection]:
         with guards.opened(connection, self.server, target, rules) as own:
@@ -323,7 +323,7 @@ class Database:
                     stamps.write(own, self.name, self.purpose, self.owner)
             yield own
 
-    def _required(self, connection: Connection) -> guards.Target:
+    def _required(self, connection: Connection) -> guards.DatabaseInfo:
         """Return what is known of it; refuse to go on if it is not there, or may not be used."""
         target = self._inspect(connection)
         if not target.exists:
@@ -334,15 +334,15 @@ class Database:
         guards.check(target, force=True)
         return target
 
-    def _alone(self, connection: Connection, *, force: bool) -> guards.Target:
+    def _alone(self, connection: Connection, *, force: bool) -> guards.DatabaseInfo:
         """Do what `_required` does; throw others out if they are in the way."""
         target = self._required(connection)
         guards.check(target, force=force, rules=guards.DESTROYING)
         if target.sessions:
-            guards.evict(connection, self.name)
+            guards.terminate_sessions(connection, self.name)
         return target
 
-    def _created(self, connection: Connection) -> tuple[guards.Target, bool]:
+    def _created(self, connection: Connection) -> tuple[guards.DatabaseInfo, bool]:
         """Create and stamp it where that has not been done; return it, and whether it is new."""
         target = self._inspect(connection)
         guards.check(target, force=True)
@@ -357,12 +357,12 @@ class Database:
         return target, new
 
     def _migrate(
-        self, connection: Connection, target: guards.Target, revision: str = "head"
+        self, connection: Connection, target: guards.DatabaseInfo, revision: str = "head"
     ) -> None:
         with self._opened(connection, target) as own:
             migrations.migrate(own, self.service, revision)
 
-    def _replace(self, connection: Connection, target: guards.Target, source: str) -> None:
+    def _replace(self, connection: Connection, target: guards.DatabaseInfo, source: str) -> None:
         """Put a stamped copy of `source` in the place of a database that was checked.
 
         It gets its name last: a run that is killed leaves no copy that cannot say what it is.
@@ -375,9 +375,9 @@ class Database:
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(target.name)))
 
-    def _wiped(self, connection: Connection, target: guards.Target, template: str) -> bool:
+    def _wiped(self, connection: Connection, target: guards.DatabaseInfo, template: str) -> bool:
         """Wipe it to the state of a template if it has its schema; return whether that is so."""
-        note = runs.noted(connection, template)
+        note = runs.read_template_info(connection, template)
         if note.state is None:
             return False
         with self._opened(connection, target, guards.DESTROYING) as own:
@@ -385,11 +385,11 @@ class Database:
             if same:
                 # What cannot be wiped is made anew.
                 with suppress(CleaningError):
-                    Wipe(own, note.state)()
+                    Cleaner(own, note.state)()
                     return True
             return False
 
-    def _seed(self, connection: Connection, target: guards.Target) -> list[str]:
+    def _seed(self, connection: Connection, target: guards.DatabaseInfo) -> list[str]:
         files = self.seeds()
         if not files:
             return []
@@ -402,7 +402,7 @@ class Database:
                 except psycopg.Error as error:
                     raise MigrationError(
                         f"the seeds of {self.service.name} do not run: {file.name}: {error}",
-                        f"mend services/{self.service.name}/seeds/{file.name}, then run it again",
+                        f"fix services/{self.service.name}/seeds/{file.name}, then run it again",
                     ) from error
         return [file.name for file in files]
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from ..errors import InfrastructureError, OpsError
+from ..errors import InfrastructureError, StrataError
 from ..graph import Package, Service
 from . import waits
 from .connection import Connection
@@ -25,7 +25,7 @@ FORMAT = 3
 """Part of a template's name; raise it when templates are made in another way."""
 
 
-class MigrationError(OpsError):
+class MigrationError(StrataError):
     """A migration fails: the code under test is at fault, not what it runs on."""
 
 
@@ -84,7 +84,7 @@ def head(service: Service) -> str:
     except (CommandError, SyntaxError) as error:
         raise MigrationError(
             f"the migrations of {service.name} have no single newest one: {error}",
-            f"mend services/{service.name}/migrations",
+            f"fix services/{service.name}/migrations",
         ) from error
 
 
@@ -123,7 +123,7 @@ def _config(connection: Connection, service: Service) -> Iterator["Config"]:
             ) from error
         raise MigrationError(
             f"the migrations of {service.name} do not run: {type(error).__name__}: {error}",
-            f"mend services/{service.name}/migrations, then run it again",
+            f"fix services/{service.name}/migrations, then run it again",
         ) from error
     finally:
         engine.dispose()

@@ -44,7 +44,7 @@ class Table:
 def tables(connection: Connection) -> list[Table]:
     """Return the tables that are cleaned, by name, as the role and the session see them.
 
-    Left out are those that `uncleaned` in the [tool.ops] table names.
+    Left out are those that `uncleaned` in the [tool.stratakit] table names.
 
     Raises:
         CleaningError: what one holds cannot be seen, or is on another server.
@@ -66,7 +66,7 @@ def switches(connection: Connection) -> dict[int, list[Switch]]:
 
 
 def _refuse(table: Table, role: str) -> None:
-    leave = f'uncleaned = ["{table.name}"] in the [tool.ops] table of pyproject.toml'
+    leave = f'uncleaned = ["{table.name}"] in the [tool.stratakit] table of pyproject.toml'
     if table.foreign:
         raise CleaningError(
             f"{table.name} cannot be cleaned: rows of it are on another server, whose they are",

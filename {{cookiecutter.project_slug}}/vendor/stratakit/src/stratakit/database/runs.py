@@ -10,9 +10,10 @@ import psycopg
 from psycopg import errors, sql
 
 from .. import names
-from ..errors import ConfigurationError, InfrastructureError, OpsError
+from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..graph import Package, Service
 from . import guards, shapes, stamps, waits
+from .cleaning import State
 from .connection import (
     Connection,
     Lock,
@@ -24,18 +25,17 @@ from .connection import (
     maintenance,
 )
 from .migrations import digest, migrate
-from .wiping import State
 
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
-LEFT = (errors.InsufficientPrivilege, errors.LockNotAvailable, OpsError)
+LEFT = (errors.InsufficientPrivilege, errors.LockNotAvailable, StrataError)
 """Why what could go stays: another role has it, somebody uses it, or it is stamped as no test's."""
 LARGE = 256 * 1024
 """Characters of a state that is too large to be noted on a template, which every run reads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class TemplateInfo:
     """What is known of a template: it stands in the comment on the database, and goes with it."""
 
     used: str = ""
@@ -114,7 +114,7 @@ def template(server: str, package: Package) -> str:
         InfrastructureError: the server does not answer, or the role may not create databases.
     """
     with maintenance(server) as connection:
-        return template_over(connection, server, package)
+        return get_or_build_template(connection, server, package)
 
 
 def finished_template(server: str, package: Package) -> str | None:
@@ -125,17 +125,17 @@ def finished_template(server: str, package: Package) -> str | None:
     """
     with connect(server) as connection:
         name = _template_name(connection, package)
-        return name if sealed(connection, name) else None
+        return name if is_ready(connection, name) else None
 
 
-def template_over(connection: Connection, server: str, package: Package) -> str:
+def get_or_build_template(connection: Connection, server: str, package: Package) -> str:
     """Do what `template` does, over a connection to the server."""
     name = _template_name(connection, package)
-    if not sealed(connection, name):
+    if not is_ready(connection, name):
         _build(connection, server, package, name)
         # Each change of a migration leaves one behind, so this is where they would pile up.
         _discard(connection, _stale_templates(connection))
-    elif (note := noted(connection, name)).used != _today():
+    elif (note := read_template_info(connection, name)).used != _today():
         _note(connection, name, replace(note, used=_today()))
     return name
 
@@ -144,23 +144,23 @@ def _template_name(connection: Connection, package: Package) -> str:
     return names.template(digest(package), connection.info.user)
 
 
-def noted(connection: Connection, name: str) -> Note:
+def read_template_info(connection: Connection, name: str) -> TemplateInfo:
     """Return what is noted on a template; an empty note on one that is half-made."""
     query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
     (comment,) = connection.execute(query, (name,)).fetchone() or (None,)
     try:
         found = json.loads(comment or "{}")
         state = found.pop("state", None)
-        return Note(**found, state=State(**state) if state else None)
+        return TemplateInfo(**found, state=State(**state) if state else None)
     except (AttributeError, TypeError, ValueError):
-        return Note()
+        return TemplateInfo()
 
 
 def _stale_templates(connection: Connection) -> list[str]:
     """Return the templates to drop: neither among the last few, nor used of late."""
     limit = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).date().isoformat()
     used = {
-        name: noted(connection, name).used
+        name: read_template_info(connection, name).used
         for name in databases(connection)
         if names.is_template(name)
     }
@@ -168,7 +168,7 @@ def _stale_templates(connection: Connection) -> list[str]:
     return [name for name in newest_first[KEPT_TEMPLATES:] if used[name] < limit]
 
 
-def _note(connection: Connection, name: str, note: Note) -> None:
+def _note(connection: Connection, name: str, note: TemplateInfo) -> None:
     statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
     comment = sql.Literal(json.dumps(asdict(note)))
     connection.execute(statement.format(sql.Identifier(name), comment))
@@ -181,7 +181,7 @@ def _today() -> str:
 def _build(connection: Connection, server: str, package: Package, name: str) -> None:
     # Not the lock of a run: those who wait here would wait for each other's whole runs.
     with locked(connection, Lock.BUILD, name):
-        if sealed(connection, name):
+        if is_ready(connection, name):
             return
         # Left half-made by a run that was killed.
         drop(connection, name)
@@ -192,12 +192,12 @@ def _build(connection: Connection, server: str, package: Package, name: str) -> 
         with beside(connection, server, name) as own:
             shape, state = shapes.of(own), State.of(own)
         large = sum(map(len, state.rows.values())) > LARGE
-        _note(connection, name, Note(_today(), shape, None if large else state))
+        _note(connection, name, TemplateInfo(_today(), shape, None if large else state))
         statement = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"
         connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
-def sealed(connection: Connection, name: str) -> bool:
+def is_ready(connection: Connection, name: str) -> bool:
     """Say whether a template is whole: it is sealed last, and nobody can connect to it then."""
     query = "SELECT datistemplate AND NOT datallowconn FROM pg_database WHERE datname = %s"
     return connection.execute(query, (name,)).fetchone() == (True,)
@@ -248,7 +248,7 @@ def drop(connection: Connection, name: str) -> None:
         ConfigurationError: the name is not one of ours, or the database is stamped as something
             else than for tests. Nothing was touched.
     """
-    if not names.authentic(name):
+    if not names.is_ours(name):
         raise ConfigurationError(
             f"refused to drop the database {name!r}: its name was not made by this project",
             "name a database that this project has made",

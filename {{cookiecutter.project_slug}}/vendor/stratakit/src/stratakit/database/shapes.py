@@ -55,7 +55,7 @@ CATALOGS = {
     "pg_type": f"oid {_OURS}",
 }
 """Where PostgreSQL keeps what a fingerprint reads, and which of the rows can change."""
-SETTING = "ops.shape"
+SETTING = "strata.shape"
 """The setting on a database that holds the note."""
 
 # A row that is changed gets another place, and the number of another transaction.

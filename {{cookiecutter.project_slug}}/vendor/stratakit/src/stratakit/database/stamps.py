@@ -2,7 +2,7 @@
 
 They are settings on the database itself, written when it is created: they are not in the schema,
 are not copied by a clone, and go wherever the database goes. A plain role may not make up settings;
-it writes a comment of such lines as `ops.environment=test`. A database from before there were
+it writes a comment of such lines as `strata.environment=test`. A database from before there were
 owners is taken over by the first that changes it.
 """
 
@@ -13,7 +13,7 @@ from psycopg import errors, sql
 
 from .connection import Connection
 
-STAMP, OWNER = "ops.environment", "ops.owner"
+STAMP, OWNER = "strata.environment", "strata.owner"
 TEST, STACK = "test", "stack"
 OPENS = {TEST: (TEST,), STACK: (STACK,)}
 """By purpose, the stamps of databases that may be changed and destroyed for it: all others not."""

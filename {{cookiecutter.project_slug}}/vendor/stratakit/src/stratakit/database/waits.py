@@ -13,7 +13,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from ..errors import InfrastructureError, OpsError
+from ..errors import InfrastructureError, StrataError
 
 LOCK, STATEMENT = 10_000, 300_000
 """Milliseconds that a statement waits for a lock, and that one on the maintenance database takes.
@@ -146,7 +146,7 @@ def watched(
 
     def quietly() -> None:
         # It is about a message alone, which does without.
-        with suppress(psycopg.Error, OpsError):
+        with suppress(psycopg.Error, StrataError):
             watch()
 
     thread = threading.Thread(target=quietly, name="waits", daemon=True)

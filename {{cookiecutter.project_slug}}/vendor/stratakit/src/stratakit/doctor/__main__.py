@@ -1,4 +1,4 @@
-"""`PYTHONPATH=ops/src python3 -m ops.doctor`: where Invoke itself does not start.
+"""`PYTHONPATH=vendor/stratakit/src python3 -m stratakit.doctor`: where Invoke itself does not start.
 
 Any Python from 3.11 on will do, with nothing installed.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import location
-from ..errors import Code, ConfigurationError, OpsError
+from ..errors import Code, ConfigurationError, StrataError
 from . import show
 
 
@@ -19,19 +19,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a configuration error."""
-        raise ConfigurationError(message, "python3 -m ops.doctor --help")
+        raise ConfigurationError(message, "python3 -m stratakit.doctor --help")
 
 
 def main(words: Sequence[str] | None = None) -> Code:
     """Do what `words` say and return the exit code."""
-    parser = Parser(prog="ops.doctor", description="Say what is missing for which tier.")
+    parser = Parser(prog="stratakit.doctor", description="Say what is missing for which tier.")
     parser.add_argument("--tier", help="only what this one needs")
     parser.add_argument("--json", action="store_true", help="print JSON")
     try:
         wish = parser.parse_args(words)
         location.require(Path.cwd())
         return show.tell(wish.tier, as_json=wish.json)
-    except OpsError as error:
+    except StrataError as error:
         sys.stderr.write(f"{error}\n")
         return error.code
 

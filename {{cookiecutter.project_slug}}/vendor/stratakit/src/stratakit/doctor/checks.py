@@ -14,7 +14,7 @@ from . import containers, machine, project, servers, settings, tools
 class Check:
     """One thing that tiers or actions need.
 
-    `look` returns what is there, and raises an OpsError where that will not do.
+    `look` returns what is there, and raises an StrataError where that will not do.
     """
 
     name: str
@@ -56,15 +56,15 @@ CHECKS = (
     Check(".env", settings.of_services, actions=("service.run", "python -m SERVICE")),
     Check("postgres", partial(servers.source, "postgres"), needing(graph.POSTGRES)),
     Check("redis", partial(servers.source, "redis"), needing(graph.REDIS)),
-    Check("embedded", servers.embedded, actions=("OPS_SERVERS=embedded",)),
-    Check("docker", containers.engine, needing(graph.DOCKER), ("OPS_SERVERS=docker",)),
+    Check("embedded", servers.embedded, actions=("STRATA_SERVERS=embedded",)),
+    Check("docker", containers.engine, needing(graph.DOCKER), ("STRATA_SERVERS=docker",)),
     Check("compose", containers.compose, needing(graph.DOCKER), ("stack.* with Docker",)),
     Check("buildx", containers.buildx, needing(graph.DOCKER), ("building images",)),
-    Check("images", containers.images, needing(graph.DOCKER), ("OPS_SERVERS=docker",)),
+    Check("images", containers.images, needing(graph.DOCKER), ("STRATA_SERVERS=docker",)),
     Check("ports", machine.ports, needing(graph.STACK), ("stack.up", "service.run")),
     Check("project folder", machine.project_folder, every),
     Check("uv cache", machine.uv_cache, every),
-    Check("server data", machine.server_data, actions=("OPS_SERVERS=embedded",)),
+    Check("server data", machine.server_data, actions=("STRATA_SERVERS=embedded",)),
     Check("git", project.git, actions=("git commit", "updates of the template")),
     Check("hooks", project.hooks, actions=("checks at git commit",)),
     Check("terraform", tools.terraform, actions=("infra/",)),

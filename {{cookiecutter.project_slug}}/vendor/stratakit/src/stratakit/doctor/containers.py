@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ..errors import InfrastructureError
-from .asking import version
 from .machine import room
+from .run import version
 
 INSTALL = "see docs.docker.com/get-started/get-docker"
 
@@ -25,12 +25,12 @@ def engine() -> str:
 
 def compose() -> str:
     """Look at Docker Compose."""
-    return version("docker", "compose", "version", "--short", mend=INSTALL)
+    return version("docker", "compose", "version", "--short", hint=INSTALL)
 
 
 def buildx() -> str:
     """Look at Docker Buildx."""
-    return version("docker", "buildx", "version", mend=INSTALL)
+    return version("docker", "buildx", "version", hint=INSTALL)
 
 
 def images() -> str:

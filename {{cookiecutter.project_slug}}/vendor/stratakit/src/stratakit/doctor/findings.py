@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .. import environment
-from ..errors import Code, InfrastructureError, OpsError
+from ..errors import Code, InfrastructureError, StrataError
 from ..graph import Tier
 from .checks import Check
 
@@ -20,7 +20,7 @@ class Finding:
     check: Check
     found: str
     code: Code
-    mend: str
+    hint: str
     tiers: tuple[str, ...]
     """The tiers that were asked about and do not run without it."""
 
@@ -42,7 +42,7 @@ class Finding:
             "name": self.check.name,
             "status": self.status,
             "found": self.found,
-            "mend": self.mend,
+            "hint": self.hint,
             "tiers": list(self.tiers),
             "actions": list(self.check.actions),
         }
@@ -67,22 +67,22 @@ def verdict(findings: Sequence[Finding]) -> Code:
 
 
 def _look(check: Check, tiers: Sequence[Tier]) -> Finding:
-    code, mend = Code.PASSED, ""
+    code, hint = Code.PASSED, ""
     try:
         found = check.look()
-    except OpsError as error:
-        code, found, mend = error.code, error.what, error.mend
+    except StrataError as error:
+        code, found, hint = error.code, error.message, error.hint
     except ImportError as error:
         lack = _incomplete(error)
-        code, found, mend = lack.code, f"cannot be looked at: {lack.what}", lack.mend
+        code, found, hint = lack.code, f"cannot be looked at: {lack.message}", lack.hint
     except Exception as error:  # noqa: BLE001 - the doctor outlives whatever is broken
         code, found = Code.CONFIGURATION, f"cannot be looked at: {type(error).__name__}: {error}"
     return Finding(
-        check, found, code, mend, tuple(each.name for each in tiers if check.tiers(each))
+        check, found, code, hint, tuple(each.name for each in tiers if check.tiers(each))
     )
 
 
-def _incomplete(error: ImportError) -> OpsError:
+def _incomplete(error: ImportError) -> StrataError:
     if environment.VENV.exists() and environment.VENV.samefile(sys.prefix):
         return environment.incomplete(error)
     return InfrastructureError(

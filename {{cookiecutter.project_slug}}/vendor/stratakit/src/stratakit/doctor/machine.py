@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import environment, graph
 from ..errors import InfrastructureError
 from ..graph import ROOT
-from .asking import ask
+from .run import ask
 
 ROOM = 200 * 2**20
 """Bytes that have to be free: about what one environment or one test database takes."""
@@ -39,7 +39,7 @@ def server_data() -> str:
     from ..servers import home
 
     said: list[str] = []
-    mend = ""
+    hint = ""
     *_, shared = folders = home.candidates()
     for folder in folders:
         try:
@@ -49,12 +49,12 @@ def server_data() -> str:
             refuse_noexec(folder)
             found = room(folder, f"free some, or {home.elsewhere()}")
         except InfrastructureError as error:
-            said.append(error.what)
-            mend = error.mend
+            said.append(error.message)
+            hint = error.hint
             continue
         home.socket_folder(folder / "redis-01234567" / "store", ".s.PGSQL.5432")
         return "; ".join([found, *said])
-    raise InfrastructureError("; ".join(said), mend)
+    raise InfrastructureError("; ".join(said), hint)
 
 
 def refuse_noexec(folder: Path) -> None:
@@ -73,7 +73,7 @@ def refuse_noexec(folder: Path) -> None:
         )
 
 
-def room(folder: Path, mend: str) -> str:
+def room(folder: Path, hint: str) -> str:
     """Return how much room there is in a folder, or where it would be made.
 
     Raises:
@@ -87,10 +87,10 @@ def room(folder: Path, mend: str) -> str:
         free = shutil.disk_usage(there).free
     except OSError as error:
         raise InfrastructureError(
-            f"{folder} cannot be written to: {error.strerror}", mend
+            f"{folder} cannot be written to: {error.strerror}", hint
         ) from error
     if free < ROOM:
-        raise InfrastructureError(f"{folder} has only {free / 2**20:.0f} MB left", mend)
+        raise InfrastructureError(f"{folder} has only {free / 2**20:.0f} MB left", hint)
     return f"{folder} ({free / 2**30:.0f} GB free)"
 
 
@@ -114,5 +114,5 @@ def ports() -> str:
         else:
             said.append(f"{service.port} is free for {service.name}")
     if taken:
-        raise InfrastructureError("; ".join(each.what for each in taken), taken[0].mend)
+        raise InfrastructureError("; ".join(each.message for each in taken), taken[0].hint)
     return ", ".join(said) or "no service has a port"

@@ -6,9 +6,9 @@ from .. import discovery, environment, graph
 from .. import hooks as git_hooks
 from ..errors import AbsentError, ConfigurationError, InfrastructureError
 from ..graph import ROOT, Tier
-from .asking import ask, version
+from .run import ask, version
 
-MEND = "uv run invoke setup"
+HINT = "uv run invoke setup"
 
 
 def services() -> str:
@@ -36,18 +36,18 @@ def strays() -> str:
 
 def git() -> str:
     """Look at git and the repository."""
-    found = version("git", "--version", mend="install git, then: uv run invoke setup")
+    found = version("git", "--version", hint="install git, then: uv run invoke setup")
     if ask("git", "rev-parse", "--git-dir").returncode:
-        raise InfrastructureError("the project is in no git repository", MEND)
+        raise InfrastructureError("the project is in no git repository", HINT)
     return f"{found.removeprefix('git version ')}, and a repository"
 
 
 def hooks() -> str:
     """Look at the hooks that .pre-commit-config.yaml wants, and at what they run."""
     installed = git_hooks.look()
-    version("uv", "--version", mend="python3 -m pip install uv")
+    version("uv", "--version", hint="python3 -m pip install uv")
     python = str(environment.python(environment.VENV))
-    runs = version(python, "-B", "-m", "pre_commit", "--version", mend=MEND)
+    runs = version(python, "-B", "-m", "pre_commit", "--version", hint=HINT)
     return f"{installed}, run by {runs}"
 
 

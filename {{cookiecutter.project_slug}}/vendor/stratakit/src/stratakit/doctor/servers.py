@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..environment import REINSTALL
 from ..errors import InfrastructureError
 from . import machine
-from .asking import version
+from .run import version
 
 if TYPE_CHECKING:
     from ..servers import Kind
@@ -17,19 +17,19 @@ PROGRAMS = {"postgres": ("postgres",), "redis": ("valkey-server", "redis-server"
 def source(kind: "Kind") -> str:
     """Look at the server that a test run would take, and why that one."""
     from .. import servers, settings
-    from ..servers import url
+    from ..servers import external
 
     given = settings.load()
     if kind == "postgres":
-        url.settle_environment(given)
+        external.settle_environment(given)
     name, why = servers.choose(given, kind)
     if name == "url":
-        with url.lease(kind, given) as address:
+        with external.lease(kind, given) as address:
             return f"url ({why}): {settings.masked(address)} answers"
     refusal: str | None = import_module(f"..servers.{name}", __package__).refusal(kind)
     if refusal:
         raise InfrastructureError(
-            f"{name} ({why}): {refusal}", "start Docker and get its images, or unset OPS_SERVERS"
+            f"{name} ({why}): {refusal}", "start Docker and get its images, or unset STRATA_SERVERS"
         )
     if name == "embedded":
         return f"{name} ({why}): {program(kind)}, data in {machine.server_data()}"
@@ -54,5 +54,5 @@ def program(kind: "Kind") -> str:
         raise InfrastructureError(f"no programs of {kind} are installed", REINSTALL)
     names = [found.folder / name for name in PROGRAMS[kind]]
     path = next((name for name in names if name.exists()), names[0])
-    said = version(str(path), "--version", mend=REINSTALL)
+    said = version(str(path), "--version", hint=REINSTALL)
     return said.partition(" sha=")[0]

@@ -7,7 +7,7 @@ import sys
 from .. import graph
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import ROOT
-from .asking import ask
+from .run import ask
 
 LOAD = "from {package} import settings; settings.load(settings.Settings)"
 """Reads the settings of a service as it does itself when it starts."""
@@ -47,13 +47,13 @@ def of_services() -> str:
 def _read_by(service: graph.Service) -> str:
     done = ask(sys.executable, "-c", LOAD.format(package=service.package))
     if done.returncode == 0:
-        from ..stack import own_settings
+        from ..stack import user_settings
 
-        own_settings.refuse_misspelt(service, {**own_settings.dotenv(), **os.environ})
+        user_settings.refuse_misspelt(service, {**user_settings.dotenv(), **os.environ})
         return "can start with it"
     # Ours end in such an error, after a traceback; another service may do without such a module.
     said = done.stdout.rpartition("SettingsError: ")[2].strip()
     if said == done.stdout.strip():
         return "reads its settings in a way of its own"
-    what, _, mend = said.partition("\n  mend, in the environment or in .env: ")
-    raise ConfigurationError(f"{service.name}: {what}", mend or "correct it in .env")
+    what, _, hint = said.partition("\n  hint: in the environment or in .env: ")
+    raise ConfigurationError(f"{service.name}: {what}", hint or "correct it in .env")

@@ -63,5 +63,5 @@ def _lines(finding: Finding, width: int) -> list[str]:
     if finding.code:
         users = ", ".join([*finding.tiers, *finding.check.actions])
         lines += [f"{indent[1:]}for: {users}"] if users else []
-        lines += [f"{indent[1:]}mend: {finding.mend}"] if finding.mend else []
+        lines += [f"{indent[1:]}hint: {finding.hint}"] if finding.hint else []
     return lines

@@ -12,7 +12,7 @@ from .. import environment as environments
 from ..environment import REINSTALL, VENV
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import ROOT
-from .asking import ask, version
+from .run import ask, version
 
 # From no cache and without a network uv can compare, but neither resolve nor write.
 LOOKING = ("--offline", "--no-cache")
@@ -41,7 +41,7 @@ def python() -> str:
 def uv() -> str:
     """Look at uv."""
     program = environments.uv()
-    found = version(program, "--version", mend="python3 -m pip install --force-reinstall uv")
+    found = version(program, "--version", hint="python3 -m pip install --force-reinstall uv")
     return f"{found.removeprefix('uv ')} ({program})"
 
 
@@ -58,7 +58,7 @@ def environment() -> str:
     program = environments.python(VENV)
     if not VENV.is_dir():
         raise InfrastructureError(".venv is not there", "uv run invoke setup")
-    python = version(str(program), "--version", mend="uv run invoke setup, which makes a new one")
+    python = version(str(program), "--version", hint="uv run invoke setup, which makes a new one")
     if environments.moved(VENV):
         raise InfrastructureError(
             ".venv was copied or moved to here: its programs start what is elsewhere", REINSTALL
@@ -85,18 +85,19 @@ def terraform() -> str:
         raise InfrastructureError(
             "neither terraform nor tofu is on PATH", "see opentofu.org/docs/intro/install"
         )
-    done = ask(program, "version", mend="install it again")
+    done = ask(program, "version", hint="install it again")
     found = re.search(r"v\d[\w.+-]*", done.stdout)
     return f"{found[0] if found else 'of some version'} ({program})"
 
 
 def _oldest_python() -> str:
     """Return the lowest version that pyproject.toml of ops allows."""
-    text = (ROOT / "ops" / "pyproject.toml").read_text(encoding="utf-8")
+    text = (ROOT / "vendor" / "stratakit" / "pyproject.toml").read_text(encoding="utf-8")
     bound = re.search(r'requires-python = ">=(\d+\.\d+)', text)
     if not bound:
         raise ConfigurationError(
-            "ops/pyproject.toml has no lower bound of Python", 'requires-python = ">=3.11"'
+            "vendor/stratakit/pyproject.toml has no lower bound of Python",
+            'requires-python = ">=3.11"',
         )
     return bound[1]
 

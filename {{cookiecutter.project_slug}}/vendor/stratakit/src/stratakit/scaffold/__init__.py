@@ -3,8 +3,8 @@
 Whatever can fail is done in a scratch folder. The project is touched last, by renaming.
 """
 
-from .data import databases
+from .databases import databases
 from .lifecycle import add, remove
-from .refusals import refuse_uncommitted
+from .preconditions import refuse_uncommitted
 
 __all__ = ["add", "databases", "refuse_uncommitted", "remove"]

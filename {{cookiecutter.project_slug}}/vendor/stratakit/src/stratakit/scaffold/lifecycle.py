@@ -11,7 +11,7 @@ from ..environment import LOCK
 from ..errors import InfrastructureError
 from ..graph import ROOT, Service
 from . import template, workspace
-from .refusals import SERVICES, refuse_hiding, refuse_needed, refuse_taken
+from .preconditions import SERVICES, refuse_hiding, refuse_needed, refuse_taken
 
 
 def add(name: str, resource: str, *, dry_run: bool = False) -> list[str]:
@@ -67,7 +67,7 @@ def _scratch() -> Iterator[Path]:
     except OSError as error:
         raise InfrastructureError(
             f"a file cannot be written or read, so nothing was changed: {error}",
-            "make room on the disk, or mend what it names",
+            "make room on the disk, or fix what it names",
         ) from error
 
 

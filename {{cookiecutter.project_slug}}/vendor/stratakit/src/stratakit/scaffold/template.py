@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .. import programs
-from ..errors import ConfigurationError, InfrastructureError, OpsError
+from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..git import GitError, git
 from ..graph import ROOT
 
@@ -97,7 +97,7 @@ class Template:
             yield str(clone)
         yield self.address
 
-    def _diagnose(self, checkout: Path, source: str, refusal: GitError) -> OpsError:
+    def _diagnose(self, checkout: Path, source: str, refusal: GitError) -> StrataError:
         try:
             git(checkout, "ls-remote", "--quiet", source)
         except GitError:

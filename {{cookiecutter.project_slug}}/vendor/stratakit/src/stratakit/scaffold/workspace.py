@@ -42,4 +42,4 @@ def lock(scratch: Path, services: Mapping[str, Path]) -> Path:
             return workspace / environment.LOCK.name
         said = done.stderr.strip()
     cause = environment.diagnose(said)
-    raise type(cause)(f"uv cannot lock the project, so nothing was changed:\n{said}", cause.mend)
+    raise type(cause)(f"uv cannot lock the project, so nothing was changed:\n{said}", cause.hint)

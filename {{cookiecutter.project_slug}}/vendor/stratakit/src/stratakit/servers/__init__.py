@@ -1,6 +1,6 @@
 """Where PostgreSQL and Redis come from: a URL that was given, Docker, or embedded.
 
-In this order, unless `OPS_SERVERS` decides. A URL that was given and fails is an error, never a
+In this order, unless `STRATA_SERVERS` decides. A URL that was given and fails is an error, never a
 reason to try the next one: nobody should find out later that the tests ran on another server.
 """
 
@@ -12,9 +12,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Literal
 
-from ..errors import ConfigurationError, InfrastructureError, OpsError
+from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..settings import EXAMPLES, Settings
-from . import url
+from . import external
 
 Kind = Literal["postgres", "redis"]
 KINDS: tuple[Kind, ...] = ("postgres", "redis")
@@ -41,23 +41,23 @@ class Server:
 
 @contextmanager
 def lease(
-    settings: Settings, kinds: tuple[Kind, ...] = KINDS, *, lasting: bool = False
+    settings: Settings, kinds: tuple[Kind, ...] = KINDS, *, persistent: bool = False
 ) -> Iterator[dict[Kind, Server]]:
     """Keep the servers of `kinds` up for the length of the block, or `lasting` until `release`.
 
     Raises:
-        ConfigurationError: `OPS_SERVERS=url` without a URL, or it is not clear where that leads.
+        ConfigurationError: `STRATA_SERVERS=url` without a URL, or it is not clear where that leads.
         InfrastructureError: a server is not reachable or does not start.
     """
     if "postgres" in kinds:
-        url.settle_environment(settings)
+        external.settle_environment(settings)
     with ExitStack() as stack:
         taken: dict[Kind, Server] = {}
         for kind in kinds:
             name, why = choose(settings, kind)
-            source = _source("compose" if lasting and name == "docker" else name)
+            source = _source("compose" if persistent and name == "docker" else name)
             address = stack.enter_context(source.lease(kind, settings))
-            if lasting and name == "embedded":
+            if persistent and name == "embedded":
                 source.hold(kind)
             taken[kind] = Server(kind, address, name, why, owned=name != "url")
         yield taken
@@ -71,7 +71,7 @@ def quick(settings: Settings) -> bool:
     """
     try:
         return all(choose(settings, kind)[0] == "embedded" for kind in KINDS)
-    except OpsError:
+    except StrataError:
         return False
 
 
@@ -79,18 +79,18 @@ def choose(settings: Settings, kind: Kind) -> tuple[Source, str]:
     """Return where to take a server from, and why.
 
     Raises:
-        ConfigurationError: `OPS_SERVERS=url` without a URL.
+        ConfigurationError: `STRATA_SERVERS=url` without a URL.
         InfrastructureError: nothing on this machine can give one.
     """
-    variable = url.VARIABLES[kind]
-    given = url.given(settings, kind)
+    variable = external.VARIABLES[kind]
+    given = external.given(settings, kind)
     if settings.servers == "url" and not given:
         raise ConfigurationError(
-            f"OPS_SERVERS=url, but {variable} is not set",
-            f"{EXAMPLES[variable]}, or unset OPS_SERVERS",
+            f"STRATA_SERVERS=url, but {variable} is not set",
+            f"{EXAMPLES[variable]}, or unset STRATA_SERVERS",
         )
     if settings.servers != "auto":
-        return settings.servers, f"OPS_SERVERS={settings.servers}"
+        return settings.servers, f"STRATA_SERVERS={settings.servers}"
     if given:
         return "url", f"{variable} is set"
     refusals: list[str] = []

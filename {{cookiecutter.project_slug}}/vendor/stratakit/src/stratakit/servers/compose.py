@@ -11,7 +11,7 @@ from .. import limits, programs
 from ..errors import InfrastructureError
 from ..graph import ROOT
 from ..settings import Settings
-from . import docker, url
+from . import docker, external
 from .waiting import until
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ComposeError(InfrastructureError):
     def __init__(self, command: str, output: str) -> None:
         super().__init__(
             f"{command} failed: {output.strip()}",
-            "see its message; OPS_SERVERS=embedded does without Docker",
+            "see its message; STRATA_SERVERS=embedded does without Docker",
         )
         self.output = output
 
@@ -47,7 +47,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
     address = run("port", kind, str(docker.IMAGES[kind].port)).strip()
     found = ADDRESSES[kind].format(address=address)
     try:
-        until(lambda: url.ping(kind, found), limits.CONTAINER_START)
+        until(lambda: external.ping(kind, found), limits.CONTAINER_START)
     except TimeoutError as error:
         raise InfrastructureError(
             f"{kind} of compose.yaml is {error}", f"docker compose logs {kind}"
@@ -129,7 +129,7 @@ def _ended(process: "subprocess.Popen[str]", command: str, limit: float) -> tupl
                     continue
             raise InfrastructureError(
                 f"{command} was not done after {limit:g} s, and was ended",
-                f"see what it waits for: {command}; OPS_SERVERS=embedded does without Docker",
+                f"see what it waits for: {command}; STRATA_SERVERS=embedded does without Docker",
             ) from error
 
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from .. import limits
 from ..errors import InfrastructureError
 from ..settings import Settings
-from . import url
-from .processes import alive, identity
+from . import external
+from .process_identity import alive, identity
 from .waiting import until
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PIPE = "npipe:////./pipe/docker_engine"
 """Where an engine is on Windows, whose Python knows no Unix sockets."""
-OWNER = "ops.owner"
+OWNER = "strata.owner"
 """Label that names the process which a container belongs to, so that the next run can sweep it."""
 
 
@@ -70,7 +70,7 @@ def refusal(kind: "Kind") -> str | None:
         with client() as engine:
             have = has(engine, IMAGES[kind].name)
     except InfrastructureError as error:
-        return error.what
+        return error.message
     name = IMAGES[kind].name
     return None if have else f"a Docker engine answers, but has not {name} (docker pull {name})"
 
@@ -114,7 +114,7 @@ def _translated(image: Image) -> Iterator[None]:
     except (DockerException, OSError) as error:
         raise InfrastructureError(
             f"Docker could not run {image.name}: {error}",
-            f"docker pull {image.name}, or OPS_SERVERS=embedded to do without Docker",
+            f"docker pull {image.name}, or STRATA_SERVERS=embedded to do without Docker",
         ) from error
 
 
@@ -139,12 +139,12 @@ def _ready(kind: "Kind", image: Image, password: str, container: "DockerContaine
         port=container.get_exposed_port(image.port),
     )
     try:
-        until(lambda: url.ping(kind, address), limits.CONTAINER_START)
+        until(lambda: external.ping(kind, address), limits.CONTAINER_START)
     except TimeoutError as error:
         output = b"".join(container.get_logs()).decode(errors="replace")
         raise InfrastructureError(
             f"{image.name} did not accept connections: {error}; its last lines:\n{output[-1000:]}",
-            "OPS_SERVERS=embedded does without Docker",
+            "STRATA_SERVERS=embedded does without Docker",
         ) from error
     return address
 
@@ -163,7 +163,7 @@ def client() -> Iterator["DockerClient"]:
         InfrastructureError: there is none, or it does not answer in time.
     """
     lack = InfrastructureError(
-        f"no Docker engine answers at {address()}", "start Docker, or set OPS_SERVERS=embedded"
+        f"no Docker engine answers at {address()}", "start Docker, or set STRATA_SERVERS=embedded"
     )
     if not _listens():
         raise lack

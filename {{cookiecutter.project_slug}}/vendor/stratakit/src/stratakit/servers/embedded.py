@@ -23,10 +23,10 @@ from urllib.parse import quote
 from .. import limits
 from ..errors import InfrastructureError, translated
 from ..settings import Settings
-from . import binaries, diagnosis, url
+from . import binaries, diagnosis, external
 from .home import cache, elsewhere, made, noexec, server_user, sockets, store
 from .locking import locked, take
-from .processes import boot, ended
+from .process_identity import boot, ended
 from .supervisor import HELD, WAKE
 from .waiting import until
 
@@ -58,7 +58,7 @@ REDIS_OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServerSpec:
     """How to run one server."""
 
     kind: "Kind"
@@ -86,7 +86,7 @@ def refusal(kind: "Kind") -> str | None:
     try:
         binaries.installation(kind)
     except InfrastructureError as error:
-        return error.what
+        return error.message
     return None
 
 
@@ -108,7 +108,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
         os.close(handle)
 
 
-def _bring_up(plan: Plan, lease: int) -> None:
+def _bring_up(plan: ServerSpec, lease: int) -> None:
     """Take the lease of a server, and have it answer."""
     take(lease, fcntl.LOCK_SH, limits.LEASE, lambda: diagnosis.unending(plan.kind, plan.note))
     with locked(plan.home / "start.lock", f"starts the embedded {plan.kind}"):
@@ -120,7 +120,7 @@ def _bring_up(plan: Plan, lease: int) -> None:
         except TimeoutError as error:
             raise diagnosis.unanswering(plan.kind, plan.note, str(error)) from error
         if not up:
-            start = _start_after_crash if _bury(plan) else _start
+            start = _start_after_crash if _remove_stale_pidfile(plan) else _start
             start(plan)
 
 
@@ -131,7 +131,7 @@ def hold(kind: "Kind") -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunningServer:
     """A server that is up: its process, and when it started, in seconds since 1970."""
 
     url: str
@@ -141,7 +141,7 @@ class Standing:
     """Why it is of no use although it is up, if that is so."""
 
 
-def standing(kind: "Kind") -> Standing | None:
+def standing(kind: "Kind") -> RunningServer | None:
     """Return what is known of the server if it is up; it is not started."""
     if refusal(kind):
         return None
@@ -150,12 +150,12 @@ def standing(kind: "Kind") -> Standing | None:
         return None
     complaint = None
     try:
-        url.ping(kind, plan.url)
+        external.ping(kind, plan.url)
     except Exception as error:  # noqa: BLE001 - whichever way it does not answer
-        complaint = diagnosis.unanswering(kind, plan.note, str(error).strip()).what
+        complaint = diagnosis.unanswering(kind, plan.note, str(error).strip()).message
     with _set_up(kind):
         number = int(plan.note.read_text(encoding="ascii"))
-        return Standing(plan.url, number, plan.note.stat().st_mtime, complaint)
+        return RunningServer(plan.url, number, plan.note.stat().st_mtime, complaint)
 
 
 def release(kind: "Kind") -> bool:
@@ -180,7 +180,7 @@ def _set_up(kind: "Kind") -> AbstractContextManager[None]:
     return translated(f"the embedded {kind} cannot be set up")
 
 
-def _plan(kind: "Kind") -> Plan:
+def _plan(kind: "Kind") -> ServerSpec:
     with _set_up(kind):
         return (_plan_postgres if kind == "postgres" else _plan_redis)(binaries.installation(kind))
 
@@ -197,13 +197,13 @@ def _programs(found: binaries.Installation, home: Path) -> Path:
     return programs
 
 
-def _plan_postgres(found: binaries.Installation) -> Plan:
+def _plan_postgres(found: binaries.Installation) -> ServerSpec:
     identity = binaries.key(FORMAT, found.version or found.folder, POSTGRES_OPTIONS)
     home = _home(f"pg-{identity}")
     programs = _programs(found, home)
     folder = sockets(store(home / "store"), ".s.PGSQL.5432")
     options = [word for item in POSTGRES_OPTIONS.items() for word in ("-c", "=".join(item))]
-    return Plan(
+    return ServerSpec(
         kind="postgres",
         home=home,
         socket=folder / ".s.PGSQL.5432",
@@ -221,7 +221,7 @@ def _plan_postgres(found: binaries.Installation) -> Plan:
     )
 
 
-def _plan_redis(found: binaries.Installation) -> Plan:
+def _plan_redis(found: binaries.Installation) -> ServerSpec:
     identity = binaries.key(FORMAT, found.version or found.folder, REDIS_OPTIONS)
     home = _home(f"redis-{identity}")
     programs = _programs(found, home)
@@ -229,7 +229,7 @@ def _plan_redis(found: binaries.Installation) -> Plan:
     program = next(programs / name for name in names if (programs / name).exists())
     place = sockets(store(home / "store"), "redis.sock") / "redis.sock"
     options = [word for name, value in REDIS_OPTIONS.items() for word in (f"--{name}", value)]
-    return Plan(
+    return ServerSpec(
         kind="redis",
         home=home,
         socket=place,
@@ -243,7 +243,7 @@ def _home(name: str) -> Path:
     return made(cache() / name, 0o711)
 
 
-def _start(plan: Plan) -> None:
+def _start(plan: ServerSpec) -> None:
     log = plan.home / "server.log"
     log.unlink(missing_ok=True)
     # PostgreSQL writes into it what was in a statement that failed.
@@ -269,7 +269,7 @@ def _start(plan: Plan) -> None:
         raise _failure(plan, log, "it ended at once")
 
 
-def _comes_up(plan: Plan) -> bool:
+def _comes_up(plan: ServerSpec) -> bool:
     """Wait until a server answers that has a supervisor; return whether it still has one.
 
     Raises:
@@ -278,13 +278,13 @@ def _comes_up(plan: Plan) -> bool:
 
     def ready() -> None:
         if _supervised(plan):
-            url.ping(plan.kind, plan.url)
+            external.ping(plan.kind, plan.url)
 
     until(ready, limits.SERVER_START)
     return _supervised(plan)
 
 
-def _bury(plan: Plan) -> bool:
+def _remove_stale_pidfile(plan: ServerSpec) -> bool:
     """Say whether a PostgreSQL died here with its supervisor; take away what passes for its life.
 
     A process that nobody has taken notice of is there for the next server, which then refuses to
@@ -300,7 +300,7 @@ def _bury(plan: Plan) -> bool:
     return True
 
 
-def _start_after_crash(plan: Plan) -> None:
+def _start_after_crash(plan: ServerSpec) -> None:
     # Its children hold on to its memory until they notice that they are alone.
     try:
         until(lambda: _start(plan), limits.CRASH)
@@ -311,7 +311,7 @@ def _start_after_crash(plan: Plan) -> None:
         ) from error
 
 
-def _make_data(plan: Plan, prepare: list[str], log: Path) -> None:
+def _make_data(plan: ServerSpec, prepare: list[str], log: Path) -> None:
     """Make the server's data unless there is some that can be trusted."""
     data, init, stamp = plan.store / "data", plan.store / "init", plan.home / "boot"
     # With fsync off, what is on the disk after a crash of the machine may be half of the truth.
@@ -355,7 +355,7 @@ def _run(command: list[str], limit: float, log: IO[bytes], **options: Any) -> in
         ) from error
 
 
-def _failure(plan: Plan, log: Path, why: str) -> InfrastructureError:
+def _failure(plan: ServerSpec, log: Path, why: str) -> InfrastructureError:
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
     return InfrastructureError(
         f"the embedded {plan.kind} did not start: {why}\n{tail}",
@@ -369,7 +369,7 @@ def as_server_user() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
 
 
-def _supervised(plan: Plan) -> bool:
+def _supervised(plan: ServerSpec) -> bool:
     """Say whether a supervisor is alive, which then holds its lock."""
     handle = os.open(plan.home / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -381,7 +381,7 @@ def _supervised(plan: Plan) -> bool:
     return False
 
 
-def _stop_orphan(plan: Plan) -> None:
+def _stop_orphan(plan: ServerSpec) -> None:
     """Stop a server whose supervisor was killed: nobody would ever stop it otherwise."""
     file = plan.note
     if not _listens(plan) or not file.exists():
@@ -403,7 +403,7 @@ def _stop_orphan(plan: Plan) -> None:
         ) from error
 
 
-def _listens(plan: Plan) -> bool:
+def _listens(plan: ServerSpec) -> bool:
     """Say whether a process listens on the server's socket, whether or not it has time for us."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(limits.ANSWER)

@@ -67,7 +67,7 @@ def cache() -> Path:
 def elsewhere() -> str:
     """Return what helps where the folder cannot be used: another one, which root has not."""
     if server_user():
-        return f"mount -o remount,rw,exec {_SHARED}, or OPS_SERVERS=docker"
+        return f"mount -o remount,rw,exec {_SHARED}, or STRATA_SERVERS=docker"
     return "XDG_CACHE_HOME=/a/folder/elsewhere"
 
 
@@ -101,7 +101,7 @@ def refuse_closed(folder: Path) -> None:
             raise InfrastructureError(
                 f"the servers' user {user.pw_name} cannot enter {above}, whose mode is"
                 f" {stat.S_IMODE(found.st_mode):o}",
-                f"chmod o+x {above}, or OPS_SERVERS=docker to do without embedded servers",
+                f"chmod o+x {above}, or STRATA_SERVERS=docker to do without embedded servers",
             )
 
 

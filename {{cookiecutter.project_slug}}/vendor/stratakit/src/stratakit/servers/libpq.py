@@ -37,7 +37,7 @@ IGNORED = (
 """Never obeyed: the URL says it, or the engine does, or it changes what queries return."""
 
 
-def settle(address: str) -> None:
+def set_result(address: str) -> None:
     """Take the variables that do not count from the environment of this process.
 
     Args:

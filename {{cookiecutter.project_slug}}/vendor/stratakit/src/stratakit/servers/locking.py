@@ -67,8 +67,8 @@ def take(
             sys.stderr.write(waits)
         until(attempt, limit, unless=OSError)
     except TimeoutError as error:
-        who, mend = holder()
-        raise InfrastructureError(f"waited for {limit:g} s: {who}", mend) from error
+        who, hint = holder()
+        raise InfrastructureError(f"waited for {limit:g} s: {who}", hint) from error
 
 
 class _HeldError(Exception):

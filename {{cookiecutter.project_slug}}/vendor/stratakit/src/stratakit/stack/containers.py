@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, InfrastructureError
 from ..graph import ROOT, Service
 from ..servers import KINDS, Kind, Server, compose
 from ..servers.docker import IMAGES
-from . import building, model, record, surroundings
+from . import build_errors, compose_model, record, service_env
 from .states import HOST, State, Status, address, complaint
 
 ALL = ("--profile", "*")
@@ -35,11 +35,11 @@ class Containers:
         """
         if not environment.LOCK.exists():
             raise ConfigurationError("uv.lock is missing, which images are built from", "uv lock")
-        model.describe({})
+        compose_model.describe({})
         try:
             _compose("build", *_names(services))
         except compose.ComposeError as error:
-            raise building.diagnose(error.output) from error
+            raise build_errors.diagnose(error.output) from error
 
     def start(self, services: Sequence[Service], servers: Mapping[Kind, Server]) -> list[str]:
         """Start those of the services that do not run as they are now; return their names."""
@@ -48,15 +48,15 @@ class Containers:
             kind: compose.ADDRESSES[kind].format(address=f"{kind}:{IMAGES[kind].port}")
             for kind in servers
         }
-        model.describe(
+        compose_model.describe(
             {
-                each.name: surroundings.variables(
-                    each, servers, seen, host=model.EVERYWHERE, port=model.PORT
+                each.name: service_env.variables(
+                    each, servers, seen, host=compose_model.ANY_HOST, port=compose_model.PORT
                 )
                 for each in services
             }
         )
-        _compose("up", "--detach", "--no-build", *_names(services), *_companions())
+        _compose("up", "--detach", "--no-build", *_names(services), *_extra_services())
         after = _containers()
         return [
             name
@@ -117,7 +117,12 @@ class Containers:
 
 
 def _options() -> list[str]:
-    own = (ROOT / "compose.yaml", *_additions(), ROOT / "compose.override.yaml", model.file())
+    own = (
+        ROOT / "compose.yaml",
+        *_additions(),
+        ROOT / "compose.override.yaml",
+        compose_model.file(),
+    )
     files = [word for file in own if file.exists() for word in ("--file", str(file))]
     return ["--project-directory", str(ROOT), *files]
 
@@ -127,7 +132,7 @@ def _additions() -> list[Path]:
     return sorted(ROOT.glob("services/*/compose.yaml"))
 
 
-def _companions() -> list[str]:
+def _extra_services() -> list[str]:
     """Return what those files run beside the services, of the profiles in COMPOSE_PROFILES."""
     if not _additions():
         return []
@@ -145,7 +150,7 @@ def _compose(*arguments: str) -> str:
         raise
     except InfrastructureError as error:
         raise InfrastructureError(
-            f"the stack is in containers, and {error.what}",
+            f"the stack is in containers, and {error.message}",
             f"start Docker again; or, to forget those containers: rm {record.file()}",
         ) from error
 
@@ -180,7 +185,7 @@ def _service(name: str, container: Any) -> Status:
     status = _status(name, container)
     if not (container and status.up):
         return status
-    port = int(container["NetworkSettings"]["Ports"][f"{model.PORT}/tcp"][0]["HostPort"])
+    port = int(container["NetworkSettings"]["Ports"][f"{compose_model.PORT}/tcp"][0]["HostPort"])
     reason = complaint(port)
     state = State.RUNNING if reason else State.HEALTHY
     return replace(status, state=state, url=address(port), reason=reason)

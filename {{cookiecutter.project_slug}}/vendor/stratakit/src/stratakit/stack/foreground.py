@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import ROOT, Service
-from . import lifecycle, ports, record, surroundings
+from . import lifecycle, ports, record, service_env
 from .states import HOST, address
 
 
@@ -42,10 +42,10 @@ def launch(service: Service, *, port: int | None = None, reload: bool = False) -
             f"uv run invoke stack.down --service {service.name}, or give it another --port",
         )
     ports.refuse(listens, f"the port {listens}", f"--port {ports.free_after(listens)}")
-    with record.alone(), surroundings.lease(source, [service]) as up:
-        surroundings.migrate(service, up)
-        own = surroundings.variables(service, up, host=HOST, port=listens)
-    return Launch(command, surroundings.environment_with(own), address(listens))
+    with record.alone(), service_env.lease(source, [service]) as up:
+        service_env.migrate(service, up)
+        own = service_env.variables(service, up, host=HOST, port=listens)
+    return Launch(command, service_env.environment_with(own), address(listens))
 
 
 def _plain(service: Service, _: int) -> list[str]:
@@ -56,7 +56,7 @@ def _reloading(service: Service, port: int) -> list[str]:
     if service.app is None:
         raise ConfigurationError(
             f"{service.name} does not say what makes its application, which --reload has to know",
-            f'app = "{service.package}.production:production" in the [tool.ops.service] table of'
+            f'app = "{service.package}.production:production" in the [tool.stratakit.service] table of'
             f" {service.path.relative_to(ROOT)}/pyproject.toml",
         )
     code = [service.path / "src", *sorted(ROOT.glob("libs/*/src"))]

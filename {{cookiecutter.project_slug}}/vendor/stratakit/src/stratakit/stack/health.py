@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import ConfigurationError, InfrastructureError, OpsError
+from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..graph import Service
 from ..servers.waiting import until
 from .states import State, Status
@@ -40,7 +40,7 @@ def await_health(backend: Backend, services: Sequence[Service], timeout: float) 
             raise TimeoutError
 
     try:
-        until(look, timeout, unless=OpsError, interval=INTERVAL)
+        until(look, timeout, unless=StrataError, interval=INTERVAL)
     except TimeoutError as error:
         raise InfrastructureError(
             "\n".join(
@@ -54,7 +54,7 @@ def await_health(backend: Backend, services: Sequence[Service], timeout: float) 
     return statuses
 
 
-def _ended(backend: Backend, service: Service, status: Status) -> OpsError:
+def _ended(backend: Backend, service: Service, status: Status) -> StrataError:
     if status.state == State.STOPPED:
         return InfrastructureError(
             f"{service.name} is not up", f"uv run invoke stack.up --service {service.name}"
@@ -62,7 +62,7 @@ def _ended(backend: Backend, service: Service, status: Status) -> OpsError:
     kind = ConfigurationError if status.exit_code == MISCONFIGURED else InfrastructureError
     return kind(
         f"{service.name} is dead: {status.reason}{_tail(backend, service)}",
-        f"mend what it says, then: uv run invoke stack.up --service {service.name}",
+        f"fix what it says, then: uv run invoke stack.up --service {service.name}",
     )
 
 

@@ -10,7 +10,7 @@ from .. import graph, limits, servers
 from ..errors import ConfigurationError
 from ..graph import ROOT, Service
 from ..servers import Source
-from . import ports, record, surroundings
+from . import ports, record, service_env
 from .containers import Containers
 from .health import Backend, await_health
 from .record import Record
@@ -108,7 +108,7 @@ def clean() -> list[str]:
     with record.alone():
         done = _down([]) + Containers().clean()
         if record.used("embedded"):
-            done += surroundings.forget()
+            done += service_env.forget()
         record.remove()
         return done
 
@@ -116,7 +116,7 @@ def clean() -> list[str]:
 def current() -> tuple[Source, Backend]:
     """Return what runs the services: what they were started by, else what would start them."""
     noted = record.load()
-    source = noted.source if noted else surroundings.choose()[0]
+    source = noted.source if noted else service_env.choose()[0]
     return source, _backend(source)
 
 
@@ -154,10 +154,10 @@ def _up(services: Sequence[Service], timeout: float, progress: Progress) -> Up:
         backend.prepare(services)
     record.Record(source).save()
     migrated = []
-    with surroundings.lease(source, services) as taken:
+    with service_env.lease(source, services) as taken:
         for service in services:
             with progress(f"migrate the database of {service.name}"):
-                if surroundings.migrate(service, taken):
+                if service_env.migrate(service, taken):
                     migrated.append(service.name)
         started = backend.start(services, taken)
     with progress("wait until all are healthy"):
@@ -167,7 +167,7 @@ def _up(services: Sequence[Service], timeout: float, progress: Progress) -> Up:
 
 def _claim() -> tuple[Source, str, Backend]:
     """Return where the stack runs, why, and what runs it; refuse where another one is up."""
-    source, why = surroundings.choose()
+    source, why = service_env.choose()
     noted = record.load()
     if noted and noted != Record(source):
         _refuse_other(noted, source)
@@ -180,7 +180,7 @@ def _refuse_other(noted: Record, source: Source) -> None:
     if noted.source != source:
         raise ConfigurationError(
             f"the stack is up already, on servers that are {noted.source}, not {source}",
-            f"uv run invoke stack.down, or OPS_SERVERS={noted.source}",
+            f"uv run invoke stack.down, or STRATA_SERVERS={noted.source}",
         )
     if Path(noted.root).exists() and not Path(noted.root).samefile(ROOT):
         raise ConfigurationError(

@@ -25,12 +25,12 @@ def of(service: Service) -> int:
     return checked(
         service.port,
         f"the port of {service.name}",
-        f"port = 8000 in the [tool.ops.service] table of {_file(service)}",
+        f"port = 8000 in the [tool.stratakit.service] table of {_file(service)}",
     )
 
 
 def checked(port: object, what: str, otherwise: str) -> int:
-    """Return a port, which the message calls `what`, if it is one.
+    """Return a port, which the message calls `message`, if it is one.
 
     Raises:
         ConfigurationError: it is no number of a port.
@@ -67,7 +67,7 @@ def refuse_taken(services: Sequence[Service]) -> None:
 
 
 def refuse(port: int, what: str, otherwise: str) -> None:
-    """Make sure that nobody listens on a port, which the message calls `what`.
+    """Make sure that nobody listens on a port, which the message calls `message`.
 
     Raises:
         ConfigurationError: it is one that only root may use.

@@ -17,7 +17,7 @@ from ..errors import InfrastructureError
 from ..graph import ROOT
 from ..servers.home import made
 from ..servers.waiting import until
-from . import keeper, record, surroundings
+from . import process_wrapper, record, service_env
 from .states import State, Status, address, complaint, moment
 
 
@@ -36,12 +36,12 @@ class Process:
     @property
     def log(self) -> Path:
         """Its output, since it was started last."""
-        return self.folder / keeper.LOG
+        return self.folder / process_wrapper.LOG
 
     def alive(self) -> bool:
         """Say whether it or its keeper lives, whichever process may have its number now."""
         try:
-            handle = os.open(self.folder / keeper.LOCK, os.O_RDWR)
+            handle = os.open(self.folder / process_wrapper.LOCK, os.O_RDWR)
         except FileNotFoundError:
             return False
         try:
@@ -55,7 +55,7 @@ class Process:
     def facts(self) -> dict[str, Any]:
         """Return what its keeper has noted; nothing if it was not started, or was stopped."""
         try:
-            facts: dict[str, Any] = json.loads((self.folder / keeper.NOTE).read_bytes())
+            facts: dict[str, Any] = json.loads((self.folder / process_wrapper.NOTE).read_bytes())
         except FileNotFoundError:
             return {}
         return facts
@@ -89,7 +89,7 @@ class Process:
             InfrastructureError: there is no process.
         """
         made(self.folder, 0o700)
-        for left in (keeper.NOTE, keeper.LOG):
+        for left in (process_wrapper.NOTE, process_wrapper.LOG):
             (self.folder / left).unlink(missing_ok=True)
         # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
         command = [sys.executable, "-P", "-m", package]
@@ -98,9 +98,9 @@ class Process:
             # Where it fails, its log says why, and there is no note of it.
             subprocess.run(
                 # Isolated: what steers this run's Python, or measures it, is not the keeper's.
-                [sys.executable, "-IS", str(Path(keeper.__file__)), json.dumps(order)],
+                [sys.executable, "-IS", str(Path(process_wrapper.__file__)), json.dumps(order)],
                 cwd=ROOT,
-                env=surroundings.environment_with(variables),
+                env=service_env.environment_with(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -114,7 +114,7 @@ class Process:
         running = self.alive()
         if running:
             self._end()
-        (self.folder / keeper.NOTE).unlink(missing_ok=True)
+        (self.folder / process_wrapper.NOTE).unlink(missing_ok=True)
         return running
 
     def _await_note(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Process:
         with suppress(ProcessLookupError):
             os.killpg(facts["group"], signal.SIGKILL)
         if not self._ended():
-            lock = self.folder / keeper.LOCK
+            lock = self.folder / process_wrapper.LOCK
             raise InfrastructureError(
                 f"{self.name} does not stop", f"end what holds its lock: lsof {lock}"
             )

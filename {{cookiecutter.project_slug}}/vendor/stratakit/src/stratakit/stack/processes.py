@@ -9,7 +9,7 @@ from typing import NoReturn
 from ..errors import ConfigurationError
 from ..graph import Service
 from ..servers import KINDS, Kind, Server, embedded
-from . import keeper, ports, record, surroundings
+from . import ports, process_wrapper, record, service_env
 from .process import Process
 from .states import HOST, State, Status, moment
 
@@ -36,7 +36,7 @@ class Processes:
         idle = [service for service in services if not Process(service.name).alive()]
         for service in idle:
             port = ports.of(service)
-            own = surroundings.variables(service, servers, host=HOST, port=port)
+            own = service_env.variables(service, servers, host=HOST, port=port)
             Process(service.name).start(service.package, own, port)
         return [service.name for service in idle]
 
@@ -46,7 +46,9 @@ class Processes:
 
     def close(self) -> list[str]:
         """Stop every service, those that are in the project no more as well; return which ran."""
-        known = sorted(note.parent.name for note in record.folder().glob(f"*/{keeper.LOCK}"))
+        known = sorted(
+            note.parent.name for note in record.folder().glob(f"*/{process_wrapper.LOCK}")
+        )
         return [name for name in known if Process(name).stop()]
 
     def statuses(self, services: Sequence[Service]) -> list[Status]:
@@ -71,7 +73,7 @@ class Processes:
         os.execvp("tail", ["tail", "-n", str(lines), "-F", *logs])  # noqa: S606
 
 
-def _server(kind: str, up: embedded.Standing | None) -> Status:
+def _server(kind: str, up: embedded.RunningServer | None) -> Status:
     if not up:
         return Status(kind, State.STOPPED, "server")
     return Status(

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from .. import limits
 from ..graph import ROOT
+from ..results import write
 from ..servers import Source
 from ..servers.home import cache, made
-from ..verdict import write
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`python -m ops.static`: make the checks, say what came of each, exit with the contract's code."""
+"""`python -m stratakit.static`: make the checks, say what came of each, exit with the contract's code."""
 
 import argparse
 import json
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .. import graph, liveness, location, verdict
-from ..errors import Code, ConfigurationError, InfrastructureError, OpsError, did_you_mean
+from .. import graph, liveness, location, results
+from ..errors import Code, ConfigurationError, InfrastructureError, StrataError, did_you_mean
 from . import files
-from .asking import COLOUR, Outcome, outcomes, plain
 from .checks import CHECKS
+from .runner import COLOUR, Outcome, outcomes, plain
 
 NAMES = [check.name for check in CHECKS]
 
@@ -23,18 +23,18 @@ def main(words: Sequence[str] | None = None) -> Code:
     """Do what `words` say and return the exit code."""
     made: list[Outcome] = []
     liveness.join()
-    results: Path | None = None
+    report: Path | None = None
     reason: str | None = None
     try:
         wish = parser().parse_args(words)
-        results = wish.results
+        report = wish.results
         location.require(Path.cwd())
         code, reason = check(wish, made)
-    except OpsError as error:
+    except StrataError as error:
         code, reason = error.code, str(error)
         sys.stderr.write(f"{error}\n")
-    if results:
-        verdict.write(results, json.dumps(record(made, reason)))
+    if report:
+        results.write(report, json.dumps(record(made, reason)))
     return code
 
 
@@ -48,8 +48,8 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="ops.static", description="Check the project without running it.")
-    made.add_argument("--fix", action="store_true", help="mend what can be mended")
+    made = Parser(prog="stratakit.static", description="Check the project without running it.")
+    made.add_argument("--fix", action="store_true", help="fix what can be fixed")
     made.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="a check to make; repeatable"
     )
@@ -89,17 +89,17 @@ def check(wish: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str | No
 
 
 def setting() -> list[str]:
-    """Return `require` of the table `[tool.ops.static]`.
+    """Return `require` of the table `[tool.stratakit.static]`.
 
     Raises:
         ConfigurationError: it is no list of names.
     """
     table = graph.project().get("static", {})
-    graph.refuse_unknown(table, ("require",), "[tool.ops.static] of pyproject.toml")
+    graph.refuse_unknown(table, ("require",), "[tool.stratakit.static] of pyproject.toml")
     names = table.get("require", [])
     if not isinstance(names, list):
         raise ConfigurationError(
-            f"[tool.ops.static] in pyproject.toml holds {table}; it may hold only a list of names",
+            f"[tool.stratakit.static] in pyproject.toml holds {table}; it may hold only a list of names",
             'write, for example: require = ["hadolint"]',
         )
     return names
@@ -140,7 +140,7 @@ def tell(outcome: Outcome, *, required: bool) -> None:
     sys.stdout.write(f"{outcome.check.name:<13}{word} {rest}\n")
     if outcome.code:
         found = outcome.found if COLOUR else plain(outcome.found)
-        sys.stdout.write(f"{found}\n  mend: {outcome.mend}\n")
+        sys.stdout.write(f"{found}\n  hint: {outcome.hint}\n")
     sys.stdout.flush()
 
 

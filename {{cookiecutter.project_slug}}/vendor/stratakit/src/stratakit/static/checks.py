@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .. import environment
-from ..errors import ConfigurationError, OpsError
+from ..errors import ConfigurationError, StrataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,18 @@ class Check:
     name: str
     about: tuple[str, ...]
     command: tuple[str, ...]
-    mend: str
-    """What mends a finding; where that can be, a command."""
+    hint: str
+    """What fixes a finding; where that can be, a command."""
     fix: tuple[str, ...] = ()
-    """Runs in the stead of `command` to mend what it can; fails for what it cannot."""
+    """Runs in the stead of `command` to fix what it can; fails for what it cannot."""
     per_package: bool = False
     """Runs once for each folder with a pyproject.toml that has such files, and on all of those."""
     env: Mapping[str, str] = field(default_factory=dict)
     absent: str = ""
     """Why the tool may be missing, and how to get it; empty where the lock pins it."""
-    misuse: int | None = 2
+    usage_exit_code: int | None = 2
     """The tool's exit code for settings that it cannot work with."""
-    explain: Callable[[str], OpsError] | None = None
+    explain: Callable[[str], StrataError] | None = None
     """Tells from the output what is wrong, where the exit code does not."""
 
     def of(self, files: Sequence[str]) -> list[str]:
@@ -45,7 +45,7 @@ class Check:
         return [file for file in files if any(fnmatchcase(file, glob) for glob in self.about)]
 
 
-def explain_lock(output: str) -> OpsError:
+def explain_lock(output: str) -> StrataError:
     """Return what it means that `uv lock --check` failed and printed `output`."""
     if "Unable to find lockfile" in output:
         return ConfigurationError("uv.lock is missing: it belongs in git", "uv lock")
@@ -66,14 +66,14 @@ CHECKS = (
         about=PYTHON,
         command=("ruff", "check", "--force-exclude", "{files}"),
         fix=("ruff", "check", "--force-exclude", "--fix", "{files}"),
-        mend=FIX,
+        hint=FIX,
     ),
     Check(
         name="format",
         about=PYTHON,
         command=("ruff", "format", "--force-exclude", "--check", "{files}"),
         fix=("ruff", "format", "--force-exclude", "{files}"),
-        mend=FIX,
+        hint=FIX,
     ),
     Check(
         name="types",
@@ -86,22 +86,22 @@ CHECKS = (
             # In one that the hook and the session share, each undoes what the other has cached.
             "MYPY_CACHE_DIR": str(Path(sys.prefix) / ".mypy_cache"),
         },
-        mend="correct the types, or write the reason: # type: ignore[code]  # why",
+        hint="correct the types, or write the reason: # type: ignore[code]  # why",
         # Two is also how it says that a file is no Python.
-        misuse=None,
+        usage_exit_code=None,
     ),
     Check(
         name="dependencies",
         about=("*/src/*.py", "*/pyproject.toml"),
         command=("deptry", "--config", "{package}/pyproject.toml", "{package}/src"),
         per_package=True,
-        mend="uv add it, uv remove it, or say why not under [tool.deptry] of the package",
+        hint="uv add it, uv remove it, or say why not under [tool.deptry] of the package",
     ),
     Check(
         name="lock",
         about=(*MANIFESTS, "uv.lock"),
         command=("uv", "lock", "--check"),
-        mend="uv lock",
+        hint="uv lock",
         explain=explain_lock,
     ),
     Check(
@@ -109,45 +109,45 @@ CHECKS = (
         about=MANIFESTS,
         # Of the tools' own schemas only uv's: uv itself passes over a key that it does not know.
         command=("validate-pyproject", "{files}", "--enable-plugins", "uv"),
-        mend=KEY,
+        hint=KEY,
     ),
     Check(
         name="workflows",
         about=WORKFLOWS,
         command=("check-jsonschema", "--builtin-schema", "vendor.github-workflows", "{files}"),
-        mend=KEY,
+        hint=KEY,
     ),
     Check(
         name="zizmor",
         about=(*WORKFLOWS, ".github/actions/*.yml", ".github/dependabot.yml"),
         command=("zizmor", "--offline", "--no-progress", "{files}"),
-        mend="follow its link, or write the reason: # zizmor: ignore[name] why",
+        hint="follow its link, or write the reason: # zizmor: ignore[name] why",
     ),
     Check(
         name="actionlint",
         about=WORKFLOWS,
         command=("actionlint", "{files}"),
         absent="it is not on PATH, and no wheel carries it: see github.com/rhysd/actionlint",
-        mend="correct what it names",
+        hint="correct what it names",
     ),
     Check(
         name="dependabot",
         about=(".github/dependabot.yml",),
         command=("check-jsonschema", "--builtin-schema", "vendor.dependabot", "{files}"),
-        mend=KEY,
+        hint=KEY,
     ),
     Check(
         name="renovate",
         about=("renovate.json", ".github/renovate.json"),
         command=("check-jsonschema", "--builtin-schema", "vendor.renovate", "{files}"),
-        mend=KEY,
+        hint=KEY,
     ),
     Check(
         name="hadolint",
         about=("Dockerfile", "*/Dockerfile", "*.Dockerfile"),
         command=("hadolint", "--no-color", "{files}"),
-        mend="follow the rule, or write the reason above the line: # hadolint ignore=DL3008",
-        misuse=None,
+        hint="follow the rule, or write the reason above the line: # hadolint ignore=DL3008",
+        usage_exit_code=None,
     ),
     Check(
         name="secrets",
@@ -163,6 +163,6 @@ CHECKS = (
             *("--exclude-secrets", "^(password|postgres|secret|CHANGE_ME)$"),
             "{files}",
         ),
-        mend="revoke it and take it out; a false alarm: # pragma: allowlist secret",
+        hint="revoke it and take it out; a false alarm: # pragma: allowlist secret",
     ),
 )

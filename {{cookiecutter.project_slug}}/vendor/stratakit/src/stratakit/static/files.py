@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .. import commands, limits, location
+from .. import limits, location, runner
 from ..errors import ConfigurationError
 from ..graph import ROOT
 
@@ -27,7 +27,7 @@ def choose(files: Iterable[str], names: Sequence[str]) -> list[str]:
     Raises:
         ConfigurationError: one of the names is no file.
     """
-    found = {name: commands.find(name) for name in names}
+    found = {name: runner.find(name) for name in names}
     for name, path in found.items():
         if not path:
             raise ConfigurationError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import graph, keyspaces, servers, settings
+from .. import graph, redis_databases, servers, settings
 from ..database import guards, runs, status
 from ..database.lifecycle import Database
 from ..errors import Code
@@ -19,7 +19,7 @@ HELP = {
     "service": "only this one; by default every service that needs PostgreSQL",
     "json": "print JSON",
 }
-HELP_OF_DESTRUCTION = {
+DESTRUCTIVE_HELP = {
     **HELP,
     "yes": "do not ask",
     "force": "throw out whoever else is connected",
@@ -66,7 +66,7 @@ ACTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Options:
     """How a person wants an action to be done."""
 
     json: bool = False
@@ -79,7 +79,7 @@ def make(action: Action) -> TypedTask:
     """Return the task of an action."""
 
     def change(_: Context, service: str | None = None, json: bool = False) -> None:
-        act(action, service, Manner(json))
+        act(action, service, Options(json))
 
     def destroy(
         _: Context,
@@ -89,14 +89,14 @@ def make(action: Action) -> TypedTask:
         force: bool = False,
         dry_run: bool = False,
     ) -> None:
-        act(action, service, Manner(json, yes, force, dry_run))
+        act(action, service, Options(json, yes, force, dry_run))
 
-    body, described = (destroy, HELP_OF_DESTRUCTION) if action.destroys else (change, HELP)
+    body, described = (destroy, DESTRUCTIVE_HELP) if action.destroys else (change, HELP)
     body.__name__, body.__doc__ = action.verb, action.does
     return task(name=action.verb, help=described, default=action is ACTIONS[0])(body)
 
 
-def act(action: Action, service: str | None, manner: Manner) -> None:
+def act(action: Action, service: str | None, manner: Options) -> None:
     """Do something to each database, once it is clear to which and that it may be done.
 
     Raises:
@@ -125,7 +125,7 @@ def act(action: Action, service: str | None, manner: Manner) -> None:
 def databases(service: str | None) -> Iterator[list[Database]]:
     """Yield the test databases of one service or of all, on a server that stays up afterwards."""
     chosen = [graph.service(service)] if service else graph.services()
-    with servers.lease(settings.load(), ("postgres",), lasting=True) as up:
+    with servers.lease(settings.load(), ("postgres",), persistent=True) as up:
         yield [Database(up["postgres"], each) for each in chosen if "postgres" in each.needs]
 
 
@@ -185,10 +185,10 @@ def revision(_: Context, message: str, service: str | None = None, json: bool = 
 def snapshot(_: Context, name: str, service: str | None = None, json: bool = False) -> None:
     """Keep a copy of the data, for `db.restore`."""
     keep = Action("snapshot", "", lambda it, _: it.snapshot(name))
-    act(keep, service, Manner(json))
+    act(keep, service, Options(json))
 
 
-@task(positional=["name"], help={**HELP_OF_DESTRUCTION, "name": "as it was given to db.snapshot"})
+@task(positional=["name"], help={**DESTRUCTIVE_HELP, "name": "as it was given to db.snapshot"})
 def restore(
     _: Context,
     name: str,
@@ -200,7 +200,7 @@ def restore(
 ) -> None:
     """Give the state that was kept by `db.snapshot`."""
     back = Action("restore", "", lambda it, force: it.restore(name, force=force), destroys=True)
-    act(back, service, Manner(json, yes, force, dry_run))
+    act(back, service, Options(json, yes, force, dry_run))
 
 
 @task(help={"service": "whose database; it may be left out where there is only one"})
@@ -223,9 +223,9 @@ def gc(_: Context, json: bool = False) -> None:
     # One of ours goes with its runs, or is swept by the next.
     given = servers.url.given(chosen, "redis") and servers.choose(chosen, "redis")[0] == "url"
     kinds: tuple[servers.Kind, ...] = servers.KINDS if given else ("postgres",)
-    with servers.lease(chosen, kinds, lasting=True) as up:
+    with servers.lease(chosen, kinds, persistent=True) as up:
         dropped = runs.collect(up["postgres"].url)
-        swept, left = keyspaces.sweep(up["redis"].url) if given else ([], [])
+        swept, left = redis_databases.sweep(up["redis"].url) if given else ([], [])
     if json:
         console.write_json({"action": "gc", "dropped": dropped + swept, "left": left})
     else:

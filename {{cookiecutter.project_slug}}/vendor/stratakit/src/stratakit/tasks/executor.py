@@ -20,7 +20,7 @@ from ..errors import (
     Code,
     ConfigurationError,
     InfrastructureError,
-    OpsError,
+    StrataError,
     did_you_mean,
     translated,
 )
@@ -68,7 +68,7 @@ class Executor(InvokeExecutor):
         """Run the tasks; an error becomes its message and its code."""
         try:
             return super().execute(*tasks)
-        except OpsError as error:
+        except StrataError as error:
             raise Exit(str(error), code=error.code) from error
         except psycopg.Error as error:
             # What an action has not foreseen, such as a lock that only reading has met.

@@ -5,11 +5,11 @@ from typing import Literal
 
 from invoke.context import Context
 
-from .. import show
+from .. import graph_formats
 from .executor import task
 
 
 @task(help={"format": "table, json or mermaid"})
 def graph(_: Context, format: Literal["table", "json", "mermaid"] = "table") -> None:  # noqa: A002 - the flag's name
     """Print the task graph: its tiers, what they need, the services and libraries there are."""
-    sys.stdout.write(show.FORMATS[format]() + "\n")
+    sys.stdout.write(graph_formats.FORMATS[format]() + "\n")

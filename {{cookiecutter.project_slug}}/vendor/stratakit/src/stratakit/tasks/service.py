@@ -76,7 +76,7 @@ def remove(
 @task(
     positional=["name"],
     help={
-        "name": "which file, as [tool.ops.service.downloads] of a service calls it",
+        "name": "which file, as [tool.stratakit.service.downloads] of a service calls it",
         "service": "whose, if several services have one of this name",
     },
 )

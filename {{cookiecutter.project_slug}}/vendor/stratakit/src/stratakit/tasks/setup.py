@@ -10,7 +10,7 @@ from invoke.context import Context
 from .. import environment, hooks, limits, programs
 from ..errors import InfrastructureError
 from ..graph import ROOT
-from ..stack.own_settings import make_secret
+from ..stack.user_settings import make_secret
 from .executor import task
 
 PLACEHOLDER = "CHANGE_ME"
@@ -84,7 +84,7 @@ def _uv(*command: str) -> None:
     """Run a command of uv, which has to succeed.
 
     Raises:
-        OpsError: it does not; the message says what that means.
+        StrataError: it does not; the message says what that means.
     """
     done = _attempt([*command, "--quiet"])
     if done.returncode:

@@ -27,7 +27,7 @@ def up(
 ) -> None:
     """Run services and their servers, migrate, wait until healthy, and print the URLs."""
     progress = partial(console.progress, quiet=json)
-    _tell(running.up(service or [], timeout=timeout, progress=progress), json=json)
+    _print_summary(running.up(service or [], timeout=timeout, progress=progress), json=json)
 
 
 @task(iterable=["service"], help={**SERVICE, **TIMEOUT, **JSON})
@@ -39,7 +39,7 @@ def restart(
 ) -> None:
     """Stop services, and run them again as they are now."""
     progress = partial(console.progress, quiet=json)
-    _tell(running.restart(service or [], timeout=timeout, progress=progress), json=json)
+    _print_summary(running.restart(service or [], timeout=timeout, progress=progress), json=json)
 
 
 @task(iterable=["service"], help=SERVICE)
@@ -59,7 +59,7 @@ def status(_: Context, json: bool = False) -> None:
     dead = [each.name for each in parts if each.state == State.DEAD]
     if dead:
         fail(
-            f"dead: {', '.join(dead)}\n  mend: uv run invoke stack.logs, then stack.up",
+            f"dead: {', '.join(dead)}\n  hint: uv run invoke stack.logs, then stack.up",
             Code.INFRASTRUCTURE,
         )
 
@@ -101,7 +101,7 @@ def clean(_: Context, yes: bool = False) -> None:
     console.say("\n".join(running.clean()) or "nothing was there")
 
 
-def _tell(done: running.Up, *, json: bool) -> None:
+def _print_summary(done: running.Up, *, json: bool) -> None:
     if json:
         console.write_json(done.as_dict())
         return

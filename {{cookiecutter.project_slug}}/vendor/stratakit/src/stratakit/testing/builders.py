@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import attributes
 
 from .derived.checks import checks
-from .derived.refusals import refusal
 from .derived.rows import BuildError, Row, Rows, advice
+from .derived.violations import refusal
 
 __all__ = ["Build", "BuildError", "example"]
 

@@ -16,7 +16,7 @@ SEED = "seed"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that repeats a run's values."""
-    parser.getgroup("ops").addoption(
+    parser.getgroup("strata").addoption(
         "--seed", help="what the values of built rows depend on, besides their test (random)"
     )
 

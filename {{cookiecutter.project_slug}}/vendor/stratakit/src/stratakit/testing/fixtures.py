@@ -11,7 +11,7 @@ from .. import settings
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-NO_TASK_LEFT = "_no_task_left"
+NO_LEAKED_TASKS = "_no_task_left"
 """The fixture that the plugin gives to tests which are coroutines."""
 GRACE = 0.5
 """Seconds that a task may take to end after its test: it may be closing a connection."""
@@ -55,7 +55,7 @@ async def rollback(postgres_engine: "AsyncEngine") -> AsyncIterator["AsyncConnec
         await transaction.rollback()
 
 
-@pytest.fixture(name=NO_TASK_LEFT)
+@pytest.fixture(name=NO_LEAKED_TASKS)
 async def no_task_left() -> AsyncIterator[None]:
     """Fail a test that leaves a task running: the next one would meet what it writes."""
     before = asyncio.all_tasks()

@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg import errors
 
-from ..database import Wipe, connect, url
+from ..database import Cleaner, connect, url
 from ..servers.waiting import until
 
 LOCK_TIMEOUT = "1s"
@@ -24,7 +24,7 @@ _END = "SELECT pg_terminate_backend(%s, 10000)"
 """It waits for the end: a commit that is under way may still land before it."""
 
 
-class Isolated(AbstractContextManager["Isolated"]):
+class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
     """A database that is brought back to its first state after each test."""
 
     def __init__(self, server: str, name: str, *, grace: float = GRACE) -> None:
@@ -34,7 +34,7 @@ class Isolated(AbstractContextManager["Isolated"]):
         self._connection = connect(server, name)
         # Without it, cleaning would wait for ever for a transaction that a test has left open.
         self._connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        self._wipe = Wipe(self._connection)
+        self._wipe = Cleaner(self._connection)
 
     def clean(self) -> None:
         """Delete what has been written.

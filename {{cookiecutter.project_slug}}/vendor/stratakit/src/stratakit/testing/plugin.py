@@ -17,31 +17,31 @@ import pytest
 import pytest_socket
 from _pytest.junitxml import xml_key
 
-from .. import commands, discovery, graph, liveness, location, settings
-from ..errors import Code, ConfigurationError, OpsError, translated
+from .. import discovery, graph, liveness, location, runner, settings
+from ..errors import Code, ConfigurationError, StrataError, translated
 from . import selection
-from .fixtures import NO_TASK_LEFT
-from .results import OPS_ERROR, UNCOLLECTED, Results
+from .fixtures import NO_LEAKED_TASKS
+from .results import STRATA_ERROR, UNCOLLECTED, Results
 from .strays import Stray
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
-    from .stage import Stage
+    from .resources import TestResources
 
-pytest_plugins = ("ops.testing.fixtures", "ops.testing.building")
+pytest_plugins = ("stratakit.testing.fixtures", "stratakit.testing.building")
 
 EXITS = {
     Code.FAILED: 1,
-    Code.INFRASTRUCTURE: commands.INFRASTRUCTURE_EXIT,
-    Code.CONFIGURATION: commands.CONFIGURATION_EXIT,
+    Code.INFRASTRUCTURE: runner.INFRASTRUCTURE_EXIT,
+    Code.CONFIGURATION: runner.CONFIGURATION_EXIT,
 }
 EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 """Pytest's exit codes where tests may have failed, in the latter case before a stop by `-x`."""
-CHANNEL = "ops_stage"
+CHANNEL = "strata_stage"
 """Key of what a worker is given: the channel that tells it what the controller has started."""
 TIER = pytest.StashKey[graph.Tier]()
-STAGE = pytest.StashKey["Stage"]()
+STAGE = pytest.StashKey["TestResources"]()
 RESULTS = pytest.StashKey[Results]()
 FAILED = pytest.StashKey[bool]()
 NOT_HERE = "no test was selected: the given paths are in other packages"
@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     gc.disable()
     # First of all: nox may be killed, and what it leaves is removed once nobody uses it.
     liveness.join()
-    group = parser.getgroup("ops")
+    group = parser.getgroup("strata")
     group.addoption("--tier", help="run the tests of this tier alone")
     group.addoption("--home", type=Path, help="run the tests of the package in this folder alone")
     group.addoption("--reports", type=Path, help="write JUnit, CTRF and our results to this folder")
@@ -104,9 +104,9 @@ def _select(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the tiers and kinds as markers, and what watches over the run."""
     for each in (*graph.TIERS, *graph.KINDS):
-        config.addinivalue_line("markers", f"{each.name}: {each.proves}")
+        config.addinivalue_line("markers", f"{each.name}: {each.checks}")
     reports = config.getoption("--reports")
-    results = Results(reports and reports / commands.RESULTS)
+    results = Results(reports and reports / runner.RESULTS)
     try:
         location.require(config.rootpath)
         config.args = [_below_root(config, arg) for arg in config.args]
@@ -116,7 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
             graph.tier(config.getoption("--tier"))
         graph.packages()
         elsewhere = _select(config)
-    except OpsError as error:
+    except StrataError as error:
         results.write(str(error))
         pytest.exit(str(error), returncode=EXITS[error.code])
     if elsewhere:
@@ -191,7 +191,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for kind in kinds_of(item.nodeid):
             item.add_marker(kind.name)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            item.fixturenames.insert(0, NO_TASK_LEFT)
+            item.fixturenames.insert(0, NO_LEAKED_TASKS)
         if tier.timeout and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(tier.timeout))
     wanted = config.getoption("--tier")
@@ -217,7 +217,7 @@ def tier_of(item: pytest.Item) -> graph.Tier | None:
     return next(marked, tiers[0] if tiers else None)
 
 
-def kinds_of(nodeid: str) -> list[graph.Kind]:
+def kinds_of(nodeid: str) -> list[graph.Marker]:
     """Return which kinds of integration test a test is: tests/integration/smoke/, test_smoke.py."""
     (home,) = graph.INTEGRATION.paths[:1]
     inside = nodeid.partition("::")[0].partition(f"{home}/")[2]
@@ -273,7 +273,7 @@ def _told(config: pytest.Config) -> Iterator[None]:
     try:
         with translated("what the tests stand on cannot be made"):
             yield
-    except OpsError as error:
+    except StrataError as error:
         if RESULTS in config.stash:
             config.stash[RESULTS].reason = str(error)
         pytest.exit(f"\n{error}", returncode=EXITS[error.code])
@@ -284,15 +284,15 @@ def _needs_servers(nodeid: str, package: graph.Package) -> bool:
     return any(nodeid.startswith(f"{home}/{path}/") for path in graph.INTEGRATION.paths)
 
 
-def _stage(config: pytest.Config) -> "Stage":
+def _stage(config: pytest.Config) -> "TestResources":
     if STAGE not in config.stash:
         # Not imported before it is needed: the clients take 0.5 s, and unit tests do without.
-        from .stage import Stage
+        from .resources import TestResources
 
         given: dict[str, Any] | None = getattr(config, "workerinput", None)
         told = (given["workerid"], cache(given[CHANNEL].receive)) if given else ("main",)
         with _told(config):
-            config.stash[STAGE] = Stage(*told)
+            config.stash[STAGE] = TestResources(*told)
     return config.stash[STAGE]
 
 
@@ -365,9 +365,9 @@ def pytest_runtest_makereport(
     """Remember that a test failed, and whether for want of a server or because of a setting."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
-    if call.excinfo and isinstance(call.excinfo.value, OpsError):
+    if call.excinfo and isinstance(call.excinfo.value, StrataError):
         error = call.excinfo.value
-        report.user_properties.append((OPS_ERROR, (int(error.code), str(error))))
+        report.user_properties.append((STRATA_ERROR, (int(error.code), str(error))))
         if TIER not in item.stash:
             # Of what is refused, a traceback would tell nothing.
             report.longrepr = str(error)

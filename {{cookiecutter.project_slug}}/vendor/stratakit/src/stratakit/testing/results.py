@@ -9,7 +9,7 @@ import pytest
 from ..errors import Code
 
 UNCOLLECTED = "tests could not be collected"
-OPS_ERROR = "ops_error"
+STRATA_ERROR = "strata_error"
 """Property of a test that something other than the code is at fault: its `Code` and message."""
 
 
@@ -32,8 +32,8 @@ class Results:
         test = self.tests.setdefault(report.nodeid, _test(report.nodeid))
         test["duration"] = round(test["duration"] + report.duration, 6)
         properties: dict[str, Any] = dict(report.user_properties)
-        if OPS_ERROR in properties:
-            code, wrong = properties.pop(OPS_ERROR)
+        if STRATA_ERROR in properties:
+            code, wrong = properties.pop(STRATA_ERROR)
             self.codes.setdefault(Code(code), wrong)
         test["metrics"].update(_numbers(properties))
         if report.failed:

@@ -1,6 +1,6 @@
 """The tests that a service's tables get from their models: what its migrations made is right.
 
-    from ops.testing import schema
+    from stratakit.testing import schema
 
     from billing import models
 
@@ -20,14 +20,14 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase
 
-from .derived import catalog, proofs
-from .derived.proofs import Subject
+from .derived import assertions, catalog
+from .derived.assertions import TestDatabase
 from .derived.rules import DomainError, joined, reference, rules, short
 from .derived.values import in_postgresql
 
 T = TypeVar("T")
 
-Proof = Callable[[Subject], None]
+Proof = Callable[[TestDatabase], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ def prove(connection: sa.Connection, case: Case, known: catalog.Catalog) -> None
     """
     # What is checked when a transaction is committed would never be.
     connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
-    case.proof(Subject(connection, known))
+    case.proof(TestDatabase(connection, known))
 
 
 def cases(metadata: sa.MetaData, domain_error: DomainError | None = None) -> list[Case]:
     """Return all that is to be proven of a database with these tables."""
-    found = [Case("nothing-else", proofs.no_other_table)]
+    found = [Case("nothing-else", assertions.no_other_table)]
     found += [
-        Case(f"{each.name}-labels", partial(proofs.stands, of=each, kind="type"))
+        Case(f"{each.name}-labels", partial(assertions.matches_models, of=each, kind="type"))
         for each in catalog.named_types(metadata)
         if isinstance(each, pg.ENUM)
     ]
@@ -94,8 +94,8 @@ def cases(metadata: sa.MetaData, domain_error: DomainError | None = None) -> lis
 
 
 def _of(table: sa.Table, domain_error: DomainError | None) -> Iterator[tuple[str, Proof]]:
-    yield "columns", partial(proofs.stands, of=table, kind="column")
-    yield "nothing-else", partial(proofs.no_other_part, table=table)
+    yield "columns", partial(assertions.matches_models, of=table, kind="column")
+    yield "nothing-else", partial(assertions.no_other_part, table=table)
     for column in table.columns:
         for what, applies, proof in _OF_COLUMNS:
             if applies(column):
@@ -110,11 +110,11 @@ def _of(table: sa.Table, domain_error: DomainError | None) -> Iterator[tuple[str
         yield rule.label, rule.holds
         if table.primary_key:
             action = (key.ondelete or "restrict").lower().replace(" ", "-")
-            proof = partial(proofs.deletion, table=table, key=key)
+            proof = partial(assertions.deletion, table=table, key=key)
             yield f"on-delete-{action}-{joined(key.columns)}", proof
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if not index.unique:
-            proof = partial(proofs.stands, of=table, kind="index", name=str(index.name))
+            proof = partial(assertions.matches_models, of=table, kind="index", name=str(index.name))
             yield f"index-{short(index.name, table)}", proof
 
 
@@ -127,17 +127,17 @@ def _structured(column: sa.Column[Any]) -> bool:
 
 
 def _stamped(column: sa.Column[Any]) -> bool:
-    return proofs.moving(column) and bool(column.table.primary_key)
+    return assertions.moving(column) and bool(column.table.primary_key)
 
 
 def _never_null(column: sa.Column[Any]) -> bool:
-    return not column.nullable and proofs.writable(column)
+    return not column.nullable and assertions.writable(column)
 
 
 _OF_COLUMNS: tuple[tuple[str, Callable[[sa.Column[Any]], bool], Callable[..., None]], ...] = (
-    ("not-null", _never_null, proofs.not_null),
-    ("default", _filled_in, proofs.default),
-    ("moves", _stamped, proofs.moves),
-    ("round-trip", _structured, proofs.round_trip),
+    ("not-null", _never_null, assertions.not_null),
+    ("default", _filled_in, assertions.default),
+    ("moves", _stamped, assertions.changes_on_update),
+    ("round-trip", _structured, assertions.round_trip),
 )
 """The kinds of cases that columns have, the columns that have them, and how they are proven."""

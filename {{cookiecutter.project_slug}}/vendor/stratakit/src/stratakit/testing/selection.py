@@ -7,7 +7,7 @@ parser says.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .. import commands
+from .. import runner
 from ..errors import ConfigurationError, did_you_mean
 from ..graph import ROOT
 
@@ -32,7 +32,7 @@ def choose(words: Sequence[str], home: Path, folders: Sequence[str]) -> list[str
     for word in words:
         # As pytest takes them apart.
         name = word.partition("[")[0].partition("::")[0]
-        path = commands.find(name)
+        path = runner.find(name)
         if not path:
             meant = did_you_mean(name, _tests())
             raise ConfigurationError(

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from .. import fingerprint
 from ..fingerprint import Facts
 from .checks import Answer, failed, passed
-from .revisions import blame_the_server, brief
-from .subject import Subject
+from .context import VerifyContext
+from .revisions import brief, raise_if_server_error
 
 
-def models(subject: Subject) -> Iterator[Answer]:
+def models(subject: VerifyContext) -> Iterator[Answer]:
     """Do the models give the schema that the migrations give?"""
     migrated = subject.migrated(subject.revisions.chain)
     try:
@@ -28,7 +28,7 @@ def models(subject: Subject) -> Iterator[Answer]:
         metadata.create_all(scratch.connection)
         scratch.connection.commit()
     except Exception as error:  # noqa: BLE001 - so can the types and events that are the service's
-        blame_the_server(error)
+        raise_if_server_error(error)
         yield failed(f"{subject.service.metadata} cannot be created: {brief(error)}")
         return
     differences = fingerprint.compare(scratch.facts(), migrated)

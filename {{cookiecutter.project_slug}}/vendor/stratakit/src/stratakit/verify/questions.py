@@ -16,10 +16,10 @@ from ..database import MigrationError
 from ..errors import InfrastructureError
 from ..graph import Service
 from .checks import Answer, Check, failed, not_asked, passed
+from .context import VerifyContext
 from .models import models
 from .revisions import brief
 from .stairway import stairway
-from .subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Question:
     """Something to ask, and the questions without whose answer it makes no sense."""
 
     name: str
-    ask: Callable[[Subject], Iterator[Answer]]
+    ask: Callable[[VerifyContext], Iterator[Answer]]
     after: tuple[str, ...] = ()
 
 
@@ -48,7 +48,7 @@ def verify(server_url: str, service: Service, database: str | None = None) -> li
     checks: list[Check] = []
     try:
         with databases.run(server_url) as run, ExitStack() as stack:
-            subject = Subject(server_url, service, database, run, stack)
+            subject = VerifyContext(server_url, service, database, run, stack)
             for question in QUESTIONS:
                 answers = list(_answers(question, subject, checks))
                 checks += [Check(question.name, *answer) for answer in answers]
@@ -59,7 +59,7 @@ def verify(server_url: str, service: Service, database: str | None = None) -> li
     return checks
 
 
-def _answers(question: Question, subject: Subject, so_far: list[Check]) -> Iterator[Answer]:
+def _answers(question: Question, subject: VerifyContext, so_far: list[Check]) -> Iterator[Answer]:
     unmet = [each.name for each in so_far if each.name in question.after and not each.passed]
     if unmet:
         yield not_asked(f"it needs an answer to: {', '.join(unmet)}")
@@ -67,10 +67,10 @@ def _answers(question: Question, subject: Subject, so_far: list[Check]) -> Itera
     try:
         yield from question.ask(subject)
     except MigrationError as error:
-        yield not_asked(f"the migrations do not go up: {error.what}")
+        yield not_asked(f"the migrations do not go up: {error.message}")
 
 
-def connection(subject: Subject) -> Iterator[Answer]:
+def connection(subject: VerifyContext) -> Iterator[Answer]:
     """Is there a server that scratch databases can be made on, and the database?"""
     query = """
         SELECT current_setting('server_version'), current_user, pg_is_in_recovery(),
@@ -89,15 +89,15 @@ def connection(subject: Subject) -> Iterator[Answer]:
         yield passed(f"PostgreSQL {version}, as {user}")
 
 
-def revisions(subject: Subject) -> Iterator[Answer]:
+def revisions(subject: VerifyContext) -> Iterator[Answer]:
     """Does each revision follow one that is there, back to the first?"""
     try:
         yield passed(f"{len(subject.revisions.chain)}, without a hole")
     except MigrationError as error:
-        yield failed(error.what)
+        yield failed(error.message)
 
 
-def head(subject: Subject) -> Iterator[Answer]:
+def head(subject: VerifyContext) -> Iterator[Answer]:
     """Is there exactly one revision that no other one follows?"""
     heads = subject.revisions.heads
     if not heads:
@@ -111,15 +111,15 @@ def head(subject: Subject) -> Iterator[Answer]:
         yield passed(heads[0])
 
 
-def at_head(subject: Subject) -> Iterator[Answer]:
+def at_head(subject: VerifyContext) -> Iterator[Answer]:
     """Is the database at the head?"""
     if subject.database is None:
         yield not_asked(NO_DATABASE)
     elif not subject.present:
         yield failed(f"{subject.database} was never migrated: uv run invoke db.setup")
-    elif subject.strange:
+    elif subject.unknown_revisions:
         yield failed(
-            f"{subject.database} is at {', '.join(subject.strange)}, which this code does not have;"
+            f"{subject.database} is at {', '.join(subject.unknown_revisions)}, which this code does not have;"
             " another branch may: uv run invoke db.reset",
         )
     elif subject.present != tuple(subject.revisions.heads):
@@ -130,12 +130,12 @@ def at_head(subject: Subject) -> Iterator[Answer]:
         yield passed(f"{subject.database} is at {subject.present[0]}")
 
 
-def drift(subject: Subject) -> Iterator[Answer]:
+def drift(subject: VerifyContext) -> Iterator[Answer]:
     """Has the database the schema that the migrations up to its revision give?"""
     if subject.database is None:
         yield not_asked(NO_DATABASE)
         return
-    if not subject.present or subject.strange:
+    if not subject.present or subject.unknown_revisions:
         yield not_asked("it is at no revision that this code has")
         return
     expected = subject.migrated(subject.revisions.up_to(*subject.present))

@@ -33,7 +33,7 @@ class Revisions:
     def __init__(self, service: Service) -> None:
         self._config = Config(toml_file=service.path / "pyproject.toml")
         self._scripts = ScriptDirectory.from_config(self._config)
-        self._mend = f"mend services/{service.name}/migrations"
+        self._hint = f"fix services/{service.name}/migrations"
 
     @cached_property
     def chain(self) -> Chain:
@@ -48,7 +48,7 @@ class Revisions:
                 warnings.simplefilter("error", UserWarning)
                 return tuple(self._scripts.walk_revisions())[::-1]
         except Exception as error:
-            raise MigrationError(brief(error), self._mend) from error
+            raise MigrationError(brief(error), self._hint) from error
 
     @property
     def heads(self) -> list[str]:
@@ -63,7 +63,7 @@ class Revisions:
         """Take one revision up or down, in a transaction of its own as a deployment would.
 
         Raises:
-            MigrationError: it fails; `what` says how, in one line.
+            MigrationError: it fails; `message` says how, in one line.
             InfrastructureError: the server is gone or full, or lacks an extension.
         """
         make = MigrationStep.upgrade_from_script if up else MigrationStep.downgrade_from_script
@@ -78,11 +78,11 @@ class Revisions:
             connection.commit()
         except Exception as error:
             connection.rollback()
-            blame_the_server(error)
-            raise MigrationError(brief(error), self._mend) from error
+            raise_if_server_error(error)
+            raise MigrationError(brief(error), self._hint) from error
 
 
-def blame_the_server(error: Exception) -> None:
+def raise_if_server_error(error: Exception) -> None:
     """Raise what is the server's fault as such; return if `error` is not.
 
     Raises:
@@ -95,7 +95,7 @@ def blame_the_server(error: Exception) -> None:
     if wanted and state in _NO_EXTENSION:
         raise InfrastructureError(
             f"this PostgreSQL has no extension {wanted[1]}, which a migration creates",
-            "use one that has it: OPS_SERVERS=docker, TEST_DATABASE_URL=postgresql://..., or"
+            "use one that has it: STRATA_SERVERS=docker, TEST_DATABASE_URL=postgresql://..., or"
             f" install the package that carries {wanted[1]}",
         ) from error
     if error.connection_invalidated or (state or "08").startswith(_SERVERS_FAULT):

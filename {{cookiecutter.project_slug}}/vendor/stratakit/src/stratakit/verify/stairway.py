@@ -8,10 +8,10 @@ from .. import fingerprint
 from ..database import MigrationError
 from ..fingerprint import Facts
 from .checks import Answer, failed, passed
-from .subject import Scratch, Subject
+from .context import Scratch, VerifyContext
 
 
-def stairway(subject: Subject) -> Iterator[Answer]:
+def stairway(subject: VerifyContext) -> Iterator[Answer]:
     """Does each revision go up, down without a trace, and up again to the same?"""
     chain = subject.revisions.chain
     stairs = subject.scratch()
@@ -21,7 +21,7 @@ def stairway(subject: Subject) -> Iterator[Answer]:
         try:
             subject.revisions.take(stairs.connection, revision)
         except MigrationError as error:
-            yield failed(f"{_label(revision)} does not go up: {error.what}")
+            yield failed(f"{_label(revision)} does not go up: {error.message}")
             return
         after = subject.reached[chain[:number]] = stairs.facts()
         faults = list(_down_and_up(subject, stairs, revision, before, after))
@@ -36,7 +36,7 @@ def stairway(subject: Subject) -> Iterator[Answer]:
 
 
 def _down_and_up(
-    subject: Subject, stairs: Scratch, revision: Script, before: Facts, after: Facts
+    subject: VerifyContext, stairs: Scratch, revision: Script, before: Facts, after: Facts
 ) -> Iterator[Answer]:
     steps = (
         (False, before, "does not go down", "leaves traces when it goes down"),
@@ -46,7 +46,7 @@ def _down_and_up(
         try:
             subject.revisions.take(stairs.connection, revision, up=up)
         except MigrationError as error:
-            yield failed(f"{_label(revision)} {fails}: {error.what}")
+            yield failed(f"{_label(revision)} {fails}: {error.message}")
             return
         differences = fingerprint.compare(expected, stairs.facts())
         if differences:

@@ -86,7 +86,7 @@ class RedisConfigStore:
                         failures = 0
                         yield update
             # Whatever it is, a user without the right or a counter that is no number among them:
-            # somebody mends it, and nobody starts the process again for it.
+            # somebody fixes it, and nobody starts the process again for it.
             except (errors.UnavailableError, RedisError, OSError, ValueError) as error:
                 _log.warning("config_updates_interrupted", reason=str(error))
                 await drop_idle(self._client)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from .checks import DIALECT
 
-PROBE = "ops_probe_"
+PROBE = "strata_probe_"
 """What the names of the schemas begin with in which the models' tables are made."""
 VERSIONS = "alembic_version"
 

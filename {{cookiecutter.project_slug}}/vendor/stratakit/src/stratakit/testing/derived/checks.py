@@ -9,7 +9,7 @@ from itertools import chain
 import sqlalchemy as sa
 
 from . import conditions
-from .conditions import Demand
+from .conditions import ColumnConstraints
 
 # Of the driver that doubles no percent sign.
 DIALECT: sa.Dialect = sa.make_url("postgresql+asyncpg://").get_dialect()()
@@ -56,7 +56,7 @@ def _read(constraint: sa.CheckConstraint) -> Check:
 
 def demands(
     table: sa.Table, known: Mapping[str, object], filled: AbstractSet[str] = frozenset()
-) -> dict[str, Demand]:
+) -> dict[str, ColumnConstraints]:
     """Return what the checks of a table ask of the columns whose values are not known.
 
     A check which what is known breaks asks for nothing: to refuse the row is the server's part.
@@ -67,7 +67,7 @@ def demands(
         filled: names of the columns that will have a value though they may be null.
     """
     nulls = {each.name for each in table.columns if each.nullable and not each.server_default}
-    wanted = conditions.Wanted(known, nulls - filled)
+    wanted = conditions.ConstraintSolver(known, nulls - filled)
     for check in checks(table):
         if check.tree:
             wanted.add(check.tree)

@@ -41,7 +41,7 @@ _CASES: dict[type[Node], Callable[[str], str]] = {exp.Lower: str.lower, exp.Uppe
 
 
 @dataclass(slots=True)
-class Demand:
+class ColumnConstraints:
     """What is asked of the value of one column; nothing at first."""
 
     required: bool = False
@@ -101,7 +101,7 @@ def literals(tree: Node) -> list[object]:
     return [_literal(each) for each in tree.find_all(exp.Literal, exp.Neg)]
 
 
-class Wanted:
+class ConstraintSolver:
     """Gathers demands on what is not known yet.
 
     The public methods each read one kind of condition, and return False if what is known breaks it.
@@ -109,7 +109,7 @@ class Wanted:
 
     def __init__(self, known: Mapping[str, object], nulls: AbstractSet[str]) -> None:
         """Take the values that are known, and the columns that stay null unless asked for."""
-        self.demands: dict[str, Demand] = {}
+        self.demands: dict[str, ColumnConstraints] = {}
         self._known = known
         self._nulls = nulls
 
@@ -126,7 +126,7 @@ class Wanted:
     def one_of(self, node: Node) -> bool:
         """Read OR: the first of its parts that can be met."""
         for part in node.flatten():
-            if Wanted(self._known, self._nulls).add(part):
+            if ConstraintSolver(self._known, self._nulls).add(part):
                 return self.add(part)
         return False
 
@@ -253,8 +253,8 @@ class Wanted:
         known = self._known.get(measured.name, _UNKNOWN)
         return len(known) if isinstance(known, str | bytes | list) else _UNKNOWN
 
-    def _demand(self, column: Node) -> Demand:
-        return self.demands.setdefault(column.name, Demand())
+    def _demand(self, column: Node) -> ColumnConstraints:
+        return self.demands.setdefault(column.name, ColumnConstraints())
 
 
 class _Unknown:
@@ -263,26 +263,26 @@ class _Unknown:
 
 _UNKNOWN = _Unknown()
 
-_READERS: dict[type[Node], Callable[[Wanted, Node], bool]] = {
-    exp.And: Wanted.all_of,
-    exp.Or: Wanted.one_of,
-    exp.Not: Wanted.none_of,
-    exp.Column: Wanted.true,
-    exp.Is: Wanted.null,
-    exp.Between: Wanted.between,
-    exp.In: Wanted.among,
-    exp.Like: Wanted.like,
-    exp.ILike: Wanted.like,
-    **dict.fromkeys(_SIGNS, Wanted.compared),
+_READERS: dict[type[Node], Callable[[ConstraintSolver, Node], bool]] = {
+    exp.And: ConstraintSolver.all_of,
+    exp.Or: ConstraintSolver.one_of,
+    exp.Not: ConstraintSolver.none_of,
+    exp.Column: ConstraintSolver.true,
+    exp.Is: ConstraintSolver.null,
+    exp.Between: ConstraintSolver.between,
+    exp.In: ConstraintSolver.among,
+    exp.Like: ConstraintSolver.like,
+    exp.ILike: ConstraintSolver.like,
+    **dict.fromkeys(_SIGNS, ConstraintSolver.compared),
 }
-_NEGATED_READERS: dict[type[Node], Callable[[Wanted, Node], bool]] = {
-    exp.And: Wanted.not_all_of,
-    exp.Or: Wanted.not_one_of,
+_NEGATED_READERS: dict[type[Node], Callable[[ConstraintSolver, Node], bool]] = {
+    exp.And: ConstraintSolver.not_all_of,
+    exp.Or: ConstraintSolver.not_one_of,
     exp.Not: lambda wanted, node: wanted.add(node.this),
-    exp.Column: Wanted.false,
-    exp.Is: Wanted.not_null,
-    exp.In: Wanted.not_among,
-    **dict.fromkeys(_SIGNS, Wanted.not_compared),
+    exp.Column: ConstraintSolver.false,
+    exp.Is: ConstraintSolver.not_null,
+    exp.In: ConstraintSolver.not_among,
+    **dict.fromkeys(_SIGNS, ConstraintSolver.not_compared),
 }
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from .checks import demands
-from .conditions import Demand
-from .values import EXAMPLE, NoValueError, Slot, label, value
+from .conditions import ColumnConstraints
+from .values import EXAMPLE, ColumnContext, NoValueError, label, value
 
 Row: TypeAlias = dict[sa.Column[Any], Any]
 Parent: TypeAlias = Callable[[sa.ForeignKeyConstraint, Row], Row]
@@ -74,7 +74,7 @@ class Rows:
             if column not in row:
                 # Anew for each, since one value may bound the next.
                 demand = demands(table, _named(row), {each.name for each in needed})
-                row[column] = make(column, demand.get(column.name, Demand()))
+                row[column] = make(column, demand.get(column.name, ColumnConstraints()))
         return row
 
     def insert(
@@ -113,9 +113,9 @@ class Rows:
         finally:
             self._making = circle[:-1]
 
-    def _value(self, number: int, column: sa.Column[Any], demand: Demand) -> Any:
+    def _value(self, number: int, column: sa.Column[Any], demand: ColumnConstraints) -> Any:
         unique = any(column in each for each in unique_sets(column.table))
-        slot = Slot(column, demand, unique, self._seed, number)
+        slot = ColumnContext(column, demand, unique, self._seed, number)
         try:
             return value(slot)
         except NoValueError as error:
@@ -126,7 +126,7 @@ def _refer(
     table: sa.Table,
     row: Row,
     needed: Collection[sa.Column[Any]],
-    make: Callable[[sa.Column[Any], Demand], Any],
+    make: Callable[[sa.Column[Any], ColumnConstraints], Any],
     parent: Parent,
 ) -> None:
     """Add to a row the keys of the parents that it needs."""
@@ -141,7 +141,10 @@ def _refer(
             continue
         if key.referred_table is table:
             # To itself: any other row would need one, too.
-            made = {target: row.get(target) or make(target, Demand()) for target in pairs.values()}
+            made = {
+                target: row.get(target) or make(target, ColumnConstraints())
+                for target in pairs.values()
+            }
             row.update(made)
         else:
             made = parent(key, {pairs[column]: row[column] for column in pairs.keys() & row.keys()})

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from . import proofs
+from . import assertions
+from .assertions import TestDatabase, require
 from .checks import checks, name_of
-from .proofs import Subject, require
 
-Break = Callable[[Subject], exc.DBAPIError | None]
+Break = Callable[[TestDatabase], exc.DBAPIError | None]
 DomainError = Callable[[Any], Exception | None]
 """What an adapter makes of an IntegrityError: an error of the domain, or None if it has none."""
 
@@ -25,24 +25,24 @@ class Rule:
     table: sa.Table
     name: str | None
     """The server's name of it; None if the server has made one up."""
-    break_: Break
+    violate: Break
     """Tries to break it; returns how it was refused, or None if it was not."""
     certain: bool = True
     """Whether it is known how to break it."""
     kind: Literal["constraint", "index"] = "constraint"
 
-    def holds(self, subject: Subject) -> None:
+    def holds(self, subject: TestDatabase) -> None:
         """It is in the catalog, and it refuses what it should."""
         if self.name:
-            proofs.stands(subject, self.table, self.kind, self.name)
-        error = self.break_(subject)
+            assertions.matches_models(subject, self.table, self.kind, self.name)
+        error = self.violate(subject)
         require(error or not self.certain, f"{self.table} takes a row that breaks {self.label}")
         refused = error is None or isinstance(error, exc.IntegrityError)
         require(refused, f"a row that breaks {self.label} is refused for something else: {error}")
 
-    def is_known(self, subject: Subject, domain_error: DomainError) -> None:
+    def is_known(self, subject: TestDatabase, domain_error: DomainError) -> None:
         """Whoever breaks it is told so, and not that the service has failed."""
-        error = self.break_(subject)
+        error = self.violate(subject)
         require(
             error is None or domain_error(error),
             f"the adapter has no error of the domain for {self.name or self.label} of {self.table}",
@@ -62,14 +62,14 @@ def rules(table: sa.Table) -> Iterator[Rule]:
             yield _unique_index(table, index)
     for number, check in enumerate(checks(table), 1):
         label = f"check-{short(check.name, table) if check.name else number}"
-        break_ = partial(proofs.violation, table=table, check=check)
-        yield Rule(label, table, check.name, break_, certain=False)
+        violate = partial(assertions.violation, table=table, check=check)
+        yield Rule(label, table, check.name, violate, certain=False)
 
 
 def reference(table: sa.Table, key: sa.ForeignKeyConstraint) -> Rule:
     """Return the rule that what a foreign key refers to is there."""
     label = f"foreign-key-{joined(key.columns)}"
-    return Rule(label, table, name_of(key), partial(proofs.orphan, table=table, key=key))
+    return Rule(label, table, name_of(key), partial(assertions.orphan, table=table, key=key))
 
 
 def joined(columns: Any) -> str:
@@ -86,21 +86,21 @@ def short(name: object, table: sa.Table) -> str:
 def _unique(
     label: str, table: sa.Table, constraint: sa.Constraint, columns: list[sa.Column[Any]]
 ) -> Rule:
-    break_ = partial(proofs.duplicate, table=table, columns=columns)
-    certain = all(map(proofs.writable, columns))
-    return Rule(label, table, name_of(constraint), break_, certain)
+    violate = partial(assertions.duplicate, table=table, columns=columns)
+    certain = all(map(assertions.writable, columns))
+    return Rule(label, table, name_of(constraint), violate, certain)
 
 
 def _unique_index(table: sa.Table, index: sa.Index) -> Rule:
     columns = list(index.columns)
     # An expression may tell apart what a predicate leaves out anyway.
     certain = (
-        all(isinstance(each, sa.Column) and proofs.writable(each) for each in index.expressions)
+        all(isinstance(each, sa.Column) and assertions.writable(each) for each in index.expressions)
         and index.dialect_options["postgresql"]["where"] is None
     )
-    break_ = partial(proofs.duplicate, table=table, columns=columns)
+    violate = partial(assertions.duplicate, table=table, columns=columns)
     label = f"unique-{short(index.name, table)}"
-    return Rule(label, table, name_of(index), break_, certain, kind="index")
+    return Rule(label, table, name_of(index), violate, certain, kind="index")
 
 
 def _name_of(of: sa.Constraint | sa.Index) -> str:

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.ranges import MultiRange
 
 from .checks import DIALECT
-from .conditions import Demand
-from .scales import PLENTY, scale
+from .conditions import ColumnConstraints
+from .ordered_types import LARGE_DOMAIN, scale
 
 EXAMPLE = "example"
 """Key of a column's `info`: a value that is valid, or a function from the row's number to one."""
@@ -35,11 +35,11 @@ class NoValueError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ColumnContext:
     """A place for a value: one column of one row."""
 
     column: sa.Column[Any]
-    demand: Demand
+    demand: ColumnConstraints
     unique: bool
     """No two rows may have the same, so it is made unlike those of other tests, too."""
     seed: str
@@ -62,7 +62,7 @@ class Slot:
         return values[(self.number - 1) % len(values)]
 
 
-def value(slot: Slot) -> Any:
+def value(slot: ColumnContext) -> Any:
     """Return the value for a place.
 
     Raises:
@@ -74,7 +74,7 @@ def value(slot: Slot) -> Any:
     return _of_type(slot.column.type, slot)
 
 
-def _of_type(type_: Type, slot: Slot) -> Any:
+def _of_type(type_: Type, slot: ColumnContext) -> Any:
     if isinstance(type_, sa.types.TypeDecorator) and not isinstance(type_, sa.Interval):
         # As the model's users see it: as it would be loaded.
         stored = _of_type(type_.load_dialect_impl(DIALECT), slot)
@@ -84,7 +84,7 @@ def _of_type(type_: Type, slot: Slot) -> Any:
             return stored
     plain = in_postgresql(type_)
     if ordered := scale(plain):
-        offset = slot.digest() % (PLENTY // 2) if slot.unique else 0
+        offset = slot.digest() % (LARGE_DOMAIN // 2) if slot.unique else 0
         chosen = ordered.choose(slot.demand, slot.number - 1, offset)
         if chosen is None:
             raise NoValueError(NONE_LEFT)
@@ -112,19 +112,19 @@ def members(type_: sa.Enum) -> list[tuple[str, Any]]:
     return list(zip(type_.enums, type_.enum_class or type_.enums, strict=False))
 
 
-def _member(type_: sa.Enum, slot: Slot) -> Any:
+def _member(type_: sa.Enum, slot: ColumnContext) -> Any:
     return slot.pick([each for name, each in members(type_) if _allowed(name, slot.demand)])
 
 
-def _boolean(_: Type, slot: Slot) -> bool:
+def _boolean(_: Type, slot: ColumnContext) -> bool:
     return bool(slot.pick([each for each in (False, True) if _allowed(each, slot.demand)]))
 
 
-def _allowed(each: object, demand: Demand) -> bool:
+def _allowed(each: object, demand: ColumnConstraints) -> bool:
     return each not in demand.excluded and (demand.choices is None or each in demand.choices)
 
 
-def _text(type_: sa.String, slot: Slot) -> str:
+def _text(type_: sa.String, slot: ColumnContext) -> str:
     demand = slot.demand
     if demand.choices is not None:
         return str(slot.pick([each for each in demand.choices if each not in demand.excluded]))
@@ -150,20 +150,20 @@ def _digits(number: int, length: int) -> str:
     return digits
 
 
-def _uuid(type_: sa.Uuid[Any], slot: Slot) -> uuid.UUID | str:
+def _uuid(type_: sa.Uuid[Any], slot: ColumnContext) -> uuid.UUID | str:
     made = uuid.UUID(int=slot.digest(slot.number), version=4)
     return made if type_.as_uuid else str(made)
 
 
-def _bytes(type_: sa.LargeBinary, slot: Slot) -> bytes:
+def _bytes(type_: sa.LargeBinary, slot: ColumnContext) -> bytes:
     lengths = (type_.length, slot.demand.longest)
     longest = min((each for each in lengths if each is not None), default=16)
     return slot.digest(slot.number).to_bytes(16)[:longest].ljust(slot.demand.shortest, b"\0")
 
 
-def _array(type_: sa.ARRAY[Any], slot: Slot) -> list[Any]:
+def _array(type_: sa.ARRAY[Any], slot: ColumnContext) -> list[Any]:
     length = max(1, slot.demand.shortest)
-    inner = replace(slot, demand=Demand())
+    inner = replace(slot, demand=ColumnConstraints())
     items: list[Any] = [
         _of_type(type_.item_type, replace(inner, number=slot.number + i)) for i in range(length)
     ]
@@ -172,7 +172,7 @@ def _array(type_: sa.ARRAY[Any], slot: Slot) -> list[Any]:
     return items[: slot.demand.longest]
 
 
-def _json(_: Type, slot: Slot) -> dict[str, Any]:
+def _json(_: Type, slot: ColumnContext) -> dict[str, Any]:
     return {slot.column.name: slot.number}
 
 
@@ -192,20 +192,20 @@ _RANGES: dict[type[Type], Type] = {
 }
 
 
-def _range(type_: Type, slot: Slot) -> pg.Range[Any]:
+def _range(type_: Type, slot: ColumnContext) -> pg.Range[Any]:
     bounds = next(each for known, each in _RANGES.items() if isinstance(type_, known))
     # From a row's number to the next, so that no two rows overlap.
-    inner = replace(slot, demand=Demand())
+    inner = replace(slot, demand=ColumnConstraints())
     return pg.Range(
         _of_type(bounds, inner), _of_type(bounds, replace(inner, number=slot.number + 1))
     )
 
 
-def _ranges(type_: Type, slot: Slot) -> MultiRange[Any]:
+def _ranges(type_: Type, slot: ColumnContext) -> MultiRange[Any]:
     return MultiRange([_range(type_, slot)])
 
 
-_MAKERS: tuple[tuple[type[Type], Callable[[Any, Slot], Any]], ...] = (
+_MAKERS: tuple[tuple[type[Type], Callable[[Any, ColumnContext], Any]], ...] = (
     (sa.Enum, _member),
     (sa.Boolean, _boolean),
     (sa.String, _text),

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 from . import liveness
-from .errors import Code, OpsError, did_you_mean, translated
+from .errors import Code, StrataError, did_you_mean, translated
 from .graph import REPORTS, ROOT, SESSIONS
 
 SCHEMA = 1
@@ -38,7 +38,7 @@ _BUDGETS = {session.name: session.budget for session in SESSIONS}
 
 
 @dataclass
-class Part:
+class TierResult:
     """What came of one tier of one service (or of the repository, where `service` is None)."""
 
     name: str
@@ -63,7 +63,9 @@ class Part:
         """Return where a report of this part goes."""
         return self.folder / name
 
-    def settle(self, code: Code, reason: str | None = None, *, status: str | None = None) -> None:
+    def set_result(
+        self, code: Code, reason: str | None = None, *, status: str | None = None
+    ) -> None:
         """Say what came of it; `status` where the code's own name does not tell."""
         self.exit_code, self.reason = code, reason
         self.status = status or code.name.lower()
@@ -94,23 +96,23 @@ class Run:
         self._inner_seconds = 0.0
 
     @contextmanager
-    def part(self, name: str, service: str | None = None) -> Iterator[Part]:
+    def part(self, name: str, service: str | None = None) -> Iterator[TierResult]:
         """Record what comes of a tier (of a service) in the block, whichever way it ends.
 
-        An OpsError ends the block and no more: it is what came of it. Of parts inside of one
+        An StrataError ends the block and no more: it is what came of it. Of parts inside of one
         another, each counts its own seconds.
         """
-        part = Part(name, service, self.folder / name / (service or ""))
+        part = TierResult(name, service, self.folder / name / (service or ""))
         # Saved at once as interrupted: that is what is left to read if this process is killed.
-        or_exit(translated("the reports of a run cannot be written")(part.save))
+        exit_on_error(translated("the reports of a run cannot be written")(part.save))
         start = time.monotonic()
         before, self._inner_seconds = self._inner_seconds, 0.0
         try:
             yield part
-        except OpsError as error:
-            part.settle(error.code, str(error), status=error.status)
+        except StrataError as error:
+            part.set_result(error.code, str(error), status=error.status)
         except Exception as error:
-            part.settle(Code.FAILED, f"{type(error).__name__}: {error}")
+            part.set_result(Code.FAILED, f"{type(error).__name__}: {error}")
             raise
         finally:
             took = time.monotonic() - start
@@ -120,7 +122,7 @@ class Run:
 
     def finish(self) -> None:
         """Write the summary, publish the reports, and exit with the contract's code."""
-        parts = [Part.load(file) for file in self.folder.glob("**/part.json")]
+        parts = [TierResult.load(file) for file in self.folder.glob("**/part.json")]
         parts.sort(key=lambda part: (list(_BUDGETS).index(part.name), part.service or ""))
         if not parts:
             # Nothing was run, but for example listed.
@@ -137,7 +139,7 @@ class Run:
         write(REPORTS / "summary.json", json.dumps(summary(parts, code), indent=2) + "\n")
         shutil.rmtree(self.folder, ignore_errors=True)
         _forget_dead_runs(self.folder.parent)
-        _tell(parts, code)
+        _print_summary(parts, code)
         if code not in (0, 130):
             # atexit has no other way to change the code that nox chose.
             sys.stdout.flush()
@@ -185,24 +187,24 @@ def _name_the_sessions(record: logging.LogRecord) -> bool:
         wrong = (found[1] or found[2] or "").split(", ")
         meant = "".join(did_you_mean(name, names) for name in wrong)
         there = ", ".join(names[: len(SESSIONS)])
-        record.msg = f"{said}\n  mend: {meant}There are {there}; all that there are: uv run nox -l"
+        record.msg = f"{said}\n  hint: {meant}There are {there}; all that there are: uv run nox -l"
         record.args = ()
     return True
 
 
-def or_exit(read: Callable[[], T]) -> T:
+def exit_on_error(read: Callable[[], T]) -> T:
     """Return what `read` returns; say what is wrong and exit with its code where it cannot.
 
     For noxfile.py, which nox imports: an exception there would come out as a traceback and 1.
     """
     try:
         return read()
-    except OpsError as error:
+    except StrataError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(int(error.code)) from None
 
 
-def summary(parts: list[Part], code: int) -> dict[str, Any]:
+def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
     """Return the summary of `parts`, in the shape of summary.schema.json."""
     tests = [
         {**test, "tier": part.name, "service": part.service}
@@ -246,17 +248,17 @@ def write(file: Path, text: str) -> None:
     scratch.replace(file)
 
 
-def _refuse_empty_tiers(parts: list[Part]) -> None:
+def _refuse_empty_tiers(parts: list[TierResult]) -> None:
     """Make a tier in which no service ran a single test an error: green would be a lie."""
     for name in {part.name for part in parts}:
         mine = [part for part in parts if part.name == name]
         if all(part.status == "empty" for part in mine):
             for part in mine:
                 reason = f"no test of the tier {name} ran: {part.reason}"
-                part.settle(Code.INFRASTRUCTURE, reason, status="empty")
+                part.set_result(Code.INFRASTRUCTURE, reason, status="empty")
 
 
-def _publish(part: Part, target: Path) -> None:
+def _publish(part: TierResult, target: Path) -> None:
     """Put the part's reports where people and CI look for them, in the place of older ones."""
     part.file("part.json").unlink(missing_ok=True)
     with suppress(OSError):
@@ -278,13 +280,13 @@ def _forget_dead_runs(folder: Path) -> None:
             old = left.stat().st_mtime < time.time() - 24 * 3600
             if ended or (ended is None and old):
                 for part in left.glob("**/part.json"):
-                    Part.load(part).clear()
+                    TierResult.load(part).clear()
                 shutil.rmtree(left, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()
 
 
-def _tell(parts: list[Part], code: int) -> None:
+def _print_summary(parts: list[TierResult], code: int) -> None:
     """Print the reasons and one closing line."""
     for part in parts:
         if part.reason:

@@ -34,7 +34,7 @@ def _lease(wanted: settings.Settings) -> Iterator[list[servers.Server]]:
         yield []
         return
     # Lasting only where it lasts anyway: a server that is up for a run alone is to go with it.
-    with servers.lease(wanted, ("postgres",), lasting=source == "docker") as up:
+    with servers.lease(wanted, ("postgres",), persistent=source == "docker") as up:
         yield [up["postgres"]]
 
 

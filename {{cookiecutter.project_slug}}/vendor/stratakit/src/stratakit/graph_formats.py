@@ -18,7 +18,7 @@ def table() -> str:
         *(
             (
                 f"`{tier.name}`",
-                tier.proves,
+                tier.checks,
                 _SCOPES[tier.scope],
                 ", ".join(each.name for each in tier.needs) or "nothing",
                 "yes" if tier.default else "no",
@@ -67,7 +67,7 @@ FORMATS: dict[str, Callable[[], str]] = {"table": table, "json": as_json, "merma
 def _tier(tier: Tier) -> dict[str, Any]:
     return {
         "name": tier.name,
-        "proves": tier.proves,
+        "proves": tier.checks,
         "scope": tier.scope,
         "paths": list(tier.paths),
         "needs": [_resource(each) for each in tier.needs],
@@ -80,7 +80,7 @@ def _tier(tier: Tier) -> dict[str, Any]:
 
 
 def _resource(resource: Resource) -> dict[str, str]:
-    return {"name": resource.name, "means": resource.means}
+    return {"name": resource.name, "means": resource.description}
 
 
 def _budget(tier: Tier) -> str:

@@ -9,7 +9,7 @@ import redis
 from . import own
 from .place import PROBED, connected, url
 
-MARKER = "ops:owner"
+MARKER = "strata:owner"
 """The hash in a database that is taken: token, project, process, and when it was last in use."""
 NAME = "ops-{}"
 """The name of connections of a run, with its token."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import graph
 from .errors import Code, InfrastructureError
-from .verdict import Part
+from .results import TierResult
 
 INFRASTRUCTURE_EXIT = 12
 CONFIGURATION_EXIT = 13
@@ -45,7 +45,7 @@ _PYTEST_EXIT: dict[int, tuple[Code, str | None]] = {
 }
 
 
-_STARTED = "OPS_STARTED_IN"
+_STARTED = "STRATA_STARTED_IN"
 
 _ROOM = 40
 """Bytes that the path of a temporary folder may have, for sockets in it: of the 100 that kernels
@@ -55,7 +55,7 @@ surely take, pytest takes 44 for a worker and for the test, and the test some fo
 def arguments(
     tier: graph.Tier,
     package: graph.Package | None,
-    part: Part,
+    part: TierResult,
     scratch: Path,
     posargs: Sequence[str],
 ) -> list[str]:
@@ -66,7 +66,7 @@ def arguments(
     """
     reports = part.folder.relative_to(graph.ROOT).as_posix()
     if not tier.paths:
-        return ["-m", f"ops.{tier.name}", "--results", f"{reports}/{RESULTS}", *posargs]
+        return ["-m", f"stratakit.{tier.name}", "--results", f"{reports}/{RESULTS}", *posargs]
     home = package.path if package else graph.ROOT
     folders = [folder.relative_to(graph.ROOT).as_posix() for folder in tier.folders(package)]
     return [
@@ -81,7 +81,7 @@ def arguments(
 
 
 @contextmanager
-def scratch(part: Part) -> Iterator[Path]:
+def scratch(part: TierResult) -> Iterator[Path]:
     """Make a temporary folder for the tests of a part, and remove it at the end of the block.
 
     Pytest's own is one for all runs of a user, where each run clears the folders of others away.
@@ -90,7 +90,7 @@ def scratch(part: Part) -> Iterator[Path]:
     short = "/tmp"  # noqa: S108 - what is made there is private, and has a name of its own
     deep = len(os.fsencode(usual)) > _ROOM - len("/ops-12345678/t") and os.access(short, os.W_OK)
     with tempfile.TemporaryDirectory(
-        prefix="ops-", dir=short if deep else usual, ignore_cleanup_errors=True
+        prefix="strata-", dir=short if deep else usual, ignore_cleanup_errors=True
     ) as folder:
         # Of several processes, nox stops those that it has started before they come to their end.
         part.scratch = folder
@@ -98,7 +98,7 @@ def scratch(part: Part) -> Iterator[Path]:
         yield Path(folder)
 
 
-def variables(part: Part, started_in: str) -> dict[str, str]:
+def variables(part: TierResult, started_in: str) -> dict[str, str]:
     """Return what a command gets in its environment that depends on the part, or on the caller."""
     return {"COVERAGE_FILE": str(part.file(COVERAGE_DATA)), _STARTED: started_in}
 
@@ -121,7 +121,7 @@ def find(name: str) -> Path | None:
     return None
 
 
-def refuse_gaps(measured: Sequence[Part]) -> None:
+def require_all_ran(measured: Sequence[TierResult]) -> None:
     """Refuse to judge what tiers have left of which not all could run.
 
     Raises:
@@ -132,7 +132,7 @@ def refuse_gaps(measured: Sequence[Part]) -> None:
             raise InfrastructureError(f"not judged, since {part.title} could not run")
 
 
-def settle(tier: graph.Tier, part: Part, exit_code: int, posargs: Sequence[str]) -> None:
+def set_result(tier: graph.Tier, part: TierResult, exit_code: int, posargs: Sequence[str]) -> None:
     """Read what the command left behind and say what its exit code means."""
     left: dict[str, Any] = {}
     if part.file(RESULTS).exists():
@@ -142,12 +142,12 @@ def settle(tier: graph.Tier, part: Part, exit_code: int, posargs: Sequence[str])
     if left.get("status") == "empty":
         asked = shlex.join(word for word in posargs if word not in MEASURE)
         reason = left.get("reason") or f"no test was selected{asked and f' by {asked}'}"
-        part.settle(Code.PASSED, reason, status="empty")
+        part.set_result(Code.PASSED, reason, status="empty")
         return
     code, reason = _meaning(tier, exit_code)
     if tier.paths and not exit_code and not part.tests:
         reason = "no test was run, since pytest was asked to show something instead"
-    part.settle(code, left.get("reason") or reason, status=left.get("status"))
+    part.set_result(code, left.get("reason") or reason, status=left.get("status"))
 
 
 def _meaning(tier: graph.Tier, exit_code: int) -> tuple[Code, str | None]:

@@ -15,14 +15,14 @@ from typing import Any
 
 import psycopg
 
-from .. import database, graph, keyspaces, names, servers, settings
-from ..errors import InfrastructureError, OpsError
-from .isolation import Isolated
-from .spares import Spares
+from .. import database, graph, names, redis_databases, servers, settings
+from ..errors import InfrastructureError, StrataError
+from .clone_pool import ClonePool
+from .isolation import IsolatedDatabase
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class SharedState:
     """What the controller hands to the workers."""
 
     run: str
@@ -34,11 +34,11 @@ class Scene:
     """The migrated template of each package that has tests in this run."""
 
 
-_Taken = tuple[dict[servers.Kind, servers.Server], str]
+Acquired = tuple[dict[servers.Kind, servers.Server], str]
 """The servers, and the identifier of the run."""
 
 
-class Stage:
+class TestResources:
     """The servers and databases of a run, as one of its processes sees them."""
 
     def __init__(
@@ -53,12 +53,12 @@ class Stage:
         self.worker = worker
         self._receive = receive
         self._stack = ExitStack()
-        self._ahead: Future[_Taken] | None = None
-        self._scene: Scene | None = None
+        self._ahead: Future[Acquired] | None = None
+        self._scene: SharedState | None = None
         self._numbers = itertools.count()
-        self._databases: dict[str, Isolated] = {}
-        self._spares: dict[str, Spares] = {}
-        self._keyspace: keyspaces.Keyspace | None = None
+        self._databases: dict[str, IsolatedDatabase] = {}
+        self._spares: dict[str, ClonePool] = {}
+        self._keyspace: redis_databases.Keyspace | None = None
         # Here, where no thread of ours and no test runs yet; workers connect without a lease.
         servers.url.settle_environment(settings.load())
 
@@ -81,7 +81,7 @@ class Stage:
         None is returned where that has been done: each worker reports what it has collected.
 
         Raises:
-            OpsError: a server cannot be had, or a migration does not run.
+            StrataError: a server cannot be had, or a migration does not run.
         """
         if self._scene:
             return None
@@ -96,7 +96,7 @@ class Stage:
     def _prepared(self, used: Sequence[graph.Package]) -> str:
         up, run = self._ahead.result() if self._ahead else self._take()
         address = up["postgres"].url
-        self._scene = Scene(
+        self._scene = SharedState(
             run=run,
             servers={kind: server.url for kind, server in up.items()},
             owned={kind: server.owned for kind, server in up.items()},
@@ -117,12 +117,12 @@ class Stage:
             self._own(self._postgres, self._here.run, package, template)
         return self._databases[package.name].url
 
-    def spare(self, package: graph.Package) -> Spares:
+    def spare(self, package: graph.Package) -> ClonePool:
         """Return where whole databases for single tests of a package come from."""
         if package.name not in self._spares:
             template = self._here.templates[package.name]
             prefix = f"{self.worker}_{len(self._spares)}s"
-            spares = Spares(self._postgres, template, self._here.run, prefix)
+            spares = ClonePool(self._postgres, template, self._here.run, prefix)
             self._spares[package.name] = self._stack.enter_context(spares)
         return self._spares[package.name]
 
@@ -130,7 +130,7 @@ class Stage:
         """Return the URL of this worker's own database on the Redis server."""
         if self._keyspace is None:
             here = self._here
-            claim = keyspaces.claim(here.servers["redis"], owned=here.owned["redis"])
+            claim = redis_databases.claim(here.servers["redis"], owned=here.owned["redis"])
             self._keyspace = self._stack.enter_context(claim)
         return self._keyspace.url
 
@@ -165,12 +165,12 @@ class Stage:
             wait([self._ahead])
         self._stack.close()
 
-    def _take(self, expected: Sequence[graph.Package] = ()) -> _Taken:
+    def _take(self, expected: Sequence[graph.Package] = ()) -> Acquired:
         up = self._stack.enter_context(servers.lease(settings.load()))
         address = up["postgres"].url
         run = self._stack.enter_context(database.run(address))
         # What fails here is tried again, and told, when a test asks for it.
-        with suppress(psycopg.Error, OpsError):
+        with suppress(psycopg.Error, StrataError):
             for each in expected:
                 template = database.finished_template(address, each)
                 if template:
@@ -180,14 +180,14 @@ class Stage:
     def _own(self, server: str, run: str, package: graph.Package, template: str) -> None:
         name = names.database(run, f"{self.worker}_{next(self._numbers)}")
         database.clone(server, template, name)
-        self._databases[package.name] = self._stack.enter_context(Isolated(server, name))
+        self._databases[package.name] = self._stack.enter_context(IsolatedDatabase(server, name))
 
     @staticmethod
     def _left(server: servers.Server) -> list[str]:
         """Sweep up after dead runs; return what is left of them on a server that is not ours."""
         # A role without the rights to do so is told when it takes a database of its own.
-        with suppress(OpsError):
-            return [] if server.owned else keyspaces.sweep(server.url)[1]
+        with suppress(StrataError):
+            return [] if server.owned else redis_databases.sweep(server.url)[1]
         return []
 
     @property
@@ -195,7 +195,7 @@ class Stage:
         return self._here.servers["postgres"]
 
     @property
-    def _here(self) -> Scene:
+    def _here(self) -> SharedState:
         if not self._scene:
             told = self._receive()
             if told is None:
@@ -204,5 +204,5 @@ class Stage:
                     f"move it to a folder of the tier {graph.INTEGRATION.name}: "
                     + ", ".join(graph.INTEGRATION.paths),
                 )
-            self._scene = Scene(**told)
+            self._scene = SharedState(**told)
         return self._scene

@@ -115,7 +115,7 @@ class State:
         )
 
 
-class Wipe:
+class Cleaner:
     """What brings one database back to a state.
 
     Make it over a connection of its own that stays open. The rows that have to come back are kept

@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 from ..errors import MISSPELT, ConfigurationError, did_you_mean
 from ..graph import ROOT, Service
-from ..verdict import write
+from ..results import write
 from . import record
 
 BYTES = 32

@@ -8,12 +8,12 @@ from ..errors import InfrastructureError
 from ..graph import ROOT
 
 
-def ask(*command: str, mend: str = "") -> "subprocess.CompletedProcess[str]":
+def ask(*command: str, hint: str = "") -> "subprocess.CompletedProcess[str]":
     """Run a program in the project and return what came of it; both its outputs are in `stdout`.
 
     Args:
         command: the program and its arguments.
-        mend: what helps where it does not start.
+        hint: what helps where it does not start.
 
     Raises:
         InfrastructureError: it does not start, or does not answer.
@@ -39,20 +39,20 @@ def ask(*command: str, mend: str = "") -> "subprocess.CompletedProcess[str]":
         ) from error
     except FileNotFoundError as error:
         where = "there" if os.sep in command[0] else "on PATH"
-        raise InfrastructureError(f"{command[0]} is not {where}", mend) from error
+        raise InfrastructureError(f"{command[0]} is not {where}", hint) from error
     except OSError as error:
-        raise InfrastructureError(f"{command[0]} does not start: {error.strerror}", mend) from error
+        raise InfrastructureError(f"{command[0]} does not start: {error.strerror}", hint) from error
 
 
-def version(*command: str, mend: str) -> str:
+def version(*command: str, hint: str) -> str:
     """Return the first line that a program prints.
 
     Raises:
         InfrastructureError: it is not there, or does not work.
     """
-    done = ask(*command, mend=mend)
+    done = ask(*command, hint=hint)
     if done.returncode:
         raise InfrastructureError(
-            f"`{' '.join(command)}` fails: {done.stdout.strip() or f'exit {done.returncode}'}", mend
+            f"`{' '.join(command)}` fails: {done.stdout.strip() or f'exit {done.returncode}'}", hint
         )
     return done.stdout.strip().partition("\n")[0]

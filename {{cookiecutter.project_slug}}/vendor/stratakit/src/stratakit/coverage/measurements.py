@@ -6,13 +6,13 @@ from pathlib import Path
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
 
-from .. import commands
-from ..errors import InfrastructureError, OpsError
+from .. import runner
+from ..errors import InfrastructureError, StrataError
 from ..graph import MEASURED, ROOT, Package
 from .error_paths import error_lines
 from .gates import File
 
-MEND = "uv run nox -s coverage"
+HINT = "uv run nox -s coverage"
 
 
 def combine(left: Path, packages: Sequence[Package], files: Iterable[str], to: Path) -> Coverage:
@@ -33,7 +33,7 @@ def combine(left: Path, packages: Sequence[Package], files: Iterable[str], to: P
     coverage.combine([str(file) for file in found], keep=True, strict=True)
     data = coverage.get_data()
     if not data.measured_files():
-        raise InfrastructureError("the tests ran not one line of services/ or libs/", MEND)
+        raise InfrastructureError("the tests ran not one line of services/ or libs/", HINT)
     for file in files:
         data.touch_file(file)
     return coverage
@@ -43,24 +43,24 @@ def read(coverage: Coverage, files: Iterable[str]) -> Iterator[File]:
     """Yield the files, with the lines that count and those that are missing.
 
     Raises:
-        OpsError: a file is no Python.
+        StrataError: a file is no Python.
     """
     for file in files:
         try:
             _, lines, _, missing, _ = coverage.analysis2(file)
             errors = error_lines((ROOT / file).read_bytes())
         except (CoverageException, SyntaxError) as error:
-            raise OpsError(f"{file} cannot be read as Python: {error}", "correct it") from error
+            raise StrataError(f"{file} cannot be read as Python: {error}", "correct it") from error
         yield File(file, frozenset(lines), frozenset(missing), errors)
 
 
 def _data(folder: Path) -> Path:
-    file = folder / commands.COVERAGE_DATA
+    file = folder / runner.COVERAGE_DATA
     name = file.relative_to(ROOT)
     if not file.exists():
-        raise InfrastructureError(f"there is no {name}: the tier has not been measured", MEND)
+        raise InfrastructureError(f"there is no {name}: the tier has not been measured", HINT)
     try:
         CoverageData(str(file)).read()
     except CoverageException as error:
-        raise InfrastructureError(f"{name} cannot be read: {error}", MEND) from error
+        raise InfrastructureError(f"{name} cannot be read: {error}", HINT) from error
     return file

@@ -13,7 +13,7 @@ import redis
 
 from .. import names
 from ..errors import InfrastructureError
-from ..servers.processes import alive, identity
+from ..servers.process_identity import alive, identity
 from .place import PROBED, connected, url
 
 STACK = "stack///"

@@ -1,7 +1,7 @@
 """What it means that an image cannot be built."""
 
 from .. import environment
-from ..errors import InfrastructureError, OpsError
+from ..errors import InfrastructureError, StrataError
 
 OUTSIDE = (
     "connection refused",
@@ -23,11 +23,11 @@ TAIL = 30
 """Lines of a failed build that are shown."""
 
 
-class BuildError(OpsError):
+class BuildError(StrataError):
     """An image cannot be built: the code or the Dockerfile is at fault."""
 
 
-def diagnose(output: str) -> OpsError:
+def diagnose(output: str) -> StrataError:
     """Return what it means that `docker compose build` failed and printed `output`."""
     last = "\n".join(output.strip().splitlines()[-TAIL:])
     if "needs to be updated" in output:
@@ -36,6 +36,6 @@ def diagnose(output: str) -> OpsError:
         return InfrastructureError(
             f"an image cannot be built, for what it needs cannot be had:\n{last}",
             "see whether the registry and the package index answer and the disk has room; "
-            "OPS_SERVERS=embedded does without images",
+            "STRATA_SERVERS=embedded does without images",
         )
-    return BuildError(f"an image cannot be built:\n{last}", "mend what it says, then run it again")
+    return BuildError(f"an image cannot be built:\n{last}", "fix what it says, then run it again")

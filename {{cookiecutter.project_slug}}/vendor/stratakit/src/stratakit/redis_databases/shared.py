@@ -1,7 +1,7 @@
 """The databases of a server that somebody else runs, who may use any of them at any time.
 
 The registry is in the databases themselves: all projects have the same one then, and nothing is
-written anywhere else. One that is taken holds the hash `ops:owner`, which names the run. It is
+written anywhere else. One that is taken holds the hash `strata:owner`, which names the run. It is
 taken only if it is empty and nobody is connected to it, the highest number first, since
 applications have low ones.
 
@@ -24,7 +24,7 @@ import redis
 
 from .. import graph, names
 from ..errors import ConfigurationError, InfrastructureError
-from ..servers.processes import alive, here, identity
+from ..servers.process_identity import alive, here, identity
 from ..settings import masked
 from . import scripts
 from .place import connected, url
@@ -269,7 +269,7 @@ def _swept(server: str, number: int, owner: Owner, clients: list[Client]) -> str
 
 @contextmanager
 def _explained(server: str) -> Iterator[None]:
-    """Turn what a server refuses into what is wrong, and how to mend it."""
+    """Turn what a server refuses into what is wrong, and how to fix it."""
     try:
         yield
     except redis.RedisError as error:

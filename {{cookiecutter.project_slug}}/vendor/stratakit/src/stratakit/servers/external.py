@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from . import Kind
 
 VARIABLES = {"postgres": "TEST_DATABASE_URL", "redis": "TEST_REDIS_URL"}
-DETOURS = (
+REDIRECTING_OPTIONS = (
     *("hostaddr", "service", "load_balance_hosts", "target_session_attrs"),
     *("options", "replication"),
 )
@@ -71,7 +71,7 @@ def settle_environment(settings: Settings) -> None:
     Raises:
         ConfigurationError: one could lead the URL that was given somewhere else.
     """
-    libpq.settle(given(settings, "postgres") if settings.servers in ("auto", "url") else "")
+    libpq.set_result(given(settings, "postgres") if settings.servers in ("auto", "url") else "")
 
 
 def pooled(address: str) -> bool:
@@ -87,7 +87,9 @@ def pooled(address: str) -> bool:
 
 def _refuse_detours(address: str) -> None:
     parts = conninfo_to_dict(address)
-    problem = next((f"has the option {name}=" for name in DETOURS if name in parts), None)
+    problem = next(
+        (f"has the option {name}=" for name in REDIRECTING_OPTIONS if name in parts), None
+    )
     if not parts.get("host"):
         problem = problem or "names no host, so that the environment decides"
     elif "," in str(parts["host"]):

@@ -9,14 +9,14 @@ from psycopg import sql
 
 from .. import limits, names
 from ..database import clone, connect, drop, url
-from ..database.guards import evict
+from ..database.guards import terminate_sessions
 from ..errors import InfrastructureError
 
 AHEAD = 2
 """Databases that are ready before anybody asks for them."""
 
 
-class Spares(AbstractContextManager["Spares"]):
+class ClonePool(AbstractContextManager["ClonePool"]):
     """Databases of one service for those tests that change more than rows.
 
     A thread copies them while tests run, which takes 10 to 100 ms each. It drops those that are
@@ -51,7 +51,7 @@ class Spares(AbstractContextManager["Spares"]):
 
         Raises:
             psycopg.Error: it could not be copied.
-            OpsError: the server does not let us in, or not make databases, or does not come to it.
+            StrataError: the server does not let us in, or not make databases, or does not come to it.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._ready or self._failure, limits.LOCK):
@@ -74,7 +74,7 @@ class Spares(AbstractContextManager["Spares"]):
         """Take a database out of the run, so that it can be looked at; return its URL."""
         kept = names.kept(name)
         with connect(self._server) as connection:
-            evict(connection, name)
+            terminate_sessions(connection, name)
             statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(kept)))
         return self.url(kept)

@@ -28,7 +28,7 @@ class Outcome:
     check: Check
     code: Code = Code.PASSED
     found: str = ""
-    mend: str = ""
+    hint: str = ""
     absent: str = ""
     seconds: float = 0.0
 
@@ -39,9 +39,9 @@ def outcomes(
     """Make `checks` side by side and yield what came of each, in their order.
 
     `present` are the project's files, `chosen` those of them to look at. With `fix`, those that
-    can mend do so, one after another and before any other reads the files.
+    can fix do so, one after another and before any other reads the files.
     """
-    mended = {
+    fixed = {
         check.name: ask(check, check.fix, present, chosen) for check in checks if fix and check.fix
     }
     pool = ThreadPoolExecutor(os.cpu_count())
@@ -49,10 +49,10 @@ def outcomes(
         asked = {
             check.name: pool.submit(ask, check, check.command, present, chosen)
             for check in checks
-            if check.name not in mended
+            if check.name not in fixed
         }
         for check in checks:
-            yield mended.get(check.name) or asked[check.name].result()
+            yield fixed.get(check.name) or asked[check.name].result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -68,7 +68,7 @@ def ask(
     except InfrastructureError as error:
         if check.absent:
             return Outcome(check, absent=check.absent)
-        return Outcome(check, error.code, error.what, error.mend)
+        return Outcome(check, error.code, error.message, error.hint)
     start = time.monotonic()
     runs = [
         answer(check, [program, *expand(command[1:], package, paths)], package)
@@ -76,7 +76,7 @@ def ask(
     ]
     worst = max(runs, key=lambda run: run.code)
     found = "\n".join(run.found for run in runs if run.found)
-    return Outcome(check, worst.code, found, worst.mend, seconds=time.monotonic() - start)
+    return Outcome(check, worst.code, found, worst.hint, seconds=time.monotonic() - start)
 
 
 def find(tool: str) -> str:
@@ -130,22 +130,22 @@ def answer(check: Check, command: Sequence[str], package: str) -> Outcome:
         environ = {**os.environ, **colour, **env}
         done = programs.run(command, limits.TOOL, cwd=ROOT, env=environ, together=True)
     except InfrastructureError as error:
-        return Outcome(check, error.code, error.what, error.mend)
+        return Outcome(check, error.code, error.message, error.hint)
     except OSError as error:
         return Outcome(
-            check, Code.INFRASTRUCTURE, f"{command[0]} does not start: {error}", check.mend
+            check, Code.INFRASTRUCTURE, f"{command[0]} does not start: {error}", check.hint
         )
     found = done.stdout.strip()
     if done.returncode == 0:
         return Outcome(check)
     if check.explain:
         wrong = check.explain(plain(found))
-        return Outcome(check, wrong.code, wrong.what, wrong.mend)
-    if done.returncode == check.misuse:
+        return Outcome(check, wrong.code, wrong.message, wrong.hint)
+    if done.returncode == check.usage_exit_code:
         return Outcome(
             check, Code.CONFIGURATION, found, f"correct the settings of {check.command[0]}"
         )
-    return Outcome(check, Code.FAILED, found or f"it exited with {done.returncode}", check.mend)
+    return Outcome(check, Code.FAILED, found or f"it exited with {done.returncode}", check.hint)
 
 
 def plain(text: str) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 from .. import graph
 from ..graph import ROOT, Service
-from ..verdict import write
+from ..results import write
 from . import ports, record
 from .states import HOST
 
 PORT = 8000
 """Where a service listens in its container, as its Dockerfile says."""
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - of the container; its port is published for this machine alone
+ANY_HOST = "0.0.0.0"  # noqa: S104 - of the container; its port is published for this machine alone
 
 
 def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

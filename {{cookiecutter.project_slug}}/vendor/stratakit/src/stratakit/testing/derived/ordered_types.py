@@ -10,11 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from .conditions import Demand
+from .conditions import ColumnConstraints
 
-FEW = 2**12
+SMALL_DOMAIN = 2**12
 """So few values are counted out one by one."""
-PLENTY = 2**21
+LARGE_DOMAIN = 2**21
 """So many values, and the rows of different tests can be kept apart."""
 
 _EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
@@ -25,7 +25,7 @@ _CENTURY = 36_525 * _DAY
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class OrderedDomain:
     """How the values of a type are numbered."""
 
     number: Callable[[Any], Decimal]
@@ -37,7 +37,7 @@ class Scale:
     step: int = 1
     """From one row to the next, if there is room."""
 
-    def choose(self, demand: Demand, index: int, offset: int = 0) -> Any | None:
+    def choose(self, demand: ColumnConstraints, index: int, offset: int = 0) -> Any | None:
         """Return the value of the row with this index (from 0), or None if none is allowed.
 
         Args:
@@ -50,18 +50,18 @@ class Scale:
         numbers: Sequence[int] | None = None
         if demand.choices is not None:
             numbers = [int(self.number(each)) for each in demand.choices]
-        elif high - low < FEW:
+        elif high - low < SMALL_DOMAIN:
             numbers = range(low, high + 1)
         if numbers is None:
-            index += offset if high - low >= PLENTY else 0
+            index += offset if high - low >= LARGE_DOMAIN else 0
             while (number := self._stride(low, high, index)) in excluded:
-                index += FEW
+                index += SMALL_DOMAIN
             return self.value(number)
         allowed = [each for each in numbers if low <= each <= high and each not in excluded]
         first = next((i for i, each in enumerate(allowed) if each >= self.start), 0)
         return self.value(allowed[(first + index) % len(allowed)]) if allowed else None
 
-    def _range(self, demand: Demand) -> tuple[int, int]:
+    def _range(self, demand: ColumnConstraints) -> tuple[int, int]:
         low, high = self.low, self.high
         for bound, strict in demand.low:
             number = self.number(bound)
@@ -80,16 +80,16 @@ class Scale:
         return number if low <= number <= high else low + index
 
 
-def scale(type_: sa.types.TypeEngine[Any]) -> Scale | None:
+def scale(type_: sa.types.TypeEngine[Any]) -> OrderedDomain | None:
     """Return the scale of a type, or None if it has no order."""
     return next((make(type_) for known, make in _SCALES if isinstance(type_, known)), None)
 
 
-def _whole(bits: int) -> Callable[[Any], Scale]:
-    return lambda _: Scale(Decimal, int, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+def _whole(bits: int) -> Callable[[Any], OrderedDomain]:
+    return lambda _: OrderedDomain(Decimal, int, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
-def _decimal(type_: sa.Numeric[Any]) -> Scale:
+def _decimal(type_: sa.Numeric[Any]) -> OrderedDomain:
     places = 2 if type_.scale is None else type_.scale
     limit = 10 ** (type_.precision or 12) - 1
     unit = min(10**places, limit)
@@ -98,17 +98,19 @@ def _decimal(type_: sa.Numeric[Any]) -> Scale:
         exact = Decimal(number).scaleb(-places)
         return exact if type_.asdecimal else float(exact)
 
-    return Scale(lambda value: Decimal(value).scaleb(places), value, -limit, limit, unit, unit)
+    return OrderedDomain(
+        lambda value: Decimal(value).scaleb(places), value, -limit, limit, unit, unit
+    )
 
 
-def _float(_: Any) -> Scale:
+def _float(_: Any) -> OrderedDomain:
     def number(value: Any) -> Decimal:
         return Decimal(value) * 1000
 
-    return Scale(number, lambda number: number / 1000, -(10**9), 10**9, 1000, 1000)
+    return OrderedDomain(number, lambda number: number / 1000, -(10**9), 10**9, 1000, 1000)
 
 
-def _moment(type_: sa.DateTime) -> Scale:
+def _moment(type_: sa.DateTime) -> OrderedDomain:
     def number(value: Any) -> Decimal:
         moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
         aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
@@ -118,36 +120,40 @@ def _moment(type_: sa.DateTime) -> Scale:
         moment = _EPOCH + number * _MICROSECOND
         return moment if type_.timezone else moment.replace(tzinfo=None)
 
-    return Scale(number, value, -_CENTURY, _CENTURY, 0, _MINUTE)
+    return OrderedDomain(number, value, -_CENTURY, _CENTURY, 0, _MINUTE)
 
 
-def _day(_: Any) -> Scale:
+def _day(_: Any) -> OrderedDomain:
     def number(value: Any) -> Decimal:
         day = dt.date.fromisoformat(value) if isinstance(value, str) else value
         return Decimal(day.toordinal())
 
-    return Scale(number, dt.date.fromordinal, 1, dt.date.max.toordinal(), _EPOCH.toordinal())
+    return OrderedDomain(
+        number, dt.date.fromordinal, 1, dt.date.max.toordinal(), _EPOCH.toordinal()
+    )
 
 
-def _time(_: Any) -> Scale:
+def _time(_: Any) -> OrderedDomain:
     def number(value: Any) -> Decimal:
         time = dt.time.fromisoformat(value) if isinstance(value, str) else value
         return Decimal((dt.datetime.combine(_EPOCH, time, dt.UTC) - _EPOCH) // _MICROSECOND)
 
-    return Scale(number, lambda number: (_EPOCH + number * _MICROSECOND).time(), 0, _DAY - 1, 0)
+    return OrderedDomain(
+        number, lambda number: (_EPOCH + number * _MICROSECOND).time(), 0, _DAY - 1, 0
+    )
 
 
-def _interval(_: Any) -> Scale:
+def _interval(_: Any) -> OrderedDomain:
     def number(value: Any) -> Decimal:
         return Decimal(value // _MICROSECOND)
 
     def value(number: int) -> dt.timedelta:
         return number * _MICROSECOND
 
-    return Scale(number, value, -_CENTURY, _CENTURY, _MINUTE, _MINUTE)
+    return OrderedDomain(number, value, -_CENTURY, _CENTURY, _MINUTE, _MINUTE)
 
 
-_SCALES: tuple[tuple[type[sa.types.TypeEngine[Any]], Callable[[Any], Scale]], ...] = (
+_SCALES: tuple[tuple[type[sa.types.TypeEngine[Any]], Callable[[Any], OrderedDomain]], ...] = (
     (sa.SmallInteger, _whole(16)),
     (sa.BigInteger, _whole(64)),
     (sa.Integer, _whole(32)),

@@ -13,7 +13,7 @@ from ..errors import AbsentError, ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CoverageOptions:
     """Which packages to judge, whether by data that is there, and what to tell pytest if not."""
 
     packages: tuple[graph.Package, ...]
@@ -21,12 +21,12 @@ class Wish:
     pytest: tuple[str, ...]
 
     def judge(self, left: Path) -> tuple[str, ...]:
-        """Return what to tell ops.coverage; the tiers have left their data in `left`."""
+        """Return what to tell strata.coverage; the tiers have left their data in `left`."""
         packages = (word for each in self.packages for word in ("--package", each.name))
         return "--left", str(left.relative_to(graph.ROOT)), *packages
 
 
-def parse(words: Sequence[str]) -> Wish:
+def parse(words: Sequence[str]) -> CoverageOptions:
     """Return what `words` ask for; those that are not ours are pytest's.
 
     Raises:
@@ -49,4 +49,4 @@ def parse(words: Sequence[str]) -> Wish:
     if not graph.packages():
         raise AbsentError("there is no service in services/", "uv run invoke graph")
     named = tuple(graph.package(name) for name in known.packages)
-    return Wish(named or graph.packages(), known.combine, tuple(rest))
+    return CoverageOptions(named or graph.packages(), known.combine, tuple(rest))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import environment, keyspaces, servers, settings
+from .. import environment, redis_databases, servers, settings
 from ..database.connection import url
 from ..database.lifecycle import Database, drop_stamped
 from ..database.migrations import head
@@ -15,21 +15,21 @@ from ..errors import ConfigurationError
 from ..graph import Service
 from ..servers import Kind, Server, Source
 from ..settings import Settings
-from . import own_settings, record
+from . import record, user_settings
 
 
 def choose() -> tuple[Source, str]:
     """Return where the stack runs, and why: in Docker where that has all servers, else embedded.
 
     Raises:
-        ConfigurationError: `OPS_SERVERS=url`.
+        ConfigurationError: `STRATA_SERVERS=url`.
         InfrastructureError: nothing on this machine can give the servers.
     """
     wanted = _settings()
     if wanted.servers == "url":
         raise ConfigurationError(
-            "OPS_SERVERS=url is for tests: the stack runs on servers of its own",
-            "unset OPS_SERVERS, or OPS_SERVERS=docker or embedded",
+            "STRATA_SERVERS=url is for tests: the stack runs on servers of its own",
+            "unset STRATA_SERVERS, or STRATA_SERVERS=docker or embedded",
         )
     choices = [servers.choose(wanted, kind) for kind in servers.KINDS]
     return next((choice for choice in choices if choice[0] == "embedded"), choices[0])
@@ -45,7 +45,7 @@ def lease(source: Source, services: Sequence[Service]) -> Iterator[dict[Kind, Se
     record.use(source)
     needed = {kind for service in services for kind in service.needs}
     kinds = tuple(kind for kind in servers.KINDS if kind in needed)
-    with servers.lease(_settings(source), kinds, lasting=True) as up:
+    with servers.lease(_settings(source), kinds, persistent=True) as up:
         yield up
 
 
@@ -53,7 +53,7 @@ def forget() -> list[str]:
     """Delete what services have stored on the embedded servers; return what it was."""
     with servers.lease(_settings("embedded")) as up:
         names = drop_stamped(up["postgres"], STACK)
-        keyspaces.free(up["redis"].url)
+        redis_databases.free(up["redis"].url)
     return [f"database {name}: deleted" for name in names]
 
 
@@ -105,9 +105,9 @@ def variables(
         address = url(urls["postgres"], own.name)
         given["DATABASE_URL"] = address.render_as_string(hide_password=False)
     if "redis" in service.needs:
-        number = keyspaces.reserve(up["redis"].url)
-        given["REDIS_URL"] = keyspaces.url(urls["redis"], number)
-    return own_settings.of(service) | {
+        number = redis_databases.reserve(up["redis"].url)
+        given["REDIS_URL"] = redis_databases.url(urls["redis"], number)
+    return user_settings.of(service) | {
         service.prefix + name: value for name, value in given.items()
     }
 

@@ -28,7 +28,7 @@ class Scratch:
 
 
 @dataclass
-class Subject:
+class VerifyContext:
     """A service, a server to try it on, and a database that should have its schema."""
 
     server: str
@@ -57,7 +57,7 @@ class Subject:
             return tuple(revision for (revision,) in rows)
 
     @property
-    def strange(self) -> list[str]:
+    def unknown_revisions(self) -> list[str]:
         """The revisions among them that the code does not have."""
         known = {each.revision for each in self.revisions.chain}
         return [each for each in self.present if each not in known]
