@@ -4,6 +4,7 @@ cookiecutter renders this file and runs it in the folder of the new project; so 
 and again, into scratch folders. Standard library only, no network; the same again changes nothing.
 """
 
+import importlib
 import json
 import os
 import re
@@ -160,6 +161,15 @@ def record(project: Path, answers: Mapping[str, Any]) -> str:
     return ""
 
 
+def list_engine(project: Path) -> None:
+    """Write the manifest of the vendored engine, by which the project sees that it is unchanged."""
+    engine = project / "vendor" / "stratakit"
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(engine / "src"))
+    manifest = importlib.import_module("stratakit.manifest")
+    manifest.write(engine)
+
+
 def next_steps(project: Path) -> str:
     """Return the commands that follow a bake."""
     # The name alone is right only where the project was baked into the current folder.
@@ -175,6 +185,7 @@ def next_steps(project: Path) -> str:
 def main(project: Path, answers: Mapping[str, Any]) -> None:
     """Finish the project."""
     prune(project, answers)
+    list_engine(project)
     if "_repo_dir" in answers:
         said, stream = record(project, answers), sys.stdout
     elif project.is_relative_to(Path(tempfile.gettempdir()).resolve()):

@@ -37,7 +37,8 @@ STDLIB = sys.stdlib_module_names | frozenset(
 
 OWN = frozenset(
     """
-    conftest docs fabric infra libs migrations noxfile ops reports services src tasks tests vendor
+    conftest docs engine fabric infra libs migrations noxfile reports services src stratakit tasks tests
+    vendor
     """.split()
 )
 

@@ -5,10 +5,10 @@
 # ///
 """The tiers: `nox -s NAME` asks one question about the code.
 
-What a tier is, which folders hold its tests and what it needs stands in vendor/stratakit/src/stratakit/graph.py.
-Plain `nox` runs the default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service
-or library, `nox -j auto` runs side by side what may, and what follows `--` goes to pytest (or to
-strata.static).
+`uv run invoke graph` shows what each one is, which folders hold its tests and what it needs. Plain
+`nox` runs the default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service or
+library, `nox -j auto` runs side by side what may, and what follows `--` goes to pytest (or to
+stratakit.static).
 
 `nox -s coverage` is no tier: it runs two of them, measured, and judges them together. After `--` it
 takes `--package NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
@@ -24,8 +24,8 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent / "vendor" / "stratakit" / "src"))
 
-from stratakit import runner, discovery, environment, graph, results
-from stratakit.coverage import settings, options
+from stratakit import discovery, environment, graph, results, runner
+from stratakit.coverage import options, settings
 from stratakit.errors import Code
 
 nox.needs_version = ">=2026.8.10"
@@ -61,7 +61,9 @@ def coverage(session: nox.Session) -> None:
             ]
         runner.require_all_ran(measured)
         if measured and not any(each.tests for each in measured):
-            part.set_result(Code.PASSED, "not judged, since no test was run", status=measured[0].status)
+            part.set_result(
+                Code.PASSED, "not judged, since no test was run", status=measured[0].status
+            )
         else:
             left = graph.REPORTS if asked.combine else RUN.folder
             # Whichever package's environment can read the data of all.
@@ -149,3 +151,6 @@ for TIER in graph.TIERS:
 
 coverage.__doc__ = f"Check {graph.COVERAGE.checks}."
 nox.session(name=graph.COVERAGE.name, default=False)(coverage)
+
+if __name__ == "__main__":
+    nox.main()

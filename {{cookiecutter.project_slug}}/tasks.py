@@ -15,28 +15,17 @@ try:
     from stratakit import location, results
 
     results.exit_on_error(partial(location.require, HERE))
-    from stratakit.tasks import ci, completion, db, doctor, graph, report, service, setup, stack
+    from stratakit.tasks import ACTIONS
     from stratakit.tasks.executor import check_command_line
 except ImportError as missing:
-    # It would come out as a traceback, and with the exit code of a failed test. Where `ops` is not
-    # installed, Python took the folder of that name for it.
-    sys.modules.pop("ops", None)
+    # It would come out as a traceback, and with the exit code of a failed test.
     sys.path.insert(0, str(HERE / "vendor" / "stratakit" / "src"))
     from stratakit import environment
 
     error = environment.incomplete(missing)
-    sys.stderr.write(f"{error}\n  what else is wrong: PYTHONPATH=vendor/stratakit/src python3 -m stratakit.doctor\n")
+    more = "PYTHONPATH=vendor/stratakit/src python3 -m stratakit.doctor"
+    sys.stderr.write(f"{error}\n  what else is wrong: {more}\n")
     sys.exit(error.code)
 
-namespace = Collection(
-    setup.setup,
-    doctor.doctor,
-    completion.completion,
-    graph.graph,
-    db.db,
-    service.service,
-    stack.stack,
-    ci.ci,
-    report.report,
-)
+namespace = Collection(*ACTIONS)
 check_command_line(namespace)

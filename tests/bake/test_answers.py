@@ -50,7 +50,7 @@ BAD_NAMES = EMPTY | {
     "the standard library": "json",
     "the standard library of a later Python": "compression",
     "the standard library of an earlier Python": "imp",
-    "a folder of the project": "ops",
+    "a folder of the project": "vendor",
     "another folder of the project": "tests",
     "a module of the project": "tasks",
     "a device": "con",
@@ -217,7 +217,7 @@ def test_what_the_project_depends_on_and_imports_is_refused(
     # No answer begins so, as what is there for the types alone does.
     names = {name for name in needed | imported if not name.startswith("_")}
     module = hook("pre_gen_project")
-    known = module.INSTALLED | module.STDLIB | module.OWN | {"zzservice", "gateway", "zzslug_ops"}
+    known = module.INSTALLED | module.STDLIB | module.OWN | {"zzservice", "gateway"}
     assert names - known == set()
 
 

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -110,6 +111,10 @@ def test_the_next_commands_get_uv_where_there_is_none(
 def unfinished(project: Path) -> Path:
     """Make a project as it is before the hook runs."""
     (project / ".nox" / "unused").mkdir(parents=True)
+    core = Path("vendor", "stratakit", "src", "stratakit")
+    (project / core).mkdir(parents=True)
+    for name in ("__init__.py", "errors.py", "manifest.py"):
+        shutil.copy(ROOT / "{{cookiecutter.project_slug}}" / core / name, project / core)
     return project
 
 

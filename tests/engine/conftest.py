@@ -13,7 +13,7 @@ from .redis_servers import running
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Callable[..., str] a server with options, for this test alone; return its URL."""
+    """Start a server with options, for this test alone; return its URL."""
     with ExitStack() as stack:
         yield lambda *options: stack.enter_context(running(tmp_path, *options))
 

@@ -232,7 +232,7 @@ class Scratch:
         leave_out = shutil.ignore_patterns(".venv", "tests", "reports")
         for name in ("pyproject.toml", "tasks.py", "invoke.yaml"):
             shutil.copy2(graph.ROOT / name, self._made(self.root / name))
-        for folder in (Path("ops"), self.service.path.relative_to(graph.ROOT)):
+        for folder in (Path("vendor"), self.service.path.relative_to(graph.ROOT)):
             shutil.copytree(graph.ROOT / folder, self.root / folder, ignore=leave_out)
         settings = self.root / "pyproject.toml"
         line = f'project = "{self.name}"'

@@ -284,7 +284,7 @@ class Everything(Base):
 
 
 def engine(url: str) -> sa.Engine:
-    """Return an engine of the driver that ops uses, whichever `url` names."""
+    """Return an engine of the driver that the engine uses, whichever `url` names."""
     return sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool
     )

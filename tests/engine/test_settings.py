@@ -15,9 +15,9 @@ from stratakit.stack import user_settings
         ("TEST_REDIS_ULR", "TEST_REDIS_URL"),
         ("TEST_POOLSIZE", "TEST_POOL_SIZE"),
         ("test_sql_lgo", "TEST_SQL_LOG"),
-        ("OSP_SERVERS", "STRATA_SERVERS"),
+        ("SRTATA_SERVERS", "STRATA_SERVERS"),
         ("STRATA_X", ""),
-        ("ops_srvers", "STRATA_SERVERS"),
+        ("strata_srvers", "STRATA_SERVERS"),
     ],
 )
 def test_a_setting_that_is_all_but_one_of_ours_is_refused(
@@ -28,6 +28,22 @@ def test_a_setting_that_is_all_but_one_of_ours_is_refused(
         settings.load()
     assert refused.value.message == f"there is no setting {name}"
     assert refused.value.hint.startswith(f"did you mean {meant}? " if meant else "The settings are")
+
+
+@pytest.mark.parametrize("name", ["OPS_SERVERS", "ops_servers"])
+def test_a_setting_by_its_former_name_is_told_the_present_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "embedded")
+    with pytest.raises(ConfigurationError, match="is called STRATA_SERVERS now"):
+        settings.load()
+
+
+def test_what_begins_as_former_settings_did_and_is_none_is_let_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPS_TEAM", "x")
+    settings.load()
 
 
 @pytest.mark.parametrize(

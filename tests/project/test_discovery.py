@@ -53,7 +53,7 @@ FINE = (
     f"{GATEWAY}/functional/__pycache__/test_a.py",
     f"{GATEWAY}/.hidden/test_a.py",
     "services/gateway/node_modules/some/test_a.py",
-    "ops/tests/test_a.py",
+    "vendor/stratakit/tests/test_a.py",
 )
 REFUSE = """
 import json, sys

@@ -78,8 +78,8 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a library that has tests of both tiers, made as docs/testing.md says."""
     baked = bake.into(tmp_path_factory.mktemp("libraries with ä space"), project_name="Acme Books")
     guide = (baked.path / "docs" / "testing.md").read_text(encoding="utf-8")
-    made, *_ = re.findall(r"^\$ (uv init .*)$", guide, re.MULTILINE)
-    baked.run(*made.split())
+    for command in re.findall(r"^\$ (uv .*money.*)$", guide, re.MULTILINE)[:2]:
+        baked.run(*command.split())
     for name, text in FILES.items():
         file = baked.path / name
         file.parent.mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_its_tests_are_run_by_the_tiers_that_it_has_tests_of(project: Project) -
     assert {test["service"] for test in outcome.summary["tests"]} == {"money"}
     assert outcome.summary["summary"]["passed"] == 5
     assert (project.path / "reports" / "unit" / "money" / "junit.xml").exists()
-    # No line of its owner's brings pytest, and none of the tools of the whole project.
+    # None of the tools of the whole project.
     (packages,) = (project.path / ".nox" / "library-money").glob("lib/*/site-packages")
     assert not (packages / "nox").exists()
 
@@ -148,8 +148,11 @@ def test_a_bare_pytest_gives_it_a_database_beside_those_of_services(project: Pro
 
 
 def test_its_groups_of_tools_are_in_its_environment(project: Project, changes: Changes) -> None:
-    more = '\n[dependency-groups]\ntest = ["hypothesis"]\ndocs = ["fastapi"]\n'
-    changes.write(MANIFEST, (project.path / MANIFEST).read_text(encoding="utf-8") + more)
+    group = "[dependency-groups]\n"
+    more = f'{group}dev = ["hypothesis"]\ndocs = ["fastapi"]\n'
+    text = (project.path / MANIFEST).read_text(encoding="utf-8")
+    assert group in text
+    changes.write(MANIFEST, text.replace(group, more))
     changes.hide("uv.lock")
     project.run("uv", "lock", "--quiet", "--offline")
     tried = "def test_tries() -> None:\n    import hypothesis\n"
@@ -176,6 +179,14 @@ def test_coverage_judges_it_with_the_services_and_alone(project: Project) -> Non
     unmeasured = project.nox("-s", "coverage", "--", "--combine")
     assert unmeasured.code == 2, unmeasured.output
     assert "there is no reports/unit/money/coverage.data" in unmeasured.output
+
+
+def test_what_runs_its_tests_is_asked_for(project: Project, changes: Changes) -> None:
+    changes.write("libs/fabric/pyproject.toml", LIBRARY.format("fabric"))
+    changes.write("libs/fabric/tests/unit/test_a.py", "def test_a() -> None: ...\n")
+    outcome = project.nox("-s", "unit(fabric)")
+    assert outcome.code == 3, outcome.output
+    assert "hint: uv add --package acme-books-fabric --group test stratakit" in outcome.output
 
 
 def test_a_service_of_the_same_name_is_refused(project: Project, changes: Changes) -> None:

@@ -20,12 +20,12 @@ EMBEDDED = {"STRATA_SERVERS": "embedded"}
 RELOCATABLE = 'preview-features = ["relocatable-envs-default"]\n'
 HERE = """
 from pathlib import Path
-import gateway, ops
+import gateway, stratakit
 
 def test_the_code_of_this_folder_is_tested() -> None:
     here = Path(__file__).resolve().parents[4]
     assert Path(gateway.__file__).is_relative_to(here)
-    assert Path(ops.__file__).is_relative_to(here)
+    assert Path(stratakit.__file__).is_relative_to(here)
 """
 
 

@@ -24,10 +24,7 @@ version = "0.1.0"
 requires-python = ">=3.11"
 
 [dependency-groups]
-test = ["acme-sides-ops"]
-
-[tool.uv.sources]
-acme-sides-ops = {{ workspace = true }}
+test = ["stratakit"]
 
 [tool.uv.build-backend]
 module-name = "{name}"

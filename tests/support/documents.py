@@ -16,6 +16,7 @@ _PLACEHOLDER = re.compile(r"\b[A-Z][A-Z.-]+\b")
 HEADS = ("uv run ", "uv add ", "uv init ", "uv lock", "uv sync ", "uvx ", "nox ", "invoke ")
 """What a command of ours begins with, where it stands in a line of text."""
 ELSEWHERE = {
+    "uv run invoke engine.eject": "project/test_vendored.py",
     "uv run invoke ci.": "project/test_workflows.py",
     "uv run invoke service.add": "project/test_services.py",
     "uv run invoke service.remove": "project/test_services.py",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import ConfigurationError, InfrastructureError, StrataError
-from .graph import ROOT, Library, Package, Tier, engine
+from .graph import ROOT, Library, Package, Tier
 
 LOCK = ROOT / "uv.lock"
 VENV = ROOT / ".venv"
@@ -90,7 +90,7 @@ def sync(package: Package | None, environment: Path) -> tuple[str, ...]:
     """Return the command that makes or updates `environment`, for a package or for the rest.
 
     Raises:
-        ConfigurationError: there is no lock file.
+        ConfigurationError: there is no lock file, or a library lacks the group `test`.
         InfrastructureError: uv is not installed.
     """
     if not LOCK.exists():
@@ -104,11 +104,14 @@ def _selection(package: Package | None) -> tuple[str, ...]:
         return ("--all-packages", "--all-groups")
     if not isinstance(package, Library):
         return ("--package", package.distribution, "--group", "test")
-    # What runs its tests comes of itself, so that a library need not have a group for that.
+    if "test" not in package.groups:
+        raise ConfigurationError(
+            f"libs/{package.name} has tests, but no dependency group `test` to run them with",
+            f"uv add --package {package.distribution} --group test stratakit",
+        )
     groups = (word for each in package.groups for word in ("--group", each) if each in GROUPS)
-    both = ("--package", package.distribution, "--package", engine())
     # The default ones would be those of the whole project.
-    return (*both, "--no-default-groups", *groups)
+    return ("--package", package.distribution, "--no-default-groups", *groups)
 
 
 def incomplete(missing: ImportError) -> StrataError:
@@ -127,7 +130,7 @@ def diagnose(output: str) -> StrataError:
 class _Diagnosis(NamedTuple):
     signs: tuple[str, ...]
     kind: type[StrataError]
-    what: str
+    message: str
     hint: str
 
 

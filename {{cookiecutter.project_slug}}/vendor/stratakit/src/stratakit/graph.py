@@ -14,7 +14,27 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from .errors import AbsentError, ConfigurationError, did_you_mean
 
-ROOT = Path(__file__).resolve().parents[4]
+
+def names_project(folder: Path) -> bool:
+    """Say whether the pyproject.toml of a folder names a project, as that of a service does not."""
+    try:
+        table = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "project" in table.get("tool", {}).get("stratakit", {})
+
+
+def _root() -> Path:
+    """Return the folder of the project: the one around this package, else around a process."""
+    # In vendor/stratakit/, or in engine/ once it is ejected.
+    for above in Path(__file__).resolve().parents[3:5]:
+        if (above / "noxfile.py").is_file():
+            return above
+    here = Path.cwd()
+    return next((each for each in (here, *here.parents) if names_project(each)), here)
+
+
+ROOT = _root()
 REPORTS = ROOT / "reports"
 
 T = TypeVar("T", bound="Tier | Package")
@@ -332,16 +352,6 @@ def tier(name: str) -> Tier:
     return _named("tier", name, TIERS)
 
 
-def engine() -> str:
-    """Return the name under which uv knows this package.
-
-    Raises:
-        ConfigurationError: its pyproject.toml is not readable.
-    """
-    name: str = _read(ROOT / "vendor" / "stratakit" / "pyproject.toml")["project"]["name"]
-    return name
-
-
 def _named(kind: str, name: str, there: Sequence[T]) -> T:
     for candidate in there:
         if candidate.name == name:
@@ -420,7 +430,13 @@ def _holds_files(folder: Path) -> bool:
 
 
 def _table(file: Path, name: str) -> dict[str, Any]:
-    table: dict[str, Any] = _read(file).get("tool", {}).get(name, {})
+    tools: dict[str, Any] = _read(file).get("tool", {})
+    if "ops" in tools:
+        raise ConfigurationError(
+            f"{file} has a table [tool.ops], which is called [tool.stratakit] now",
+            "python3 vendor/stratakit/upgrade.py",
+        )
+    table: dict[str, Any] = tools.get(name, {})
     return table
 
 

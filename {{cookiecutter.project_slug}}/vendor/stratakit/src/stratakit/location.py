@@ -10,10 +10,7 @@ from pathlib import Path
 
 from .environment import REINSTALL
 from .errors import ConfigurationError
-from .graph import ROOT
-
-_ENGINE = Path("ops", "src", "ops", "graph.py")
-"""By which a folder is known to be a project."""
+from .graph import ROOT, names_project
 
 
 def relative(path: Path) -> Path | None:
@@ -36,18 +33,13 @@ def require(folder: Path) -> None:
         ConfigurationError: it is of another, such as a copy of it.
     """
     folder = folder.absolute()
-    project = next((each for each in (folder, *folder.parents) if _is_project(each)), None)
+    project = next((each for each in (folder, *folder.parents) if names_project(each)), None)
     if project and not _is_root(project):
         raise ConfigurationError(
             f"this project is in {project}, and {sys.executable} would work on the one in {ROOT}:"
             " its environment was copied with the folder, or that of another one is active",
             f"in {project}: {REINSTALL}; and start it with `uv run`",
         )
-
-
-def _is_project(folder: Path) -> bool:
-    # Unlike `is_file`, this says no where nobody may look.
-    return os.path.isfile(folder / _ENGINE)  # noqa: PTH113 - as said
 
 
 @cache

@@ -84,7 +84,7 @@ def _signed(body: str) -> str:
     if len(name) > LIMIT:
         raise ConfigurationError(
             f"the database name {name} is longer than the {LIMIT} bytes that PostgreSQL keeps",
-            "shorten `project` in the [tool.stratakit] table of pyproject.toml, or the service's name",
+            "shorten `project` in [tool.stratakit] of pyproject.toml, or the service's name",
         )
     return name
 

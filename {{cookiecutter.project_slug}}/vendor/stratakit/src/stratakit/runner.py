@@ -88,7 +88,7 @@ def scratch(part: TierResult) -> Iterator[Path]:
     """
     usual = tempfile.gettempdir()
     short = "/tmp"  # noqa: S108 - what is made there is private, and has a name of its own
-    deep = len(os.fsencode(usual)) > _ROOM - len("/ops-12345678/t") and os.access(short, os.W_OK)
+    deep = len(os.fsencode(usual)) > _ROOM - len("/strata-12345678/t") and os.access(short, os.W_OK)
     with tempfile.TemporaryDirectory(
         prefix="strata-", dir=short if deep else usual, ignore_cleanup_errors=True
     ) as folder:

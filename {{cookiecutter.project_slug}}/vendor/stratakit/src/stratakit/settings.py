@@ -80,7 +80,7 @@ def load() -> Settings:
     for name in os.environ:
         # Beside our own prefix, others may set whatever they like, such as TEST_FOO.
         ours = name.upper().startswith(PREFIX) or did_you_mean(name.upper(), known, MISSPELT)
-        if ours and name.upper() not in (*known, *INTERNAL):
+        if (ours or _renamed(name, known)) and name.upper() not in (*known, *INTERNAL):
             raise _unknown(name, known)
     try:
         return Settings()
@@ -106,7 +106,17 @@ def masked(text: str) -> str:
     return text
 
 
+def _renamed(name: str, known: list[str]) -> str | None:
+    """Return the present name of a setting that is given by its former one."""
+    new = name.upper().replace("OPS_", PREFIX, 1)
+    return new if name.upper().startswith("OPS_") and new in known else None
+
+
 def _unknown(name: str, known: list[str]) -> ConfigurationError:
+    if new := _renamed(name, known):
+        return ConfigurationError(
+            f"the setting {name} is called {new} now", f"rename it: {new}=..."
+        )
     return ConfigurationError(
         f"there is no setting {name}",
         f"{did_you_mean(name.upper(), known)}The settings are {', '.join(known)};"

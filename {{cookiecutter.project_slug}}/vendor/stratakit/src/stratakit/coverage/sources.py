@@ -1,4 +1,4 @@
-"""The code that has to be covered: services/*/src and libs/*/src. ops is not the project's own.
+"""The code that has to be covered: services/*/src and libs/*/src.
 
 Standard library only, since noxfile.py imports it.
 """

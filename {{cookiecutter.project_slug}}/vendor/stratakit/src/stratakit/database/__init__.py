@@ -1,7 +1,7 @@
 """Create, migrate, clone, clean and drop databases: one place, for tasks and fixtures alike.
 
 `connection` reaches a server, `migrations` brings a database to a revision, `runs` has what a test
-run makes for itself, `wiping` undoes what a test wrote. Everything that two runs could do to each
+run makes for itself, `cleaning` undoes what a test wrote. Everything that two runs could do to each
 other is under an advisory lock, which the server lets go when its holder dies, however it dies.
 """
 

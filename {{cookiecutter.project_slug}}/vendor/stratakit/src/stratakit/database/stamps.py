@@ -14,9 +14,14 @@ from psycopg import errors, sql
 from .connection import Connection
 
 STAMP, OWNER = "strata.environment", "strata.owner"
+STAMPS, OWNERS = (STAMP, "ops.environment"), (OWNER, "ops.owner")
+"""The names that are read, for ever: older versions wrote the second."""
 TEST, STACK = "test", "stack"
 OPENS = {TEST: (TEST,), STACK: (STACK,)}
 """By purpose, the stamps of databases that may be changed and destroyed for it: all others not."""
+
+_SAID = re.compile(rf"(?im)^\s*(?:{'|'.join(map(re.escape, STAMPS))})\s*=(.*)$")
+_OWNED = re.compile(rf"(?m)^(?:{'|'.join(map(re.escape, OWNERS))})=(.*)$")
 
 
 class Mark(NamedTuple):
@@ -62,20 +67,21 @@ def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
         name: of the database.
         purpose: what it should be for, and what `Mark.undo` makes it.
     """
-    keys = {"name": name, "stamp": STAMP, "owner": f"{OWNER}=", "purpose": purpose}
+    keys = {"name": name, "stamps": [*STAMPS], "owners": [*OWNERS], "purpose": purpose}
     row = connection.execute(_FACTS, keys).fetchone()
-    row = row or (None, True, [], "", "", "", None)
+    row = row or (None, True, [], "", "", {}, None)
     oid, recovering, settings, comment, remark, seen, owner = row
     marks = [Mark(*setting) for setting in settings]
-    said = re.search(rf"(?im)^\s*{re.escape(STAMP)}\s*=(.*)$", comment or "")
-    word = said[1].strip() if said else (comment or "").strip()
-    if said or word.casefold() in ("production", "prod"):
-        marks.append(Mark(word, own=True, undo=remark))
+    said = [word.strip() for word in _SAID.findall(comment or "")]
+    word = (comment or "").strip()
+    said += [word] if not said and word.casefold() in ("production", "prod") else []
+    marks += [Mark(each, own=True, undo=remark) for each in said]
     # By the server's configuration, or by whatever else sets it for a connection.
-    if seen and seen not in {mark.value for mark in marks}:
-        undo = f"see who sets {STAMP} for connections to {connection.info.dbname}"
-        marks.append(Mark(seen, own=False, undo=undo))
-    noted = re.search(rf"(?m)^{re.escape(OWNER)}=(.*)$", comment or "")
+    for key, value in seen.items():
+        if value and value not in {mark.value for mark in marks}:
+            undo = f"see who sets {key} for connections to {connection.info.dbname}"
+            marks.append(Mark(value, own=False, undo=undo))
+    noted = _OWNED.search(comment or "")
     return Facts(oid, recovering, tuple(marks), owner or (noted[1] if noted else None))
 
 
@@ -105,17 +111,20 @@ _FACTS = """
                      CASE WHEN setdatabase > 0 THEN ' IN DATABASE ' || quote_ident(datname) END,
                      ' RESET ', stamp) END)), '[]')
        FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS said
+         CROSS JOIN lower(split_part(said, '=', 1)) AS stamp
          LEFT JOIN pg_roles ON pg_roles.oid = setrole
-       WHERE lower(split_part(said, '=', 1)) = stamp
+       WHERE stamp = ANY(stamps)
          AND (setdatabase = found.oid
               OR setdatabase = 0 AND (setrole = 0 OR rolname = session_user))),
       shobj_description(found.oid, 'pg_database'),
       concat('COMMENT ON DATABASE ', quote_ident(datname), ' IS ',
-             quote_literal(concat(stamp, '=', purpose))),
-      current_setting(stamp, true),
-      (SELECT substr(said, length(%(owner)s) + 1)
+             quote_literal(concat(stamps[1], '=', purpose))),
+      (SELECT json_object_agg(stamp, current_setting(stamp, true)) FROM unnest(stamps) AS stamp),
+      (SELECT substr(said, length(owner) + 2)
        FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS said
-       WHERE setdatabase = found.oid AND setrole = 0 AND starts_with(said, %(owner)s))
-    FROM (VALUES (%(name)s::text, %(stamp)s::text, %(purpose)s::text))
-      AS asked (name, stamp, purpose) LEFT JOIN pg_database AS found ON datname = name
+         CROSS JOIN unnest(%(owners)s::text[]) WITH ORDINALITY AS of (owner, place)
+       WHERE setdatabase = found.oid AND setrole = 0 AND starts_with(said, owner || '=')
+       ORDER BY place LIMIT 1)
+    FROM (VALUES (%(name)s::text, %(stamps)s::text[], %(purpose)s::text))
+      AS asked (name, stamps, purpose) LEFT JOIN pg_database AS found ON datname = name
 """

@@ -1,4 +1,4 @@
-"""`PYTHONPATH=vendor/stratakit/src python3 -m stratakit.doctor`: where Invoke itself does not start.
+"""Run the doctor where Invoke does not start: `python3 -m stratakit.doctor` in its `src`.
 
 Any Python from 3.11 on will do, with nothing installed.
 """

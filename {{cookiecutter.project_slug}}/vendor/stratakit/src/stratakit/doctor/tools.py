@@ -91,7 +91,7 @@ def terraform() -> str:
 
 
 def _oldest_python() -> str:
-    """Return the lowest version that pyproject.toml of ops allows."""
+    """Return the lowest version that the engine allows."""
     text = (ROOT / "vendor" / "stratakit" / "pyproject.toml").read_text(encoding="utf-8")
     bound = re.search(r'requires-python = ">=(\d+\.\d+)', text)
     if not bound:

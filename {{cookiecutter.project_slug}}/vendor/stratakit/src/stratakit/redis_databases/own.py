@@ -18,7 +18,7 @@ from .place import PROBED, connected, url
 
 STACK = "stack///"
 """The owner of the database that is the stack's: of the form of a process, and none."""
-KEY = "ops:{project}:database:{number}"
+KEY = "strata:{project}:database:{number}"
 """What names the owner of a database. Runs of older versions have these on every server."""
 
 

@@ -11,7 +11,7 @@ from .place import PROBED, connected, url
 
 MARKER = "strata:owner"
 """The hash in a database that is taken: token, project, process, and when it was last in use."""
-NAME = "ops-{}"
+NAME = "strata-{}"
 """The name of connections of a run, with its token."""
 LOOKING = NAME.format("looking")
 """The name of connections that only look; they may write the marker where there is no key."""

@@ -4,7 +4,8 @@ Whatever can fail is done in a scratch folder. The project is touched last, by r
 """
 
 from .databases import databases
+from .eject import eject
 from .lifecycle import add, remove
 from .preconditions import refuse_uncommitted
 
-__all__ = ["add", "databases", "refuse_uncommitted", "remove"]
+__all__ = ["add", "databases", "eject", "refuse_uncommitted", "remove"]

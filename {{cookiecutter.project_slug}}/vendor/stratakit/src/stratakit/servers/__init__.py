@@ -117,4 +117,4 @@ def release() -> list[str]:
 
 def _source(name: str) -> ModuleType:
     # Not imported before it is needed: Docker's client takes 0.1 s, and Windows has no flock.
-    return import_module(f".{name}", __name__)
+    return import_module(".external" if name == "url" else f".{name}", __name__)

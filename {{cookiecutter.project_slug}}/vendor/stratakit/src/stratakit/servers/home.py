@@ -177,7 +177,7 @@ def socket_folder(preferred: Path, longest_name: str) -> Path:
 def _short(preferred: Path) -> Path:
     # Of the whole path: servers of two projects are called alike, and would meet in one folder.
     digest = hashlib.sha256(os.fsencode(preferred)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"ops-{digest}-{_user()}" / "s"
+    return Path(tempfile.gettempdir()) / f"strata-{digest}-{_user()}" / "s"
 
 
 def _user() -> int:

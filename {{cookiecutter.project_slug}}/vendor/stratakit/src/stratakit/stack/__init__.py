@@ -1,7 +1,7 @@
 """The stack: every service of the project running on a developer's machine, with its servers.
 
 Through Compose where Docker answers, else as processes on embedded servers. `lifecycle` has the
-actions, `containers` and `processes` are the two ways to run a service, `surroundings` is what a
+actions, `containers` and `processes` are the two ways to run a service, `service_env` is what a
 service is given: servers that stay up, a migrated database, settings.
 """
 

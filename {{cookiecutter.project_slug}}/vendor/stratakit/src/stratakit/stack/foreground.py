@@ -56,7 +56,7 @@ def _reloading(service: Service, port: int) -> list[str]:
     if service.app is None:
         raise ConfigurationError(
             f"{service.name} does not say what makes its application, which --reload has to know",
-            f'app = "{service.package}.production:production" in the [tool.stratakit.service] table of'
+            f'app = "{service.package}.production:production" in [tool.stratakit.service] of'
             f" {service.path.relative_to(ROOT)}/pyproject.toml",
         )
     code = [service.path / "src", *sorted(ROOT.glob("libs/*/src"))]

@@ -1,4 +1,4 @@
-"""`python -m stratakit.static`: make the checks, say what came of each, exit with the contract's code."""
+"""Make the static checks and report each: `python -m stratakit.static`."""
 
 import argparse
 import json
@@ -99,7 +99,7 @@ def setting() -> list[str]:
     names = table.get("require", [])
     if not isinstance(names, list):
         raise ConfigurationError(
-            f"[tool.stratakit.static] in pyproject.toml holds {table}; it may hold only a list of names",
+            f"[tool.stratakit.static] in pyproject.toml holds {table}, not a list of names",
             'write, for example: require = ["hadolint"]',
         )
     return names

@@ -39,10 +39,24 @@ class Check:
     """The tool's exit code for settings that it cannot work with."""
     explain: Callable[[str], StrataError] | None = None
     """Tells from the output what is wrong, where the exit code does not."""
+    vendored: bool = False
+    """Whether it is about what is vendored, which the others leave out."""
+    needs: str = ""
+    """The file without which it cannot be made; `absent` says why it may be missing."""
 
     def of(self, files: Sequence[str]) -> list[str]:
         """Return those of `files` that the check is about."""
-        return [file for file in files if any(fnmatchcase(file, glob) for glob in self.about)]
+        return [
+            file
+            for file in files
+            if is_vendored(file) == self.vendored
+            and any(fnmatchcase(file, glob) for glob in self.about)
+        ]
+
+
+def is_vendored(file: str) -> bool:
+    """Say whether a file is somebody else's, whom its manifest answers for."""
+    return file.startswith("vendor/")
 
 
 def explain_lock(output: str) -> StrataError:
@@ -164,5 +178,14 @@ CHECKS = (
             "{files}",
         ),
         hint="revoke it and take it out; a false alarm: # pragma: allowlist secret",
+    ),
+    Check(
+        name="engine",
+        about=("vendor/stratakit/*",),
+        command=("python", "-m", "stratakit.manifest"),
+        vendored=True,
+        needs="vendor/stratakit/manifest.sha256",
+        absent="the project was baked with hooks off: python -m stratakit.manifest --write",
+        hint="git checkout -- vendor/stratakit; to change it: uv run invoke engine.eject",
     ),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import limits, location, runner
 from ..errors import ConfigurationError
 from ..graph import ROOT
+from .checks import is_vendored
 
 
 def project_files() -> list[str]:
@@ -40,7 +41,9 @@ def choose(files: Iterable[str], names: Sequence[str]) -> list[str]:
 def packages(files: Iterable[str]) -> list[str]:
     """Return the folders with a pyproject.toml, the deepest first and the project itself last."""
     folders = {
-        Path(file).parent.as_posix() for file in files if Path(file).name == "pyproject.toml"
+        Path(file).parent.as_posix()
+        for file in files
+        if Path(file).name == "pyproject.toml" and not is_vendored(file)
     }
     return sorted(folders, key=lambda folder: (-len(Path(folder).parts), folder))
 

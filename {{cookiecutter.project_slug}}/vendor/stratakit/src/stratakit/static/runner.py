@@ -63,6 +63,8 @@ def ask(
     """Run `command` for each package or at once, and return what came of it."""
     if not check.of(chosen):
         return Outcome(check, absent=f"there is no {' or '.join(check.about)}")
+    if check.needs and not (ROOT / check.needs).is_file():
+        return Outcome(check, absent=f"there is no {check.needs}: {check.absent}")
     try:
         program = find(command[0])
     except InfrastructureError as error:

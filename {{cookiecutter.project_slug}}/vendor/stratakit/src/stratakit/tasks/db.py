@@ -221,7 +221,7 @@ def gc(_: Context, json: bool = False) -> None:
     """Drop what dead runs have left, and templates that nothing has used for long."""
     chosen = settings.load()
     # One of ours goes with its runs, or is swept by the next.
-    given = servers.url.given(chosen, "redis") and servers.choose(chosen, "redis")[0] == "url"
+    given = servers.external.given(chosen, "redis") and servers.choose(chosen, "redis")[0] == "url"
     kinds: tuple[servers.Kind, ...] = servers.KINDS if given else ("postgres",)
     with servers.lease(chosen, kinds, persistent=True) as up:
         dropped = runs.collect(up["postgres"].url)

@@ -51,7 +51,7 @@ class ClonePool(AbstractContextManager["ClonePool"]):
 
         Raises:
             psycopg.Error: it could not be copied.
-            StrataError: the server does not let us in, or not make databases, or does not come to it.
+            StrataError: the server refuses the connection or the database, or does not answer.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._ready or self._failure, limits.LOCK):

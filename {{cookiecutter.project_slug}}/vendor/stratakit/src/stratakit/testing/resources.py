@@ -60,7 +60,7 @@ class TestResources:
         self._spares: dict[str, ClonePool] = {}
         self._keyspace: redis_databases.Keyspace | None = None
         # Here, where no thread of ours and no test runs yet; workers connect without a lease.
-        servers.url.settle_environment(settings.load())
+        servers.external.settle_environment(settings.load())
 
     def begin(self, expected: Sequence[graph.Package]) -> None:
         """Take what is quickly had, while the tests are collected.
@@ -153,7 +153,7 @@ class TestResources:
         if self._scene:
             for kind, address in self._scene.servers.items():
                 try:
-                    servers.url.ping(kind, address)
+                    servers.external.ping(kind, address)
                 except Exception as error:  # noqa: BLE001 - whichever way it does not answer
                     return f"{kind} has gone away during the run: {str(error).strip()}"
         return None

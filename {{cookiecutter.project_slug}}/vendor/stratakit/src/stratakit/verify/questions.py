@@ -119,8 +119,8 @@ def at_head(subject: VerifyContext) -> Iterator[Answer]:
         yield failed(f"{subject.database} was never migrated: uv run invoke db.setup")
     elif subject.unknown_revisions:
         yield failed(
-            f"{subject.database} is at {', '.join(subject.unknown_revisions)}, which this code does not have;"
-            " another branch may: uv run invoke db.reset",
+            f"{subject.database} is at {', '.join(subject.unknown_revisions)}, which this code does"
+            " not have; another branch may: uv run invoke db.reset",
         )
     elif subject.present != tuple(subject.revisions.heads):
         behind = len(subject.revisions.chain) - len(subject.revisions.up_to(*subject.present))

@@ -1,0 +1,77 @@
+"""Make the vendored engine a package of the team's own."""
+
+from pathlib import Path
+
+from .. import environment, limits, manifest, programs
+from ..errors import ConfigurationError
+from ..graph import ROOT
+
+VENDORED, OWN = Path("vendor", "stratakit"), Path("engine")
+
+EDITS: tuple[tuple[str, str, str], ...] = (
+    ("pyproject.toml", "members = [", 'members = ["engine", '),
+    (
+        "pyproject.toml",
+        'stratakit = { path = "vendor/stratakit", editable = true }',
+        "stratakit = { workspace = true }",
+    ),
+    # What an update brings for the vendored engine has nowhere to go any more.
+    ("pyproject.toml", "skip = [", 'skip = ["vendor", '),
+    (
+        "vendor/stratakit/pyproject.toml",
+        'exclude = ["*"]  # Vendored: not the project\'s to lint.\nforce-exclude = true\n',
+        "",
+    ),
+    ("noxfile.py", '"vendor" / "stratakit" / "src"', '"engine" / "src"'),
+    ("tasks.py", '"vendor" / "stratakit" / "src"', '"engine" / "src"'),
+    (
+        ".dockerignore",
+        "!vendor\nvendor/*\n!vendor/stratakit\nvendor/stratakit/*\n",
+        "!engine\nengine/*\n",
+    ),
+    (".dockerignore", "!vendor/stratakit/pyproject.toml", "!engine/pyproject.toml"),
+)
+"""What names the vendored engine: the file, the text in it, and what it becomes."""
+
+
+def eject() -> list[str]:
+    """Move the engine to engine/ and make it a member of the workspace; return what changed.
+
+    Raises:
+        ConfigurationError: it is not vendored, or engine/ is taken, or a file that names it was
+            rewritten. Nothing was changed.
+        StrataError: uv cannot lock the project; the move stays.
+    """
+    source, target = ROOT / VENDORED, ROOT / OWN
+    if not source.is_dir():
+        raise ConfigurationError(
+            f"there is no {VENDORED.as_posix()}/: the engine was ejected already, or is a wheel",
+            "uv run invoke graph",
+        )
+    if target.exists():
+        raise ConfigurationError(f"{OWN}/ is there already", f"git mv {OWN} somewhere-else")
+    texts = _edited()
+    for file, text in texts.items():
+        (ROOT / file).write_text(text, encoding="utf-8", newline="\n")
+    source.rename(target)
+    (target / manifest.NAME).unlink(missing_ok=True)
+    if not any(source.parent.iterdir()):
+        source.parent.rmdir()
+    done = programs.run([environment.uv(), "lock", "--quiet"], limits.DOWNLOAD, cwd=ROOT)
+    if done.returncode:
+        raise environment.diagnose(done.stderr)
+    names = (name for name in texts if (ROOT / name).exists())
+    return [OWN.as_posix(), *names, environment.LOCK.name]
+
+
+def _edited() -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for file, old, new in EDITS:
+        text = texts.get(file) or (ROOT / file).read_text(encoding="utf-8")
+        if old not in text:
+            raise ConfigurationError(
+                f"{file} does not say {old!r}, so it is not known where it names the engine",
+                f"put the line back (git log -p {file}), or replace it by hand: {new!r}",
+            )
+        texts[file] = text.replace(old, new, 1)
+    return texts
