@@ -418,9 +418,10 @@ def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests
         until(lambda: started.exists() and started.read_text())
         tests = psutil.Process(int(started.read_text()))
         # Of several, nox has started one of its own for the session, which would end it.
-        for each in [*psutil.Process(killed.pid).children(recursive=True), killed]:
+        for each in psutil.Process(killed.pid).children(recursive=True):
             if each.pid != tests.pid:
                 each.kill()
+        killed.kill()
         killed.wait()
         file.unlink()
         # Any run will do: the fastest one says that the project has no such tests.
