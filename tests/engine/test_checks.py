@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from stratakit.testing.derived.catalog import Catalog
 from stratakit.testing.derived.checks import checks
-from stratakit.testing.derived.assertions import TestDatabase, violation
+from stratakit.testing.derived.assertions import ModelDatabase, violation
 from stratakit.testing.derived.violations import refusal
 from stratakit.testing.derived.rows import Rows
 from sqlalchemy.dialects import postgresql as pg
@@ -86,6 +86,6 @@ def test_what_is_made_up_satisfies_a_check_that_something_else_breaks(
     made = [rows.insert(connection, table)[column] for _ in range(5)]
     assert None not in made
     [only] = checks(table)
-    error = violation(TestDatabase(connection, Catalog({}, {}, "public")), table, only)
+    error = violation(ModelDatabase(connection, Catalog({}, {}, "public")), table, only)
     assert error is not None
     assert refusal(error).constraint == "ck"

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from stratakit.testing import raises_error, schema
 from stratakit.testing.derived import catalog
 from stratakit.testing.derived.checks import checks
-from stratakit.testing.derived.assertions import TestDatabase, violation
+from stratakit.testing.derived.assertions import ModelDatabase, violation
 from stratakit.testing.derived.violations import refusal
 from sqlalchemy import exc
 
@@ -188,7 +188,7 @@ def test_ids_say_what_is_proven() -> None:
 
 
 def test_each_check_that_can_be_read_is_broken_by_trying(connection: sa.Connection) -> None:
-    subject = TestDatabase(connection, catalog.Catalog({}, {}, "public"))
+    subject = ModelDatabase(connection, catalog.Catalog({}, {}, "public"))
     every = [(table, each) for table in shop.Base.metadata.sorted_tables for each in checks(table)]
     assert len(every) == 10
     for table, check in every:

@@ -27,7 +27,7 @@ from .strays import Stray
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
-    from .resources import TestResources
+    from .resources import RunResources
 
 pytest_plugins = ("stratakit.testing.fixtures", "stratakit.testing.building")
 
@@ -41,7 +41,7 @@ EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 CHANNEL = "strata_stage"
 """Key of what a worker is given: the channel that tells it what the controller has started."""
 TIER = pytest.StashKey[graph.Tier]()
-STAGE = pytest.StashKey["TestResources"]()
+STAGE = pytest.StashKey["RunResources"]()
 RESULTS = pytest.StashKey[Results]()
 FAILED = pytest.StashKey[bool]()
 NOT_HERE = "no test was selected: the given paths are in other packages"
@@ -284,15 +284,15 @@ def _needs_servers(nodeid: str, package: graph.Package) -> bool:
     return any(nodeid.startswith(f"{home}/{path}/") for path in graph.INTEGRATION.paths)
 
 
-def _stage(config: pytest.Config) -> "TestResources":
+def _stage(config: pytest.Config) -> "RunResources":
     if STAGE not in config.stash:
         # Not imported before it is needed: the clients take 0.5 s, and unit tests do without.
-        from .resources import TestResources
+        from .resources import RunResources
 
         given: dict[str, Any] | None = getattr(config, "workerinput", None)
         told = (given["workerid"], cache(given[CHANNEL].receive)) if given else ("main",)
         with _told(config):
-            config.stash[STAGE] = TestResources(*told)
+            config.stash[STAGE] = RunResources(*told)
     return config.stash[STAGE]
 
 

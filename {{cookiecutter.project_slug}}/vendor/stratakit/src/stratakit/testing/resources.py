@@ -38,7 +38,7 @@ Acquired = tuple[dict[servers.Kind, servers.Server], str]
 """The servers, and the identifier of the run."""
 
 
-class TestResources:
+class RunResources:
     """The servers and databases of a run, as one of its processes sees them."""
 
     def __init__(

@@ -21,13 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase
 
 from .derived import assertions, catalog
-from .derived.assertions import TestDatabase
+from .derived.assertions import ModelDatabase
 from .derived.rules import DomainError, joined, reference, rules, short
 from .derived.values import in_postgresql
 
 T = TypeVar("T")
 
-Proof = Callable[[TestDatabase], None]
+Proof = Callable[[ModelDatabase], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def prove(connection: sa.Connection, case: Case, known: catalog.Catalog) -> None
     """
     # What is checked when a transaction is committed would never be.
     connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
-    case.proof(TestDatabase(connection, known))
+    case.proof(ModelDatabase(connection, known))
 
 
 def cases(metadata: sa.MetaData, domain_error: DomainError | None = None) -> list[Case]:

@@ -36,7 +36,7 @@ Columns = Collection[sa.Column[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class TestDatabase:
+class ModelDatabase:
     """The database that things are proven of, in a transaction that will be rolled back."""
 
     connection: sa.Connection
@@ -78,7 +78,7 @@ def require(condition: object, message: str) -> None:
 
 
 def matches_models(
-    subject: TestDatabase, of: sa.Table | Named, kind: str, name: str | None = None
+    subject: ModelDatabase, of: sa.Table | Named, kind: str, name: str | None = None
 ) -> None:
     """A thing is in the catalog as the models say; without a name, each of its kind is."""
     found, wanted = subject.catalog.of(of, kind)
@@ -93,7 +93,7 @@ def matches_models(
     require(not wrong, f"{subject.catalog.name(of)} is not as the models say:{wrong}")
 
 
-def no_other_part(subject: TestDatabase, table: sa.Table) -> None:
+def no_other_part(subject: ModelDatabase, table: sa.Table) -> None:
     """A table has no constraint and no index that its model has not."""
     for kind in ("constraint", "index"):
         found, wanted = subject.catalog.of(table, kind)
@@ -101,18 +101,18 @@ def no_other_part(subject: TestDatabase, table: sa.Table) -> None:
         require(not more, f"{table} has in the database what its model has not:{''.join(more)}")
 
 
-def no_other_table(subject: TestDatabase) -> None:
+def no_other_table(subject: ModelDatabase) -> None:
     """The database has no table and no type that the models have not."""
     more = sorted(subject.catalog.found.keys() - subject.catalog.wanted.keys())
     require(not more, f"the database has what the models have not: {', '.join(more)}")
 
 
-def default(subject: TestDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
+def default(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
     """The server fills in a column that is left out."""
     require(subject.insert(table)[column] is not None, f"{column} is null if it is left out")
 
 
-def not_null(subject: TestDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
+def not_null(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
     """The server refuses a null, or puts something in its place."""
     row: Row = {**subject.fill(table), column: sa.null()}
     stored: list[object] = []
@@ -127,7 +127,7 @@ def not_null(subject: TestDatabase, table: sa.Table, column: sa.Column[Any]) -> 
         require(stored != [None], f"{column} can be null")
 
 
-def duplicate(subject: TestDatabase, table: sa.Table, columns: Columns) -> exc.DBAPIError | None:
+def duplicate(subject: ModelDatabase, table: sa.Table, columns: Columns) -> exc.DBAPIError | None:
     """Return how a second row with the same values is refused; None if it is not, or untried."""
     if not all(map(writable, columns)):
         return None
@@ -136,7 +136,7 @@ def duplicate(subject: TestDatabase, table: sa.Table, columns: Columns) -> exc.D
     return subject.attempt(lambda: subject.insert(table, shared))
 
 
-def violation(subject: TestDatabase, table: sa.Table, check: Check) -> exc.DBAPIError | None:
+def violation(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.DBAPIError | None:
     """Return how a row is refused that breaks a check and nothing else; None if none is found."""
     columns = [each for each in table.columns if each.name in check.columns and writable(each)]
     row = subject.fill(table, filled=columns)
@@ -180,7 +180,7 @@ def _candidates(check: Check, column: sa.Column[Any], row: Row) -> Iterator[obje
 
 
 def orphan(
-    subject: TestDatabase, table: sa.Table, key: sa.ForeignKeyConstraint
+    subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstraint
 ) -> exc.DBAPIError | None:
     """Return how a row is refused whose parent is gone; None if it is not."""
     parent = subject.insert(key.referred_table)
@@ -189,7 +189,7 @@ def orphan(
     return subject.attempt(lambda: subject.insert(table, known))
 
 
-def deletion(subject: TestDatabase, table: sa.Table, key: sa.ForeignKeyConstraint) -> None:
+def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstraint) -> None:
     """What a foreign key says of deletions is what becomes of a row whose parent is deleted."""
     parent = subject.insert(key.referred_table)
     child = subject.insert(table, {each.parent: parent[each.column] for each in key.elements})
@@ -227,7 +227,7 @@ def moving(column: sa.Column[Any]) -> bool:
     return isinstance(column.type, sa.DateTime) and (changes or column.name == "updated_at")
 
 
-def changes_on_update(subject: TestDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
+def changes_on_update(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
     """A time stamp moves when its row is changed; those that are no such stamps do not."""
     old: Row = {
         each: OLD if each.type.timezone else OLD.replace(tzinfo=None)
@@ -246,7 +246,7 @@ def changes_on_update(subject: TestDatabase, table: sa.Table, column: sa.Column[
     require(not moved, f"{', '.join(moved)} moves when the row is changed")
 
 
-def round_trip(subject: TestDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
+def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
     """What is written is read."""
     built = subject.fill(table, filled=[column])[column]
     plain = in_postgresql(column.type)
@@ -281,7 +281,7 @@ def _itself(table: sa.Table, row: Row) -> list[sa.ColumnElement[bool]]:
     return [column == row[column] for column in table.primary_key]
 
 
-def _again(subject: TestDatabase, table: sa.Table, row: Row) -> Row | None:
+def _again(subject: ModelDatabase, table: sa.Table, row: Row) -> Row | None:
     """Return a row as it is by now, or None if it is gone."""
     found = subject.connection.execute(sa.select(table).where(*_itself(table, row))).one_or_none()
     return None if found is None else dict(zip(table.columns, found, strict=True))

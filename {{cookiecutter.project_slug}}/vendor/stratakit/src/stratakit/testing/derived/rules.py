@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from . import assertions
-from .assertions import TestDatabase, require
+from .assertions import ModelDatabase, require
 from .checks import checks, name_of
 
-Break = Callable[[TestDatabase], exc.DBAPIError | None]
+Break = Callable[[ModelDatabase], exc.DBAPIError | None]
 DomainError = Callable[[Any], Exception | None]
 """What an adapter makes of an IntegrityError: an error of the domain, or None if it has none."""
 
@@ -31,7 +31,7 @@ class Rule:
     """Whether it is known how to break it."""
     kind: Literal["constraint", "index"] = "constraint"
 
-    def holds(self, subject: TestDatabase) -> None:
+    def holds(self, subject: ModelDatabase) -> None:
         """It is in the catalog, and it refuses what it should."""
         if self.name:
             assertions.matches_models(subject, self.table, self.kind, self.name)
@@ -40,7 +40,7 @@ class Rule:
         refused = error is None or isinstance(error, exc.IntegrityError)
         require(refused, f"a row that breaks {self.label} is refused for something else: {error}")
 
-    def is_known(self, subject: TestDatabase, domain_error: DomainError) -> None:
+    def is_known(self, subject: ModelDatabase, domain_error: DomainError) -> None:
         """Whoever breaks it is told so, and not that the service has failed."""
         error = self.violate(subject)
         require(
