@@ -16,7 +16,7 @@ from stratakit.stack import user_settings
         ("TEST_POOLSIZE", "TEST_POOL_SIZE"),
         ("test_sql_lgo", "TEST_SQL_LOG"),
         ("SRTATA_SERVERS", "STRATA_SERVERS"),
-        ("STRATA_X", ""),
+        ("STRATA_QQQQQQQQ", ""),
         ("strata_srvers", "STRATA_SERVERS"),
     ],
 )

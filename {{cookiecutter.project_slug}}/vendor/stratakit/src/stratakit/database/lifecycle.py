@@ -27,7 +27,7 @@ from .relations import CleaningError
 
 _STAMPED = """
     SELECT datname FROM pg_database JOIN pg_db_role_setting ON setdatabase = pg_database.oid
-    WHERE setrole = 0 AND %s = ANY (setconfig)
+    WHERE setrole = 0 AND setconfig && %s::text[]
 """
 
 
@@ -39,7 +39,7 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
         InfrastructureError: somebody is in the way for too long.
     """
     with maintenance(server.url) as connection:
-        rows = connection.execute(_STAMPED, (f"{stamps.STAMP}={purpose}",)).fetchall()
+        rows = connection.execute(_STAMPED, ([f"{stamp}={purpose}" for stamp in stamps.STAMPS],)).fetchall()
         there = [guards.inspect(connection, server, name, purpose) for (name,) in rows]
         found = [each for each in there if names.is_owner(each.facts.owner)]
         for target in found:
