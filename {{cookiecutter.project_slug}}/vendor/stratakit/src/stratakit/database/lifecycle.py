@@ -39,7 +39,9 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
         InfrastructureError: somebody is in the way for too long.
     """
     with maintenance(server.url) as connection:
-        rows = connection.execute(_STAMPED, ([f"{stamp}={purpose}" for stamp in stamps.STAMPS],)).fetchall()
+        rows = connection.execute(
+            _STAMPED, ([f"{stamp}={purpose}" for stamp in stamps.STAMPS],)
+        ).fetchall()
         there = [guards.inspect(connection, server, name, purpose) for (name,) in rows]
         found = [each for each in there if names.is_owner(each.facts.owner)]
         for target in found:
