@@ -34,6 +34,9 @@ STRAYS = {
     "of the repository": ("tests/other/test_a.py", OF_NEITHER),
     "of the repository in a service's folder": ("tests/unit/test_a.py", OF_NEITHER),
     "beside the services": ("services/test_a.py", OF_NEITHER),
+    "outside of testpaths": ("scripts/deep/test_a.py", OF_NEITHER),
+    "of the other pattern, outside of testpaths": ("tools/a_test.py", OF_NEITHER),
+    "at the top": ("test_a.py", OF_NEITHER),
 }
 HOMELESS = {
     "libs/bare/tests/unit/test_a.py": "give libs/bare a pyproject.toml, without which it is no library",
@@ -53,8 +56,28 @@ FINE = (
     f"{GATEWAY}/functional/__pycache__/test_a.py",
     f"{GATEWAY}/.hidden/test_a.py",
     "services/gateway/node_modules/some/test_a.py",
+    # Of others, or made.
     "vendor/stratakit/tests/test_a.py",
+    "build/test_a.py",
+    "web/node_modules/some/test_a.py",
+    ".cache/test_a.py",
 )
+ELSEWHERE = ("scripts/test_a.py", "services/gateway/src/gateway/test_a.py")
+TESTS = {
+    "a function": TEST,
+    "a function that waits": "async def test_passes() -> None: ...\n",
+    "a class": "class TestIt: ...\n",
+    "a class of unittest": "import unittest\n\nclass It(unittest.TestCase): ...\n",
+    "what is derived": "from stratakit.testing import schema\n\ntest_schema = schema.suite(None)\n",
+    "what is imported": "from contracts import test_passes\n",
+    "whatever is imported": "from contracts import *\n",
+    "under a condition": "import sys\n\nif sys.platform:\n    def test_passes() -> None: ...\n",
+    "what is no Python": "def test_passes(:\n",
+}
+NO_TESTS = {
+    "nothing": "",
+    "helpers": "import json\n\nKNOWN = {}\n\ndef made() -> None:\n    def test_inner() -> None: ...\n",
+}
 REFUSE = """
 import json, sys
 from stratakit import discovery, errors, graph
@@ -135,6 +158,27 @@ def test_a_file_that_a_tier_runs_or_pytest_passes_over_is_no_stray(
 ) -> None:
     changes.write(file, TEST)
     assert refusal(project, "gateway", "money") == ("", "")
+
+
+@pytest.mark.parametrize("file", ELSEWHERE)
+@pytest.mark.parametrize("what", [*TESTS, *NO_TESTS])
+def test_a_file_is_one_of_tests_by_what_it_holds(
+    what: str, file: str, project: Project, changes: Changes
+) -> None:
+    changes.write(file, {**TESTS, **NO_TESTS}[what])
+    assert (file in refusal(project, "gateway", "money")[0]) is (what in TESTS)
+
+
+def test_what_git_ignores_and_another_repository_are_not_ours_to_test(
+    project: Project, changes: Changes
+) -> None:
+    changes.hide(".git")
+    project.run("git", "init", "--quiet")
+    changes.write("scratch/.gitignore", "test_a.py\n")
+    for file in ("scratch/test_a.py", "scratch/test_b.py", "cloned/test_a.py", "cloned/.git/HEAD"):
+        changes.write(file, TEST)
+    what, _ = refusal(project, "gateway", "money")
+    assert what == "scratch/test_b.py belongs to no tier, so nothing runs its tests"
 
 
 def test_an_environment_in_a_folder_of_tests_is_none_of_ours(

@@ -1,19 +1,23 @@
 """Which files pytest takes for tests, by its settings in pyproject.toml, and which tiers run each.
 
-A test that no tier runs is refused, before the tests of the tier that was asked for run. What a
-conftest.py keeps from pytest (`collect_ignore`) is not known here: see `norecursedirs`.
+A test that no tier runs is refused, before the tests of the tier that was asked for run, wherever
+in the project it is; a file that only has the name of one is none. What a conftest.py keeps from
+pytest (`collect_ignore`) is not known here: see `norecursedirs`.
 Standard library only, since noxfile.py imports it; the pytest plugin asks the same of a file.
 """
 
+import ast
 import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
 from . import location
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InfrastructureError
+from .git import GitError, git
 from .graph import ROOT, TIERS, Library, Package, Scope, Service, Tier, packages, pytest_settings
 
 SHOWN = 10
@@ -22,6 +26,8 @@ DEFAULTS: dict[str, str | list[str]] = {
     "testpaths": ["."],
     "python_files": ["test_*.py", "*_test.py"],
     "norecursedirs": "*.egg .* _darcs build CVS dist node_modules venv {arch}",
+    "python_functions": ["test"],
+    "python_classes": ["Test"],
 }
 """What pytest goes by where pyproject.toml says nothing."""
 
@@ -49,9 +55,15 @@ def refuse_strays(chosen: Collection[Package]) -> None:
         ConfigurationError: there are some.
     """
     others = frozenset(each.path for each in packages() if each not in chosen)
-    found = [file for file in test_files(others) if not tiers_of(file)]
+    found = [file for file in test_files(others) if is_stray(file)]
+    found += _not_ignored([file for file in other_files(others) if is_stray(file)])
     if found:
         raise refusal(found)
+
+
+def is_stray(file: Path) -> bool:
+    """Say whether a file that pytest would take for tests holds some, and no tier runs them."""
+    return not tiers_of(file) and _holds_tests(file)
 
 
 @cache
@@ -74,24 +86,99 @@ def owner(file: Path) -> Package | None:
 
 def test_files(passed_over: frozenset[Path]) -> Iterator[Path]:
     """Yield the files that a bare pytest would take for tests, but for those in some folders."""
-    settings = {**DEFAULTS, **pytest_settings()}
-    testpaths, patterns, excluded = (_words(settings[name]) for name in DEFAULTS)
-    tops = {
+    for top in sorted(_tops()):
+        if passed_over.isdisjoint((top, *top.parents)):
+            yield from _walk(top, passed_over, _setting("norecursedirs"), ours=True)
+
+
+def other_files(passed_over: frozenset[Path]) -> Iterator[Path]:
+    """Yield the files outside of `testpaths` that pytest would take for tests if it were told to.
+
+    Environments, what is built, vendored or another repository is passed over, whatever the
+    settings are.
+    """
+    tops = _tops()
+    if ROOT not in tops:
+        # What is vendored is tested where it comes from.
+        excluded = [*_setting("norecursedirs"), *_words(DEFAULTS["norecursedirs"]), "vendor"]
+        yield from _walk(ROOT, passed_over | tops, excluded)
+
+
+def _tops() -> frozenset[Path]:
+    return frozenset(
         ROOT / top
-        for path in testpaths
+        for path in _setting("testpaths")
         for top in glob.glob(path, root_dir=ROOT, recursive=True)  # noqa: PTH207 - `.` is allowed
-    }
-    for top in sorted(top for top in tops if passed_over.isdisjoint((top, *top.parents))):
-        for folder, names, files in os.walk(top, followlinks=True):
-            inner = [Path(folder, name) for name in names]
-            names[:] = [
-                path.name
-                for path in inner
-                if path not in passed_over and not _excluded(path, excluded)
-            ]
-            for file in (Path(folder, name) for name in sorted(files) if name.endswith(".py")):
-                if _matches(file, patterns):
-                    yield file
+    )
+
+
+def _walk(
+    top: Path, passed_over: frozenset[Path], excluded: Sequence[str], *, ours: bool = False
+) -> Iterator[Path]:
+    """Yield the files of tests in a folder, and through its links where the settings name it."""
+    patterns = _setting("python_files")
+    for folder, names, files in os.walk(top, followlinks=ours):
+        inner = [Path(folder, name) for name in names]
+        names[:] = [
+            path.name
+            for path in inner
+            if path not in passed_over
+            and not _excluded(path, excluded)
+            and (ours or not (path / ".git").exists())
+        ]
+        for file in (Path(folder, name) for name in sorted(files) if name.endswith(".py")):
+            if _matches(file, patterns):
+                yield file
+
+
+def _holds_tests(file: Path) -> bool:
+    """Say whether a file has something at its top that pytest would take for a test.
+
+    One that cannot be read as Python may: pytest refuses it.
+    """
+    try:
+        top = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return True
+    patterns = _setting("python_functions"), _setting("python_classes")
+    return any(
+        name == "*" or any(_is_named(name, each) for each in patterns) for name in _bound(top.body)
+    )
+
+
+def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    """Yield the names that statements give to something, outside of functions and classes."""
+    for each in statements:
+        match each:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield each.name
+            case ast.ClassDef():
+                # Whatever it is called, pytest takes it for one of unittest.
+                of_unittest = any("TestCase" in ast.unparse(base) for base in each.bases)
+                yield "*" if of_unittest else each.name
+            case ast.ImportFrom():
+                yield from (name.asname or name.name for name in each.names)
+            case ast.Assign() | ast.AnnAssign():
+                targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+                yield from (name.id for name in targets if isinstance(name, ast.Name))
+            case ast.If() | ast.Try() | ast.With() | ast.For() | ast.While():
+                inner = ast.iter_child_nodes(each)
+                yield from _bound(node for node in inner if isinstance(node, ast.stmt))
+
+
+def _is_named(name: str, patterns: Sequence[str]) -> bool:
+    """Say whether pytest would take a name to match: by its beginning, or as a whole for `*_it`."""
+    return any(name.startswith(each) or fnmatch(name, each) for each in patterns)
+
+
+def _not_ignored(files: Sequence[Path]) -> list[Path]:
+    """Return those of some files that git does not ignore; all where there is no git."""
+    with suppress(GitError, InfrastructureError):
+        if files:
+            asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--")
+            told = git(ROOT, *asked, *map(str, files)).split("\0")
+            return [file for file in files if file.relative_to(ROOT).as_posix() in told]
+    return [*files]
 
 
 def refusal(files: Sequence[Path]) -> ConfigurationError:
@@ -130,6 +217,12 @@ def _listed(scopes: Collection[Scope], home: str = "") -> str:
 def _excluded(folder: Path, patterns: Sequence[str]) -> bool:
     unseen = folder.name == "__pycache__" or (folder / "pyvenv.cfg").exists()
     return unseen or _matches(folder, patterns)
+
+
+@cache
+def _setting(name: str) -> list[str]:
+    """Return a setting of pytest, by which it chooses tests."""
+    return _words(pytest_settings().get(name, DEFAULTS[name]))
 
 
 def _matches(path: Path, patterns: Sequence[str]) -> bool:

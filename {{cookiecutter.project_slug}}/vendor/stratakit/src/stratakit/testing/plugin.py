@@ -172,7 +172,7 @@ def pytest_pycollect_makemodule(
     module_path: Path, parent: pytest.Collector
 ) -> pytest.Collector | None:
     """Refuse a file of tests that no tier runs, and that file alone."""
-    if discovery.tiers_of(module_path):
+    if not discovery.is_stray(module_path):
         return None
     stray: Stray = Stray.from_parent(parent, path=module_path)
     return stray
