@@ -5,7 +5,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +15,7 @@ from stratakit import redis_databases
 from stratakit.servers import binaries, external
 from stratakit.servers.waiting import until
 
-claimed = partial(redis_databases.claim, owned=False)
-"""Take a database on a server that somebody else runs."""
+claimed = redis_databases.claim
 
 
 @contextmanager

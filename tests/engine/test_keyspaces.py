@@ -1,5 +1,6 @@
 """Redis databases for tests: nothing of anybody else's is touched."""
 
+import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,45 +27,26 @@ from .redis_servers import (
     theirs,
 )
 
-# On a server of ours.
 
-
-def test_a_redis_database_that_holds_keys_is_left_alone(server: str) -> None:
-    put(server, 0)
-    put(server, 1)
-    with redis_databases.claim(server, owned=True) as mine:
-        assert number_of(mine) == 2
-        put(server, 2)
-    assert theirs(server, 0)
-    assert theirs(server, 1)
-    assert theirs(server, 2) is None
-    expect_nothing_left(server)
-
-
-def test_a_redis_without_a_free_database_is_infrastructure(server: str) -> None:
-    for number in range(4):
-        put(server, number)
-    with (
-        pytest.raises(InfrastructureError, match="no Redis database is free") as refusal,
-        redis_databases.claim(server, owned=True),
-    ):
-        pass
-    assert refusal.value.code is Code.INFRASTRUCTURE
-    assert all(theirs(server, number) for number in range(4))
-    expect_nothing_left(server)
-
-
-@pytest.mark.parametrize("owned", [(True, True), (False, False), (True, False), (False, True)])
-def test_two_who_claim_a_redis_database_get_one_each(owned: tuple[bool, bool], server: str) -> None:
-    with (
-        redis_databases.claim(server, owned=owned[0]) as one,
-        redis_databases.claim(server, owned=owned[1]) as other,
-    ):
+def test_two_who_claim_a_redis_database_get_one_each(server: str) -> None:
+    with claimed(server) as one, claimed(server) as other:
         assert number_of(one) != number_of(other)
     expect_nothing_left(server)
 
 
 # Somebody else is there before.
+
+
+def test_a_redis_database_that_holds_keys_is_left_alone(server: str) -> None:
+    put(server, 0)
+    put(server, 3)
+    with claimed(server) as mine:
+        assert number_of(mine) == 2
+        put(server, 2)
+    assert theirs(server, 0)
+    assert theirs(server, 3)
+    assert theirs(server, 2) is None
+    expect_nothing_left(server)
 
 
 def test_a_database_that_somebody_is_connected_to_is_left_alone(server: str) -> None:
@@ -99,6 +81,7 @@ def test_where_somebodys_keys_are_in_the_way_it_is_said_which(server: str) -> No
     assert refusal.value.code is Code.CONFIGURATION
     assert "1: holds 1 keys" in refusal.value.message
     assert "name=shop" in refusal.value.message
+    assert "uv run invoke db.gc --redis-database NUMBER" in refusal.value.hint
     assert all(theirs(server, number) for number in range(3))
     expect_nothing_left(server)
 
@@ -131,6 +114,8 @@ def test_what_an_application_writes_that_has_come_since_is_not_deleted(server: s
                 ) as it:
                     mine.flush()
             assert it.value.code is Code.CONFIGURATION
+            assert "no run takes it while it holds keys" in it.value.message
+            assert f"uv run invoke db.gc --redis-database {number}" in it.value.hint
             assert keys(server, number) == {MARKER, "somebody", "test"}
     # What tests have written, too; but nothing says any more that the database is ours.
     assert keys(server, number) == {"somebody", "test"}
@@ -152,8 +137,11 @@ def test_who_has_emptied_the_database_and_written_to_it_keeps_it(server: str) ->
         with application(server, number) as client:
             client.flushdb()
             client.set("somebody", "else's")
-        with pytest.raises(ConfigurationError, match=f"lost our marker {MARKER}, and the 1 keys"):
+        with pytest.raises(
+            ConfigurationError, match=f"lost our marker {MARKER}, and the 1 keys"
+        ) as refusal:
             mine.flush()
+        assert f"uv run invoke db.gc --redis-database {number}" in refusal.value.hint
     assert keys(server, number) == {"somebody"}
 
 
@@ -214,6 +202,127 @@ def test_nothing_outside_of_the_own_database_is_touched_under_load(server: str) 
 
 def _wrote(server: str, number: int) -> None:
     assert keys(server, number)
+
+
+# What was given up comes back.
+
+
+def agree(_: str) -> None:
+    """Agree that it is deleted."""
+
+
+def test_a_database_that_was_given_up_comes_back_where_somebody_asks_for_it(server: str) -> None:
+    put(server, 2)
+    with application(server, 3) as client:
+        client.mset({b"\xff%d" % each: each for each in range(2 * shared.CHUNK)})
+    second, third = redis_databases.unmarked(server)
+    assert re.match(r"not taken for tests: database 2 of .*, which holds 1 keys; when", second)
+    assert "uv run invoke db.gc --redis-database 2" in second
+    assert "database 3 of" in third
+    told: list[str] = []
+    discarded = redis_databases.discard(server, 3, told.append)
+    assert told == [discarded] == [f"{2 * shared.CHUNK} keys in database 3 of {server}"]
+    assert redis_databases.discard(server, 3, told.append) is None
+    assert redis_databases.unmarked(server) == [second]
+    assert theirs(server, 2)
+    with claimed(server) as mine:
+        assert number_of(mine) == 3
+
+
+def test_a_key_that_nobody_was_asked_about_stays(server: str) -> None:
+    put(server, 3)
+    redis_databases.discard(server, 3, lambda _: put(server, 3, "another"))
+    assert keys(server, 3) == {"another"}
+
+
+def test_nothing_is_deleted_without_consent(server: str) -> None:
+    def refuse(what: str) -> None:
+        raise ConfigurationError(what)
+
+    put(server, 3)
+    with pytest.raises(ConfigurationError, match="1 keys in database 3"):
+        redis_databases.discard(server, 3, refuse)
+    assert theirs(server, 3)
+
+
+@pytest.mark.parametrize("when", ["before", "while it is asked"])
+def test_a_database_that_somebody_is_connected_to_does_not_come_back(
+    when: str, server: str
+) -> None:
+    put(server, 3)
+    with ExitStack() as stack:
+
+        def come(_: str = "") -> None:
+            stack.enter_context(application(server, 3, client_name="shop"))
+
+        if when == "before":
+            come()
+        with pytest.raises(ConfigurationError, match=r"somebody uses database 3 .*name=shop"):
+            redis_databases.discard(server, 3, come)
+    assert theirs(server, 3)
+
+
+@pytest.mark.parametrize("number", [-1, 0, 1, 4])
+def test_a_database_that_tests_never_take_is_not_emptied(number: int, server: str) -> None:
+    for each in range(4):
+        put(server, each)
+    with pytest.raises(ConfigurationError, match=f"tests never take database {number} of") as it:
+        redis_databases.discard(f"{server}?db=1", number, agree)
+    assert it.value.hint == "give one of 2, 3"
+    assert all(theirs(server, each) for each in range(4))
+
+
+def test_a_database_that_a_run_has_is_not_emptied(server: str) -> None:
+    with claimed(server) as mine:
+        put(server, number_of(mine))
+        with pytest.raises(ConfigurationError, match="taken by a run of") as it:
+            redis_databases.discard(server, number_of(mine), agree)
+        assert it.value.hint == "wait for that run"
+        assert theirs(server, number_of(mine))
+
+
+# The stack's.
+
+
+def test_the_database_of_the_stack_stays_its_own_until_it_is_freed(server: str) -> None:
+    number = redis_databases.reserve(server)
+    put(server, number, "stored")
+    with claimed(server) as mine:
+        assert number_of(mine) != number
+    with pytest.raises(ConfigurationError, match="taken by the stack of") as it:
+        redis_databases.discard(server, number, agree)
+    assert it.value.hint == "uv run invoke stack.clean"
+    assert redis_databases.sweep(server) == ([], [])
+    assert redis_databases.unmarked(server) == []
+    assert redis_databases.reserve(server) == number
+    assert theirs(server, number, "stored")
+    assert redis_databases.free(server) is None
+    assert redis_databases.free(server) is None
+    assert not keys(server, number) | keys(server, 0)
+
+
+def test_the_stack_finds_its_database_again_where_a_service_has_emptied_it(server: str) -> None:
+    number = redis_databases.reserve(server)
+    with application(server, number) as service:
+        service.flushdb()
+    with claimed(server) as mine:
+        assert number_of(mine) != number
+    assert redis_databases.reserve(server) == number
+    put(server, number)
+    assert redis_databases.free(server) is None
+    assert not keys(server, number)
+
+
+def test_what_somebody_has_in_the_database_of_the_stack_is_left_alone(server: str) -> None:
+    number = redis_databases.reserve(server)
+    with application(server, number, client_name="shop") as client:
+        client.set("somebody", "else's")
+        reason = redis_databases.free(server)
+    assert reason
+    assert "name=shop" in reason
+    assert f"uv run invoke db.gc --redis-database {number}" in reason
+    assert keys(server, number) == {"somebody"}
+    assert redis_databases.reserve(server) != number
 
 
 # What it costs, and what a run's own may do.

@@ -13,8 +13,9 @@ import redis
 
 from stratakit import runner, database, redis_databases, servers, settings
 from stratakit.database import runs
-from stratakit.redis_databases import own, shared
-from stratakit.redis_databases.survey import MARKER
+from stratakit.errors import Code
+from stratakit.redis_databases import leftovers
+from stratakit.redis_databases.survey import ENTRY, MARKER
 from stratakit.servers.process_identity import identity
 from stratakit.servers.waiting import until
 
@@ -29,7 +30,7 @@ from .redis_servers import (
 )
 from .scratch import Scratch
 
-LONG = shared.MOMENT + 1000
+LONG = leftovers.MOMENT + 1000
 """Seconds after which a run without a sign of life counts as dead."""
 
 
@@ -90,6 +91,7 @@ def test_a_key_that_was_used_after_a_run_was_killed_is_not_swept_up(server: str)
     assert swept == []
     assert "left alone: database 3" in reason
     assert "used since, somebody" in reason
+    assert "uv run invoke db.gc --redis-database 3" in reason
     with claimed(server) as mine:
         assert number_of(mine) == 2
     assert keys(server, 3) == {MARKER, "test", "somebody"}
@@ -142,10 +144,10 @@ def test_where_no_time_of_use_is_kept_a_killed_runs_keys_are_left_alone(
 
 
 @pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("entry", [ENTRY.format(project="shop", number=3), "ops:shop:database:3"])
 def test_a_database_that_a_run_of_an_older_version_has_is_not_taken(
-    place: int, server: str
+    entry: str, place: int, server: str
 ) -> None:
-    entry = own.KEY.format(project="shop", number=3)
     put(server, place, entry)
     with application(server, place) as client:
         client.set(b"\xff", "no text")
@@ -159,7 +161,7 @@ HOLDING = """
 import signal, sys
 import redis
 from stratakit import redis_databases, settings
-with redis_databases.claim(settings.load().redis_url, owned=False) as mine:
+with redis_databases.claim(settings.load().redis_url) as mine:
     with redis.Redis.from_url(mine.url) as tests, redis.Redis.from_url(sys.argv[1]) as common:
         assert tests.dbsize() == 1
         tests.set("test", mine.url)
@@ -203,7 +205,6 @@ def test_runs_of_two_projects_at_once_get_a_database_each(
 # A whole run.
 
 SHOP = """
-import os
 import redis
 
 def test_one(redis_url):
@@ -215,9 +216,8 @@ def test_another(redis_url):
     assert tests.dbsize() == 1
     tests.set("test", 2)
     global shop
-    number = tests.connection_pool.connection_kwargs["db"]
-    shop = redis.Redis.from_url(os.environ["TEST_REDIS_URL"] + f"?db={number}")
-    shop.set("somebody", number)
+    shop = redis.Redis.from_url(redis_url.partition("&client_name=")[0])
+    shop.set("somebody", "else's")
 
 def test_last():
     pass
@@ -238,6 +238,66 @@ def test_a_run_that_meets_somebody_ends_with_configuration_and_says_who(
     assert keys(server, 3) == {MARKER, "test", "somebody"}
     assert keys(server, 2) == {"test", "somebody"}
     assert not keys(server, 0) | keys(server, 1)
+    assert_comes_back(project, server, 2, 3, TEST_REDIS_URL=server)
+
+
+def assert_comes_back(
+    project: Scratch, server: str, number: int, other: int, **environment: str
+) -> None:
+    """Take the way that messages show to get a database back, and leave the other alone."""
+    command = ("db.gc", "--redis-database", str(number))
+    found = project.green("db.gc", "--json", **environment).json
+    assert found["dropped"] == []
+    told = "\n".join(found["left"])
+    assert f"not taken for tests: database {number} of {server}, which holds 2 keys" in told
+    assert f"uv run invoke {' '.join(command)}" in told
+    refused = project.invoke(*command, **environment)
+    assert refused.code == Code.CONFIGURATION, refused.said
+    assert f"delete the 2 keys in database {number} of {server}" in refused.said
+    assert "--yes" in refused.said
+    assert keys(server, number) == {"test", "somebody"}
+    done = project.green(*command, "--yes", "--json", **environment).json
+    assert done["dropped"] == [f"2 keys in database {number} of {server}"]
+    assert not keys(server, number)
+    assert theirs(server, other)
+
+
+STAYS = """
+from stratakit import servers, settings
+with servers.lease(settings.load(), ("redis",), persistent=True) as up:
+    print(up["redis"].url)
+"""
+KILLED = """
+import os, signal
+import redis
+
+def test_killed(redis_url):
+    redis.Redis.from_url(redis_url).set("test", 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nobodys_keys_are_deleted_on_a_server_of_ours_either(project: Scratch) -> None:
+    ours = {"STRATA_SERVERS": "embedded"}
+    server = project.python(STAYS, **ours).out.strip()
+    shop = project.tests / "test_shop.py"
+    shop.write_text(KILLED)
+    assert project.pytest(str(project.tests), **ours).code == -signal.SIGKILL
+    (dead,) = [number for number in range(1, 64) if keys(server, number)]
+    put(server, dead)
+    shop.write_text(SHOP)
+    outcome = project.pytest(str(project.tests), **ours)
+    assert outcome.code == runner.CONFIGURATION_EXIT, outcome.said
+    (met,) = [number for number in range(1, 64) if keys(server, number) and number != dead]
+    assert f"somebody else uses database {met} of {server}" in outcome.out
+    with application(server, dead) as client:
+        client.hincrby(MARKER, "seen", -LONG)
+    assert_comes_back(project, server, met, dead, **ours)
+    shop.write_text("def test_uses_it(redis_url): pass")
+    outcome = project.pytest(str(project.tests), **ours)
+    assert outcome.code == 0, outcome.said
+    assert f"left alone: database {dead} of {server}" in outcome.out
+    assert keys(server, dead) == {MARKER, "test", "somebody"}
 
 
 def test_a_run_by_a_role_without_rights_is_infrastructure(server: str, project: Scratch) -> None:

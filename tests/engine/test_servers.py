@@ -25,10 +25,10 @@ with servers.lease(settings.load(), ("redis",)) as up:
     server = up["redis"].url
     number = redis_databases.reserve(server)
     socket.gethostname = lambda: "stack"
-    with redis_databases.claim(server, owned=True) as mine:
+    with redis_databases.claim(server) as mine:
         assert not mine.url.endswith(f"db={number}"), mine.url
     assert redis_databases.reserve(server) == number
-    redis_databases.free(server)
+    assert redis_databases.free(server) is None
 """
 ALONE = """
 import subprocess

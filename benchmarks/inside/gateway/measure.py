@@ -91,7 +91,7 @@ def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
     given, redis = up["postgres"].url, up["redis"]
     with (
         database.run(given) as run,
-        redis_databases.claim(redis.url, owned=redis.owned) as keyspace,
+        redis_databases.claim(redis.url) as keyspace,
         tempfile.TemporaryDirectory() as folder,
     ):
         name = names.database(run, "bench")

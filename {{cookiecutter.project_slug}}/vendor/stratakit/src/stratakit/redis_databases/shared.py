@@ -1,4 +1,4 @@
-"""The databases of a server that somebody else runs, who may use any of them at any time.
+"""The databases of a server that others use as well, who may take any of them at any time.
 
 The registry is in the databases themselves: all projects have the same one then, and nothing is
 written anywhere else. One that is taken holds the hash `strata:owner`, which names the run. It is
@@ -22,16 +22,14 @@ from urllib.parse import unquote, urlsplit
 
 import redis
 
-from .. import graph, names
+from .. import names
 from ..errors import ConfigurationError, InfrastructureError
-from ..servers.process_identity import alive, here, identity
+from ..servers.process_identity import identity
 from ..settings import masked
 from . import scripts
 from .place import connected, url
-from .survey import MARKER, NAME, Client, Found, Owner, at, listed, looking, older, survey
+from .survey import MARKER, NAME, STACK, Client, Found, at, entered, listed, looking, survey
 
-MOMENT = int(graph.INTEGRATION.timeout or 0)
-"""Seconds that a test may go on, which is as long as a run may be without a sign of life."""
 CHUNK = 1000
 """Keys that are deleted in one step: a script takes some thousands."""
 RIGHTS = (
@@ -40,8 +38,11 @@ RIGHTS = (
 )
 """What the role has to be allowed, in the words of Redis's ACL; tests need more, for themselves."""
 INSTEAD = "give tests a Redis of their own, or unset TEST_REDIS_URL to use Docker or embedded"
+BACK = "when nobody needs what is in it: uv run invoke db.gc --redis-database {}"
+"""How to get a database back that was given up."""
 
 _TAKEN = "taken by "
+_GIVEN_UP = "and no run takes it while it holds keys"
 _FORBIDDEN = re.compile(
     "NOPERM|ACL failure|can't run this command|can't access at least one of the keys"
     "|EXEC without MULTI"
@@ -52,15 +53,23 @@ _FORBIDDEN = re.compile(
 class Keyspace(AbstractContextManager["Keyspace"]):
     """A database that bears our marker."""
 
-    def __init__(self, server: str, number: int) -> None:
-        """Be about to take a database; connect to it when it is first used."""
-        self.token = NAME.format(secrets.token_hex(8))
+    def __init__(self, server: str, number: int, token: str = "", process: str = "") -> None:
+        """Be about to take a database; connect to it when it is first used.
+
+        Args:
+            server: the URL of the server.
+            number: which of its databases.
+            token: what marks it, and names connections; by default one that nobody else has.
+            process: the owner; by default this process.
+        """
+        self.token = token or NAME.format(secrets.token_hex(8))
         self.url = url(server, number, self.token)
-        self._server, self._number = server, number
-        self._name = f"database {number} of {masked(server)}"
+        self.number = number
+        self._server = server
+        self._name = named(server, number)
         self._client = connected(self.url)
         self._refusal: ConfigurationError | None = None
-        self._owner = (self.token, names.prefix(), identity(os.getpid()))
+        self._owner = (self.token, names.prefix(), process or identity(os.getpid()))
 
     def take(self) -> str | None:
         """Mark it, if it is empty; return why it could not be taken, else None.
@@ -69,12 +78,12 @@ class Keyspace(AbstractContextManager["Keyspace"]):
             InfrastructureError: the server does not show who is connected.
         """
         # Two who try are not to take each other for somebody who uses it.
-        with looking(self._server, self._number) as client:
+        with looking(self._server, self.number) as client:
             self._snapshot(client)
             if self._look(client) != 0:
                 return f"{_TAKEN}a run that was faster"
         keys, clients = self._snapshot(self._client)
-        if not any(client["name"] == self.token for client in at(clients, self._number)):
+        if not any(client["name"] == self.token for client in at(clients, self.number)):
             raise InfrastructureError(
                 f"{self._name} does not show by their names who is connected, as behind a proxy, so"
                 " that nobody can tell whether somebody else uses it",
@@ -97,16 +106,34 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         if self._refusal:
             raise self._refusal
 
+    def mark(self) -> None:
+        """Put the marker back where somebody has emptied the database."""
+        self._look(self._client)
+
+    def seen(self) -> tuple[list[Any], list[Client]]:
+        """Return the keys but the marker, and who else is connected, as they are at one moment."""
+        keys, clients = self._snapshot(self._client)
+        return keys, self._others(clients)
+
+    def discard(self, keys: list[Any]) -> None:
+        """Delete these keys and any marker, whoever wrote them."""
+        for chunk in _chunks([*keys, MARKER]):
+            self._client.unlink(*chunk)
+
     def give_up(self) -> None:
         """Take our marker away, if it is there, and nothing else."""
-        with looking(self._server, self._number) as client:
+        with looking(self._server, self.number) as client:
             self._delete(client, [MARKER])
 
-    def release(self) -> None:
-        """Delete what has been written, where that harms nobody; then let others take it."""
+    def release(self) -> ConfigurationError | None:
+        """Delete what has been written; then let others take it.
+
+        Return why nothing was deleted where somebody else uses it.
+        """
         with suppress(ConfigurationError):
             self.flush()
         self.give_up()
+        return self._refusal
 
     def __exit__(self, *_: object) -> None:
         """Close the connections."""
@@ -117,19 +144,20 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         count = self._look(self._client)
         if count == 0:
             return None
-        keys, clients = self._snapshot(self._client)
-        others = self._others(clients)
+        keys, others = self.seen()
         if others:
             return ConfigurationError(
                 f"somebody else uses {self._name}: {listed(others)}; nothing in it was deleted, not"
-                " even what tests have written",
-                f"{INSTEAD}; if it is a test's, connect by `redis_url`, which has a client_name",
+                f" even what tests have written, {_GIVEN_UP}",
+                "if it is a test's, connect by `redis_url`, which has a client_name;"
+                f" {BACK.format(self.number)}; or {INSTEAD}",
             )
         if count < 0 or not self._delete(self._client, keys):
             return ConfigurationError(
                 f"{self._name} has lost our marker {MARKER}, and the {len(keys)} keys in it may be"
-                " somebody's; nothing in it was deleted",
-                f"{INSTEAD}; if a test or a service calls FLUSHDB, let it delete its own keys",
+                f" somebody's; nothing in it was deleted, {_GIVEN_UP}",
+                "if a test or a service calls FLUSHDB, let it delete its own keys;"
+                f" {BACK.format(self.number)}; or {INSTEAD}",
             )
         return None
 
@@ -150,16 +178,15 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         """Return those who use it and did not come by our URL; one may have added to its name."""
         return [
             client
-            for client in at(clients, self._number)
+            for client in at(clients, self.number)
             if client["name"].partition(".")[0] != self.token
         ]
 
     def _delete(self, client: "redis.Redis", keys: list[Any]) -> bool:
         """Delete keys; return whether the marker was there all the time."""
-        chunks = (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
         return all(
             client.eval(scripts.DELETE, 1 + len(chunk), MARKER, *chunk, self.token)
-            for chunk in chunks
+            for chunk in _chunks(keys)
         )
 
 
@@ -172,8 +199,8 @@ def claim(server: str) -> Iterator[Keyspace]:
             allow what it takes to spare others.
         ConfigurationError: somebody else uses those that no run has taken.
     """
-    with _explained(server):
-        keyspace = _take(server)
+    with explained(server):
+        keyspace = take(server)
     with keyspace:
         try:
             yield keyspace
@@ -183,50 +210,31 @@ def claim(server: str) -> Iterator[Keyspace]:
                 keyspace.release()
 
 
-def sweep(server: str) -> tuple[list[str], list[str]]:
-    """Empty and release what dead runs have taken; return what it was, and what was left alone.
+def take(server: str, token: str = "", process: str = "") -> Keyspace:
+    """Return a database that was empty, marked for an owner.
 
     Raises:
-        InfrastructureError: the server, or the role, does not allow it.
+        InfrastructureError: all of them are taken, or the server does not allow it.
+        ConfigurationError: somebody else uses those that are not taken.
     """
-    swept, left = [], []
-    with _explained(server):
-        found, now = survey(server)
-        for number, each in found.items():
-            if each.owner and _dead(each.owner, each.clients, now):
-                name = f"database {number} of {masked(server)}"
-                problem = _swept(server, number, each.owner, each.clients)
-                if problem is None:
-                    swept.append(name)
-                else:
-                    left.append(
-                        f"left alone: {name}, where a dead run was, {problem};"
-                        f" if nobody needs what is in it, SELECT {number} and FLUSHDB"
-                    )
-    return swept, left
-
-
-def _take(server: str) -> Keyspace:
     found, _ = survey(server)
-    with connected(server) as client:
-        named = int(client.connection_pool.connection_kwargs.get("db") or 0)
-    candidates = sorted(found.keys() - {0, named}, reverse=True)
-    if not candidates:
+    numbers = candidates(server, found)
+    if not numbers:
         raise InfrastructureError(
             f"{masked(server)} has one database alone, as with `databases 1` or in a cluster: tests"
             " cannot have one for themselves",
             f"give it more `databases`; or {INSTEAD}",
         )
     problems: dict[int, str] = {}
-    for number in candidates:
-        problem = _problem(found[number])
+    for number in numbers:
+        problem = problem_of(found[number])
         if problem is None:
             with ExitStack() as undo:
-                keyspace = undo.enter_context(Keyspace(server, number))
+                keyspace = undo.enter_context(Keyspace(server, number, token, process))
                 undo.callback(keyspace.give_up)
                 problem = keyspace.take()
                 # Not before: a run of an older version makes its entry first, and looks then.
-                if problem is None and number in older(server):
+                if problem is None and number in entered(server):
                     problem = f"{_TAKEN}a run of an older version, or a stack"
                 if problem is None:
                     undo.pop_all()
@@ -235,40 +243,35 @@ def _take(server: str) -> Keyspace:
     reasons = "; ".join(f"{number}: {problem}" for number, problem in problems.items())
     what = f"no database of {masked(server)} is free for tests: {reasons}"
     if all(problem.startswith(_TAKEN) for problem in problems.values()):
-        raise InfrastructureError(what, f"wait for those runs; or {INSTEAD}")
-    raise ConfigurationError(what, INSTEAD)
+        killed = "if they were killed, uv run invoke db.gc shows what they have left"
+        raise InfrastructureError(what, f"wait for those runs; {killed}; or {INSTEAD}")
+    raise ConfigurationError(what, f"{BACK.format('NUMBER')}; or {INSTEAD}")
 
 
-def _problem(found: Found) -> str | None:
+def candidates(server: str, found: dict[int, Found]) -> list[int]:
+    """Return the databases that tests may take, in the order in which they do."""
+    with connected(server) as client:
+        first = int(client.connection_pool.connection_kwargs.get("db") or 0)
+    return sorted(found.keys() - {0, first}, reverse=True)
+
+
+def named(server: str, number: int) -> str:
+    """Return what a person is told that a database is called."""
+    return f"database {number} of {masked(server)}"
+
+
+def problem_of(found: Found) -> str | None:
     """Return what is in the way of taking a database."""
     if found.owner:
-        return f"{_TAKEN}a run of {found.owner.project}"
+        whose = "the stack" if found.owner.process == STACK else "a run"
+        return f"{_TAKEN}{whose} of {found.owner.project}"
     if found.size:
         return f"holds {found.size} keys"
     return f"used by {listed(found.clients)}" if found.clients else None
 
 
-def _dead(owner: Owner, clients: list[Client], now: int) -> bool:
-    """Say whether the run that has taken a database is dead, on whichever machine it was."""
-    # As long as a test may take, what it writes cannot be told from what is written after it.
-    if now - owner.seen <= MOMENT:
-        return False
-    # A run stays connected; but a server may close what is idle, as it is in a debugger.
-    connected = any(client["name"] == owner.token for client in clients)
-    return not connected and not (here(owner.process) and alive(owner.process))
-
-
-def _swept(server: str, number: int, owner: Owner, clients: list[Client]) -> str | None:
-    """Empty and release the database of a dead run; return what is in the way if that is unsafe."""
-    if clients:
-        return f"is used by {listed(clients)}"
-    with looking(server, number) as client:
-        used = client.eval(scripts.SWEEP, 1, MARKER, owner.token, MOMENT)
-    return f"has a key that was used since, {used}" if used else None
-
-
 @contextmanager
-def _explained(server: str) -> Iterator[None]:
+def explained(server: str) -> Iterator[None]:
     """Turn what a server refuses into what is wrong, and how to fix it."""
     try:
         yield
@@ -281,3 +284,7 @@ def _explained(server: str) -> Iterator[None]:
                 f"as an administrator: ACL SETUSER {who} {RIGHTS}; or {INSTEAD}",
             ) from error
         raise InfrastructureError(f"{masked(server)} refuses: {error}", INSTEAD) from error
+
+
+def _chunks(keys: list[Any]) -> Iterator[list[Any]]:
+    return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))

@@ -6,9 +6,12 @@ from typing import Any, Self
 
 import redis
 
-from . import own
 from .place import PROBED, connected, url
 
+STACK = "stack///"
+"""The owner of the database that is the stack's: of the form of a process, and none."""
+ENTRY = "strata:{project}:database:{number}"
+"""What names the owner of a database elsewhere: a stack, or a run of an older version."""
 MARKER = "strata:owner"
 """The hash in a database that is taken: token, project, process, and when it was last in use."""
 NAME = "strata-{}"
@@ -23,13 +26,14 @@ STEP = 5000
 Client = dict[str, str]
 """A connection, as CLIENT LIST has it."""
 
-_PROCESS = re.compile(r"[^/]*/[^/]*/\d+/[^/]*")
-_OLDER = re.compile(own.KEY.format(project=".*", number=r"(\d+)"))
+_PROCESS = re.compile(rf"[^/]*/[^/]*/\d+/[^/]*|{STACK}")
+# Of older versions it begins with `ops:`.
+_ENTRY = re.compile(r"(?:strata|ops):.*:database:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The run that has taken a database."""
+    """The run, or the stack, that has taken a database."""
 
     token: str
     project: str
@@ -105,12 +109,12 @@ def listed(clients: list[Client]) -> str:
     )
 
 
-def older(server: str) -> set[int]:
-    """Return the databases for which runs of older versions have an entry, wherever it stands."""
+def entered(server: str) -> set[int]:
+    """Return the databases for which a stack, or a run of an older version, has an entry."""
     taken = set()
     for number, found in survey(server)[0].items():
         if found.size and not found.owner:
             with looking(server, number) as client:
-                keys = client.scan_iter(own.KEY.format(project="*", number="*"), count=STEP)
-                taken |= {int(match[1]) for match in map(_OLDER.fullmatch, keys) if match}
+                keys = client.scan_iter("*:database:*", count=STEP)
+                taken |= {int(match[1]) for match in map(_ENTRY.fullmatch, keys) if match}
     return taken

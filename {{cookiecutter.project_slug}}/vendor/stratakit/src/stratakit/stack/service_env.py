@@ -53,8 +53,9 @@ def forget() -> list[str]:
     """Delete what services have stored on the embedded servers; return what it was."""
     with servers.lease(_settings("embedded")) as up:
         names = drop_stamped(up["postgres"], STACK)
-        redis_databases.free(up["redis"].url)
-    return [f"database {name}: deleted" for name in names]
+        left = redis_databases.free(up["redis"].url)
+    done = [f"database {name}: deleted" for name in names]
+    return [*done, f"left alone: {left}"] if left else done
 
 
 def database(service: Service, up: Mapping[Kind, Server]) -> Database | None:

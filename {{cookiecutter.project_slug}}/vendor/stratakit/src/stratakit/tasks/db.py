@@ -11,7 +11,7 @@ from invoke.context import Context
 from .. import graph, redis_databases, servers, settings
 from ..database import guards, runs, status
 from ..database.lifecycle import Database
-from ..errors import Code
+from ..errors import Code, StrataError
 from . import console
 from .executor import TypedTask, fail, task
 
@@ -216,21 +216,47 @@ def shell(_: Context, service: str | None = None) -> None:
         os.execve(command[0], command, environment)  # noqa: S606 - the shell takes our place
 
 
-@task(help={"json": HELP["json"]})
-def gc(_: Context, json: bool = False) -> None:
+@task(
+    help={
+        "redis_database": "number of a Redis database to empty as well, whoever has written to it",
+        "yes": DESTRUCTIVE_HELP["yes"],
+        "json": HELP["json"],
+    }
+)
+def gc(
+    _: Context, redis_database: int | None = None, yes: bool = False, json: bool = False
+) -> None:
     """Drop what dead runs have left, and templates that nothing has used for long."""
     chosen = settings.load()
-    # One of ours goes with its runs, or is swept by the next.
-    given = servers.external.given(chosen, "redis") and servers.choose(chosen, "redis")[0] == "url"
-    kinds: tuple[servers.Kind, ...] = servers.KINDS if given else ("postgres",)
-    with servers.lease(chosen, kinds, persistent=True) as up:
-        dropped = runs.collect(up["postgres"].url)
-        swept, left = redis_databases.sweep(up["redis"].url) if given else ([], [])
+    dropped, left = [], []
+    with servers.lease(chosen, ("postgres",), persistent=True) as up:
+        dropped += runs.collect(up["postgres"].url)
+    if redis_database is not None or _keeps_redis(chosen):
+        with servers.lease(chosen, ("redis",)) as up:
+            address = up["redis"].url
+            swept, of_dead = redis_databases.sweep(address)
+            if redis_database is not None:
+                discarded = redis_databases.discard(
+                    address,
+                    redis_database,
+                    lambda what: None if yes else console.confirm(f"delete the {what}", "--yes"),
+                )
+                swept += [discarded] if discarded else []
+            dropped += swept
+            left += of_dead + redis_databases.unmarked(address)
     if json:
-        console.write_json({"action": "gc", "dropped": dropped + swept, "left": left})
+        console.write_json({"action": "gc", "dropped": dropped, "left": left})
     else:
-        said = [f"dropped {name}" for name in dropped + swept] + left
+        said = [f"dropped {name}" for name in dropped] + left
         console.say("\n".join(said) or "nothing to drop")
+
+
+def _keeps_redis(chosen: settings.Settings) -> bool:
+    """Say whether runs use a Redis that others may have used before: in Docker each has its own."""
+    try:
+        return servers.choose(chosen, "redis")[0] != "docker"
+    except StrataError:
+        return False
 
 
 db = Collection(

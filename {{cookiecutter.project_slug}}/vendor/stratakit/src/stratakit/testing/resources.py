@@ -26,8 +26,6 @@ class SharedState:
     """What the controller hands to the workers."""
 
     run: str
-    owned: dict[servers.Kind, bool]
-    """Which servers are ours, with all that is on them."""
     servers: dict[servers.Kind, str]
     """The URL of each kind of server."""
     templates: dict[str, str]
@@ -99,11 +97,10 @@ class RunResources:
         self._scene = SharedState(
             run=run,
             servers={kind: server.url for kind, server in up.items()},
-            owned={kind: server.owned for kind, server in up.items()},
             templates={each.name: database.template(address, each) for each in used},
         )
         said = "; ".join(f"{each.kind}: {each.source} ({each.why})" for each in up.values())
-        return "\n".join([said, *self._left(up["redis"])])
+        return "\n".join([said, *self._left(up["redis"].url)])
 
     @property
     def told(self) -> dict[str, Any] | None:
@@ -129,8 +126,7 @@ class RunResources:
     def redis_url(self) -> str:
         """Return the URL of this worker's own database on the Redis server."""
         if self._keyspace is None:
-            here = self._here
-            claim = redis_databases.claim(here.servers["redis"], owned=here.owned["redis"])
+            claim = redis_databases.claim(self._here.servers["redis"])
             self._keyspace = self._stack.enter_context(claim)
         return self._keyspace.url
 
@@ -183,11 +179,11 @@ class RunResources:
         self._databases[package.name] = self._stack.enter_context(IsolatedDatabase(server, name))
 
     @staticmethod
-    def _left(server: servers.Server) -> list[str]:
-        """Sweep up after dead runs; return what is left of them on a server that is not ours."""
+    def _left(redis: str) -> list[str]:
+        """Sweep up after dead runs on a Redis; return what is left of them."""
         # A role without the rights to do so is told when it takes a database of its own.
         with suppress(StrataError):
-            return [] if server.owned else redis_databases.sweep(server.url)[1]
+            return redis_databases.sweep(redis)[1]
         return []
 
     @property
