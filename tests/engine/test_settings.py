@@ -3,7 +3,7 @@
 import pytest
 
 from stratakit import graph, settings
-from stratakit.errors import ConfigurationError
+from stratakit.errors import ConfigurationError, did_you_mean
 from stratakit.stack import user_settings
 
 
@@ -17,6 +17,7 @@ from stratakit.stack import user_settings
         ("test_sql_lgo", "TEST_SQL_LOG"),
         ("SRTATA_SERVERS", "STRATA_SERVERS"),
         ("STRATA_QQQQQQQQ", ""),
+        ("STRATA_DOCKER", ""),
         ("strata_srvers", "STRATA_SERVERS"),
     ],
 )
@@ -28,6 +29,19 @@ def test_a_setting_that_is_all_but_one_of_ours_is_refused(
         settings.load()
     assert refused.value.message == f"there is no setting {name}"
     assert refused.value.hint.startswith(f"did you mean {meant}? " if meant else "The settings are")
+
+
+ACTIONS = ("setup", "doctor", "db.seed", "stack.status", "stack.up")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("seed", "db.seed"), ("stack.upp", "stack.up"), ("stop", None), ("docs", None), ("", None)],
+)
+def test_only_what_is_like_a_name_is_suggested_for_it(name: str, meant: str | None) -> None:
+    suggested = [f"did you mean {meant}?"] if meant else []
+    assert did_you_mean(name, ACTIONS) == "".join(suggested)
+    assert did_you_mean(name, ACTIONS, "See the list.") == " ".join([*suggested, "See the list."])
 
 
 @pytest.mark.parametrize("name", ["OPS_SERVERS", "ops_servers"])

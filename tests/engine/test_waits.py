@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from stratakit import database, graph, names
-from stratakit.database import lifecycle, runs
+from stratakit import database, graph, names, verify
+from stratakit.database import lifecycle, runs, status
 from stratakit.database.connection import Lock, locked
 from stratakit.errors import Code, InfrastructureError
 from stratakit.servers import Server
@@ -239,3 +239,60 @@ def test_a_plain_role_is_told_as_well(it: lifecycle.Database, server: str) -> No
                     lifecycle.Database(_server(url), it.service).drop()
         finally:
             admin.execute("DROP ROLE plain")
+
+
+READS: dict[str, Callable[[lifecycle.Database], object]] = {
+    "verify": lambda it: verify.verify(it.server.url, it.service, it.name),
+    "status": status.status,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_who_is_in_the_way_of_what_only_reads_is_named(
+    name: str, it: lifecycle.Database, server: str
+) -> None:
+    with (
+        idle(server, it.name, "LOCK TABLE alembic_version") as who,
+        pytest.raises(InfrastructureError, match=rf"process \d+ {who}.*LOCK TABLE"),
+    ):
+        READS[name](it)
+
+
+@pytest.fixture(scope="module")
+def plain(server: str) -> str:
+    """A role that may create databases, and nothing else."""
+    with database.connect(server) as admin:
+        admin.execute("CREATE ROLE creator LOGIN CREATEDB")
+    return "creator"
+
+
+@pytest.fixture
+def owned(it: lifecycle.Database, server: str, plain: str) -> lifecycle.Database:
+    """The database as a plain role sees it that owns it, and not its snapshot."""
+    with database.connect(server) as admin:
+        admin.execute(f'ALTER DATABASE "{it.name}" OWNER TO {plain}')
+    url = psycopg.conninfo.make_conninfo(it.server.url, user=plain)
+    return lifecycle.Database(_server(url), it.service)
+
+
+@pytest.mark.parametrize("action", ["drop", "reset", "rollback"])
+def test_a_role_that_may_not_end_the_sessions_of_others_is_told_who_may(
+    action: str, owned: lifecycle.Database, server: str
+) -> None:
+    with idle(server, owned.name, "SELECT") as who:
+        with pytest.raises(InfrastructureError) as refusal:
+            ACTIONS[action](owned)
+        assert f"the role creator may not end the sessions of others in {owned.name}" in str(
+            refusal.value
+        )
+        assert who.removesuffix(" since ") in refusal.value.message
+        assert "insufficient" not in refusal.value.message
+        assert 'GRANT pg_signal_backend TO "creator"' in refusal.value.hint
+
+
+def test_a_role_that_may_not_copy_a_snapshot_is_told_who_owns_it(owned: lifecycle.Database) -> None:
+    with pytest.raises(InfrastructureError) as refusal:
+        owned.restore("kept")
+    assert "creator may not copy the database" in refusal.value.message
+    assert "since postgres owns it" in refusal.value.message
+    assert 'OWNER TO "creator"' in refusal.value.hint

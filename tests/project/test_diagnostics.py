@@ -314,6 +314,12 @@ TROUBLES = [
         env={"HOME": NOWHERE, "XDG_CACHE_HOME": NOWHERE, "UV_CACHE_DIR": f"{NOWHERE}/uv"},
     ),
     Trouble(
+        name="the temporary folder cannot be written to",
+        doctor=Told(2, f"TMPDIR={NOWHERE} cannot be written to: there is no such folder"),
+        action=Told(2, "uv.lock is there and fresh"),
+        env={"TMPDIR": NOWHERE},
+    ),
+    Trouble(
         name="the reports cannot be written",
         doctor=Told(2, "reports/.runs cannot be written to: Not a directory"),
         action=Told(2, "infrastructure: the reports of a run cannot be written", UNIT),

@@ -4,6 +4,7 @@ Standard library only, since noxfile.py imports it.
 """
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -123,8 +124,19 @@ def incomplete(missing: ImportError) -> StrataError:
 
 def diagnose(output: str) -> StrataError:
     """Return what it means that uv failed and printed `output`."""
+    folder = os.environ.get("TMPDIR")
+    if folder and re.search(rf"at path \"{re.escape(folder.rstrip('/'))}/", output):
+        return unwritable_temporary_folder(output.strip())
     found = next(each for each in _DIAGNOSES if any(sign in output for sign in each.signs))
     return found.kind(found.message.format(output=output.strip()), found.hint)
+
+
+def unwritable_temporary_folder(why: str) -> InfrastructureError:
+    """Return what it means that nothing can be written to the folder that TMPDIR names."""
+    return InfrastructureError(
+        f"TMPDIR={os.environ.get('TMPDIR')} cannot be written to: {why}",
+        "unset TMPDIR, or let it name a folder that can be written to",
+    )
 
 
 class _Diagnosis(NamedTuple):

@@ -92,7 +92,11 @@ MISSPELT = 0.9
 """How alike two names are of which one is taken for a misspelling of the other."""
 
 
-def did_you_mean(name: str, known: Iterable[str], alike: float = 0.6) -> str:
-    """Return `did you mean X? ` for the one of `known` that is most like `name`, if any is."""
+SIMILAR = 0.7
+"""How alike a name is to one that is suggested: `seed` to `db.seed`, but not `stop` to `setup`."""
+
+
+def did_you_mean(name: str, known: Iterable[str], rest: str = "", *, alike: float = SIMILAR) -> str:
+    """Return `did you mean X?` for the one of `known` that is most like `name`, then `rest`."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=alike)
-    return f"did you mean {near[0]}? " if near else ""
+    return " ".join([*(f"did you mean {each}?" for each in near), *filter(None, [rest])])

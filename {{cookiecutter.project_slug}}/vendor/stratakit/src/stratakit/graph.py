@@ -359,7 +359,7 @@ def _named(kind: str, name: str, there: Sequence[T]) -> T:
     known = [candidate.name for candidate in there]
     raise ConfigurationError(
         f"there is no {kind} {name!r}; there are: {', '.join(known) or 'none'}",
-        f"{did_you_mean(name, known)}uv run invoke graph",
+        did_you_mean(name, known, "uv run invoke graph"),
     )
 
 
@@ -400,7 +400,7 @@ def refuse_unknown(table: dict[str, Any], known: Sequence[str], where: str) -> N
         if key not in known:
             raise ConfigurationError(
                 f"{where} has an unknown key {key}",
-                f"{did_you_mean(key, known)}its keys are {', '.join(known)}",
+                did_you_mean(key, known, f"its keys are {', '.join(known)}"),
             )
 
 

@@ -185,9 +185,10 @@ def _name_the_sessions(record: logging.LogRecord) -> bool:
             *(f"{each.name}({of.name})" for each in SESSIONS for of in each.packages()),
         ]
         wrong = (found[1] or found[2] or "").split(", ")
-        meant = "".join(did_you_mean(name, names) for name in wrong)
         there = ", ".join(names[: len(SESSIONS)])
-        record.msg = f"{said}\n  hint: {meant}There are {there}; all that there are: uv run nox -l"
+        hints = [*filter(None, (did_you_mean(name, names) for name in wrong))]
+        hints.append(f"There are {there}; all that there are: uv run nox -l")
+        record.msg = f"{said}\n  hint: {' '.join(hints)}"
         record.args = ()
     return True
 

@@ -79,7 +79,9 @@ def load() -> Settings:
     known = [str(field.alias) for field in Settings.model_fields.values()]
     for name in os.environ:
         # Beside our own prefix, others may set whatever they like, such as TEST_FOO.
-        ours = name.upper().startswith(PREFIX) or did_you_mean(name.upper(), known, MISSPELT)
+        ours = name.upper().startswith(PREFIX) or did_you_mean(
+            name.upper(), known, alike=MISSPELT
+        )
         if (ours or _renamed(name, known)) and name.upper() not in (*known, *INTERNAL):
             raise _unknown(name, known)
     try:
@@ -119,6 +121,9 @@ def _unknown(name: str, known: list[str]) -> ConfigurationError:
         )
     return ConfigurationError(
         f"there is no setting {name}",
-        f"{did_you_mean(name.upper(), known)}The settings are {', '.join(known)};"
-        " they stand in .env.test or the environment",
+        did_you_mean(
+            name.upper(),
+            known,
+            f"The settings are {', '.join(known)}; they stand in .env.test or the environment",
+        ),
     )

@@ -109,6 +109,18 @@ def maintenance(server: str) -> Iterator[Connection]:
 
 
 @contextmanager
+def reading(server: str, database: str) -> Iterator[Connection]:
+    """Yield a connection to a database that is only looked at; say who is in its way.
+
+    Raises:
+        ConfigurationError: it leads to a database of another name.
+        InfrastructureError: the server does not answer, or somebody is in the way for too long.
+    """
+    with connect(server, database) as connection, watched(connection, server):
+        yield connection
+
+
+@contextmanager
 def acting(connection: Connection, server: str, database: str) -> Iterator[Connection]:
     """Yield what `beside` returns, to change that database over; say who is in its way.
 

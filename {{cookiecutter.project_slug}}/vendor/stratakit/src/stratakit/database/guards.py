@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from psycopg import OperationalError, sql
+from psycopg import OperationalError, errors, sql
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError, StrataError
@@ -267,7 +267,7 @@ def drop(connection: Connection, target: DatabaseInfo) -> None:
     _prove(connection, target, DESTROYING)
     if not target.exists:
         return
-    with waits.exclusive(connection, target.name):
+    with waits.exclusive(connection, target.name), _ending(connection, target.name):
         connection.execute(DROP.format(sql.Identifier(target.name)))
 
 
@@ -285,8 +285,31 @@ def _prove(connection: Connection, target: DatabaseInfo, rules: Sequence[Rule]) 
 
 def terminate_sessions(connection: Connection, name: str) -> None:
     """Throw out whoever else is connected to a database."""
-    connection.execute(_EVICTION, (name,))
+    with _ending(connection, name):
+        connection.execute(_EVICTION, (name,))
     _others(connection, name)
+
+
+@contextmanager
+def _ending(connection: Connection, name: str) -> Iterator[None]:
+    """Say whose sessions the role may not end, where that keeps it from going on.
+
+    Raises:
+        InfrastructureError: there are some.
+    """
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        # By the server's function, since its words depend on its language.
+        if error.diag.source_function not in _ENDING:
+            raise
+        who = connection.info.user
+        found = waits.holders(connection, waits.IN_DATABASE, name=name)
+        raise InfrastructureError(
+            f"the role {who} may not end the sessions of others in {name}: {waits.listed(found)}",
+            f'close them, or let a superuser do it; or, as one: GRANT pg_signal_backend TO "{who}",'
+            " which is not enough for sessions of a superuser",
+        ) from error
 
 
 def _others(connection: Connection, name: str) -> tuple[str, ...]:
@@ -354,6 +377,7 @@ _CLIENT = """
     datname = %s AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
     AND coalesce(backend_type, 'client backend') = 'client backend'
 """
+_ENDING = ("pg_terminate_backend", "TerminateOtherDBBackends")
 _SESSIONS = f"""
     SELECT concat_ws(' ', nullif(application_name, ''), 'as', usename, 'from',
                      coalesce(host(client_addr), 'a socket'))

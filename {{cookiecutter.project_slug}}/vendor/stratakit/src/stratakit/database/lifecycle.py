@@ -21,7 +21,7 @@ from ..graph import Service
 from ..servers import Server, binaries, libpq
 from . import guards, migrations, runs, shapes, stamps, waits
 from .cleaning import Cleaner, State
-from .connection import Connection, Lock, beside, connect, locked, maintenance, url
+from .connection import Connection, Lock, beside, connect, locked, maintenance, reading, url
 from .migrations import MigrationError
 from .relations import CleaningError
 
@@ -95,7 +95,7 @@ class Database:
 
     def revision(self) -> str | None:
         """Return the migration that it is at; None where it is at none."""
-        with connect(self.server.url, self.name) as connection:
+        with reading(self.server.url, self.name) as connection:
             return _revision(connection)
 
     def create(self) -> bool:

@@ -30,6 +30,10 @@ KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
 LEFT = (errors.InsufficientPrivilege, errors.LockNotAvailable, StrataError)
 """Why what could go stays: another role has it, somebody uses it, or it is stamped as no test's."""
+_MAY_CREATE = """
+    SELECT rolcreatedb OR rolsuper, pg_get_userbyid(datdba)
+    FROM pg_database, pg_roles WHERE datname = %s AND rolname = current_user
+"""
 LARGE = 256 * 1024
 """Characters of a state that is too large to be noted on a template, which every run reads."""
 
@@ -229,16 +233,29 @@ def create(
         with waits.exclusive(connection, source):
             connection.execute(statement)
     except errors.InsufficientPrivilege as error:
-        who = connection.info.user
-        raise InfrastructureError(
-            f"the role {who} may not create databases, which tests need",
-            f'as a superuser: ALTER ROLE "{who}" CREATEDB',
-        ) from error
+        raise _not_created(connection, source) from error
     except errors.ReadOnlySqlTransaction as error:
         raise InfrastructureError(
             "the server takes no changes: it is a replica, or sessions on it are read-only",
             "use the primary; or: ALTER ROLE ... RESET default_transaction_read_only",
         ) from error
+
+
+def _not_created(connection: Connection, source: str) -> InfrastructureError:
+    """Return which right a role lacks that could not copy a database."""
+    who = connection.info.user
+    row = connection.execute(_MAY_CREATE, (source,)).fetchone()
+    may, owner = row or (False, "")
+    if may:
+        return InfrastructureError(
+            f"the role {who} may not copy the database {source}, since {owner} owns it",
+            f"use the role {owner}; or, as a superuser:"
+            f' ALTER DATABASE "{source}" OWNER TO "{who}"',
+        )
+    return InfrastructureError(
+        f"the role {who} may not create databases, which tests need",
+        f'as a superuser: ALTER ROLE "{who}" CREATEDB',
+    )
 
 
 def drop(connection: Connection, name: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg import sql
 
-from .connection import connect
+from .connection import connect, reading
 from .lifecycle import Database
 from .migrations import head
 
@@ -82,7 +82,7 @@ def status(database: Database) -> Status:
 
 
 def _rows(database: Database) -> dict[str, int]:
-    with connect(database.server.url, database.name) as connection:
+    with reading(database.server.url, database.name) as connection:
         tables = connection.execute(
             """
             SELECT schemaname, relname FROM pg_stat_user_tables

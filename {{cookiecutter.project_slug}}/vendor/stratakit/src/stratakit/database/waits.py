@@ -75,7 +75,9 @@ _HOLDERS = """
     SELECT concat_ws(' ', 'process', pid, nullif(application_name, ''),
                      'as ' || coalesce(usename, backend_type),
                      'since ' || coalesce(xact_start, backend_start)::timestamptz(0),
-                     '(' || state || ')', nullif(left(query, 200), '')),
+                     '(' || state || ')',
+                     CASE WHEN query NOT IN ('', '<insufficient privilege>')
+                     THEN left(query, 200) END),
            format('SELECT pg_terminate_backend(%%s)', pid)
     FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {session}
     UNION ALL

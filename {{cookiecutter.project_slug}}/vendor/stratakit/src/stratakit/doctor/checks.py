@@ -63,6 +63,7 @@ CHECKS = (
     Check("images", containers.images, needing(graph.DOCKER), ("STRATA_SERVERS=docker",)),
     Check("ports", machine.ports, needing(graph.STACK), ("stack.up", "service.run")),
     Check("project folder", machine.project_folder, every),
+    Check("temporary folder", machine.temporary_folder, every),
     Check("uv cache", machine.uv_cache, every),
     Check("server data", machine.server_data, actions=("STRATA_SERVERS=embedded",)),
     Check("git", project.git, actions=("git commit", "updates of the template")),

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from .. import environment, graph
-from ..errors import InfrastructureError
+from ..errors import InfrastructureError, translated
 from ..graph import ROOT
 from .run import ask
 
@@ -18,6 +18,19 @@ def project_folder() -> str:
     """Look at where environments and reports go."""
     room(graph.REPORTS / ".runs", "free some, or move away what is in its place")
     return room(ROOT / ".nox", "free some")
+
+
+def temporary_folder() -> str:
+    """Look at where temporary files go: Python takes another folder where TMPDIR is of no use."""
+    with translated("no folder is there for temporary files"):
+        folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    if not Path(folder).is_dir():
+        raise environment.unwritable_temporary_folder("there is no such folder")
+    try:
+        return room(Path(folder), "free some, or let TMPDIR name another folder")
+    except InfrastructureError as error:
+        named = "TMPDIR" if os.environ.get("TMPDIR") else "the folder for temporary files"
+        raise InfrastructureError(f"{named}: {error.message}", error.hint) from error
 
 
 def uv_cache() -> str:

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import tempfile
+from contextlib import suppress
 
 from .. import limits
 from ..errors import InfrastructureError
@@ -18,12 +20,16 @@ def ask(*command: str, hint: str = "") -> "subprocess.CompletedProcess[str]":
     Raises:
         InfrastructureError: it does not start, or does not answer.
     """
+    # Else Terraform asks its makers for news, and writes down when.
+    env = {**os.environ, "CHECKPOINT_DISABLE": "1"}
+    # One that cannot be written to has a row of its own, and is no fault of what is asked about.
+    with suppress(FileNotFoundError):
+        env["TMPDIR"] = tempfile.gettempdir()
     try:
         return subprocess.run(
             command,
             cwd=ROOT,
-            # Else Terraform asks its makers for news, and writes down when.
-            env={**os.environ, "CHECKPOINT_DISABLE": "1"},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

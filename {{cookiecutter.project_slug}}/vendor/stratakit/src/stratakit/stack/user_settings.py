@@ -51,11 +51,11 @@ def refuse_misspelt(service: Service, given: Iterable[str]) -> None:
     """
     known = _known(service)
     for name in given:
-        meant = did_you_mean(name.upper(), known, MISSPELT)
+        meant = did_you_mean(name.upper(), known, alike=MISSPELT)
         if meant and name.upper() not in known:
             raise ConfigurationError(
                 f"there is no setting {name} of {service.name}",
-                f"{meant}Correct it in the environment or in .env",
+                f"{meant} Correct it in the environment or in .env",
             )
 
 

@@ -73,7 +73,7 @@ def check(wish: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str | No
         if name not in NAMES:
             raise ConfigurationError(
                 f"there is no check {name!r}; there are: {', '.join(NAMES)}",
-                f"{did_you_mean(name, NAMES)}uv run nox -s static -- --only lint",
+                did_you_mean(name, NAMES, "uv run nox -s static -- --only lint"),
             )
     present = files.project_files()
     chosen = files.choose(present, wish.files) if wish.files else present

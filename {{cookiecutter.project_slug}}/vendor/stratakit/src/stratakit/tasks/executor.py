@@ -145,4 +145,4 @@ def _unknown(
     what: str, name: str, known: Iterable[str], action: str | None = None
 ) -> ConfigurationError:
     command = f"--help {action or ''}".strip() if name.startswith("-") else "--list"
-    return ConfigurationError(what, f"{did_you_mean(name, known)}uv run invoke {command}")
+    return ConfigurationError(what, did_you_mean(name, known, f"uv run invoke {command}"))

@@ -49,7 +49,7 @@ class VerifyContext:
     @cached_property
     def present(self) -> tuple[str, ...]:
         """The revisions that the database says it is at; none if it was never migrated."""
-        with database.connect(self.server, str(self.database)) as connection:
+        with database.reading(self.server, str(self.database)) as connection:
             there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
             if there == (None,):
                 return ()

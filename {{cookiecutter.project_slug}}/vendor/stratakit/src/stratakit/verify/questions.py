@@ -139,7 +139,7 @@ def drift(subject: VerifyContext) -> Iterator[Answer]:
         yield not_asked("it is at no revision that this code has")
         return
     expected = subject.migrated(subject.revisions.up_to(*subject.present))
-    with databases.connect(subject.server, subject.database) as connection:
+    with databases.reading(subject.server, subject.database) as connection:
         differences = fingerprint.compare(expected, fingerprint.facts(connection))
     if differences:
         yield failed(f"{subject.database} is not as migrated", differences)
