@@ -326,7 +326,7 @@ def test_without_yes_and_without_anybody_to_ask_nothing_is_touched(
     before = state(ready)
     outcome = ready.invoke(*f"db.{action}".split())
     assert outcome.code == 3, outcome.said
-    assert "there is nobody to ask" in outcome.said
+    assert "confirmation is needed, but standard input is not a terminal" in outcome.said
     assert "--yes" in outcome.said
     assert state(ready) == before
 

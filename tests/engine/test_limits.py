@@ -76,7 +76,7 @@ def test_a_server_whose_connections_are_all_taken_is_told_with_who_has_them(
         assert re.search(rf"taken by: .*{project.database} \(\d+\)", outcome.said), outcome.said
         assert f"kill -INT {server_of(home)}" in outcome.said
         status = project.invoke("stack.status")
-        assert re.search("postgres +running .*does not let us in", status.out), status.said
+        assert re.search("postgres +running .*refuses connections", status.out), status.said
     project.green("db")
 
 
@@ -90,7 +90,7 @@ def test_a_server_that_is_halted_is_told_and_how_to_have_it_go_on(
     finally:
         os.kill(number, signal.SIGCONT)
     assert outcome.code == 2, outcome.said
-    assert f"(process {number}, which is halted) and does not let us in" in outcome.said
+    assert f"(process {number}, which is halted) but refuses connections" in outcome.said
     assert f"hint: kill -CONT {number}" in outcome.said
     project.green("db")
 

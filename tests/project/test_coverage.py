@@ -272,7 +272,7 @@ SITUATIONS = [
     Situation(
         name="a percentage is more than all",
         code=3,
-        says=("overall = 101 in [tool.stratakit.coverage] of pyproject.toml is no percentage",),
+        says=("overall = 101 in [tool.stratakit.coverage]", "is not a number from 0 to 100"),
         changes=(setting("overall = 80", "overall = 101"),),
         arguments=(),
     ),
@@ -342,7 +342,7 @@ SITUATIONS = [
     Situation(
         name="pytest is told something, and does not run",
         code=3,
-        says=("with --combine no test runs, so -k cursor means nothing",),
+        says=("--combine runs no tests; remove: -k cursor",),
         arguments=("--combine", "-k", "cursor"),
     ),
 ]

@@ -289,7 +289,7 @@ SITUATIONS = [
     Situation(
         name="nobody is there to ask whether to remove it",
         code=3,
-        says="say --yes",
+        says="pass --yes",
         arguments=("service.remove", "gateway"),
     ),
     Situation(

@@ -482,7 +482,7 @@ def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack
         (["stack.up", "--service", "bogus"], {}, 3, "there is no service 'bogus'"),
         (["stack.up"], {"STRATA_SERVERS": "url"}, 3, "the stack runs on servers of its own"),
         (["stack.wait", "--service", "teller"], {}, 2, "stack.up --service teller"),
-        (["stack.clean"], {}, 3, "say --yes"),
+        (["stack.clean"], {}, 3, "pass --yes"),
     ],
 )
 def test_each_refusal_has_its_code_and_says_why(

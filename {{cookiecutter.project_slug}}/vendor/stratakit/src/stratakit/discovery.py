@@ -62,7 +62,7 @@ def refuse_strays(chosen: Collection[Package]) -> None:
 
 
 def is_stray(file: Path) -> bool:
-    """Say whether a file that pytest would take for tests holds some, and no tier runs them."""
+    """Return whether a file that pytest would take for tests holds some, and no tier runs them."""
     return not tiers_of(file) and _holds_tests(file)
 
 
@@ -132,7 +132,7 @@ def _walk(
 
 
 def _holds_tests(file: Path) -> bool:
-    """Say whether a file has something at its top that pytest would take for a test.
+    """Return whether a file has something at its top that pytest would take for a test.
 
     One that cannot be read as Python may: pytest refuses it.
     """
@@ -167,7 +167,7 @@ def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
 
 
 def _is_named(name: str, patterns: Sequence[str]) -> bool:
-    """Say whether pytest would take a name to match: by its beginning, or as a whole for `*_it`."""
+    """Return whether pytest takes a name to match: by its beginning, or as a whole for `*_it`."""
     return any(name.startswith(each) or fnmatch(name, each) for each in patterns)
 
 
@@ -226,7 +226,7 @@ def _setting(name: str) -> list[str]:
 
 
 def _matches(path: Path, patterns: Sequence[str]) -> bool:
-    """Say whether pytest would take a path to match: by its name, or as a whole for `a/b`."""
+    """Return whether pytest would take a path to match: by its name, or as a whole for `a/b`."""
     return any(
         fnmatch(str(path), f"*{os.sep}{pattern}") if "/" in pattern else fnmatch(path.name, pattern)
         for pattern in patterns

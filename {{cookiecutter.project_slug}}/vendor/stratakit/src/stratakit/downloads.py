@@ -71,7 +71,7 @@ class Download:
 
     @property
     def there(self) -> bool:
-        """Say whether it is there, and the right one."""
+        """Return whether it is there, and the right one."""
         try:
             with self.target.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == self.source.sha256
@@ -151,7 +151,7 @@ def find(name: str, services: Sequence[graph.Service]) -> Download:
     found = [each for each in known if each.name == name]
     if len(found) > 1:
         names = " and ".join(each.service.name for each in found)
-        raise ConfigurationError(f"{names} have a download {name!r} each", "say --service")
+        raise ConfigurationError(f"{names} have a download {name!r} each", "pass --service")
     if not found:
         names = ", ".join(each.name for each in known) or "none"
         raise ConfigurationError(

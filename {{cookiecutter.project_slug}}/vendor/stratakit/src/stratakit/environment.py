@@ -54,7 +54,7 @@ def _bytecode() -> dict[str, str | None]:
 
 
 def moved(environment: Path) -> bool:
-    """Say whether the programs of an environment start what is in another: it was copied or moved.
+    """Return whether an environment was moved or copied, so that its programs start another's.
 
     uv itself looks after the packages of the workspace, and not after these.
     """

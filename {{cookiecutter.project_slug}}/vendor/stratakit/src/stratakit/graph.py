@@ -16,7 +16,7 @@ from .errors import AbsentError, ConfigurationError, did_you_mean
 
 
 def names_project(folder: Path) -> bool:
-    """Say whether the pyproject.toml of a folder names a project, as that of a service does not."""
+    """Return whether the pyproject.toml of a folder names a project; that of a service does not."""
     try:
         table = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -266,7 +266,7 @@ def project() -> dict[str, Any]:
     refuse_unknown(table, PROJECT_KEYS, "[tool.stratakit] of pyproject.toml")
     if "project" not in table:
         raise ConfigurationError(
-            "pyproject.toml does not say what the project is called on this machine",
+            "`project` is not set in [tool.stratakit] of pyproject.toml",
             'add it, for example: [tool.stratakit] project = "acme"',
         )
     return table
@@ -421,7 +421,7 @@ def _library(file: Path) -> Library:
 
 
 def _holds_files(folder: Path) -> bool:
-    """Say whether a folder holds more than what a branch leaves behind that had tests there."""
+    """Return whether a folder holds more than what a branch leaves behind that had tests there."""
     for _, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [each for each in folders if each != "__pycache__" and each[0] != "."]
         if any(name[0] != "." for name in names):

@@ -48,7 +48,7 @@ class Repository:
         return f"uv run --directory {shlex.quote(self.prefix.rstrip('/'))} nox -s static unit"
 
     def reason(self) -> str:
-        """Say why there are no hooks of ours in a bigger repository."""
+        """Return why there are no hooks of ours in a bigger repository."""
         return f"the project is in {self.prefix} of a bigger repository, whose hooks are its own"
 
     def blocked(self) -> list[str]:

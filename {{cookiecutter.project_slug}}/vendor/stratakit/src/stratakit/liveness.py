@@ -42,7 +42,7 @@ def join() -> None:
 
 
 def ended(folder: Path) -> bool | None:
-    """Say whether a run has no process any more; None where that cannot be told."""
+    """Return whether a run has no process any more; None where that cannot be told."""
     if sys.platform == "win32":
         return None
     try:

@@ -48,7 +48,7 @@ def owner(service: str) -> str:
 
 
 def is_owner(mark: str | None) -> bool:
-    """Say whether a database that says so of its owner may be one of this project's."""
+    """Return whether a database that says so of its owner may be one of this project's."""
     return mark is None or mark.rpartition("/")[0] == project()["project"]
 
 
@@ -59,17 +59,17 @@ def run_of(name: str) -> str | None:
 
 
 def is_kept(name: str) -> bool:
-    """Say whether a database was kept because its test failed."""
+    """Return whether a database was kept because its test failed."""
     return name.startswith(f"{prefix()}_kept_") and is_ours(name)
 
 
 def is_template(name: str) -> bool:
-    """Say whether a database is a migrated template."""
+    """Return whether a database is a migrated template."""
     return name.startswith(f"{prefix()}_tpl_") and is_ours(name)
 
 
 def is_ours(name: str) -> bool:
-    """Say whether `name` was made here, for this project."""
+    """Return whether `name` was made here, for this project."""
     body, _, checksum = name.rpartition("_")
     return body.startswith(f"{prefix()}_") and checksum == _checksum(body)
 

@@ -43,7 +43,7 @@ def parse(words: Sequence[str]) -> CoverageOptions:
         raise ConfigurationError(str(error), "uv run nox -s coverage -- --package NAME") from None
     if known.combine and rest:
         raise ConfigurationError(
-            f"with --combine no test runs, so {' '.join(rest)} means nothing",
+            f"--combine runs no tests; remove: {' '.join(rest)}",
             "uv run nox -s coverage -- --combine",
         )
     if not graph.packages():

@@ -64,7 +64,7 @@ def _of_services() -> Iterator[str]:
 def _refuse_no_percentage(key: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= WHOLE:
         raise ConfigurationError(
-            f"{key} = {value!r} in {TABLE} is no percentage",
+            f"{key} = {value!r} in {TABLE} is not a number from 0 to 100",
             f"write a number from 0 to {WHOLE}, for example: {key} = 80",
         )
 

@@ -60,7 +60,7 @@ def connect(server: str, database: str = MAINTENANCE) -> Connection:
         reached, *_ = connection.execute(CONNECTED, whole).fetchone() or ("",)
     except psycopg.OperationalError as error:
         raise InfrastructureError(
-            f"PostgreSQL does not let us in: {str(error).strip()}",
+            f"cannot connect to PostgreSQL: {str(error).strip()}",
             "see whether the server is up and the URL is right",
         ) from error
     if reached != database:
@@ -133,7 +133,7 @@ def acting(connection: Connection, server: str, database: str) -> Iterator[Conne
 
 
 def watched(connection: Connection, server: str) -> AbstractContextManager[None]:
-    """Say who is in the way of what is done in the block; see `waits.watched`."""
+    """Name who is in the way of what is done in the block; see `waits.watched`."""
     return waits.watched(connection, partial(connect, pinned(connection, server)))
 
 

@@ -152,7 +152,7 @@ RULES = (
     Rule(
         lambda it: bool(it.sessions),
         "others are connected to it: {sessions}",
-        "close them, or say --force to throw them out",
+        "close them, or pass --force to terminate them",
         forceable=True,
     ),
 )
@@ -200,7 +200,7 @@ def check(target: DatabaseInfo, *, force: bool = False, rules: Sequence[Rule] = 
 
 
 def is_test_name(name: str) -> bool:
-    """Say whether `name` is that of a test database of this project, or was made by a run of it."""
+    """Return whether `name` is of a test database of this project, or was made by its runs."""
     named = name.startswith(f"{names.prefix()}_") and name.endswith("_test")
     return named or names.is_ours(name)
 

@@ -89,7 +89,7 @@ class Database:
         guards.check(self.inspect(), rules=(guards.FOREIGN,))
 
     def exists(self) -> bool:
-        """Say whether it is there."""
+        """Return whether it is there."""
         with connect(self.server.url) as connection:
             return self.name in runs.databases(connection)
 

@@ -202,7 +202,7 @@ def _build(connection: Connection, server: str, package: Package, name: str) -> 
 
 
 def is_ready(connection: Connection, name: str) -> bool:
-    """Say whether a template is whole: it is sealed last, and nobody can connect to it then."""
+    """Return whether a template is whole: it is sealed last, and nobody can connect to it then."""
     query = "SELECT datistemplate AND NOT datallowconn FROM pg_database WHERE datname = %s"
     return connection.execute(query, (name,)).fetchone() == (True,)
 

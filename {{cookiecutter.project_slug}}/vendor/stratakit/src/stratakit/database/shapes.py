@@ -83,7 +83,7 @@ def mark(connection: Connection) -> str:
 
 
 def matches(connection: Connection, shape: str) -> bool:
-    """Say whether a database is of a shape, and note it for the next time."""
+    """Return whether a database is of a shape, and note it for the next time."""
     text = f"{mark(connection)} {_revision(connection)} {shape}"
     wanted = hashlib.sha256(text.encode()).hexdigest()
     if connection.execute("SELECT current_setting(%s, true)", (SETTING,)).fetchone() == (wanted,):

@@ -51,7 +51,7 @@ class Facts(NamedTuple):
         return ", ".join(dict.fromkeys(mark.value for mark in self.marks)) or None
 
     def stamped(self, purpose: str) -> bool:
-        """Say whether it says of itself that it is for `purpose`."""
+        """Return whether it says of itself that it is for `purpose`."""
         return any(mark.own and mark.value in OPENS[purpose] for mark in self.marks)
 
     def refusals(self, purpose: str) -> tuple[Mark, ...]:

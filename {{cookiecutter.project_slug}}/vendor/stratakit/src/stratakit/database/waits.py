@@ -123,7 +123,7 @@ def ending(found: Sequence[Holder]) -> str:
 def watched(
     connection: "psycopg.Connection[Any]", other: Callable[[], "psycopg.Connection[Any]"]
 ) -> Iterator[None]:
-    """Say who is in the way of a connection where it gives up on them.
+    """Return who is in the way of a connection where it gives up on them.
 
     Args:
         connection: whatever is done over it in the block has limits, see `at_most`.
@@ -169,7 +169,7 @@ def watched(
 
 @contextmanager
 def exclusive(connection: "psycopg.Connection[Any]", name: str) -> Iterator[None]:
-    """Say who is connected to a database where that keeps it from being copied or dropped.
+    """Return who is connected to a database where that keeps it from being copied or dropped.
 
     Raises:
         InfrastructureError: somebody is, for longer than PostgreSQL waits, which is five seconds.

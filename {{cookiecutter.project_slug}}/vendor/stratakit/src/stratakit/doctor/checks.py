@@ -26,12 +26,12 @@ class Check:
 
 
 def every(_: Tier) -> bool:
-    """Say that every tier needs it."""
+    """Report that every tier needs it."""
     return True
 
 
 def tested(tier: Tier) -> bool:
-    """Say whether a tier runs pytest."""
+    """Return whether a tier runs pytest."""
     return bool(tier.paths)
 
 

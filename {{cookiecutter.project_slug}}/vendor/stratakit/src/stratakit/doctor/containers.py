@@ -42,7 +42,7 @@ def images() -> str:
         missing = [name for name in names if not docker.has(client, name)]
     if missing:
         raise InfrastructureError(
-            f"the engine has not {', '.join(missing)}",
+            f"not pulled: {', '.join(missing)}",
             " && ".join(f"docker pull {name}" for name in missing),
         )
     return ", ".join(names)

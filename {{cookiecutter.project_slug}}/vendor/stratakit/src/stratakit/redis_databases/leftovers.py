@@ -100,7 +100,7 @@ def unmarked(server: str) -> list[str]:
 
 
 def _dead(owner: Owner, clients: list[Client], now: int) -> bool:
-    """Say whether the run that has taken a database is dead, on whichever machine it was."""
+    """Return whether the run that has taken a database is dead, on whichever machine it was."""
     if owner.process == STACK:
         return False
     # As long as a test may take, what it writes cannot be told from what is written after it.

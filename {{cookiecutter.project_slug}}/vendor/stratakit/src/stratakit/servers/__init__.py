@@ -64,7 +64,7 @@ def lease(
 
 
 def quick(settings: Settings) -> bool:
-    """Say whether the servers start within seconds, as embedded ones do.
+    """Return whether the servers start within seconds, as embedded ones do.
 
     Others are up already, or their image may have to be downloaded. What is wrong with the settings
     is for `lease` to say.

@@ -23,7 +23,7 @@ _SEEN = """
 
 
 def same_server(one: "psycopg.Connection[Any]", other: "psycopg.Connection[Any]") -> bool:
-    """Say whether two connections, in autocommit mode, are to one server.
+    """Return whether two connections, in autocommit mode, are to one server.
 
     One holds a lock under a random key, which the other one sees on the same server alone. Any role
     may do so, and whatever stands between does not matter.

@@ -72,7 +72,7 @@ def release(kind: "Kind") -> bool:
 
 
 def answers() -> bool:
-    """Say whether there is anything to take down, and an engine that could."""
+    """Return whether there is anything to take down, and an engine that could."""
     try:
         with docker.client():
             return _there()

@@ -22,7 +22,7 @@ def unanswering(kind: "Kind", note: Path, why: str) -> InfrastructureError:
         why: what became of the attempts to connect to it.
     """
     number, state, users = _look(note)
-    said = f"the embedded {kind} is up (process {number}{state}) and does not let us in: {why}"
+    said = f"the embedded {kind} is up (process {number}{state}) but refuses connections: {why}"
     if state:
         return InfrastructureError(said, f"kill -CONT {number}")
     if users:

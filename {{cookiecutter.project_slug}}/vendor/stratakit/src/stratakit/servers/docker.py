@@ -72,7 +72,7 @@ def refusal(kind: "Kind") -> str | None:
     except InfrastructureError as error:
         return error.message
     name = IMAGES[kind].name
-    return None if have else f"a Docker engine answers, but has not {name} (docker pull {name})"
+    return None if have else f"Docker is running, but {name} is not pulled (docker pull {name})"
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def client() -> Iterator["DockerClient"]:
 
 
 def _listens() -> bool:
-    """Say whether somebody listens where the engine should be.
+    """Return whether somebody listens where the engine should be.
 
     Docker's client leaves its sockets open where nobody does.
     """
@@ -205,7 +205,7 @@ def _listens() -> bool:
 
 
 def has(engine: "DockerClient", image: str) -> bool:
-    """Say whether an engine has an image."""
+    """Return whether an engine has an image."""
     return any(image in found.tags for found in engine.images.list(name=image))
 
 

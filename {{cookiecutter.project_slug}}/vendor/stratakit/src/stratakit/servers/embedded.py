@@ -285,7 +285,7 @@ def _comes_up(plan: ServerSpec) -> bool:
 
 
 def _remove_stale_pidfile(plan: ServerSpec) -> bool:
-    """Say whether a PostgreSQL died here with its supervisor; take away what passes for its life.
+    """Return whether a PostgreSQL died here with its supervisor; remove its stale postmaster.pid.
 
     A process that nobody has taken notice of is there for the next server, which then refuses to
     start beside it. In a container there may be nobody who ever does.
@@ -370,7 +370,7 @@ def as_server_user() -> dict[str, Any]:
 
 
 def _supervised(plan: ServerSpec) -> bool:
-    """Say whether a supervisor is alive, which then holds its lock."""
+    """Return whether a supervisor is alive, which then holds its lock."""
     handle = os.open(plan.home / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -404,7 +404,7 @@ def _stop_orphan(plan: ServerSpec) -> None:
 
 
 def _listens(plan: ServerSpec) -> bool:
-    """Say whether a process listens on the server's socket, whether or not it has time for us."""
+    """Return whether a process listens on the server's socket, even if it does not answer."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(limits.ANSWER)
         # Of those who come in vain, some find too many others waiting.

@@ -75,7 +75,7 @@ def settle_environment(settings: Settings) -> None:
 
 
 def pooled(address: str) -> bool:
-    """Say whether statements of one connection are run by several servers' processes, or shared."""
+    """Return whether one connection's statements are run by several backends, as by a pooler."""
     query = "SELECT pg_backend_pid()"
     with (
         psycopg.connect(address, autocommit=True, connect_timeout=round(limits.ANSWER)) as one,

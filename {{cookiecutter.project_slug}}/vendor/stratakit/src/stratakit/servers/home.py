@@ -83,7 +83,7 @@ def made(folder: Path, mode: int) -> Path:
 
 
 def noexec(folder: Path) -> bool:
-    """Say whether no program may be run that lies in a folder, as far as the system tells."""
+    """Return whether no program may be run that lies in a folder, as far as the system tells."""
     return bool(hasattr(os, "ST_NOEXEC") and os.statvfs(folder).f_flag & os.ST_NOEXEC)
 
 

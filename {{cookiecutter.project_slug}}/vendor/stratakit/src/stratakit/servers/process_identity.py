@@ -11,12 +11,12 @@ def identity(pid: int) -> str:
 
 
 def here(identity_: str) -> bool:
-    """Say whether the process with this identity is, or was, one of this machine's."""
+    """Return whether the process with this identity is, or was, one of this machine's."""
     return identity_.partition("/")[0] == socket.gethostname()
 
 
 def alive(identity_: str) -> bool:
-    """Say whether the process with this identity still runs; True where that cannot be known."""
+    """Return whether the process with this identity still runs; True where that cannot be known."""
     _, boot_, pid, started = identity_.split("/")
     if not here(identity_):
         return True
@@ -24,7 +24,7 @@ def alive(identity_: str) -> bool:
 
 
 def ended(pid: int) -> bool:
-    """Say whether a process has ended, even if its parent has not taken notice yet."""
+    """Return whether a process has ended, even if its parent has not taken notice yet."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]

@@ -39,7 +39,7 @@ class Process:
         return self.folder / process_wrapper.LOG
 
     def alive(self) -> bool:
-        """Say whether it or its keeper lives, whichever process may have its number now."""
+        """Return whether it or its keeper lives, whichever process may have its number now."""
         try:
             handle = os.open(self.folder / process_wrapper.LOCK, os.O_RDWR)
         except FileNotFoundError:

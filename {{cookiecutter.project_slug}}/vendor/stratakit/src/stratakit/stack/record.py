@@ -55,7 +55,7 @@ def use(source: Source) -> None:
 
 
 def used(source: Source) -> bool:
-    """Say whether something may be stored on the servers of a source, to be cleaned."""
+    """Return whether something may be stored on the servers of a source, to be cleaned."""
     return _used(_path(), source).exists()
 
 

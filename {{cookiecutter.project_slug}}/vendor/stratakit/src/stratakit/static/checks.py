@@ -55,7 +55,7 @@ class Check:
 
 
 def is_vendored(file: str) -> bool:
-    """Say whether a file is somebody else's, whom its manifest answers for."""
+    """Return whether a file is somebody else's, whom its manifest answers for."""
     return file.startswith("vendor/")
 
 

@@ -33,9 +33,9 @@ HOW: dict[Shell, tuple[str, ...]] = {
 """What a person types to have it."""
 
 
-@task(help={"shell": "bash, zsh or fish; by default that of $SHELL"})
+@task(help={"shell": "bash, zsh or fish; default: the one in $SHELL"})
 def completion(_: Context, shell: Shell | None = None) -> None:
-    """Print what makes a shell complete the sessions of nox and these actions."""
+    """Print the shell completion for nox and invoke."""
     chosen = shell or _shell()
     console.say("\n".join(f"# {line}" for line in ("To have it, from the project:", *HOW[chosen])))
     for command in (

@@ -35,7 +35,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @contextmanager
 def progress(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Say that something is being done, and then that it is, or is not, and how long it took."""
+    """Report that something is being done, and then that it is, or is not, and how long it took."""
     stream = sys.stderr if quiet else sys.stdout
     live = stream.isatty() and "NO_COLOR" not in os.environ
     if live:
@@ -59,11 +59,14 @@ def confirm(question: str, flag: str) -> None:
     """Ask a person to agree.
 
     Raises:
-        ConfigurationError: they did not, or there is nobody to ask.
+        ConfigurationError: they did not, or standard input is not a terminal.
     """
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{question}: there is nobody to ask", f"say {flag}")
+        raise ConfigurationError(
+            f"{question}: confirmation is needed, but standard input is not a terminal",
+            f"pass {flag}",
+        )
     sys.stdout.write(f"{question}? [y/N] ")
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ConfigurationError("stopped, as you wished; nothing was touched")
+        raise ConfigurationError("cancelled; nothing was changed")

@@ -142,7 +142,7 @@ def show_status(_: Context, service: str | None = None, json: bool = False) -> N
 
 @task(name="verify", help=HELP)
 def show_verdict(_: Context, service: str | None = None, json: bool = False) -> None:
-    """Say whether migrations, models and database agree; exit with 1 where they do not."""
+    """Return whether migrations, models and database agree; exit with 1 where they do not."""
     # Not imported before it is needed: Alembic takes 0.3 s.
     from .. import verify
 
@@ -252,7 +252,7 @@ def gc(
 
 
 def _keeps_redis(chosen: settings.Settings) -> bool:
-    """Say whether runs use a Redis that others may have used before: in Docker each has its own."""
+    """Return whether runs use a Redis that others may have used; in Docker each has its own."""
     try:
         return servers.choose(chosen, "redis")[0] != "docker"
     except StrataError:

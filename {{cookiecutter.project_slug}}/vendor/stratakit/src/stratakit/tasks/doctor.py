@@ -7,9 +7,9 @@ from ..doctor import show
 from .executor import task
 
 
-@task(help={"tier": "only what this one needs", "json": "print JSON"})
+@task(help={"tier": "check only what this tier needs", "json": "print JSON"})
 def doctor(_: Context, tier: str | None = None, json: bool = False) -> None:
-    """Say what is there, what is missing for which tier, and the command that gets it."""
+    """Check this machine; show what each tier is missing and how to get it."""
     code = show.tell(tier, as_json=json)
     if code:
         raise Exit(code=code)

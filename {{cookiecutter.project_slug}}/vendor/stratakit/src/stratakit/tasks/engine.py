@@ -8,9 +8,9 @@ from . import console
 from .executor import task
 
 
-@task(help={"yes": "do not ask"})
+@task(help={"yes": "do not ask for confirmation"})
 def eject(_: Context, yes: bool = False) -> None:
-    """Make the engine a package of your own, which template updates no longer reach."""
+    """Turn the vendored engine into a package of your own."""
     if not yes:
         console.confirm("move vendor/stratakit to engine/, to maintain it yourselves", "--yes")
     changed = scaffold.eject()

@@ -10,7 +10,7 @@ from .executor import task
 
 @task()
 def show(_: Context) -> None:
-    """Print what came of the last run of nox, as Markdown."""
+    """Print the results of the last nox run as Markdown."""
     console.say(reports.markdown(reports.last()))
 
 

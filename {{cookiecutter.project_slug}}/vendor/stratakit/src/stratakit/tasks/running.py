@@ -15,13 +15,13 @@ from .executor import task
 @task(
     positional=["name"],
     help={
-        "name": "which service",
-        "reload": "start it anew whenever its code changes, or that of a library in libs/",
-        "port": "where it listens, instead of on its own port",
+        "name": "service name",
+        "reload": "restart it when its code or a library in libs/ changes",
+        "port": "listen on this port instead of its own",
     },
 )
 def run(_: Context, name: str, reload: bool = False, port: int | None = None) -> None:
-    """Run one service here until Ctrl-C, on servers that stay up until stack.down."""
+    """Run one service in the foreground; its servers stay up until stack.down."""
     what = launch(graph.service(name), port=port, reload=reload)
     console.say(f"{name}: {what.url} and {what.url}{DOCS}; Ctrl-C ends it")
     sys.stdout.flush()

@@ -19,13 +19,13 @@ JSON = "print JSON"
 @task(
     help={
         "name": "kebab-case, at most 20 characters, such as billing",
-        "resource": "what it keeps, in the singular and in snake_case, such as line_item",
-        "dry_run": "do all that can fail, print the files, and leave the project as it is",
+        "resource": "its resource, singular and snake_case, such as line_item",
+        "dry_run": "print the files and change nothing; all checks are made",
         "json": JSON,
     }
 )
 def add(_: Context, name: str, resource: str, dry_run: bool = False, json: bool = False) -> None:
-    """Make a service out of the template that the project was baked from, and lock it."""
+    """Add a service from the template of the project, and lock it."""
     with console.progress(f"bake and lock services/{name}", quiet=json):
         files = scaffold.add(name, resource, dry_run=dry_run)
     if json:
@@ -43,16 +43,16 @@ def add(_: Context, name: str, resource: str, dry_run: bool = False, json: bool 
 @task(
     positional=["name"],
     help={
-        "name": "which service",
-        "yes": "do not ask",
-        "force": "even if changes are lost, or others are connected to its database",
-        "dry_run": "print what would be removed, and touch nothing",
+        "name": "service name",
+        "yes": "do not ask for confirmation",
+        "force": "even if uncommitted changes are lost or its database is in use",
+        "dry_run": "print what would be removed and change nothing",
     },
 )
 def remove(
     _: Context, name: str, yes: bool = False, force: bool = False, dry_run: bool = False
 ) -> None:
-    """Remove a service, its environment and its databases, and lock without it."""
+    """Remove a service, its environment and its databases."""
     service = graph.service(name)
     if not force:
         scaffold.refuse_uncommitted(service)
@@ -76,16 +76,16 @@ def remove(
 @task(
     positional=["name"],
     help={
-        "name": "which file, as [tool.stratakit.service.downloads] of a service calls it",
-        "service": "whose, if several services have one of this name",
+        "name": "file name in [tool.stratakit.service.downloads] of a service",
+        "service": "service, if several have a file of this name",
     },
 )
 def download(_: Context, name: str, service: str | None = None) -> None:
-    """Fetch a file that a service wants and git does not keep, and check that it is the one."""
+    """Download a large file of a service and verify its checksum."""
     wanted = downloads.find(name, [graph.service(service)] if service else graph.services())
     target = wanted.target.relative_to(graph.ROOT)
     if wanted.there:
-        console.say(f"{target} is there already, and the right one")
+        console.say(f"{target} already downloaded (checksum matches)")
         return
     with console.progress(f"download {target}"):
         wanted.fetch()
@@ -93,7 +93,7 @@ def download(_: Context, name: str, service: str | None = None) -> None:
 
 @task(name="list", help={"json": JSON})
 def show_list(_: Context, json: bool = False) -> None:
-    """Say which services there are, where they listen, what they need, which tiers test them."""
+    """List the services: port, needs and tiers with tests."""
     found = [_described(each) for each in graph.services()]
     if json:
         console.write_json(found)
@@ -113,9 +113,9 @@ def show_list(_: Context, json: bool = False) -> None:
     console.say(console.table(head, rows))
 
 
-@task(name="routes", help={"service": "only this one; by default every service", "json": JSON})
+@task(name="routes", help={"service": "only this service; default: all", "json": JSON})
 def show_routes(_: Context, service: str | None = None, json: bool = False) -> None:
-    """Say what the services answer to: method, path and what it does."""
+    """List the HTTP routes of services: method, path and summary."""
     chosen = [graph.service(service)] if service else graph.services()
     found = [(each.name, route) for each in chosen for route in routes.routes(each)]
     if json:

@@ -19,7 +19,7 @@ PLACEHOLDER = "CHANGE_ME"
 
 @task()
 def setup(_: Context) -> None:
-    """Make the project ready: git, lock, environment, hooks, .env. Twice is as good as once."""
+    """Set up the project: git, lock, environment, hooks, .env. Safe to run again."""
     for name, step in STEPS.items():
         sys.stdout.write(f"{name}: {step()}\n")
     sys.stdout.write("ready. Next: uvx nox\n")

@@ -239,7 +239,7 @@ def _concrete(mapper: orm.Mapper[Any] | None) -> orm.Mapper[Any] | None:
 
 
 def _to_one(mapper: orm.Mapper[Any], name: str) -> bool:
-    """Say whether a field is a relationship by a foreign key of the mapper's own."""
+    """Return whether a field is a relationship by a foreign key of the mapper's own."""
     relationship = mapper.relationships.get(name)
     return relationship is not None and relationship.direction is orm.MANYTOONE
 

@@ -53,7 +53,7 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
         if left:
             listed = "\n".join(f"  {each}" for each in left)
             raise AssertionError(
-                f"the test has not let go of the database; it left these connections:\n{listed}\n"
+                f"the test left connections to the database open:\n{listed}\n"
                 "End what it begins: `async with engine.begin()`, and await the tasks it starts."
             )
 

@@ -196,7 +196,7 @@ class RunResources:
             told = self._receive()
             if told is None:
                 raise InfrastructureError(
-                    "this test is not where tests with servers are, so none were started",
+                    "servers are for tests in tests/integration and tests/contracts: none started",
                     f"move it to a folder of the tier {graph.INTEGRATION.name}: "
                     + ", ".join(graph.INTEGRATION.paths),
                 )

@@ -39,7 +39,7 @@ def _down_and_up(
     subject: VerifyContext, stairs: Scratch, revision: Script, before: Facts, after: Facts
 ) -> Iterator[Answer]:
     steps = (
-        (False, before, "does not go down", "leaves traces when it goes down"),
+        (False, before, "does not go down", "does not restore the schema when it is reverted"),
         (True, after, "does not go up again", "gives another schema when it goes up again"),
     )
     for up, expected, fails, differs in steps:

@@ -222,7 +222,7 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
 
 
 def moving(column: sa.Column[Any]) -> bool:
-    """Say whether a column is a time stamp of its row's last change."""
+    """Return whether a column is a time stamp of its row's last change."""
     changes = column.onupdate is not None or column.server_onupdate is not None
     return isinstance(column.type, sa.DateTime) and (changes or column.name == "updated_at")
 
@@ -268,7 +268,7 @@ def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) 
 
 
 def writable(column: sa.Column[Any]) -> bool:
-    """Say whether a statement may set a column."""
+    """Return whether a statement may set a column."""
     return not column.computed and not (column.identity and column.identity.always)
 
 

@@ -179,7 +179,7 @@ def advice(field: str) -> str:
 
 
 def _served(column: sa.Column[Any]) -> bool:
-    """Say whether a column that is left out gets a value all the same."""
+    """Return whether a column that is left out gets a value all the same."""
     return (
         column.server_default is not None
         or column.default is not None
