@@ -39,7 +39,7 @@ from stratakit.servers import embedded
 from stratakit.servers.waiting import until
 
 def lease():
-    with servers.lease(settings.load(), ("redis",), lasting=True):
+    with servers.lease(settings.load(), ("redis",), persistent=True):
         pass
 
 def lost():

@@ -10,9 +10,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-if sys.platform != "win32":
-    import fcntl
-
 RUN = "STRATA_RUN"
 """The variable that names the folder of the run that a process belongs to."""
 _LOCK = "alive.lock"
@@ -45,6 +42,8 @@ def ended(folder: Path) -> bool | None:
     """Return whether a run has no process any more; None where that cannot be told."""
     if sys.platform == "win32":
         return None
+    import fcntl
+
     try:
         handle = os.open(folder / _LOCK, os.O_RDWR)
     except OSError:
@@ -63,5 +62,7 @@ def ended(folder: Path) -> bool | None:
 def _hold(file: Path) -> None:
     # Windows removes no file that is open.
     if sys.platform != "win32":
+        import fcntl
+
         # Never closed, and not for those that this process starts: what outlives it has to join.
         fcntl.flock(os.open(file, os.O_RDWR), fcntl.LOCK_SH | fcntl.LOCK_NB)
