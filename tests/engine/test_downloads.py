@@ -81,7 +81,7 @@ def models(project: Scratch) -> Path:
 def test_a_file_is_fetched_once(project: Scratch, models: Path) -> None:
     project.green("service.download", "whole")
     assert (models / "whole").read_bytes() == FILE
-    assert "there already" in project.green("service.download", "whole").out
+    assert "already downloaded" in project.green("service.download", "whole").out
     assert asked == ["whole"]
 
 
