@@ -9,89 +9,134 @@ changes nothing more. Standard library only.
 import re
 import subprocess
 import sys
-import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path.cwd()
-UNTRACKED = (".env", ".env.test")
+OLD = "ops/"
+UNTRACKED = (".env", ".envrc")
 """Files that git does not keep, and that hold settings of the engine."""
-LEFT_ALONE = ("vendor/", "uv.lock", "CHANGELOG.md", ".cruft.json")
+LEFT_ALONE = ("vendor/", OLD, "uv.lock", "CHANGELOG.md", ".cruft.json")
+REJECTED = ".rej"
+SHOWN = 10
 
-RENAMES: tuple[tuple[str, str], ...] = (
-    # Sources of members: what the root says goes for all.
-    (r"^[\w-]+-ops = \{ workspace = true \}\n", ""),
-    (r"^\[tool\.uv\.sources\]\n(?=\s*(\[|\Z))", ""),
+Renames = tuple[tuple[str, str], ...]
+
+RENAMES: Renames = (
     (r"\bops/src/ops\b", "vendor/stratakit/src/stratakit"),
     (r"\bops/src\b", "vendor/stratakit/src"),
-    (r"^(\s*)(from|import) ops\b", r"\1\2 stratakit"),
-    (r"\bops\.(testing|tasks|database|servers|errors|graph|static|doctor)\b", r"stratakit.\1"),
-    (r"-m ops\b", "-m stratakit"),
+    (r"^(\s*)import ops(?=\s*$|\.| as )", r"\1import stratakit"),
+    (r"^(\s*)from ops(?=(\.\w+)* import\b)", r"\1from stratakit"),
+    (r"(?<![\w./@-])ops\.testing\b", "stratakit.testing"),
     (r"\bno:ops\b", "no:stratakit"),
     (r"\btool\.ops\b", "tool.stratakit"),
-    (r"\bOPS_(?=[A-Z])", "STRATA_"),
+    (r"\bOPS_(SERVERS|ERROR|RUN|STARTED_IN)\b", r"STRATA_\1"),
     (r"\bOpsError\b", "StrataError"),
-    (r"\bstratakit\.keyspaces\b", "stratakit.redis_databases"),
+    (r"\bops:owner\b", "strata:owner"),
 )
-"""What is replaced, line by line, and by what."""
+"""What is replaced in each file, and by what."""
+
+_MODULES = (
+    "ci|commands|coverage|database|discovery|doctor|downloads|environment|errors|fingerprint|git"
+    "|graph|hooks|keyspaces|limits|liveness|location|names|programs|report|routes|scaffold|servers"
+    "|settings|show|stack|static|tasks|verdict|verify"
+)
+IN_PYTHON: Renames = ((rf"(?<![\w./@-])ops\.({_MODULES})\b", r"stratakit.\1"),)
+"""The same where Python has imported `ops`, which else may be a variable."""
+IN_TEXT: Renames = ((rf"(?:(?<=-m )|(?<=[\"'`]))ops\.({_MODULES})\b", r"stratakit.\1"),)
+"""The same in other files; what is not quoted may be the name of a host."""
+MOVED: Renames = ((r"\bstratakit\.keyspaces\b", "stratakit.redis_databases"),)
+
+IMPORTED = re.compile(r"^\s*import ops\b", re.MULTILINE)
+FOLDER = re.compile(r"(?<![\w./-])/?ops/")
 
 
 def main() -> int:
     """Rename, and print what was changed and what is next."""
     if not (ROOT / "vendor" / "stratakit").is_dir():
-        sys.stderr.write(
-            "configuration: there is no vendor/stratakit/ here\n"
-            "  hint: run it in the folder of the project, after `uvx cruft update`\n"
-        )
-        return 3
-    changed = [name for name in sorted(_files()) if _rename(ROOT / name)]
+        return _refuse("there is no vendor/stratakit/ here", "run it after `uvx cruft update`")
+    try:
+        kept = _git("ls-files", "--cached", "--others", "--exclude-standard")
+        conflicts = _git("diff", "--name-only", "--diff-filter=U", "--relative")
+    except (OSError, subprocess.CalledProcessError) as error:
+        return _refuse(f"git does not list the files: {error}", "git init && git add --all")
+    files = sorted(name for name in {*kept, *UNTRACKED} if _is_own(name))
+    dependency = _dependency()
+    changed = [name for name in files if _rename(ROOT / name, dependency)]
     sys.stdout.write("".join(f"renamed in {name}\n" for name in changed) or "nothing to rename\n")
-    for left in _left():
-        sys.stderr.write(f"look at it by hand: {left}\n")
+    former = [name for name in sorted(kept) if name.startswith(OLD) and (ROOT / name).exists()]
+    for lines in (
+        [f"{name} is where the engine was" for name in former],
+        [] if former or not (ROOT / OLD).exists() else [f"nothing in {OLD} is git's: rm -r {OLD}"],
+        [*_naming(files)],
+        [f"{name} is in conflict" for name in sorted(conflicts)],
+        [f"{name} was rejected" for name in sorted(kept) if name.endswith(REJECTED)],
+    ):
+        more = [f"{len(lines) - SHOWN} more such"] if len(lines) > SHOWN else []
+        for line in (*lines[:SHOWN], *more):
+            sys.stderr.write(f"look at it by hand: {line}\n")
     sys.stdout.write("Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uvx nox\n")
     return 0
 
 
-def _rename(file: Path) -> bool:
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
+def _refuse(message: str, hint: str) -> int:
+    sys.stderr.write(f"configuration: {message}\n  hint: in the folder of the project: {hint}\n")
+    return 3
+
+
+def _git(*words: str) -> set[str]:
+    """Return the files that a command of git names."""
+    done = subprocess.run(("git", *words, "-z"), cwd=ROOT, capture_output=True, check=True)
+    return set(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\0")))
+
+
+def _is_own(name: str) -> bool:
+    file = ROOT / name
+    if name.startswith(LEFT_ALONE) or name.endswith(REJECTED):
         return False
+    # What a link leads to is renamed where it lies, if it is the project's.
+    return file.is_file() and not file.is_symlink()
+
+
+def _text(file: Path) -> str:
+    """Return what a file holds, and nothing of one that is no text."""
+    try:
+        return file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _dependency() -> Renames:
+    """Return what renames the engine where packages depend on it: it was PROJECT-ops."""
+    # As text: a file that is in conflict is neither JSON nor TOML.
+    named = re.findall(r'^ *"project_slug": "(.+)"', _text(ROOT / ".cruft.json"), re.MULTILINE)
+    prefix = re.findall(r'^project = "(.+)"', _text(ROOT / "pyproject.toml"), re.MULTILINE)
+    package = rf"(?:{'|'.join(map(re.escape, sorted({*named, *prefix} or {ROOT.name})))})-ops"
+    return (
+        # What the root says of its source goes for all.
+        (rf"^{package}\s*=\s*\{{\s*workspace\s*=\s*true\s*\}}\r?\n", ""),
+        (r"^\[tool\.uv\.sources\]\r?\n\s*(?=\[|\Z)", ""),
+        (rf"(?<![\w-]){package}(?![\w-])", "stratakit"),
+    )
+
+
+def _rename(file: Path, dependency: Renames) -> bool:
+    text = _text(file)
+    in_python = IN_PYTHON if IMPORTED.search(text) else ()
+    qualified = in_python if file.suffix == ".py" else IN_TEXT
     new = text
-    for old, by in (*RENAMES, *_distribution()):
+    for old, by in (*dependency, *RENAMES, *qualified, *MOVED):
         new = re.sub(old, by, new, flags=re.MULTILINE)
     if new != text:
         file.write_bytes(new.encode("utf-8"))
     return new != text
 
 
-def _distribution() -> list[tuple[str, str]]:
-    """Return what renames the engine where packages depend on it: it was PROJECT-ops."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    tools = settings.get("tool", {})
-    project = (tools.get("stratakit") or tools.get("ops") or {}).get("project", ROOT.name)
-    return [(rf"(?<![\w-]){re.escape(project)}-ops(?![\w-])", "stratakit")]
-
-
-def _files() -> set[str]:
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    names = {*listed, *UNTRACKED} - {""}
-    return {name for name in names if not name.startswith(LEFT_ALONE) and (ROOT / name).is_file()}
-
-
-def _left() -> list[str]:
-    """Return what no rename decides: the old folder, conflicts and rejected changes."""
-    status = _git("status", "--porcelain").splitlines()
-    old = ["ops/, which the engine has left"] if (ROOT / "ops").exists() else []
-    return [
-        *old,
-        *(f"{line[3:]} is in conflict" for line in status if line[:2] in {"UU", "AA", "DU", "UD"}),
-        *(f"{path.relative_to(ROOT)} was rejected" for path in ROOT.rglob("*.rej")),
-    ]
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, check=True, text=True)
-    return done.stdout
+def _naming(files: list[str]) -> Iterator[str]:
+    for name in files:
+        for number, line in enumerate(_text(ROOT / name).splitlines(), start=1):
+            if FOLDER.search(line):
+                yield f"{name}:{number} names {OLD}: {line.strip()}"
 
 
 if __name__ == "__main__":
