@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import environment as environments
 from ..environment import REINSTALL, VENV
 from ..errors import ConfigurationError, InfrastructureError
-from ..graph import ROOT
+from ..manifest import ENGINE
 from .run import ask, version
 
 # From no cache and without a network uv can compare, but neither resolve nor write.
@@ -92,12 +92,14 @@ def terraform() -> str:
 
 def _oldest_python() -> str:
     """Return the lowest version that the engine allows."""
-    text = (ROOT / "vendor" / "stratakit" / "pyproject.toml").read_text(encoding="utf-8")
-    bound = re.search(r'requires-python = ">=(\d+\.\d+)', text)
+    source = ENGINE / "pyproject.toml"
+    # An engine that is a wheel says it in its metadata.
+    wheel = "" if source.exists() else str(importlib.metadata.metadata("stratakit"))
+    text = wheel or source.read_text(encoding="utf-8")
+    bound = re.search(r"^requires-python\W+(\d+\.\d+)", text, re.IGNORECASE | re.MULTILINE)
     if not bound:
         raise ConfigurationError(
-            "vendor/stratakit/pyproject.toml has no lower bound of Python",
-            'requires-python = ">=3.11"',
+            f"{source} has no lower bound of Python", 'requires-python = ">=3.11"'
         )
     return bound[1]
 
