@@ -53,6 +53,8 @@ for line in sys.stdin:
     sys.stderr.flush()
     os._exit(code)
 """
+NOT_OF_ONE = ("db.gc", "db.revision")
+"""Actions that are about no database in particular."""
 INVOKE = "from invoke.main import program; program.run()"
 PYTEST = """
 import os, sys
@@ -105,6 +107,7 @@ class Scratch:
     ) -> None:
         """Copy the project that the tests run in into `folder`; `prefix` runs its commands."""
         self.name = name or f"scratch{secrets.token_hex(3)}"
+        self.purpose = "test"
         self.root = folder / "project"
         self.service = graph.services()[0]
         self._folder = folder
@@ -134,8 +137,12 @@ class Scratch:
 
     @property
     def database(self) -> str:
-        """The name of the test database of its service."""
-        return f"{self.name}_{self.service.name.replace('-', '_')}_test"
+        """The name of that database of its service which actions are about."""
+        return f"{self.name}_{self.service.name.replace('-', '_')}_{self.purpose}"
+
+    @property
+    def _which(self) -> tuple[str, str]:
+        return "--database", self.purpose
 
     @property
     def migrations(self) -> Path:
@@ -150,7 +157,9 @@ class Scratch:
         return folder
 
     def start(self, code: str, *arguments: str, **environment: str) -> Command:
-        """Start a piece of Python with arguments."""
+        """Start a piece of Python with arguments; an action on databases is about one of them."""
+        if arguments and arguments[0].startswith("db") and arguments[0] not in NOT_OF_ONE:
+            arguments = (*arguments, *(() if "--database" in arguments else self._which))
         number = next(self._count)
         out, err = self._folder / f"{number}.out", self._folder / f"{number}.err"
         told = {"code": code, "argv": ["invoke", *arguments], "env": environment}
@@ -193,12 +202,19 @@ class Scratch:
         outcome = self.python("from stratakit.servers import home; print(home.cache())")
         return Path(outcome.out.strip())
 
+    @cached_property
+    def data(self) -> Path:
+        """Where the data of `dev` is kept."""
+        outcome = self.python("from stratakit.servers import home; print(home.data())")
+        return Path(outcome.out.strip())
+
     def processes(self) -> list[int]:
         """Return the processes of its servers, supervisors included."""
         return [
             each.pid
             for each in psutil.process_iter(["cmdline"])
-            if str(self.cache) in " ".join(each.info["cmdline"] or ())
+            for folder in (self.cache, self.data)
+            if str(folder) in " ".join(each.info["cmdline"] or ())
         ]
 
     def down(self) -> None:
@@ -218,6 +234,7 @@ class Scratch:
         """Take away what it has left on the machine."""
         self.down()
         shutil.rmtree(self.cache)
+        shutil.rmtree(self.data)
         self.close()
 
     def close(self) -> None:

@@ -48,7 +48,7 @@ CHANGES = (
     "db.seed",
     "db.reset --yes",
     "db.clean --yes",
-    "db.snapshot one",
+    "db.snapshot one --yes",
     "db.restore one --yes",
     "db.gc",
     "db.drop --yes",
@@ -66,6 +66,8 @@ def address() -> Iterator[str]:
 def project(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
     given = {"STRATA_SERVERS": "url", "TEST_DATABASE_URL": address}
     with Scratch(tmp_path_factory.mktemp("actions"), **given) as scratch:
+        # There all is asked that is asked of `test`, and more.
+        scratch.purpose = "dev"
         (known,) = [
             each.read_text().split('revision: str = "')[1].split('"')[0]
             for each in scratch.migrations.glob("*.py")
@@ -116,7 +118,7 @@ def state(project: Scratch) -> dict[str, Any]:
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_twice_is_as_good_as_once(action: str, ready: Scratch) -> None:
-    ready.green("db.snapshot", "one")
+    ready.green("db.snapshot", "one", "--yes")
     ready.green(*action.split())
     once = state(ready)
     ready.green(*action.split())
@@ -125,7 +127,7 @@ def test_twice_is_as_good_as_once(action: str, ready: Scratch) -> None:
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_two_at_the_same_time_do_not_collide(action: str, ready: Scratch) -> None:
-    ready.green("db.snapshot", "one")
+    ready.green("db.snapshot", "one", "--yes")
     if action in {"db", "db.setup", "db.create"}:
         ready.green("db.drop", "--yes")
     both = [ready.start(INVOKE, *action.split()) for _ in range(3)]
@@ -136,7 +138,7 @@ def test_two_at_the_same_time_do_not_collide(action: str, ready: Scratch) -> Non
 
 
 def test_all_of_them_at_once_leave_what_setup_mends(ready: Scratch) -> None:
-    ready.green("db.snapshot", "one")
+    ready.green("db.snapshot", "one", "--yes")
     running = [ready.start(INVOKE, *action.split()) for action in CHANGES * 2]
     for each in running:
         outcome = each.wait()
@@ -207,13 +209,13 @@ def test_clean_of_a_database_without_tables_does_nothing(project: Scratch) -> No
 def test_a_snapshot_comes_back_as_it_was(ready: Scratch, address: str) -> None:
     write(ready, address)
     kept, rows = state(ready), kinds(ready, address)
-    ready.green("db.snapshot", "before")
+    ready.green("db.snapshot", "before", "--yes")
     write(ready, address, "DELETE FROM made; DROP TABLE made; DELETE FROM kind")
     ready.green("db.restore", "before", "--yes")
     assert state(ready) == kept
     assert kinds(ready, address) == rows
     ready.green("db.reset", "--yes")
-    ready.green("db.snapshot", "before")
+    ready.green("db.snapshot", "before", "--yes")
     write(ready, address)
     ready.green("db.restore", "before", "--yes")
     assert state(ready)["rows"].items() >= FRESH.items()
@@ -293,7 +295,7 @@ def test_revision_writes_a_file_from_what_the_models_lack(ready: Scratch) -> Non
 
 @pytest.mark.parametrize("action", [*CHANGES, "db.status", "db.rollback --yes"])
 def test_json_is_valid_and_alone(action: str, ready: Scratch) -> None:
-    ready.green("db.snapshot", "one")
+    ready.green("db.snapshot", "one", "--yes")
     found = ready.green(*action.split(), "--json").json
     if action == "db.status":
         assert found[0]["service"] == ready.service.name
@@ -307,11 +309,14 @@ def test_json_is_valid_and_alone(action: str, ready: Scratch) -> None:
 def test_a_dry_run_prints_what_it_would_touch_and_touches_nothing(
     action: str, ready: Scratch, address: str
 ) -> None:
-    ready.green("db.snapshot", "one")
+    ready.green("db.snapshot", "one", "--yes")
     write(ready, address)
     before, rows = state(ready), kinds(ready, address)
     outcome = ready.green(*f"db.{action}".split(), "--dry-run")
-    line = rf"{action.split(maxsplit=1)[0]} {ready.database} on \S+: \d+ tables, .*\d+\.\d MB\n"
+    line = (
+        rf"{action.split(maxsplit=1)[0]} {ready.database} on \S+: \d+ tables, .*\d+\.\d MB\n"
+        r"(  removes .*: \d+ rows?\n)+"
+    )
     assert re.fullmatch(line, outcome.out), outcome.said
     outcome = ready.green(*f"db.{action}".split(), "--dry-run", "--json")
     assert outcome.json["services"] == {}
@@ -435,7 +440,7 @@ def test_a_stamp_of_production_stops_every_action(ready: Scratch, address: str) 
                 assert "it is stamped as production" in outcome.said
             assert state(ready)["rows"].items() >= FRESH.items()
         finally:
-            admin.execute(f"{stamp} 'test'")
+            admin.execute(f"{stamp} 'dev'")
 
 
 def test_status_says_what_is_there(ready: Scratch) -> None:

@@ -52,8 +52,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         for stamp in ("production", "Production", "PROD", "production ", "staging", "live", "Test")
         for where, owned in {"": {}, " on our server": {"owned": True}}.items()
     },
-    "the stamp of a stack": ({"facts": stamped(stamps.STACK)}, "it is stamped as stack"),
-    "a test's stamp for the stack": ({"purpose": stamps.STACK, "owned": True}, "stamped as test"),
+    "the stamp of dev": ({"facts": stamped(stamps.DEV)}, "it is stamped as dev"),
+    "a test's stamp for dev": ({"purpose": stamps.DEV, "owned": True}, "stamped as test"),
+    "the name of dev": ({"name": f"{names.prefix()}_x_dev"}, "not one of this project's test"),
+    "a test's name for dev": (
+        {"purpose": stamps.DEV, "facts": stamped(stamps.DEV)},
+        "not one of this project's dev databases",
+    ),
+    "dev on a remote host": (
+        {
+            "purpose": stamps.DEV,
+            "facts": stamped(stamps.DEV),
+            "name": f"{names.prefix()}_x_dev",
+            "host": "10.1.2.3",
+        },
+        "neither this machine nor on the allow list",
+    ),
+    "dev with tables and no stamp": (
+        {"purpose": stamps.DEV, "facts": stamped(), "name": f"{names.prefix()}_x_dev"},
+        "not stamped as a dev database",
+    ),
     "two stamps": ({"facts": stamped("test", "production")}, "it is stamped as production"),
     "tables and no stamp": ({"facts": stamped()}, "not stamped as a test database"),
     "one function and no stamp": (
@@ -99,10 +117,10 @@ ALLOWED: dict[str, dict[str, Any]] = {
         "facts": stamped(),
         "host": "10.0.0.1",
     },
-    "that of the stack, for the stack": {
-        "owned": True,
-        "facts": stamped(stamps.STACK),
-        "purpose": stamps.STACK,
+    "that to develop on, for a person who says so": {
+        "name": f"{names.prefix()}_x_dev",
+        "facts": stamped(stamps.DEV),
+        "purpose": stamps.DEV,
     },
 }
 

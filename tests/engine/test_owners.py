@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from stratakit import database, graph, names, servers, settings
-from stratakit.database import guards, lifecycle, runs, stamps, status
+from stratakit.database import adoption, guards, lifecycle, runs, stamps, status
 from stratakit.errors import Code, ConfigurationError
 from stratakit.servers import Server, home
 from stratakit.stack import compose_model, record
@@ -207,14 +207,39 @@ def test_a_stack_deletes_its_own_databases_alone(server: Server) -> None:
     made = []
     for name in (short, f"{short}-web"):
         with project(name):
-            it = lifecycle.Database(server, graph.services()[0], stamps.STACK)
+            it = lifecycle.Database(server, graph.services()[0], stamps.DEV)
             it.create()
             made.append(it.name)
     with project(short):
-        assert lifecycle.drop_stamped(server, stamps.STACK) == made[:1]
+        assert lifecycle.drop_stamped(server, stamps.DEV) == made[:1]
     with project(f"{short}-web"):
         assert it.exists()
-        assert lifecycle.drop_stamped(server, stamps.STACK) == made[1:]
+        assert lifecycle.drop_stamped(server, stamps.DEV) == made[1:]
+
+
+@pytest.mark.parametrize("stamp", stamps.STAMPS)
+def test_the_database_of_an_older_stack_becomes_dev_where_it_is(
+    stamp: str, server: Server, short: str
+) -> None:
+    with project(short):
+        it = lifecycle.Database(server, graph.services()[0], stamps.DEV)
+        name = names.named(it.service.name, adoption.STAMP, "")
+        with database.connect(server.url) as admin:
+            admin.execute(f'CREATE DATABASE "{name}"')
+            assert not adoption.adopt(it, server)
+            admin.execute(f"ALTER DATABASE \"{name}\" SET {stamp} = '{adoption.STAMP}'")
+            try:
+                assert adoption.adopt(it, server)
+                assert name not in runs.databases(admin)
+                assert said(it) == (stamps.DEV, it.owner)
+                assert not adoption.wanted(it)
+                it.setup()
+                assert it.drop()
+            finally:
+                for each in runs.databases(admin):
+                    if each in (name, it.name) or names.is_ours(each):
+                        admin.execute(f'ALTER DATABASE "{each}" IS_TEMPLATE false')
+                        admin.execute(f'DROP DATABASE "{each}"')
 
 
 def test_servers_of_two_projects_never_share_a_folder_for_sockets() -> None:

@@ -35,7 +35,7 @@ import subprocess
 import psutil
 from stratakit import limits, servers, settings
 from stratakit.errors import InfrastructureError
-from stratakit.servers import embedded
+from stratakit.servers import embedded, plans
 from stratakit.servers.waiting import until
 
 def lease():
@@ -46,7 +46,7 @@ def lost():
     assert not embedded._supervised(plan)
 
 lease()
-plan = embedded._plan("redis")
+plan = plans.plan("redis")
 note = plan.home / "server.pid"
 server = psutil.Process(int(note.read_text()))
 server.parent().kill()

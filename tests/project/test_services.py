@@ -390,10 +390,12 @@ def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Work
     assert "database" not in project.done(*plan, "--dry-run")
     project.done("db.setup")
     try:
-        assert "remove the database acme_services_gateway_test" in project.done(*plan)
+        removed = project.done(*plan)
+        assert "remove the database acme_services_gateway_dev" in removed
+        assert "remove the database acme_services_gateway_test" in removed
         git(project.path, "restore", ".")
-        (found,) = json.loads(project.done("db.status", "--json"))
-        assert found["exists"] is False
+        found = json.loads(project.done("db.status", "--json"))
+        assert [each["exists"] for each in found] == [False, False]
     finally:
         git(project.path, "restore", ".")
         project.done("stack.down")

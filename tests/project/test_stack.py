@@ -127,6 +127,12 @@ class Stack(Project):
         find = "from stratakit.servers import home; print(home.cache())"
         return Path(self.run(".venv/bin/python", "-c", find).stdout.strip())
 
+    @cached_property
+    def data(self) -> Path:
+        """Where the project keeps the data of `dev`."""
+        find = "from stratakit.servers import home; print(home.data())"
+        return Path(self.run(".venv/bin/python", "-c", find).stdout.strip())
+
     def processes(self) -> list[str]:
         """Return the processes of the project and of its servers."""
         names = (str(self.path), f"/{self.answers['project_slug']}")
@@ -168,6 +174,7 @@ def stack(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     yield stack
     stack.gone()
     shutil.rmtree(stack.cache)
+    shutil.rmtree(stack.data)
 
 
 @pytest.fixture
@@ -453,7 +460,8 @@ def test_a_wrong_setting_of_a_service_in_dotenv_is_a_wrong_setting(teller: Stack
         outcome = teller.invoke("stack.up", "--service", "gateway")
     assert outcome.code == 3, outcome.output
     assert "GATEWAY_DATABASE_POOL_SIZE" in outcome.output
-    assert "GATEWAY_DATABASE_URL" not in outcome.output
+    assert ".env sets GATEWAY_DATABASE_URL itself" in outcome.output
+    assert "GATEWAY_DATABASE_URL:" not in outcome.output
 
 
 def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack) -> None:
@@ -480,7 +488,7 @@ def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack
     ("arguments", "env", "code", "says"),
     [
         (["stack.up", "--service", "bogus"], {}, 3, "there is no service 'bogus'"),
-        (["stack.up"], {"STRATA_SERVERS": "url"}, 3, "the stack runs on servers of its own"),
+        (["stack.up"], {"STRATA_SERVERS": "url"}, 3, "TEST_DATABASE_URL is not set"),
         (["stack.wait", "--service", "teller"], {}, 2, "stack.up --service teller"),
         (["stack.clean"], {}, 3, "pass --yes"),
     ],
@@ -510,16 +518,106 @@ def test_two_stacks_at_once_share_nothing_but_the_machines_ports(
     assert outcome.code == 2, outcome.output
     assert f"in {teller.path})" in outcome.output
     shutil.rmtree(other.cache)
+    shutil.rmtree(other.data)
 
 
-def test_a_second_checkout_does_not_take_the_stack_of_the_first(
+def test_a_second_checkout_has_a_stack_of_its_own_and_leaves_that_of_the_first(
     teller: Stack, tmp_path: Path
 ) -> None:
     only = ("--service", "teller")
     teller.green("stack.up", *only)
-    outcome = checkout(teller, tmp_path).invoke("stack.up", *only)
-    assert outcome.code == 3, outcome.output
-    assert f"is up already, from {teller.path}" in outcome.output
+    other = checkout(teller, tmp_path)
+    outcome = other.invoke("stack.up", *only)
+    assert outcome.code == 2, outcome.output
+    assert f"in {teller.path})" in outcome.output
+    other.move("teller", free_port())
+    other.green("stack.up", *only)
+    assert answers(teller.port("teller"), "/")
+    other.green("stack.clean", "--yes")
+    assert not answers(other.port("teller"), "/")
+    assert answers(teller.port("teller"), "/")
+
+
+def a_row_is_seen_by_all_who_use_dev(stack: Stack) -> None:
+    """Follow one row: from the stack to whoever else runs on `dev`, and through what pauses it."""
+    port = stack.port("gateway")
+    stack.green("stack.up", "--service", "gateway")
+    made = ask(port, ITEMS, {"name": "lamp"})
+
+    shell = (".venv/bin/invoke", "db.shell", "--database", "dev")
+    env = {**stack.environment, "STRATA_SERVERS": stack.source}
+    done = subprocess.run(
+        shell,
+        cwd=stack.path,
+        env=env,
+        input="TABLE items",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"{made['id']} \| lamp ", done.stdout)
+    told = {each["purpose"]: each for each in json.loads(stack.green("db.status", "--json"))}
+    assert told["dev"]["rows"]["items"] == 1
+    assert not told["test"]["exists"]
+
+    assert seen_by_hand(stack, made)
+    since = stack.states()[1]["gateway"]["since"]
+    printed, after = stack.states("db.snapshot", "before")
+    assert "pausing gateway, which the stack runs" in printed
+    assert (after["gateway"]["state"], after["gateway"]["since"] > since) == ("healthy", True)
+    stack.green("db.reset", "--database", "dev", "--yes")
+    assert ask(port, ITEMS)["data"] == []
+    stack.green("db.restore", "before", "--yes")
+    assert ask(port, f"{ITEMS}/{made['id']}") == made
+    refused = stack.invoke("db.drop", "--database", "dev")
+    assert refused.code == 3, refused.output
+    assert "removes items: 1 row" in refused.output
+    assert ask(port, f"{ITEMS}/{made['id']}") == made
+    stack.green("stack.clean", "--yes")
+    stack.gone()
+
+
+def seen_by_hand(stack: Stack, made: Any) -> bool:
+    """Say whether a service that is started by hand, and by F5 in VS Code, has what was made."""
+    launches = json.loads((stack.path / ".vscode/launch.json").read_text(encoding="utf-8"))
+    (pressed,) = [each for each in launches["configurations"] if "package" in str(each)]
+    assert pressed["module"] == "${input:package}"
+    assert pressed["envFile"] == "${workspaceFolder}/.env"
+    tasks = json.loads((stack.path / ".vscode/tasks.json").read_text(encoding="utf-8"))["tasks"]
+    (before,) = [each for each in tasks if each["label"] == pressed["preLaunchTask"]]
+    stack.green(*before["command"].removeprefix("uv run invoke ").split())
+    # The debugger hands over what is in the file, and `python -m` reads it by itself.
+    lines = (stack.path / ".env").read_text(encoding="utf-8").splitlines()
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    handed = {name: value.strip("'") for name, _, value in pairs}
+    return all(seen(stack, made, more) for more in ({}, handed))
+
+
+def seen(stack: Stack, made: Any, more: dict[str, str]) -> bool:
+    port = free_port()
+    command = (".venv/bin/python", "-m", "gateway")
+    env = {**stack.environment, **more, "GATEWAY_PORT": str(port)}
+    with subprocess.Popen(
+        command, cwd=stack.path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        try:
+            until(lambda: answers(port, "/health/ready", status="ready"))
+            return bool(ask(port, f"{ITEMS}/{made['id']}") == made)
+        finally:
+            running.terminate()
+
+
+def test_a_row_is_seen_by_all_who_use_dev_without_docker(stack: Stack) -> None:
+    a_row_is_seen_by_all_who_use_dev(stack)
+
+
+@needs_images
+def test_a_row_is_seen_by_all_who_use_dev_through_compose(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "source", "docker")
+    a_row_is_seen_by_all_who_use_dev(stack)
 
 
 def checkout(stack: Stack, folder: Path, slug: str | None = None) -> Stack:

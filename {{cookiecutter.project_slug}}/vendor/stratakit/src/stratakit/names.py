@@ -32,9 +32,14 @@ def template(digest: str, role: str) -> str:
     return _signed(f"{prefix()}_tpl_{_checksum(role)}{digest[:8]}")
 
 
-def snapshot(service: str, label: str) -> str:
-    """Return the name of the copy of a service's test database that was kept under `label`."""
-    return _signed(f"{prefix()}_snap_{_checksum(f'{service}/{label}')}")
+def named(service: str, purpose: str, mark: str) -> str:
+    """Return the name of a database for people, in the checkout with this mark."""
+    return "_".join(part for part in (prefix(), _plain(service), mark, purpose) if part)
+
+
+def snapshot(database: str, label: str) -> str:
+    """Return the name of the copy of a database that was kept under `label`."""
+    return _signed(f"{prefix()}_snap_{_checksum(f'{database}/{label}')}")
 
 
 def kept(database: str) -> str:
@@ -42,14 +47,17 @@ def kept(database: str) -> str:
     return _signed(f"{prefix()}_kept_{_checksum(database)}")
 
 
-def owner(service: str) -> str:
-    """Return what a database with a name of its own says about whose it is."""
-    return f"{project()['project']}/{service}"
+def owner(service: str, mark: str) -> str:
+    """Return what a database for people says about whose it is: the service, and the checkout."""
+    return f"{project()['project']}/{service}{f'@{mark}' if mark else ''}"
 
 
-def is_owner(mark: str | None) -> bool:
-    """Return whether a database that says so of its owner may be one of this project's."""
-    return mark is None or mark.rpartition("/")[0] == project()["project"]
+def is_owner(said: str | None, mark: str) -> bool:
+    """Return whether a database that says so of its owner may be one of this checkout's."""
+    if said is None:
+        return not mark
+    name, _, rest = said.rpartition("/")
+    return name == project()["project"] and rest.partition("@")[2] == mark
 
 
 def run_of(name: str) -> str | None:

@@ -79,9 +79,7 @@ def load() -> Settings:
     known = [str(field.alias) for field in Settings.model_fields.values()]
     for name in os.environ:
         # Beside our own prefix, others may set whatever they like, such as TEST_FOO.
-        ours = name.upper().startswith(PREFIX) or did_you_mean(
-            name.upper(), known, alike=MISSPELT
-        )
+        ours = name.upper().startswith(PREFIX) or did_you_mean(name.upper(), known, alike=MISSPELT)
         if (ours or _renamed(name, known)) and name.upper() not in (*known, *INTERNAL):
             raise _unknown(name, known)
     try:

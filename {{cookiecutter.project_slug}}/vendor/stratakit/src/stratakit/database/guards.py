@@ -1,10 +1,11 @@
 """What may be destroyed: the rules, as a table, and what is found out about a database for them.
 
 A database is destroyed only if its server is ours; or if its host is local or on the allow list,
-its name is a test name of this project, and its stamp says that it is for tests. Whoever has the
-server, any other stamp closes it. What a URL says is not believed: it can redirect, and a tunnel
-makes every host local. And a connection is not believed to lead where another one has led: what
-changes or destroys is looked at again over the very connection that does so.
+its name is that of a database of this project to develop on or to test with, and its stamp says the
+same. Whoever has the server, any other stamp closes it. What a URL says is not believed: it can
+redirect, and a tunnel makes every host local. And a connection is not believed to lead where
+another one has led: what changes or destroys is looked at again over the very connection that does
+so.
 """
 
 import ipaddress
@@ -140,9 +141,9 @@ RULES = (
         'destroyable_hosts = ["{host}"] in the [tool.stratakit] table of pyproject.toml',
     ),
     Rule(
-        lambda it: not it.owned and not is_test_name(it.name),
-        "its name is not one of this project's test databases",
-        "the name of a test database is {prefix}_SERVICE_test",
+        lambda it: not it.owned and not is_name(it.name, it.purpose),
+        "its name is not one of this project's {purpose} databases",
+        "the name of a {purpose} database is {prefix}_SERVICE_{purpose}",
     ),
     Rule(
         lambda it: not it.owned and it.unstamped,
@@ -199,9 +200,9 @@ def check(target: DatabaseInfo, *, force: bool = False, rules: Sequence[Rule] = 
             )
 
 
-def is_test_name(name: str) -> bool:
-    """Return whether `name` is of a test database of this project, or was made by its runs."""
-    named = name.startswith(f"{names.prefix()}_") and name.endswith("_test")
+def is_name(name: str, purpose: str) -> bool:
+    """Return whether `name` is one that this project gives to databases of a purpose, or makes."""
+    named = name.startswith(f"{names.prefix()}_") and name.endswith(f"_{purpose}")
     return named or names.is_ours(name)
 
 

@@ -1,11 +1,11 @@
-"""The life of the named test databases, one for each service: what `invoke db.*` does.
+"""The life of the databases for people, `dev` and `test` of each service: what `invoke db.*` does.
 
 Each action is as good twice as once, waits for another that is about the same database, and leaves
 something that `setup` fixes if it is killed.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,32 +18,23 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError
 from ..graph import Service
-from ..servers import Server, binaries, libpq
+from ..servers import Server, binaries, checkout, libpq
 from . import guards, migrations, runs, shapes, stamps, waits
 from .cleaning import Cleaner, State
 from .connection import Connection, Lock, beside, connect, locked, maintenance, reading, url
 from .migrations import MigrationError
 from .relations import CleaningError
 
-_STAMPED = """
-    SELECT datname FROM pg_database JOIN pg_db_role_setting ON setdatabase = pg_database.oid
-    WHERE setrole = 0 AND setconfig && %s::text[]
-"""
-
 
 def drop_stamped(server: Server, purpose: str) -> list[str]:
-    """Drop the project's databases that are stamped for `purpose`, whoever uses them; return them.
+    """Drop the checkout's databases that are stamped for `purpose`, whoever uses them; return them.
 
     Raises:
         ConfigurationError: one may not be destroyed. Nothing was touched.
         InfrastructureError: somebody is in the way for too long.
     """
     with maintenance(server.url) as connection:
-        rows = connection.execute(
-            _STAMPED, ([f"{stamp}={purpose}" for stamp in stamps.STAMPS],)
-        ).fetchall()
-        there = [guards.inspect(connection, server, name, purpose) for (name,) in rows]
-        found = [each for each in there if names.is_owner(each.facts.owner)]
+        found = [guards.inspect(connection, server, *each) for each in stamped(connection, purpose)]
         for target in found:
             guards.check(target, force=True, rules=guards.DESTROYING)
         for target in found:
@@ -52,9 +43,21 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
     return [target.name for target in found]
 
 
+def stamped(connection: Connection, purpose: str) -> list[tuple[str, str]]:
+    """Return the names of the checkout's databases that are stamped for `purpose`, each with it."""
+    ours = [name for name in runs.databases(connection) if name.startswith(f"{names.prefix()}_")]
+    facts = {name: stamps.facts(connection, name, purpose) for name in ours}
+    mark = checkout.mark()
+    return [
+        (name, purpose)
+        for name, each in facts.items()
+        if each.stamped(purpose) and names.is_owner(each.owner, mark)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The database of one service, on a server that is up: for tests, or that of the stack."""
+    """A database of one service for people, on a server that is up."""
 
     server: Server
     service: Service
@@ -63,12 +66,12 @@ class Database:
     @property
     def name(self) -> str:
         """The name of the database."""
-        return f"{names.prefix()}_{self.service.name.replace('-', '_')}_{self.purpose}"
+        return names.named(self.service.name, self.purpose, checkout.mark())
 
     @property
     def owner(self) -> str:
         """What it says about whose it is: services of two projects may give theirs one name."""
-        return names.owner(self.service.name)
+        return names.owner(self.service.name, checkout.mark())
 
     @property
     def url(self) -> str:
@@ -97,6 +100,11 @@ class Database:
         """Return the migration that it is at; None where it is at none."""
         with reading(self.server.url, self.name) as connection:
             return _revision(connection)
+
+    def changed(self) -> list[str]:
+        """Return the files of migrations that have changed since they were applied to it."""
+        with connect(self.server.url, self.name) as connection:
+            return migrations.changed(connection, self.service)
 
     def create(self) -> bool:
         """Create it, empty and stamped; return whether it was not there.
@@ -146,7 +154,7 @@ class Database:
             return True
 
     def setup(self) -> None:
-        """Make it be there, migrated and seeded.
+        """Make it be there and migrated; and seeded, if it is to develop on.
 
         Raises:
             ConfigurationError: what is there may not be used. Nothing was touched.
@@ -155,7 +163,7 @@ class Database:
         with self._changing() as connection:
             target, _ = self._created(connection)
             self._migrate(connection, target)
-            self._seed(connection, target)
+            self._fill(connection, target)
 
     def reset(self, *, force: bool = False) -> None:
         """Give it the state of a new `setup`.
@@ -174,7 +182,7 @@ class Database:
                 guards.terminate_sessions(connection, self.name)
             if not (target.exists and self._wiped(connection, target, template)):
                 self._replace(connection, target, template)
-            self._seed(connection, guards.refreshed(connection, target))
+            self._fill(connection, guards.refreshed(connection, target))
 
     def seed(self) -> list[str]:
         """Run the service's seeds; return their names.
@@ -207,7 +215,7 @@ class Database:
                     raise ConfigurationError(
                         f"{self.name} is at revision {at}, and only of {newest} is it known what "
                         "migrations have seeded",
-                        f"uv run invoke db.migrate --service {self.service.name}",
+                        f"uv run invoke db.migrate {self._which}",
                     )
                 Cleaner(own, State.of(fresh))()
 
@@ -218,7 +226,7 @@ class Database:
             ConfigurationError: others are connected to it, so that it cannot be copied; or a copy
                 under that label may not be destroyed. Nothing was touched.
         """
-        copy = names.snapshot(self.service.name, label)
+        copy = self._copy(label)
         with self._changing() as connection:
             guards.check(self._required(connection))
             older = guards.inspect(connection, self.server, copy, self.purpose, self.owner)
@@ -226,22 +234,72 @@ class Database:
             self._replace(connection, older, self.name)
         return copy
 
+    def has_snapshot(self, label: str) -> bool:
+        """Return whether there is a copy of it under `label`."""
+        with connect(self.server.url) as connection:
+            return self._copy(label) in runs.databases(connection)
+
+    def _copy(self, label: str) -> str:
+        # As it was when there were no others.
+        first = self.purpose == stamps.TEST and not checkout.mark()
+        return names.snapshot(self.service.name if first else self.name, label)
+
     def restore(self, label: str, *, force: bool = False) -> None:
         """Give it the state that was kept under `label`.
 
         Raises:
             ConfigurationError: there is no such copy, or it may not be destroyed.
         """
-        copy = names.snapshot(self.service.name, label)
+        copy = self._copy(label)
         with self._changing() as connection:
             target = self._inspect(connection)
             guards.check(target, force=force, rules=guards.DESTROYING)
             if copy not in runs.databases(connection):
                 raise ConfigurationError(
-                    f"there is no snapshot {label!r} of {self.service.name}",
-                    f"uv run invoke db.snapshot {label} --service {self.service.name}",
+                    f"there is no snapshot {label!r} of {self.name}",
+                    f"uv run invoke db.snapshot {label} {self._which}",
                 )
             self._replace(connection, target, copy)
+
+    @contextmanager
+    def lent(self, tell: Callable[[str], object]) -> Iterator[None]:
+        """Keep it for a test run: migrated, and empty but for what migrations have written.
+
+        Args:
+            tell: is told what is about to be emptied, before it is.
+
+        Raises:
+            ConfigurationError: it may not be emptied. Nothing was touched.
+            InfrastructureError: it is not there, or somebody uses it.
+            MigrationError: a migration fails, or has no way down.
+        """
+        with connect(self.server.url) as holder, locked(holder, Lock.ACTION, self.name):
+            # Not for as long as it is kept: this has a thread, and tests may fork.
+            with maintenance(self.server.url) as connection, self._told(connection):
+                self._lend(connection, tell)
+            yield
+
+    def _lend(self, connection: Connection, tell: Callable[[str], object]) -> None:
+        who, target = connection.info.user, self._inspect(connection)
+        if not target.exists:
+            raise InfrastructureError(
+                f"the role {who} may not create databases, which tests need, and {self.name} is not"
+                " there to be used instead",
+                f'as a superuser: ALTER ROLE "{who}" CREATEDB,'
+                f' or: CREATE DATABASE "{self.name}" OWNER "{who}"',
+            )
+        guards.check(target, force=True, rules=guards.DESTROYING)
+        if target.sessions:
+            raise InfrastructureError(
+                f"{self.name} is in use, so that no test run takes it: "
+                + "; ".join(target.sessions),
+                "close what is connected to it, then run it again",
+            )
+        tell(f"the role {who} may not create databases: this run takes, and empties, {target}")
+        target, _ = self._created(connection)
+        with self._opened(connection, target, guards.DESTROYING) as own:
+            migrations.rollback(own, self.service, "base")
+        self._migrate(connection, target)
 
     def revise(self, message: str) -> Path:
         """Write a migration from what the models have and the migrations have not."""
@@ -266,6 +324,11 @@ class Database:
         password = parts.pop("password", None)
         variables = {} if password is None else {"PGPASSWORD": str(password)}
         return [program, make_conninfo(**parts)], variables
+
+    @property
+    def _which(self) -> str:
+        """What an action is told that is to be about this one."""
+        return f"--service {self.service.name} --database {self.purpose}"
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
@@ -331,7 +394,7 @@ class Database:
         if not target.exists:
             raise InfrastructureError(
                 f"the database {self.name} is not there",
-                f"uv run invoke db.setup --service {self.service.name}",
+                f"uv run invoke db.setup {self._which}",
             )
         guards.check(target, force=True)
         return target
@@ -388,8 +451,15 @@ class Database:
                 # What cannot be wiped is made anew.
                 with suppress(CleaningError):
                     Cleaner(own, note.state)()
+                    if migrations.applied(own) != note.applied:
+                        migrations.note(own, note.applied)
                     return True
             return False
+
+    def _fill(self, connection: Connection, target: guards.DatabaseInfo) -> None:
+        """Seed it as a new one is."""
+        if self.purpose == stamps.DEV:
+            self._seed(connection, target)
 
     def _seed(self, connection: Connection, target: guards.DatabaseInfo) -> list[str]:
         files = self.seeds()

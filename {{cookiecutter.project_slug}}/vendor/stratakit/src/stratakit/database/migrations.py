@@ -1,18 +1,20 @@
 """Bringing a database to a revision of a service's migrations."""
 
 import hashlib
+import json
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psycopg import sql
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from ..errors import InfrastructureError, StrataError
-from ..graph import Package, Service
+from ..graph import ROOT, Package, Service
 from . import waits
 from .connection import Connection
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 OUTSIDE = ("08", "53", "57P", "58")
 """Beginnings of SQLSTATEs that no migration is to blame for: connection, resources, the system."""
-FORMAT = 3
+FORMAT = 4
 """Part of a template's name; raise it when templates are made in another way."""
 
 
@@ -41,6 +43,7 @@ def migrate(connection: Connection, service: Service, revision: str = "head") ->
 
     with _config(connection, service) as config:
         command.upgrade(config, revision)
+        _note(config)
 
 
 def rollback(connection: Connection, service: Service, revision: str = "-1") -> None:
@@ -53,6 +56,7 @@ def rollback(connection: Connection, service: Service, revision: str = "-1") -> 
 
     with _config(connection, service) as config:
         command.downgrade(config, revision)
+        _note(config)
 
 
 def revise(connection: Connection, service: Service, message: str) -> Path:
@@ -98,6 +102,85 @@ def digest(package: Package) -> str:
     for file in sorted(own):
         content.update(str(file.relative_to(package.path)).encode() + b"\0" + file.read_bytes())
     return content.hexdigest()
+
+
+def applied(connection: Connection) -> str:
+    """Return what is noted of the migrations that a database is at: a hash of the file of each.
+
+    It stands in the comment on the table alembic_version, and so goes wherever the tables go.
+    """
+    query = "SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"
+    (text,) = connection.execute(query).fetchone() or (None,)
+    return text or ""
+
+
+def note(connection: Connection, applied: str) -> None:
+    """Write down what `applied` returns of another database, which this one has become equal to."""
+    statement = sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(sql.Literal(applied))
+    connection.execute(statement)
+
+
+def changed(connection: Connection, service: Service) -> list[str]:
+    """Return the files of migrations that have changed since they were applied to a database.
+
+    Raises:
+        MigrationError: the migrations cannot be read.
+    """
+    read_template_info = _noted(applied(connection))
+    now = _files(_alembic(service)) if read_template_info else {}
+    folder = f"services/{service.name}/migrations/versions"
+    return [
+        now[revision].relative_to(ROOT).as_posix() if revision in now else f"{folder}: {revision}"
+        for revision, digest_ in read_template_info.items()
+        if revision not in now or _digest(now[revision]) != digest_
+    ]
+
+
+def _note(config: "Config") -> None:
+    """Note which files have been applied; those that were noted before stay as they are noted."""
+    own = config.attributes["connection"]
+    question = "SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"
+    before = _noted(own.exec_driver_sql(question).scalar() or "")
+    at = own.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    files = _files(config, at)
+    found = {revision: before.get(revision) or _digest(file) for revision, file in files.items()}
+    if found != before:
+        # Only its owner may; who may not does without.
+        with suppress(ProgrammingError):
+            text = sql.Literal(json.dumps(found)).as_string()
+            own.exec_driver_sql(f"COMMENT ON TABLE alembic_version IS {text.replace('%', '%%')}")
+            own.commit()
+    own.rollback()
+
+
+def _noted(text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _files(config: "Config", at: Sequence[str] | None = None) -> dict[str, Path]:
+    """Return the files of migrations, oldest first: all, or those that lead to the revisions `at`.
+
+    Raises:
+        MigrationError: they cannot be read.
+    """
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    try:
+        scripts = ScriptDirectory.from_config(config)
+        found = scripts.iterate_revisions(tuple(at) if at else "heads", "base") if at != [] else []
+        return {each.revision: Path(each.path) for each in reversed(list(found))}
+    except (CommandError, SyntaxError) as error:
+        raise MigrationError(f"the migrations cannot be read: {error}") from error
+
+
+def _digest(file: Path) -> str:
+    content = file.read_bytes().replace(b"\r\n", b"\n")
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 @contextmanager

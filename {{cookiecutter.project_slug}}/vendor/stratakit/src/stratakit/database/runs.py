@@ -24,7 +24,7 @@ from .connection import (
     locked_if_free,
     maintenance,
 )
-from .migrations import digest, migrate
+from .migrations import applied, digest, migrate
 
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
@@ -46,6 +46,8 @@ class TemplateInfo:
     """The day of its last use, for `collect`."""
     shape: str = ""
     """What its schema looks like, and its revision."""
+    applied: str = ""
+    """What is noted of its migrations, see `migrations.applied`."""
     state: State | None = None
     """What its migrations have written; None where that is much."""
 
@@ -194,9 +196,9 @@ def _build(connection: Connection, server: str, package: Package, name: str) -> 
             with acting(connection, server, name) as own:
                 migrate(own, package)
         with beside(connection, server, name) as own:
-            shape, state = shapes.of(own), State.of(own)
+            shape, notes, state = shapes.of(own), applied(own), State.of(own)
         large = sum(map(len, state.rows.values())) > LARGE
-        _note(connection, name, TemplateInfo(_today(), shape, None if large else state))
+        _note(connection, name, TemplateInfo(_today(), shape, notes, None if large else state))
         statement = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"
         connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
@@ -249,8 +251,7 @@ def _not_created(connection: Connection, source: str) -> InfrastructureError:
     if may:
         return InfrastructureError(
             f"the role {who} may not copy the database {source}, since {owner} owns it",
-            f"use the role {owner}; or, as a superuser:"
-            f' ALTER DATABASE "{source}" OWNER TO "{who}"',
+            f'use the role {owner}; or, as a superuser: ALTER DATABASE "{source}" OWNER TO "{who}"',
         )
     return InfrastructureError(
         f"the role {who} may not create databases, which tests need",
@@ -288,6 +289,17 @@ def _refuse_marked(
             f"refused to {verb} the database {name!r}: it is stamped as {refusals[0].value}",
             f"if that is wrong, its owner can say so: {refusals[0].undo}",
         )
+
+
+def may_create(server: str) -> bool:
+    """Return whether the role may create databases on a server.
+
+    Raises:
+        InfrastructureError: the server does not answer.
+    """
+    query = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+    with connect(server) as connection:
+        return connection.execute(query).fetchone() == (True,)
 
 
 def databases(connection: Connection) -> list[str]:

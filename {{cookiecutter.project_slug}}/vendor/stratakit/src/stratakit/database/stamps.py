@@ -16,9 +16,9 @@ from .connection import Connection
 STAMP, OWNER = "strata.environment", "strata.owner"
 STAMPS, OWNERS = (STAMP, "ops.environment"), (OWNER, "ops.owner")
 """The names that are read, for ever: older versions wrote the second."""
-TEST, STACK = "test", "stack"
-OPENS = {TEST: (TEST,), STACK: (STACK,)}
-"""By purpose, the stamps of databases that may be changed and destroyed for it: all others not."""
+TEST, DEV = "test", "dev"
+PURPOSES = (DEV, TEST)
+"""What databases are for that people use: to develop on, and to be emptied by whoever likes."""
 
 _SAID = re.compile(rf"(?im)^\s*(?:{'|'.join(map(re.escape, STAMPS))})\s*=(.*)$")
 _OWNED = re.compile(rf"(?m)^(?:{'|'.join(map(re.escape, OWNERS))})=(.*)$")
@@ -52,11 +52,11 @@ class Facts(NamedTuple):
 
     def stamped(self, purpose: str) -> bool:
         """Return whether it says of itself that it is for `purpose`."""
-        return any(mark.own and mark.value in OPENS[purpose] for mark in self.marks)
+        return any(mark.own and mark.value == purpose for mark in self.marks)
 
     def refusals(self, purpose: str) -> tuple[Mark, ...]:
         """Return what is said that keeps it closed to `purpose`, wherever that stands."""
-        return tuple(mark for mark in self.marks if mark.value not in OPENS[purpose])
+        return tuple(mark for mark in self.marks if mark.value != purpose)
 
 
 def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:

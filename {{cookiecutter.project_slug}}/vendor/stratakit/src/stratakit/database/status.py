@@ -3,19 +3,23 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from psycopg import sql
-
-from .connection import connect, reading
+from ..servers import checkout
+from . import losses
+from .connection import connect
 from .lifecycle import Database
 from .migrations import head
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of one service's test database."""
+    """The state of one of a service's databases for people."""
 
     service: str
     database: str
+    purpose: str
+    """What it is for: dev or test."""
+    checkout: str
+    """The mark of the checkout that it belongs to; empty for the first."""
     exists: bool
     server: str
     """Version, and where the server comes from."""
@@ -29,6 +33,8 @@ class Status:
     """The migration that it is at."""
     head: str
     """The newest migration in the code."""
+    changed: list[str]
+    """The files of migrations that have changed since they were applied to it."""
     rows: dict[str, int]
     """Rows of each table."""
 
@@ -44,17 +50,23 @@ class Status:
     def __str__(self) -> str:
         """Describe it in a few lines."""
         if not self.exists:
-            return f"{self.database}: not there (uv run invoke db.setup)\n  {self.server}"
+            return f"{self._name}: not there (uv run invoke db.setup)\n  {self.server}"
         behind = "" if self.current else f", the code is at {self.head} (uv run invoke db.migrate)"
         rows = ", ".join(f"{table} {count}" for table, count in self.rows.items()) or "no tables"
         stamp = self.stamp or "not at all"
         whose = f", of {self.belongs_to}" if self.belongs_to else ""
         return (
-            f"{self.database}: revision {self.revision or 'none'}{behind}\n"
-            f"  {self.server}\n"
+            f"{self._name}: revision {self.revision or 'none'}{behind}\n"
+            + "".join(f"  changed since it was applied: {file}\n" for file in self.changed)
+            + f"  {self.server}\n"
             f"  owner {self.owner}, {self.size / 2**20:.1f} MB, stamped {stamp}{whose}\n"
             f"  rows: {rows}"
         )
+
+    @property
+    def _name(self) -> str:
+        where = f" ({self.purpose} of the checkout {self.checkout})" if self.checkout else ""
+        return f"{self.database}{where}"
 
 
 def status(database: Database) -> Status:
@@ -65,10 +77,11 @@ def status(database: Database) -> Status:
         row = connection.execute(
             "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", (database.name,)
         ).fetchone()
-    rows = _rows(database) if target.exists else {}
     return Status(
         service=database.service.name,
         database=database.name,
+        purpose=database.purpose,
+        checkout=checkout.mark(),
         exists=target.exists,
         server=f"PostgreSQL {version}, {database.server.source}: {database.server.why}",
         owner=row[0] if row else None,
@@ -77,23 +90,6 @@ def status(database: Database) -> Status:
         belongs_to=target.facts.owner,
         revision=database.revision() if target.exists else None,
         head=head(database.service),
-        rows=rows,
+        changed=database.changed() if target.exists else [],
+        rows=losses.rows(database) if target.exists else {},
     )
-
-
-def _rows(database: Database) -> dict[str, int]:
-    with reading(database.server.url, database.name) as connection:
-        tables = connection.execute(
-            """
-            SELECT schemaname, relname FROM pg_stat_user_tables
-            -- The temporary tables of others are listed, but cannot be read.
-            WHERE relname <> 'alembic_version' AND NOT starts_with(schemaname, 'pg_temp')
-            ORDER BY 1, 2
-            """
-        ).fetchall()
-        counted = {}
-        for schema, table in tables:
-            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
-            (count,) = connection.execute(query).fetchone() or (0,)
-            counted[table if schema == "public" else f"{schema}.{table}"] = count
-    return counted

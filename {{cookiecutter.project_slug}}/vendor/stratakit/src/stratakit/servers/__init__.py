@@ -41,9 +41,19 @@ class Server:
 
 @contextmanager
 def lease(
-    settings: Settings, kinds: tuple[Kind, ...] = KINDS, *, persistent: bool = False
+    settings: Settings,
+    kinds: tuple[Kind, ...] = KINDS,
+    *,
+    persistent: bool = False,
+    kept: bool = False,
 ) -> Iterator[dict[Kind, Server]]:
     """Keep the servers of `kinds` up for the length of the block, or `lasting` until `release`.
+
+    Args:
+        settings: where they come from.
+        kinds: which.
+        persistent: whether they stay up, until `release`.
+        kept: whether they are those of `dev`, whose data outlives a crash of the machine.
 
     Raises:
         ConfigurationError: `STRATA_SERVERS=url` without a URL, or it is not clear where that leads.
@@ -56,9 +66,11 @@ def lease(
         for kind in kinds:
             name, why = choose(settings, kind)
             source = _source("compose" if persistent and name == "docker" else name)
-            address = stack.enter_context(source.lease(kind, settings))
+            # A server of another source is the same for all.
+            own = {"kept": kept and kind == "postgres"} if name == "embedded" else {}
+            address = stack.enter_context(source.lease(kind, settings, **own))
             if persistent and name == "embedded":
-                source.hold(kind)
+                source.hold(kind, **own)
             taken[kind] = Server(kind, address, name, why, owned=name != "url")
         yield taken
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from .. import limits, programs
 from ..errors import InfrastructureError
-from ..graph import ROOT
+from ..graph import ROOT, project
 from ..settings import Settings
-from . import docker, external
+from . import checkout, docker, external
 from .waiting import until
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def run(*arguments: str, options: Sequence[str] = ()) -> str:
         with (
             docker.client(),
             subprocess.Popen(
-                ["docker", "compose", *options, *arguments],
+                ["docker", "compose", *project_name(), *options, *arguments],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -111,6 +111,12 @@ def run(*arguments: str, options: Sequence[str] = ()) -> str:
     if process.returncode:
         raise ComposeError(command, output + said)
     return output
+
+
+def project_name() -> list[str]:
+    """Return the options by which a checkout that is not the first has containers of its own."""
+    name = checkout.named(str(project()["project"]))
+    return ["--project-name", name] if checkout.mark() else []
 
 
 def _ended(process: "subprocess.Popen[str]", command: str, limit: float) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Real servers without Docker: one of each for a machine, user and version, shared by its runs.
 
 A server is warm: its data stays when it stops, so that the next start takes some 50 ms. It listens
-on a Unix socket in a folder that only its user can enter, and on no TCP port.
+on a Unix socket in a folder that only its user can enter, and on no TCP port. Beside them is the
+PostgreSQL of `dev`, which is `kept`: see `plans`.
 """
 
 import errno
@@ -14,71 +15,25 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from .. import limits
-from ..errors import InfrastructureError, translated
+from ..errors import InfrastructureError
 from ..settings import Settings
-from . import binaries, diagnosis, external
-from .home import cache, elsewhere, made, noexec, server_user, sockets, store
+from . import binaries, checkout, diagnosis, external
+from .home import server_user
 from .locking import locked, take
+from .plans import ServerSpec, refuse_other_major, set_up
+from .plans import plan as plan_of
 from .process_identity import boot, ended
 from .supervisor import HELD, WAKE
 from .waiting import until
 
 if TYPE_CHECKING:
     from . import Kind
-
-FORMAT = 1
-"""Raise it when what is kept in a server's folder changes its shape."""
-
-POSTGRES_OPTIONS = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "max_connections": "200",
-    # What makes it fast where its data may go with the machine's power.
-    "fsync": "off",
-    "full_page_writes": "off",
-    "synchronous_commit": "off",
-    "autovacuum": "off",
-    "jit": "off",
-    "checkpoint_timeout": "1h",
-}
-REDIS_OPTIONS = {
-    "port": "0",
-    "unixsocketperm": "700",
-    "databases": "64",
-    "save": "",
-    "appendonly": "no",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSpec:
-    """How to run one server."""
-
-    kind: "Kind"
-    home: Path
-    """What is ours: the lease, the locks, the log, the copied programs."""
-    socket: Path
-    url: str
-    command: list[str]
-    prepare: list[str] | None = None
-    """What makes the data in the folder `init`, once; None where a server needs no such thing."""
-
-    @property
-    def store(self) -> Path:
-        """What is the server's own: its data and its sockets."""
-        return self.home / "store"
-
-    @property
-    def note(self) -> Path:
-        """Where its supervisor has noted its process."""
-        return self.home / "server.pid"
 
 
 def refusal(kind: "Kind") -> str | None:
@@ -91,17 +46,22 @@ def refusal(kind: "Kind") -> str | None:
 
 
 @contextmanager
-def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - the seam's signature
+def lease(
+    kind: "Kind",
+    settings: Settings,  # noqa: ARG001 - the seam's signature
+    *,
+    kept: bool = False,
+) -> Iterator[str]:
     """Yield the URL of the machine's server, which stays up at least until the block ends.
 
     Raises:
         InfrastructureError: its programs are not installed, or it does not start.
     """
-    plan = _plan(kind)
-    with _set_up(kind):
+    plan = plan_of(kind, kept=kept)
+    with set_up(kind):
         handle = os.open(plan.home / "lease", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        with _set_up(kind):
+        with set_up(kind):
             _bring_up(plan, handle)
         yield plan.url
     finally:
@@ -124,10 +84,10 @@ def _bring_up(plan: ServerSpec, lease: int) -> None:
             start(plan)
 
 
-def hold(kind: "Kind") -> None:
+def hold(kind: "Kind", *, kept: bool = False) -> None:
     """Keep the server up after the last lease has ended; it has to be up."""
-    with _set_up(kind):
-        (_plan(kind).home / HELD).touch()
+    with set_up(kind):
+        (plan_of(kind, kept=kept).home / checkout.named(HELD)).touch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +101,11 @@ class RunningServer:
     """Why it is of no use although it is up, if that is so."""
 
 
-def standing(kind: "Kind") -> RunningServer | None:
+def standing(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
     """Return what is known of the server if it is up; it is not started."""
     if refusal(kind):
         return None
-    plan = _plan(kind)
+    plan = plan_of(kind, kept=kept)
     if not (_supervised(plan) and _listens(plan)):
         return None
     complaint = None
@@ -153,19 +113,30 @@ def standing(kind: "Kind") -> RunningServer | None:
         external.ping(kind, plan.url)
     except Exception as error:  # noqa: BLE001 - whichever way it does not answer
         complaint = diagnosis.unanswering(kind, plan.note, str(error).strip()).message
-    with _set_up(kind):
+    with set_up(kind):
         number = int(plan.note.read_text(encoding="ascii"))
         return RunningServer(plan.url, number, plan.note.stat().st_mtime, complaint)
 
 
+def has_data(kind: "Kind", *, kept: bool = False) -> bool:
+    """Return whether the server has been started before, so that there may be something on it."""
+    return not refusal(kind) and plan_of(kind, kept=kept).data.exists()
+
+
 def release(kind: "Kind") -> bool:
-    """Let a server that is held go as soon as no run uses it; return whether it was held."""
+    """Let what this checkout holds go as soon as no run uses it; return whether it held any."""
     if refusal(kind):
         return False
-    home = _plan(kind).home
-    held = (home / HELD).exists()
-    with _set_up(kind):
-        (home / HELD).unlink(missing_ok=True)
+    homes = [plan_of(kind, kept=kept).home for kept in (False, True)]
+    # Of Redis, both are one server.
+    return sum(_released(kind, home) for home in dict.fromkeys(homes)) > 0
+
+
+def _released(kind: "Kind", home: Path) -> bool:
+    mine = home / checkout.named(HELD)
+    held = mine.exists()
+    with set_up(kind):
+        mine.unlink(missing_ok=True)
     # Without a supervisor nobody reads the pipe, and then there is nobody to wake.
     with suppress(OSError):
         pipe = os.open(home / WAKE, os.O_WRONLY | os.O_NONBLOCK)
@@ -176,79 +147,13 @@ def release(kind: "Kind") -> bool:
     return held
 
 
-def _set_up(kind: "Kind") -> AbstractContextManager[None]:
-    return translated(f"the embedded {kind} cannot be set up")
-
-
-def _plan(kind: "Kind") -> ServerSpec:
-    with _set_up(kind):
-        return (_plan_postgres if kind == "postgres" else _plan_redis)(binaries.installation(kind))
-
-
-def _programs(found: binaries.Installation, home: Path) -> Path:
-    """Return where the programs are that are run, copied there if they have to be."""
-    with locked(home / "programs.lock", "copies the programs of servers", limits.DATA):
-        programs = found.copied(home / "programs")
-    if noexec(programs):
-        raise InfrastructureError(
-            f"no program may be run that lies in {programs}: what it is on is mounted noexec",
-            elsewhere(),
-        )
-    return programs
-
-
-def _plan_postgres(found: binaries.Installation) -> ServerSpec:
-    identity = binaries.key(FORMAT, found.version or found.folder, POSTGRES_OPTIONS)
-    home = _home(f"pg-{identity}")
-    programs = _programs(found, home)
-    folder = sockets(store(home / "store"), ".s.PGSQL.5432")
-    options = [word for item in POSTGRES_OPTIONS.items() for word in ("-c", "=".join(item))]
-    return ServerSpec(
-        kind="postgres",
-        home=home,
-        socket=folder / ".s.PGSQL.5432",
-        url=f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}&port=5432",
-        command=[
-            *(str(programs / "postgres"), "-D", str(home / "store" / "data")),
-            *("-k", str(folder), *options),
-        ],
-        prepare=[
-            *(str(programs / "initdb"), "-D", str(home / "store" / "init"), "-U", "postgres"),
-            *("-E", "UTF8", "--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"),
-            # The folder of the socket keeps others out; a password would be one more secret.
-            *("--auth=trust", "--no-sync", "--no-instructions", "--wal-segsize=1"),
-        ],
-    )
-
-
-def _plan_redis(found: binaries.Installation) -> ServerSpec:
-    identity = binaries.key(FORMAT, found.version or found.folder, REDIS_OPTIONS)
-    home = _home(f"redis-{identity}")
-    programs = _programs(found, home)
-    names = ("valkey-server", "redis-server")
-    program = next(programs / name for name in names if (programs / name).exists())
-    place = sockets(store(home / "store"), "redis.sock") / "redis.sock"
-    options = [word for name, value in REDIS_OPTIONS.items() for word in (f"--{name}", value)]
-    return ServerSpec(
-        kind="redis",
-        home=home,
-        socket=place,
-        url=f"unix://{quote(str(place))}",
-        command=[str(program), "--unixsocket", str(place), *options],
-    )
-
-
-def _home(name: str) -> Path:
-    # Others may pass through (nobody must, below root's), but see nothing.
-    return made(cache() / name, 0o711)
-
-
 def _start(plan: ServerSpec) -> None:
     log = plan.home / "server.log"
     log.unlink(missing_ok=True)
     # PostgreSQL writes into it what was in a statement that failed.
     log.touch(mode=0o600)
-    binaries.open_up(plan.home / "programs")
+    if plan.programs.exists():
+        binaries.open_up(plan.programs)
     if plan.prepare:
         _make_data(plan, plan.prepare, log)
     order = {
@@ -290,7 +195,7 @@ def _remove_stale_pidfile(plan: ServerSpec) -> bool:
     A process that nobody has taken notice of is there for the next server, which then refuses to
     start beside it. In a container there may be nobody who ever does.
     """
-    ghost = plan.store / "data" / "postmaster.pid"
+    ghost = plan.data / "postmaster.pid"
     if not ghost.exists():
         return False
     number = ghost.read_text(encoding="ascii", errors="replace").partition("\n")[0]
@@ -307,20 +212,23 @@ def _start_after_crash(plan: ServerSpec) -> None:
     except TimeoutError as error:
         raise InfrastructureError(
             f"the embedded {plan.kind} does not start again after a crash: {error}",
-            f"to begin anew: rm -r {plan.home}",
+            f"to begin anew: {plan.anew}",
         ) from error
 
 
 def _make_data(plan: ServerSpec, prepare: list[str], log: Path) -> None:
     """Make the server's data unless there is some that can be trusted."""
-    data, init, stamp = plan.store / "data", plan.store / "init", plan.home / "boot"
+    data, init, stamp = plan.data, plan.store / "init", plan.home / "boot"
+    if plan.kept and data.exists():
+        refuse_other_major(plan)
+        return
     # With fsync off, what is on the disk after a crash of the machine may be half of the truth.
     if data.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == boot():
         return
     # The program holds the lock as well: of a run that was killed it goes on for a while.
     making = locked(plan.home / "init.lock", "makes the data of a server", limits.DATA)
     with making as lock, log.open("ab") as stream:
-        for folder in (data, init):
+        for folder in (init,) if plan.kept else (data, init):
             shutil.rmtree(folder, ignore_errors=True)
         code = _run(
             prepare, limits.DATA, stream, cwd=plan.store, pass_fds=(lock,), **as_server_user()
@@ -359,7 +267,7 @@ def _failure(plan: ServerSpec, log: Path, why: str) -> InfrastructureError:
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
     return InfrastructureError(
         f"the embedded {plan.kind} did not start: {why}\n{tail}",
-        f"see what the log says; to begin anew: rm -r {plan.home}",
+        f"see what the log says; to begin anew: {plan.anew}",
     )
 
 

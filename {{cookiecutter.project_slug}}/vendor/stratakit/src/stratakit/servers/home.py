@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 
 from ..errors import InfrastructureError, translated
 from ..graph import project
@@ -32,6 +32,8 @@ def server_user() -> "struct_passwd | None":
 
 # Unlike /tmp it is not emptied when the machine starts, which would cost the warm data.
 _SHARED = Path("/var/tmp")  # noqa: S108 - `private` makes sure that the folder in it is ours
+
+_KEPT = Path("/var/lib")
 
 
 def candidates() -> list[Path]:
@@ -62,6 +64,27 @@ def cache() -> Path:
     with translated("the folder for the project's servers cannot be made"):
         refuse_closed(shared)
         return private(shared, mode=0o711)
+
+
+def data() -> Path:
+    """Return the folder for data that is kept: unlike a cache, no system empties it.
+
+    Raises:
+        InfrastructureError: it cannot be made, or is not ours, or servers cannot enter it.
+    """
+    name = str(project()["project"])
+    try:
+        if not server_user():
+            return made(user_data_path(name), 0o700)
+        # Below root's home nobody else can enter.
+        folder = Path(os.environ.get("XDG_DATA_HOME") or _KEPT) / name
+        refuse_closed(folder)
+        return private(folder, mode=0o711)
+    except OSError as error:
+        raise InfrastructureError(
+            f"the folder for the data of dev cannot be made: {error}",
+            "XDG_DATA_HOME=/a/folder/elsewhere, or STRATA_SERVERS=docker",
+        ) from error
 
 
 def elsewhere() -> str:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 HELD, WAKE = "held", "wake"
-"""Files in a server's home: it stays up while the first is there; the second wakes us to look."""
+"""Files in a server's home: it stays up while one that begins like the first is there, each of some
+checkout; the second wakes us to look."""
 
 
 def main() -> None:
@@ -41,7 +42,8 @@ def main() -> None:
 def supervise(order: dict[str, Any], home: Path) -> None:
     """Run a server until its lease is free, or until it ends by itself."""
     # What an earlier server was held for has ended with it.
-    (home / HELD).unlink(missing_ok=True)
+    for left in home.glob(f"{HELD}*"):
+        left.unlink(missing_ok=True)
     if not (home / WAKE).exists():
         os.mkfifo(home / WAKE, 0o600)
     # Open for both ways: a writer finds a reader whenever it comes, and what it writes is kept.
@@ -59,7 +61,7 @@ def supervise(order: dict[str, Any], home: Path) -> None:
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     lease = os.open(home / "lease", os.O_RDWR)
     fcntl.flock(lease, fcntl.LOCK_EX)
-    while (home / HELD).exists():
+    while any(home.glob(f"{HELD}*")):
         # No run uses it, but somebody wants to: let others in until we are woken.
         fcntl.flock(lease, fcntl.LOCK_UN)
         os.read(wake, 1)

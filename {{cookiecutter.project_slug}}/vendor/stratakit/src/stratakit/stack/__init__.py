@@ -1,11 +1,24 @@
 """The stack: every service of the project running on a developer's machine, with its servers.
 
-Through Compose where Docker answers, else as processes on embedded servers. `lifecycle` has the
-actions, `containers` and `processes` are the two ways to run a service, `service_env` is what a
-service is given: servers that stay up, a migrated database, settings.
+Through Compose where Docker answers, else as processes: on embedded servers, or on one that is
+given. `lifecycle` has the actions, `containers` and `processes` are the two ways to run a service,
+`service_env` is what a service is given: servers that stay up, a migrated database, settings.
 """
 
-from .lifecycle import Up, clean, down, follow, logs, restart, show, up, wait
+from .lifecycle import (
+    Up,
+    clean,
+    dev,
+    down,
+    follow,
+    logs,
+    paused,
+    restart,
+    running,
+    show,
+    up,
+    wait,
+)
 from .states import State, Status
 
 __all__ = [
@@ -13,10 +26,13 @@ __all__ = [
     "Status",
     "Up",
     "clean",
+    "dev",
     "down",
     "follow",
     "logs",
+    "paused",
     "restart",
+    "running",
     "show",
     "up",
     "wait",

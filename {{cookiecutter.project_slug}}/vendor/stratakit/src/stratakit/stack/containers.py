@@ -94,7 +94,7 @@ class Containers:
         """Show the services' output as it grows, in the place of this process."""
         show = ("logs", "--follow", "--tail", str(lines), *_names(services))
         os.chdir(ROOT)
-        os.execvp("docker", ["docker", "compose", *_options(), *show])  # noqa: S606
+        os.execvp("docker", ["docker", "compose", *compose.project_name(), *_options(), *show])  # noqa: S606
 
     def close(self) -> list[str]:
         """Take down all containers, but no volume; return which ran."""

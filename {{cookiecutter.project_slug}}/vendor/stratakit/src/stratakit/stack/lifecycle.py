@@ -1,21 +1,22 @@
 """What `invoke stack.*` does. Each action is as good twice as once, and waits for the others."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import graph, limits, servers
 from ..errors import ConfigurationError
-from ..graph import ROOT, Service
-from ..servers import Source
+from ..graph import Service
+from ..servers import Kind, Server, Source
 from . import ports, record, service_env
 from .containers import Containers
 from .health import Backend, await_health
 from .record import Record
 from .states import Status
 
+OURS: tuple[Source, ...] = ("embedded", "url")
+"""Sources on which databases are what a stack has stored; in Docker, whole volumes are."""
 Progress = Callable[[str], AbstractContextManager[None]]
 """Tells a person what is being done, for as long as it is."""
 
@@ -107,10 +108,44 @@ def clean() -> list[str]:
     """Take the stack down and delete all that it has stored; return what was there."""
     with record.alone():
         done = _down([]) + Containers().clean()
-        if record.used("embedded"):
-            done += service_env.forget()
+        for source in OURS:
+            if record.used(source):
+                done += service_env.forget(source)
         record.remove()
         return done
+
+
+@contextmanager
+def dev(services: Sequence[Service], kinds: Sequence[Kind] = servers.KINDS) -> Iterator[Server]:
+    """Yield the server that the `dev` databases of services are on; raises what `up` does."""
+    with service_env.lease(current()[0], services, kinds) as up:
+        yield up["postgres"]
+
+
+def running(services: Sequence[Service]) -> list[Service]:
+    """Return those of the services that the stack of this checkout runs."""
+    noted = record.load()
+    listening = [service for service in services if service.port is not None]
+    if not (noted and listening):
+        return []
+    statuses = _backend(noted.source).statuses(listening)
+    return [each for each, status in zip(listening, statuses, strict=True) if status.up]
+
+
+@contextmanager
+def paused(services: Sequence[Service]) -> Iterator[None]:
+    """Stop services for the length of the block, and start them again."""
+    if not services:
+        yield
+        return
+    with record.alone():
+        source, backend = current()
+        backend.stop(services)
+        try:
+            yield
+        finally:
+            with service_env.lease(source, services) as taken:
+                backend.start(services, taken)
 
 
 def current() -> tuple[Source, Backend]:
@@ -143,7 +178,7 @@ def _backend(source: Source) -> Backend:
     # What it is made of exists on POSIX alone.
     from .processes import Processes
 
-    return Processes()
+    return Processes(source)
 
 
 def _up(services: Sequence[Service], timeout: float, progress: Progress) -> Up:
@@ -169,7 +204,7 @@ def _claim() -> tuple[Source, str, Backend]:
     """Return where the stack runs, why, and what runs it; refuse where another one is up."""
     source, why = service_env.choose()
     noted = record.load()
-    if noted and noted != Record(source):
+    if noted and noted.source != source:
         _refuse_other(noted, source)
     return source, why, _backend(source)
 
@@ -177,16 +212,10 @@ def _claim() -> tuple[Source, str, Backend]:
 def _refuse_other(noted: Record, source: Source) -> None:
     if not any(status.up for status in _backend(noted.source).statuses(choose())):
         return
-    if noted.source != source:
-        raise ConfigurationError(
-            f"the stack is up already, on servers that are {noted.source}, not {source}",
-            f"uv run invoke stack.down, or STRATA_SERVERS={noted.source}",
-        )
-    if Path(noted.root).exists() and not Path(noted.root).samefile(ROOT):
-        raise ConfigurationError(
-            f"the stack of this project is up already, from {noted.root}, not {ROOT}",
-            "uv run invoke stack.down",
-        )
+    raise ConfigurationError(
+        f"the stack is up already, on servers that are {noted.source}, not {source}",
+        f"uv run invoke stack.down, or STRATA_SERVERS={noted.source}",
+    )
 
 
 def _down(services: Sequence[Service]) -> list[str]:

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+import psycopg
+
+from .. import settings
 from ..errors import ConfigurationError
 from ..graph import Service
-from ..servers import KINDS, Kind, Server, embedded
+from ..servers import KINDS, Kind, Server, Source, embedded, external
 from . import ports, process_wrapper, record, service_env
 from .process import Process
 from .states import HOST, State, Status, moment
@@ -18,6 +21,10 @@ class Processes:
     """The stack as processes."""
 
     PREPARING = "find the code of"
+
+    def __init__(self, source: Source = "embedded") -> None:
+        """Run them on the servers of a source."""
+        self.source = source
 
     def prepare(self, services: Sequence[Service]) -> None:
         """Make sure that the services are installed.
@@ -57,7 +64,9 @@ class Processes:
 
     def servers(self) -> list[Status]:
         """Return how the servers are."""
-        return [_server(kind, embedded.standing(kind)) for kind in KINDS]
+        ours = [kind for kind in KINDS if (self.source, kind) != ("url", "postgres")]
+        found = [_server(kind, embedded.standing(kind, kept=kind == "postgres")) for kind in ours]
+        return found if len(found) == len(KINDS) else [_given(), *found]
 
     def output(self, service: Service, lines: int) -> str:
         """Return the last lines of a service's output."""
@@ -71,6 +80,17 @@ class Processes:
         """Show the services' output as it grows, in the place of this process."""
         logs = [str(Process(service.name).log) for service in services]
         os.execvp("tail", ["tail", "-n", str(lines), "-F", *logs])  # noqa: S606
+
+
+def _given() -> Status:
+    """Return how the PostgreSQL is that somebody else runs."""
+    address = external.given(settings.load(), "postgres")
+    try:
+        external.ping("postgres", address)
+    except psycopg.Error as error:
+        reason = str(error).strip()
+        return Status("postgres", State.DEAD, "server", settings.masked(address), reason=reason)
+    return Status("postgres", State.HEALTHY, "server", settings.masked(address))
 
 
 def _server(kind: str, up: embedded.RunningServer | None) -> Status:

@@ -1,7 +1,4 @@
-"""What is noted of a stack that is up: one for a project and user, whichever checkout it is from.
-
-Two checkouts share the embedded servers and the names of the containers, and so the stack.
-"""
+"""What is noted of a stack that is up: one for each checkout of a project."""
 
 import json
 import shutil
@@ -12,18 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import limits
-from ..graph import ROOT
 from ..results import write
-from ..servers import Source
+from ..servers import Source, checkout
 from ..servers.home import cache, made
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where the services run, and the checkout that they run from."""
+    """Where the services run."""
 
     source: Source
-    root: str = str(ROOT)
 
     def save(self) -> None:
         """Note it."""
@@ -34,8 +29,8 @@ class Record:
 def load() -> Record | None:
     """Return what is noted; None where nothing is."""
     try:
-        return Record(**json.loads(file().read_text(encoding="utf-8")))
-    except (FileNotFoundError, TypeError, ValueError):
+        return Record(json.loads(file().read_text(encoding="utf-8"))["source"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -80,7 +75,7 @@ def alone() -> Iterator[None]:
 
     # Beside the folder, which `remove` takes away under the lock. Whoever has it may be building.
     with locked(
-        cache() / "stack.lock",
+        cache() / f"{checkout.named('stack')}.lock",
         "changes the stack",
         limits.DOWNLOAD,
         waits="waiting for another action that changes the stack\n",
@@ -94,4 +89,4 @@ def file() -> Path:
 
 
 def _path() -> Path:
-    return cache() / "stack"
+    return cache() / checkout.named("stack")

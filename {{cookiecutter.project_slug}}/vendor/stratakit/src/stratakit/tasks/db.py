@@ -1,20 +1,23 @@
-"""`invoke db.*`: the test databases of the services, one for each."""
+"""`invoke db.*`: the databases for people, `dev` and `test` of each service."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import graph, redis_databases, servers, settings
-from ..database import guards, runs, status
+from .. import graph, redis_databases, servers, settings, stack
+from ..database import guards, losses, runs, status
 from ..database.lifecycle import Database
-from ..errors import Code, StrataError
+from ..database.stamps import DEV, PURPOSES, TEST
+from ..errors import Code, ConfigurationError, StrataError
 from . import console
 from .executor import TypedTask, fail, task
 
+ALL = "all"
 HELP = {
     "service": "only this one; by default every service that needs PostgreSQL",
     "json": "print JSON",
@@ -27,6 +30,12 @@ DESTRUCTIVE_HELP = {
 }
 
 
+def which(purposes: Sequence[str]) -> dict[str, str]:
+    """Return the help of the flag that says on which databases to act."""
+    default = purposes[0] if len(purposes) == 1 else ALL
+    return {"database": f"dev, test or all; by default {default}"}
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """Something to do to a database; `does` is what a person reads in the list of actions."""
@@ -35,34 +44,75 @@ class Action:
     does: str
     do: Callable[[Database, bool], object]
     """Is given the database, and whether others who are connected to it may be thrown out."""
+    purposes: tuple[str, ...] = PURPOSES
+    """On which databases it acts where nobody says so."""
     destroys: bool = False
+    alone: bool = False
+    """Whether it needs a database without the services of the stack."""
+    loses: Callable[[Database], list[str]] = lambda _: []
+    """Returns what of `dev` it removes; a person is asked if there is something."""
+
+    @property
+    def rules(self) -> Sequence[guards.Rule]:
+        """What a database must not break, for this to be done to it."""
+        return guards.DESTROYING if self.destroys else guards.RULES
+
+
+def everything(it: Database) -> list[str]:
+    """Return the rows of a database that is there."""
+    return [
+        f"{table}: {losses.counted(count, 'row')}" for table, count in losses.rows(it).items()
+    ] or ["no table"]
 
 
 ACTIONS = (
-    Action("setup", "Create, migrate and seed; what is there stays.", lambda it, _: it.setup()),
-    Action("create", "Create, empty.", lambda it, _: it.create()),
-    Action("migrate", "Bring to the newest revision.", lambda it, _: it.migrate()),
-    Action("seed", "Run the seeds/*.sql of the service.", lambda it, _: it.seed()),
-    Action("drop", "Drop.", lambda it, force: it.drop(force=force), destroys=True),
+    Action(
+        "setup",
+        "Create and migrate databases, and seed dev; data is kept.",
+        lambda it, _: it.setup(),
+    ),
+    Action("create", "Create empty databases.", lambda it, _: it.create()),
+    Action("migrate", "Apply all pending migrations.", lambda it, _: it.migrate()),
+    Action("seed", "Run the seeds/*.sql of each service.", lambda it, _: it.seed(), (DEV,)),
+    Action(
+        "drop",
+        "Drop the database of each service.",
+        lambda it, force: it.drop(force=force),
+        (TEST,),
+        destroys=True,
+        alone=True,
+        loses=everything,
+    ),
     Action(
         "reset",
-        "Give the state of a new setup.",
+        "Recreate the database of each service as db.setup makes it.",
         lambda it, force: it.reset(force=force),
+        (TEST,),
         destroys=True,
+        alone=True,
+        loses=everything,
     ),
     Action(
         "clean",
-        "Delete all rows but those that migrations have written.",
+        "Delete all rows except those inserted by migrations.",
         lambda it, force: it.clean(force=force),
+        (TEST,),
         destroys=True,
+        alone=True,
+        loses=everything,
     ),
     Action(
         "rollback",
-        "Take the newest migration back.",
+        "Revert the latest migration.",
         lambda it, force: it.rollback(force=force),
+        (DEV,),
         destroys=True,
+        alone=True,
+        loses=losses.of_rollback,
     ),
 )
+MIGRATING = ("setup", "migrate")
+REDO = "undo the edit and write a new migration (db.revision), or: uv run invoke db.reset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +120,7 @@ class Options:
     """How a person wants an action to be done."""
 
     json: bool = False
-    yes: bool = True
+    yes: bool = False
     force: bool = True
     dry_run: bool = False
 
@@ -78,61 +128,150 @@ class Options:
 def make(action: Action) -> TypedTask:
     """Return the task of an action."""
 
-    def change(_: Context, service: str | None = None, json: bool = False) -> None:
-        act(action, service, Options(json))
+    def change(
+        _: Context, service: str | None = None, database: str | None = None, json: bool = False
+    ) -> None:
+        act(action, service, database, Options(json))
 
     def destroy(
         _: Context,
         service: str | None = None,
+        database: str | None = None,
         json: bool = False,
         yes: bool = False,
         force: bool = False,
         dry_run: bool = False,
     ) -> None:
-        act(action, service, Options(json, yes, force, dry_run))
+        act(action, service, database, Options(json, yes, force, dry_run))
 
     body, described = (destroy, DESTRUCTIVE_HELP) if action.destroys else (change, HELP)
     body.__name__, body.__doc__ = action.verb, action.does
+    described = {**described, **which(action.purposes)}
     return task(name=action.verb, help=described, default=action is ACTIONS[0])(body)
 
 
-def act(action: Action, service: str | None, manner: Options) -> None:
+def chosen(database: str | None, default: Sequence[str]) -> tuple[str, ...]:
+    """Return on which databases to act.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    if database is None:
+        return tuple(default)
+    if database not in (*PURPOSES, ALL):
+        raise ConfigurationError(
+            f"there is no database {database!r}", "one of: --database dev, test, all"
+        )
+    return PURPOSES if database == ALL else (database,)
+
+
+def act(action: Action, service: str | None, database: str | None, manner: Options) -> None:
     """Do something to each database, once it is clear to which and that it may be done.
 
     Raises:
         ConfigurationError: it may not be done to one of them, or nobody agreed. None was touched.
     """
-    results: dict[str, object] = {}
-    with databases(service) as targets:
-        found = [target.inspect() for target in targets]
-        for each in found:
-            if action.destroys:
-                console.say(f"{action.verb} {each}", quiet=manner.json)
-            rules = guards.DESTROYING if action.destroys else guards.RULES
-            guards.check(each, force=manner.force, rules=rules)
-        if not (manner.dry_run or manner.yes or all(each.owned for each in found)):
-            names = ", ".join(each.name for each in found)
-            console.confirm(f"{action.verb} {names} on {found[0].host}", "--yes")
-        for target in [] if manner.dry_run else targets:
-            with console.progress(f"{action.verb} {target.name}", quiet=manner.json):
-                results[target.service.name] = action.do(target, manner.force)
+    purposes = chosen(database, action.purposes)
+    with databases(service, purposes, complete=action is ACTIONS[0]) as targets:
+        carry_out(action, targets, manner)
+
+
+def carry_out(action: Action, targets: list[Database], manner: Options) -> None:
+    """Do what `act` does to databases that are at hand."""
+    develops = [target.service for target in targets if target.purpose == DEV]
+    pausing = stack.running(develops) if action.alone else []
+    agree(action, targets, manner, pausing)
+    results: dict[str, dict[str, object]] = {}
+    if not manner.dry_run:
+        with paused(pausing, quiet=manner.json):
+            for target in targets if pausing else []:
+                guards.check(target.inspect(), force=manner.force, rules=action.rules)
+            for target in targets:
+                with console.progress(f"{action.verb} {target.name}", quiet=manner.json):
+                    done = action.do(target, manner.force)
+                results.setdefault(target.service.name, {})[target.purpose] = done
+        if pausing and action.verb != "drop":
+            stack.wait([each.name for each in pausing])
+    for target in targets if action.verb in MIGRATING else []:
+        tell_changed(target)
     if manner.json:
-        done = {"action": action.verb, "dry_run": manner.dry_run, "services": results}
-        console.write_json(done)
+        told = {"action": action.verb, "dry_run": manner.dry_run, "services": results}
+        console.write_json(told)
+
+
+def agree(
+    action: Action, targets: list[Database], manner: Options, pausing: list[graph.Service]
+) -> None:
+    """Make sure that something may be done to databases, and tell and ask what would be lost.
+
+    Raises:
+        ConfigurationError: it may not be done to one of them, or nobody agreed.
+    """
+    asks = False
+    for target in targets:
+        found = target.inspect()
+        force = manner.force or target.service in pausing
+        guards.check(found, force=force, rules=action.rules)
+        lost = action.loses(target) if target.purpose == DEV and found.exists else []
+        asks = asks or bool(lost) or (action.destroys and not found.owned)
+        if action.destroys or lost:
+            removed = "".join(f"\n  removes {line}" for line in lost)
+            console.say(f"{action.verb} {found}{removed}", quiet=manner.json)
+    if asks and not (manner.dry_run or manner.yes):
+        names = ", ".join(each.name for each in targets)
+        console.confirm(f"{action.verb} {names} on {targets[0].inspect().host}", "--yes")
 
 
 @contextmanager
-def databases(service: str | None) -> Iterator[list[Database]]:
-    """Yield the test databases of one service or of all, on a server that stays up afterwards."""
-    chosen = [graph.service(service)] if service else graph.services()
-    with servers.lease(settings.load(), ("postgres",), persistent=True) as up:
-        yield [Database(up["postgres"], each) for each in chosen if "postgres" in each.needs]
+def paused(services: list[graph.Service], *, quiet: bool) -> Iterator[None]:
+    """Stop services of the stack for the length of the block, and start them again."""
+    if services:
+        names = ", ".join(each.name for each in services)
+        console.say(f"pausing {names}, which the stack runs", quiet=quiet)
+    with stack.paused(services):
+        yield
 
 
-@task(name="status", help=HELP)
-def show_status(_: Context, service: str | None = None, json: bool = False) -> None:
-    """Say what is there: server, owner, size, revision against the code's, rows."""
-    with databases(service) as targets:
+def tell_changed(target: Database) -> None:
+    """Name the migrations that are not any more what was applied to a database."""
+    for file in target.changed():
+        sys.stderr.write(
+            f"{file} has changed since it was applied to {target.name}\n"
+            f"  hint: {REDO} --database {target.purpose}\n"
+        )
+
+
+@contextmanager
+def databases(
+    service: str | None, purposes: Sequence[str], *, complete: bool = False
+) -> Iterator[list[Database]]:
+    """Yield databases of one service or of all, on servers that stay up afterwards.
+
+    Args:
+        service: whose, by default everybody's.
+        purposes: which of them.
+        complete: whether the other servers of `dev` are brought up as well.
+    """
+    named = [graph.service(service)] if service else graph.services()
+    owners = [each for each in named if "postgres" in each.needs]
+    kinds = servers.KINDS if complete else ("postgres",)
+    with ExitStack() as held:
+        up = {}
+        # First the one that the environment may complete the URL of.
+        if TEST in purposes:
+            lease = servers.lease(settings.load(), ("postgres",), persistent=True)
+            up[TEST] = held.enter_context(lease)["postgres"]
+        if DEV in purposes and owners:
+            up[DEV] = held.enter_context(stack.dev(owners, kinds))
+        yield [Database(up[each], owner, each) for owner in owners for each in purposes]
+
+
+@task(name="status", help={**HELP, **which(PURPOSES)})
+def show_status(
+    _: Context, service: str | None = None, database: str | None = None, json: bool = False
+) -> None:
+    """Show server, owner, size, revision and row counts of each database."""
+    with databases(service, chosen(database, PURPOSES)) as targets:
         found = [status.status(target) for target in targets]
     if json:
         console.write_json([each.as_dict() for each in found])
@@ -140,17 +279,19 @@ def show_status(_: Context, service: str | None = None, json: bool = False) -> N
         console.say("\n".join(str(each) for each in found))
 
 
-@task(name="verify", help=HELP)
-def show_verdict(_: Context, service: str | None = None, json: bool = False) -> None:
-    """Return whether migrations, models and database agree; exit with 1 where they do not."""
+@task(name="verify", help={**HELP, **which(PURPOSES)})
+def show_verdict(
+    _: Context, service: str | None = None, database: str | None = None, json: bool = False
+) -> None:
+    """Check that migrations, models and databases agree; exit with 1 where they do not."""
     # Not imported before it is needed: Alembic takes 0.3 s.
     from .. import verify
 
-    with databases(service) as targets:
+    with databases(service, chosen(database, PURPOSES)) as targets:
         for target in targets:
             target.refuse_foreign()
         answers = {
-            target.service.name: verify.verify(
+            target.name: verify.verify(
                 target.server.url, target.service, target.name if target.exists() else None
             )
             for target in targets
@@ -172,8 +313,8 @@ def show_verdict(_: Context, service: str | None = None, json: bool = False) -> 
 
 @task(help={**HELP, "message": "what it does, for its name"})
 def revision(_: Context, message: str, service: str | None = None, json: bool = False) -> None:
-    """Write a migration from what the models have and the migrations have not."""
-    with databases(service) as targets:
+    """Autogenerate a migration from model changes."""
+    with databases(service, (DEV,)) as targets:
         files = {target.service.name: str(target.revise(message)) for target in targets}
     if json:
         console.write_json(files)
@@ -181,35 +322,99 @@ def revision(_: Context, message: str, service: str | None = None, json: bool = 
         console.say("\n".join(files.values()))
 
 
-@task(positional=["name"], help={**HELP, "name": "under which to find it again"})
-def snapshot(_: Context, name: str, service: str | None = None, json: bool = False) -> None:
-    """Keep a copy of the data, for `db.restore`."""
-    keep = Action("snapshot", "", lambda it, _: it.snapshot(name))
-    act(keep, service, Options(json))
+@task(
+    positional=["name"],
+    help={**HELP, "yes": DESTRUCTIVE_HELP["yes"], **which((DEV,)), "name": "snapshot name"},
+)
+def snapshot(
+    _: Context,
+    name: str,
+    service: str | None = None,
+    database: str | None = None,
+    json: bool = False,
+    yes: bool = False,
+) -> None:
+    """Keep a copy of each database, for `db.restore`."""
+    keep = Action(
+        "snapshot",
+        "",
+        lambda it, _: it.snapshot(name),
+        (DEV,),
+        alone=True,
+        loses=lambda it: [f"the snapshot {name!r} that is there"] * it.has_snapshot(name),
+    )
+    act(keep, service, database, Options(json, yes, force=False))
 
 
-@task(positional=["name"], help={**DESTRUCTIVE_HELP, "name": "as it was given to db.snapshot"})
+@task(
+    positional=["name"],
+    help={
+        **DESTRUCTIVE_HELP,
+        "database": "dev, test or all; by default the one that the snapshot is of",
+        "name": "as it was given to db.snapshot",
+    },
+)
 def restore(
     _: Context,
     name: str,
     service: str | None = None,
+    database: str | None = None,
     json: bool = False,
     yes: bool = False,
     force: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Give the state that was kept by `db.snapshot`."""
-    back = Action("restore", "", lambda it, force: it.restore(name, force=force), destroys=True)
-    act(back, service, Options(json, yes, force, dry_run))
+    """Restore a snapshot made by `db.snapshot`."""
+    back = Action(
+        "restore",
+        "",
+        lambda it, force: it.restore(name, force=force),
+        destroys=True,
+        alone=True,
+        loses=everything,
+    )
+    manner = Options(json, yes, force, dry_run)
+    with databases(service, chosen(database, PURPOSES)) as targets:
+        carry_out(back, targets if database else remembered(name, targets), manner)
 
 
-@task(help={"service": "whose database; it may be left out where there is only one"})
-def shell(_: Context, service: str | None = None) -> None:
-    """Open psql."""
-    with databases(service) as targets:
+def remembered(name: str, targets: list[Database]) -> list[Database]:
+    """Return those databases that there is a snapshot of; of each service, there may be one.
+
+    Raises:
+        ConfigurationError: a service has none, or one of each of its databases.
+    """
+    there = [target for target in targets if target.has_snapshot(name)]
+    for service in dict.fromkeys(target.service for target in targets):
+        own = [target for target in there if target.service == service]
+        if not own:
+            raise ConfigurationError(
+                f"there is no snapshot {name!r} of {service.name}",
+                f"uv run invoke db.snapshot {name} --service {service.name}",
+            )
+        if len(own) > 1:
+            raise ConfigurationError(
+                f"there are snapshots {name!r} of {' and of '.join(each.name for each in own)}",
+                "--database dev or --database test",
+            )
+    return there
+
+
+@task(
+    help={
+        "service": "whose database; it may be left out where there is only one",
+        "database": "dev or test; by default dev",
+    }
+)
+def shell(_: Context, service: str | None = None, database: str = DEV) -> None:
+    """Open psql on a database; it runs what standard input holds, if that is no terminal."""
+    with databases(service, chosen(database, (DEV,))) as targets:
         if len(targets) != 1:
-            known = ", ".join(target.service.name for target in targets) or "none"
-            fail(f"say whose database: --service, one of {known}", Code.CONFIGURATION)
+            known = ", ".join(dict.fromkeys(each.service.name for each in targets)) or "none"
+            fail(
+                f"say whose database: --service, one of {known}, and --database dev or test",
+                Code.CONFIGURATION,
+            )
         targets[0].refuse_foreign()
         command, variables = targets[0].psql()
         environment = {**os.environ, **variables}

@@ -5,9 +5,11 @@ from functools import partial
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import limits
+from .. import graph, limits, names
 from .. import stack as running
+from ..database.stamps import DEV
 from ..errors import Code
+from ..servers import checkout
 from ..stack.states import DOCS, READY, State, Status
 from . import console
 from .executor import fail, task
@@ -97,7 +99,10 @@ def wait(
 def clean(_: Context, yes: bool = False) -> None:
     """Take the stack down and delete all that it has stored: data, logs, containers, images."""
     if not yes:
-        console.confirm("delete everything that the stack has stored", "--yes")
+        named = [each.name for each in graph.services() if "postgres" in each.needs]
+        kept = ", ".join(names.named(each, DEV, checkout.mark()) for each in named)
+        question = f"delete all that the stack has stored, and so {kept or 'no database'}"
+        console.confirm(question, "--yes")
     console.say("\n".join(running.clean()) or "nothing was there")
 
 

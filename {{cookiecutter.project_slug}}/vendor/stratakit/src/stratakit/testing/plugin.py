@@ -6,6 +6,7 @@ It is an entry point of this package, so a bare `pytest` and an IDE have it as `
 import gc
 import inspect
 import logging
+import sys
 from argparse import Namespace
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -259,12 +260,19 @@ def _prepare(config: pytest.Config, ids: Sequence[str]) -> None:
     if not used:
         return
     here = _stage(config)
-    with _told(config):
-        said = here.prepare(used)
     terminal = config.pluginmanager.get_plugin("terminalreporter")
+
+    def tell(line: str) -> None:
+        if terminal:
+            terminal.ensure_newline()
+            terminal.write_line(line)
+        else:
+            sys.stderr.write(f"{line}\n")
+
+    with _told(config):
+        said = here.prepare(used, config.getoption("numprocesses", None) or 0, tell)
     if said and terminal:
-        terminal.ensure_newline()
-        terminal.write_line(said)
+        tell(said)
 
 
 @contextmanager

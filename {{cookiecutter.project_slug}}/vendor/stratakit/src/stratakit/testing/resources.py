@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import psycopg
 
 from .. import database, graph, names, redis_databases, servers, settings
+from ..database import lifecycle, runs
 from ..errors import InfrastructureError, StrataError
 from .clone_pool import ClonePool
 from .isolation import IsolatedDatabase
@@ -30,6 +31,12 @@ class SharedState:
     """The URL of each kind of server."""
     templates: dict[str, str]
     """The migrated template of each package that has tests in this run."""
+    lent: dict[str, str]
+    """The `test` database of each service where no other can be made: there is no template then."""
+
+
+def _is_service(package: graph.Package) -> TypeGuard[graph.Service]:
+    return isinstance(package, graph.Service)
 
 
 Acquired = tuple[dict[servers.Kind, servers.Server], str]
@@ -73,10 +80,20 @@ class RunResources:
             # No thread is left then, which a test that forks would be warned of.
             executor.shutdown(wait=False)
 
-    def prepare(self, used: Sequence[graph.Package]) -> str | None:
+    def prepare(
+        self,
+        used: Sequence[graph.Package],
+        workers: int = 0,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> str | None:
         """Start what the tests of the packages `used` need; return what was taken, and why.
 
         None is returned where that has been done: each worker reports what it has collected.
+
+        Args:
+            used: packages.
+            workers: how many processes run their tests, beside this one.
+            tell: is told what is about to be emptied.
 
         Raises:
             StrataError: a server cannot be had, or a migration does not run.
@@ -84,20 +101,37 @@ class RunResources:
         if self._scene:
             return None
         try:
-            return self._prepared(used)
+            return self._prepared(used, workers, tell)
         except psycopg.Error as error:
             raise InfrastructureError(
                 f"PostgreSQL could not make what the tests stand on: {str(error).strip()}",
                 "see its message and the server's log, then run it again",
             ) from error
 
-    def _prepared(self, used: Sequence[graph.Package]) -> str:
+    def _prepared(
+        self, used: Sequence[graph.Package], workers: int, tell: Callable[[str], object]
+    ) -> str:
         up, run = self._ahead.result() if self._ahead else self._take()
         address = up["postgres"].url
+        services = [] if runs.may_create(address) else [*filter(_is_service, used)]
+        lent = {each.name: lifecycle.Database(up["postgres"], each) for each in services}
+        if lent and workers > 1:
+            raise InfrastructureError(
+                f"the role may not create databases, and {workers} workers cannot share "
+                + ", ".join(each.name for each in lent.values()),
+                "run the tests without -n, or as a superuser: ALTER ROLE ... CREATEDB",
+            )
+        for each in lent.values():
+            self._stack.enter_context(each.lent(tell))
         self._scene = SharedState(
             run=run,
             servers={kind: server.url for kind, server in up.items()},
-            templates={each.name: database.template(address, each) for each in used},
+            templates={
+                each.name: database.template(address, each)
+                for each in used
+                if each.name not in lent
+            },
+            lent={service: each.name for service, each in lent.items()},
         )
         said = "; ".join(f"{each.kind}: {each.source} ({each.why})" for each in up.values())
         return "\n".join([said, *self._left(up["redis"].url)])
@@ -109,13 +143,21 @@ class RunResources:
 
     def postgres_url(self, package: graph.Package) -> str:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a package."""
-        if package.name not in self._databases:
+        if package.name in self._here.lent and package.name not in self._databases:
+            own = IsolatedDatabase(self._postgres, self._here.lent[package.name])
+            self._databases[package.name] = self._stack.enter_context(own)
+        elif package.name not in self._databases:
             template = self._here.templates[package.name]
             self._own(self._postgres, self._here.run, package, template)
         return self._databases[package.name].url
 
     def spare(self, package: graph.Package) -> ClonePool:
         """Return where whole databases for single tests of a package come from."""
+        if package.name in self._here.lent:
+            raise InfrastructureError(
+                "the role may not create databases, which this test needs one of",
+                "as a superuser: ALTER ROLE ... CREATEDB",
+            )
         if package.name not in self._spares:
             template = self._here.templates[package.name]
             prefix = f"{self.worker}_{len(self._spares)}s"

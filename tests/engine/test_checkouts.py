@@ -1,0 +1,93 @@
+"""Two checkouts of a project: each has databases, servers and a stack of its own."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from stratakit import names
+from stratakit.servers import checkout
+
+from .scratch import Scratch
+
+MARK = "from stratakit.servers import checkout; print(checkout.mark())"
+HELD = (
+    "from stratakit.servers import embedded; print(bool(embedded.standing('postgres', kept=True)))"
+)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[tuple[Scratch, Scratch]]:
+    """Two clones, of which the first came first."""
+    with ExitStack() as stack:
+        first = stack.enter_context(Scratch(tmp_path / "first"))
+        other = Scratch(tmp_path / "other", first.name)
+        stack.callback(other.close)
+        assert (mark(first), len(mark(other))) == ("", 6)
+        yield first, other
+        other.green("stack.down")
+
+
+def mark(project: Scratch) -> str:
+    outcome = project.python(MARK)
+    assert outcome.code == 0, outcome.said
+    return outcome.out.strip()
+
+
+def by_purpose(project: Scratch) -> dict[str, dict[str, object]]:
+    found = project.green("db.status", "--json", "--database", "all").json
+    return {each["purpose"]: each for each in found}
+
+
+def test_a_second_clone_has_databases_of_its_own_and_leaves_those_of_the_first(
+    both: tuple[Scratch, Scratch],
+) -> None:
+    for each in both:
+        each.green("db.setup", "--database", "all")
+    first, other = map(by_purpose, both)
+    assert first["dev"]["database"] == f"{both[0].name}_{both[0].service.name}_dev"
+    assert other["dev"]["database"] == f"{both[0].name}_{both[0].service.name}_{mark(both[1])}_dev"
+    assert {each["checkout"] for each in other.values()} == {mark(both[1])}
+    assert mark(both[1]) in both[1].green("db.status", "--database", "dev").out
+    both[1].green("stack.clean", "--yes")
+    assert both[0].python(HELD).out.strip() == "True"
+    assert by_purpose(both[0]) == first
+
+
+def test_the_first_stays_so_until_it_is_gone_and_a_marked_one_keeps_its_mark(
+    both: tuple[Scratch, Scratch],
+) -> None:
+    first, other = both
+    before = mark(other)
+    folder = first.root.with_name("moved")
+    first.root.rename(folder)
+    try:
+        assert mark(other) == before
+    finally:
+        folder.rename(first.root)
+    assert mark(first) == ""
+
+
+def test_a_linked_worktree_is_told_from_a_clone_and_from_a_submodule(tmp_path: Path) -> None:
+    repository, linked = tmp_path / "repository", tmp_path / "linked"
+    git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.com", "-C", str(repository))
+    repository.mkdir()
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    subprocess.run([*git, "worktree", "add", "-q", str(linked)], check=True)
+    (linked / "deep").mkdir()
+    assert checkout.is_linked(linked / "deep")
+    assert not checkout.is_linked(repository)
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / ".git").write_text("gitdir: ../.git/modules/worktrees-of-ours\n")
+    assert not checkout.is_linked(module)
+
+
+@pytest.mark.parametrize("mark_", ["", "0a1b2c"])
+def test_what_a_database_says_of_its_owner_tells_checkouts_apart(mark_: str) -> None:
+    said = names.owner("web-api", mark_)
+    assert names.is_owner(said, mark_)
+    assert not names.is_owner(said, "ffffff")
+    assert names.is_owner(None, mark_) is (mark_ == "")

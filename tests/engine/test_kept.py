@@ -1,0 +1,223 @@
+"""The data of `dev`: on a server of its own that keeps it, and taken over from an older stack."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from stratakit.servers import binaries
+
+from .scratch import Scratch
+
+SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
+DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
+ADDRESS = """
+from stratakit import servers, settings
+with servers.lease(settings.load(), ("postgres",), kept={kept}) as up: print(up["postgres"].url)
+"""
+OLD = """
+import sys
+from stratakit import names, servers, settings
+from stratakit.database import connect, lifecycle, stamps
+from stratakit.graph import services
+service = services()[0]
+with servers.lease(settings.load(), ("postgres",)) as up:
+    it = lifecycle.Database(up["postgres"], service)
+    it.setup()
+    with connect(up["postgres"].url, it.name) as own:
+        own.execute("CREATE TABLE precious AS SELECT 42 AS answer")
+    old = names.named(service.name, "stack", "")
+    with connect(up["postgres"].url) as admin:
+        for said in (stamps.STAMP, stamps.OWNER):
+            admin.execute(f'ALTER DATABASE "{it.name}" RESET {said}')
+        admin.execute(f"ALTER DATABASE {it.name} SET ops.environment = '{sys.argv[1]}'")
+        admin.execute(f"ALTER DATABASE {it.name} SET ops.owner = '{it.owner}'")
+        admin.execute(f'ALTER DATABASE "{it.name}" RENAME TO "{old}"')
+"""
+NAMES = """
+from stratakit import servers, settings
+from stratakit.database import connect, runs
+with servers.lease(settings.load(), ("postgres",)) as up, connect(up["postgres"].url) as admin:
+    print(*runs.databases(admin))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Scratch]:
+    with Scratch(tmp_path) as scratch:
+        scratch.purpose = "dev"
+        yield scratch
+
+
+def address(project: Scratch, *, kept: bool = True) -> str:
+    outcome = project.python(ADDRESS.format(kept=kept))
+    assert outcome.code == 0, outcome.said
+    return outcome.out.strip()
+
+
+def asked(project: Scratch, query: str) -> str:
+    """Return what psql prints for a query, on the database of an action."""
+    file = project.root / "query.sql"
+    file.write_text(query)
+    shell = "import os, sys; os.dup2(os.open('query.sql', os.O_RDONLY), 0)\n"
+    code = f"{shell}from invoke.main import program; program.run()"
+    outcome = project.start(code, "db.shell").wait()
+    assert outcome.code == 0, outcome.said
+    return outcome.out
+
+
+def test_dev_is_durable_in_the_folder_for_data_and_tests_are_fast_in_the_cache(
+    project: Scratch,
+) -> None:
+    project.green("db.setup")
+    project.green("db.setup", "--database", "test")
+    for kept in (True, False):
+        with psycopg.connect(address(project, kept=kept)) as connection:
+            found = dict(connection.execute(SETTINGS, ([*DURABLE],)).fetchall())
+        assert found == (DURABLE if kept else dict.fromkeys(DURABLE, "off"))
+    assert (project.data / "dev" / "store" / "data" / "PG_VERSION").exists()
+    assert not (project.cache / "dev").exists()
+
+
+def test_what_is_in_dev_outlives_the_cache_and_its_server(project: Scratch) -> None:
+    project.green("db.setup")
+    asked(project, "CREATE TABLE precious AS SELECT 42 AS answer")
+    project.down()
+    shutil.rmtree(project.cache)
+    assert "42" in asked(project, "SELECT answer FROM precious")
+
+
+def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(
+    project: Scratch,
+) -> None:
+    project.green("db.setup")
+    project.down()
+    version = project.data / "dev" / "store" / "data" / "PG_VERSION"
+    ours = version.read_text().strip()
+    version.write_text("15\n")
+    before = sorted(version.parent.iterdir())
+    for action in ("db.setup", "db.status", "stack.up"):
+        outcome = project.invoke(action)
+        assert outcome.code == 2, outcome.said
+        assert "was made by PostgreSQL 15" in outcome.said
+        assert f"PostgreSQL {ours} is what runs here" in outcome.said
+        assert "pg_dumpall" in outcome.said
+        assert f"to begin anew, beside it: mv {project.data}/dev" in outcome.said
+        assert "Traceback" not in outcome.said
+    assert sorted(version.parent.iterdir()) == before
+    # The fast server of test runs is none of it.
+    project.green("db.status", "--database", "test")
+    begin = outcome.said.partition("to begin anew, beside it: ")[2].strip()
+    subprocess.run(["sh", "-c", begin], check=True)
+    project.green("db.setup")
+    assert (project.data / "dev.15" / "store" / "data").exists()
+
+
+def test_the_command_that_dumps_data_of_another_version_does(
+    project: Scratch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project.green("db.setup")
+    asked(project, "CREATE TABLE precious AS SELECT 42 AS answer")
+    project.down()
+    version = project.data / "dev" / "store" / "data" / "PG_VERSION"
+    ours = version.read_text().strip()
+    version.write_text("15\n")
+    said = project.invoke("db.status").said
+    version.write_text(f"{ours}\n")
+    command = said.partition("to dump it: ")[2].partition("\n")[0]
+    # Its own programs are those that we have.
+    (programs,) = project.cache.glob("pg-*/programs/*/pginstall*/bin")
+    command = re.sub(r"/usr/lib/postgresql/15/bin", str(programs), command)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    subprocess.run(["sh", "-c", command], check=True, stdout=subprocess.DEVNULL)
+    assert "precious" in (tmp_path / "dev-15.sql").read_text()
+
+
+def test_what_an_older_stack_has_stored_becomes_dev(project: Scratch) -> None:
+    outcome = project.start(OLD, "stack").wait()
+    assert outcome.code == 0, outcome.said
+    project.green("db.setup")
+    assert "42" in asked(project, "SELECT answer FROM precious")
+    assert project.status()["stamp"] == "dev"
+    assert f"{project.name}_{project.service.name}_stack" not in project.python(NAMES).out
+    # What is gone for good does not come back.
+    project.green("db.drop", "--yes")
+    project.green("db.setup")
+    assert "precious" not in project.status()["rows"]
+
+
+def test_a_database_of_that_name_that_is_no_stacks_is_left_alone(project: Scratch) -> None:
+    outcome = project.start(OLD, "production").wait()
+    assert outcome.code == 0, outcome.said
+    project.green("db.setup")
+    assert "precious" not in project.status()["rows"]
+    assert f"{project.name}_{project.service.name}_stack" in project.python(NAMES).out
+
+
+def test_a_migration_that_was_edited_after_it_was_applied_is_named(project: Scratch) -> None:
+    project.green("db.setup")
+    (file,) = project.migrations.glob("*.py")
+    before = file.read_bytes()
+    assert project.status()["changed"] == []
+    name = file.relative_to(project.root).as_posix()
+    try:
+        file.write_bytes(before + b"\n# An afterthought.\n")
+        assert project.status()["changed"] == [name]
+        assert f"changed since it was applied: {name}" in project.green("db.status").out
+        for _ in range(2):
+            said = project.green("db.migrate").err
+            assert f"{name} has changed since it was applied to {project.database}" in said
+            assert "hint: " in said
+        # It goes with the data.
+        project.green("db.snapshot", "edited")
+        project.green("db.restore", "edited", "--yes")
+        assert project.status()["changed"] == [name]
+        project.green("db.reset", "--yes")
+        assert project.status()["changed"] == []
+    finally:
+        file.write_bytes(before)
+    assert project.status()["changed"] == [name]
+
+
+def test_a_rollback_asks_where_tables_that_it_drops_have_rows(project: Scratch) -> None:
+    project.green("db.setup")
+    project.green("db.rollback")
+    project.green("db.setup")
+    asked(project, "INSERT INTO items (name) VALUES ('lamp')")
+    outcome = project.invoke("db.rollback")
+    assert outcome.code == 3, outcome.said
+    assert "removes the table items: 1 row\n" in outcome.said
+    assert "confirmation is needed" in outcome.said
+    assert project.status()["rows"] == {"items": 1}
+    project.green("db.rollback", "--yes")
+
+
+def test_a_snapshot_remembers_of_which_database_it_is(project: Scratch) -> None:
+    project.green("db.setup", "--database", "all")
+    for purpose in ("dev", "test"):
+        project.purpose = purpose
+        asked(project, "INSERT INTO items (name) VALUES ('of PURPOSE')".replace("PURPOSE", purpose))
+        project.green("db.snapshot", purpose)
+        asked(project, "DELETE FROM items")
+    restore = "import sys; sys.argv = sys.argv[:1] + ['db.restore', sys.argv[1], '--yes']\n"
+    code = f"{restore}from invoke.main import program; program.run()"
+    for purpose in ("test", "dev"):
+        outcome = project.start(code, purpose).wait()
+        assert outcome.code == 0, outcome.said
+        project.purpose = purpose
+        assert purpose in asked(project, "SELECT name FROM items")
+    project.purpose = "test"
+    project.green("db.snapshot", "dev")
+    outcome = project.start(code, "dev").wait()
+    assert outcome.code == 3, outcome.said
+    assert "there are snapshots 'dev' of " in outcome.said
+    assert "--database dev or --database test" in outcome.said
+
+
+def test_psql_and_the_programs_that_take_data_over_are_carried() -> None:
+    found = binaries.postgres()
+    assert found
+    assert all(shutil.which(name, path=str(found.folder)) for name in ("pg_dump", "pg_restore"))

@@ -1,0 +1,87 @@
+"""What an older stack has stored becomes `dev`: its databases were called and stamped `stack`."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from psycopg import sql
+
+from .. import limits, names, programs
+from ..errors import InfrastructureError
+from ..servers import Server, binaries, checkout, libpq
+from . import guards, runs, stamps
+from .connection import Connection, Lock, locked, maintenance
+from .lifecycle import Database
+
+STAMP = "stack"
+
+
+def wanted(dev: Database) -> bool:
+    """Return whether a database is still to be made, so that an older one could become it."""
+    return not checkout.mark() and not dev.exists()
+
+
+def adopt(dev: Database, older: Server) -> bool:
+    """Make the database of an older stack the `dev` of a service; return whether there was one.
+
+    Args:
+        dev: what is not there yet.
+        older: the server of that stack, which may be the same one.
+
+    Raises:
+        ConfigurationError: somebody is connected to it. Nothing was touched.
+        InfrastructureError: it cannot be copied. It is where it was.
+    """
+    name = names.named(dev.service.name, STAMP, "")
+    with maintenance(older.url) as connection, locked(connection, Lock.ACTION, dev.name):
+        found = guards.inspect(connection, older, name, STAMP, dev.owner)
+        # Somebody else may have made it meanwhile.
+        if not (found.exists and found.facts.stamped(STAMP) and wanted(dev)):
+            return False
+        guards.check(found, rules=guards.DESTROYING)
+        if older.url == dev.server.url:
+            _renamed(connection, dev, name)
+        else:
+            _copied(dev, older, name)
+            guards.drop(connection, found)
+    return True
+
+
+def _renamed(connection: Connection, dev: Database, name: str) -> None:
+    # Else what it was for would keep it closed, by the name that older versions gave to the stamp.
+    for said in (*stamps.STAMPS, *stamps.OWNERS):
+        reset = sql.SQL("ALTER DATABASE {} RESET {}")
+        connection.execute(reset.format(sql.Identifier(name), sql.SQL(said)))
+    stamps.write(connection, name, stamps.DEV, dev.owner)
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    connection.execute(rename.format(sql.Identifier(name), sql.Identifier(dev.name)))
+
+
+def _copied(dev: Database, older: Server, name: str) -> None:
+    """Copy a database to another server; it gets its name when it is whole."""
+    with maintenance(dev.server.url) as connection, runs.run_over(connection) as identifier:
+        fresh = names.database(identifier, "new")
+        runs.create(connection, fresh, purpose=stamps.DEV)
+        with tempfile.TemporaryDirectory() as folder:
+            file = str(Path(folder) / "stack.dump")
+            _run("pg_dump", "--format=custom", f"--file={file}", _at(older, name))
+            into = f"--dbname={_at(dev.server, fresh)}"
+            _run("pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", into, file)
+        _renamed(connection, dev, fresh)
+
+
+def _at(server: Server, name: str) -> str:
+    return libpq.bounded(server.url, dbname=name)
+
+
+def _run(program: str, *arguments: str) -> None:
+    found = binaries.postgres()
+    path = (found and shutil.which(program, path=str(found.folder))) or shutil.which(program)
+    done = programs.run([path, *arguments], limits.DATA, together=True) if path else None
+    if done and done.returncode == 0:
+        return
+    said = done.stdout.strip() if done else f"{program} is not installed"
+    raise InfrastructureError(
+        f"what the stack has stored cannot be taken over as dev: {said}",
+        "see its message, then run it again; the older database is where it was",
+    )

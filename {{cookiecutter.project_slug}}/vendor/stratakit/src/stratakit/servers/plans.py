@@ -1,0 +1,206 @@
+"""How to run each embedded server: its folder, its options, its command.
+
+Of PostgreSQL there are two. The one of test runs is fast and may lose its data with the machine's
+power; the one of `dev` keeps it, as PostgreSQL does by default, and each checkout has its own.
+"""
+
+import shlex
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from .. import limits, programs
+from ..errors import InfrastructureError, translated
+from . import binaries, checkout
+from .home import cache, data, elsewhere, made, noexec, server_user, sockets, store
+from .locking import locked
+
+if TYPE_CHECKING:
+    from . import Kind
+
+FORMAT = 1
+"""Raise it when what is kept in a server's folder changes its shape."""
+
+POSTGRES_OPTIONS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    # What makes it fast where its data may go with the machine's power.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+    "jit": "off",
+    "checkpoint_timeout": "1h",
+}
+KEPT_POSTGRES_OPTIONS = {"listen_addresses": "", "unix_socket_permissions": "0700"}
+"""Of the server of `dev`: whatever is not here is as PostgreSQL has it, fsync and autovacuum on."""
+REDIS_OPTIONS = {
+    "port": "0",
+    "unixsocketperm": "700",
+    "databases": "64",
+    "save": "",
+    "appendonly": "no",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """How to run one server."""
+
+    kind: "Kind"
+    home: Path
+    """What is ours: the lease, the locks, the log."""
+    programs: Path
+    """Where the programs are copied to, if a wheel carries them."""
+    socket: Path
+    url: str
+    command: list[str]
+    prepare: list[str] | None = None
+    """What makes the data in the folder `init`, once; None where a server needs no such thing."""
+    kept: bool = False
+    """Whether its data is to outlive a crash of the machine, and is never made anew."""
+
+    @property
+    def store(self) -> Path:
+        """What is the server's own: its data and its sockets."""
+        return self.home / "store"
+
+    @property
+    def data(self) -> Path:
+        """The folder of its data."""
+        return self.store / "data"
+
+    @property
+    def note(self) -> Path:
+        """Where its supervisor has noted its process."""
+        return self.home / "server.pid"
+
+    @property
+    def anew(self) -> str:
+        """The command after which it begins anew; of data that is kept, nothing is deleted."""
+        own = shlex.quote(str(self.home))
+        return f"mv {own} {own}.old" if self.kept else f"rm -r {own}"
+
+
+def set_up(kind: "Kind") -> AbstractContextManager[None]:
+    """Return what tells of what the operating system refuses meanwhile."""
+    return translated(f"the embedded {kind} cannot be set up")
+
+
+def plan(kind: "Kind", *, kept: bool = False) -> ServerSpec:
+    """Return how to run a server; `kept` is that of `dev`, and of PostgreSQL alone.
+
+    Raises:
+        InfrastructureError: its programs are not installed, or its folder cannot be made.
+    """
+    with set_up(kind):
+        found = binaries.installation(kind)
+        return _postgres(found, kept=kept) if kind == "postgres" else _redis(found)
+
+
+def refuse_other_major(of: ServerSpec) -> None:
+    """Make sure that data which is there is of the major version that is installed.
+
+    Raises:
+        InfrastructureError: it is of another, which can neither be opened nor be replaced.
+    """
+    there = (of.data / "PG_VERSION").read_text(encoding="ascii").strip()
+    installed = _major(Path(of.command[0]))
+    if there == installed:
+        return
+    begin = f"mv {shlex.quote(str(of.home))} {shlex.quote(str(of.home))}.{there}"
+    raise InfrastructureError(
+        f"the data of dev in {of.data} was made by PostgreSQL {there}, and PostgreSQL {installed}"
+        " is what runs here: it was not opened",
+        f"to dump it: {_dump(of, there)}\n  to begin anew, beside it: {begin}",
+    )
+
+
+def _dump(of: ServerSpec, major: str) -> str:
+    """Return the command that dumps the data of another major version with programs of its own."""
+    copies = cache().glob("pg-*/programs/*/*/bin/postgres")
+    system = Path(f"/usr/lib/postgresql/{major}/bin/postgres")
+    own = next((each for each in copies if _major(each) == major), system).parent
+    user = server_user()
+    run = f"runuser -u {user.pw_name} -- {own}" if user else f"{own}"
+    where, host = shlex.quote(str(of.data)), shlex.quote(str(of.store))
+    start = shlex.quote(f"-c listen_addresses= -k {host}")
+    return (
+        f"cd / && {run}/pg_ctl -w -D {where} -o {start} start >/dev/null"
+        f" && {run}/pg_dumpall -h {host} -U postgres >~/dev-{major}.sql"
+        f"; {run}/pg_ctl -w -D {where} stop"
+    )
+
+
+def _major(program: Path) -> str:
+    """Return the major version of a `postgres`."""
+    said = programs.run([str(program), "--version"], limits.LOOK).stdout
+    return said.rpartition(") ")[2].partition(".")[0].strip()
+
+
+def _programs(found: binaries.Installation, home: Path) -> Path:
+    """Return where the programs are that are run, copied there if they have to be."""
+    with locked(home / "programs.lock", "copies the programs of servers", limits.DATA):
+        ready = found.copied(home / "programs")
+    if noexec(ready):
+        raise InfrastructureError(
+            f"no program may be run that lies in {ready}: what it is on is mounted noexec",
+            elsewhere(),
+        )
+    return ready
+
+
+def _postgres(found: binaries.Installation, *, kept: bool) -> ServerSpec:
+    identity = binaries.key(FORMAT, found.version or found.folder, POSTGRES_OPTIONS)
+    cached = _home(f"pg-{identity}")
+    ready = _programs(found, cached)
+    home = made(data() / checkout.named("dev"), 0o711) if kept else cached
+    folder = sockets(store(home / "store"), ".s.PGSQL.5432")
+    chosen = KEPT_POSTGRES_OPTIONS if kept else POSTGRES_OPTIONS
+    options = [word for item in chosen.items() for word in ("-c", "=".join(item))]
+    return ServerSpec(
+        kind="postgres",
+        home=home,
+        programs=cached / "programs",
+        socket=folder / ".s.PGSQL.5432",
+        url=f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}&port=5432",
+        command=[
+            *(str(ready / "postgres"), "-D", str(home / "store" / "data")),
+            *("-k", str(folder), *options),
+        ],
+        prepare=[
+            *(str(ready / "initdb"), "-D", str(home / "store" / "init"), "-U", "postgres"),
+            *("-E", "UTF8", "--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"),
+            # The folder of the socket keeps others out; a password would be one more secret.
+            *("--auth=trust", "--no-instructions"),
+            *(() if kept else ("--no-sync", "--wal-segsize=1")),
+        ],
+        kept=kept,
+    )
+
+
+def _redis(found: binaries.Installation) -> ServerSpec:
+    identity = binaries.key(FORMAT, found.version or found.folder, REDIS_OPTIONS)
+    home = _home(f"redis-{identity}")
+    ready = _programs(found, home)
+    names = ("valkey-server", "redis-server")
+    program = next(ready / name for name in names if (ready / name).exists())
+    place = sockets(store(home / "store"), "redis.sock") / "redis.sock"
+    options = [word for name, value in REDIS_OPTIONS.items() for word in (f"--{name}", value)]
+    return ServerSpec(
+        kind="redis",
+        home=home,
+        programs=home / "programs",
+        socket=place,
+        url=f"unix://{quote(str(place))}",
+        command=[str(program), "--unixsocket", str(place), *options],
+    )
+
+
+def _home(name: str) -> Path:
+    # Others may pass through (nobody must, below root's), but see nothing.
+    return made(cache() / name, 0o711)
