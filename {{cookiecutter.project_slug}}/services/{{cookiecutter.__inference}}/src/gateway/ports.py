@@ -263,7 +263,7 @@ class Sessions(Protocol):
     """Remembers which session tokens were revoked before they expired."""
 
     async def revoke(self, token_id: str, until: datetime) -> None:
-        """Revoke a token, which expires at `until` anyway; twice is as good as once."""
+        """Revoke a token, which expires at `until` anyway; repeating it changes nothing."""
         ...
 
     async def is_revoked(self, token_id: str) -> bool:

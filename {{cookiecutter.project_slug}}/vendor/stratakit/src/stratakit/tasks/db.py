@@ -19,14 +19,14 @@ from .executor import TypedTask, fail, task
 
 ALL = "all"
 HELP = {
-    "service": "only this one; by default every service that needs PostgreSQL",
+    "service": "only this service; default: all that need PostgreSQL",
     "json": "print JSON",
 }
 DESTRUCTIVE_HELP = {
     **HELP,
-    "yes": "do not ask",
-    "force": "throw out whoever else is connected",
-    "dry_run": "print what would be touched, and touch nothing",
+    "yes": "do not ask for confirmation",
+    "force": "terminate other connections",
+    "dry_run": "print what would be done and change nothing",
 }
 
 
@@ -283,7 +283,7 @@ def show_status(
 def show_verdict(
     _: Context, service: str | None = None, database: str | None = None, json: bool = False
 ) -> None:
-    """Check that migrations, models and databases agree; exit with 1 where they do not."""
+    """Check that migrations, models and databases agree; exit 1 if they do not."""
     # Not imported before it is needed: Alembic takes 0.3 s.
     from .. import verify
 
@@ -311,7 +311,7 @@ def show_verdict(
         fail(f"not as it should be: {', '.join(wrong)}")
 
 
-@task(help={**HELP, "message": "what it does, for its name"})
+@task(help={**HELP, "message": "short description, used in the file name"})
 def revision(_: Context, message: str, service: str | None = None, json: bool = False) -> None:
     """Autogenerate a migration from model changes."""
     with databases(service, (DEV,)) as targets:
@@ -334,7 +334,7 @@ def snapshot(
     json: bool = False,
     yes: bool = False,
 ) -> None:
-    """Keep a copy of each database, for `db.restore`."""
+    """Save a copy of each database for `db.restore`."""
     keep = Action(
         "snapshot",
         "",
@@ -351,7 +351,7 @@ def snapshot(
     help={
         **DESTRUCTIVE_HELP,
         "database": "dev, test or all; by default the one that the snapshot is of",
-        "name": "as it was given to db.snapshot",
+        "name": "name given to db.snapshot",
     },
 )
 def restore(
@@ -402,12 +402,12 @@ def remembered(name: str, targets: list[Database]) -> list[Database]:
 
 @task(
     help={
-        "service": "whose database; it may be left out where there is only one",
+        "service": "service; may be omitted if there is only one",
         "database": "dev or test; by default dev",
     }
 )
 def shell(_: Context, service: str | None = None, database: str = DEV) -> None:
-    """Open psql on a database; it runs what standard input holds, if that is no terminal."""
+    """Open psql on a database; it runs what is piped into it."""
     with databases(service, chosen(database, (DEV,))) as targets:
         if len(targets) != 1:
             known = ", ".join(dict.fromkeys(each.service.name for each in targets)) or "none"
@@ -423,7 +423,7 @@ def shell(_: Context, service: str | None = None, database: str = DEV) -> None:
 
 @task(
     help={
-        "redis_database": "number of a Redis database to empty as well, whoever has written to it",
+        "redis_database": "number of a Redis database to empty, even of foreign keys",
         "yes": DESTRUCTIVE_HELP["yes"],
         "json": HELP["json"],
     }
@@ -431,7 +431,7 @@ def shell(_: Context, service: str | None = None, database: str = DEV) -> None:
 def gc(
     _: Context, redis_database: int | None = None, yes: bool = False, json: bool = False
 ) -> None:
-    """Drop what dead runs have left, and templates that nothing has used for long."""
+    """Drop leftovers of crashed runs, and stale templates."""
     chosen = settings.load()
     dropped, left = [], []
     with servers.lease(chosen, ("postgres",), persistent=True) as up:

@@ -14,9 +14,9 @@ from ..stack.states import DOCS, READY, State, Status
 from . import console
 from .executor import fail, task
 
-SERVICE = {"service": "only this one, and it may be given several times; by default all"}
+SERVICE = {"service": "only this service, repeatable; default: all"}
 JSON = {"json": "print JSON"}
-TIMEOUT = {"timeout": "seconds that they may take to be healthy"}
+TIMEOUT = {"timeout": "seconds to wait until healthy"}
 HEAD = ("name", "state", "process", "url", "since", "why")
 
 
@@ -27,7 +27,7 @@ def up(
     timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
-    """Run services and their servers, migrate, wait until healthy, and print the URLs."""
+    """Start services and their servers, migrate, wait until healthy, print the URLs."""
     progress = partial(console.progress, quiet=json)
     _print_summary(running.up(service or [], timeout=timeout, progress=progress), json=json)
 
@@ -39,20 +39,20 @@ def restart(
     timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
-    """Stop services, and run them again as they are now."""
+    """Restart services with their current code."""
     progress = partial(console.progress, quiet=json)
     _print_summary(running.restart(service or [], timeout=timeout, progress=progress), json=json)
 
 
 @task(iterable=["service"], help=SERVICE)
 def down(_: Context, service: list[str] | None = None) -> None:
-    """Stop services; of all, let the servers go that actions have kept up. Data stays."""
+    """Stop services; without --service the servers, too. Data is kept."""
     console.say("\n".join(running.down(service or [])) or "nothing was up")
 
 
 @task(help=JSON)
 def status(_: Context, json: bool = False) -> None:
-    """Say how each server and each service is; exit with 2 where one is dead."""
+    """Show the status of servers and services; exit 2 if one has crashed."""
     parts = running.show()
     if json:
         console.write_json(_json(parts))
@@ -68,12 +68,12 @@ def status(_: Context, json: bool = False) -> None:
 
 @task(
     iterable=["service"],
-    help={**SERVICE, "follow": "go on as more comes, until Ctrl-C", "lines": "of each service"},
+    help={**SERVICE, "follow": "follow the logs until Ctrl-C", "lines": "lines of each service"},
 )
 def logs(
     _: Context, service: list[str] | None = None, follow: bool = False, lines: int = 100
 ) -> None:
-    """Show what services have put out since they were started."""
+    """Show the logs of services."""
     if follow:
         running.follow(service or [], lines=lines)
     for name, text in running.logs(service or [], lines=lines).items():
@@ -87,7 +87,7 @@ def wait(
     timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
-    """Wait until services that were started are healthy; exit with 2 where they are not in time."""
+    """Wait until services are healthy; exit 2 on timeout."""
     statuses = running.wait(service or [], timeout=timeout)
     if json:
         console.write_json(_json(statuses))
@@ -97,7 +97,7 @@ def wait(
 
 @task(help={"yes": "do not ask"})
 def clean(_: Context, yes: bool = False) -> None:
-    """Take the stack down and delete all that it has stored: data, logs, containers, images."""
+    """Delete the stack: containers, images, data and logs."""
     if not yes:
         named = [each.name for each in graph.services() if "postgres" in each.needs]
         kept = ", ".join(names.named(each, DEV, checkout.mark()) for each in named)

@@ -1,0 +1,71 @@
+"""The language of the template: words that stay out, and help that says what an action does."""
+
+import re
+import subprocess
+
+import pytest
+from baking import PROJECT, ROOT
+
+TASKS = ROOT / PROJECT / "vendor" / "stratakit" / "src" / "stratakit" / "tasks"
+VERBS = {
+    *("add", "apply", "autogenerate", "check", "create", "delete", "download", "drop", "list"),
+    *("open", "print", "recreate", "remove", "restart", "restore", "revert", "run", "save", "set"),
+    *("show", "start", "stop", "turn", "wait"),
+}
+"""What the help of an action may begin with."""
+BANNED = {
+    r"\bmend(s|ed|ing)?\b": "hint, fix",
+    r"\bsay --\w": "pass --flag",
+    r"twice is as good as once": "safe to run again",
+    r"\bdoes not let us in\b": "cannot connect to, refuses connections",
+    r"\bis no percentage\b": "is not a number from 0 to 100",
+    r"\bnobody to ask\b": "standard input is not a terminal",
+    r"\bas you wished\b": "cancelled",
+    r"\bwhat passes for\b": "name it",
+    r"\bwhat it answers to\b": "its routes",
+    r"\bOps[A-Z]\w+": "Strata...",
+    r"\bverdict\.(py|Part)": "results, TierResult",
+}
+"""Words and turns of phrase that stay out, with what is written instead."""
+LEFT_ALONE = (
+    *("CHANGELOG.md", "tests/documents/test_words.py", "tests/project/test_updates.py"),
+    f"{PROJECT}/vendor/stratakit/upgrade.py",
+)
+"""Files that tell of what was before."""
+HELPS = (
+    re.compile(r'@task\(.*?\n    """([^\n]*?)(?:""")?\n', re.DOTALL),
+    re.compile(r'Action\(\s*"\w+",\s*"([^"]+)"'),
+)
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    """The text of each file in git, by its path."""
+    listed = subprocess.run(
+        ("git", "ls-files", "-z"), cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    found = {}
+    for name in filter(None, listed.split("\0")):
+        if not name.startswith(LEFT_ALONE) and (ROOT / name).is_file():
+            try:
+                found[name] = (ROOT / name).read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                continue
+    return found
+
+
+@pytest.mark.parametrize("words", BANNED)
+def test_words_that_stay_out_are_written_nowhere(words: str, texts: dict[str, str]) -> None:
+    found = [
+        f"{name}:{text[: match.start()].count(chr(10)) + 1}: {match[0]}; write: {BANNED[words]}"
+        for name, text in texts.items()
+        for match in re.finditer(words, text, re.IGNORECASE if words.islower() else 0)
+    ]
+    assert found == []
+
+
+def test_the_help_of_each_action_begins_with_an_imperative_verb() -> None:
+    texts = [file.read_text(encoding="utf-8") for file in TASKS.glob("*.py")]
+    helps = [found for text in texts for pattern in HELPS for found in pattern.findall(text)]
+    assert len(helps) > 30
+    assert [each for each in helps if each.split()[0].lower() not in VERBS] == []
