@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stratakit.errors import InfrastructureError
-from stratakit.servers import home
+from stratakit.servers import binaries, home
 
 from .scratch import INVOKE, PYTEST, Scratch
 
@@ -63,6 +63,29 @@ def test_folders_that_were_made_under_a_strict_umask_are_mended(project: Scratch
     project.green("db")
     (server,) = project.cache.glob("pg-*")
     assert stat.S_IMODE(server.stat().st_mode) == 0o711
+
+
+@pytest.mark.parametrize("closed", ["", "lib", "lib/bin", "lib/bin/program"])
+def test_programs_are_looked_at_one_by_one_only_where_the_way_to_them_is_closed(
+    closed: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "programs"
+    program, data = folder / "lib/bin/program", folder / "share/data"
+    for file, mode in ((program, 0o755), (data, 0o600)):
+        file.parent.mkdir(parents=True)
+        file.touch()
+        file.chmod(mode)
+    for each in (folder, *folder.rglob("*/")):
+        each.chmod(0o755)
+    data.chmod(0o600)
+    binaries.open_up(folder, program)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o600
+    (folder / closed).chmod(0o700)
+    binaries.open_up(folder, program)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o644
+    assert stat.S_IMODE((folder / closed).stat().st_mode) == 0o755
+    # Those of the system are not ours to open.
+    binaries.open_up(tmp_path / "none", program)
 
 
 @pytest.mark.parametrize("kind", ["pg", "redis"])

@@ -98,5 +98,7 @@ SIMILAR = 0.7
 
 def did_you_mean(name: str, known: Iterable[str], rest: str = "", *, alike: float = SIMILAR) -> str:
     """Return `did you mean X?` for the one of `known` that is most like `name`, then `rest`."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=alike)
+    # As difflib would find as well, only that each run asks it about the whole environment.
+    likely = [each for each in known if 2 * min(map(len, (each, name))) >= alike * len(each + name)]
+    near = difflib.get_close_matches(name, likely, n=1, cutoff=alike) if likely else []
     return " ".join([*(f"did you mean {each}?" for each in near), *filter(None, [rest])])

@@ -178,10 +178,12 @@ def locked(connection: Connection, kind: Lock, what: str) -> Iterator[None]:
     """
     keys = (kind, _key(what))
     try:
-        # In a transaction, for a limit of its own; the lock is the session's all the same.
-        with connection.transaction():
-            connection.execute(_PATIENCE, {"patience": kind.patience})
-            connection.execute("SELECT pg_advisory_lock(%s, %s)", keys)
+        # Nearly always nobody has it, which takes one question.
+        if connection.execute(_TRY, keys).fetchone() != (True,):
+            # In a transaction, for a limit of its own; the lock is the session's all the same.
+            with connection.transaction():
+                connection.execute(_PATIENCE, {"patience": kind.patience})
+                connection.execute("SELECT pg_advisory_lock(%s, %s)", keys)
     except errors.LockNotAvailable as error:
         facts = {"kind": kind, "key": _key(what) % 2**32}
         found = waits.holders(connection, waits.ADVISORY, **facts)
@@ -197,8 +199,7 @@ def locked(connection: Connection, kind: Lock, what: str) -> Iterator[None]:
 @contextmanager
 def locked_if_free(connection: Connection, kind: Lock, what: str) -> Iterator[bool]:
     """Hold a lock for the length of the block if nobody has it; yield whether that is so."""
-    query = "SELECT pg_try_advisory_lock(%s, %s)"
-    got = connection.execute(query, (kind, _key(what))).fetchone() == (True,)
+    got = connection.execute(_TRY, (kind, _key(what))).fetchone() == (True,)
     try:
         yield got
     finally:
@@ -206,6 +207,7 @@ def locked_if_free(connection: Connection, kind: Lock, what: str) -> Iterator[bo
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (kind, _key(what)))
 
 
+_TRY = "SELECT pg_try_advisory_lock(%s, %s)"
 _PATIENCE = f"""
     SELECT CASE WHEN current_setting('lock_timeout')::interval = '{waits.LOCK}ms'
     THEN set_config('lock_timeout', %(patience)s, true) END

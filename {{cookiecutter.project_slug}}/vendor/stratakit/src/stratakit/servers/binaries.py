@@ -96,13 +96,27 @@ def key(*facts: object) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
 
 
-def open_up(folder: Path) -> None:
-    """Let everybody read what is in a folder, and run its programs, whatever umask it came with."""
-    for path in (folder, *folder.rglob("*")):
-        found = path.lstat().st_mode
-        wanted = 0o755 if found & stat.S_IXUSR else 0o644
-        if wanted & ~found and not stat.S_ISLNK(found):
-            path.chmod(stat.S_IMODE(found) | wanted)
+def open_up(folder: Path, program: Path) -> None:
+    """Let everybody run a program in a folder, and read what is there, whatever umask it came with.
+
+    It is done where the way to the program is closed, and the way is opened last: to look at each
+    of some thousand files takes longer than the server that is then started.
+    """
+    if not program.is_relative_to(folder):
+        return
+    way = [program, *program.parents][: len(program.relative_to(folder).parts) + 1]
+    if any(_lacking(path) for path in way):
+        others = {*folder.rglob("*")} - {*way}
+        for path in (*others, *way):
+            if lacking := _lacking(path):
+                path.chmod(stat.S_IMODE(path.stat().st_mode) | lacking)
+
+
+def _lacking(path: Path) -> int:
+    """Return which of everybody's rights a file lacks."""
+    found = path.lstat().st_mode
+    wanted = 0o755 if found & stat.S_IXUSR else 0o644
+    return 0 if stat.S_ISLNK(found) else wanted & ~found
 
 
 def _first(

@@ -152,8 +152,7 @@ def _start(plan: ServerSpec) -> None:
     log.unlink(missing_ok=True)
     # PostgreSQL writes into it what was in a statement that failed.
     log.touch(mode=0o600)
-    if plan.programs.exists():
-        binaries.open_up(plan.programs)
+    binaries.open_up(plan.programs, Path(plan.command[0]))
     if plan.prepare:
         _make_data(plan, plan.prepare, log)
     order = {
