@@ -27,5 +27,7 @@ except ImportError as missing:
     sys.stderr.write(f"{error}\n  what else is wrong: {more}\n")
     sys.exit(error.code)
 
+# Actions of your own go here: any task of Invoke, named in the collection beside the engine's.
+
 namespace = Collection(*ACTIONS)
 check_command_line(namespace)

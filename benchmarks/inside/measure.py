@@ -23,7 +23,7 @@ from typing import Any
 
 from methods import METHODS, Connection, Ground, Test
 from schema import untouched, write, write_revisions
-from stratakit import database, graph, servers, settings
+from stratakit import database, project, pyproject, servers, settings
 from stratakit.database.lifecycle import Database
 from stratakit.servers.home import cache
 
@@ -57,8 +57,8 @@ def main() -> None:
     parser.add_argument("--tests", type=int, required=True)
     parser.add_argument("--suites", type=int, required=True)
     options = parser.parse_args()
-    write_revisions(graph.ROOT / "services" / "shop" / "migrations" / "versions")
-    service = graph.service("shop")
+    write_revisions(pyproject.ROOT / "services" / "shop" / "migrations" / "versions")
+    service = project.service("shop")
     try:
         measured: dict[str, Any] = {"starts": starts(service)}
         with servers.lease(settings.load()) as up:
@@ -83,7 +83,7 @@ def versions(ground: Ground) -> dict[str, str]:
     return {"python": platform.python_version(), "PostgreSQL": postgres, **found}
 
 
-def starts(service: graph.Service) -> Samples:
+def starts(service: project.Service) -> Samples:
     """Time the way from nothing running to a migrated database of one's own, in seconds."""
     found: Samples = defaultdict(list)
     for kind, times in STARTS.items():
@@ -96,7 +96,7 @@ def starts(service: graph.Service) -> Samples:
     return found
 
 
-def start(service: graph.Service) -> float:
+def start(service: project.Service) -> float:
     """Start a server, and ask a private migrated database something."""
     began = time.perf_counter()
     with servers.lease(settings.load(), ("postgres",)) as up:
@@ -115,7 +115,7 @@ def stopped() -> None:
             fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def resets(up: Up, service: graph.Service) -> Samples:
+def resets(up: Up, service: project.Service) -> Samples:
     """Time `db.reset` and what it replaces, in seconds; each twice in a row, of which one counts."""
     it = Database(up["postgres"], service)
     it.setup()
@@ -204,7 +204,7 @@ def suite(server: str, plugin: str, without: tuple[str, ...]) -> float:
             *(sys.executable, "-m", "pytest", "-q", "-p", plugin, "services/shop/tests"),
             *(word for name in without for word in ("-p", f"no:{name}")),
         ],
-        cwd=graph.ROOT,
+        cwd=pyproject.ROOT,
         env={**os.environ, "PYTHONPATH": here, "BENCH_SERVER": server},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql.janitor import DatabaseJanitor
 from schema import METADATA, SEED, SEEDED, WORK
-from stratakit import database, graph, names
+from stratakit import database, names, project
 from stratakit.database.runs import create
 from stratakit.testing.clone_pool import ClonePool
 from stratakit.testing.isolation import IsolatedDatabase
@@ -31,12 +31,12 @@ class Ground:
 
     server: str
     run: str
-    service: graph.Service
+    service: project.Service
     template: str
     numbers: Iterator[int]
 
     @classmethod
-    def of(cls, server: str, run: str, service: graph.Service) -> "Ground":
+    def of(cls, server: str, run: str, service: project.Service) -> "Ground":
         """Return the ground for a service, its template built if need be."""
         return cls(server, run, service, database.template(server, service), count())
 

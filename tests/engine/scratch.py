@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import psutil
 
-from stratakit import graph
+from stratakit import project, pyproject
 from stratakit.servers.waiting import until
 
 PREPARED = """
@@ -109,7 +109,7 @@ class Scratch:
         self.name = name or f"scratch{secrets.token_hex(3)}"
         self.purpose = "test"
         self.root = folder / "project"
-        self.service = graph.services()[0]
+        self.service = project.services()[0]
         self._folder = folder
         self._count = iter(range(100_000))
         self._copy()
@@ -248,9 +248,9 @@ class Scratch:
     def _copy(self) -> None:
         leave_out = shutil.ignore_patterns(".venv", "tests", "reports")
         for name in ("pyproject.toml", "tasks.py", "invoke.yaml"):
-            shutil.copy2(graph.ROOT / name, self._made(self.root / name))
-        for folder in (Path("vendor"), self.service.path.relative_to(graph.ROOT)):
-            shutil.copytree(graph.ROOT / folder, self.root / folder, ignore=leave_out)
+            shutil.copy2(pyproject.ROOT / name, self._made(self.root / name))
+        for folder in (Path("vendor"), self.service.path.relative_to(pyproject.ROOT)):
+            shutil.copytree(pyproject.ROOT / folder, self.root / folder, ignore=leave_out)
         settings = self.root / "pyproject.toml"
         line = f'project = "{self.name}"'
         settings.write_text(re.sub(r'(?m)^project = ".*"$', line, settings.read_text()))

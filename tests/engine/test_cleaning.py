@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from stratakit import database, graph
+from stratakit import database, project, pyproject
 from stratakit.database import Connection, Cleaner, runs
 from stratakit.database.lifecycle import Database
 from stratakit.database.relations import CleaningError
@@ -260,7 +260,7 @@ def test_what_a_role_cannot_see_is_named_at_once_unless_it_is_to_be_left(
             Cleaner(own)
         table = refusal.value.message.partition(" ")[0]
         assert f'uncleaned = ["{table}"]' in refusal.value.hint
-        monkeypatch.setitem(graph.project(), "uncleaned", [table])
+        monkeypatch.setitem(pyproject.table(), "uncleaned", [table])
         Cleaner(own)()
 
 
@@ -287,7 +287,7 @@ def test_rows_on_another_server_are_never_deleted_but_named(
     with database.connect(server, name) as own:
         foreign(own)
         left: list[str] = []
-        monkeypatch.setitem(graph.project(), "uncleaned", left)
+        monkeypatch.setitem(pyproject.table(), "uncleaned", left)
         for table in ("public.remote", "public.whole"):
             with pytest.raises(
                 CleaningError, match=f"{table} cannot be cleaned: .* another server"
@@ -302,7 +302,7 @@ def theirs(make: Make, tmp_path: Path) -> Iterator[Database]:
     """The test database of a plain role, in which a superuser has put a table with policies."""
     server, _ = make("")
     role = f"plain_{secrets.token_hex(3)}"
-    known = graph.services()[0]
+    known = project.services()[0]
     # A template of its own: another role's may not be copied.
     shutil.copytree(known.path / "migrations", tmp_path / "migrations")
     shutil.copy(known.path / "pyproject.toml", tmp_path)

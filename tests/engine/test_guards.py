@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from stratakit import database, graph, names, servers, settings
+from stratakit import database, names, project, pyproject, servers, settings
 from stratakit.database import guards, lifecycle, runs, stamps, waits
 from stratakit.errors import Code, ConfigurationError, InfrastructureError
 from stratakit.servers import Server, home, external
@@ -164,7 +164,7 @@ def server() -> Iterator[Server]:
         address = up["postgres"].url
         with database.connect(address) as connection:
             # Where Docker's own host is another machine, a container's is no loopback.
-            patch.setitem(graph.project(), "destroyable_hosts", [connection.info.hostaddr])
+            patch.setitem(pyproject.table(), "destroyable_hosts", [connection.info.hostaddr])
         yield replace(up["postgres"], source="url", owned=False)
 
 
@@ -177,7 +177,7 @@ def admin(server: Server) -> Iterator[database.Connection]:
 @pytest.fixture
 def it(server: Server) -> Iterator[lifecycle.Database]:
     """The test database of a service that only this test knows."""
-    known = graph.services()[0]
+    known = project.services()[0]
     service = replace(known, name=f"x{secrets.token_hex(3)}")
     mine = lifecycle.Database(server, service)
     yield mine
@@ -629,7 +629,7 @@ def test_a_database_of_a_dead_run_that_is_stamped_is_left(
 
 
 def test_a_role_that_may_not_create_databases_is_told_what_is_missing(limited: Server) -> None:
-    service = replace(graph.services()[0], name=f"x{secrets.token_hex(3)}")
+    service = replace(project.services()[0], name=f"x{secrets.token_hex(3)}")
     mine = lifecycle.Database(limited, service)
     role = conninfo_to_dict(limited.url)["user"]
     for action in (mine.create, mine.setup):
@@ -645,7 +645,7 @@ def test_a_role_that_may_create_databases_can_do_every_action(
 ) -> None:
     role = conninfo_to_dict(limited.url)["user"]
     admin.execute(f'ALTER ROLE "{role}" CREATEDB')
-    service = replace(graph.services()[0], name=f"x{secrets.token_hex(3)}")
+    service = replace(project.services()[0], name=f"x{secrets.token_hex(3)}")
     # A template of its own: another role's may not be copied, nor commented on.
     shutil.copytree(service.path / "migrations", tmp_path / "migrations")
     shutil.copy(service.path / "pyproject.toml", tmp_path)
@@ -682,7 +682,7 @@ def test_a_database_that_is_not_the_roles_is_refused_by_name(
 def test_the_password_is_not_in_the_command_line_of_psql() -> None:
     address = "postgresql://me:open-sesame@localhost/postgres"
     server = Server("postgres", address, "url", "", owned=False)
-    it = lifecycle.Database(server, graph.service("gateway"))
+    it = lifecycle.Database(server, project.service("gateway"))
     (_, target), variables = it.psql()
     assert "user=me" in target
     assert "open-sesame" not in target

@@ -22,7 +22,7 @@ OLD = """
 import sys
 from stratakit import names, servers, settings
 from stratakit.database import connect, lifecycle, stamps
-from stratakit.graph import services
+from stratakit.project import services
 service = services()[0]
 with servers.lease(settings.load(), ("postgres",)) as up:
     it = lifecycle.Database(up["postgres"], service)

@@ -30,7 +30,7 @@ from .redis_servers import (
 )
 from .scratch import Scratch
 
-LONG = leftovers.MOMENT + 1000
+LONG = leftovers.moment() + 1000
 """Seconds after which a run without a sign of life counts as dead."""
 
 

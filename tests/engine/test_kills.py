@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stratakit import graph
+from stratakit import tiers
 from stratakit.servers.waiting import until
 
 from .scratch import INVOKE, PYTEST, Command, Scratch
@@ -144,7 +144,7 @@ def test_it(postgres_url, clone_url, redis_url):
         marker.touch()
         signal.pause()
 """
-TIER = ("--tier", graph.INTEGRATION.name)
+TIER = ("--tier", tiers.INTEGRATION)
 """As nox asks for it: servers start, and databases are copied, while tests are collected."""
 COLLECTED = {
     "by an error": ("1 / 0", pytest.ExitCode.INTERRUPTED),

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from stratakit import database, graph, names
+from stratakit import database, names, project
 from stratakit.database import guards, lifecycle, runs
 from stratakit.errors import ConfigurationError
 from stratakit.servers import Server, addresses
@@ -45,9 +45,9 @@ def other() -> Iterator[str]:
 
 
 @pytest.fixture
-def seeded(tmp_path: Path) -> graph.Service:
+def seeded(tmp_path: Path) -> project.Service:
     """A service with seeds."""
-    known = graph.services()[0]
+    known = project.services()[0]
     (tmp_path / "seeds").mkdir()
     (tmp_path / "seeds" / "it.sql").write_text("CREATE TABLE IF NOT EXISTS seeded (one int)")
     for part in ("migrations", "pyproject.toml", "src"):
@@ -55,7 +55,7 @@ def seeded(tmp_path: Path) -> graph.Service:
     return replace(known, name="aimed", path=tmp_path)
 
 
-def at(address: str, service: graph.Service) -> lifecycle.Database:
+def at(address: str, service: project.Service) -> lifecycle.Database:
     return lifecycle.Database(Server("postgres", address, "url", "", owned=False), service)
 
 
@@ -77,7 +77,7 @@ def expect_precious(address: str, name: str) -> None:
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_a_pooler_that_leads_to_another_database_is_refused(
-    action: str, one: str, seeded: graph.Service
+    action: str, one: str, seeded: project.Service
 ) -> None:
     at(one, seeded).setup()
     make_precious(one, "production")
@@ -92,7 +92,7 @@ def test_a_pooler_that_leads_to_another_database_is_refused(
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_a_pooler_that_leads_to_another_server_is_refused(
-    action: str, one: str, other: str, seeded: graph.Service
+    action: str, one: str, other: str, seeded: project.Service
 ) -> None:
     it = at(one, seeded)
     it.setup()
@@ -107,7 +107,7 @@ def test_a_pooler_that_leads_to_another_server_is_refused(
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_a_balancer_that_leads_to_another_server_is_refused(
-    action: str, one: str, other: str, seeded: graph.Service
+    action: str, one: str, other: str, seeded: project.Service
 ) -> None:
     it = at(one, seeded)
     it.setup()
@@ -137,7 +137,9 @@ def test_a_clone_of_a_run_that_leads_elsewhere_is_not_wiped(one: str) -> None:
     expect_precious(one, "production")
 
 
-def test_a_pooler_that_leads_where_it_says_is_no_obstacle(one: str, seeded: graph.Service) -> None:
+def test_a_pooler_that_leads_where_it_says_is_no_obstacle(
+    one: str, seeded: project.Service
+) -> None:
     with pooler(f"* = {_to(one)}") as address:
         it = at(address, seeded)
         it.setup()
@@ -147,7 +149,7 @@ def test_a_pooler_that_leads_where_it_says_is_no_obstacle(one: str, seeded: grap
 
 
 def test_a_database_that_is_replaced_after_it_was_checked_is_not_dropped(
-    one: str, seeded: graph.Service
+    one: str, seeded: project.Service
 ) -> None:
     it = at(one, seeded)
     it.setup()
@@ -160,7 +162,7 @@ def test_a_database_that_is_replaced_after_it_was_checked_is_not_dropped(
     expect_precious(one, it.name)
 
 
-def test_a_stamp_that_comes_after_the_check_counts(one: str, seeded: graph.Service) -> None:
+def test_a_stamp_that_comes_after_the_check_counts(one: str, seeded: project.Service) -> None:
     it = at(one, seeded)
     make_precious(one, it.name)
     with database.connect(one) as admin:

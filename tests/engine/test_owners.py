@@ -9,9 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from stratakit import database, graph, names, servers, settings
+from stratakit import database, names, pyproject, servers, settings
 from stratakit.database import adoption, guards, lifecycle, runs, stamps, status
 from stratakit.errors import Code, ConfigurationError
+from stratakit.project import services
 from stratakit.servers import Server, home
 from stratakit.stack import compose_model, record
 
@@ -22,7 +23,7 @@ ALIKE = ("a-kept", "a-tpl", "a-snap", "a-0a1b2c3d", "a_b", "A")
 def project(name: str) -> Iterator[None]:
     """Be in a project of this name."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(graph.project(), "project", name)
+        patch.setitem(pyproject.table(), "project", name)
         yield
 
 
@@ -81,7 +82,7 @@ def short(server: Server) -> Iterator[str]:
 
 
 def of(server: Server, service: str) -> lifecycle.Database:
-    return lifecycle.Database(server, replace(graph.services()[0], name=service))
+    return lifecycle.Database(server, replace(services()[0], name=service))
 
 
 ACTIONS: dict[str, Callable[[lifecycle.Database], object]] = {
@@ -207,7 +208,7 @@ def test_a_stack_deletes_its_own_databases_alone(server: Server) -> None:
     made = []
     for name in (short, f"{short}-web"):
         with project(name):
-            it = lifecycle.Database(server, graph.services()[0], stamps.DEV)
+            it = lifecycle.Database(server, services()[0], stamps.DEV)
             it.create()
             made.append(it.name)
     with project(short):
@@ -222,7 +223,7 @@ def test_the_database_of_an_older_stack_becomes_dev_where_it_is(
     stamp: str, server: Server, short: str
 ) -> None:
     with project(short):
-        it = lifecycle.Database(server, graph.services()[0], stamps.DEV)
+        it = lifecycle.Database(server, services()[0], stamps.DEV)
         name = names.named(it.service.name, adoption.STAMP, "")
         with database.connect(server.url) as admin:
             admin.execute(f'CREATE DATABASE "{name}"')

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stratakit import graph, settings
+from stratakit import project, pyproject, settings
 from stratakit.errors import ConfigurationError, did_you_mean
 from stratakit.stack import user_settings
 
@@ -75,20 +75,20 @@ def test_a_setting_is_known_in_lower_case_too(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", ["{}DATABSE_URL", "{}DATABASE_POOLSIZE", "{}SERVER_TIMEOUTS"])
 def test_a_setting_that_is_all_but_one_of_a_services_is_refused(name: str) -> None:
-    (service, *_) = graph.services()
+    (service, *_) = project.services()
     with pytest.raises(ConfigurationError, match="did you mean"):
         user_settings.refuse_misspelt(service, [name.format(service.prefix)])
 
 
 def test_what_kubernetes_calls_by_the_name_of_a_service_is_let_be() -> None:
-    (service, *_) = graph.services()
+    (service, *_) = project.services()
     names = ("SERVICE_HOST", "SERVICE_PORT", "PORT_8000_TCP_ADDR", "PORT_8000_TCP", "PORT", "HOST")
     user_settings.refuse_misspelt(service, [f"{service.prefix}{name}" for name in names])
 
 
 def test_a_key_that_nothing_reads_is_refused_and_the_right_one_suggested() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        graph.refuse_unknown({"python": 1, "projct": 2}, graph.PROJECT_KEYS, "[tool.stratakit]")
+        pyproject.refuse_unknown({"python": 1, "projct": 2}, pyproject.KEYS, "[tool.stratakit]")
     assert str(refused.value).startswith(
         "configuration: [tool.stratakit] has an unknown key projct\n  hint: did you mean project? its keys are"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from stratakit import database, graph, names
+from stratakit import database, names, project
 from stratakit.database import Connection, runs
 
 
@@ -36,9 +36,9 @@ def made(admin: Connection) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def changed(tmp_path: Path) -> graph.Service:
+def changed(tmp_path: Path) -> project.Service:
     """A service, with other migrations than those of the project."""
-    service = graph.services()[0]
+    service = project.services()[0]
     copy = tmp_path / service.name
     shutil.copytree(service.path, copy)
     revision = next((copy / "migrations" / "versions").glob("*.py"))
@@ -55,7 +55,7 @@ def pretend(admin: Connection, digest: str, used: str) -> str:
 
 
 def test_a_new_template_takes_the_place_of_those_that_nothing_uses(
-    server: str, admin: Connection, made: list[str], changed: graph.Service
+    server: str, admin: Connection, made: list[str], changed: project.Service
 ) -> None:
     old = [pretend(admin, f"old{number}", "2001-02-03") for number in range(2)]
     new = [pretend(admin, f"new{number}", "2999-12-31") for number in range(runs.KEPT_TEMPLATES)]
@@ -69,7 +69,7 @@ def test_a_new_template_takes_the_place_of_those_that_nothing_uses(
 
 
 def test_a_template_is_built_once(
-    server: str, admin: Connection, made: list[str], changed: graph.Service
+    server: str, admin: Connection, made: list[str], changed: project.Service
 ) -> None:
     made.append(runs.template(server, changed))
     query = "SELECT oid FROM pg_database WHERE datname = %s"

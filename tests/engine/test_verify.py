@@ -15,7 +15,7 @@ from stratakit import database, names
 from stratakit.database import runs
 from stratakit.errors import InfrastructureError
 from stratakit.fingerprint import Difference
-from stratakit.graph import Service
+from stratakit.project import Service
 from stratakit.verify import Check, as_json, table, verify
 
 METADATA = sa.MetaData()
@@ -65,7 +65,7 @@ COLUMN = (
 PROGRAM = """
 import sys
 from pathlib import Path
-from stratakit.graph import Service
+from stratakit.project import Service
 from stratakit.verify import verify
 
 server, folder, database = sys.argv[1:]

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from stratakit import database, graph, names, verify
+from stratakit import database, names, project, verify
 from stratakit.database import lifecycle, runs, status
 from stratakit.database.connection import Lock, locked
 from stratakit.errors import Code, InfrastructureError
@@ -45,7 +45,7 @@ def server() -> Iterator[str]:
 def it(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Database]:
     """A database whose migrations, seeds and rows all have to do with one table."""
     folder = tmp_path_factory.mktemp("waiting")
-    known = graph.services()[0]
+    known = project.services()[0]
     (folder / "seeds").mkdir()
     (folder / "seeds" / "it.sql").write_text("UPDATE held SET one = 2")
     (folder / "pyproject.toml").write_bytes((known.path / "pyproject.toml").read_bytes())

@@ -80,20 +80,20 @@ NO_TESTS = {
 }
 REFUSE = """
 import json, sys
-from stratakit import discovery, errors, graph
+from stratakit import discovery, errors, project, tiers
 try:
-    discovery.refuse_strays([graph.package(name) for name in sys.argv[1:]])
+    discovery.refuse_strays([project.package(name) for name in sys.argv[1:]])
     print(json.dumps(["", ""]))
 except errors.ConfigurationError as error:
     print(json.dumps([error.message, error.hint]))
 """
 FOLDERS = """
 import sys
-from stratakit import errors, graph
-for tier in graph.TIERS:
-    for package in tier.packages():
+from stratakit import errors, project, tiers
+for tier in tiers.load():
+    for package in project.packages_of(tier):
         try:
-            tests = [each.name for each in tier.folders(package)]
+            tests = [each.name for each in project.folders(tier, package)]
         except errors.AbsentError as error:
             tests = [error.status]
         print(f"{tier.name}({package.name})", *tests)

@@ -16,27 +16,15 @@ BARE_DOCTOR = (sys.executable, "-m", "stratakit.doctor")
 SOURCES = {"PYTHONPATH": "vendor/stratakit/src", "PYTHONDONTWRITEBYTECODE": "1"}
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 UNCHECKED = """
-from stratakit import graph
-from stratakit.doctor.checks import CHECKS
-for tier in graph.TIERS:
-    for resource in set(tier.needs) - {graph.ACCOUNT}:
-        alone = graph.Tier("alone", "", "repository", needs=(resource,))
-        general = graph.Tier("general", "", "repository")
-        if not any(each.tiers(alone) and not each.tiers(general) for each in CHECKS):
+from stratakit import tiers
+from stratakit.doctor.checks import checks
+for tier in tiers.load():
+    for resource in set(tier.needs) - {tiers.RESOURCES["account"]}:
+        alone = tiers.Tier("alone", "", "repository", needs=(resource,))
+        general = tiers.Tier("general", "", "repository")
+        if not any(each.tiers(alone) and not each.tiers(general) for each in checks(tiers.load())):
             print(resource.name)
 """
-COMPLETE = """
-eval "$(invoke completion --shell bash)"
-for COMP_LINE; do
-    COMP_WORDS=($COMP_LINE) COMP_POINT=${#COMP_LINE} COMP_TYPE=9
-    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-    how=$(complete -p "${COMP_WORDS[0]}")
-    how=${how#*-F }
-    ${how%% *} "${COMP_WORDS[0]}" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}" 2> /dev/null
-    echo "${COMPREPLY[@]}"
-done
-"""
-"""What bash itself does at a Tab, and then prints what it would offer."""
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +114,7 @@ def listing(project: Project) -> dict[Path, int]:
 
 def test_bash_completes_actions_and_sessions(project: Project) -> None:
     lines = ("invoke db.re", "invoke doctor --j", "nox -s uni")
-    # As in a shell where the environment is active.
-    path = f"{project.path / '.venv' / 'bin'}:{project.environment['PATH']}"
-    done = project.run("bash", "--norc", "-c", COMPLETE, "-", *lines, env={"PATH": path})
-    actions, flags, sessions = done.stdout.splitlines()
+    actions, flags, sessions = project.completed(*lines)
     assert {"db.reset", "db.restore"} <= set(actions.split())
     assert flags == "--json"
     assert sessions.strip() == r"unit\(gateway\)"

@@ -267,7 +267,7 @@ def test_an_update_that_changes_only_the_engine_never_conflicts(
             file.write_text("\n".join(["# Ours.", *lines, "# Ours.", ""]), encoding="utf-8")
     before = commit(project.path)
     engine = checkout / PROJECT / PACKAGE
-    with (engine / "graph.py").open("a", encoding="utf-8") as stream:
+    with (engine / "tiers.py").open("a", encoding="utf-8") as stream:
         stream.write(LATER)
     (engine / "later.py").write_text(LATER, encoding="utf-8")
     (engine / "names.py").rename(engine / "naming.py")
@@ -278,7 +278,7 @@ def test_an_update_that_changes_only_the_engine_never_conflicts(
     assert changed == {
         ".cruft.json",
         f"{ENGINE}/manifest.sha256",
-        *(f"{PACKAGE}/{name}.py" for name in ("graph", "later", "names", "naming")),
+        *(f"{PACKAGE}/{name}.py" for name in ("later", "names", "naming", "tiers")),
     }
     # Both bakes that an update compares have a manifest, so that it goes with the files.
     assert project.differences_of_the_engine() == []

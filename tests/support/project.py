@@ -20,6 +20,19 @@ NOX = ("nox", "--non-interactive")
 PATIENCE = 120
 """Seconds that a condition may take on a machine that is busy with other tests."""
 
+COMPLETE = """
+eval "$(invoke completion --shell bash)"
+for COMP_LINE; do
+    COMP_WORDS=($COMP_LINE) COMP_POINT=${#COMP_LINE} COMP_TYPE=9
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    how=$(complete -p "${COMP_WORDS[0]}")
+    how=${how#*-F }
+    ${how%% *} "${COMP_WORDS[0]}" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}" 2> /dev/null
+    echo "${COMPREPLY[@]}"
+done
+"""
+"""What bash itself does at a Tab, and then prints what it would offer."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -42,6 +55,13 @@ class Project(Bake):
         (self.path / "reports" / "summary.json").unlink(missing_ok=True)
         done = self.run(*command, env=env, check=False)
         return Outcome(done.returncode, done.stdout + done.stderr, self.summary())
+
+    def completed(self, *lines: str) -> list[str]:
+        """Return what bash offers at a Tab, for each line that is begun."""
+        # As in a shell where the environment is active.
+        path = f"{self.path / '.venv' / 'bin'}:{self.environment['PATH']}"
+        done = self.run("bash", "--norc", "-c", COMPLETE, "-", *lines, env={"PATH": path})
+        return done.stdout.splitlines()
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of the last run, empty where it left none."""

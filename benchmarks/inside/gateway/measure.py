@@ -26,7 +26,7 @@ import clients
 import httpx2
 import operations
 import psutil
-from stratakit import database, graph, names, redis_databases, servers, settings
+from stratakit import database, names, project, redis_databases, servers, settings
 from stratakit.servers.home import cache
 from stratakit.testing import Service, serving
 
@@ -87,7 +87,7 @@ def main() -> None:
 @contextmanager
 def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
     """Serve both; yield them by their names, and the URL of the database."""
-    service = graph.service("gateway")
+    service = project.service("gateway")
     given, redis = up["postgres"].url, up["redis"]
     with (
         database.run(given) as run,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from methods import Connection, Ground, Test, pgtestdb
-from stratakit import database, graph
+from stratakit import database, project
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,7 @@ def isolated() -> Iterator[Test]:
     server = os.environ["BENCH_SERVER"]
     with (
         database.run(server) as run,
-        pgtestdb(Ground.of(server, run, graph.service("shop"))) as test,
+        pgtestdb(Ground.of(server, run, project.service("shop"))) as test,
     ):
         yield test
 

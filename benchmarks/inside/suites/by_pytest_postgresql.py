@@ -6,7 +6,7 @@ import pytest
 from methods import Connection
 from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql import factories
-from stratakit import database, graph
+from stratakit import database, project
 
 SERVER = os.environ["BENCH_SERVER"]
 PARTS = conninfo_to_dict(SERVER)
@@ -15,7 +15,7 @@ PARTS = conninfo_to_dict(SERVER)
 def load(*, dbname: str, **_: object) -> None:
     """Run the ten revisions on the template."""
     with database.connect(SERVER, dbname) as own:
-        database.migrate(own, graph.service("shop"))
+        database.migrate(own, project.service("shop"))
 
 
 server = factories.postgresql_noproc(

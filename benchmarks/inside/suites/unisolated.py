@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from methods import Connection, Ground, none
-from stratakit import database, graph
+from stratakit import database, project
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +13,6 @@ def connection() -> Iterator[Connection]:
     """Connection that all tests share."""
     server = os.environ["BENCH_SERVER"]
     with database.run(server) as run:
-        ground = Ground.of(server, run, graph.service("shop"))
+        ground = Ground.of(server, run, project.service("shop"))
         with none(ground) as test, test() as shared:
             yield shared

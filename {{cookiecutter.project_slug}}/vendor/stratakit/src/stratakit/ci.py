@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any, Literal
 
+from . import tiers
 from .errors import AbsentError, ConfigurationError
-from .graph import MEASURED, STACK, STATIC, TIERS, Package, Tier, project, services
+from .project import Package, folders, packages_of, services
+from .pyproject import table
 from .runner import MEASURE
+from .tiers import INTEGRATION, UNIT, Tier
 
 Workflow = Literal["test", "nightly"]
 
@@ -24,9 +27,10 @@ UNBUDGETED = 30 * 60
 
 WORDS = {
     # No wheel carries it: a developer's machine may be without it, CI may not.
-    STATIC.name: ("--require", "actionlint"),
+    "static": ("--require", "actionlint"),
     # For the job that judges them together.
-    **{tier.name: MEASURE for tier in MEASURED},
+    UNIT: MEASURE,
+    INTEGRATION: MEASURE,
 }
 """What a tier is told in CI, and by a person only if they like."""
 
@@ -66,7 +70,7 @@ def _python() -> str:
     Raises:
         ConfigurationError: the project does not say.
     """
-    python = project().get("python")
+    python = table().get("python")
     if not isinstance(python, str):
         raise ConfigurationError(
             "[tool.stratakit] in pyproject.toml does not say which Python CI and the images have",
@@ -77,24 +81,24 @@ def _python() -> str:
 
 def _jobs(workflow: Workflow, absent: list[str]) -> Iterator[Job]:
     """Yield the jobs, and add to `absent` which tiers have no tests here, though they may."""
-    for tier in TIERS:
+    for tier in tiers.load():
         if tier.default is not (workflow == "test"):
             continue
         # Without packages the tier is asked for all the same, and says what is missing.
-        for package in tier.packages() or (None,):
+        for package in packages_of(tier) or (None,):
             session = f"{tier.name}({package.name})" if package else tier.name
             reason = None if tier.default else _absence(tier, package)
             if reason:
                 absent.append(f"{session}: {reason}")
             else:
                 words = " ".join(WORDS.get(tier.name, ()))
-                yield Job(session, words, _minutes(tier), STACK in tier.needs)
+                yield Job(session, words, _minutes(tier), tier.requires("stack"))
 
 
 def _absence(tier: Tier, package: Package | None) -> str | None:
     """Return why a tier has no tests; None if it has some."""
     try:
-        tier.folders(package)
+        folders(tier, package)
     except AbsentError as error:
         return error.message
     return None

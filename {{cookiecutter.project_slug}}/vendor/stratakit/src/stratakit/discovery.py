@@ -15,10 +15,12 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from . import location
+from . import location, project, tiers
 from .errors import ConfigurationError, InfrastructureError
 from .git import GitError, git
-from .graph import ROOT, TIERS, Library, Package, Scope, Service, Tier, packages, pytest_settings
+from .project import Library, Package, Service, packages
+from .pyproject import ROOT, pytest_settings
+from .tiers import Scope, Tier
 
 SHOWN = 10
 """Files that a message names before it says how many more there are."""
@@ -45,7 +47,7 @@ def folders(tier: Tier, package: Package | None) -> list[Path]:
     """
     if tier.paths:
         refuse_strays([package] if package else [])
-    return tier.folders(package)
+    return project.folders(tier, package)
 
 
 def refuse_strays(chosen: Collection[Package]) -> None:
@@ -74,7 +76,7 @@ def tiers_of(file: Path) -> tuple[Tier, ...]:
     home, scopes = (package.path, package.scopes) if package else (ROOT, REPOSITORY)
     return tuple(
         tier
-        for tier in TIERS
+        for tier in tiers.load()
         if tier.scope in scopes and any(file.is_relative_to(home / path) for path in tier.paths)
     )
 
@@ -210,7 +212,7 @@ def _shown(file: Path) -> str:
 
 
 def _listed(scopes: Collection[Scope], home: str = "") -> str:
-    paths = [path for tier in TIERS if tier.scope in scopes for path in tier.paths]
+    paths = [path for tier in tiers.load() if tier.scope in scopes for path in tier.paths]
     return ", ".join(dict.fromkeys(f"{home}{path}" for path in paths))
 
 

@@ -27,7 +27,7 @@ from pydantic import (
     ValidationError,
 )
 
-from . import graph
+from . import project, pyproject
 from .errors import ConfigurationError, InfrastructureError, StrataError
 
 TIMEOUT = 30.0
@@ -60,7 +60,7 @@ class Source(BaseModel):
 class Download:
     """A file that a service wants."""
 
-    service: graph.Service
+    service: project.Service
     name: str
     source: Source
 
@@ -141,7 +141,7 @@ class Download:
         return f"[tool.stratakit.service.downloads] of services/{self.service.name}/pyproject.toml"
 
 
-def find(name: str, services: Sequence[graph.Service]) -> Download:
+def find(name: str, services: Sequence[project.Service]) -> Download:
     """Return the file called `name` that one of these services wants.
 
     Raises:
@@ -161,7 +161,7 @@ def find(name: str, services: Sequence[graph.Service]) -> Download:
     return found[0]
 
 
-def downloads(service: graph.Service) -> list[Download]:
+def downloads(service: project.Service) -> list[Download]:
     """Return the files that a service wants.
 
     Raises:
@@ -176,7 +176,7 @@ def downloads(service: graph.Service) -> list[Download]:
         problem = error.errors()[0]
         where = ".".join(map(str, ("downloads", *problem["loc"])))
         raise ConfigurationError(
-            f"{where} in {file.relative_to(graph.ROOT)} is not valid: {problem['msg']}",
+            f"{where} in {file.relative_to(pyproject.ROOT)} is not valid: {problem['msg']}",
             'write it so: name = { url = "https://...", sha256 = "...", path = "models/..." }',
         ) from None
     return [Download(service, name, source) for name, source in sources.items()]

@@ -13,20 +13,44 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import ConfigurationError, InfrastructureError, StrataError
-from .graph import ROOT, Library, Package, Tier
+from .project import Library, Package
+from .pyproject import ROOT
+from .tiers import Tier
 
 LOCK = ROOT / "uv.lock"
 VENV = ROOT / ".venv"
 """The environment of actions, an IDE and a bare pytest."""
+ENVIRONMENTS = ROOT / ".nox"
+"""Where those of the tiers are."""
 GROUPS = ("dev", "test")
 """Of a library's dependency groups, those that its tests run with."""
 REINSTALL = "uv sync --all-packages --all-groups --reinstall"
 """What fixes an environment from which files are gone, which uv itself does not notice."""
 
 
-def folder(tier: Tier, package: Package | None) -> Path:
-    """Return where the environment is: one for all tiers of a package, else one for the tier."""
-    return ROOT / ".nox" / (f"{package.kind}-{package.name}" if package else tier.name)
+def folder(tier: Tier, package: Package | None, python: str | None = None) -> Path:
+    """Return where the environment is: one for all tiers of a package, else one for the tier.
+
+    One of another Python than the project's is beside it.
+    """
+    home = of_package(package) if package else ENVIRONMENTS / tier.name
+    return home.with_name(plain(f"{home.name}@{python}")) if python else home
+
+
+def of_package(package: Package) -> Path:
+    """Return where the environment of all tiers of a package is."""
+    return ENVIRONMENTS / f"{package.kind}-{package.name}"
+
+
+def all_of(package: Package) -> list[Path]:
+    """Return where environments of a package are, of the project's Python and of others."""
+    home = of_package(package)
+    return [home, *ENVIRONMENTS.glob(f"{home.name}@*")]
+
+
+def plain(name: str) -> str:
+    """Return `name` as a folder may be called: a Python may be given by its path."""
+    return re.sub(r"[^\w.@-]+", "-", name)
 
 
 def python(environment: Path) -> Path:
@@ -49,7 +73,7 @@ def _bytecode() -> dict[str, str | None]:
     """
     library = Path(os.__file__)
     beside = Path(cache_from_source(library)).exists() or os.access(library.parent, os.W_OK)
-    own: dict[str, str | None] = {"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode")}
+    own: dict[str, str | None] = {"PYTHONPYCACHEPREFIX": str(ENVIRONMENTS / "bytecode")}
     return {"PYTHONDONTWRITEBYTECODE": None, **({} if beside else own)}
 
 
@@ -122,8 +146,18 @@ def incomplete(missing: ImportError) -> StrataError:
     )
 
 
-def diagnose(output: str) -> StrataError:
-    """Return what it means that uv failed and printed `output`."""
+def diagnose(output: str, python: str | None = None) -> StrataError:
+    """Return what it means that uv failed and printed `output`; nox may have named a Python."""
+    if python and any(sign in output for sign in (*NO_PYTHON, DOWNLOAD)):
+        return InfrastructureError(
+            f"there is no Python {python} here that works:\n{output.strip()}",
+            f"uv python install {python}",
+        )
+    if python and NOT_ALLOWED in output:
+        return ConfigurationError(
+            f"the project is not for Python {python}:\n{output.strip()}",
+            "name one that requires-python allows, for example: uv run nox -s unit -P 3.13",
+        )
     folder = os.environ.get("TMPDIR")
     if folder and re.search(rf"at path \"{re.escape(folder.rstrip('/'))}/", output):
         return unwritable_temporary_folder(output.strip())
@@ -146,7 +180,11 @@ class _Diagnosis(NamedTuple):
     hint: str
 
 
-WRONG_PYTHON = ("No interpreter found", "the project's Python requirement")
+NO_PYTHON = ("No interpreter found", "Failed to inspect Python interpreter")
+DOWNLOAD = "python-build-standalone"
+"""Where uv takes a Python from that is not on this machine."""
+NOT_ALLOWED = "the project's Python requirement"
+WRONG_PYTHON = (*NO_PYTHON, NOT_ALLOWED)
 """What uv says of a Python that UV_PYTHON or .python-version asks for, and cannot be taken."""
 
 _MISSING = "uv.lock is missing: it pins what the tiers run with, and belongs in git"

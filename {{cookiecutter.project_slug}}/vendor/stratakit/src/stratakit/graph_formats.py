@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from .graph import TIERS, Resource, Tier, libraries, services
+from . import tiers
+from .project import libraries, services
+from .tiers import Resource, Tier
 
 
 def table() -> str:
@@ -18,13 +20,13 @@ def table() -> str:
         *(
             (
                 f"`{tier.name}`",
-                tier.checks,
+                tier.checks.replace("|", "\\|"),
                 _SCOPES[tier.scope],
                 ", ".join(each.name for each in tier.needs) or "nothing",
                 "yes" if tier.default else "no",
                 _budget(tier),
             )
-            for tier in TIERS
+            for tier in tiers.load()
         ),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -34,7 +36,7 @@ def as_json() -> str:
     """Return the whole graph as JSON."""
     return json.dumps(
         {
-            "tiers": [_tier(tier) for tier in TIERS],
+            "tiers": [_tier(tier) for tier in tiers.load()],
             "services": [
                 {"name": each.name, "package": each.package, "needs": list(each.needs)}
                 for each in services()
@@ -48,7 +50,7 @@ def as_json() -> str:
 def mermaid() -> str:
     """Return the graph as a Mermaid flowchart: what is asked about, by which tier, needing what."""
     lines = ["flowchart LR"]
-    for tier in TIERS:
+    for tier in tiers.load():
         lines.append(f"    {tier.scope}[{_SCOPES[tier.scope]}] --> {tier.name}([{tier.name}])")
         lines += [f"    {tier.name} --> {each.name}[({each.name})]" for each in tier.needs]
     return "\n".join(lines)
@@ -67,11 +69,12 @@ FORMATS: dict[str, Callable[[], str]] = {"table": table, "json": as_json, "merma
 def _tier(tier: Tier) -> dict[str, Any]:
     return {
         "name": tier.name,
-        "proves": tier.checks,
+        "checks": tier.checks,
         "scope": tier.scope,
         "paths": list(tier.paths),
         "needs": [_resource(each) for each in tier.needs],
         "default": tier.default,
+        "tags": list(tier.tags),
         "parallel": tier.parallel,
         "budget_seconds": tier.budget,
         "test_budget_seconds": tier.test_budget,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .errors import ConfigurationError, InfrastructureError
 from .git import GitError, git
-from .graph import ROOT
+from .pyproject import ROOT
 
 CONFIG = ".pre-commit-config.yaml"
 

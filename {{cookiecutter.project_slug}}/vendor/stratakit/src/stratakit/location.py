@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .environment import REINSTALL
 from .errors import ConfigurationError
-from .graph import ROOT, names_project
+from .pyproject import ROOT, names_project
 
 
 def relative(path: Path) -> Path | None:

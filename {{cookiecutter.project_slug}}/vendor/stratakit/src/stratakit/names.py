@@ -9,7 +9,7 @@ import re
 import secrets
 
 from .errors import ConfigurationError
-from .graph import project
+from .pyproject import table
 
 LIMIT = 63
 """Bytes that PostgreSQL keeps of a name."""
@@ -49,7 +49,7 @@ def kept(database: str) -> str:
 
 def owner(service: str, mark: str) -> str:
     """Return what a database for people says about whose it is: the service, and the checkout."""
-    return f"{project()['project']}/{service}{f'@{mark}' if mark else ''}"
+    return f"{table()['project']}/{service}{f'@{mark}' if mark else ''}"
 
 
 def is_owner(said: str | None, mark: str) -> bool:
@@ -57,7 +57,7 @@ def is_owner(said: str | None, mark: str) -> bool:
     if said is None:
         return not mark
     name, _, rest = said.rpartition("/")
-    return name == project()["project"] and rest.partition("@")[2] == mark
+    return name == table()["project"] and rest.partition("@")[2] == mark
 
 
 def run_of(name: str) -> str | None:
@@ -84,7 +84,7 @@ def is_ours(name: str) -> bool:
 
 def prefix() -> str:
     """Return what the names of the project's databases begin with."""
-    return _plain(str(project()["project"]))
+    return _plain(str(table()["project"]))
 
 
 def _signed(body: str) -> str:
@@ -99,7 +99,7 @@ def _signed(body: str) -> str:
 
 def _checksum(body: str) -> str:
     # The name as it is written: of `a-b` and `a_b`, the prefixes are the same.
-    text = f"{project()['project']}\0{body}"
+    text = f"{table()['project']}\0{body}"
     return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()
 
 

@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 from .errors import ConfigurationError, InfrastructureError
-from .graph import REPORTS
+from .pyproject import REPORTS
+from .results import session_name
 
 MOST = 20
 """How many failures are told of: a page of CI that is too long is not shown at all."""
@@ -48,7 +49,8 @@ def _tiers(summary: dict[str, Any]) -> Iterator[str]:
         counts = [str(statuses.count(each)) for each in ("passed", "failed", "skipped")]
         seconds = f"{tier['duration_seconds']:.1f}"
         service = tier["service"] or "-"
-        yield f"| {' | '.join([tier['name'], service, tier['status'], *counts, seconds])} |"
+        name = session_name(tier["name"], tier.get("python"))
+        yield f"| {' | '.join([name, service, tier['status'], *counts, seconds])} |"
     for tier in summary["tiers"]:
         if tier["reason"]:
             yield f"\n{_name(tier)}: {_quoted(tier['reason'])}"
@@ -70,13 +72,14 @@ def _absent(summary: dict[str, Any]) -> Iterator[str]:
             yield f"\n{_name(tier)}: ABSENT {part['name']}: {escape(part['reason'])}"
 
 
-def _of(each: dict[str, Any]) -> tuple[str, str | None]:
-    """Return the tier and the service of a tier or of a test."""
-    return each.get("tier", each["name"]), each["service"]
+def _of(each: dict[str, Any]) -> tuple[str | None, ...]:
+    """Return the tier, the service and the Python of a tier or of a test."""
+    return each.get("tier", each["name"]), each["service"], each.get("python")
 
 
 def _name(tier: dict[str, Any]) -> str:
-    return f"{tier['name']}({tier['service']})" if tier["service"] else tier["name"]
+    name = session_name(tier["name"], tier.get("python"))
+    return f"{name}({tier['service']})" if tier["service"] else name
 
 
 def _quoted(text: str) -> str:

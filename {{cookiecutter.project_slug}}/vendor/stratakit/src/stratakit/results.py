@@ -17,13 +17,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from . import liveness
+from . import liveness, project, tiers
+from .environment import plain
 from .errors import Code, StrataError, did_you_mean, translated
-from .graph import REPORTS, ROOT, SESSIONS
+from .pyproject import REPORTS, ROOT
 
 SCHEMA = 1
 """Version of the summary's shape, which summary.schema.json describes."""
@@ -33,8 +35,6 @@ T = TypeVar("T")
 # nox starts each parallel session as a child with this flag. A nox that a session starts inherits
 # our variable too, but not the flag: that one is a run of its own.
 _PARALLEL_WORKER = "--parallel-worker"
-
-_BUDGETS = {session.name: session.budget for session in SESSIONS}
 
 
 @dataclass
@@ -51,13 +51,16 @@ class TierResult:
     tests: list[dict[str, Any]] = field(default_factory=list)
     absent: list[dict[str, str]] = field(default_factory=list)
     load_test: dict[str, float] | None = None
+    python: str | None = None
+    """The Python that was asked for, in the place of the project's."""
     scratch: str | None = None
     """The temporary folder of its tests."""
 
     @property
     def title(self) -> str:
         """What nox calls it."""
-        return f"{self.name}({self.service})" if self.service else self.name
+        name = session_name(self.name, self.python)
+        return f"{name}({self.service})" if self.service else name
 
     def file(self, name: str) -> Path:
         """Return where a report of this part goes."""
@@ -87,6 +90,16 @@ class TierResult:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
+def session_name(tier: str, python: str | None) -> str:
+    """Return what nox calls the session of a tier, where it is asked for a Python."""
+    return f"{tier}-{python}" if python else tier
+
+
+def folder(tier: str, service: str | None, python: str | None) -> Path:
+    """Return where a tier (of a service) leaves its reports, below the folder of all."""
+    return Path(plain(session_name(tier, python)), service or "")
+
+
 class Run:
     """One invocation of nox, however many processes it takes."""
 
@@ -96,13 +109,15 @@ class Run:
         self._inner_seconds = 0.0
 
     @contextmanager
-    def part(self, name: str, service: str | None = None) -> Iterator[TierResult]:
+    def part(
+        self, name: str, service: str | None = None, python: str | None = None
+    ) -> Iterator[TierResult]:
         """Record what comes of a tier (of a service) in the block, whichever way it ends.
 
         An StrataError ends the block and no more: it is what came of it. Of parts inside of one
         another, each counts its own seconds.
         """
-        part = TierResult(name, service, self.folder / name / (service or ""))
+        part = TierResult(name, service, self.folder / folder(name, service, python), python=python)
         # Saved at once as interrupted: that is what is left to read if this process is killed.
         exit_on_error(translated("the reports of a run cannot be written")(part.save))
         start = time.monotonic()
@@ -123,7 +138,6 @@ class Run:
     def finish(self) -> None:
         """Write the summary, publish the reports, and exit with the contract's code."""
         parts = [TierResult.load(file) for file in self.folder.glob("**/part.json")]
-        parts.sort(key=lambda part: (list(_BUDGETS).index(part.name), part.service or ""))
         if not parts:
             # Nothing was run, but for example listed.
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -131,6 +145,8 @@ class Run:
                 self.folder.parent.rmdir()
                 REPORTS.rmdir()
             return
+        names = [each.name for each in tiers.sessions()]
+        parts.sort(key=lambda part: (names.index(part.name), part.service or "", part.python or ""))
         _refuse_empty_tiers(parts)
         code = 130 if self.interrupted else max(part.exit_code for part in parts)
         for part in parts:
@@ -147,8 +163,12 @@ class Run:
             os._exit(code)
 
 
+@cache
 def begin() -> Run:
-    """Join the run that this process belongs to, or start one and answer for its exit code."""
+    """Join the run that this process belongs to, or start one and answer for its exit code.
+
+    Once: whoever asks again is given the same.
+    """
     if _PARALLEL_WORKER in sys.argv and liveness.RUN in os.environ:
         liveness.join()
         return Run(Path(os.environ[liveness.RUN]))
@@ -180,12 +200,13 @@ def _name_the_sessions(record: logging.LogRecord) -> bool:
     said = record.getMessage()
     found = _UNKNOWN.fullmatch(said)
     if found:
+        sessions = tiers.sessions()
         names = [
-            *(each.name for each in SESSIONS),
-            *(f"{each.name}({of.name})" for each in SESSIONS for of in each.packages()),
+            *(each.name for each in sessions),
+            *(f"{each.name}({of.name})" for each in sessions for of in project.packages_of(each)),
         ]
         wrong = (found[1] or found[2] or "").split(", ")
-        there = ", ".join(names[: len(SESSIONS)])
+        there = ", ".join(names[: len(sessions)])
         hints = [*filter(None, (did_you_mean(name, names) for name in wrong))]
         hints.append(f"There are {there}; all that there are: uv run nox -l")
         record.msg = f"{said}\n  hint: {' '.join(hints)}"
@@ -208,7 +229,7 @@ def exit_on_error(read: Callable[[], T]) -> T:
 def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
     """Return the summary of `parts`, in the shape of summary.schema.json."""
     tests = [
-        {**test, "tier": part.name, "service": part.service}
+        {**test, "tier": part.name, "service": part.service, "python": part.python}
         for part in parts
         for test in part.tests
     ]
@@ -228,6 +249,7 @@ def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
             {
                 "name": part.name,
                 "service": part.service,
+                "python": part.python,
                 "status": part.status,
                 "reason": part.reason,
                 "exit_code": int(part.exit_code),
@@ -251,8 +273,8 @@ def write(file: Path, text: str) -> None:
 
 def _refuse_empty_tiers(parts: list[TierResult]) -> None:
     """Make a tier in which no service ran a single test an error: green would be a lie."""
-    for name in {part.name for part in parts}:
-        mine = [part for part in parts if part.name == name]
+    for name, python in {(part.name, part.python) for part in parts}:
+        mine = [part for part in parts if (part.name, part.python) == (name, python)]
         if all(part.status == "empty" for part in mine):
             for part in mine:
                 reason = f"no test of the tier {name} ran: {part.reason}"
@@ -289,10 +311,11 @@ def _forget_dead_runs(folder: Path) -> None:
 
 def _print_summary(parts: list[TierResult], code: int) -> None:
     """Print the reasons and one closing line."""
+    budgets = {each.name: each.budget for each in tiers.sessions()}
     for part in parts:
         if part.reason:
             sys.stderr.write(f"{part.title}: {part.reason}\n")
-        budget = _BUDGETS[part.name]
+        budget = budgets[part.name]
         if budget and part.duration_seconds > budget:
             took = f"it took {part.duration_seconds:.0f} s, its budget is {budget:g} s"
             sys.stderr.write(f"{part.title}: {took}\n")

@@ -9,7 +9,7 @@ from importlib import import_module
 from secrets import token_urlsafe
 from typing import Any
 
-from . import environment, graph, limits, programs
+from . import environment, limits, programs, project, pyproject
 from .errors import ConfigurationError
 
 PLACEHOLDERS = {
@@ -31,7 +31,7 @@ class Route:
     """The first line of what is said about it."""
 
 
-def routes(service: graph.Service) -> list[Route]:
+def routes(service: project.Service) -> list[Route]:
     """Return the routes of a service, none of one that has no application.
 
     It is asked in its own environment, which is made or updated first, and reaches for no server.
@@ -42,7 +42,7 @@ def routes(service: graph.Service) -> list[Route]:
     """
     if service.app is None:
         return []
-    home = environment.folder(graph.UNIT, service)
+    home = environment.of_package(service)
     synced = _run(
         environment.sync(service, home), {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None}
     )
@@ -86,7 +86,7 @@ def _run(command: Sequence[str], variables: Mapping[str, str | None]) -> program
     return programs.run(
         command,
         limits.DOWNLOAD,
-        cwd=graph.ROOT,
+        cwd=pyproject.ROOT,
         env={key: value for key, value in env.items() if value is not None},
     )
 

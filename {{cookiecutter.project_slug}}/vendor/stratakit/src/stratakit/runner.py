@@ -1,21 +1,28 @@
-"""What a tier runs in its environment, and what its exit code means.
+"""What the sessions of noxfile.py do: run a tier in its environment, and say what came of it.
 
-Standard library only, since noxfile.py imports it.
+Standard library only, since noxfile.py imports it in whatever environment runs nox; the plugin
+imports it where there is no nox.
 """
 
 import json
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import graph
+from . import discovery, environment, project, results, tiers
 from .errors import Code, InfrastructureError
+from .project import Package
+from .pyproject import REPORTS, ROOT
 from .results import TierResult
+from .tiers import Tier
+
+if TYPE_CHECKING:
+    import nox
 
 INFRASTRUCTURE_EXIT = 12
 CONFIGURATION_EXIT = 13
@@ -52,9 +59,142 @@ _ROOM = 40
 surely take, pytest takes 44 for a worker and for the test, and the test some for the socket."""
 
 
+def begin() -> tuple[Tier, ...]:
+    """Begin a run of nox, or join it; return the tiers that there are to be sessions for.
+
+    Where the tiers, services or libraries are not as they should be, says so and exits with 3.
+    """
+    results.begin()
+    results.exit_on_error(tiers.load)
+    results.exit_on_error(project.packages)
+    return tiers.load()
+
+
+def run_tier(session: "nox.Session", tier: Tier, package: str | None = None) -> None:
+    """Run one tier, of one service or library where it is per package."""
+    _conclude(session, _attempt(session, tier, package, session.posargs))
+
+
+def run_coverage(session: "nox.Session") -> None:
+    """Run the tiers that are measured, unless their data is there, and judge them together."""
+    # For these alone: what judges is no part of what each tier runs.
+    from .coverage import options, settings
+
+    run = results.begin()
+    measured: list[TierResult] = []
+    with run.part(tiers.COVERAGE.name, python=_python(session)) as part:
+        asked = options.parse(session.posargs)
+        # A wrong setting is told before the tests run, not after.
+        settings.load()
+        discovery.refuse_strays(asked.packages)
+        if not asked.combine:
+            words = (*MEASURE, *asked.pytest)
+            measured += [
+                _attempt(session, tier, each.name, words)
+                for each in asked.packages
+                for tier in tiers.measured()
+                if each in project.packages_of(tier)
+            ]
+        _require_all_ran(measured)
+        if measured and not any(each.tests for each in measured):
+            part.set_result(
+                Code.PASSED, "not judged, since no test was run", status=measured[0].status
+            )
+        else:
+            left = REPORTS if asked.combine else run.folder
+            # Whichever package's environment can read the data of all.
+            _run(session, tiers.COVERAGE, asked.packages[0], part, asked.judge(left, part.python))
+    _conclude(session, *measured, part)
+
+
+def _attempt(
+    session: "nox.Session", tier: Tier, package: str | None, words: Sequence[str]
+) -> TierResult:
+    """Run one tier and return what came of it."""
+    with results.begin().part(tier.name, package, _python(session)) as part:
+        _run(session, tier, project.package(package) if package else None, part, words)
+    return part
+
+
+def _conclude(session: "nox.Session", *parts: TierResult) -> None:
+    """Tell nox what came of it. The whole message is the last thing that the run prints."""
+    if all(part.status == "empty" for part in parts):
+        session.skip(parts[0].reason or "")
+    worst = max(parts, key=lambda part: part.exit_code)
+    if worst.exit_code == Code.FAILED:
+        from nox.command import CommandFailed  # As in `_exit_code`.
+
+        raise CommandFailed(worst.reason)
+    if worst.exit_code:
+        session.error((worst.reason or worst.status).partition("\n")[0])
+
+
+def _python(session: "nox.Session") -> str | None:
+    """Return the Python that `nox --force-python` names, if any."""
+    return session.python if isinstance(session.python, str) else None
+
+
+def _run(
+    session: "nox.Session",
+    tier: Tier,
+    package: Package | None,
+    part: TierResult,
+    words: Sequence[str],
+) -> None:
+    """Make the environment, run what the tier runs in it, and settle the part.
+
+    Raises:
+        StrataError: something other than the code is at fault.
+    """
+    # No environment is made for tests that are not there, or that are where nothing runs them.
+    discovery.folders(tier, package)
+    home = environment.folder(tier, package, part.python)
+    _sync(session, package, home, part)
+    with scratch(part) as folder:
+        exit_code = _exit_code(
+            session.run,
+            str(environment.python(home).relative_to(ROOT)),
+            *arguments(tier, package, part, folder, words),
+            env={**environment.variables(home), **variables(part, session.invoked_from)},
+            # An interrupted run may drop its databases first; nox's own 0.3 s are too short.
+            interrupt_timeout=10,
+            success_codes=[0, NOTHING_RAN],
+        )
+    set_result(tier, part, exit_code, words)
+
+
+def _sync(session: "nox.Session", package: Package | None, home: Path, part: TierResult) -> None:
+    """Make or update an environment.
+
+    Raises:
+        StrataError: uv could not; the message says why.
+    """
+    log = part.file("uv.log")
+    # Nox hides UV_PYTHON from what it runs, and CI would test with another Python than it names.
+    python = part.python or os.environ.get("UV_PYTHON")
+    env = {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None, "UV_PYTHON": python}
+    command = environment.sync(package, home)
+    with log.open("w", encoding="utf-8") as stream:
+        if _exit_code(session.run_install, *command, env=env, stdout=stream, log=False) == 0:
+            return
+    raise environment.diagnose(log.read_text(encoding="utf-8"), part.python)
+
+
+def _exit_code(run: Callable[..., Any], *command: str, **options: Any) -> int:
+    """Run a command in a session, and return its exit code."""
+    # Where tests run there is no nox, and the plugin imports this module.
+    from nox.command import CommandFailed
+
+    try:
+        run(*command, **options)
+    except CommandFailed as failure:
+        return failure.return_code or 1
+    return 0
+
+
 def arguments(
-    tier: graph.Tier,
-    package: graph.Package | None,
+    tier: Tier,
+    package: Package | None,
     part: TierResult,
     scratch: Path,
     posargs: Sequence[str],
@@ -64,13 +204,13 @@ def arguments(
     Raises:
         AbsentError: the tier has no tests here.
     """
-    reports = part.folder.relative_to(graph.ROOT).as_posix()
+    reports = part.folder.relative_to(ROOT).as_posix()
     if not tier.paths:
         return ["-m", f"stratakit.{tier.name}", "--results", f"{reports}/{RESULTS}", *posargs]
-    home = package.path if package else graph.ROOT
-    folders = [folder.relative_to(graph.ROOT).as_posix() for folder in tier.folders(package)]
+    home = package.path if package else ROOT
+    folders = [folder.relative_to(ROOT).as_posix() for folder in project.folders(tier, package)]
     return [
-        *("-m", "pytest", "--tier", tier.name, "--home", home.relative_to(graph.ROOT).as_posix()),
+        *("-m", "pytest", "--tier", tier.name, "--home", home.relative_to(ROOT).as_posix()),
         *("--reports", reports, "--basetemp", str(scratch / "t")),
         # What failed last is of this part alone; and where nothing did, nothing is to be repeated.
         *("-o", f"cache_dir=.pytest_cache/{tier.name}/{home.name}", "--lfnf", "none"),
@@ -113,15 +253,15 @@ def find(name: str) -> Path | None:
 
     Reports name files by their paths in the project, so these are good in any folder.
     """
-    for base in (started_in(), graph.ROOT):
+    for base in (started_in(), ROOT):
         path = Path(os.path.normpath(base / name))
         if path.exists():
             # Somebody may have come here by a link.
-            return path if path.is_relative_to(graph.ROOT) else path.resolve()
+            return path if path.is_relative_to(ROOT) else path.resolve()
     return None
 
 
-def require_all_ran(measured: Sequence[TierResult]) -> None:
+def _require_all_ran(measured: Sequence[TierResult]) -> None:
     """Refuse to judge what tiers have left of which not all could run.
 
     Raises:
@@ -132,7 +272,7 @@ def require_all_ran(measured: Sequence[TierResult]) -> None:
             raise InfrastructureError(f"not judged, since {part.title} could not run")
 
 
-def set_result(tier: graph.Tier, part: TierResult, exit_code: int, posargs: Sequence[str]) -> None:
+def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[str]) -> None:
     """Read what the command left behind and say what its exit code means."""
     left: dict[str, Any] = {}
     if part.file(RESULTS).exists():
@@ -150,7 +290,7 @@ def set_result(tier: graph.Tier, part: TierResult, exit_code: int, posargs: Sequ
     part.set_result(code, left.get("reason") or reason, status=left.get("status"))
 
 
-def _meaning(tier: graph.Tier, exit_code: int) -> tuple[Code, str | None]:
+def _meaning(tier: Tier, exit_code: int) -> tuple[Code, str | None]:
     if exit_code < 0:
         return Code.FAILED, f"it was killed by signal {-exit_code}"
     if tier.paths:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from . import liveness
 from .errors import MISSPELT, ConfigurationError, did_you_mean
-from .graph import ROOT
+from .pyproject import ROOT
 
 FILE = ROOT / ".env.test"
 PREFIX = "STRATA_"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coverage import Coverage
 
-from .. import graph, liveness, location, results, runner
+from .. import liveness, location, project, pyproject, results, runner
 from ..errors import Code, StrataError
 from . import markdown, measurements, settings, sources
 from .gates import Gate, gates
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="stratakit.coverage", description="Judge coverage.")
     made.add_argument("--results", type=Path, required=True, help="what came of it, as JSON")
     made.add_argument("--left", type=Path, required=True, help="where tiers have left their data")
+    made.add_argument("--python", help="the one that they were asked to run with")
     made.add_argument("--package", action="append", required=True, help="one to judge; repeatable")
     return made
 
@@ -55,12 +56,12 @@ def judge(wish: argparse.Namespace) -> list[Gate]:
         StrataError: a file is no Python.
     """
     wanted = settings.load()
-    chosen = [graph.package(name) for name in wish.package]
+    chosen = [project.package(name) for name in wish.package]
     packages = sources.packages(chosen)
     paths = [*chain.from_iterable(packages.values())]
     folder = wish.results.parent
     data = folder / runner.COVERAGE_DATA
-    coverage = measurements.combine(graph.ROOT / wish.left, chosen, paths, data)
+    coverage = measurements.combine(pyproject.ROOT / wish.left, wish.python, chosen, paths, data)
     files = {name: [*measurements.read(coverage, paths)] for name, paths in packages.items()}
     judged = gates(chain.from_iterable(files.values()), wanted)
     results.write(folder / "summary.md", markdown.page(judged, files))

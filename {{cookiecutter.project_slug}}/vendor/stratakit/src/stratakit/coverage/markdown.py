@@ -4,7 +4,7 @@ import linecache
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from ..graph import ROOT
+from ..pyproject import ROOT
 from .gates import File, Gate
 
 LISTED = 50

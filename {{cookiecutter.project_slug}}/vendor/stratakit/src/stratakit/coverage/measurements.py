@@ -6,16 +6,19 @@ from pathlib import Path
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
 
-from .. import runner
+from .. import results, runner, tiers
 from ..errors import InfrastructureError, StrataError
-from ..graph import MEASURED, ROOT, Package
+from ..project import Package, packages_of
+from ..pyproject import ROOT
 from .error_paths import error_lines
 from .gates import File
 
 HINT = "uv run nox -s coverage"
 
 
-def combine(left: Path, packages: Sequence[Package], files: Iterable[str], to: Path) -> Coverage:
+def combine(
+    left: Path, python: str | None, packages: Sequence[Package], files: Iterable[str], to: Path
+) -> Coverage:
     """Return what the measured tiers of `packages` have left in `left`, as one in the file `to`.
 
     `files` are in it even if no test has imported them.
@@ -24,9 +27,9 @@ def combine(left: Path, packages: Sequence[Package], files: Iterable[str], to: P
         InfrastructureError: a tier has left no data, or none that can be read, or nothing ran.
     """
     found = [
-        _data(left / tier.name / each.name)
-        for tier in MEASURED
-        for each in tier.packages()
+        _data(left / results.folder(tier.name, each.name, python))
+        for tier in tiers.measured()
+        for each in packages_of(tier)
         if each in packages
     ]
     coverage = Coverage(data_file=str(to), config_file=str(ROOT / "pyproject.toml"))

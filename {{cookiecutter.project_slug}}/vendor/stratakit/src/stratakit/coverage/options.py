@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import graph
+from .. import project, pyproject
 from ..errors import AbsentError, ConfigurationError
 
 
@@ -16,14 +16,15 @@ from ..errors import AbsentError, ConfigurationError
 class CoverageOptions:
     """Which packages to judge, whether by data that is there, and what to tell pytest if not."""
 
-    packages: tuple[graph.Package, ...]
+    packages: tuple[project.Package, ...]
     combine: bool
     pytest: tuple[str, ...]
 
-    def judge(self, left: Path) -> tuple[str, ...]:
-        """Return what to tell strata.coverage; the tiers have left their data in `left`."""
+    def judge(self, left: Path, python: str | None) -> tuple[str, ...]:
+        """Return what to tell stratakit.coverage; the tiers have left their data in `left`."""
         packages = (word for each in self.packages for word in ("--package", each.name))
-        return "--left", str(left.relative_to(graph.ROOT)), *packages
+        words = ("--python", python) if python else ()
+        return "--left", str(left.relative_to(pyproject.ROOT)), *words, *packages
 
 
 def parse(words: Sequence[str]) -> CoverageOptions:
@@ -46,7 +47,7 @@ def parse(words: Sequence[str]) -> CoverageOptions:
             f"--combine runs no tests; remove: {' '.join(rest)}",
             "uv run nox -s coverage -- --combine",
         )
-    if not graph.packages():
+    if not project.packages():
         raise AbsentError("there is no service in services/", "uv run invoke graph")
-    named = tuple(graph.package(name) for name in known.packages)
-    return CoverageOptions(named or graph.packages(), known.combine, tuple(rest))
+    named = tuple(project.package(name) for name in known.packages)
+    return CoverageOptions(named or project.packages(), known.combine, tuple(rest))

@@ -8,8 +8,10 @@ from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
+from .. import pyproject
 from ..errors import ConfigurationError
-from ..graph import ROOT, packages, project, refuse_unknown, services
+from ..project import packages, services
+from ..pyproject import ROOT, refuse_unknown
 from . import sources
 
 WHOLE = 100
@@ -34,7 +36,7 @@ def load() -> Settings:
     Raises:
         ConfigurationError: a key is missing, unknown or of a wrong value, or a path names nothing.
     """
-    table: dict[str, Any] = project().get("coverage", {})
+    table: dict[str, Any] = pyproject.table().get("coverage", {})
     known = [field.name for field in fields(Settings)]
     # Before what is missing, which a misspelt key is as well.
     refuse_unknown(table, known, TABLE)

@@ -19,7 +19,7 @@ from psycopg import OperationalError, errors, sql
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError, StrataError
-from ..graph import project
+from ..pyproject import table
 from ..servers import Server, external
 from ..servers.waiting import until
 from . import contents, stamps, waits
@@ -370,7 +370,7 @@ def _look(connection: Connection, server: str, name: str) -> Contents:
 
 
 def _allowed_hosts() -> list[str]:
-    return list(project().get("destroyable_hosts", []))
+    return list(table().get("destroyable_hosts", []))
 
 
 # What a session is, a role without the right to know is not told; whose it is, and where, it is.

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError
-from ..graph import Service
+from ..project import Service
 from ..servers import Server, binaries, checkout, libpq
 from . import guards, migrations, runs, shapes, stamps, waits
 from .cleaning import Cleaner, State

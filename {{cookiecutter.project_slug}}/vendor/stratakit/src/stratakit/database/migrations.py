@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from ..errors import InfrastructureError, StrataError
-from ..graph import ROOT, Package, Service
+from ..project import Package, Service
+from ..pyproject import ROOT
 from . import waits
 from .connection import Connection
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ConfigurationError
-from ..graph import project
+from ..pyproject import table
 from .connection import Connection
 
 
@@ -49,7 +49,7 @@ def tables(connection: Connection) -> list[Table]:
     Raises:
         CleaningError: what one holds cannot be seen, or is on another server.
     """
-    uncleaned = project().get("uncleaned", [])
+    uncleaned = table().get("uncleaned", [])
     rows = connection.execute(_TABLES).fetchall()
     found = [Table(*row) for row in rows if row[1] not in uncleaned]
     for each in found:
@@ -95,7 +95,7 @@ class View(NamedTuple):
 
 def views(connection: Connection) -> list[View]:
     """Return the materialized views, each after those that it can have been made of."""
-    uncleaned = project().get("uncleaned", [])
+    uncleaned = table().get("uncleaned", [])
     rows = connection.execute(_VIEWS).fetchall()
     return [View(*row) for row in rows if row[1] not in uncleaned]
 

@@ -11,7 +11,7 @@ from psycopg import errors, sql
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError, StrataError
-from ..graph import Package, Service
+from ..project import Package, Service
 from . import guards, shapes, stamps, waits
 from .cleaning import State
 from .connection import (

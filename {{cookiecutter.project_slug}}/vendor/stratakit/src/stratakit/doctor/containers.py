@@ -53,3 +53,10 @@ def _visible(folder: Path) -> bool:
         return folder.is_dir() and any(True for _ in folder.iterdir())
     except OSError:
         return False
+
+
+def stack() -> str:
+    """Look whether the stack is up."""
+    from ..stack import requirement  # Slow to import, and not there where nothing is installed.
+
+    return ", ".join(f"{name} at {url}" for name, url in requirement.require().items())

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import environment
 from ..errors import Code, InfrastructureError, StrataError
-from ..graph import Tier
+from ..tiers import Tier
 from .checks import Check
 
 

@@ -5,9 +5,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .. import environment, graph
+from .. import environment, project, pyproject
 from ..errors import InfrastructureError, translated
-from ..graph import ROOT
+from ..pyproject import ROOT
 from .run import ask
 
 ROOM = 200 * 2**20
@@ -16,7 +16,7 @@ ROOM = 200 * 2**20
 
 def project_folder() -> str:
     """Look at where environments and reports go."""
-    room(graph.REPORTS / ".runs", "free some, or move away what is in its place")
+    room(pyproject.REPORTS / ".runs", "free some, or move away what is in its place")
     return room(ROOT / ".nox", "free some")
 
 
@@ -114,7 +114,7 @@ def ports() -> str:
 
     said: list[str] = []
     taken: list[InfrastructureError] = []
-    for service in graph.services():
+    for service in project.services():
         if service.port is None:
             continue
         try:

@@ -2,10 +2,12 @@
 
 import json
 
-from .. import discovery, environment, graph
+from .. import discovery, environment, project, pyproject
 from .. import hooks as git_hooks
+from .. import tiers as table
 from ..errors import AbsentError, ConfigurationError, InfrastructureError
-from ..graph import ROOT, Tier
+from ..pyproject import ROOT
+from ..tiers import Tier
 from .run import ask, version
 
 HINT = "uv run invoke setup"
@@ -13,24 +15,35 @@ HINT = "uv run invoke setup"
 
 def services() -> str:
     """Look at the registry: the pyproject.toml of each service and of each library with tests."""
-    graph.project()
-    graph.packages()
-    found = graph.services()
+    pyproject.table()
+    project.packages()
+    found = project.services()
     if not found:
         raise AbsentError("there is no service in services/", "uv run invoke service.add NAME")
     said = [f"{each.name} ({', '.join(each.needs) or 'needs nothing'})" for each in found]
-    return ", ".join([*said, *(f"the library {each.name}" for each in graph.libraries())])
+    return ", ".join([*said, *(f"the library {each.name}" for each in project.libraries())])
+
+
+def tiers() -> str:
+    """Look at the table of tiers, which is the engine's and the project's."""
+    own = {each.name for each in table.defaults()}
+    names = [each.name if each.name in own else f"{each.name} (added)" for each in table.load()]
+    return ", ".join(names)
 
 
 def tests(tier: Tier) -> str:
     """Look for the folders that hold a tier's tests."""
-    found = [folder for each in tier.packages() or (None,) for folder in tier.folders(each)]
+    found = [
+        folder
+        for each in project.packages_of(tier) or (None,)
+        for folder in project.folders(tier, each)
+    ]
     return ", ".join(f"{folder.relative_to(ROOT).as_posix()}/" for folder in found)
 
 
 def strays() -> str:
     """Look for tests that no tier would run."""
-    discovery.refuse_strays(graph.packages())
+    discovery.refuse_strays(project.packages())
     return "a tier runs each"
 
 

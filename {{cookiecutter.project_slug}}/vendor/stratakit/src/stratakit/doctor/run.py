@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from .. import limits
 from ..errors import InfrastructureError
-from ..graph import ROOT
+from ..pyproject import ROOT
 
 
 def ask(*command: str, hint: str = "") -> "subprocess.CompletedProcess[str]":

@@ -4,9 +4,9 @@ import os
 import re
 import sys
 
-from .. import graph
+from .. import project
 from ..errors import ConfigurationError, InfrastructureError
-from ..graph import ROOT
+from ..pyproject import ROOT
 from .run import ask
 
 LOAD = "from {package} import settings; settings.load(settings.Settings)"
@@ -41,10 +41,10 @@ def of_services() -> str:
             f"{', '.join(names)} in .env still holds the placeholder CHANGE_ME",
             "write the real value into .env",
         )
-    return ", ".join(f"{each.name} {_read_by(each)}" for each in graph.services())
+    return ", ".join(f"{each.name} {_read_by(each)}" for each in project.services())
 
 
-def _read_by(service: graph.Service) -> str:
+def _read_by(service: project.Service) -> str:
     done = ask(sys.executable, "-c", LOAD.format(package=service.package))
     if done.returncode == 0:
         from ..stack import user_settings

@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .. import graph
-from ..errors import Code
-from ..graph import Tier
-from .checks import CHECKS
+from .. import tiers
+from ..errors import Code, ConfigurationError
+from ..tiers import Tier, named
+from .checks import checks
 from .findings import Finding, examine, verdict
 
 _COLOURS = {"ok": 32, "optional": 33, "missing": 31, "broken": 31}
@@ -25,12 +25,27 @@ def tell(tier: str | None, *, as_json: bool) -> Code:
     Raises:
         ConfigurationError: there is no such tier.
     """
-    tiers = [graph.tier(tier)] if tier else [each for each in graph.TIERS if each.default]
-    checks = [each for each in CHECKS if not tier or each.tiers(tiers[0])]
-    findings = examine(tiers, checks)
-    text = record(findings, tiers) if as_json else table(findings, tiers)
+    known = _known(tier)
+    chosen = [named("tier", tier, known)] if tier else [each for each in known if each.default]
+    looks = [each for each in checks(known) if not tier or each.tiers(chosen[0])]
+    findings = examine(chosen, looks)
+    text = record(findings, chosen) if as_json else table(findings, chosen)
     sys.stdout.write(f"{text}\n")
     return verdict(findings)
+
+
+def _known(name: str | None) -> tuple[Tier, ...]:
+    """Return the tiers; where pyproject.toml is broken, those of the engine: a check says why.
+
+    Raises:
+        ConfigurationError: it is broken, and `name` is none of the engine's.
+    """
+    try:
+        return tiers.load()
+    except ConfigurationError:
+        if name and not any(each.name == name for each in tiers.defaults()):
+            raise
+        return tiers.defaults()
 
 
 def table(findings: Sequence[Finding], tiers: Sequence[Tier]) -> str:

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from .. import graph
+from .. import tiers
 from ..errors import ConfigurationError
 from ..servers.process_identity import alive, here
 from . import scripts
 from .shared import BACK, Keyspace, candidates, explained, named, problem_of
 from .survey import MARKER, STACK, Client, Owner, entered, listed, looking, survey
 
-MOMENT = int(graph.INTEGRATION.timeout or 0)
-"""Seconds that a test may go on, which is as long as a run may be without a sign of life."""
+
+def moment() -> int:
+    """Return for how many seconds a run may give no sign of life: as long as a test may take."""
+    return int(max(each.timeout or 0 for each in tiers.load() if each.takes_servers))
 
 
 def sweep(server: str) -> tuple[list[str], list[str]]:
@@ -104,7 +106,7 @@ def _dead(owner: Owner, clients: list[Client], now: int) -> bool:
     if owner.process == STACK:
         return False
     # As long as a test may take, what it writes cannot be told from what is written after it.
-    if now - owner.seen <= MOMENT:
+    if now - owner.seen <= moment():
         return False
     # A run stays connected; but a server may close what is idle, as it is in a debugger.
     connected = any(client["name"] == owner.token for client in clients)
@@ -116,5 +118,5 @@ def _swept(server: str, number: int, owner: Owner, clients: list[Client]) -> str
     if clients:
         return f"is used by {listed(clients)}"
     with looking(server, number) as client:
-        used = client.eval(scripts.SWEEP, 1, MARKER, owner.token, MOMENT)
+        used = client.eval(scripts.SWEEP, 1, MARKER, owner.token, moment())
     return f"has a key that was used since, {used}" if used else None

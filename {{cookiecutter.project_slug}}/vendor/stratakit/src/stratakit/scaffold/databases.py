@@ -8,7 +8,7 @@ from ..database import guards
 from ..database.lifecycle import Database
 from ..database.stamps import DEV, PURPOSES
 from ..errors import InfrastructureError
-from ..graph import Service
+from ..project import Service
 from ..stack import lifecycle, service_env
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .. import environment, limits, manifest, programs
 from ..errors import ConfigurationError
-from ..graph import ROOT
+from ..pyproject import ROOT
 
 VENDORED, OWN = Path("vendor", "stratakit"), Path("engine")
 

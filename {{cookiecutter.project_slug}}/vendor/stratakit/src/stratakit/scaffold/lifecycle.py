@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import environment, graph
+from .. import environment, project
 from ..environment import LOCK
 from ..errors import InfrastructureError
-from ..graph import ROOT, Service
+from ..project import Service
+from ..pyproject import ROOT
 from . import template, workspace
 from .preconditions import SERVICES, refuse_hiding, refuse_needed, refuse_taken
 
@@ -26,14 +27,14 @@ def add(name: str, resource: str, *, dry_run: bool = False) -> list[str]:
             installed, or a file cannot be written. Nothing was changed.
     """
     refuse_taken(name)
-    services = {each.name: each.path for each in graph.services()}
+    services = {each.name: each.path for each in project.services()}
     with _scratch() as scratch:
         # Whatever the project began with, the next service is a skeleton.
         answers = {"starter": "blank", "service": name, "resource": resource, **_port()}
-        project = template.recorded().bake(scratch, **answers)
-        fresh = project / "services" / name
+        baked = template.recorded().bake(scratch, **answers)
+        fresh = baked / "services" / name
         refuse_hiding(fresh)
-        files = [each.relative_to(project) for each in fresh.rglob("*") if each.is_file()]
+        files = [each.relative_to(baked) for each in fresh.rglob("*") if each.is_file()]
         lock = workspace.lock(scratch, {**services, name: fresh})
         if not dry_run:
             SERVICES.mkdir(exist_ok=True)
@@ -49,11 +50,12 @@ def remove(service: Service) -> None:
         InfrastructureError: uv is not installed, or a file cannot be written. Nothing was changed.
     """
     refuse_needed(service)
-    others = {each.name: each.path for each in graph.services() if each.name != service.name}
+    others = {each.name: each.path for each in project.services() if each.name != service.name}
     with _scratch() as scratch:
         lock = workspace.lock(scratch, others)
         _swap(service.path, scratch / service.name, lock)
-    shutil.rmtree(environment.folder(graph.UNIT, service), ignore_errors=True)
+    for each in environment.all_of(service):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def _scratch() -> Iterator[Path]:
 
 def _port() -> dict[str, str]:
     """Return the template's variable for a port that no other service has."""
-    taken = [each.port for each in graph.services() if each.port]
+    taken = [each.port for each in project.services() if each.port]
     return {"__port": str(max(taken) + 1)} if taken else {}
 
 
@@ -85,4 +87,4 @@ def _swap(source: Path, target: Path, lock: Path) -> None:
     except BaseException:
         target.rename(source)
         raise
-    graph.services.cache_clear()
+    project.services.cache_clear()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from ..git import GitError, git
-from ..graph import ROOT, Service
+from ..project import Service
+from ..pyproject import ROOT
 
 SERVICES = ROOT / "services"
 SHOWN = 5

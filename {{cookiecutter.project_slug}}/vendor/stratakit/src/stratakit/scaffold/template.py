@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import programs
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..git import GitError, git
-from ..graph import ROOT
+from ..pyproject import ROOT
 
 RECORD = ROOT / ".cruft.json"
 

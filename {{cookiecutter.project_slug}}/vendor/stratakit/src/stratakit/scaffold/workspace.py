@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import environment, limits, programs
-from ..graph import ROOT
+from ..pyproject import ROOT
 
 # Offline first: a service seldom needs what is not locked yet, and then nothing is asked for.
 _ATTEMPTS = (("--offline",), ())

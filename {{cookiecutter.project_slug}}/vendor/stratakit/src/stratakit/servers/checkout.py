@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import InfrastructureError
-from ..graph import ROOT
+from ..pyproject import ROOT
 from . import home
 
 FIRST = "first"

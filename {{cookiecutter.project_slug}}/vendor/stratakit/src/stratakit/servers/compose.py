@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import limits, programs
 from ..errors import InfrastructureError
-from ..graph import ROOT, project
+from ..pyproject import ROOT, table
 from ..settings import Settings
 from . import checkout, docker, external
 from .waiting import until
@@ -115,7 +115,7 @@ def run(*arguments: str, options: Sequence[str] = ()) -> str:
 
 def project_name() -> list[str]:
     """Return the options by which a checkout that is not the first has containers of its own."""
-    name = checkout.named(str(project()["project"]))
+    name = checkout.named(str(table()["project"]))
     return ["--project-name", name] if checkout.mark() else []
 
 

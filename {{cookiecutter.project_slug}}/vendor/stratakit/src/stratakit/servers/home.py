@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path, user_data_path
 
 from ..errors import InfrastructureError, translated
-from ..graph import project
+from ..pyproject import table
 
 if TYPE_CHECKING:
     from pwd import struct_passwd
@@ -42,7 +42,7 @@ def candidates() -> list[Path]:
     It is in the user's cache, or in a shared temporary folder where that is of no use: `nobody`
     cannot enter root's, and a home may be read-only.
     """
-    name = str(project()["project"])
+    name = str(table()["project"])
     shared = _SHARED / f"{name}-{_user()}"
     return [shared] if server_user() else [user_cache_path(name), shared]
 
@@ -72,7 +72,7 @@ def data() -> Path:
     Raises:
         InfrastructureError: it cannot be made, or is not ours, or servers cannot enter it.
     """
-    name = str(project()["project"])
+    name = str(table()["project"])
     try:
         if not server_user():
             return made(user_data_path(name), 0o700)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import graph
-from ..graph import ROOT, Service
+from .. import project
+from ..project import Service
+from ..pyproject import ROOT
 from ..results import write
 from . import ports, record
 from .states import HOST
@@ -21,7 +22,7 @@ def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     return {
         "services": {
             each.name: _described(each, given.get(each.name, {}))
-            for each in graph.services()
+            for each in project.services()
             if each.port is not None
         }
     }

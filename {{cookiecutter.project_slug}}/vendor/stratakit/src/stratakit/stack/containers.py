@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import environment, graph, programs
+from .. import environment, programs, project
 from ..errors import ConfigurationError, InfrastructureError
-from ..graph import ROOT, Service
+from ..project import Service
+from ..pyproject import ROOT
 from ..servers import KINDS, Kind, Server, compose
 from ..servers.docker import IMAGES
 from . import build_errors, compose_model, record, service_env
@@ -140,7 +141,7 @@ def _extra_services() -> list[str]:
 
 
 def _known() -> set[str]:
-    return {*KINDS, *_names(graph.services())}
+    return {*KINDS, *_names(project.services())}
 
 
 def _compose(*arguments: str) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from ..graph import ROOT
+from ..pyproject import ROOT
 from . import user_settings
 
 FILE = ROOT / ".env"

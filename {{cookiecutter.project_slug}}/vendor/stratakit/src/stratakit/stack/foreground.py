@@ -4,7 +4,8 @@ import sys
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError, InfrastructureError
-from ..graph import ROOT, Service
+from ..project import Service
+from ..pyproject import ROOT
 from . import lifecycle, ports, record, service_env
 from .states import HOST, address
 

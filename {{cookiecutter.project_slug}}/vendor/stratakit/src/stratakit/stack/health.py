@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ConfigurationError, InfrastructureError, StrataError
-from ..graph import Service
+from ..project import Service
 from ..servers.waiting import until
 from .states import State, Status
 

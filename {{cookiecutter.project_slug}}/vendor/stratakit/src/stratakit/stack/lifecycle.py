@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
-from .. import graph, limits, servers
+from .. import limits, project, servers
 from ..errors import ConfigurationError
-from ..graph import Service
+from ..project import Service
 from ..servers import Kind, Server, Source
 from . import ports, record, service_env
 from .containers import Containers
@@ -161,8 +161,8 @@ def choose(names: Sequence[str] = ()) -> list[Service]:
     Raises:
         ConfigurationError: there is no such service, or none at all.
     """
-    found = [graph.service(name) for name in names] or [
-        service for service in graph.services() if service.port is not None
+    found = [project.service(name) for name in names] or [
+        service for service in project.services() if service.port is not None
     ]
     if not found:
         raise ConfigurationError(

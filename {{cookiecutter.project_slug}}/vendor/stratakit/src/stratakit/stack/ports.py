@@ -8,9 +8,10 @@ from errno import EACCES
 from pathlib import Path
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
 
-from .. import graph, limits, programs
+from .. import limits, programs, project
 from ..errors import ConfigurationError, InfrastructureError
-from ..graph import ROOT, Service
+from ..project import Service
+from ..pyproject import ROOT
 from .states import HOST
 
 LIMIT = 65536
@@ -50,7 +51,7 @@ def refuse_taken(services: Sequence[Service]) -> None:
         InfrastructureError: somebody else listens there.
     """
     users = defaultdict(list)
-    for service in graph.services():
+    for service in project.services():
         users[service.port].append(service.name)
     for service in services:
         if len(users[of(service)]) > 1:
@@ -83,7 +84,7 @@ def refuse(port: int, what: str, otherwise: str) -> None:
 
 def free_after(port: int) -> int:
     """Return the next port that no service has and nobody listens on."""
-    ours = {service.port for service in graph.services()}
+    ours = {service.port for service in project.services()}
     return next((n for n in range(port + 1, LIMIT) if n not in ours and not _problem(n)), port + 1)
 
 

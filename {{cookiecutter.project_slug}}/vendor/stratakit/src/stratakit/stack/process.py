@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import limits
 from ..errors import InfrastructureError
-from ..graph import ROOT
+from ..pyproject import ROOT
 from ..servers.home import made
 from ..servers.waiting import until
 from . import process_wrapper, record, service_env

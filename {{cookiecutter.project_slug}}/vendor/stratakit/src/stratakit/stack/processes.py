@@ -10,7 +10,7 @@ import psycopg
 
 from .. import settings
 from ..errors import ConfigurationError
-from ..graph import Service
+from ..project import Service
 from ..servers import KINDS, Kind, Server, Source, embedded, external
 from . import ports, process_wrapper, record, service_env
 from .process import Process

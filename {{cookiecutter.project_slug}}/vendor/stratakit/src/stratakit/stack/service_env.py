@@ -13,7 +13,7 @@ from ..database.connection import url
 from ..database.lifecycle import Database, drop_stamped
 from ..database.migrations import head
 from ..database.stamps import DEV
-from ..graph import Service
+from ..project import Service
 from ..servers import Kind, Server, Source, checkout
 from ..settings import Settings
 from . import dotenv_file, record, user_settings

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dotenv import dotenv_values
 
 from ..errors import MISSPELT, ConfigurationError, did_you_mean
-from ..graph import ROOT, Service
+from ..project import Service
+from ..pyproject import ROOT
 from ..results import write
 from . import record
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .. import graph, liveness, location, results
+from .. import liveness, location, pyproject, results
 from ..errors import Code, ConfigurationError, InfrastructureError, StrataError, did_you_mean
 from . import files
 from .checks import CHECKS
@@ -94,8 +94,8 @@ def setting() -> list[str]:
     Raises:
         ConfigurationError: it is no list of names.
     """
-    table = graph.project().get("static", {})
-    graph.refuse_unknown(table, ("require",), "[tool.stratakit.static] of pyproject.toml")
+    table = pyproject.table().get("static", {})
+    pyproject.refuse_unknown(table, ("require",), "[tool.stratakit.static] of pyproject.toml")
     names = table.get("require", [])
     if not isinstance(names, list):
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import limits, location, runner
 from ..errors import ConfigurationError
-from ..graph import ROOT
+from ..pyproject import ROOT
 from .checks import is_vendored
 
 

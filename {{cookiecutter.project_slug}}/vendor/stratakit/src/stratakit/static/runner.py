@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import environment, limits, programs
 from ..errors import Code, InfrastructureError
-from ..graph import ROOT
+from ..pyproject import ROOT
 from . import files
 from .checks import Check
 

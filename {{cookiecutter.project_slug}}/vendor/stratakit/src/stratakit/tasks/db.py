@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import graph, redis_databases, servers, settings, stack
+from .. import project, redis_databases, servers, settings, stack
 from ..database import guards, losses, runs, status
 from ..database.lifecycle import Database
 from ..database.stamps import DEV, PURPOSES, TEST
@@ -200,7 +200,7 @@ def carry_out(action: Action, targets: list[Database], manner: Options) -> None:
 
 
 def agree(
-    action: Action, targets: list[Database], manner: Options, pausing: list[graph.Service]
+    action: Action, targets: list[Database], manner: Options, pausing: list[project.Service]
 ) -> None:
     """Make sure that something may be done to databases, and tell and ask what would be lost.
 
@@ -223,7 +223,7 @@ def agree(
 
 
 @contextmanager
-def paused(services: list[graph.Service], *, quiet: bool) -> Iterator[None]:
+def paused(services: list[project.Service], *, quiet: bool) -> Iterator[None]:
     """Stop services of the stack for the length of the block, and start them again."""
     if services:
         names = ", ".join(each.name for each in services)
@@ -252,7 +252,7 @@ def databases(
         purposes: which of them.
         complete: whether the other servers of `dev` are brought up as well.
     """
-    named = [graph.service(service)] if service else graph.services()
+    named = [project.service(service)] if service else project.services()
     owners = [each for each in named if "postgres" in each.needs]
     kinds = servers.KINDS if complete else ("postgres",)
     with ExitStack() as held:

@@ -5,7 +5,7 @@ import sys
 
 from invoke.context import Context
 
-from .. import graph
+from .. import project, pyproject
 from ..stack.foreground import launch
 from ..stack.states import DOCS
 from . import console
@@ -22,9 +22,9 @@ from .executor import task
 )
 def run(_: Context, name: str, reload: bool = False, port: int | None = None) -> None:
     """Run one service in the foreground; its servers stay up until stack.down."""
-    what = launch(graph.service(name), port=port, reload=reload)
+    what = launch(project.service(name), port=port, reload=reload)
     console.say(f"{name}: {what.url} and {what.url}{DOCS}; Ctrl-C ends it")
     sys.stdout.flush()
-    os.chdir(graph.ROOT)
+    os.chdir(pyproject.ROOT)
     # It takes our place: Ctrl-C and signals go straight to it, and its exit code is ours.
     os.execve(what.command[0], what.command, what.environment)  # noqa: S606

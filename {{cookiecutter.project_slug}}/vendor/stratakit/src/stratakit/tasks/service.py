@@ -6,7 +6,7 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import downloads, environment, graph, routes, scaffold
+from .. import downloads, environment, project, pyproject, routes, scaffold, tiers
 from ..database import guards
 from ..errors import AbsentError
 from . import console
@@ -53,14 +53,14 @@ def remove(
     _: Context, name: str, yes: bool = False, force: bool = False, dry_run: bool = False
 ) -> None:
     """Remove a service, its environment and its databases."""
-    service = graph.service(name)
+    service = project.service(name)
     if not force:
         scaffold.refuse_uncommitted(service)
     with scaffold.databases(service) as databases:
         for each in databases:
             guards.check(each.inspect(), force=force, rules=guards.DESTROYING)
-        folders = (service.path, environment.folder(graph.UNIT, service))
-        gone = [str(each.relative_to(graph.ROOT)) for each in folders if each.exists()]
+        folders = (service.path, environment.of_package(service))
+        gone = [str(each.relative_to(pyproject.ROOT)) for each in folders if each.exists()]
         gone += [f"the database {each.inspect()}" for each in databases]
         console.say("\n".join(f"remove {each}" for each in gone))
         if dry_run:
@@ -82,8 +82,8 @@ def remove(
 )
 def download(_: Context, name: str, service: str | None = None) -> None:
     """Download a large file of a service and verify its checksum."""
-    wanted = downloads.find(name, [graph.service(service)] if service else graph.services())
-    target = wanted.target.relative_to(graph.ROOT)
+    wanted = downloads.find(name, [project.service(service)] if service else project.services())
+    target = wanted.target.relative_to(pyproject.ROOT)
     if wanted.there:
         console.say(f"{target} already downloaded (checksum matches)")
         return
@@ -94,7 +94,7 @@ def download(_: Context, name: str, service: str | None = None) -> None:
 @task(name="list", help={"json": JSON})
 def show_list(_: Context, json: bool = False) -> None:
     """List the services: port, needs and tiers with tests."""
-    found = [_described(each) for each in graph.services()]
+    found = [_described(each) for each in project.services()]
     if json:
         console.write_json(found)
         return
@@ -116,7 +116,7 @@ def show_list(_: Context, json: bool = False) -> None:
 @task(name="routes", help={"service": "only this service; default: all", "json": JSON})
 def show_routes(_: Context, service: str | None = None, json: bool = False) -> None:
     """List the HTTP routes of services: method, path and summary."""
-    chosen = [graph.service(service)] if service else graph.services()
+    chosen = [project.service(service)] if service else project.services()
     found = [(each.name, route) for each in chosen for route in routes.routes(each)]
     if json:
         console.write_json([{"service": owner, **asdict(each)} for owner, each in found])
@@ -126,22 +126,22 @@ def show_routes(_: Context, service: str | None = None, json: bool = False) -> N
     console.say(console.table(head, rows))
 
 
-def _described(service: graph.Service) -> dict[str, Any]:
+def _described(service: project.Service) -> dict[str, Any]:
     return {
         "name": service.name,
-        "path": service.path.relative_to(graph.ROOT).as_posix(),
+        "path": service.path.relative_to(pyproject.ROOT).as_posix(),
         "package": service.package,
         "port": service.port,
         "needs": list(service.needs),
         "tests": {
-            tier.name: _has(tier, service) for tier in graph.TIERS if tier.scope in service.scopes
+            tier.name: _has(tier, service) for tier in tiers.load() if tier.scope in service.scopes
         },
     }
 
 
-def _has(tier: graph.Tier, service: graph.Service) -> bool:
+def _has(tier: tiers.Tier, service: project.Service) -> bool:
     try:
-        return bool(tier.folders(service))
+        return bool(project.folders(tier, service))
     except AbsentError:
         return False
 

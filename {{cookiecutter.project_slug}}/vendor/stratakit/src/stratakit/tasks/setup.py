@@ -9,7 +9,7 @@ from invoke.context import Context
 
 from .. import environment, hooks, limits, programs
 from ..errors import InfrastructureError
-from ..graph import ROOT
+from ..pyproject import ROOT
 from ..stack.user_settings import make_secret
 from .executor import task
 

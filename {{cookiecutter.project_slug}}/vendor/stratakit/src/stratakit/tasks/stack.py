@@ -5,7 +5,7 @@ from functools import partial
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import graph, limits, names
+from .. import limits, names, project
 from .. import stack as running
 from ..database.stamps import DEV
 from ..errors import Code
@@ -99,7 +99,7 @@ def wait(
 def clean(_: Context, yes: bool = False) -> None:
     """Delete the stack: containers, images, data and logs."""
     if not yes:
-        named = [each.name for each in graph.services() if "postgres" in each.needs]
+        named = [each.name for each in project.services() if "postgres" in each.needs]
         kept = ", ".join(names.named(each, DEV, checkout.mark()) for each in named)
         question = f"delete all that the stack has stored, and so {kept or 'no database'}"
         console.confirm(question, "--yes")

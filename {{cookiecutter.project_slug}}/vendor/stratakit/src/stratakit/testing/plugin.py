@@ -18,7 +18,7 @@ import pytest
 import pytest_socket
 from _pytest.junitxml import xml_key
 
-from .. import discovery, graph, liveness, location, runner, settings
+from .. import discovery, liveness, location, project, pyproject, runner, settings, tiers
 from ..errors import Code, ConfigurationError, StrataError, translated
 from . import selection
 from .fixtures import NO_LEAKED_TASKS
@@ -41,7 +41,7 @@ EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 """Pytest's exit codes where tests may have failed, in the latter case before a stop by `-x`."""
 CHANNEL = "strata_stage"
 """Key of what a worker is given: the channel that tells it what the controller has started."""
-TIER = pytest.StashKey[graph.Tier]()
+TIER = pytest.StashKey[tiers.Tier]()
 STAGE = pytest.StashKey["RunResources"]()
 RESULTS = pytest.StashKey[Results]()
 FAILED = pytest.StashKey[bool]()
@@ -83,7 +83,7 @@ def _own(config: pytest.Config, options: Namespace, words: Sequence[str]) -> lis
     """
     if options.home is None or options.pyargs:
         return [*words]
-    return selection.choose(words, graph.ROOT / options.home, config.getini("testpaths"))
+    return selection.choose(words, pyproject.ROOT / options.home, config.getini("testpaths"))
 
 
 def _select(config: pytest.Config) -> bool:
@@ -104,18 +104,22 @@ def _select(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the tiers and kinds as markers, and what watches over the run."""
-    for each in (*graph.TIERS, *graph.KINDS):
-        config.addinivalue_line("markers", f"{each.name}: {each.checks}")
     reports = config.getoption("--reports")
     results = Results(reports and reports / runner.RESULTS)
     try:
         location.require(config.rootpath)
+        # A tier may be called as a marker is.
+        for name, checks in {
+            **{each.name: each.checks for each in tiers.MARKERS},
+            **{each.name: each.checks for each in tiers.load()},
+        }.items():
+            config.addinivalue_line("markers", f"{name}: {checks}")
         config.args = [_below_root(config, arg) for arg in config.args]
         if settings.load().sql_log:
             logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
         if config.getoption("--tier"):
-            graph.tier(config.getoption("--tier"))
-        graph.packages()
+            tiers.tier(config.getoption("--tier"))
+        project.packages()
         elsewhere = _select(config)
     except StrataError as error:
         results.write(str(error))
@@ -152,20 +156,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Let the servers start while the tests are collected, which takes longer than they do."""
     config = session.config
-    wanted = config.getoption("--tier") == graph.INTEGRATION.name
-    if wanted and not config.getoption("collectonly") and not hasattr(config, "workerinput"):
+    wanted = config.getoption("--tier")
+    if (
+        wanted
+        and tiers.tier(wanted).takes_servers
+        and not config.getoption("collectonly")
+        and not hasattr(config, "workerinput")
+    ):
         workers = config.getoption("numprocesses", None)
         _stage(config).begin([] if workers else named(config))
 
 
-def named(config: pytest.Config) -> list[graph.Package]:
+def named(config: pytest.Config) -> list[project.Package]:
     """Return the packages that the command line names by their folders or files."""
     given = (config.invocation_params.dir / arg.partition("::")[0] for arg in config.args)
     paths = [location.relative(path) for path in given]
     return [
         each
-        for each in graph.packages()
-        if any(path and path.is_relative_to(each.path.relative_to(graph.ROOT)) for path in paths)
+        for each in project.packages()
+        if any(
+            path and path.is_relative_to(each.path.relative_to(pyproject.ROOT)) for path in paths
+        )
     ]
 
 
@@ -189,42 +200,44 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.stash[TIER] = tier
         if not item.get_closest_marker(tier.name):
             item.add_marker(tier.name)
-        for kind in kinds_of(item.nodeid):
-            item.add_marker(kind.name)
+        for marker in markers_of(item.nodeid):
+            item.add_marker(marker.name)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.fixturenames.insert(0, NO_LEAKED_TASKS)
         if tier.timeout and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(tier.timeout))
     wanted = config.getoption("--tier")
     if wanted:
-        asked = graph.tier(wanted)
+        asked = tiers.tier(wanted)
         # What is refused is kept: it is of no other tier.
         others = [item for item in items if item.stash.get(TIER, asked).name != wanted]
         items[:] = [item for item in items if item.stash.get(TIER, asked).name == wanted]
         config.hook.pytest_deselected(items=others)
         if others and not items and RESULTS in config.stash:
-            tiers = " and ".join(sorted({item.stash[TIER].name for item in others}))
-            config.stash[RESULTS].elsewhere = f"no test was selected: what is there is of {tiers}"
+            there = " and ".join(sorted({item.stash[TIER].name for item in others}))
+            config.stash[RESULTS].elsewhere = f"no test was selected: what is there is of {there}"
 
 
-def tier_of(item: pytest.Item) -> graph.Tier | None:
+def tier_of(item: pytest.Item) -> tiers.Tier | None:
     """Return the tier of a test: that of its folder; None where that is no tier's.
 
     A folder that several tiers share holds contract suites, which run against a fake and against
     the real thing: there the marker of the latter's tier decides, and no marker means the first.
     """
-    tiers = discovery.tiers_of(item.path)
-    marked = (tier for tier in tiers if item.get_closest_marker(tier.name))
-    return next(marked, tiers[0] if tiers else None)
+    there = discovery.tiers_of(item.path)
+    marked = (tier for tier in there if item.get_closest_marker(tier.name))
+    return next(marked, there[0] if there else None)
 
 
-def kinds_of(nodeid: str) -> list[graph.Marker]:
+def markers_of(nodeid: str) -> list[tiers.Marker]:
     """Return which kinds of integration test a test is: tests/integration/smoke/, test_smoke.py."""
-    (home,) = graph.INTEGRATION.paths[:1]
+    home, *_ = tiers.tier(tiers.INTEGRATION).paths
     inside = nodeid.partition("::")[0].partition(f"{home}/")[2]
     *folders, file = inside.split("/")
     return [
-        kind for kind in graph.KINDS if kind.name in folders or file.startswith(f"test_{kind.name}")
+        each
+        for each in tiers.MARKERS
+        if each.name in folders or file.startswith(f"test_{each.name}")
     ]
 
 
@@ -254,9 +267,13 @@ def pytest_xdist_node_collection_finished(node: "WorkerController", ids: Sequenc
 
 
 def _prepare(config: pytest.Config, ids: Sequence[str]) -> None:
-    if config.getoption("--tier") not in (None, graph.INTEGRATION.name):
+    wanted = config.getoption("--tier")
+    if wanted and ids and tiers.tier(wanted).requires("stack"):
+        with _told(config):
+            _stack_urls()
+    if wanted and not tiers.tier(wanted).takes_servers:
         return
-    used = [each for each in graph.packages() if any(_needs_servers(id_, each) for id_ in ids)]
+    used = [each for each in project.packages() if any(_needs_servers(id_, each) for id_ in ids)]
     if not used:
         return
     here = _stage(config)
@@ -287,9 +304,27 @@ def _told(config: pytest.Config) -> Iterator[None]:
         pytest.exit(f"\n{error}", returncode=EXITS[error.code])
 
 
-def _needs_servers(nodeid: str, package: graph.Package) -> bool:
-    home = package.path.relative_to(graph.ROOT).as_posix()
-    return any(nodeid.startswith(f"{home}/{path}/") for path in graph.INTEGRATION.paths)
+def _needs_servers(nodeid: str, package: project.Package) -> bool:
+    home = package.path.relative_to(pyproject.ROOT).as_posix()
+    return any(
+        nodeid.startswith(f"{home}/{path}/")
+        for tier in tiers.load()
+        if tier.takes_servers and tier.scope in package.scopes
+        for path in tier.paths
+    )
+
+
+@cache
+def _stack_urls() -> dict[str, str]:
+    """Return where the services of the stack answer.
+
+    Raises:
+        InfrastructureError: it is not up, or not healthy.
+    """
+    # As in `_stage`.
+    from ..stack import requirement
+
+    return requirement.require()
 
 
 def _stage(config: pytest.Config) -> "RunResources":
@@ -308,12 +343,12 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
     """Give every package its own `postgres_url`: a bare `pytest` runs several in one process."""
     if isinstance(collector, pytest.Dir):
         folder = location.relative(collector.path)
-        for package in graph.packages():
-            if folder == package.path.relative_to(graph.ROOT):
+        for package in project.packages():
+            if folder == package.path.relative_to(pyproject.ROOT):
                 _register_fixtures(collector, package)
 
 
-def _register_fixtures(node: pytest.Collector, package: graph.Package) -> None:
+def _register_fixtures(node: pytest.Collector, package: project.Package) -> None:
     def postgres_url() -> str:
         """URL of this worker's own database; what a test writes is deleted after it."""
         return _stage(node.config).postgres_url(package)
@@ -340,18 +375,28 @@ def redis_url(pytestconfig: pytest.Config) -> str:
     return _stage(pytestconfig).redis_url()
 
 
+@pytest.fixture(scope="session")
+def stack_urls() -> dict[str, str]:
+    """URLs of the services of the stack that runs on this machine, by their names."""
+    return _stack_urls()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Block sockets in the unit tier: a unit test that reaches out is none.
 
     Raises:
         ConfigurationError: no tier runs the test.
+        InfrastructureError: its tier needs the stack, which is not up.
     """
     if TIER not in item.stash:
         raise discovery.refusal([item.path])
-    if item.stash[TIER] is graph.UNIT:
+    if item.stash[TIER].name == tiers.UNIT:
         # asyncio wakes its loop through a pair of Unix sockets.
         pytest_socket.disable_socket(allow_unix_socket=True)
+    if item.stash[TIER].requires("stack"):
+        # A bare pytest may have other tests as well, which are none the worse for it.
+        _stack_urls()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -409,12 +454,12 @@ def pytest_terminal_summary(
 ) -> None:
     """Name the tests that took longer than their tier, or their kind, allows one to take."""
     name = config.getoption("--tier")
-    budget = graph.tier(name).test_budget if name else None
+    budget = tiers.tier(name).test_budget if name else None
     # Measured, each test takes longer than its own time.
     if budget is None or RESULTS not in config.stash or config.pluginmanager.hasplugin("_cov"):
         return
     for test in sorted(config.stash[RESULTS].tests.values(), key=lambda test: -test["duration"]):
-        own = max([budget, *(kind.test_budget for kind in kinds_of(test["name"]))])
+        own = max([budget, *(each.test_budget for each in markers_of(test["name"]))])
         if test["duration"] > own:
             terminalreporter.write_line(
                 f"over the budget of {own:g} s a test: {test['name']} ({test['duration']:.2f} s)"

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 import psycopg
 
-from .. import database, graph, names, redis_databases, servers, settings
+from .. import database, names, project, redis_databases, servers, settings, tiers
 from ..database import lifecycle, runs
 from ..errors import InfrastructureError, StrataError
 from .clone_pool import ClonePool
@@ -35,8 +35,8 @@ class SharedState:
     """The `test` database of each service where no other can be made: there is no template then."""
 
 
-def _is_service(package: graph.Package) -> TypeGuard[graph.Service]:
-    return isinstance(package, graph.Service)
+def _is_service(package: project.Package) -> TypeGuard[project.Service]:
+    return isinstance(package, project.Service)
 
 
 Acquired = tuple[dict[servers.Kind, servers.Server], str]
@@ -67,7 +67,7 @@ class RunResources:
         # Here, where no thread of ours and no test runs yet; workers connect without a lease.
         servers.external.settle_environment(settings.load())
 
-    def begin(self, expected: Sequence[graph.Package]) -> None:
+    def begin(self, expected: Sequence[project.Package]) -> None:
         """Take what is quickly had, while the tests are collected.
 
         Args:
@@ -82,7 +82,7 @@ class RunResources:
 
     def prepare(
         self,
-        used: Sequence[graph.Package],
+        used: Sequence[project.Package],
         workers: int = 0,
         tell: Callable[[str], object] = lambda _: None,
     ) -> str | None:
@@ -109,7 +109,7 @@ class RunResources:
             ) from error
 
     def _prepared(
-        self, used: Sequence[graph.Package], workers: int, tell: Callable[[str], object]
+        self, used: Sequence[project.Package], workers: int, tell: Callable[[str], object]
     ) -> str:
         up, run = self._ahead.result() if self._ahead else self._take()
         address = up["postgres"].url
@@ -141,7 +141,7 @@ class RunResources:
         """What a worker has to know; None where nothing was started."""
         return asdict(self._scene) if self._scene else None
 
-    def postgres_url(self, package: graph.Package) -> str:
+    def postgres_url(self, package: project.Package) -> str:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a package."""
         if package.name in self._here.lent and package.name not in self._databases:
             own = IsolatedDatabase(self._postgres, self._here.lent[package.name])
@@ -151,7 +151,7 @@ class RunResources:
             self._own(self._postgres, self._here.run, package, template)
         return self._databases[package.name].url
 
-    def spare(self, package: graph.Package) -> ClonePool:
+    def spare(self, package: project.Package) -> ClonePool:
         """Return where whole databases for single tests of a package come from."""
         if package.name in self._here.lent:
             raise InfrastructureError(
@@ -203,7 +203,7 @@ class RunResources:
             wait([self._ahead])
         self._stack.close()
 
-    def _take(self, expected: Sequence[graph.Package] = ()) -> Acquired:
+    def _take(self, expected: Sequence[project.Package] = ()) -> Acquired:
         up = self._stack.enter_context(servers.lease(settings.load()))
         address = up["postgres"].url
         run = self._stack.enter_context(database.run(address))
@@ -215,7 +215,7 @@ class RunResources:
                     self._own(address, run, each, template)
         return up, run
 
-    def _own(self, server: str, run: str, package: graph.Package, template: str) -> None:
+    def _own(self, server: str, run: str, package: project.Package, template: str) -> None:
         name = names.database(run, f"{self.worker}_{next(self._numbers)}")
         database.clone(server, template, name)
         self._databases[package.name] = self._stack.enter_context(IsolatedDatabase(server, name))
@@ -238,9 +238,11 @@ class RunResources:
             told = self._receive()
             if told is None:
                 raise InfrastructureError(
-                    "servers are for tests in tests/integration and tests/contracts: none started",
-                    f"move it to a folder of the tier {graph.INTEGRATION.name}: "
-                    + ", ".join(graph.INTEGRATION.paths),
+                    "servers are for tests of tiers that need them: none started",
+                    "move it to a folder of a tier that has them: "
+                    + ", ".join(
+                        path for tier in tiers.load() if tier.takes_servers for path in tier.paths
+                    ),
                 )
             self._scene = SharedState(**told)
         return self._scene

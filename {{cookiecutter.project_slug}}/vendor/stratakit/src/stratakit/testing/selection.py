@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import runner
 from ..errors import ConfigurationError, did_you_mean
-from ..graph import ROOT
+from ..pyproject import ROOT
 
 PACKAGES = ("services", "libs")
 """Folders whose folders have environments of their own, in which nobody else's tests can run."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from .. import database, fingerprint, names
 from ..database import runs
 from ..database.migrations import engine_over
-from ..graph import Service
+from ..project import Service
 from .revisions import Chain, Revisions
 
 

@@ -14,7 +14,7 @@ from .. import database as databases
 from .. import fingerprint
 from ..database import MigrationError
 from ..errors import InfrastructureError
-from ..graph import Service
+from ..project import Service
 from .checks import Answer, Check, failed, not_asked, passed
 from .context import VerifyContext
 from .models import models

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..database import MigrationError
 from ..errors import InfrastructureError
-from ..graph import Service
+from ..project import Service
 
 Chain = tuple[Script, ...]
 _EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\"?([\w-]+)", re.IGNORECASE)

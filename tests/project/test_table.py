@@ -1,0 +1,382 @@
+"""The table of tiers is the team's: what it changes and adds, and what is said of a wrong one."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jsonschema
+import pytest
+from baking import Bakery, commit, needs_git
+from documents import Document
+from project import Changes, Project
+
+READ = """
+import sys
+from stratakit import errors, tiers
+try:
+    print(*tiers.load(), sep="\\n")
+except errors.StrataError as error:
+    print(error.message, error.hint, sep="\\n")
+    sys.exit(error.code)
+"""
+DEFAULTS = "from stratakit import tiers; print(*tiers.defaults(), sep='\\n')"
+OWN = '[tool.stratakit.tiers.e2e]\nchecks = "all"\npaths = ["tests/e2e"]\n'
+PLAIN = '[tool.stratakit]\nproject = "acme"\n'
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which nothing is installed."""
+    baked = bake.into(tmp_path_factory.mktemp("table with ä space"))
+    sources = {"PYTHONPATH": "vendor/stratakit/src", "PYTHONDONTWRITEBYTECODE": "1"}
+    return Project(baked.path, baked.answers, {**baked.environment, **sources})
+
+
+def read(project: Project, code: str = READ, *, table: str | None = None) -> tuple[int, str]:
+    """Return what the engine makes of the project's table, or of another one."""
+    with Changes(project) as changes:
+        if table is not None:
+            changes.write("pyproject.toml", PLAIN + table)
+        # Isolated from this session's packages: noxfile.py has nothing but the standard library.
+        done = project.run(sys.executable, "-S", "-c", code, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
+
+
+def test_a_table_of_an_older_version_which_has_no_tiers_is_as_that_of_a_fresh_bake(
+    project: Project,
+) -> None:
+    fresh = read(project)
+    assert fresh == read(project, table="") == read(project, DEFAULTS)
+    assert fresh[1].count("Tier(") == 6
+
+
+def test_each_key_of_a_tier_can_be_changed_and_the_others_stay(project: Project) -> None:
+    tables = (
+        "tiers.unit.budget = 60\ntiers.unit.timeout = 0\n"
+        '[tool.stratakit.tiers.load]\nparallel = true\nscope = "repository"\nneeds = []\n'
+    )
+    code, said = read(project, table=tables)
+    assert code == 0
+    _, before = read(project, DEFAULTS)
+    changed = {line for line in said.splitlines() if line not in before.splitlines()}
+    unit, load = sorted(changed, key=lambda line: "'load'" in line)
+    assert "budget=60, test_budget=0.1, timeout=None" in unit
+    assert "paths=('tests/unit', 'tests/contracts')" in unit
+    assert "scope='repository', paths=('tests/load',), needs=(), default=False" in load
+    assert "parallel=True" in load
+
+
+def test_a_tier_of_ones_own_has_defaults_and_comes_last(project: Project) -> None:
+    code, said = read(project, table=OWN)
+    assert code == 0
+    assert said.splitlines()[-1] == (
+        "Tier(name='e2e', checks='all', scope='repository', paths=('tests/e2e',), needs=(),"
+        " default=False, parallel=False, budget=None, test_budget=None, timeout=None)"
+    )
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A table that is not as it should be, and words of what is said."""
+
+    table: str
+    what: str
+    hint: str
+
+
+def key(line: str, what: str, hint: str) -> Wrong:
+    """Return a wrong key of the tier unit."""
+    where = "in [tool.stratakit.tiers.unit] of pyproject.toml is not"
+    return Wrong(f"tiers.unit.{line}", f"{line.partition(' =')[0]} = ", f"{where} {what}\n{hint}")
+
+
+NUMBER = "write, for example: budget = 60"
+WRONG = {
+    "an unknown key": Wrong("tires = {}", "unknown key tires", "did you mean tiers?"),
+    "an unknown key of a tier": Wrong(
+        "tiers.unit.buget = 3",
+        "[tool.stratakit.tiers.unit] of pyproject.toml",
+        "did you mean budget?",
+    ),
+    "a tier that is misspelt": Wrong(
+        "tiers.integraton.budget = 3",
+        "[tool.stratakit.tiers.integraton] of pyproject.toml lacks checks",
+        "did you mean integration?",
+    ),
+    "a tier without tests": Wrong(
+        'tiers.e2e.checks = "all"',
+        "[tool.stratakit.tiers.e2e] of pyproject.toml lacks paths",
+        'paths = ["tests/e2e"]',
+    ),
+    "tiers that are no table": Wrong("tiers = 3", "is 3, and no table of tiers", "[tool."),
+    "a tier that is no table": Wrong("tiers.unit = 3", "unit in [tool.stratakit.tiers]", "[tool."),
+    "a text for a number": key('budget = "30"', "a number of seconds, or 0 for none", NUMBER),
+    "a flag for a number": key("budget = true", "a number of seconds, or 0 for none", NUMBER),
+    "less than nothing": key("budget = -1", "a number of seconds, or 0 for none", NUMBER),
+    "a number that is none": key("budget = nan", "a number of seconds, or 0 for none", NUMBER),
+    "for ever": key("timeout = inf", "a number of seconds, or 0 for none", "write, for"),
+    "a number for a flag": key(
+        "default = 1", "true or false", "write, for example: default = true"
+    ),
+    "a text for a flag": key('parallel = "no"', "true or false", "write, for example"),
+    "a number for a text": key("checks = 3", "one line of text", "write, for example"),
+    "two lines": key('checks = "a\\nb"', "one line of text", "write, for example"),
+    "another scope": key(
+        'scope = "services"',
+        "one of repository, package, service",
+        'write, for example: scope = "service"; did you mean service?',
+    ),
+    "another need": key(
+        'needs = ["postgers"]',
+        "a list of postgres, redis, docker, stack, account",
+        'write, for example: needs = ["stack"]; did you mean postgres?',
+    ),
+    "a text for a list": Wrong(
+        'tiers.unit.needs = "stack"', "needs = ", "is not a list of postgres"
+    ),
+    "a list in a list": Wrong("tiers.unit.needs = [[]]", "needs = ", "is not a list of postgres"),
+    "a path that leads elsewhere": key(
+        'paths = ["../tests"]', "a list of folders below the project or package", "write, for"
+    ),
+    "a path from the top": key(
+        'paths = ["/tests"]', "a list of folders below the project or package", "write, for"
+    ),
+    "the whole package": key(
+        'paths = ["."]', "a list of folders below the project or package", "write, for"
+    ),
+    "no paths": Wrong(
+        "tiers.unit.paths = []", "leaves unit without tests", 'paths = ["tests/unit"'
+    ),
+    "tests of static": Wrong(
+        'tiers.static.paths = ["tests/static"]', "it has no tests", "a tier of your own"
+    ),
+    "a name that is no marker": Wrong(
+        '[tool.stratakit.tiers."end to end"]\nchecks = "all"\npaths = ["tests/e2e"]',
+        "no tier can be called 'end to end'",
+        "take small letters",
+    ),
+    "a name that is taken": Wrong(
+        '[tool.stratakit.tiers.coverage]\nchecks = "all"\npaths = ["tests/e2e"]',
+        "no tier can be called 'coverage'",
+        "take small letters",
+    ),
+    "a name of pytest's": Wrong(
+        '[tool.stratakit.tiers.skip]\nchecks = "all"\npaths = ["tests/e2e"]',
+        "no tier can be called 'skip'",
+        "take small letters",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_table_that_is_wrong_names_the_key_and_what_is_right(name: str, project: Project) -> None:
+    wrong = WRONG[name]
+    code, said = read(project, table=wrong.table)
+    assert code == 3, said
+    assert wrong.what in said
+    assert wrong.hint in said
+
+
+@pytest.fixture(scope="module")
+def living(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A locked project, with an environment for actions."""
+    baked = bake.into(tmp_path_factory.mktemp("own"), project_name="Acme Table")
+    baked.run("uv", "lock", "--quiet")
+    baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    environment = {**baked.environment, "STRATA_SERVERS": "embedded"}
+    return Project(baked.path, baked.answers, environment)
+
+
+@pytest.fixture
+def changes(living: Project) -> Iterator[Changes]:
+    """Changes to the project that end with the test."""
+    with Changes(living) as changes:
+        yield changes
+
+
+TIER, WAY, ACTION = "pyproject.toml", "tests/e2e/test_way.py", "tasks.py"
+
+
+def add(living: Project, changes: Changes, *names: str) -> None:
+    """Add to the project what its docs/testing.md shows to be added to these files."""
+    told = Document(living.path / "docs" / "testing.md")
+    blocks = {each.note.removeprefix("added: "): each.text + "\n" for each in told.blocks}
+    for name in names:
+        file = living.path / name
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        if name == ACTION:
+            imports, body = blocks[name].split("\n\n\n", 1)
+            text = text.partition("namespace = ")[0].replace(
+                "from invoke.collection import Collection",
+                f"from invoke.collection import Collection\n{imports}",
+            )
+            changes.write(name, f"{text}\n{body}")
+        else:
+            changes.write(name, "\n".join(filter(None, [text, blocks[name]])))
+
+
+@pytest.mark.slow
+def test_a_tier_of_ones_own_is_wherever_a_tier_is(living: Project, changes: Changes) -> None:
+    add(living, changes, TIER, WAY)
+    checks = "a user's whole way through the services, on the stack"
+    listed = living.run("nox", "--list").stdout
+    assert f"- e2e [slow,stack] -> Check {checks}." in listed
+    markers = living.run(".venv/bin/pytest", "--markers").stdout
+    assert markers.count("@pytest.mark.e2e:") == 1
+    assert f"@pytest.mark.e2e: {checks}" in markers
+    invoke = ".venv/bin/invoke"
+    night = living.run(invoke, "ci.matrix", "nightly").stdout.partition("\n")[0]
+    assert json.loads(night.removeprefix("jobs=")) == [
+        {"session": "e2e", "words": "", "minutes": 20, "stack": True}
+    ]
+    row = f"| `e2e` | {checks} | the repository | stack | no | 300 s |"
+    assert row == living.run(invoke, "graph").stdout.splitlines()[-1]
+    picture = living.run(invoke, "graph", "--format", "mermaid").stdout
+    assert "repository[the repository] --> e2e([e2e])\n    e2e --> stack[(stack)]" in picture
+    doctor = json.loads(living.run(invoke, "doctor", "--tier", "e2e", "--json", check=False).stdout)
+    found = {each["name"]: each["status"] for each in doctor["checks"]}
+    assert (found["tests: e2e"], found["stack"], doctor["exit_code"]) == ("ok", "missing", 2)
+    assert living.completed("nox -s e2") == ["e2e "]
+
+
+@pytest.mark.slow
+def test_a_test_of_a_tier_that_is_in_no_table_belongs_to_none(
+    living: Project, changes: Changes
+) -> None:
+    add(living, changes, WAY)
+    refused = living.nox("-s", "unit")
+    assert refused.code == 3
+    assert f"{WAY} belongs to no tier" in refused.output
+    add(living, changes, TIER)
+    moved = changes.write("tests/e3e/test_way.py", "def test_a() -> None: ...\n")
+    assert "tests/cloud, tests/e2e or" in living.nox("-s", "unit").output
+    moved.unlink()
+    assert "belongs to no tier" not in living.nox("-s", "unit", "--", "--collect-only").output
+
+
+@pytest.mark.slow
+def test_a_tier_that_needs_the_stack_runs_where_it_is_up_and_exits_with_2_where_not(
+    living: Project, changes: Changes
+) -> None:
+    add(living, changes, TIER, WAY)
+    without = living.nox("-s", "e2e")
+    bare = living.run(".venv/bin/pytest", "-q", WAY, check=False)
+    living.run(".venv/bin/invoke", "stack.up")
+    try:
+        done = living.nox("-s", "e2e")
+    finally:
+        living.run(".venv/bin/invoke", "stack.down")
+    assert without.code == 2
+    assert "no stack runs, and there are tests that need one" in without.output
+    assert "hint: uv run invoke stack.up" in without.output
+    assert without.summary["tiers"][0]["status"] == "infrastructure"
+    assert bare.returncode == 12
+    assert done.code == 0, done.output
+    schema = living.path / "vendor/stratakit/src/stratakit/summary.schema.json"
+    for summary in (without.summary, done.summary):
+        jsonschema.validate(summary, json.loads(schema.read_text(encoding="utf-8")))
+    assert {test["tier"] for test in done.summary["tests"]} == {"e2e"}
+    assert done.summary["summary"]["passed"] == 2
+
+
+@needs_git
+@pytest.mark.slow
+def test_an_action_of_ones_own_is_wherever_an_action_is(living: Project, changes: Changes) -> None:
+    add(living, changes, TIER, WAY, ACTION)
+    invoke = ".venv/bin/invoke"
+    commit(living.path)
+    assert re.search(
+        r"^  news +Show the last changes.$", living.run(invoke, "--list").stdout, re.MULTILINE
+    )
+    assert "A commit" in living.run(invoke, "news").stdout
+    wrong = living.run(invoke, "nwes", check=False)
+    assert (wrong.returncode, "did you mean news?" in wrong.stdout + wrong.stderr) == (3, True)
+    assert living.completed("invoke new") == ["news"]
+    for check in (
+        ("ruff", "check"),
+        ("ruff", "format", "--check"),
+        ("mypy", "--explicit-package-bases"),
+    ):
+        living.run(*(f".venv/bin/{check[0]}", *check[1:]), ACTION, WAY)
+
+
+@pytest.mark.slow
+def test_a_tier_of_each_package_has_servers_of_its_own(living: Project, changes: Changes) -> None:
+    tests = "services/gateway/tests/deep"
+    changes.replace(
+        "pyproject.toml",
+        "[tool.pytest]\n",
+        '[tool.stratakit.tiers.deep]\nchecks = "all"\nscope = "service"\npaths = ["tests/deep"]\n'
+        'needs = ["postgres", "redis"]\n\n[tool.pytest]\n',
+    )
+    changes.write(
+        f"{tests}/test_deep.py",
+        "def test_a(postgres_url: str, redis_url: str) -> None:\n    assert postgres_url and redis_url\n",
+    )
+    done = living.nox("-s", "deep(gateway)")
+    assert done.code == 0, done.output
+    assert [test["name"] for test in done.summary["tests"]] == [f"{tests}/test_deep.py::test_a"]
+
+
+@pytest.mark.slow
+def test_a_tier_runs_on_the_python_that_is_asked_for(living: Project, changes: Changes) -> None:
+    """In an environment beside the other, which stays what it is."""
+    version, folder = another_python(living)
+    changes.write(
+        "services/gateway/tests/unit/test_python.py",
+        f"import sys\n\n\ndef test_python() -> None:\n    assert sys.version.startswith('{version}.')\n",
+    )
+    env = {
+        "PATH": f"{folder}{os.pathsep}{living.environment['PATH']}",
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+    words = ("-s", "unit", "--force-python", version, "--", "-k", "test_python")
+    done = living.nox(*words, env=env)
+    assert done.code == 0, done.output
+    assert [(each["python"], each["status"]) for each in done.summary["tests"]] == [
+        (version, "passed")
+    ]
+    assert done.summary["tiers"][0]["python"] == version
+    schema = living.path / "vendor/stratakit/src/stratakit/summary.schema.json"
+    jsonschema.validate(done.summary, json.loads(schema.read_text(encoding="utf-8")))
+    assert (living.path / f".nox/service-gateway@{version}/pyvenv.cfg").exists()
+    assert (living.path / f"reports/unit-{version}/gateway/junit.xml").exists()
+
+
+@pytest.mark.slow
+def test_a_python_that_is_not_there_is_told_with_how_to_get_it(living: Project) -> None:
+    done = living.nox("-s", "unit", "-P", "3.99", env={"UV_PYTHON_DOWNLOADS": "never"})
+    assert done.code == 2
+    assert (
+        "unit-3.99(gateway): infrastructure: there is no Python 3.99 here that works" in done.output
+    )
+    assert "hint: uv python install 3.99" in done.output
+
+
+def another_python(living: Project) -> tuple[str, Path]:
+    """Return the version of a Python that is not the project's, and the folder that it is in."""
+    own = living.run(".venv/bin/python", "-c", VERSION).stdout.strip()
+    found = [Path(each) for each in os.environ["PATH"].split(os.pathsep)]
+    found += sorted(Path.home().glob(".pyenv/versions/*/bin"))
+    for minor in range(11, 15):
+        for folder in found:
+            program = shutil.which(f"python3.{minor}", path=str(folder))
+            if f"3.{minor}" != own and program and answers(program, f"3.{minor}"):
+                return f"3.{minor}", folder
+    pytest.skip(f"there is no Python but {own}")  # None can be had without a network.
+
+
+VERSION = "import sys; print(*sys.version_info[:2], sep='.')"
+
+
+def answers(program: str, version: str) -> bool:
+    """Say whether a Python is one: version managers have scripts of that name."""
+    done = subprocess.run((program, "-c", VERSION), capture_output=True, check=False, text=True)
+    return done.stdout.strip() == version

@@ -1,0 +1,201 @@
+"""The services and libraries of the project, and which tiers have tests in them.
+
+Standard library only, since noxfile.py imports it in whatever environment runs nox.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+from . import tiers
+from .errors import AbsentError, ConfigurationError
+from .pyproject import ROOT, read, refuse_unknown, tool
+from .tiers import Scope, Tier, named
+
+SERVICE_KEYS = (
+    *("package", "needs", "metadata", "port", "app", "secrets", "critical"),
+    "downloads",
+)
+"""What `[tool.stratakit.service]` of a service may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A member of the workspace with tests that tiers run: a service or a library."""
+
+    kind: ClassVar[str]
+    scopes: ClassVar[tuple[Scope, ...]] = ("package",)
+    """Which tiers may have tests in it."""
+
+    name: str
+    path: Path
+    distribution: str
+
+
+@dataclass(frozen=True, slots=True)
+class Library(Package):
+    """A folder under libs/ that has a pyproject.toml, and tests of at least one tier."""
+
+    kind = "library"
+
+    groups: tuple[str, ...] = ()
+    """Its dependency groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Package):
+    """A folder under services/ whose pyproject.toml has a `[tool.stratakit.service]` table."""
+
+    kind = "service"
+    scopes = ("package", "service")
+
+    package: str
+    needs: tuple[str, ...]
+    metadata: str
+    """Where the models' metadata is, as `module:attribute`."""
+    port: int | None = None
+    """Where it listens on a developer's machine; None for one that serves nobody."""
+    app: str | None = None
+    """What makes its ASGI application, as `module:function`."""
+    secrets: tuple[str, ...] = ()
+    """Settings that are secret, without the prefix that all of its settings have."""
+    critical: tuple[str, ...] = ()
+    """Globs of the files where a mistake costs the most, relative to the service."""
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its settings begin with."""
+        return f"{self.package.upper()}_"
+
+
+@cache
+def services() -> tuple[Service, ...]:
+    """Return the services of the project, by name.
+
+    Raises:
+        ConfigurationError: the pyproject.toml of one of them is not readable, lacks a key, or holds
+            one that nothing reads.
+    """
+    return tuple(_service(file) for file in sorted((ROOT / "services").glob("*/pyproject.toml")))
+
+
+@cache
+def libraries() -> tuple[Library, ...]:
+    """Return the libraries of the project that have tests, by name.
+
+    Raises:
+        ConfigurationError: the pyproject.toml of one of them is not readable or lacks its name.
+    """
+    return tuple(
+        _library(file)
+        for file in sorted((ROOT / "libs").glob("*/pyproject.toml"))
+        if any(tier.scope in Library.scopes and tier.found(file.parent) for tier in tiers.load())
+    )
+
+
+def packages() -> tuple[Package, ...]:
+    """Return the services and the libraries that have tests.
+
+    Raises:
+        ConfigurationError: as of `services` and `libraries`; or two have one name.
+    """
+    taken = {each.name for each in services()}
+    for library in libraries():
+        if library.name in taken:
+            raise ConfigurationError(
+                f"there are a service and a library {library.name}, so it would not be known whose"
+                f" tests {tiers.UNIT}({library.name}) runs",
+                f"rename one, for example: git mv libs/{library.name} libs/{library.name}-lib"
+                " && uv lock",
+            )
+    return (*services(), *libraries())
+
+
+def packages_of(tier: Tier) -> tuple[Package, ...]:
+    """Return whose tests a tier runs; none for a tier of the repository.
+
+    A service is among them without such tests as well, and the tier says that they are missing.
+    """
+    return tuple(
+        each
+        for each in packages()
+        if tier.scope in each.scopes and (isinstance(each, Service) or tier.found(each.path))
+    )
+
+
+def folders(tier: Tier, package: Package | None) -> list[Path]:
+    """Return the folders that hold a tier's tests; none for a tier that has no tests.
+
+    Raises:
+        AbsentError: the tier has tests elsewhere, but none here.
+    """
+    home = package.path if package else ROOT
+    if tier.scope != "repository" and not package:
+        raise AbsentError("there is no service in services/", "uv run invoke graph")
+    found = tier.found(home)
+    if tier.paths and not found:
+        wanted = (home / tier.paths[0]).relative_to(ROOT)
+        raise AbsentError(f"there is no tier {tier.name} here: it needs tests in {wanted}/")
+    return found
+
+
+def package(name: str) -> Package:
+    """Return the service or library called `name`.
+
+    Raises:
+        ConfigurationError: there is none that has tests.
+    """
+    return named("service or tested library", name, packages())
+
+
+def service(name: str) -> Service:
+    """Return the service called `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    return named("service", name, services())
+
+
+def _service(file: Path) -> Service:
+    where = file.relative_to(ROOT)
+    table = tool(file, "stratakit")
+    refuse_unknown(table, ("service",), f"[tool.stratakit] of {where}")
+    table = table.get("service", {})
+    try:
+        found = Service(
+            name=file.parent.name,
+            path=file.parent,
+            distribution=read(file)["project"]["name"],
+            package=table["package"],
+            needs=tuple(table["needs"]),
+            metadata=table["metadata"],
+            port=table.get("port"),
+            app=table.get("app"),
+            secrets=tuple(table.get("secrets", ())),
+            critical=tuple(table.get("critical", ())),
+        )
+    except KeyError as missing:
+        raise ConfigurationError(
+            f"{where} lacks the key {missing} of a service",
+            'write it, for example: [tool.stratakit.service] package = "billing"',
+        ) from missing
+    refuse_unknown(table, SERVICE_KEYS, f"[tool.stratakit.service] of {where}")
+    return found
+
+
+def _library(file: Path) -> Library:
+    manifest = read(file)
+    try:
+        return Library(
+            name=file.parent.name,
+            path=file.parent,
+            distribution=manifest["project"]["name"],
+            groups=tuple(manifest.get("dependency-groups", ())),
+        )
+    except KeyError as missing:
+        raise ConfigurationError(
+            f"{file.relative_to(ROOT)} lacks the key {missing} of a library",
+            'write it, for example: [project] name = "money"',
+        ) from missing

@@ -1,0 +1,329 @@
+"""The tiers: what each one checks, where its tests are, what it needs, how long it may take.
+
+Those of the engine stand in tiers.toml; `[tool.stratakit.tiers.NAME]` of the project's
+pyproject.toml changes keys of one, or adds one. Sessions, markers, CI and the tables in the
+documents derive from them.
+
+Standard library only, since noxfile.py imports it in whatever environment runs nox.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import inf
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
+
+from . import pyproject
+from .errors import ConfigurationError, did_you_mean
+
+TABLE = "tool.stratakit.tiers"
+Scope = Literal["repository", "package", "service"]
+"""What a tier is asked about: all at once, each service and library with tests, each service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something outside of the code that a tier needs before it can run."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One question about the code, asked as `nox -s NAME`.
+
+    `paths` are the folders that hold its tests, relative to a package, or to the repository in that
+    scope. Budgets are seconds, for the whole tier and for one test; a test that takes longer than
+    `timeout` seconds is stopped.
+    """
+
+    name: str
+    checks: str
+    scope: Scope = "repository"
+    paths: tuple[str, ...] = ()
+    needs: tuple[Resource, ...] = ()
+    default: bool = False
+    parallel: bool = False
+    budget: float | None = None
+    test_budget: float | None = None
+    timeout: float | None = None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What `nox -t` asks for it by: whether it runs by default, and what it needs."""
+        return ("default" if self.default else "slow", *(each.name for each in self.needs))
+
+    @property
+    def takes_servers(self) -> bool:
+        """Whether its tests have a database or a Redis of their own."""
+        return self.requires("postgres", "redis")
+
+    def requires(self, *resources: str) -> bool:
+        """Return whether the tier needs one of these resources."""
+        return any(each.name in resources for each in self.needs)
+
+    def found(self, home: Path) -> list[Path]:
+        """Return the folders that hold the tier's tests in the folder of a package, if any."""
+        return [home / path for path in self.paths if _holds_files(home / path)]
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Tests of integration that can be asked for by `-m NAME`.
+
+    They are in tests/integration/NAME/ or in a file test_NAME*.py. The budget is that of one test,
+    in seconds.
+    """
+
+    name: str
+    checks: str
+    test_budget: float
+
+
+UNIT, INTEGRATION = "unit", "integration"
+"""The tiers that the session `coverage` measures; sockets are blocked in the former."""
+COVERAGE = Tier(
+    name="coverage",
+    checks="how many of the lines unit and integration run together",
+)
+"""No tier, but the session that judges those two together."""
+
+_OWN: dict[str, Any] = tomllib.loads(
+    Path(__file__).with_name("tiers.toml").read_text(encoding="utf-8")
+)
+RESOURCES = {name: Resource(name, said) for name, said in _OWN["resources"].items()}
+MARKERS = tuple(Marker(name, **table) for name, table in _OWN["markers"].items())
+
+_TAKEN = (
+    COVERAGE.name,
+    # What pytest and its plugins make of a marker of that name.
+    *("asyncio", "filterwarnings", "parametrize", "skip", "skipif", "timeout", "usefixtures"),
+    *("xfail", "enable_socket", "disable_socket", "allow_hosts", "no_cover", "xdist_group"),
+)
+"""What no tier may be called."""
+
+
+@cache
+def load() -> tuple[Tier, ...]:
+    """Return the tiers that are in force: the engine's, then the project's own.
+
+    Raises:
+        ConfigurationError: pyproject.toml is not readable, or a tier in it is not as it should be.
+    """
+    tables = pyproject.table().get("tiers", {})
+    if not isinstance(tables, dict):
+        raise ConfigurationError(
+            f"tiers in [tool.stratakit] of pyproject.toml is {tables!r}, and no table of tiers",
+            f"write, for example: [{TABLE}.unit] budget = 60",
+        )
+    own = _OWN["tiers"]
+    return tuple(_tier(name, own.get(name, {}), tables.get(name, {})) for name in {**own, **tables})
+
+
+def defaults() -> tuple[Tier, ...]:
+    """Return the tiers of the engine as they are where a project changes nothing."""
+    return tuple(_tier(name, table, {}) for name, table in _OWN["tiers"].items())
+
+
+def measured() -> tuple[Tier, ...]:
+    """Return the tiers that coverage judges together."""
+    return tier(UNIT), tier(INTEGRATION)
+
+
+def sessions() -> tuple[Tier, ...]:
+    """Return what nox has a session for: the tiers, and coverage."""
+    return *load(), COVERAGE
+
+
+def tier(name: str) -> Tier:
+    """Return the tier called `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    return named("tier", name, load())
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Named)
+
+
+def named(kind: str, name: str, there: Sequence[T]) -> T:
+    """Return the one of `there` that is called `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    for candidate in there:
+        if candidate.name == name:
+            return candidate
+    known = [candidate.name for candidate in there]
+    raise ConfigurationError(
+        f"there is no {kind} {name!r}; there are: {', '.join(known) or 'none'}",
+        did_you_mean(name, known, "uv run invoke graph"),
+    )
+
+
+def _tier(name: str, own: dict[str, Any], table: Any) -> Tier:
+    """Return the tier that a table of the project makes, of the engine's or anew.
+
+    Raises:
+        ConfigurationError: the table is not as it should be.
+    """
+    where = f"[{TABLE}.{name}] of pyproject.toml"
+    if not isinstance(table, dict):
+        raise ConfigurationError(
+            f"{name} in [{TABLE}] of pyproject.toml is {table!r}, and no table",
+            f"write, for example: [{TABLE}.{name}] budget = 60",
+        )
+    pyproject.refuse_unknown(table, _KEYS, where)
+    for key, value in table.items():
+        if not _KEYS[key].fits(value):
+            raise ConfigurationError(
+                f"{key} = {_written(value)} in {where} is not {_KEYS[key].what}",
+                f"write, for example: {key} = {_KEYS[key].example}{_meant(key, value)}",
+            )
+    if own:
+        _refuse_tests(name, own, table, where)
+    else:
+        _refuse_incomplete(name, table, where)
+    values = {**own, **table}
+    seconds = {key: values[key] or None for key in _SECONDS if key in values}
+    return Tier(
+        name,
+        **{
+            **values,
+            **seconds,
+            "paths": tuple(values.get("paths", ())),
+            "needs": tuple(RESOURCES[each] for each in values.get("needs", ())),
+        },
+    )
+
+
+def _refuse_tests(name: str, own: dict[str, Any], table: dict[str, Any], where: str) -> None:
+    """Refuse to make a tier of tests of one that makes the engine's own checks, or the reverse."""
+    for key in ("paths", "scope") if "paths" not in own else ():
+        if key in table:
+            raise ConfigurationError(
+                f"{where} has the key {key}, and {name} makes the engine's checks: it has no tests",
+                f"add a tier of your own, for example: {_EXAMPLE}",
+            )
+    if "paths" in own and not table.get("paths", own["paths"]):
+        raise ConfigurationError(
+            f"paths = [] in {where} leaves {name} without tests",
+            f"write, for example: paths = {_written(own['paths'])}",
+        )
+
+
+def _refuse_incomplete(name: str, table: dict[str, Any], where: str) -> None:
+    """Refuse a tier of the project's own that is not told enough of, or by no good name."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
+        raise ConfigurationError(
+            f"{where}: no tier can be called {name!r}, which is to be a session and a marker",
+            "take small letters, digits and _, and no name that nox or pytest use, for example:"
+            f" {_EXAMPLE}",
+        )
+    for key in ("checks", "paths"):
+        if not table.get(key):
+            raise ConfigurationError(
+                f"{where} lacks {key}, which a tier of your own has to say",
+                did_you_mean(name, _OWN["tiers"], f"for example: {_EXAMPLE}"),
+            )
+
+
+_EXAMPLE = f'[{TABLE}.e2e] checks = "a user\'s whole way", paths = ["tests/e2e"], needs = ["stack"]'
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value.strip())
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not _is_flag(value) and 0 <= value < inf
+
+
+def _are(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is_folder(value: Any) -> bool:
+    """Return whether it is a folder inside of a package, written as it is compared with paths."""
+    return (
+        isinstance(value, str)
+        and value == str(PurePosixPath(value))
+        and not {"..", "/", "."} & set(PurePosixPath(value).parts or ".")
+        and "\\" not in value
+    )
+
+
+def _is_one_of(known: Iterable[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in known
+
+
+class _Key(NamedTuple):
+    fits: Callable[[Any], bool]
+    what: str
+    example: str
+    known: tuple[str, ...] = ()
+    """What its values may be, where there are few."""
+
+
+def _one_of(known: Iterable[str]) -> str:
+    return ", ".join(known)
+
+
+_SCOPES = get_args(Scope)
+_FLAG = _Key(_is_flag, "true or false", "true")
+_SECONDS = ("budget", "test_budget", "timeout")
+_KEYS = {
+    "checks": _Key(_is_text, "one line of text", '"a user\'s whole way"'),
+    "scope": _Key(_is_one_of(_SCOPES), f"one of {_one_of(_SCOPES)}", '"service"', _SCOPES),
+    "paths": _Key(
+        _are(_is_folder), "a list of folders below the project or package", '["tests/e2e"]'
+    ),
+    "needs": _Key(
+        _are(_is_one_of(RESOURCES)),
+        f"a list of {_one_of(RESOURCES)}",
+        '["stack"]',
+        tuple(RESOURCES),
+    ),
+    "default": _FLAG,
+    "parallel": _FLAG,
+    **dict.fromkeys(_SECONDS, _Key(_is_seconds, "a number of seconds, or 0 for none", "60")),
+}
+"""What `[tool.stratakit.tiers.NAME]` may hold."""
+
+
+def _meant(key: str, value: Any) -> str:
+    """Return which of the few values that a key may have was meant, if one is like it."""
+    values = value if isinstance(value, list) else [value]
+    wrong = [each for each in values if isinstance(each, str) and each not in _KEYS[key].known]
+    said = " ".join(filter(None, (did_you_mean(each, _KEYS[key].known) for each in wrong)))
+    return f"; {said}" if said else ""
+
+
+def _written(value: Any) -> str:
+    """Return a value nearly as TOML has it, so that it is found in the file."""
+    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+
+
+def _holds_files(folder: Path) -> bool:
+    """Return whether a folder holds more than what a branch leaves behind that had tests there."""
+    for _, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [each for each in folders if each != "__pycache__" and each[0] != "."]
+        if any(name[0] != "." for name in names):
+            return True
+    return False
