@@ -381,7 +381,7 @@ def test_docker_without_the_image_gives_way_to_embedded_and_says_so(project: Pro
     with fake_docker.without_images() as host:
         outcome = project.nox("-s", "integration", env={"DOCKER_HOST": host})
     assert outcome.code == 0, outcome.output
-    assert "embedded (a Docker engine answers, but has not postgres:17-alpine" in outcome.output
+    assert "embedded (Docker is running, but postgres:17-alpine is not pulled" in outcome.output
 
 
 @pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])

@@ -1,14 +1,16 @@
 """Updates by `cruft update`: over the move of the engine, with edits of a team, and of the engine."""
 
+import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import baking
 import pytest
-from baking import PARTS, PROJECT, ROOT, Bake, Bakery, commit, git, needs_git
+from baking import PARTS, PROJECT, ROOT, Bakery, commit, git, needs_git
 from project import Project
 
 pytestmark = [needs_git, pytest.mark.timeout(900)]
@@ -20,6 +22,7 @@ ENGINE = "vendor/stratakit"
 PACKAGE = f"{ENGINE}/src/stratakit"
 SCRIPT = f"{ENGINE}/upgrade.py"
 UNTOUCHED = "nothing to rename\n"
+NEXT = "Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uvx nox\n"
 LATER = "\n\nLATER = 'a line that only the engine has'\n"
 
 
@@ -116,20 +119,27 @@ def team(bake: Bakery, tmp_path: Path) -> Join:
     home.mkdir()
     own = {"GIT_CONFIG_GLOBAL": str(home / ".gitconfig"), "GIT_CONFIG_NOSYSTEM": "1"}
 
-    def team(template: Path, name: str) -> Team:
-        output = tmp_path / "projects"
+    def team(template: Path, name: str, starter: str = "blank") -> Team:
+        output = Path(tempfile.mkdtemp(dir=tmp_path))
         environment = {**bake.environment, **own, "STRATA_SERVERS": "embedded"}
         command = ("cruft", "create", str(template), "-y", "--output-dir", str(output))
-        answers = f'{{"project_name": "{name}", "starter": "blank"}}'
+        answers = {"project_name": name, "starter": starter}
         env = {**environment, "HOME": str(home)}
-        baking.run(*command, "--extra-context", answers, cwd=tmp_path, env=env)
-        baked = Bake(output / name.lower().replace(" ", "-"), {"starter": "blank"}, environment)
-        commit(baked.path)
-        return Team(baked.path, baked.answers, environment)
+        baking.run(*command, "--extra-context", json.dumps(answers), cwd=tmp_path, env=env)
+        (path,) = output.iterdir()
+        commit(path)
+        return Team(path, answers, environment)
 
     return team
 
 
+CHANGED = (
+    "src/gateway/settings.py",
+    "src/gateway/api/problem.py",
+    "tests/unit/test_cursor.py",
+    "tests/integration/test_postgres.py",
+)
+"""Files of a service that its team has changed, be they moved or gone in the template."""
 MONEY = """\
 [build-system]
 requires = ["uv_build>=0.9,<1"]
@@ -190,6 +200,10 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
     project.add("libs/money/src/money/__init__.py", '"""Amounts."""\n')
     project.add(".env", "OPS_SERVERS=embedded\n")
     project.add(".github/workflows/ours.yml", NIGHT)
+    for file in CHANGED:
+        project.add(f"services/gateway/{file}", "\n\n# Ours.\n")
+    # What CHANGELOG.md asks of those who have changed a service.
+    project.edit("pyproject.toml", "skip = [", 'skip = ["services", ')
     mine = "timeout: float = 20, interval"
     project.edit("ops/src/ops/testing/waiting.py", "timeout: float = 10, interval", mine)
     commit(project.path)
@@ -211,8 +225,10 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
     project.make()
     commit(project.path)
     assert DOUBLE in project.text("services/gateway/src/gateway/domain.py")
+    assert all("\n# Ours.\n" in project.text(f"services/gateway/{file}") for file in CHANGED)
     outcome = project.nox("-s", "static", "unit")
     results = {(part["name"], part["status"]) for part in outcome.summary["tiers"]}
+    assert {part["service"] for part in outcome.summary["tiers"]} >= {"billing", "gateway"}
     assert results == {("static", "failed"), ("unit", "passed")}, outcome.output
     assert "static: a check failed: engine\n" in outcome.output
     assert "changed: src/stratakit/testing/waiting.py" in outcome.output
@@ -222,6 +238,21 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
     project.make()
     assert mine in project.text("engine/src/stratakit/testing/waiting.py")
     assert project.nox("-s", "unit").code == 0
+
+
+@slow
+@pytest.mark.parametrize("starter", ["blank", "inference"])
+def test_a_project_that_nobody_has_changed_becomes_what_a_fresh_bake_is(
+    starter: str, upstream: Upstream, team: Join
+) -> None:
+    upstream.show(upstream.former)
+    project = team(upstream.path, "Acme Same", starter)
+    upstream.show(upstream.latest)
+    project.update()
+    fresh = team(upstream.path, "Acme Same", starter)
+    record = {".cruft.json": b""}
+    assert {**project.contents(), **record} == {**fresh.contents(), **record}
+    assert project.upgrade() == (f"{UNTOUCHED}{NEXT}", "")
 
 
 @slow
