@@ -3,11 +3,18 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox>=2026.8.10"]
 # ///
-"""The template's own tiers: `nox` runs static and tests, `nox -l` lists all.
+"""The template's own tiers: `nox` runs static, tests and engine; `nox -l` lists all.
 
-A project that was baked has tiers of its own; the tests here run those too.
+A project that was baked has tiers of its own; the tests here run those too. Plain `nox` proves the
+template in minutes. What takes longer are proofs, each a session of its own: `nox -s "proof(NAME)"`.
+`nox -s sample` runs some tests of each, chosen by a seed that it prints, or by `--sample SEED` after `--`.
 """
 
+import secrets
+import shlex
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import nox
@@ -18,6 +25,25 @@ nox.options.reuse_venv = "yes"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 BENCHMARKS = ["first_run", "gateway", "isolation"]
+# A test says by `@pytest.mark.proof(of=NAME)` to which of them it belongs;
+# docs/maintaining.md has what each shows.
+PROOFS = [
+    "adopting",
+    "answers",
+    "documents",
+    "engine-docker",
+    "engine-embedded",
+    "example",
+    "newcomer",
+    "outcomes",
+    "personas",
+    "places",
+    "services",
+    "stack",
+    "troubles",
+    "updates",
+    "workflows",
+]
 WORKFLOWS = sorted(map(str, Path(".github/workflows").glob("*.yml")))
 DEPENDABOT = ".github/dependabot.yml"
 # Bakes leave it out of their checks.
@@ -56,18 +82,90 @@ def static(session: nox.Session) -> None:
     session.run("jactionlint", "--profile", "correctness", *WORKFLOWS)
 
 
+def has_images() -> bool:
+    """Say whether there is a Docker engine with the images of the servers."""
+    command = ("docker", "image", "inspect", "postgres:17-alpine", "redis:8-alpine")
+    docker = shutil.which("docker")
+    return (
+        bool(docker) and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+
+
+def pytest(session: nox.Session, *words: str) -> None:
+    """Run tests of the template; those of one file share a project, and so a worker."""
+    install(session, "test")
+    # In their order: what takes longest is not in the files with the most tests.
+    how = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", *how, *words, env=BYTECODE)
+
+
+def on(source: str, session: nox.Session, *words: str) -> None:
+    """Run the engine's own tests in one environment, on servers of one source."""
+    install(session, "test")
+    link = "services/gateway/tests/integration/engine"
+    named = [word.replace("tests/engine", link) for word in words]
+    # Not in the checkout: a project in a linked worktree has databases of its own. Nor deep, for sockets.
+    with tempfile.TemporaryDirectory(prefix="engine-") as scratch:
+        session.run(
+            "python", "tests/support/host.py", f"{scratch}/{source}", env=BYTECODE, silent=True
+        )
+        (service,) = Path(scratch).glob("*/*/services/gateway")
+        project = service.parents[1]
+        session.install(
+            *("-e", f"{project}/vendor/stratakit", "-e", f"{service}"),
+            *("--group", f"{service}/pyproject.toml:test"),
+        )
+        with session.chdir(project):
+            session.run(
+                *("pytest", "--tier", "integration", "--home", "services/gateway"),
+                *("--basetemp", f"{scratch}/t", "-n", "4", "--dist", "loadfile"),
+                *("-o", f"pythonpath={Path(__file__).parent / 'tests' / 'support'}"),
+                *(named if any(link in word for word in named) else (link, *named)),
+                env={**BYTECODE, "STRATA_SERVERS": source},
+            )
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Bake projects and run their tiers for real."""
-    install(session, "test")
-    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=BYTECODE)
+    """Prove the template in minutes: what bakes are, and that the tiers of one work."""
+    pytest(session, "-m", "not proof", *session.posargs)
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """Check what is quick of the engine, in one environment and on embedded servers."""
+    on("embedded", session, *(session.posargs or ("--quick",)))
+
+
+@nox.session(default=False)
+@nox.parametrize("what", [nox.param(name, id=name) for name in PROOFS])
+def proof(session: nox.Session, what: str) -> None:
+    """Prove one thing in full; or a part of it, with `--sample SEED`."""
+    _, ours, source = what.partition("engine-")
+    if source == "docker" and not has_images():
+        session.skip("no Docker engine with the images: the same tests run on embedded servers")
+    if ours:
+        on(source, session, *session.posargs)
+    else:
+        pytest(session, "-m", f"proof(of={what!r})", *session.posargs)
+
+
+@nox.session(default=False)
+def sample(session: nox.Session) -> None:
+    """Run some tests of each proof, which the seed chooses that is printed."""
+    given = any(word.startswith("--sample") for word in session.posargs)
+    seed = () if given else ("--sample", secrets.token_hex(3))
+    words = (*seed, *session.posargs)
+    session.log(f"these tests again: uvx nox -s sample -- {shlex.join(words)}")
+    for source in ("embedded", "docker"):
+        session.notify(f"proof(engine-{source})", words)
+    pytest(session, "-m", "proof", *words)
 
 
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
     """Bake with every Python that is supported."""
-    install(session, "test")
-    session.run("pytest", "-n", "2", "-m", "not slow", *session.posargs, env=BYTECODE)
+    pytest(session, "-m", "not slow and not proof", *session.posargs)
 
 
 @nox.session(default=False)

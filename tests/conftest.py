@@ -9,7 +9,12 @@ import baking
 import pytest
 from baking import Bakery
 
-# Those run in the environment of a baked project: project/test_engine.py takes them there.
+# Their options and hooks are ours.
+from sampling import pytest_addoption, pytest_collection_modifyitems
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
+
+# Those run in the environment of a project: `nox -s engine`.
 collect_ignore = ["engine"]
 
 
@@ -20,9 +25,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bake(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Bakery:
+def bake(template: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Bakery:
     """Bake a project: `bake(service="billing")`. Its folder has a space and a letter like ä."""
-    return Bakery(template, tmp_path_factory.mktemp("bakes"))
+    own = tmp_path_factory.getbasetemp()
+    # Where several processes share the work, each has a folder below the one of all.
+    shared = own if worker_id == "master" else own.parent
+    return Bakery(template, tmp_path_factory.mktemp("bakes"), shared)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_cookiecutter_bakes_into_the_current_folder_and_says_what_is_next(
     bake: Bakery, folder: Path
 ) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input")
-    done = baking.run(*command, cwd=folder, env=bake.environment)
+    done = baking.run(*command, cwd=folder, env=bake.environment_to_bake)
     assert done.stdout.endswith("Next:\n  cd acme\n  uv run invoke setup\n")
     assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
@@ -32,7 +32,7 @@ def test_cookiecutter_bakes_into_the_current_folder_and_says_what_is_next(
 def test_an_ordinary_user_without_a_home_bakes(bake: Bakery, folder: Path) -> None:
     own = {key: str(folder / key) for key in ("replay_dir", "cookiecutters_dir")}
     (folder / "config.yaml").write_text(json.dumps(own))
-    env = bake.environment | {
+    env = bake.environment_to_bake | {
         "HOME": "/nonexistent",
         "TMPDIR": str(folder),
         "COOKIECUTTER_CONFIG": str(folder / "config.yaml"),
@@ -43,7 +43,7 @@ def test_an_ordinary_user_without_a_home_bakes(bake: Bakery, folder: Path) -> No
 
 
 def test_a_bake_needs_neither_git_nor_uv_nor_docker(bake: Bakery, folder: Path) -> None:
-    env = bake.environment | {"PATH": str(folder)}
+    env = bake.environment_to_bake | {"PATH": str(folder)}
     command = (sys.executable, "-m", "cookiecutter", str(bake.template), "--no-input")
     done = baking.run(*command, cwd=folder, env=env)
     assert "pip install uv" in done.stdout
@@ -52,13 +52,13 @@ def test_a_bake_needs_neither_git_nor_uv_nor_docker(bake: Bakery, folder: Path) 
 
 def test_hooks_that_are_not_accepted_leave_a_whole_project(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input", "--accept-hooks", "no")
-    baking.run(*command, "ci=none", cwd=folder, env=bake.environment)
+    baking.run(*command, "ci=none", cwd=folder, env=bake.environment_to_bake)
     assert Bake(folder / "acme", {}, {}).contents() == bake(hooks=False, ci="none").contents()
 
 
 def test_a_refusal_exits_with_1_and_shows_its_message_first(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input", "service=json")
-    done = baking.run(*command, cwd=folder, env=bake.environment, check=False)
+    done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("service: 'json' cannot be used, because it is a module of")
     assert list(folder.iterdir()) == []
@@ -66,7 +66,7 @@ def test_a_refusal_exits_with_1_and_shows_its_message_first(bake: Bakery, folder
 
 def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template))
-    done = baking.run(*command, cwd=folder, env=bake.environment, typed="\n" * 20)
+    done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed="\n" * 20)
     for prompt in baking.PROMPTS:
         assert f"] {prompt} (" not in done.stdout
         assert f"Select {prompt}" not in done.stdout
@@ -76,7 +76,7 @@ def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, fo
 def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
     typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n{{ 1 }}\n\n\n"
     command = ("cookiecutter", str(bake.template))
-    done = baking.run(*command, cwd=folder, env=bake.environment, typed=typed, check=False)
+    done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed=typed, check=False)
     assert done.returncode == 1
     assert "project_slug: '{{ cookiecutter }}' cannot be used" in done.stderr
     assert "author: '{{ 1 }}' cannot be used" in done.stderr
@@ -86,8 +86,8 @@ def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) 
 def test_a_bake_is_replayed(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--output-dir")
     answers = ("starter=blank", "service=billing")
-    baking.run(*command, "first", "--no-input", *answers, cwd=folder, env=bake.environment)
-    baking.run(*command, "second", "--replay", cwd=folder, env=bake.environment)
+    baking.run(*command, "first", "--no-input", *answers, cwd=folder, env=bake.environment_to_bake)
+    baking.run(*command, "second", "--replay", cwd=folder, env=bake.environment_to_bake)
     first, second = (Bake(folder / name / "acme", {}, {}) for name in ("first", "second"))
     assert second.contents() == first.contents()
     assert (second.path / "services" / "billing").is_dir()
@@ -96,7 +96,7 @@ def test_a_bake_is_replayed(bake: Bakery, folder: Path) -> None:
 @slow
 def test_uvx_bakes(bake: Bakery, folder: Path) -> None:
     command = ("uvx", "cookiecutter", str(bake.template), "--no-input")
-    baking.run(*command, cwd=folder, env=bake.environment)
+    baking.run(*command, cwd=folder, env=bake.environment_to_bake)
     assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
@@ -104,7 +104,7 @@ def test_uvx_bakes(bake: Bakery, folder: Path) -> None:
 @needs_git
 def test_cruft_bakes(own_template: Path, bake: Bakery, folder: Path) -> None:
     baking.commit(own_template)
-    baking.run("cruft", "create", str(own_template), "-y", cwd=folder, env=bake.environment)
+    baking.run("cruft", "create", str(own_template), "-y", cwd=folder, env=bake.environment_to_bake)
     made = Bake(folder / "acme", {}, {}).contents()
     assert made.pop(".cruft.json")
     assert made == bake().contents()
@@ -112,6 +112,6 @@ def test_cruft_bakes(own_template: Path, bake: Bakery, folder: Path) -> None:
 
 def test_the_printed_commands_can_be_pasted(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input", "--output-dir", "a b")
-    done = baking.run(*command, cwd=folder, env=bake.environment)
+    done = baking.run(*command, cwd=folder, env=bake.environment_to_bake)
     (cd,) = [line for line in done.stdout.splitlines() if line.startswith("  cd ")]
     assert (folder / shlex.split(cd)[1] / "noxfile.py").exists()

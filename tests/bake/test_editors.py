@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from baking import Bake, Bakery
-from project import Project
+from project import Project, ready
 
 
 def load(bake: Bake, name: str) -> Any:
@@ -55,10 +55,7 @@ def test_without_github_the_bot_that_serves_other_forges_stays(bake: Bakery) -> 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with the environment that an editor finds."""
-    baked = bake.into(tmp_path_factory.mktemp("editors"))
-    project = Project(baked.path, baked.answers, baked.environment)
-    project.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
-    return project
+    return ready(bake, tmp_path_factory.mktemp("editors"), "Acme Edited")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import matrix
 import pytest
 from baking import INFERENCE, PROMPTS, Bake, Bakery
 
-pytestmark = pytest.mark.slow
+answers = pytest.mark.proof(of="answers")
 
 CHECKS = "from stratakit.static.checks import CHECKS; print(*(check.name for check in CHECKS))"
 # It would need a network, and seconds, for each bake.
@@ -66,6 +66,7 @@ def baked(request: pytest.FixtureRequest, bake: Bakery, tmp_path: Path) -> Bake:
     return bake.into(tmp_path, matrix.ROWS[request.param])
 
 
+@answers
 def test_a_bake_passes_its_own_static_checks_untouched(
     baked: Bake, environment: Environment
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_bake_passes_its_own_static_checks_untouched(
     environment.run(baked, "-m", "stratakit.static", *only)
 
 
+@answers
 def test_a_bake_lists_its_tiers(baked: Bake) -> None:
     listed = json.loads(baked.run("nox", "--list", "--json").stdout)
     names = {entry["session"] for entry in listed}
@@ -81,11 +83,13 @@ def test_a_bake_lists_its_tiers(baked: Bake) -> None:
     assert {"static", f"unit({service})", f"integration({service})"} <= names
 
 
+@answers
 def test_a_bake_lists_its_actions(baked: Bake, environment: Environment) -> None:
     listed = json.loads(environment.run(baked, "-m", "invoke", "--list", "--list-format=json"))
     assert {"setup", "graph"} <= {entry["name"] for entry in listed["tasks"]}
 
 
+@pytest.mark.slow
 def test_no_service_may_be_called_as_a_package_of_the_project_is(
     environment: Environment, bake: Bakery, hook: Callable[..., ModuleType]
 ) -> None:

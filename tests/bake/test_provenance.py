@@ -12,7 +12,7 @@ import baking
 import pytest
 from baking import INFERENCE, PROJECT, ROOT, Bake, Bakery, commit, git, needs_git
 
-slow = pytest.mark.slow
+updates = pytest.mark.proof(of="updates")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def cookiecutter(bake: Bakery, tmp_path: Path) -> Callable[..., tuple[Bake, str]
         template: str, *arguments: str, cwd: Path = tmp_path, env: Mapping[str, str] | None = None
     ) -> tuple[Bake, str]:
         command = (sys.executable, "-m", "cookiecutter", template, *arguments)
-        environment = {**bake.environment, **(env or {})}
+        environment = {**bake.environment_to_bake, **(env or {})}
         output = tmp_path / "output"
         done = baking.run(
             *command, "--no-input", "--output-dir", str(output), cwd=cwd, env=environment
@@ -52,7 +52,7 @@ def state(baked: Bake) -> dict[str, object]:
 
 
 @needs_git
-@slow
+@updates
 def test_it_is_what_cruft_would_have_written(
     checkout: Path, cookiecutter: Cookiecutter, tmp_path: Path
 ) -> None:
@@ -226,7 +226,7 @@ def test_a_bake_into_the_templates_own_folder_is_no_change_of_the_template(
     checkout: Path, bake: Bakery
 ) -> None:
     command = (sys.executable, "-m", "cookiecutter", ".", "--no-input")
-    printed = baking.run(*command, cwd=checkout, env=bake.environment).stdout
+    printed = baking.run(*command, cwd=checkout, env=bake.environment_to_bake).stdout
     assert "not committed" not in printed
     assert (checkout / "acme" / ".cruft.json").exists()
 
@@ -259,7 +259,7 @@ def test_without_hooks_there_is_no_provenance(bake: Bakery) -> None:
 
 
 @needs_git
-@slow
+@updates
 @pytest.mark.parametrize(
     "answers",
     [{}, INFERENCE, {"ci": "none", "author": """Ann "{x}" O'Neil 🦕"""}],

@@ -10,7 +10,7 @@ from baking import Bakery
 from documents import Document
 from project import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof(of="adopting")
 
 ROOT = """
 [project]

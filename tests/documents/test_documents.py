@@ -12,12 +12,11 @@ from pathlib import Path
 import baking
 import documents
 import pytest
-from baking import PROMPTS, Bakery
+from baking import PROMPTS, Bakery, named
 from documents import Command, Document
-from project import Project
+from project import Project, listen_elsewhere
 
-# The walk through the documents is a minute of a machine that does nothing else.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 TESTS = baking.ROOT / "tests"
 PARSES = TESTS / "support" / "parses.py"
@@ -30,14 +29,18 @@ WALKED = {
 }
 
 
-@pytest.fixture(scope="module", params=PROMPTS["starter"])
+@pytest.fixture(
+    scope="module",
+    params=PROMPTS["starter"],
+)
 def project(
     request: pytest.FixtureRequest, bake: Bakery, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
     """A project that `uv run` works in, whose documents a test may follow."""
     starter: str = request.param
     folder = tmp_path_factory.mktemp("documents")
-    baked = bake.into(folder, starter=starter, project_name=f"Acme {starter} told")
+    baked = bake.into(folder, {"starter": starter, **named(f"told {starter}")})
+    listen_elsewhere(baked)
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
     environment = {**baked.environment, "STRATA_SERVERS": "embedded"}
     project = Project(baked.path, baked.answers, environment)
@@ -101,6 +104,9 @@ def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
             assert run, f"no test runs `{command.line}` of {command.document}"
 
 
+# A minute of a machine that does nothing else.
+@pytest.mark.proof(of="documents")
+@pytest.mark.timeout(600)
 def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> None:
     examples: list[str] = []
     for document in documents.of(project.path):

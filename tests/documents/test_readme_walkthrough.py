@@ -14,12 +14,12 @@ from typing import Protocol
 
 import baking
 import pytest
-from baking import ACCESS, Bake, Bakery
+from baking import ACCESS, Bake, Bakery, named
 from documents import Document
-from project import processes, until
+from project import listen_elsewhere, processes, until
 
 # Every package is downloaded anew.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.proof(of="newcomer"), pytest.mark.timeout(600)]
 
 IMAGE = "python:3.13-slim"
 HOME = "/home/newcomer"
@@ -75,10 +75,7 @@ class EmptyHome(Place):
     def __init__(self, project: Bake, folder: Path) -> None:
         """Make it, with a copy of the project."""
         self.folder = shutil.copytree(project.path, folder / f"my {project.path.name}")
-        # Other tests may be running services of the same name.
-        settings = self.folder / "services" / "gateway" / "pyproject.toml"
-        text = settings.read_text(encoding="utf-8")
-        settings.write_text(text.replace("port = 8000", "port = 18765"), encoding="utf-8")
+        listen_elsewhere(Bake(self.folder, project.answers, project.environment))
         python = folder / "python"
         subprocess.run((sys.executable, "-m", "venv", str(python)), check=True)
         path = os.pathsep.join([str(python / "bin"), "/usr/local/bin", "/usr/bin", "/bin"])
@@ -100,7 +97,7 @@ class EmptyHome(Place):
 @pytest.fixture
 def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
     """Where the newcomer is: with the project, and nothing else."""
-    project = bake.into(tmp_path, project_name="Acme Newcomer")
+    project = bake.into(tmp_path, named("Acme Newcomer"))
     if not _has_image():
         yield EmptyHome(project, tmp_path / "home")
         return

@@ -1,12 +1,16 @@
-"""The template's own repository: its workflows run what its README says."""
+"""The template's own repository: its workflows run what its README says, and each proof."""
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
+import baking
 import pytest
 import yaml
 from baking import ROOT
 from documents import Document
+from sampling import choose
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 README = Document(ROOT / "README.md")
@@ -41,3 +45,41 @@ def test_the_newcomer_has_every_python_that_the_sessions_have() -> None:
     source = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     pythons = jobs("test.yml")["newcomer"]["strategy"]["matrix"]["python"]
     assert f"PYTHONS = {pythons}".replace("'", '"') in source
+
+
+@pytest.fixture(scope="module")
+def sessions() -> set[str]:
+    """The sessions that the template has."""
+    command = (sys.executable, "-m", "nox", "--list")
+    listed = baking.run(*command, cwd=ROOT, env=baking.clean_environment()).stdout
+    return set(re.findall(r"^[*-] (\S+)", listed, re.MULTILINE))
+
+
+def proofs(sessions: set[str]) -> set[str]:
+    """Return those of the sessions that are proofs."""
+    return {each for each in sessions if each.startswith("proof(")}
+
+
+def test_every_proof_is_run_at_night(sessions: set[str]) -> None:
+    named = set(jobs("nightly.yml")["session"]["strategy"]["matrix"]["session"])
+    others = {each.partition("-")[0].partition("(")[0] for each in sessions}
+    assert named <= sessions | others
+    assert proofs(sessions) <= named
+
+
+def test_each_test_of_a_proof_is_of_one_that_is_a_session_and_none_is_without(
+    sessions: set[str],
+) -> None:
+    texts = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
+    named = {each for text in texts for each in re.findall(r'mark\.proof\(of="([\w-]+)"\)', text)}
+    engine = {"proof(engine-docker)", "proof(engine-embedded)"}
+    assert {f"proof({each})" for each in named} == proofs(sessions) - engine
+
+
+def test_a_seed_chooses_the_same_tests_again_and_another_one_others() -> None:
+    ids = [str(number) for number in range(20)]
+    first = choose("a", ids)
+    assert (len(first), set(first) <= set(ids)) == (3, True)
+    assert choose("a", ids[::-1]) == first
+    assert {*map(tuple, (choose(seed, ids) for seed in "bcd"))} != {tuple(first)}
+    assert choose("a", ["alone"]) == ["alone"]

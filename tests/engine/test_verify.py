@@ -18,6 +18,8 @@ from stratakit.fingerprint import Difference
 from stratakit.project import Service
 from stratakit.verify import Check, as_json, table, verify
 
+from . import clusters
+
 METADATA = sa.MetaData()
 LAMPS = sa.Table(
     "lamps",
@@ -180,13 +182,18 @@ def test_a_service_can_be_asked_about_without_a_database(
 
 
 @pytest.mark.parametrize("up", [INDEX, "CREATE nonsense"])
-def test_nothing_is_left_on_the_server(
-    up: str, server: str, migrations: Migrations, present: str
-) -> None:
+def test_nothing_is_left_on_the_server(up: str, migrations: Migrations) -> None:
     migrations.write("0003", "0002", up, "DROP INDEX ix_lamps_red")
-    with database.connect(server) as connection:
+    # Of its own: on that of the run, other tests make databases meanwhile.
+    with (
+        clusters.cluster("127.0.0.1", clusters.free_port("127.0.0.1")) as server,
+        database.connect(server) as connection,
+        database.run(server) as run,
+    ):
+        name = names.database(run, "present")
+        runs.create(connection, name)
         before = set(runs.databases(connection))
-        verify(server, migrations.service, present)
+        verify(server, migrations.service, name)
         assert set(runs.databases(connection)) <= before
 
 

@@ -13,9 +13,9 @@ import baking
 import jsonschema
 import pytest
 from baking import Bakery
-from project import Change, Changes, Outcome, Project, hide, replace, write
+from project import Change, Changes, Outcome, Project, hide, ready, replace, write
 
-slow = pytest.mark.slow
+proof = pytest.mark.proof(of="outcomes")
 
 MACHINERY = baking.ROOT / baking.PROJECT / "vendor" / "stratakit" / "src" / "stratakit" / "coverage"
 EMBEDDED = {"STRATA_SERVERS": "embedded"}
@@ -66,8 +66,7 @@ def test_the_lines_of_error_paths_are_known(source: str) -> None:
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """One project for all tests; each takes its changes back."""
-    baked = bake.into(tmp_path_factory.mktemp("coverage with ä space"), project_name="Acme Lines")
-    baked.run("uv", "lock", "--quiet")
+    baked = ready(bake, tmp_path_factory.mktemp("coverage with ä space"), "Acme Lines")
     return Project(baked.path, baked.answers, {**baked.environment, **EMBEDDED})
 
 
@@ -84,7 +83,7 @@ def changes(project: Project, measured: Outcome) -> Iterator[Changes]:
         yield changes
 
 
-@slow
+@proof
 def test_a_fresh_project_is_far_above_its_gates(project: Project, measured: Outcome) -> None:
     assert measured.code == 0, measured.output
     schema = json.loads(
@@ -100,13 +99,13 @@ def test_a_fresh_project_is_far_above_its_gates(project: Project, measured: Outc
     assert min(percent.values()) > 97
 
 
-@slow
+@proof
 def test_the_seconds_of_the_tiers_are_counted_once(measured: Outcome) -> None:
     seconds = {tier["name"]: tier["duration_seconds"] for tier in measured.summary["tiers"]}
     assert seconds["coverage"] < seconds["unit"] + seconds["integration"]
 
 
-@slow
+@proof
 def test_reports_are_for_people_and_for_ci(project: Project, measured: Outcome) -> None:
     reports = project.path / "reports" / "coverage"
     assert (reports / "index.html").exists()
@@ -118,13 +117,13 @@ def test_reports_are_for_people_and_for_ci(project: Project, measured: Outcome) 
     assert list((project.path / "reports").glob(".runs/*")) == []
 
 
-@slow
+@proof
 def test_a_service_in_a_process_of_its_own_is_measured(project: Project, measured: Outcome) -> None:
     files = report(project)["files"]
     assert files["services/gateway/src/gateway/__main__.py"]["missing_lines"] == []
 
 
-@slow
+@proof
 def test_every_path_is_relative_so_that_another_checkout_can_read_it(
     project: Project, measured: Outcome
 ) -> None:
@@ -137,7 +136,7 @@ def test_every_path_is_relative_so_that_another_checkout_can_read_it(
         assert all(path.startswith("services/gateway/src/gateway/") for path in paths)
 
 
-@slow
+@proof
 def test_data_that_is_there_is_judged_without_a_test_being_run(
     project: Project, measured: Outcome
 ) -> None:
@@ -181,7 +180,7 @@ def f(a):
 """
 
 
-@slow
+@proof
 def test_error_paths_are_the_lines_that_coverage_counts(project: Project, changes: Changes) -> None:
     before = gates(combine(project))["error paths"]["metrics"]
     changes.write(PLANTED, COUNTED)
@@ -348,7 +347,7 @@ SITUATIONS = [
 ]
 
 
-@slow
+@proof
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_each_situation_has_its_code_and_says_why(
     situation: Situation, project: Project, changes: Changes
@@ -363,7 +362,7 @@ def test_each_situation_has_its_code_and_says_why(
     assert "Traceback" not in outcome.output
 
 
-@slow
+@proof
 def test_an_interrupt_ends_the_session_and_the_tier_in_it(
     project: Project, changes: Changes, tmp_path: Path
 ) -> None:
@@ -378,7 +377,7 @@ def test_an_interrupt_ends_the_session_and_the_tier_in_it(
     assert statuses == {"unit": "interrupted", "coverage": "interrupted"}
 
 
-@slow
+@proof
 def test_services_and_libraries_are_judged_together_or_one_alone(
     project: Project, measured: Outcome, changes: Changes, bake: Bakery
 ) -> None:

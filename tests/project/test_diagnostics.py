@@ -19,9 +19,9 @@ from pathlib import Path
 import fake_docker
 import pytest
 from baking import Bakery, ordinary_user
-from project import Change, Changes, Project, hide, replace, write
+from project import Change, Changes, Project, hide, ready, replace, write
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof(of="troubles")
 
 # Not by its program, which looks for its Python by programs on PATH: some of the troubles take them.
 INVOKE = (".venv/bin/python", "-m", "invoke")
@@ -407,9 +407,7 @@ TROUBLES = [
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """One project for all troubles; each takes its changes back."""
-    baked = bake.into(tmp_path_factory.mktemp("broken"), project_name="Acme Broken")
-    baked.run("uv", "lock", "--quiet")
-    baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    baked = ready(bake, tmp_path_factory.mktemp("broken"), "Acme Broken")
     project = Project(baked.path, baked.answers, {**baked.environment, **NO_ENGINE})
     yield project
     project.run(*INVOKE, "stack.clean", "--yes", env=EMBEDDED)

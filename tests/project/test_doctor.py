@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from baking import Bakery
-from project import Changes, Outcome, Project
+from project import Changes, Outcome, Project, ready
 
 pytestmark = pytest.mark.slow
 
@@ -30,9 +30,7 @@ for tier in tiers.load():
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that tests do not change."""
-    baked = bake.into(tmp_path_factory.mktemp("doctor with ä space"), project_name="Acme Doctor")
-    baked.run("uv", "lock", "--quiet")
-    baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    baked = ready(bake, tmp_path_factory.mktemp("doctor with ä space"), "Acme Doctor")
     return Project(baked.path, baked.answers, {**baked.environment, **NO_ENGINE})
 
 

@@ -10,7 +10,7 @@ import fake_docker
 import psutil
 import pytest
 from baking import Bakery
-from project import NOX, PATIENCE, Change, Changes, Project, hide, replace, until, write
+from project import NOX, PATIENCE, Change, Changes, Project, hide, ready, replace, until, write
 
 pytestmark = pytest.mark.slow
 
@@ -342,9 +342,7 @@ SITUATIONS = [
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """One project for all situations; each takes its changes back."""
-    baked = bake.into(tmp_path_factory.mktemp("exit codes"), project_name="Acme Exits")
-    baked.run("uv", "lock", "--quiet")
-    return Project(baked.path, baked.answers, baked.environment)
+    return ready(bake, tmp_path_factory.mktemp("exit codes"), "Acme Exits")
 
 
 @pytest.fixture
@@ -354,7 +352,13 @@ def changes(project: Project) -> Iterator[Changes]:
         yield changes
 
 
-@pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param((), id="in sequence"),
+        pytest.param(("-j", "2"), id="side by side", marks=pytest.mark.proof(of="outcomes")),
+    ],
+)
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_each_situation_has_its_code_and_says_why(
     situation: Situation, order: tuple[str, ...], project: Project, changes: Changes

@@ -1,15 +1,12 @@
-"""The worked example: its tiers, its kinds of tests and its gates.
-
-That its default tiers are green on embedded servers, test_tiers.py shows.
-"""
+"""The worked example: its tiers, which run once, its gates, and its kinds of tests."""
 
 from pathlib import Path
 
 import pytest
 from baking import INFERENCE, Bakery
-from project import Project, has_images
+from project import Project, has_images, left_alone
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof(of="example")
 
 EMBEDDED = {"STRATA_SERVERS": "embedded"}
 DOCKER = {"STRATA_SERVERS": "docker"}
@@ -24,26 +21,30 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(baked.path, baked.answers, baked.environment)
 
 
-# Both tiers and all of integration, beside what else is tested.
+# All of its tiers, beside what else is tested.
 @pytest.mark.timeout(900)
-def test_its_tiers_are_green_on_docker_and_its_gates_hold(project: Project) -> None:
-    servers = DOCKER if has_images() else EMBEDDED
-    outcome = project.nox("-s", "coverage", env=servers)
+def test_its_tiers_are_green_and_its_gates_hold(project: Project) -> None:
+    outcome = project.nox("-s", "static", "coverage", env=EMBEDDED)
     assert outcome.code == 0, outcome.output
     statuses = {tier["name"]: tier["status"] for tier in outcome.summary["tiers"]}
-    assert statuses == {"unit": "passed", "integration": "passed", "coverage": "passed"}
+    assert statuses == dict.fromkeys(("static", "unit", "integration", "coverage"), "passed")
     assert outcome.summary["summary"]["skipped"] == 0
-    if servers is DOCKER:
-        assert "postgres: docker" in outcome.output
+    assert outcome.summary["summary"]["total"] > 100
+    left_alone(project)
 
 
 @pytest.mark.parametrize(
     ("kind", "home"), [("smoke", "test_smoke.py"), ("e2e", "e2e"), ("contract", "contract")]
 )
-def test_a_kind_of_tests_can_be_asked_for(project: Project, kind: str, home: str) -> None:
+def test_a_kind_of_tests_can_be_asked_for_and_passes_in_docker_where_that_is(
+    project: Project, kind: str, home: str
+) -> None:
+    servers = DOCKER if has_images() else EMBEDDED
     # The suite of the contract takes the longest; that it is chosen, its shortest file shows.
     fewer = ("-k", "test_events") if kind == "contract" else ()
-    outcome = project.nox("-s", "integration", "--", "-m", kind, *fewer, env=EMBEDDED)
+    outcome = project.nox("-s", "integration", "--", "-m", kind, *fewer, env=servers)
     assert outcome.code == 0, outcome.output
     places = {Path(test["name"].partition("::")[0]).parts[4] for test in outcome.summary["tests"]}
     assert places == {home}
+    if servers is DOCKER:
+        assert "postgres: docker" in outcome.output

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import jsonschema
 import pytest
 from baking import Bakery
-from project import Changes, Project
+from project import Changes, Project, ready
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof(of="outcomes")
 
 EMBEDDED = {"STRATA_SERVERS": "embedded"}
 UNIT = """
@@ -76,14 +76,15 @@ LIBRARY = '[project]\nname = "acme-books-{0}"\nversion = "0.1.0"\n'
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a library that has tests of both tiers, made as docs/testing.md says."""
-    baked = bake.into(tmp_path_factory.mktemp("libraries with ä space"), project_name="Acme Books")
+    baked = ready(bake, tmp_path_factory.mktemp("libraries with ä space"), "Acme Books")
     guide = (baked.path / "docs" / "testing.md").read_text(encoding="utf-8")
     for command in re.findall(r"^\$ (uv .*money.*)$", guide, re.MULTILINE)[:2]:
         baked.run(*command.split())
     for name, text in FILES.items():
         file = baked.path / name
         file.parent.mkdir(parents=True)
-        file.write_text(text, encoding="utf-8")
+        package = baked.path.name.replace("-", "_")
+        file.write_text(text.replace("acme_books", package), encoding="utf-8")
     baked.run("uv", "lock", "--quiet")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
     return Project(baked.path, baked.answers, {**baked.environment, **EMBEDDED})

@@ -9,7 +9,7 @@ import pytest
 from baking import Bake, Bakery, git, needs_git
 from project import Changes, Project
 
-pytestmark = [pytest.mark.slow, needs_git]
+pytestmark = [pytest.mark.proof(of="places"), needs_git]
 
 EVERYTHING = ("--all-packages", "--all-groups")
 REINSTALL = ("uv", "sync", *EVERYTHING, "--reinstall")

@@ -10,7 +10,7 @@ import pytest
 from baking import Bakery, needs_git
 from project import Changes, Project
 
-pytestmark = [pytest.mark.slow, needs_git]
+pytestmark = [pytest.mark.proof(of="places"), needs_git]
 
 # They fetch nothing. Only root can take the network away.
 OFFLINE = ("unshare", "--net") if shutil.which("unshare") and os.geteuid() == 0 else ()

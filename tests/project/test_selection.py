@@ -10,7 +10,7 @@ import pytest
 from baking import Bakery
 from project import NOX, Changes, Outcome, Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof(of="outcomes")
 
 SIDES = ("left", "right")
 MANIFEST = """

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from baking import BLANK, INFERENCE, PROJECT, Bakery, commit, git, needs_git
+from baking import BLANK, INFERENCE, PROJECT, Bakery, commit, git, named, needs_git
 from project import PATIENCE, Change, Changes, Outcome, Project, hide, replace, until, write
 
-pytestmark = [pytest.mark.slow, needs_git]
+pytestmark = [
+    pytest.mark.proof(of="services"),
+    needs_git,
+]
 
 # Not by its program, which looks for its Python by programs on PATH.
 INVOKE = (".venv/bin/python", "-m", "invoke")
@@ -26,14 +29,16 @@ LATER = "services/{{cookiecutter.__blank}}/later.txt"
 BILLING = ("service.add", "billing", "--resource", "invoice")
 RECORD = ".cruft.json"
 NOWHERE = "https://localhost:1/nowhere.git"
-DEPENDENT = """
+NAMES = named("Acme Services")
+SLUG = NAMES["project_slug"]
+DEPENDENT = f"""
 [project]
 name = "shop"
 version = "1"
-dependencies = ["acme-services-gateway"]
+dependencies = ["{SLUG}-gateway"]
 
 [tool.uv.sources]
-acme-services-gateway = { workspace = true }
+{SLUG}-gateway = {{ workspace = true }}
 
 [tool.stratakit.service]
 package = "shop"
@@ -90,7 +95,7 @@ def workshop(template: Path, folder: Path, answers: Mapping[str, str]) -> Worksh
     """Bake a project from a checkout of the template, and give that one more commit."""
     checkout = shutil.copytree(template, folder / "strata.git")
     commit(checkout)
-    baked = Bakery(checkout, folder / "bakery").into(folder, answers, project_name="Acme Services")
+    baked = Bakery(checkout, folder / "bakery").into(folder, {**answers, **NAMES})
     (checkout / PROJECT / LATER).write_text("later\n", encoding="utf-8")
     commit(checkout)
     environment = {**baked.environment, "STRATA_SERVERS": "embedded"}
@@ -295,7 +300,7 @@ SITUATIONS = [
     Situation(
         name="another needs what is to be removed",
         code=3,
-        says="services/shop/pyproject.toml has acme-services-gateway among its sources",
+        says=f"services/shop/pyproject.toml has {SLUG}-gateway among its sources",
         arguments=("service.remove", "gateway", "--yes"),
         changes=(planted("services/shop", "pyproject.toml", DEPENDENT),),
     ),
@@ -391,8 +396,9 @@ def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Work
     project.done("db.setup")
     try:
         removed = project.done(*plan)
-        assert "remove the database acme_services_gateway_dev" in removed
-        assert "remove the database acme_services_gateway_test" in removed
+        for database in ("dev", "test"):
+            name = f"{SLUG.replace('-', '_')}_gateway_{database}"
+            assert f"remove the database {name}" in removed
         git(project.path, "restore", ".")
         found = json.loads(project.done("db.status", "--json"))
         assert [each["exists"] for each in found] == [False, False]

@@ -17,9 +17,12 @@ from typing import Any
 import fake_docker
 import pytest
 from baking import Bakery
-from project import PATIENCE, Changes, Outcome, Project, has_images, processes, until
+from project import PATIENCE, Changes, Outcome, Project, free_port, has_images, processes, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.proof(of="stack"),
+    pytest.mark.timeout(600),
+]
 
 ITEMS = "/v1/items"
 SERVERS = ("postgres", "redis")
@@ -185,14 +188,6 @@ def teller(stack: Stack) -> Iterator[Stack]:
     if stack.processes():
         stack.green("stack.down")
         stack.gone()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def ask(port: int, path: str, body: object = None) -> Any:

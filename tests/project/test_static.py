@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from baking import Bakery, git, needs_git
-from project import Change, Changes, Project, hide, replace, write
+from project import Change, Changes, Project, hide, ready, replace, write
 
 pytestmark = pytest.mark.slow
 
@@ -71,11 +71,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def locked(bake: Bakery, folder: Path, **answers: str) -> Project:
     """Bake and lock a project and make the environment of its static tier."""
-    baked = bake.into(folder, answers)
-    project = Project(baked.path, baked.answers, baked.environment)
-    project.run("uv", "lock", "--quiet")
-    project.run("uv", "sync", "--quiet", *EVERYTHING, env={"UV_PROJECT_ENVIRONMENT": ENVIRONMENT})
-    return project
+    return ready(bake, folder, "Acme Checks", **answers)
 
 
 @pytest.fixture

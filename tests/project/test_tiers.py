@@ -10,10 +10,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from baking import INFERENCE, Bakery, git, needs_git
-from project import NOX, PATIENCE, Changes, Project, has_images, processes, until
+from baking import Bakery, git, needs_git
+from project import NOX, PATIENCE, Changes, Project, has_images, left_alone, ready
 
 pytestmark = pytest.mark.slow
+personas = pytest.mark.proof(of="personas")
 
 TIERS = ("static", "unit", "integration")
 NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -32,7 +33,6 @@ class Persona:
 
 PERSONAS = [
     Persona("takes every default"),
-    Persona("takes the worked example", INFERENCE),
     Persona(
         "names the project as the service, and has no hooks and no home",
         {
@@ -63,9 +63,7 @@ PERSONAS = [
 @pytest.fixture(scope="session")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A locked project that tests do not change."""
-    project = living(bake, tmp_path_factory.mktemp("tiers with ä space"), Persona(""))
-    project.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
-    return project
+    return ready(bake, tmp_path_factory.mktemp("tiers with ä space"), "Acme Tiers")
 
 
 def living(bake: Bakery, folder: Path, persona: Persona) -> Project:
@@ -78,7 +76,11 @@ def living(bake: Bakery, folder: Path, persona: Persona) -> Project:
     return alive
 
 
-@pytest.mark.parametrize("persona", PERSONAS, ids=lambda persona: persona.name)
+@pytest.mark.parametrize(
+    "persona",
+    [PERSONAS[0], *(pytest.param(each, marks=personas) for each in PERSONAS[1:])],
+    ids=lambda persona: persona.name,
+)
 def test_the_default_tiers_of_a_fresh_bake_are_green(
     persona: Persona, bake: Bakery, tmp_path: Path
 ) -> None:
@@ -90,6 +92,7 @@ def test_the_default_tiers_of_a_fresh_bake_are_green(
     left_alone(project)
 
 
+@personas
 def test_the_tiers_run_side_by_side_and_again_without_installing(project: Project) -> None:
     for arguments in (("-j", "auto"), ("-R",)):
         outcome = project.nox(*arguments, env=NO_DOCKER)
@@ -97,6 +100,7 @@ def test_the_tiers_run_side_by_side_and_again_without_installing(project: Projec
         assert [tier["name"] for tier in outcome.summary["tiers"]] == list(TIERS)
 
 
+@personas
 def test_a_bare_pytest_runs_unit_and_integration(project: Project) -> None:
     outcome = project.outcome(".venv/bin/pytest", "-q", "-n", "2", env=NO_DOCKER)
     assert outcome.code == 0, outcome.output
@@ -173,6 +177,7 @@ def test_bytecode_is_beside_the_sources_unless_the_standard_library_may_have_non
     assert done.stdout == f"None {folder.format(project=project.path)}\n"
 
 
+@personas
 @needs_git
 def test_the_formatter_changes_nothing_in_a_fresh_bake(bake: Bakery, tmp_path: Path) -> None:
     project = living(bake, tmp_path, Persona(""))
@@ -186,11 +191,13 @@ def test_the_formatter_changes_nothing_in_a_fresh_bake(bake: Bakery, tmp_path: P
     ).replace("\t", "  ")
 
 
+@personas
 def test_two_first_runs_in_one_project_do_not_meet(bake: Bakery, tmp_path: Path) -> None:
     project = living(bake, tmp_path, Persona("", {"project_name": "Twice"}))
     at_once(project, project)
 
 
+@personas
 def test_two_first_runs_in_bakes_of_one_name_do_not_meet(bake: Bakery, tmp_path: Path) -> None:
     persona = Persona("", {"project_name": "Twins"})
     at_once(*(living(bake, tmp_path / side, persona) for side in ("left", "right")))
@@ -214,6 +221,7 @@ def at_once(*projects: Project) -> None:
         assert process.returncode == 0, output
 
 
+@personas
 @pytest.mark.parametrize("source", ["url", "docker", "embedded"])
 def test_integration_is_the_same_on_every_source_of_servers(source: str, project: Project) -> None:
     if source == "docker" and not has_images():
@@ -228,6 +236,7 @@ def test_integration_is_the_same_on_every_source_of_servers(source: str, project
     assert outcome.summary["summary"]["total"] == count(project)
 
 
+@personas
 def test_a_kind_of_integration_test_is_asked_for_by_its_marker(project: Project) -> None:
     outcome = project.nox("-s", "integration", "--", "-m", "smoke", env=NO_DOCKER)
     assert outcome.code == 0, outcome.output
@@ -281,14 +290,3 @@ def servers(project: Project) -> Iterator[dict[str, str]]:
             "TEST_REDIS_URL": urls["redis"],
         }
         running.communicate("")
-
-
-def left_alone(project: Project) -> None:
-    """Wait until no server of the project runs any more."""
-
-    def gone() -> bool:
-        # The folder of its servers, and not that of a project whose name begins alike.
-        servers = re.compile(rf"/{project.path.name}(-\d+)?/[^ ]*store")
-        return not any(map(servers.search, processes()))
-
-    until(gone)

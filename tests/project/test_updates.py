@@ -14,7 +14,7 @@ from baking import PARTS, PROJECT, ROOT, Bakery, commit, git, needs_git
 from project import Project
 
 pytestmark = [needs_git, pytest.mark.timeout(900)]
-slow = pytest.mark.slow
+updates = pytest.mark.proof(of="updates")
 
 MOVE = "The engine moves to vendor/stratakit: renames alone, which updates of projects follow"
 """The commit up to which the engine was a member of the workspace, in ops/."""
@@ -183,7 +183,7 @@ def test_a_number_is_doubled() -> None:
 """
 
 
-@slow
+@updates
 @pytest.mark.timeout(1200)
 def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine(
     upstream: Upstream, team: Join
@@ -240,7 +240,7 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
     assert project.nox("-s", "unit").code == 0
 
 
-@slow
+@updates
 @pytest.mark.parametrize("starter", ["blank", "inference"])
 def test_a_project_that_nobody_has_changed_becomes_what_a_fresh_bake_is(
     starter: str, upstream: Upstream, team: Join
@@ -255,7 +255,7 @@ def test_a_project_that_nobody_has_changed_becomes_what_a_fresh_bake_is(
     assert project.upgrade() == (f"{UNTOUCHED}{NEXT}", "")
 
 
-@slow
+@updates
 def test_an_edit_of_the_engine_that_an_update_contradicts_is_a_conflict_that_can_be_seen(
     upstream: Upstream, team: Join
 ) -> None:
@@ -283,7 +283,7 @@ def test_an_edit_of_the_engine_that_an_update_contradicts_is_a_conflict_that_can
     assert project.differences_of_the_engine() == ["changed: src/stratakit/errors.py"]
 
 
-@slow
+@updates
 def test_an_update_that_changes_only_the_engine_never_conflicts(
     own_template: Path, team: Join
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from baking import Bakery, commit, needs_git
 from project import Changes, Project
 
-pytestmark = [pytest.mark.slow, needs_git, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.proof(of="places"), needs_git, pytest.mark.timeout(900)]
 
 ENGINE = "vendor/stratakit"
 SOURCE = f'stratakit = {{ path = "{ENGINE}", editable = true }}\n'

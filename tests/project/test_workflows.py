@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from baking import Bake, Bakery, is_rendered
-from project import Change, Changes, Project, has_images, hide, replace, write
+from project import Change, Changes, Project, has_images, hide, ready, replace, write
 from runner import EXPRESSION, Done, Runner
 
-slow = pytest.mark.slow
+proof = pytest.mark.proof(of="workflows")
 
 NAMES = ("test", "nightly")
 FOLDER = ".github/workflows"
@@ -116,10 +116,8 @@ def test_the_gate_waits_for_every_other_job_whatever_comes_of_it(bake: Bakery) -
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A locked project, for the Python that there is."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    baked = bake.into(tmp_path_factory.mktemp("workflows with ä space"), python=python)
-    project = Project(baked.path, baked.answers, baked.environment)
-    project.run("uv", "lock", "--quiet")
-    return project
+    folder = tmp_path_factory.mktemp("workflows with ä space")
+    return ready(bake, folder, "Acme Flows", python=python)
 
 
 @pytest.fixture
@@ -141,7 +139,7 @@ def night(project: Project, tmp_path: Path) -> Runner:
     return runner(project, "nightly", tmp_path / "night")
 
 
-@slow
+@proof
 def test_a_fresh_bake_passes_all_of_test_yml(day: Runner) -> None:
     plan, (static, unit, integration) = planned(day)
     # Those that say something about workflows, and the one that must not be absent: the whole of it
@@ -163,7 +161,7 @@ def test_a_fresh_bake_passes_all_of_test_yml(day: Runner) -> None:
     assert gate(day, results).result == "success"
 
 
-@slow
+@proof
 def test_a_failure_is_named_in_the_summary_and_keeps_the_gate_shut(
     day: Runner, changes: Changes
 ) -> None:
@@ -181,7 +179,7 @@ def test_a_failure_is_named_in_the_summary_and_keeps_the_gate_shut(
         assert gate(day, f"success {result} success").result == "failure"
 
 
-@slow
+@proof
 def test_a_stale_lock_fails_and_is_not_mended(day: Runner, changes: Changes) -> None:
     changes.replace("vendor/stratakit/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"')
     done = day.job("plan")
@@ -189,7 +187,7 @@ def test_a_stale_lock_fails_and_is_not_mended(day: Runner, changes: Changes) -> 
     assert "uv lock" in done.said
 
 
-@slow
+@proof
 def test_the_image_is_built_as_its_dockerfile_says(project: Project, day: Runner) -> None:
     done = day.job("image", {"matrix.service": "gateway"})
     dockerfile = (project.path / "services" / "gateway" / "Dockerfile").read_text("utf-8")
@@ -197,7 +195,7 @@ def test_the_image_is_built_as_its_dockerfile_says(project: Project, day: Runner
     assert done.said.splitlines()[-1] == f"docker {said}"
 
 
-@slow
+@proof
 def test_a_night_without_tests_passes_and_says_what_is_absent(night: Runner) -> None:
     plan, jobs = planned(night)
     assert plan.result == "success", plan.said
@@ -207,7 +205,7 @@ def test_a_night_without_tests_passes_and_says_what_is_absent(night: Runner) -> 
         assert f"{tier}: there is no tier" in plan.summary
 
 
-@slow
+@proof
 def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
     changes.write(PLANTED["infrastructure"], PASSING)
     plan, (infrastructure,) = planned(night)
@@ -217,7 +215,7 @@ def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
     assert "| infrastructure | - | passed | 1 |" in done.summary
 
 
-@slow
+@proof
 def test_each_tier_is_in_one_workflow_with_time_enough_for_its_budget(
     project: Project, day: Runner, night: Runner, changes: Changes
 ) -> None:
@@ -278,7 +276,7 @@ REFUSALS = [
 ]
 
 
-@slow
+@proof
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
 def test_what_ci_cannot_be_told_has_its_code_and_message(
     refusal: Refusal, project: Project, changes: Changes

@@ -1,12 +1,15 @@
 """What the tests share: a snapshot of the template, bakes of it, its hooks as modules."""
 
+import hashlib
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +31,9 @@ PROMPTS: dict[str, str | list[str]] = {
 BLANK, INFERENCE = {"starter": "blank"}, {"starter": "inference"}
 
 EXAMPLE = "{{cookiecutter.__inference}}"
+
+CHECKOUT = hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:4]
+"""What names of this checkout end with, so that another one has other servers and databases."""
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
@@ -77,12 +83,15 @@ class Bakery:
     They are of the blank starter where nothing else is said: what its service does is known.
     """
 
-    def __init__(self, template: Path, folder: Path) -> None:
-        """Bake `template` into subfolders of `folder`."""
+    def __init__(self, template: Path, folder: Path, shared: Path | None = None) -> None:
+        """Bake `template` into subfolders of `folder`; `shared` is one of all processes of a run."""
         self.template = template
         self.folder = folder
+        self.shared = shared or folder
         self.config = folder / "config.yaml"
         self.environment = clean_environment(COOKIECUTTER_CONFIG=str(self.config))
+        # cookiecutter leaves each rendered hook in the temporary folder.
+        self.environment_to_bake = {**self.environment, "TMPDIR": str(folder)}
         self._baked: dict[tuple[bool, frozenset[tuple[str, str]]], Bake] = {}
         folder.mkdir(parents=True, exist_ok=True)
         # JSON is YAML.
@@ -114,16 +123,34 @@ class Bakery:
         answers = {**BLANK, **(answers or {}), **more}
         unknown = answers.keys() - PROMPTS.keys()
         assert not unknown, f"cookiecutter would silently ignore {unknown}"
-        path = cookiecutter(
-            str(self.template),
-            no_input=True,
-            extra_context=answers,
-            output_dir=str(folder),
-            config_file=str(self.config),
-            accept_hooks=hooks,
-            overwrite_if_exists=overwrite,
-        )
+        with temporary(self.folder):
+            path = cookiecutter(
+                str(self.template),
+                no_input=True,
+                extra_context=answers,
+                output_dir=str(folder),
+                config_file=str(self.config),
+                accept_hooks=hooks,
+                overwrite_if_exists=overwrite,
+            )
         return Bake(Path(path), answers, self.environment)
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[None]:
+    """Have temporary files of this process in a folder: cookiecutter leaves each rendered hook."""
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def named(name: str) -> dict[str, str]:
+    """Return the answers that give a project a name, and a slug that no other checkout has."""
+    slug = "-".join(name.lower().split())
+    return {"project_name": name, "project_slug": f"{slug}-{CHECKOUT}"}
 
 
 def run(

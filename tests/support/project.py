@@ -1,9 +1,12 @@
 """A baked project that lives: locked, its environments made, its tiers run for real."""
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import psutil
-from baking import Bake
+from baking import BLANK, Bake, Bakery, named
 
 NOX = ("nox", "--non-interactive")
 PATIENCE = 120
@@ -83,6 +86,71 @@ class Project(Bake):
             os.killpg(running.pid, signal.SIGINT)
             output, _ = running.communicate(timeout=PATIENCE)
         return Outcome(running.returncode, output, self.summary())
+
+
+EVERYTHING = ("--all-packages", "--all-groups")
+ENVIRONMENTS = {
+    ".venv": EVERYTHING,
+    ".nox/static": EVERYTHING,
+    ".nox/service-gateway": ("--package", "{slug}-gateway", "--group", "test"),
+}
+"""The environments that a project comes to have, and what uv puts into each."""
+
+
+def ready(bake: Bakery, folder: Path, name: str, **answers: str) -> Project:
+    """Bake a project that has been worked in: locked, with environments that are copies.
+
+    One prototype has what they are copies of, bytecode included; installing is left to linking files.
+    """
+    baked = bake.into(folder, {**named(name), **answers})
+    model = _prototype(bake)
+    lock = (model.path / "uv.lock").read_text(encoding="utf-8")
+    ours = lock.replace(model.path.name, baked.path.name)
+    (baked.path / "uv.lock").write_text(ours, encoding="utf-8")
+    for environment in ENVIRONMENTS:
+        there = baked.path / environment
+        shutil.copytree(model.path / environment, there, symlinks=True, copy_function=os.link)
+    project = Project(baked.path, baked.answers, baked.environment)
+    _install(project, "--quiet")
+    return project
+
+
+def _prototype(bake: Bakery) -> Bake:
+    """Return the project whose environments others copy; whoever comes first makes it."""
+    slug = "acme-prototype"
+    home = bake.shared / "prototype"
+    made = Bake(home / slug, BLANK, bake.environment)
+    home.mkdir(exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "done").exists():
+            bake.into(home, BLANK, project_name=slug)
+            made.run("uv", "lock", "--quiet")
+            _install(made, "--quiet", "--compile-bytecode")
+            (home / "done").touch()
+    return made
+
+
+def _install(project: Bake, *options: str) -> None:
+    for environment, what in ENVIRONMENTS.items():
+        words = (word.format(slug=project.path.name) for word in what)
+        env = {"UV_PROJECT_ENVIRONMENT": environment}
+        project.run("uv", "sync", "--locked", *options, *words, env=env)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def listen_elsewhere(project: Bake) -> None:
+    """Give the service a free port: on 8000 another project may listen."""
+    file = project.path / "services" / "gateway" / "pyproject.toml"
+    text = file.read_text(encoding="utf-8")
+    assert "port = 8000" in text
+    file.write_text(text.replace("port = 8000", f"port = {free_port()}"), encoding="utf-8")
 
 
 class Changes(AbstractContextManager["Changes"]):
@@ -176,6 +244,17 @@ def has_images(*more: str) -> bool:
 def processes() -> list[str]:
     """Return the command line of each process that there is."""
     return [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+
+
+def left_alone(project: Project) -> None:
+    """Wait until no server of the project runs any more."""
+
+    def gone() -> bool:
+        # The folder of its servers, and not that of a project whose name begins alike.
+        servers = re.compile(rf"/{project.path.name}(-\d+)?/[^ ]*store")
+        return not any(map(servers.search, processes()))
+
+    until(gone)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -1,0 +1,26 @@
+"""Bake the project that the engine's own tests run in: the engine, a service, and no other tests."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from baking import ROOT, Bakery, named, snapshot
+
+LINK = Path("services", "gateway", "tests", "integration", "engine")
+"""Where the tests of the engine are there, by a link: what is edited is what is run."""
+
+
+def host(folder: Path) -> Path:
+    """Bake the project into a folder of its own, anew; return where it is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    bake = Bakery(snapshot(folder / "strata"), folder / "bakery")
+    project = bake.into(folder, named(f"Acme {folder.name}")).path
+    # Their fixtures would be those of the engine's tests as well.
+    shutil.rmtree(project / "services" / "gateway" / "tests")
+    (project / LINK).parent.mkdir(parents=True)
+    (project / LINK).symlink_to(ROOT / "tests" / "engine", target_is_directory=True)
+    return project
+
+
+if __name__ == "__main__":
+    print(host(Path(sys.argv[1]).resolve()))
