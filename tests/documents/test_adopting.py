@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,10 @@ def _told(guide: Document) -> tuple[list[str], list[str], str]:
 def _parts(settings: str, tables: list[str]) -> str:
     """Return some tables of a TOML file, as they are written there."""
     parts = re.split(r"^(?=\[)", settings, flags=re.MULTILINE)
-    found = [part for part in parts if part.partition("]")[0].strip("[") in tables]
-    assert len(found) == len(tables)
-    return "\n".join(found)
+    named = {part.partition("]")[0].strip("["): part for part in parts}
+    found = [name for table in tables for name in named if fnmatchcase(name, table)]
+    assert all(any(fnmatchcase(name, table) for name in found) for table in tables)
+    return "\n".join(named[name] for name in dict.fromkeys(found))
 
 
 def _append(file: Path, text: str) -> None:

@@ -223,7 +223,7 @@ def port(twin: Twin) -> int:
 
 
 @pytest.fixture(scope="module")
-def project(twin: Twin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+def pooled(twin: Twin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
     given = {"STRATA_SERVERS": "url"}
     with Scratch(tmp_path_factory.mktemp("twins"), prefix=twin.prefix, **given) as scratch:
         yield scratch
@@ -236,15 +236,15 @@ def twins(twin: Twin, port: int) -> Iterator[list[str]]:
 
 
 def test_a_name_with_two_addresses_and_two_servers_is_refused(
-    twin: Twin, port: int, project: Scratch
+    twin: Twin, port: int, pooled: Scratch
 ) -> None:
     with twins(twin, port) as servers:
         for address in servers:
-            make_precious(address, project.database)
+            make_precious(address, pooled.database)
             with database.connect(address) as admin:
                 admin.execute("CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 3")
         with database.connect(servers[0]) as admin:
-            admin.execute(f"ALTER DATABASE {project.database} SET strata.environment = 'test'")
+            admin.execute(f"ALTER DATABASE {pooled.database} SET strata.environment = 'test'")
         base = f"postgresql://{{}}@{twin.name}:{port}/postgres"
         several = ("leads to several servers", *twin.hosts)
         balanced = f"{base.format('postgres')}?load_balance_hosts=random"
@@ -253,20 +253,20 @@ def test_a_name_with_two_addresses_and_two_servers_is_refused(
             ("db.reset", balanced, ("has the option load_balance_hosts=",)),
             ("db.drop", base.format("few"), several),
         ):
-            outcome = project.invoke(action, "--yes", "--force", TEST_DATABASE_URL=address)
+            outcome = pooled.invoke(action, "--yes", "--force", TEST_DATABASE_URL=address)
             assert outcome.code == 3, outcome.said
             assert all(each in outcome.said for each in says), outcome.said
         for address in servers:
-            expect_precious(address, project.database)
+            expect_precious(address, pooled.database)
 
 
 def test_a_name_one_of_whose_addresses_is_silent_is_no_obstacle(
-    twin: Twin, port: int, project: Scratch
+    twin: Twin, port: int, pooled: Scratch
 ) -> None:
     with cluster(twin.hosts[1], port):
         address = f"postgresql://postgres@{twin.name}:{port}/postgres"
         for action in ("db.setup", "db.clean --yes", "db.reset --yes", "db.drop --yes"):
-            project.green(*action.split(), TEST_DATABASE_URL=address)
+            pooled.green(*action.split(), TEST_DATABASE_URL=address)
 
 
 def test_two_connections_find_out_whether_they_are_to_one_server(one: str, other: str) -> None:

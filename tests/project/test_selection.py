@@ -74,7 +74,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("a long way " + "down " * 10)
     baked = bake.into(folder, project_name="Acme Sides")
     shutil.rmtree(baked.path / "services" / "gateway")
-    files = {"words/test_of_nobody.py": PASSES}
+    files = {"words/of_nobody.py": PASSES}
     for name in SIDES:
         home = f"services/{name}"
         files |= {
@@ -177,7 +177,7 @@ def test_each_service_runs_those_of_the_tests_asked_for_that_are_its_own(
             2,
             "no test was selected: what is there is of integration",
         ),
-        ("words", 3, "belongs to no tier"),
+        ("words", 2, "no test was selected by words"),
     ],
 )
 def test_a_path_at_which_nothing_can_run_says_why(
@@ -186,6 +186,13 @@ def test_a_path_at_which_nothing_can_run_says_why(
     outcome = project.nox("-s", "unit", "--", word)
     assert outcome.code == code, outcome.output
     assert says in outcome.output
+
+
+def test_a_path_at_which_no_tier_runs_tests_is_refused(project: Project, changes: Changes) -> None:
+    changes.write("words/test_of_nobody.py", PASSES)
+    outcome = project.nox("-s", "unit", "--", "words")
+    assert outcome.code == 3, outcome.output
+    assert "belongs to no tier" in outcome.output
 
 
 @pytest.mark.parametrize("word", ["test_left.py", f"../../../../{LEFT}", LEFT])
