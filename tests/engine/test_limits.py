@@ -75,9 +75,16 @@ def test_a_server_whose_connections_are_all_taken_is_told_with_who_has_them(
         assert "too many clients" in outcome.said
         assert re.search(rf"taken by: .*{project.database} \(\d+\)", outcome.said), outcome.said
         assert f"kill -INT {server_of(home)}" in outcome.said
+    project.green("db")
+
+
+def test_a_server_of_the_stack_whose_connections_are_all_taken_is_told(project: Scratch) -> None:
+    project.green("db.setup", "--database", "dev")
+    with ExitStack() as stack:
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            take_all(stack, f"host={project.data}/dev/store user=postgres dbname=postgres")
         status = project.invoke("stack.status")
         assert re.search("postgres +running .*refuses connections", status.out), status.said
-    project.green("db")
 
 
 def test_a_server_that_is_halted_is_told_and_how_to_have_it_go_on(
