@@ -83,7 +83,7 @@ def static(session: nox.Session) -> None:
 
 
 def has_images() -> bool:
-    """Say whether there is a Docker engine with the images of the servers."""
+    """Return whether there is a Docker engine with the images of the servers."""
     command = ("docker", "image", "inspect", "postgres:17-alpine", "redis:8-alpine")
     docker = shutil.which("docker")
     return (

@@ -81,7 +81,7 @@ class Rule(NamedTuple):
 
 
 def has_control(text: str) -> bool:
-    """Say whether `text` holds what breaks a line or makes it read differently from its bytes."""
+    """Return whether `text` holds what breaks a line or makes it read differently from its bytes."""
     overrides = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     return any(
         unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}

@@ -96,7 +96,7 @@ def write(connection: psycopg.Connection) -> None:
 
 
 def untouched(connection: psycopg.Connection) -> bool:
-    """Say whether a test finds the seeded rows and no others."""
+    """Return whether a test finds the seeded rows and no others."""
     rows = " + ".join(f"(SELECT count(*) FROM {name})" for name in METADATA.tables)  # noqa: S608 - as above
     # In a transaction that ends here: one that stays open would make the test's own a savepoint.
     with connection.transaction():

@@ -81,7 +81,7 @@ def test_nothing_is_patched_and_sleep_is_only_in_loops_that_wait_for_something(
 
 
 def _waits(node: ast.AST) -> bool:
-    """Say whether sleep may be called in it: a loop, or what makes a clock of it."""
+    """Return whether sleep may be called in it: a loop, or what makes a clock of it."""
     return isinstance(node, ast.While) or (
         isinstance(node, ast.AsyncFunctionDef) and node.name == "sleep"
     )

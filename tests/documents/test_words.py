@@ -15,6 +15,7 @@ VERBS = {
 """What the help of an action may begin with."""
 BANNED = {
     r"\bmend(s|ed|ing)?\b": "hint, fix",
+    r'"""Say ': "Return, Report, Show",
     r"\bsay --\w": "pass --flag",
     r"twice is as good as once": "safe to run again",
     r"\bdoes not let us in\b": "cannot connect to, refuses connections",

@@ -1,4 +1,4 @@
-"""The worked example: its tiers, which run once, its gates, and its kinds of tests."""
+"""The worked example: its tiers, on each source of servers, its gates, and its kinds of tests."""
 
 from pathlib import Path
 
@@ -31,6 +31,16 @@ def test_its_tiers_are_green_and_its_gates_hold(project: Project) -> None:
     assert outcome.summary["summary"]["skipped"] == 0
     assert outcome.summary["summary"]["total"] > 100
     left_alone(project)
+
+
+@pytest.mark.timeout(900)
+def test_its_integration_tier_is_green_in_docker(project: Project) -> None:
+    if not has_images():
+        pytest.skip("no Docker engine with the images")  # The tier runs on embedded servers above.
+    outcome = project.nox("-s", "integration", env=DOCKER)
+    assert outcome.code == 0, outcome.output
+    assert outcome.summary["summary"]["skipped"] == 0
+    assert "postgres: docker" in outcome.output
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_hooks_run_after_the_folder_was_moved(project: Project, changes: Changes
 
 
 def refused_and_accepted(project: Project) -> bool:
-    """Say whether a hook refuses what it has to fix, and lets it pass then."""
+    """Return whether a hook refuses what it has to fix, and lets it pass then."""
     (project.path / SOURCE).write_text('"""X."""\n\nX = (1,2)\n', encoding="utf-8")
     codes = [commit(project).returncode, commit(project).returncode]
     return codes == [1, 0]

@@ -121,7 +121,7 @@ class Stack(Project):
         file.write_text(text.replace(old, new), encoding="utf-8")
 
     def mood(self, mood: str) -> None:
-        """Say how the second service is."""
+        """Return the state of the second service."""
         (self.path / "mood").write_text(mood, encoding="utf-8")
 
     @cached_property
@@ -215,7 +215,7 @@ def program(folder: Path, name: str, does: str) -> str:
 
 
 def answers(port: int, path: str, **facts: object) -> bool:
-    """Say whether a service answers, and with these facts."""
+    """Return whether a service answers, and with these facts."""
     try:
         return bool(ask(port, path).items() >= facts.items())
     except (AssertionError, OSError, http.client.HTTPException):
@@ -574,7 +574,7 @@ def a_row_is_seen_by_all_who_use_dev(stack: Stack) -> None:
 
 
 def seen_by_hand(stack: Stack, made: Any) -> bool:
-    """Say whether a service that is started by hand, and by F5 in VS Code, has what was made."""
+    """Return whether a service that is started by hand, and by F5 in VS Code, has what was made."""
     launches = json.loads((stack.path / ".vscode/launch.json").read_text(encoding="utf-8"))
     (pressed,) = [each for each in launches["configurations"] if "package" in str(each)]
     assert pressed["module"] == "${input:package}"

@@ -377,6 +377,6 @@ VERSION = "import sys; print(*sys.version_info[:2], sep='.')"
 
 
 def answers(program: str, version: str) -> bool:
-    """Say whether a Python is one: version managers have scripts of that name."""
+    """Return whether a Python is one: version managers have scripts of that name."""
     done = subprocess.run((program, "-c", VERSION), capture_output=True, check=False, text=True)
     return done.stdout.strip() == version

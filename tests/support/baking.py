@@ -232,7 +232,7 @@ def snapshot(folder: Path) -> Path:
 
 
 def is_rendered(name: str, example: str = EXAMPLE) -> bool:
-    """Say whether a file of the project is rendered, and not copied verbatim.
+    """Return whether a file of the project is rendered, and not copied verbatim.
 
     Args:
         name: its path in the template; or in a bake, with `example`.

@@ -1,4 +1,4 @@
-"""Say of each command line on standard input why Invoke does not understand it, or null: as JSON."""
+"""Print why Invoke does not understand each command line of standard input, or null: as JSON."""
 
 import json
 import sys

@@ -234,7 +234,7 @@ def _restore(file: Path, before: bytes | None) -> None:
 
 
 def has_images(*more: str) -> bool:
-    """Say whether Docker could be used, with images beside those of the servers."""
+    """Return whether Docker could be used, with images beside those of the servers."""
     if not shutil.which("docker"):
         return False
     command = ["docker", "image", "inspect", "postgres:17-alpine", "redis:8-alpine", *more]

@@ -87,7 +87,7 @@ def _filled(text: str, scope: Scope) -> str:
 
 
 def _holds(condition: str, scope: Scope, *, failed: bool) -> bool:
-    """Say whether a step is run."""
+    """Return whether a step is run."""
     if "cancelled()" in condition:
         return True
     name, _, wanted = condition.partition(" == ")

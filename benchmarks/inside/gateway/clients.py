@@ -72,7 +72,7 @@ class Client(asyncio.Protocol):
 
 
 def whole(answer: bytes) -> bool:
-    """Say whether this is all of an answer."""
+    """Return whether this is all of an answer."""
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return False

@@ -122,11 +122,11 @@ class Passwords:
         return await _in_thread(lambda: self._hasher.hash(password))
 
     async def verify(self, hash_: str | None, password: str) -> bool:
-        """Say whether it is the password of this hash; None takes as long, and has none."""
+        """Return whether it is the password of this hash; None takes as long, and has none."""
         return await _in_thread(lambda: self._verify(hash_, password))
 
     def outdated(self, hash_: str) -> bool:
-        """Say whether the hash was made with other parameters than new ones are."""
+        """Return whether the hash was made with other parameters than new ones are."""
         return self._hasher.check_needs_rehash(hash_)
 
     def _verify(self, hash_: str | None, password: str) -> bool:

@@ -92,7 +92,7 @@ class ApiKey(NewApiKey, Stored):
     revoked_at: datetime | None = None
 
     def good(self, now: datetime) -> bool:
-        """Say whether it lets one in at this time."""
+        """Return whether it lets one in at this time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 

@@ -267,7 +267,7 @@ class Sessions(Protocol):
         ...
 
     async def is_revoked(self, token_id: str) -> bool:
-        """Say whether a token was revoked."""
+        """Return whether a token was revoked."""
         ...
 
 

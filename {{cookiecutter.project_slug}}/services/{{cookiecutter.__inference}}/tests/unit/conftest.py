@@ -64,7 +64,7 @@ class ScriptedBackend:
         return Completion(text, last.finish_reason, last.usage)
 
     async def stream(self, inference: Inference) -> AsyncGenerator[Chunk, None]:
-        """Say what the script says."""
+        """Return what the script says."""
         self.asked.append(inference)
         try:
             for number, each in enumerate(self.script):

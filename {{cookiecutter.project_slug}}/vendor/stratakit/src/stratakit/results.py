@@ -69,7 +69,7 @@ class TierResult:
     def set_result(
         self, code: Code, reason: str | None = None, *, status: str | None = None
     ) -> None:
-        """Say what came of it; `status` where the code's own name does not tell."""
+        """Set what came of it; `status` where the code's own name does not tell."""
         self.exit_code, self.reason = code, reason
         self.status = status or code.name.lower()
 

@@ -33,7 +33,7 @@ class EchoSettings:
 
     @property
     def plain(self) -> bool:
-        """Say whether there is nothing to wait for, and nothing fails."""
+        """Return whether there is nothing to wait for, and nothing fails."""
         return not any((self.first_token, self.per_token, self.failure_rate, self.cut_off_rate))
 
 

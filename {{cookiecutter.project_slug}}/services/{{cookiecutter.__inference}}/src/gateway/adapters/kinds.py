@@ -29,7 +29,7 @@ class Kind(Generic[New, Kept]):
 
 
 def not_negative(value: int) -> bool:
-    """Say whether an amount is one."""
+    """Return whether an amount is one."""
     return value >= 0
 
 

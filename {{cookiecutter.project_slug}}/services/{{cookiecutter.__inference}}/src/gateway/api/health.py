@@ -35,7 +35,7 @@ class Ready(BaseModel):
 
 @router.get("/live")
 async def live() -> Live:
-    """Say that the process answers; look at nothing else, since a restart would fix nothing."""
+    """Report that the process answers; look at nothing else, since a restart would fix nothing."""
     return Live()
 
 
@@ -45,7 +45,7 @@ async def live() -> Live:
     responses=failures.documented(HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def ready(outside: Outside) -> Ready | Response:
-    """Say whether requests can be served, and if not, which server is down.
+    """Return whether requests can be served, and if not, which server is down.
 
     Backends are not asked: one that is away takes down its own models alone.
     """

@@ -68,7 +68,7 @@ class Sampling(Body):
         return {name: value for name, value in given if value is not None}
 
     def include_usage(self) -> bool:
-        """Say whether a stream ends with the tokens that it took."""
+        """Return whether a stream ends with the tokens that it took."""
         return self.stream_options is not None and self.stream_options.include_usage
 
 

@@ -293,7 +293,7 @@ def terminate_sessions(connection: Connection, name: str) -> None:
 
 @contextmanager
 def _ending(connection: Connection, name: str) -> Iterator[None]:
-    """Say whose sessions the role may not end, where that keeps it from going on.
+    """Name whose sessions the role may not end, where that keeps it from going on.
 
     Raises:
         InfrastructureError: there are some.

@@ -345,7 +345,7 @@ class Database:
 
     @contextmanager
     def _told(self, connection: Connection) -> Iterator[None]:
-        """Say what PostgreSQL has against an action."""
+        """Raise what PostgreSQL has against an action as an error of ours."""
         try:
             yield
         except errors.InsufficientPrivilege as error:

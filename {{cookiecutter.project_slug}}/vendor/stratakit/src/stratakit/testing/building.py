@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say how to have the same values again, if a test that has built rows failed."""
+    """Report how to have the same values again, if a test that has built rows failed."""
     failed = terminalreporter.getreports("failed") + terminalreporter.getreports("error")
     # A file that could not be collected is among them, and has no properties.
     tests = [report for report in failed if isinstance(report, pytest.TestReport)]

@@ -23,7 +23,7 @@ class raises_error(Generic[E]):  # noqa: N801 - it reads as a function, as pytes
     """The error that was raised, once the block is left."""
 
     def __init__(self, expected: type[E], *, containing: str = "", **attributes: object) -> None:
-        """Say what is expected.
+        """State what is expected.
 
         Args:
             expected: the type of the error.

@@ -11,7 +11,7 @@ class Stray(pytest.File):
     """It is not imported, and holds one test: that which is refused in the place of its own."""
 
     def __repr__(self) -> str:
-        """Say what is wrong with it: pytest prints this where one of its tests was asked for."""
+        """Describe what is wrong with it: pytest prints this where its tests were asked for."""
         return f"<{self.path.name}: {discovery.refusal([self.path])}>"
 
     def collect(self) -> Iterator[pytest.Item]:

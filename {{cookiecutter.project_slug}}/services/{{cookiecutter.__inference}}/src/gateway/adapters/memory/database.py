@@ -94,7 +94,7 @@ class MemoryCollection(Generic[New, Kept]):
         self._stored[kept.id] = kept
 
     def belongs(self, kept: Kept, owner: str, id_: UUID) -> bool:
-        """Say whether one belongs to the team, or user, with this id."""
+        """Return whether one belongs to the team, or user, with this id."""
         field = self.kind.owners.get(owner)
         return field is not None and getattr(kept, field) == id_
 

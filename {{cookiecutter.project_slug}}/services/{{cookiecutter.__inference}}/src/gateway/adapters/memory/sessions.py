@@ -22,7 +22,7 @@ class MemorySessions:
         self._revoked[token_id] = until
 
     async def is_revoked(self, token_id: str) -> bool:
-        """Say whether a token was revoked."""
+        """Return whether a token was revoked."""
         self._check()
         return self._revoked.get(token_id, self._clock.now()) > self._clock.now()
 

@@ -26,7 +26,7 @@ class RedisSessions:
             await self._client.set(_key(token_id), "", px=left)
 
     async def is_revoked(self, token_id: str) -> bool:
-        """Say whether a token was revoked."""
+        """Return whether a token was revoked."""
         return bool(await self._client.exists(_key(token_id)))
 
 
