@@ -6,6 +6,7 @@ import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import baking
 import pytest
 from baking import Bakery
 from documents import Document
@@ -55,7 +56,7 @@ def repository(bake: Bakery, tmp_path: Path) -> Project:
 
 def test_a_repository_that_exists_adopts_the_tiers(repository: Project, bake: Bakery) -> None:
     aside = bake().path
-    guide = Document(aside / "docs" / "adopting.md")
+    guide = Document(baking.ROOT / "docs" / "adopting.md")
     machinery, tables, service = _told(guide)
     for name in machinery:
         copy = shutil.copytree if (aside / name).is_dir() else shutil.copy

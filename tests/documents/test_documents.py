@@ -25,7 +25,7 @@ PARSES = TESTS / "support" / "parses.py"
 WALKED = {
     "README.md": "documents/test_readme_walkthrough.py",
     "AGENTS.md": "documents/test_readme_walkthrough.py",
-    "adopting.md": "documents/test_adopting.py",
+    "development.md": "documents/test_readme_walkthrough.py",
 }
 
 
@@ -90,7 +90,8 @@ def test_each_command_that_the_template_names_is_its_own_or_one_of_projects(
 def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
     commands: list[Command],
 ) -> None:
-    of_newcomers = {each.line for each in commands if each.document == "README.md"}
+    walked = {"README.md", "development.md"}
+    of_newcomers = {each.line for each in commands if each.document in walked}
     in_blocks = {each.line for each in commands if each.in_block and not each.needs}
     for command in commands:
         if command.needs or command.is_pattern:
@@ -123,9 +124,8 @@ def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> N
 
 
 def test_each_message_that_is_explained_is_one_that_is_printed(project: Project) -> None:
-    document = Document(project.path / "docs" / "testing.md")
-    rows = document.text.partition("## Troubleshooting")[2]
-    explained = re.findall(r"^\| `(.*?)` \|", rows, re.MULTILINE)
+    document = Document(project.path / "vendor" / "stratakit" / "docs" / "messages.md")
+    explained = re.findall(r"^\| `(.*?)` \|", document.text, re.MULTILINE)
     assert explained
     (guard,) = project.path.glob(".venv/**/pytest_socket/__init__.py")
     sources = [*(project.path / "vendor" / "stratakit" / "src").rglob("*.py"), guard]

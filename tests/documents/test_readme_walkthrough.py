@@ -1,4 +1,4 @@
-"""A newcomer walks through the README of a project, top to bottom, where there is nothing but Python.
+"""A newcomer follows the README and docs/development.md of a project where there is only Python.
 
 That is an empty container where a Docker engine has the image, else an empty home.
 """
@@ -109,9 +109,10 @@ def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_the_readme_can_be_followed_from_top_to_bottom(place: Place, bake: Bakery) -> None:
-    readme = Document(bake().path / "README.md")
+    readme, guide = (Document(bake().path / name) for name in ("README.md", "docs/development.md"))
     assert FIRST in readme.prose
-    named = [each for each in readme.commands() if each.in_block or not each.elsewhere]
+    commands = [*readme.commands(), *guide.commands()]
+    named = [each for each in commands if each.in_block or not each.elsewhere]
     lines = dict.fromkeys(each.line for each in named)
     assert [*lines][:2] == ["uv run invoke setup", "uvx nox"]
     # What actions have kept up stays until then.

@@ -201,12 +201,12 @@ def changes(living: Project) -> Iterator[Changes]:
         yield changes
 
 
-TIER, WAY, ACTION = "pyproject.toml", "tests/e2e/test_way.py", "tasks.py"
+TIER, WAY, ACTION = "pyproject.toml", "tests/e2e/test_pages.py", "tasks.py"
 
 
 def add(living: Project, changes: Changes, *names: str) -> None:
-    """Add to the project what its docs/testing.md shows to be added to these files."""
-    told = Document(living.path / "docs" / "testing.md")
+    """Add to the project what its docs/development.md shows to be added to these files."""
+    told = Document(living.path / "docs" / "development.md")
     blocks = {each.note.removeprefix("added: "): each.text + "\n" for each in told.blocks}
     for name in names:
         file = living.path / name
@@ -225,7 +225,7 @@ def add(living: Project, changes: Changes, *names: str) -> None:
 @pytest.mark.slow
 def test_a_tier_of_ones_own_is_wherever_a_tier_is(living: Project, changes: Changes) -> None:
     add(living, changes, TIER, WAY)
-    checks = "a user's whole way through the services, on the stack"
+    checks = "how the services work together, on the running stack"
     listed = living.run("nox", "--list").stdout
     assert f"- e2e [slow,stack] -> Check {checks}." in listed
     markers = living.run(".venv/bin/pytest", "--markers").stdout
@@ -255,7 +255,7 @@ def test_a_test_of_a_tier_that_is_in_no_table_belongs_to_none(
     assert refused.code == 3
     assert f"{WAY} belongs to no tier" in refused.output
     add(living, changes, TIER)
-    moved = changes.write("tests/e3e/test_way.py", "def test_a() -> None: ...\n")
+    moved = changes.write("tests/e3e/test_pages.py", "def test_a() -> None: ...\n")
     assert "tests/cloud, tests/e2e or" in living.nox("-s", "unit").output
     moved.unlink()
     assert "belongs to no tier" not in living.nox("-s", "unit", "--", "--collect-only").output

@@ -159,7 +159,7 @@ class Document:
 
 def of(folder: Path) -> list[Document]:
     """Return the documents of a project, README first."""
-    patterns = ("*.md", "docs/**/*.md", "services/*/*.md")
+    patterns = ("*.md", "docs/**/*.md", "services/*/*.md", "vendor/*/**/*.md")
     found = [Document(path) for pattern in patterns for path in sorted(folder.glob(pattern))]
     return sorted(found, key=lambda document: document.name != "README.md")
 
