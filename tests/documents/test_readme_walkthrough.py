@@ -99,7 +99,10 @@ def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
     """Where the newcomer is: with the project, and nothing else."""
     project = bake.into(tmp_path, named("Acme Newcomer"))
     if not _has_image():
-        yield EmptyHome(project, tmp_path / "home")
+        home = EmptyHome(project, tmp_path / "home")
+        yield home
+        # A test that fails on its way leaves servers up, which the next run would take for its own.
+        home.type("uv run invoke stack.down")
         return
     container = Container(project)
     try:
