@@ -17,7 +17,7 @@ from .redis_servers import running
 # They start the servers that they need, or need none, so that Docker's would show nothing new.
 OF_NO_SOURCE = frozenset(
     "checks download_folders downloads folders keyspaces keyspaces_of_runs limits one_server"
-    " raising registry results serving settings waits".split()
+    " registry results serving settings waits".split()
 )
 # They kill what runs, wait for what does not answer, or start servers again and again.
 SLOW = frozenset(

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from stratakit.testing import Build, BuildError, example, raises_error
+from stratakit.testing import Build, BuildError, example
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -174,27 +174,27 @@ async def test_other_seeds_and_so_other_tests_give_other_unique_values(
 
 
 async def test_an_unknown_field_is_named_with_those_that_are_near(build: Build) -> None:
-    with raises_error(BuildError, containing="Order has no field 'totl': did you mean total?"):
+    with pytest.raises(BuildError, match=r"Order has no field 'totl': did you mean total\?"):
         await build(shop.Order, totl=3)
-    with raises_error(BuildError, containing="it has "):
+    with pytest.raises(BuildError, match="it has "):
         example(shop.Order, xyz=3)
 
 
 async def test_a_parent_of_another_kind_is_refused(build: Build) -> None:
-    with raises_error(BuildError, containing="Line.order takes a Order"):
+    with pytest.raises(BuildError, match=r"Line\.order takes a Order"):
         await build(shop.Line, order=await build(shop.Product))
 
 
 async def test_what_is_no_model_is_refused(build: Build) -> None:
-    with raises_error(BuildError, containing="is no mapped class"):
+    with pytest.raises(BuildError, match="is no mapped class"):
         await build(int)
 
 
 async def test_what_was_given_and_breaks_a_rule_is_refused_by_the_server(build: Build) -> None:
-    with raises_error(IntegrityError, containing="ck_customers_grade"):
+    with pytest.raises(IntegrityError, match="ck_customers_grade"):
         await build(shop.Customer, grade=9)
     customer = await build(shop.Customer)
-    with raises_error(IntegrityError, containing="uq_customers_email"):
+    with pytest.raises(IntegrityError, match="uq_customers_email"):
         await build(shop.Customer, email=customer.email)
 
 
@@ -211,10 +211,10 @@ async def test_a_check_that_cannot_be_read_is_named_with_what_to_give(
 
     async with postgres_engine.begin() as connection:
         await connection.run_sync(Local.metadata.create_all)
-    with raises_error(BuildError, containing="ck_code") as caught:
+    with pytest.raises(BuildError, match="ck_code") as caught:
         await build(Odd)
-    assert "code ~ '^[A-Z]{3}$'" in str(caught.error)
-    assert "build(..., code=...)" in str(caught.error)
+    assert "code ~ '^[A-Z]{3}$'" in str(caught.value)
+    assert "build(..., code=...)" in str(caught.value)
     assert (await build(Odd, code="ABC")).code == "ABC"
 
 
@@ -227,7 +227,7 @@ def test_a_check_that_nothing_satisfies_is_named() -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
         size: Mapped[int] = mapped_column(sa.CheckConstraint("size > 3 AND size < 4", "ck_size"))
 
-    with raises_error(BuildError, containing="never.size: its checks leave no value"):
+    with pytest.raises(BuildError, match=r"never\.size: its checks leave no value"):
         example(Never)
 
 
@@ -245,7 +245,7 @@ def test_a_circle_without_a_null_is_named() -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
         hen_id: Mapped[int] = mapped_column(sa.ForeignKey("hens.id"))
 
-    with raises_error(BuildError, containing="hens -> eggs -> hens"):
+    with pytest.raises(BuildError, match="hens -> eggs -> hens"):
         example(Hen)
     assert example(Hen, egg_id=3).egg_id == 3
 
@@ -259,7 +259,7 @@ def test_a_type_that_is_not_known_is_named() -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
         words: Mapped[Any] = mapped_column(sa.dialects.postgresql.TSVECTOR)
 
-    with raises_error(BuildError, containing="strange.words: no value of the type TSVECTOR"):
+    with pytest.raises(BuildError, match=r"strange\.words: no value of the type TSVECTOR"):
         example(Strange)
 
 

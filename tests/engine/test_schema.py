@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from stratakit.testing import raises_error, schema
+from stratakit.testing import schema
 from stratakit.testing.derived import catalog
 from stratakit.testing.derived.checks import checks
 from stratakit.testing.derived.assertions import ModelDatabase, violation
@@ -202,5 +202,5 @@ def test_a_constraint_without_an_error_of_the_domain_is_named(connection: sa.Con
     known = catalog.Catalog({}, {}, "public")
     id_ = "shop.customers-unique-email-is-an-error-of-the-domain"
     [case] = [each for each in cases if each.id == id_]
-    with raises_error(AssertionError, containing="no error of the domain for uq_customers_email"):
+    with pytest.raises(AssertionError, match="no error of the domain for uq_customers_email"):
         schema.prove(connection, case, known)

@@ -124,7 +124,6 @@ def test_services_are_added_pass_their_tiers_and_go_without_a_trace(project: Wor
         they_are_of_the_recorded_commit(project)
         they_are_listed(project)
         they_pass_their_tiers(project)
-        they_tell_their_routes(project)
         refused = project.invoke("service.remove", "billing", "--yes")
         assert (refused.code, "would be lost: Dockerfile" in refused.output) == (3, True)
     finally:
@@ -187,13 +186,6 @@ def they_pass_their_tiers(project: Workshop) -> None:
     ran = {(tier["name"], tier["service"]) for tier in outcome.summary["tiers"]}
     services = ("gateway", *ADDED)
     assert {(tier, each) for tier in TIERS[1:] for each in services} | {("static", None)} == ran
-
-
-def they_tell_their_routes(project: Workshop) -> None:
-    """Make sure that the routes are told, of one and of all, with no server up and no settings."""
-    routes = json.loads(project.done("service.routes", "--service", "order-history", "--json"))
-    assert ("POST", "/v1/line_items") in {(each["method"], each["path"]) for each in routes}
-    assert "/v1/invoices/{id}" in project.done("service.routes")
 
 
 @dataclass(frozen=True)

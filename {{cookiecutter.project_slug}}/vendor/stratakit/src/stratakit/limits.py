@@ -43,7 +43,7 @@ KEYS = 30.0
 LOOK = 10.0
 """A program that only looks has answered."""
 COMMAND = 120.0
-"""A program that works on this machine is done: git, docker, a service that lists its routes."""
+"""A program that works on this machine is done: git or docker."""
 TOOL = 1800.0
 """A check of the static tier is done: the first look of a type checker takes minutes."""
 DOWNLOAD = 3600.0

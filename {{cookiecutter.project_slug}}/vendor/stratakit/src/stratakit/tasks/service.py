@@ -1,12 +1,11 @@
 """`invoke service.*`: services come, are run and looked at, and go."""
 
-from dataclasses import asdict
 from typing import Any
 
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import downloads, environment, project, pyproject, routes, scaffold, tiers
+from .. import downloads, environment, project, pyproject, scaffold, tiers
 from ..database import guards
 from ..errors import AbsentError
 from . import console
@@ -113,19 +112,6 @@ def show_list(_: Context, json: bool = False) -> None:
     console.say(console.table(head, rows))
 
 
-@task(name="routes", help={"service": "only this service; default: all", "json": JSON})
-def show_routes(_: Context, service: str | None = None, json: bool = False) -> None:
-    """List the HTTP routes of services: method, path and summary."""
-    chosen = [project.service(service)] if service else project.services()
-    found = [(each.name, route) for each in chosen for route in routes.routes(each)]
-    if json:
-        console.write_json([{"service": owner, **asdict(each)} for owner, each in found])
-        return
-    head = ("service", "method", "path", "what it does")
-    rows = [(owner, each.method, each.path, each.summary) for owner, each in found]
-    console.say(console.table(head, rows))
-
-
 def _described(service: project.Service) -> dict[str, Any]:
     return {
         "name": service.name,
@@ -146,4 +132,4 @@ def _has(tier: tiers.Tier, service: project.Service) -> bool:
         return False
 
 
-service = Collection("service", add, remove, run, download, show_list, show_routes)
+service = Collection("service", add, remove, run, download, show_list)

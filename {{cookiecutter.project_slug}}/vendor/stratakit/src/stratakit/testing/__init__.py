@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from .raising import raises_error
 from .serving import Service, serving
 from .waiting import eventually
 
@@ -15,7 +14,6 @@ __all__ = [
     "Service",
     "eventually",
     "example",
-    "raises_error",
     "serving",
 ]
 
