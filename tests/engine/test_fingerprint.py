@@ -6,8 +6,15 @@ import pytest
 from sqlalchemy import make_url
 
 from stratakit import database, names
-from stratakit.database import Connection, runs, shapes
-from stratakit.fingerprint import Difference, Fact, Facts, compare, facts
+from stratakit.database import Connection, runs
+from stratakit.schema.fingerprint import (
+    Difference,
+    Fact,
+    Facts,
+    catalog_version,
+    compare,
+    facts,
+)
 
 from . import drifts
 
@@ -65,10 +72,10 @@ def test_what_has_drifted_is_found_and_named(
 def test_the_mark_of_the_catalog_moves_with_it(
     statement: tuple[str, list[str]], drifting: Connection
 ) -> None:
-    before = shapes.mark(drifting)
-    assert shapes.mark(drifting) == before
+    before = catalog_version(drifting)
+    assert catalog_version(drifting) == before
     drifting.execute(statement[0])
-    assert shapes.mark(drifting) != before
+    assert catalog_version(drifting) != before
 
 
 @pytest.mark.parametrize("statement", drifts.NO_DRIFTS.values(), ids=drifts.NO_DRIFTS.keys())

@@ -14,9 +14,9 @@ from sqlalchemy import make_url
 from stratakit import database, names
 from stratakit.database import runs
 from stratakit.errors import InfrastructureError
-from stratakit.fingerprint import Difference
+from stratakit.schema.fingerprint import Difference
 from stratakit.project import Service
-from stratakit.verify import Check, as_json, table, verify
+from stratakit.schema.verify import Check, as_json, table, verify
 
 from . import clusters
 
@@ -68,7 +68,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from stratakit.project import Service
-from stratakit.verify import verify
+from stratakit.schema.verify import verify
 
 server, folder, database = sys.argv[1:]
 service = Service("shop", Path(folder), "acme-shop", "shop", ("postgres",), "nowhere:METADATA")

@@ -8,10 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from stratakit import database, names, project, verify
+from stratakit import database, names, project
 from stratakit.database import lifecycle, runs, status
 from stratakit.database.connection import Lock, locked
 from stratakit.errors import Code, InfrastructureError
+from stratakit.schema import verify
 from stratakit.servers import Server
 
 from .clusters import cluster, free_port

@@ -18,8 +18,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError
 from ..project import Service
+from ..schema import fingerprint
 from ..servers import Server, binaries, checkout, libpq
-from . import guards, migrations, runs, shapes, stamps, waits
+from . import guards, migrations, runs, stamps, waits
 from .cleaning import Cleaner, State
 from .connection import Connection, Lock, beside, connect, locked, maintenance, reading, url
 from .migrations import MigrationError
@@ -446,7 +447,7 @@ class Database:
         if note.state is None:
             return False
         with self._opened(connection, target, guards.DESTROYING) as own:
-            same = shapes.matches(own, note.shape)
+            same = fingerprint.has_signature(own, note.shape)
             if same:
                 # What cannot be wiped is made anew.
                 with suppress(CleaningError):

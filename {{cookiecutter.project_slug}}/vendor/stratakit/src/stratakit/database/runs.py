@@ -12,7 +12,8 @@ from psycopg import errors, sql
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..project import Package, Service
-from . import guards, shapes, stamps, waits
+from ..schema import fingerprint
+from . import guards, stamps, waits
 from .cleaning import State
 from .connection import (
     Connection,
@@ -196,7 +197,7 @@ def _build(connection: Connection, server: str, package: Package, name: str) -> 
             with acting(connection, server, name) as own:
                 migrate(own, package)
         with beside(connection, server, name) as own:
-            shape, notes, state = shapes.of(own), applied(own), State.of(own)
+            shape, notes, state = fingerprint.signature(own), applied(own), State.of(own)
         large = sum(map(len, state.rows.values())) > LARGE
         _note(connection, name, TemplateInfo(_today(), shape, notes, None if large else state))
         statement = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"

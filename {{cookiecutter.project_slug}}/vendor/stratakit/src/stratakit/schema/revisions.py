@@ -1,6 +1,6 @@
-"""A service's migrations as a chain of revisions, each of which can be taken by itself.
+"""A service's migrations as a chain of revisions, each of which can be applied by itself.
 
-Alembic's commands read all files anew each time: to take the revisions one by one would cost the
+Alembic's commands read all files anew each time: to apply the revisions one by one would cost the
 square of their number. Here they are read once.
 """
 
@@ -59,8 +59,8 @@ class Revisions:
         """Return the revisions that a database at `revisions` has behind it, from the first on."""
         return tuple(self._scripts.iterate_revisions(revisions, "base"))[::-1]
 
-    def take(self, connection: Connection, revision: Script, *, up: bool = True) -> None:
-        """Take one revision up or down, in a transaction of its own as a deployment would.
+    def apply(self, connection: Connection, revision: Script, *, up: bool = True) -> None:
+        """Upgrade or downgrade by one revision, in a transaction of its own as a deployment does.
 
         Raises:
             MigrationError: it fails; `message` says how, in one line.

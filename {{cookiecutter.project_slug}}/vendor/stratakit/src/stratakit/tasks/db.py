@@ -285,7 +285,7 @@ def show_verdict(
 ) -> None:
     """Check that migrations, models and databases agree; exit 1 if they do not."""
     # Not imported before it is needed: Alembic takes 0.3 s.
-    from .. import verify
+    from ..schema import verify
 
     with databases(service, chosen(database, PURPOSES)) as targets:
         for target in targets:
