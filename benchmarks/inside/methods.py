@@ -173,7 +173,8 @@ def create_all(ground: Ground) -> Iterator[Test]:
     name = ground.name()
     with database.connect(ground.server) as connection:
         create(connection, name)
-    engine = sa.create_engine(database.url(ground.server, name, "psycopg"))
+    address = database.url(ground.server, name).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(address)
     with database.connect(ground.server, name) as connection:
 
         @contextmanager

@@ -15,7 +15,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from stratakit import database, names, project, pyproject, servers, settings
-from stratakit.database import guards, lifecycle, runs, stamps, waits
+from stratakit.database import guards, lifecycle, runs, stamps
+from stratakit.database.connection import Holder
+from stratakit.database.contents import Contents
 from stratakit.errors import Code, ConfigurationError, InfrastructureError
 from stratakit.servers import Server, home, external
 
@@ -35,7 +37,7 @@ SAFE = guards.DatabaseInfo(
     facts=stamped(stamps.TEST),
     pooled=False,
     sessions=(),
-    contents=lambda: guards.Contents({"table": 3}, size=0),
+    contents=lambda: Contents({"table": 3}, size=0),
 )
 RECOVERING = stamped(stamps.TEST)._replace(recovering=True)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -46,7 +48,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a wrong checksum": ({"name": f"{names.prefix()}_0a1b2c3d_x_00000000"}, "not one of"),
     **{
         f"the stamp {stamp!r}{where}": (
-            {"facts": stamped(stamp), "contents": lambda: guards.Contents({}, 0), **owned},
+            {"facts": stamped(stamp), "contents": lambda: Contents({}, 0), **owned},
             f"it is stamped as {stamp}",
         )
         for stamp in ("production", "Production", "PROD", "production ", "staging", "live", "Test")
@@ -75,7 +77,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two stamps": ({"facts": stamped("test", "production")}, "it is stamped as production"),
     "tables and no stamp": ({"facts": stamped()}, "not stamped as a test database"),
     "one function and no stamp": (
-        {"facts": stamped(), "contents": lambda: guards.Contents({"function": 1}, 0)},
+        {"facts": stamped(), "contents": lambda: Contents({"function": 1}, 0)},
         ": 1 function, 0.0 MB: it is not empty",
     ),
     "a stamp that somebody else's setting gives": (
@@ -104,11 +106,11 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "one from before there were owners": {"user": "a/x"},
     "an empty one without a stamp": {
         "facts": stamped(),
-        "contents": lambda: guards.Contents({}, 0),
+        "contents": lambda: Contents({}, 0),
     },
     "one whose stamp came between two looks": {
         "facts": stamped(),
-        "contents": lambda: guards.Contents({"table": 3}, 0, stamped(stamps.TEST)),
+        "contents": lambda: Contents({"table": 3}, 0, stamped(stamps.TEST)),
     },
     "one that is not there": {"facts": stamped()._replace(oid=None)},
     "whatever has no stamp on our server": {
@@ -151,7 +153,7 @@ def test_force_is_about_other_sessions_alone(case: str) -> None:
 
 
 def test_what_is_prepared_is_in_the_way_of_what_destroys_whoever_forces_it() -> None:
-    target = replace(SAFE, owned=True, prepared=(waits.Holder("prepared 'it'", "END 'it'"),))
+    target = replace(SAFE, owned=True, prepared=(Holder("prepared 'it'", "END 'it'"),))
     guards.check(target)
     with pytest.raises(InfrastructureError, match=r"committed: prepared 'it'\n.*\(END 'it'\)"):
         guards.check(target, force=True, rules=guards.DESTROYING)

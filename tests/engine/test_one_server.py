@@ -176,7 +176,7 @@ def test_a_stamp_that_comes_after_the_check_counts(one: str, seeded: project.Ser
             guards.drop(admin, target)
         with (
             pytest.raises(ConfigurationError, match="stamped as production"),
-            guards.opened(admin, it.server, target),
+            guards.opened(admin, target),
         ):
             pass
     expect_precious(one, it.name)

@@ -44,13 +44,13 @@ def project(tmp_path: Path) -> Iterator[Scratch]:
     role = f"told_{secrets.token_hex(3)}"
     with servers.lease(settings.load()) as up, database.connect(up["postgres"].url) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{PASSWORD}'")
-        address = database.url(up["postgres"].url, "postgres", "psycopg")
+        address = database.url(up["postgres"].url, "postgres")
         given = address.set(username=role, password=PASSWORD).render_as_string(hide_password=False)
         temporary = tmp_path / "temporary"
         temporary.mkdir()
         environment = {
             "STRATA_SERVERS": "url",
-            "TEST_DATABASE_URL": given.replace("+psycopg", ""),
+            "TEST_DATABASE_URL": given.replace("+asyncpg", ""),
             "TEST_REDIS_URL": up["redis"].url,
             "TMPDIR": str(temporary),
         }

@@ -6,7 +6,7 @@ other is under an advisory lock, which the server lets go when its holder dies, 
 """
 
 from .cleaning import Cleaner
-from .connection import Connection, connect, reading, url
+from .connection import Connection, connect, session, url
 from .migrations import MigrationError, migrate
 from .runs import clone, drop, finished_template, run, sweep, template
 
@@ -19,8 +19,8 @@ __all__ = [
     "drop",
     "finished_template",
     "migrate",
-    "reading",
     "run",
+    "session",
     "sweep",
     "template",
     "url",

@@ -10,7 +10,7 @@ from .. import limits, names, programs
 from ..errors import InfrastructureError
 from ..servers import Server, binaries, checkout, libpq
 from . import guards, runs, stamps
-from .connection import Connection, Lock, locked, maintenance
+from .connection import Connection, Lock, locked, session
 from .lifecycle import Database
 
 STAMP = "stack"
@@ -33,7 +33,7 @@ def adopt(dev: Database, older: Server) -> bool:
         InfrastructureError: it cannot be copied. It is where it was.
     """
     name = names.named(dev.service.name, STAMP, "")
-    with maintenance(older.url) as connection, locked(connection, Lock.ACTION, dev.name):
+    with session(older.url) as connection, locked(connection, Lock.ACTION, dev.name):
         found = guards.inspect(connection, older, name, STAMP, dev.owner)
         # Somebody else may have made it meanwhile.
         if not (found.exists and found.facts.stamped(STAMP) and wanted(dev)):
@@ -59,7 +59,7 @@ def _renamed(connection: Connection, dev: Database, name: str) -> None:
 
 def _copied(dev: Database, older: Server, name: str) -> None:
     """Copy a database to another server; it gets its name when it is whole."""
-    with maintenance(dev.server.url) as connection, runs.run_over(connection) as identifier:
+    with session(dev.server.url) as connection, runs.run_over(connection) as identifier:
         fresh = names.database(identifier, "new")
         runs.create(connection, fresh, purpose=stamps.DEV)
         with tempfile.TemporaryDirectory() as folder:

@@ -1,33 +1,148 @@
-"""Reaching a PostgreSQL server, and the locks by which runs keep out of each other's way."""
+"""Connect to a PostgreSQL server, take advisory locks there, and name who is in the way of a wait.
+
+Every wait has an end. Once one is over, the server does not tell any more who was in the way. So it
+is asked while a wait lasts, over a second connection, which is opened for long waits alone.
+"""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import IntEnum
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import URL
 
-from ..errors import ConfigurationError, InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..servers import libpq
 from ..servers.addresses import same_server
-from . import waits
 
 Connection = psycopg.Connection[Any]
 
 MAINTENANCE = "postgres"
-"""The database that all of us connect to for locks, which are seen only within one database."""
+"""The database in which all locks are taken: a lock is seen only within one database."""
+LOCK_TIMEOUT, STATEMENT_TIMEOUT = 10_000, 300_000
+"""Milliseconds that a statement waits for a lock, and that one on the maintenance database takes.
 
-
-CONNECTED = f"""
-    SELECT current_database(), {waits.at_most("lock_timeout", waits.LOCK)},
-      CASE WHEN %(whole)s THEN {waits.at_most("statement_timeout", waits.STATEMENT)} END
+What the server, the role or the URL says counts where it is less.
 """
-"""What a connection does first. On the maintenance database no statement is a user's, or long."""
+GAVE_UP = (errors.LockNotAvailable, errors.QueryCanceled)
+"""The errors by which PostgreSQL says that a time is up."""
+INTERVAL = 0.05
+"""Seconds between two questions who is in the way."""
+
+
+def _at_most(setting: str, milliseconds: int) -> str:
+    """Return SQL that gives a limit of the session a value, unless it has a lower one."""
+    return f"""
+        CASE WHEN current_setting('{setting}')::interval NOT BETWEEN '1ms' AND '{milliseconds}ms'
+        THEN set_config('{setting}', '{milliseconds}ms', false) END
+    """
+
+
+# On the maintenance database no statement is a user's, or long.
+_CONNECTED = f"""
+    SELECT current_database(), {_at_most("lock_timeout", LOCK_TIMEOUT)},
+      CASE WHEN %s THEN {_at_most("statement_timeout", STATEMENT_TIMEOUT)} END
+"""
+
+
+def connect(server: str, database: str = MAINTENANCE) -> Connection:
+    """Return a connection in autocommit mode to a database on `server`, whose waits have an end.
+
+    Raises:
+        ConfigurationError: it leads to a database of another name.
+        InfrastructureError: the server does not answer.
+    """
+    try:
+        connection = psycopg.connect(libpq.bounded(server, dbname=database), autocommit=True)
+        limited = (database == MAINTENANCE,)
+        found, *_ = connection.execute(_CONNECTED, limited).fetchone() or ("",)
+    except psycopg.OperationalError as error:
+        raise InfrastructureError(
+            f"cannot connect to PostgreSQL: {str(error).strip()}",
+            "see whether the server is up and the URL is right",
+        ) from error
+    if found != database:
+        connection.close()
+        raise ConfigurationError(
+            f"refused to touch the database {database}: what answers by that name is {found}",
+            "give the URL of PostgreSQL itself, not of a pooler that leads elsewhere",
+        )
+    return connection
+
+
+@contextmanager
+def session(server: str, database: str = MAINTENANCE) -> Iterator[Connection]:
+    """Yield a connection to a database, and name who is in the way of what is done over it.
+
+    Raises:
+        ConfigurationError: it leads to a database of another name.
+        InfrastructureError: the server does not answer, or somebody is in the way for too long.
+    """
+    with connect(server, database) as connection, _watched(connection):
+        yield connection
+
+
+@contextmanager
+def beside(connection: Connection, database: str) -> Iterator[Connection]:
+    """Yield a `session` with a database of the very server that `connection` is to.
+
+    It goes to the address that this one has reached, and proves that it came out there.
+
+    Raises:
+        ConfigurationError: it leads to another server, or to a database of another name.
+        InfrastructureError: the server does not answer, or somebody is in the way for too long.
+    """
+    with session(reached(connection), database) as other:
+        if not same_server(connection, other):
+            raise ConfigurationError(
+                f"refused to touch the database {database}: two connections to"
+                f" {connection.info.host} have reached two servers",
+                "give the URL of one server, by its address",
+            )
+        yield other
+
+
+def reached(connection: Connection) -> str:
+    """Return how to reach the server of a connection where that came out, not by name again."""
+    info = connection.info
+    # As libpq has it: psycopg's `info.dsn` leaves the password out.
+    given = {
+        option.keyword.decode(): option.val.decode()
+        for option in connection.pgconn.info
+        if option.val is not None
+    }
+    given |= {"host": info.host, "port": str(info.port)}
+    if info.hostaddr:
+        given["hostaddr"] = info.hostaddr
+    return make_conninfo("", **given)
+
+
+def url(server: str, database: str) -> URL:
+    """Return the URL by which SQLAlchemy and asyncpg reach a database on `server`."""
+    parts = conninfo_to_dict(server)
+    host = str(parts.get("host", "localhost"))
+    port = int(str(parts["port"])) if "port" in parts else None
+    # Of libpq's options asyncpg takes no other as text: a timeout, for one, has to be a number.
+    query = {"ssl": str(parts["sslmode"])} if "sslmode" in parts else {}
+    # A socket's folder is no host name: the driver takes it from the query.
+    unix = host.startswith("/")
+    if unix:
+        query |= {"host": host, **({"port": str(port)} if port else {})}
+    return URL.create(
+        "postgresql+asyncpg",
+        username=str(parts["user"]) if "user" in parts else None,
+        password=str(parts["password"]) if "password" in parts else None,
+        host=None if unix else host,
+        port=None if unix else port,
+        database=database,
+        query=query,
+    )
 
 
 class Lock(IntEnum):
@@ -41,132 +156,16 @@ class Lock(IntEnum):
     """Held while an action changes a database that has a name of its own."""
 
     @property
-    def patience(self) -> str:
+    def timeout(self) -> str:
         """How long to wait for it, unless the connection has a limit of its own."""
         # Who builds a template goes through all migrations.
         return "4min" if self is Lock.BUILD else "30s"
 
 
-def connect(server: str, database: str = MAINTENANCE) -> Connection:
-    """Return a connection in autocommit mode to a database on `server`, whose waits have an end.
-
-    Raises:
-        ConfigurationError: it leads to a database of another name.
-        InfrastructureError: the server does not answer.
-    """
-    try:
-        connection = psycopg.connect(libpq.bounded(server, dbname=database), autocommit=True)
-        whole = {"whole": database == MAINTENANCE}
-        reached, *_ = connection.execute(CONNECTED, whole).fetchone() or ("",)
-    except psycopg.OperationalError as error:
-        raise InfrastructureError(
-            f"cannot connect to PostgreSQL: {str(error).strip()}",
-            "see whether the server is up and the URL is right",
-        ) from error
-    if reached != database:
-        connection.close()
-        raise ConfigurationError(
-            f"refused to touch the database {database}: what answers by that name is {reached}",
-            "give the URL of PostgreSQL itself, not of a pooler that leads elsewhere",
-        )
-    return connection
-
-
-def beside(connection: Connection, server: str, database: str) -> Connection:
-    """Return a connection to a database of the very server that `connection` is to.
-
-    It goes to the address that this one has reached, and proves that it came out there.
-
-    Raises:
-        ConfigurationError: it leads to another server, or to a database of another name.
-        InfrastructureError: the server does not answer.
-    """
-    other = connect(pinned(connection, server), database)
-    try:
-        proven = same_server(connection, other)
-    except BaseException:
-        other.close()
-        raise
-    if proven:
-        return other
-    other.close()
-    raise ConfigurationError(
-        f"refused to touch the database {database}: two connections to {connection.info.host}"
-        " have reached two servers",
-        "give the URL of one server, by its address",
-    )
-
-
-@contextmanager
-def maintenance(server: str) -> Iterator[Connection]:
-    """Yield a connection to a server's maintenance database; say who is in its way.
-
-    Raises:
-        InfrastructureError: somebody is for too long.
-    """
-    with connect(server) as connection, watched(connection, server):
-        yield connection
-
-
-@contextmanager
-def reading(server: str, database: str) -> Iterator[Connection]:
-    """Yield a connection to a database that is only looked at; say who is in its way.
-
-    Raises:
-        ConfigurationError: it leads to a database of another name.
-        InfrastructureError: the server does not answer, or somebody is in the way for too long.
-    """
-    with connect(server, database) as connection, watched(connection, server):
-        yield connection
-
-
-@contextmanager
-def acting(connection: Connection, server: str, database: str) -> Iterator[Connection]:
-    """Yield what `beside` returns, to change that database over; say who is in its way.
-
-    Raises:
-        ConfigurationError: it leads to another server, or to a database of another name.
-        InfrastructureError: somebody is in the way for too long.
-    """
-    with beside(connection, server, database) as own, watched(own, server):
-        yield own
-
-
-def watched(connection: Connection, server: str) -> AbstractContextManager[None]:
-    """Name who is in the way of what is done in the block; see `waits.watched`."""
-    return waits.watched(connection, partial(connect, pinned(connection, server)))
-
-
-def pinned(connection: Connection, server: str) -> str:
-    """Return how to reach a server where a connection to it has come out, not by name again."""
-    info = connection.info
-    address = {"hostaddr": info.hostaddr} if info.hostaddr else {}
-    return make_conninfo(server, host=info.host, port=info.port, **address)
-
-
-def url(server: str, database: str, driver: str = "asyncpg") -> URL:
-    """Return the SQLAlchemy URL of a database on `server`."""
-    parts = conninfo_to_dict(server if driver == "asyncpg" else libpq.bounded(server))
-    host = str(parts.get("host", "localhost"))
-    port = int(str(parts["port"])) if "port" in parts else None
-    # A socket's folder is no host name: both drivers take it from the query.
-    unix = host.startswith("/")
-    own = {"host", "port", "user", "password", "dbname"}
-    more = {name: str(value) for name, value in parts.items() if name not in own}
-    if driver == "asyncpg":
-        # Of libpq's options it takes no other as text: a timeout, for one, has to be a number.
-        more = {"ssl": more["sslmode"]} if "sslmode" in more else {}
-    if unix:
-        more |= {"host": host, **({"port": str(port)} if port else {})}
-    return URL.create(
-        f"postgresql+{driver}",
-        username=str(parts["user"]) if "user" in parts else None,
-        password=str(parts["password"]) if "password" in parts else None,
-        host=None if unix else host,
-        port=None if unix else port,
-        database=database,
-        query=more,
-    )
+_SET_TIMEOUT = f"""
+    SELECT CASE WHEN current_setting('lock_timeout')::interval = '{LOCK_TIMEOUT}ms'
+    THEN set_config('lock_timeout', %s, true) END
+"""
 
 
 @contextmanager
@@ -176,44 +175,176 @@ def locked(connection: Connection, kind: Lock, what: str) -> Iterator[None]:
     Raises:
         InfrastructureError: somebody else has it, and does not give it back.
     """
+    with locked_if_free(connection, kind, what) as got:
+        # Nearly always nobody has it, which takes one question.
+        if got:
+            yield
+            return
     keys = (kind, _key(what))
     try:
-        # Nearly always nobody has it, which takes one question.
-        if connection.execute(_TRY, keys).fetchone() != (True,):
-            # In a transaction, for a limit of its own; the lock is the session's all the same.
-            with connection.transaction():
-                connection.execute(_PATIENCE, {"patience": kind.patience})
-                connection.execute("SELECT pg_advisory_lock(%s, %s)", keys)
+        # In a transaction, for a limit of its own; the lock is the session's all the same.
+        with connection.transaction():
+            connection.execute(_SET_TIMEOUT, (kind.timeout,))
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", keys)
     except errors.LockNotAvailable as error:
         facts = {"kind": kind, "key": _key(what) % 2**32}
-        found = waits.holders(connection, waits.ADVISORY, **facts)
-        raise waits.gave_up(f"another action is about {what}", found) from error
+        raise _gave_up(
+            f"another action is about {what}", holders(connection, ADVISORY, **facts)
+        ) from error
     try:
         yield
     finally:
-        # Of a broken connection the server has taken the lock back by itself.
-        if not connection.broken:
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", keys)
+        _unlock(connection, keys)
 
 
 @contextmanager
 def locked_if_free(connection: Connection, kind: Lock, what: str) -> Iterator[bool]:
     """Hold a lock for the length of the block if nobody has it; yield whether that is so."""
-    got = connection.execute(_TRY, (kind, _key(what))).fetchone() == (True,)
+    keys = (kind, _key(what))
+    got = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", keys).fetchone() == (True,)
     try:
         yield got
     finally:
-        if got and not connection.broken:
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", (kind, _key(what)))
+        if got:
+            _unlock(connection, keys)
 
 
-_TRY = "SELECT pg_try_advisory_lock(%s, %s)"
-_PATIENCE = f"""
-    SELECT CASE WHEN current_setting('lock_timeout')::interval = '{waits.LOCK}ms'
-    THEN set_config('lock_timeout', %(patience)s, true) END
-"""
+def _unlock(connection: Connection, keys: tuple[int, int]) -> None:
+    # Of a broken connection the server has taken the lock back by itself.
+    if not connection.broken:
+        connection.execute("SELECT pg_advisory_unlock(%s, %s)", keys)
 
 
 def _key(what: str) -> int:
     """Return the second key of an advisory lock, a signed 32-bit number."""
     return int.from_bytes(hashlib.blake2s(what.encode(), digest_size=4).digest(), signed=True)
+
+
+class Holder(NamedTuple):
+    """Somebody who is in the way."""
+
+    who: str
+    end: str
+    """The statement that ends it."""
+
+
+class Holding(NamedTuple):
+    """Conditions on who is in the way, on `pg_stat_activity` and on `pg_prepared_xacts`."""
+
+    session: str
+    prepared: str
+
+
+_BY_PROCESS = "pid IN (SELECT pid FROM pg_locks AS held WHERE granted AND {held})"
+# A prepared transaction has no process. What leads to it is the lock on its own number.
+_BY_NUMBER = """transaction IN (
+    SELECT own.transactionid FROM pg_locks AS held JOIN pg_locks AS own
+      ON own.pid IS NULL AND own.virtualtransaction = held.virtualtransaction
+    WHERE held.pid IS NULL AND held.granted AND own.transactionid IS NOT NULL AND {held})
+"""
+_ADVISORY = """
+    held.locktype = 'advisory' AND held.classid = %(kind)s::oid AND held.objid = %(key)s::oid
+"""
+_WANTED = """EXISTS (
+    SELECT FROM pg_locks AS wanted WHERE wanted.pid = %(pid)s AND NOT wanted.granted
+      AND (wanted.locktype, wanted.database, wanted.relation, wanted.page, wanted.tuple,
+           wanted.transactionid, wanted.classid, wanted.objid, wanted.objsubid)
+        IS NOT DISTINCT FROM
+          (held.locktype, held.database, held.relation, held.page, held.tuple,
+           held.transactionid, held.classid, held.objid, held.objsubid))
+"""
+IN_DATABASE = Holding("datname = %(name)s", "database = %(name)s")
+PREPARED = IN_DATABASE._replace(session="false")
+ADVISORY = Holding(_BY_PROCESS.format(held=_ADVISORY), _BY_NUMBER.format(held=_ADVISORY))
+BLOCKING = Holding("pid = ANY (pg_blocking_pids(%(pid)s))", _BY_NUMBER.format(held=_WANTED))
+_HOLDERS = """
+    SELECT concat_ws(' ', 'process', pid, nullif(application_name, ''),
+                     'as ' || coalesce(usename, backend_type),
+                     'since ' || coalesce(xact_start, backend_start)::timestamptz(0),
+                     '(' || state || ')',
+                     CASE WHEN query NOT IN ('', '<insufficient privilege>')
+                     THEN left(query, 200) END),
+           format('SELECT pg_terminate_backend(%%s)', pid)
+    FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {session}
+    UNION ALL
+    SELECT format('prepared transaction %%L as %%s since %%s',
+                  gid, owner, prepared::timestamptz(0)),
+           format('ROLLBACK PREPARED %%L, in the database %%s', gid, database)
+    FROM pg_prepared_xacts WHERE {prepared}
+"""
+
+
+def holders(connection: Connection, how: Holding, **facts: object) -> list[Holder]:
+    """Return who is in the way: sessions and prepared transactions."""
+    query = _HOLDERS.format(**how._asdict())
+    return [Holder(*row) for row in connection.execute(query, facts).fetchall()]
+
+
+def listed(found: Sequence[Holder]) -> str:
+    """Return who is in the way, as text."""
+    return "; ".join(each.who for each in found)
+
+
+def ending(found: Sequence[Holder]) -> str:
+    """Return what helps against those who are in the way."""
+    ends = "; ".join(each.end for each in found)
+    return "wait for them, or end them" + (f" ({ends})" if ends else "") + ", then run it again"
+
+
+def _gave_up(what: str, found: Sequence[Holder]) -> InfrastructureError:
+    """Return the error of a wait that was given up, and of who was in the way."""
+    who = listed(found) or "somebody whom this role may not see"
+    return InfrastructureError(f"{what}: {who}", ending(found))
+
+
+@contextmanager
+def _watched(connection: Connection) -> Iterator[None]:
+    """Name who is in the way of a connection where it gives up on them.
+
+    Raises:
+        InfrastructureError: a time was up.
+    """
+    query = "SELECT pg_backend_pid(), extract(epoch FROM current_setting('lock_timeout')::interval)"
+    pid, limit = connection.execute(query).fetchone() or (0, 0)
+    name, address = connection.info.dbname, reached(connection)
+    found: list[Holder] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        # It is about a message alone, which does without.
+        with suppress(psycopg.Error, StrataError):
+            # Not at once: hardly any wait is long.
+            while not done.wait(float(limit) / 4):
+                if connection.info.transaction_status is TransactionStatus.ACTIVE:
+                    with connect(address) as observer:
+                        while not done.wait(INTERVAL):
+                            found[:] = holders(observer, BLOCKING, pid=pid) or found
+
+    thread = threading.Thread(target=watch, name="waits", daemon=True)
+    thread.start()
+    try:
+        yield
+    except errors.LockNotAvailable as error:
+        raise _gave_up(f"{name} is locked by others", found) from error
+    except errors.QueryCanceled as error:
+        raise InfrastructureError(
+            f"PostgreSQL was not done in time: {str(error).strip()}",
+            "see what else the server is doing, then run it again",
+        ) from error
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def exclusive(connection: Connection, name: str) -> Iterator[None]:
+    """Name who is connected to a database where that keeps it from being copied or dropped.
+
+    Raises:
+        InfrastructureError: somebody is, for longer than PostgreSQL waits, which is five seconds.
+    """
+    try:
+        yield
+    except errors.ObjectInUse as error:
+        found = holders(connection, IN_DATABASE, name=name)
+        raise _gave_up(f"others are connected to {name}", found) from error

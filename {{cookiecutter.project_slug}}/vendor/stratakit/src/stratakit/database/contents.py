@@ -3,11 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
-from psycopg import Error, sql
+from psycopg import Error, OperationalError, sql
 
-from ..errors import StrataError
-from .connection import Connection, beside
+from ..errors import ConfigurationError, InfrastructureError, StrataError
+from ..servers.waiting import until
+from . import stamps
+from .connection import Connection, beside, connect, session
+
+GRACE = 0.5
+"""Seconds that a database may take to be dropped, once its sessions have been ended."""
 
 _HERE = "{} = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
@@ -74,7 +80,65 @@ _ORDER = dict.fromkeys((*(kind for kind, *_ in (*_DATA, *_CODE)), "replication s
 _LOST = sql.SQL(" UNION ALL ").join([_query((*_DATA, *_CODE)), sql.SQL(_SLOTS)])
 
 
-def held(connection: Connection, server: str) -> dict[str, int]:
+class Contents(NamedTuple):
+    """How much is in a database."""
+
+    held: dict[str, int]
+    """Objects of each kind, but for those of every new database."""
+    size: int
+    """Bytes."""
+    facts: stamps.Facts | None = None
+    """Read after the objects were counted.
+
+    One that is being made is stamped before it has tables: what was read before they were counted
+    may lack the stamp without a reason.
+    """
+
+    def __str__(self) -> str:
+        """Describe it for somebody who is about to lose it: 3 tables, 1 large object, 0.2 MB."""
+        counts = [
+            f"{count} {kind if count == 1 else _plural(kind)}" for kind, count in self.held.items()
+        ]
+        return f"{', '.join(counts) or 'empty'}, {self.size / 2**20:.1f} MB"
+
+
+def contents_of(connection: Connection, server: str, name: str) -> Contents:
+    """Look into a database; into one that is dropped or replaced just now, until that is over.
+
+    Args:
+        connection: to its server; one that is closed already will do.
+        server: how to reach the server where that came out.
+        name: of the database.
+    """
+    found: list[Contents] = []
+    try:
+        until(
+            lambda: found.append(_look(connection, server, name)), GRACE, unless=ConfigurationError
+        )
+    except TimeoutError as error:
+        raise (error.__cause__ or error) from None
+    return found[0]
+
+
+def _look(connection: Connection, server: str, name: str) -> Contents:
+    # Where it is only told, the connection over which it was found may be closed.
+    way = session(server, name) if connection.closed else beside(connection, name)
+    try:
+        with way as own:
+            held = _held(own)
+            query = "SELECT pg_database_size(current_database())"
+            (size,) = own.execute(query).fetchone() or (0,)
+            return Contents(held, size, stamps.facts(own, name))
+    except (InfrastructureError, OperationalError):
+        with connect(server) as again:
+            there = again.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        # Its sessions are ended before it is gone, so that it may be there a moment longer.
+        if there.rowcount:
+            raise
+        return Contents({}, 0)
+
+
+def _held(connection: Connection) -> dict[str, int]:
     """Return how many objects of each kind a database holds, but for those that new ones have.
 
     Sites may put something into `template1`, which they get too; what holds data counts even so.
@@ -82,17 +146,10 @@ def held(connection: Connection, server: str) -> dict[str, int]:
     found = set(connection.execute(_LOST).fetchall())
     with suppress(Error, StrataError):
         if found:
-            with beside(connection, server, "template1") as new:
+            with beside(connection, "template1") as new:
                 found -= set(new.execute(_query(_CODE)).fetchall())
     counts = Counter(kind for kind, _ in found)
     return {kind: counts[kind] for kind in _ORDER if counts[kind]}
-
-
-def listed(counts: dict[str, int]) -> str:
-    """Return numbers of objects as a person writes them: 3 tables, 1 large object."""
-    return ", ".join(
-        f"{count} {kind if count == 1 else _plural(kind)}" for kind, count in counts.items()
-    )
 
 
 def _plural(kind: str) -> str:

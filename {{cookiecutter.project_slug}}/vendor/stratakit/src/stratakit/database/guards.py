@@ -13,42 +13,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
-from psycopg import OperationalError, errors, sql
+from psycopg import errors, sql
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..pyproject import table
 from ..servers import Server, external
 from ..servers.waiting import until
-from . import contents, stamps, waits
-from .connection import Connection, acting, beside, connect
+from . import stamps
+from .connection import (
+    IN_DATABASE,
+    PREPARED,
+    Connection,
+    Holder,
+    beside,
+    ending,
+    exclusive,
+    holders,
+    listed,
+    reached,
+)
+from .contents import Contents, contents_of
 from .stamps import OWNER, STAMP, TEST, Facts
 
 SESSION_GRACE = 0.5
-"""Seconds that a session may take to end after its client has, and a database to be dropped."""
+"""Seconds that a session may take to end after its client has."""
 RESTAMP = f"ALTER DATABASE {{name}} SET {STAMP} = '{{purpose}}'"
 DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-
-
-class Contents(NamedTuple):
-    """How much is in a database."""
-
-    held: dict[str, int]
-    """Objects of each kind, but for those of every new database."""
-    size: int
-    """Bytes."""
-    facts: Facts | None = None
-    """Read after the objects were counted.
-
-    One that is being made is stamped before it has tables: what was read before they were counted
-    may lack the stamp without a reason.
-    """
-
-    def __str__(self) -> str:
-        """Describe it for somebody who is about to lose it."""
-        return f"{contents.listed(self.held) or 'empty'}, {self.size / 2**20:.1f} MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ class DatabaseInfo:
     """Who else is connected: application, user, address."""
     contents: Callable[[], Contents]
     """Looks into it: only where that decides or is told, since it takes a connection of its own."""
-    prepared: tuple[waits.Holder, ...] = ()
+    prepared: tuple[Holder, ...] = ()
     """Transactions in it that are prepared for a commit in two phases."""
     purpose: str = TEST
     """What it is to be used for."""
@@ -136,7 +128,9 @@ RULES = (
         "if that is wrong, its owner can say so: {undo}",
     ),
     Rule(
-        lambda it: not it.owned and not it.local and it.host not in _allowed_hosts(),
+        lambda it: (
+            not (it.owned or it.local) and it.host not in table().get("destroyable_hosts", [])
+        ),
         "its host, {host}, is neither this machine nor on the allow list",
         'destroyable_hosts = ["{host}"] in the [tool.stratakit] table of pyproject.toml',
     ),
@@ -191,8 +185,8 @@ def check(target: DatabaseInfo, *, force: bool = False, rules: Sequence[Rule] = 
                 "user": target.user,
                 "prefix": names.prefix(),
                 "sessions": "; ".join(target.sessions),
-                "prepared": waits.listed(target.prepared),
-                "ending": waits.ending(target.prepared),
+                "prepared": listed(target.prepared),
+                "ending": ending(target.prepared),
             }
             raise rule.error(
                 f"refused to touch the database {target}: {rule.why.format(**facts)}",
@@ -217,11 +211,12 @@ def inspect(
     return DatabaseInfo(
         name=name,
         owned=server.owned,
-        host=_host(connection),
+        # Where it has come out, not the name that was given.
+        host=connection.info.hostaddr or connection.info.host,
         facts=stamps.facts(connection, name, purpose),
         pooled=not server.owned and external.pooled(server.url),
         sessions=_others(connection, name),
-        contents=partial(_contents, connection, server.url, name),
+        contents=partial(contents_of, connection, reached(connection), name),
         prepared=_prepared(connection, name),
         purpose=purpose,
         user=user,
@@ -239,13 +234,12 @@ def refreshed(connection: Connection, target: DatabaseInfo) -> DatabaseInfo:
 
 @contextmanager
 def opened(
-    connection: Connection, server: Server, target: DatabaseInfo, rules: Sequence[Rule] = RULES
+    connection: Connection, target: DatabaseInfo, rules: Sequence[Rule] = RULES
 ) -> Iterator[Connection]:
     """Yield a connection that proves to lead to a database which was checked, to change it over.
 
     Args:
         connection: the one over which it was checked.
-        server: its server.
         target: what was found.
         rules: those that it must not break.
 
@@ -253,7 +247,7 @@ def opened(
         ConfigurationError: it leads somewhere else, or to what may not be changed any more.
         InfrastructureError: somebody is in the way for too long.
     """
-    with acting(connection, server.url, target.name) as own:
+    with beside(connection, target.name) as own:
         _prove(own, target, rules)
         yield own
 
@@ -268,7 +262,7 @@ def drop(connection: Connection, target: DatabaseInfo) -> None:
     _prove(connection, target, DESTROYING)
     if not target.exists:
         return
-    with waits.exclusive(connection, target.name), _ending(connection, target.name):
+    with exclusive(connection, target.name), _naming_sessions(connection, target.name):
         connection.execute(DROP.format(sql.Identifier(target.name)))
 
 
@@ -285,14 +279,14 @@ def _prove(connection: Connection, target: DatabaseInfo, rules: Sequence[Rule]) 
 
 
 def terminate_sessions(connection: Connection, name: str) -> None:
-    """Throw out whoever else is connected to a database."""
-    with _ending(connection, name):
-        connection.execute(_EVICTION, (name,))
+    """Terminate the sessions of whoever else is connected to a database."""
+    with _naming_sessions(connection, name):
+        connection.execute(_TERMINATION, (name,))
     _others(connection, name)
 
 
 @contextmanager
-def _ending(connection: Connection, name: str) -> Iterator[None]:
+def _naming_sessions(connection: Connection, name: str) -> Iterator[None]:
     """Name whose sessions the role may not end, where that keeps it from going on.
 
     Raises:
@@ -302,12 +296,12 @@ def _ending(connection: Connection, name: str) -> Iterator[None]:
         yield
     except errors.InsufficientPrivilege as error:
         # By the server's function, since its words depend on its language.
-        if error.diag.source_function not in _ENDING:
+        if error.diag.source_function not in _TERMINATING:
             raise
         who = connection.info.user
-        found = waits.holders(connection, waits.IN_DATABASE, name=name)
+        found = holders(connection, IN_DATABASE, name=name)
         raise InfrastructureError(
-            f"the role {who} may not end the sessions of others in {name}: {waits.listed(found)}",
+            f"the role {who} may not end the sessions of others in {name}: {listed(found)}",
             f'close them, or let a superuser do it; or, as one: GRANT pg_signal_backend TO "{who}",'
             " which is not enough for sessions of a superuser",
         ) from error
@@ -327,50 +321,8 @@ def _others(connection: Connection, name: str) -> tuple[str, ...]:
     return tuple(left)
 
 
-def _prepared(connection: Connection, name: str) -> tuple[waits.Holder, ...]:
-    return tuple(waits.holders(connection, waits.PREPARED, name=name))
-
-
-def _host(connection: Connection) -> str:
-    """Return where a connection goes: the address that was reached, not the name that was given."""
-    return connection.info.hostaddr or connection.info.host
-
-
-def _contents(connection: Connection, server: str, name: str) -> Contents:
-    """Look into a database; into one that is dropped or replaced just now, until that is over."""
-    found: list[Contents] = []
-    try:
-        until(
-            lambda: found.append(_look(connection, server, name)),
-            SESSION_GRACE,
-            unless=ConfigurationError,
-        )
-    except TimeoutError as error:
-        raise (error.__cause__ or error) from None
-    return found[0]
-
-
-def _look(connection: Connection, server: str, name: str) -> Contents:
-    query = "SELECT pg_database_size(current_database())"
-    try:
-        # Where it is only told, the connection over which it was found may be closed.
-        with (
-            connect(server, name) if connection.closed else beside(connection, server, name) as own
-        ):
-            held = contents.held(own, server)
-            (size,) = own.execute(query).fetchone() or (0,)
-            return Contents(held, size, stamps.facts(own, name))
-    except (InfrastructureError, OperationalError):
-        with connect(server) as again:
-            there = again.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-        # Its sessions are ended before it is gone, so that it may be there a moment longer.
-        if there.rowcount:
-            raise
-        return Contents({}, 0)
-
-
-def _allowed_hosts() -> list[str]:
-    return list(table().get("destroyable_hosts", []))
+def _prepared(connection: Connection, name: str) -> tuple[Holder, ...]:
+    return tuple(holders(connection, PREPARED, name=name))
 
 
 # What a session is, a role without the right to know is not told; whose it is, and where, it is.
@@ -378,12 +330,12 @@ _CLIENT = """
     datname = %s AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
     AND coalesce(backend_type, 'client backend') = 'client backend'
 """
-_ENDING = ("pg_terminate_backend", "TerminateOtherDBBackends")
+_TERMINATING = ("pg_terminate_backend", "TerminateOtherDBBackends")
 _SESSIONS = f"""
     SELECT concat_ws(' ', nullif(application_name, ''), 'as', usename, 'from',
                      coalesce(host(client_addr), 'a socket'))
     FROM pg_stat_activity WHERE {_CLIENT}
 """  # noqa: S608 - the condition above
-_EVICTION = f"""
+_TERMINATION = f"""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_CLIENT}
 """  # noqa: S608 - the condition above

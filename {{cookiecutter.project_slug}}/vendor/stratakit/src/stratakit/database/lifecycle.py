@@ -20,9 +20,9 @@ from ..errors import ConfigurationError, InfrastructureError
 from ..project import Service
 from ..schema import fingerprint
 from ..servers import Server, binaries, checkout, libpq
-from . import guards, migrations, runs, stamps, waits
+from . import guards, migrations, runs, stamps
 from .cleaning import Cleaner, State
-from .connection import Connection, Lock, beside, connect, locked, maintenance, reading, url
+from .connection import GAVE_UP, Connection, Lock, connect, locked, session, url
 from .migrations import MigrationError
 from .relations import CleaningError
 
@@ -34,26 +34,19 @@ def drop_stamped(server: Server, purpose: str) -> list[str]:
         ConfigurationError: one may not be destroyed. Nothing was touched.
         InfrastructureError: somebody is in the way for too long.
     """
-    with maintenance(server.url) as connection:
-        found = [guards.inspect(connection, server, *each) for each in stamped(connection, purpose)]
+    with session(server.url) as connection:
+        mark, found = checkout.mark(), []
+        for name in runs.databases(connection):
+            if name.startswith(f"{names.prefix()}_"):
+                facts = stamps.facts(connection, name, purpose)
+                if facts.stamped(purpose) and names.is_owner(facts.owner, mark):
+                    found.append(guards.inspect(connection, server, name, purpose))
         for target in found:
             guards.check(target, force=True, rules=guards.DESTROYING)
         for target in found:
             with locked(connection, Lock.ACTION, target.name):
                 guards.drop(connection, target)
     return [target.name for target in found]
-
-
-def stamped(connection: Connection, purpose: str) -> list[tuple[str, str]]:
-    """Return the names of the checkout's databases that are stamped for `purpose`, each with it."""
-    ours = [name for name in runs.databases(connection) if name.startswith(f"{names.prefix()}_")]
-    facts = {name: stamps.facts(connection, name, purpose) for name in ours}
-    mark = checkout.mark()
-    return [
-        (name, purpose)
-        for name, each in facts.items()
-        if each.stamped(purpose) and names.is_owner(each.owner, mark)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +92,7 @@ class Database:
 
     def revision(self) -> str | None:
         """Return the migration that it is at; None where it is at none."""
-        with reading(self.server.url, self.name) as connection:
+        with session(self.server.url, self.name) as connection:
             return _revision(connection)
 
     def changed(self) -> list[str]:
@@ -123,8 +116,7 @@ class Database:
             ConfigurationError: it may not be destroyed. Nothing was touched.
         """
         with self._changing() as connection:
-            target = self._inspect(connection)
-            guards.check(target, force=force, rules=guards.DESTROYING)
+            target = self._destroyable(connection, force=force)
             guards.drop(connection, target)
             return target.exists
 
@@ -164,7 +156,8 @@ class Database:
         with self._changing() as connection:
             target, _ = self._created(connection)
             self._migrate(connection, target)
-            self._fill(connection, target)
+            if self.purpose == stamps.DEV:
+                self._seed(connection, target)
 
     def reset(self, *, force: bool = False) -> None:
         """Give it the state of a new `setup`.
@@ -176,14 +169,14 @@ class Database:
             ConfigurationError: it may not be destroyed. Nothing was touched.
         """
         with self._changing() as connection:
-            target = self._inspect(connection)
-            guards.check(target, force=force, rules=guards.DESTROYING)
-            template = runs.get_or_build_template(connection, self.server.url, self.service)
+            target = self._destroyable(connection, force=force)
+            template = runs.get_or_build_template(connection, self.service)
             if target.sessions:
                 guards.terminate_sessions(connection, self.name)
             if not (target.exists and self._wiped(connection, target, template)):
                 self._replace(connection, target, template)
-            self._fill(connection, guards.refreshed(connection, target))
+            if self.purpose == stamps.DEV:
+                self._seed(connection, guards.refreshed(connection, target))
 
     def seed(self) -> list[str]:
         """Run the service's seeds; return their names.
@@ -208,7 +201,7 @@ class Database:
             with self._opened(connection, target):
                 pass
             with (
-                self._migrated(connection) as fresh,
+                runs.migrated(connection, self.service) as fresh,
                 self._opened(connection, target, guards.DESTROYING) as own,
             ):
                 at, newest = _revision(own), _revision(fresh)
@@ -253,8 +246,7 @@ class Database:
         """
         copy = self._copy(label)
         with self._changing() as connection:
-            target = self._inspect(connection)
-            guards.check(target, force=force, rules=guards.DESTROYING)
+            target = self._destroyable(connection, force=force)
             if copy not in runs.databases(connection):
                 raise ConfigurationError(
                     f"there is no snapshot {label!r} of {self.name}",
@@ -276,7 +268,7 @@ class Database:
         """
         with connect(self.server.url) as holder, locked(holder, Lock.ACTION, self.name):
             # Not for as long as it is kept: this has a thread, and tests may fork.
-            with maintenance(self.server.url) as connection, self._told(connection):
+            with session(self.server.url) as connection, self._told(connection):
                 self._lend(connection, tell)
             yield
 
@@ -304,7 +296,10 @@ class Database:
 
     def revise(self, message: str) -> Path:
         """Write a migration from what the models have and the migrations have not."""
-        with maintenance(self.server.url) as connection, self._migrated(connection) as fresh:
+        with (
+            session(self.server.url) as connection,
+            runs.migrated(connection, self.service) as fresh,
+        ):
             return migrations.revise(fresh, self.service, message)
 
     def psql(self) -> tuple[list[str], dict[str, str]]:
@@ -338,7 +333,7 @@ class Database:
         Over it is checked what may be done. What is done over another one, `_opened` yields that.
         """
         with (
-            maintenance(self.server.url) as connection,
+            session(self.server.url) as connection,
             locked(connection, Lock.ACTION, self.name),
             self._told(connection),
         ):
@@ -354,23 +349,13 @@ class Database:
                 f"the role {connection.info.user} may not change {self.name}: {error}",
                 "use the role that made it, or have a superuser grant what is missing",
             ) from error
-        except waits.GAVE_UP:
+        except GAVE_UP:
             raise
         except psycopg.OperationalError as error:
             raise InfrastructureError(
                 f"PostgreSQL could not change {self.name}: {str(error).strip()}",
                 "see its message and the server's log, then run it again",
             ) from error
-
-    @contextmanager
-    def _migrated(self, connection: Connection) -> Iterator[Connection]:
-        """Yield a connection to a database that has the migrations and nothing else."""
-        template = runs.get_or_build_template(connection, self.server.url, self.service)
-        with runs.run_over(connection) as identifier:
-            name = names.database(identifier, "like")
-            runs.create(connection, name, template)
-            with beside(connection, self.server.url, name) as fresh:
-                yield fresh
 
     def _inspect(self, connection: Connection) -> guards.DatabaseInfo:
         return guards.inspect(connection, self.server, self.name, self.purpose, self.owner)
@@ -382,7 +367,7 @@ class Database:
         target: guards.DatabaseInfo,
         rules: Sequence[guards.Rule] = guards.RULES,
     ) -> Iterator[Connection]:
-        with guards.opened(connection, self.server, target, rules) as own:
+        with guards.opened(connection, target, rules) as own:
             if target.facts.owner is None and target.facts.stamped(self.purpose):
                 # Who may not write whose it is could use it all the same.
                 with suppress(errors.InsufficientPrivilege):
@@ -398,6 +383,12 @@ class Database:
                 f"uv run invoke db.setup {self._which}",
             )
         guards.check(target, force=True)
+        return target
+
+    def _destroyable(self, connection: Connection, *, force: bool) -> guards.DatabaseInfo:
+        """Return what is known of it; refuse to go on if it may not be destroyed."""
+        target = self._inspect(connection)
+        guards.check(target, force=force, rules=guards.DESTROYING)
         return target
 
     def _alone(self, connection: Connection, *, force: bool) -> guards.DatabaseInfo:
@@ -443,27 +434,24 @@ class Database:
 
     def _wiped(self, connection: Connection, target: guards.DatabaseInfo, template: str) -> bool:
         """Wipe it to the state of a template if it has its schema; return whether that is so."""
-        note = runs.read_template_info(connection, template)
-        if note.state is None:
+        info = runs.read_template_info(connection, template)
+        if info.state is None:
             return False
-        with self._opened(connection, target, guards.DESTROYING) as own:
-            same = fingerprint.has_signature(own, note.shape)
-            if same:
-                # What cannot be wiped is made anew.
-                with suppress(CleaningError):
-                    Cleaner(own, note.state)()
-                    if migrations.applied(own) != note.applied:
-                        migrations.note(own, note.applied)
-                    return True
-            return False
-
-    def _fill(self, connection: Connection, target: guards.DatabaseInfo) -> None:
-        """Seed it as a new one is."""
-        if self.purpose == stamps.DEV:
-            self._seed(connection, target)
+        # What cannot be wiped is made anew.
+        with (
+            self._opened(connection, target, guards.DESTROYING) as own,
+            suppress(CleaningError),
+        ):
+            if fingerprint.has_signature(own, info.shape):
+                Cleaner(own, info.state)()
+                if migrations.applied(own) != info.applied:
+                    migrations.note(own, info.applied)
+                return True
+        return False
 
     def _seed(self, connection: Connection, target: guards.DatabaseInfo) -> list[str]:
-        files = self.seeds()
+        """Run the service's SQL files in order, each of which has to be as good twice as once."""
+        files = sorted((self.service.path / "seeds").glob("*.sql"))
         if not files:
             return []
         with self._opened(connection, target) as own, own.transaction():
@@ -479,14 +467,6 @@ class Database:
                     ) from error
         return [file.name for file in files]
 
-    def seeds(self) -> list[Path]:
-        """Return the SQL files that fill it, in order. Each has to be as good twice as once."""
-        return sorted((self.service.path / "seeds").glob("*.sql"))
-
 
 def _revision(connection: Connection) -> str | None:
-    there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
-    if there == (None,):
-        return None
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return row[0] if row else None
+    return next(iter(migrations.revisions(connection)), None)

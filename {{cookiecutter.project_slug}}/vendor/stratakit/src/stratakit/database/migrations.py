@@ -3,28 +3,32 @@
 import hashlib
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ..errors import InfrastructureError, StrataError
 from ..project import Package, Service
 from ..pyproject import ROOT
-from . import waits
-from .connection import Connection
+from .connection import GAVE_UP, Connection
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 OUTSIDE = ("08", "53", "57P", "58")
-"""Beginnings of SQLSTATEs that no migration is to blame for: connection, resources, the system."""
-FORMAT = 4
+"""Beginnings of SQLSTATEs that no migration is to blame for: connection, resources, the system.
+
+An error without a state was no answer of the server: the connection is gone.
+"""
+FORMAT = 5
 """Part of a template's name; raise it when templates are made in another way."""
 
 
@@ -33,18 +37,13 @@ class MigrationError(StrataError):
 
 
 def migrate(connection: Connection, service: Service, revision: str = "head") -> None:
-    """Bring a database up to a revision of the service's migrations.
+    """Bring a database up to a revision of the service's migrations, and note their files.
 
     Raises:
         MigrationError: a migration fails, or there is not exactly one head.
-        psycopg.errors.LockNotAvailable: somebody is in the way, see `waits.watched`.
+        psycopg.errors.LockNotAvailable: somebody is in the way, see `connection.session`.
     """
-    # Not imported before it is needed, which is rarely: Alembic takes 0.3 s.
-    from alembic import command
-
-    with _config(connection, service) as config:
-        command.upgrade(config, revision)
-        _note(config)
+    _run("upgrade", connection, service, revision)
 
 
 def rollback(connection: Connection, service: Service, revision: str = "-1") -> None:
@@ -53,11 +52,16 @@ def rollback(connection: Connection, service: Service, revision: str = "-1") -> 
     Raises:
         MigrationError: a migration has no way down, or it fails.
     """
-    from alembic import command
+    _run("downgrade", connection, service, revision)
+
+
+def _run(command: str, connection: Connection, service: Service, revision: str) -> None:
+    # Not imported before it is needed, which is rarely: Alembic takes 0.3 s.
+    import alembic.command
 
     with _config(connection, service) as config:
-        command.downgrade(config, revision)
-        _note(config)
+        getattr(alembic.command, command)(config, revision)
+        _note_files(connection, config)
 
 
 def revise(connection: Connection, service: Service, message: str) -> Path:
@@ -81,16 +85,17 @@ def head(service: Service) -> str:
     Raises:
         MigrationError: there are several, or the files cannot be read.
     """
-    from alembic.script import ScriptDirectory
-    from alembic.util.exc import CommandError
+    with _scripts(service, "have no single newest one") as scripts:
+        return scripts.get_current_head() or ""
 
-    try:
-        return ScriptDirectory.from_config(_alembic(service)).get_current_head() or ""
-    except (CommandError, SyntaxError) as error:
-        raise MigrationError(
-            f"the migrations of {service.name} have no single newest one: {error}",
-            f"fix services/{service.name}/migrations",
-        ) from error
+
+def revisions(connection: Connection) -> list[str]:
+    """Return the migrations that a database is at: none, or one for each branch."""
+    there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+    if there == (None,):
+        return []
+    rows = connection.execute("SELECT version_num FROM alembic_version ORDER BY 1").fetchall()
+    return [revision for (revision,) in rows]
 
 
 def digest(package: Package) -> str:
@@ -105,20 +110,24 @@ def digest(package: Package) -> str:
     return content.hexdigest()
 
 
-def applied(connection: Connection) -> str:
+def applied(connection: Connection) -> dict[str, str]:
     """Return what is noted of the migrations that a database is at: a hash of the file of each.
 
     It stands in the comment on the table alembic_version, and so goes wherever the tables go.
     """
     query = "SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"
     (text,) = connection.execute(query).fetchone() or (None,)
-    return text or ""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def note(connection: Connection, applied: str) -> None:
-    """Write down what `applied` returns of another database, which this one has become equal to."""
-    statement = sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(sql.Literal(applied))
-    connection.execute(statement)
+def note(connection: Connection, files: Mapping[str, str]) -> None:
+    """Write what `applied` returns of another database, which this one has become equal to."""
+    comment = sql.Literal(json.dumps(files))
+    connection.execute(sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(comment))
 
 
 def changed(connection: Connection, service: Service) -> list[str]:
@@ -127,56 +136,57 @@ def changed(connection: Connection, service: Service) -> list[str]:
     Raises:
         MigrationError: the migrations cannot be read.
     """
-    read_template_info = _noted(applied(connection))
-    now = _files(_alembic(service)) if read_template_info else {}
+    before = applied(connection)
+    if not before:
+        return []
+    with _scripts(service, "cannot be read") as scripts:
+        now = _files(scripts, "heads")
     folder = f"services/{service.name}/migrations/versions"
     return [
         now[revision].relative_to(ROOT).as_posix() if revision in now else f"{folder}: {revision}"
-        for revision, digest_ in read_template_info.items()
-        if revision not in now or _digest(now[revision]) != digest_
+        for revision, noted in before.items()
+        if revision not in now or _digest(now[revision]) != noted
     ]
 
 
-def _note(config: "Config") -> None:
+def _note_files(connection: Connection, config: "Config") -> None:
     """Note which files have been applied; those that were noted before stay as they are noted."""
-    own = config.attributes["connection"]
-    question = "SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"
-    before = _noted(own.exec_driver_sql(question).scalar() or "")
-    at = own.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
-    files = _files(config, at)
+    from alembic.script import ScriptDirectory
+
+    before, at = applied(connection), tuple(revisions(connection))
+    files = _files(ScriptDirectory.from_config(config), at) if at else {}
     found = {revision: before.get(revision) or _digest(file) for revision, file in files.items()}
     if found != before:
         # Only its owner may; who may not does without.
-        with suppress(ProgrammingError):
-            text = sql.Literal(json.dumps(found)).as_string()
-            own.exec_driver_sql(f"COMMENT ON TABLE alembic_version IS {text.replace('%', '%%')}")
-            own.commit()
-    own.rollback()
+        with suppress(psycopg.ProgrammingError):
+            note(connection, found)
+            connection.commit()
+    connection.rollback()
 
 
-def _noted(text: str) -> dict[str, str]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _files(config: "Config", at: Sequence[str] | None = None) -> dict[str, Path]:
-    """Return the files of migrations, oldest first: all, or those that lead to the revisions `at`.
+@contextmanager
+def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
+    """Yield the files of a service's migrations, to be read in the block.
 
     Raises:
-        MigrationError: they cannot be read.
+        MigrationError: there is a problem with them, which the message names so.
     """
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
     try:
-        scripts = ScriptDirectory.from_config(config)
-        found = scripts.iterate_revisions(tuple(at) if at else "heads", "base") if at != [] else []
-        return {each.revision: Path(each.path) for each in reversed(list(found))}
+        yield ScriptDirectory.from_config(_alembic(service))
     except (CommandError, SyntaxError) as error:
-        raise MigrationError(f"the migrations cannot be read: {error}") from error
+        raise MigrationError(
+            f"the migrations of {service.name} {problem}: {error}",
+            f"fix services/{service.name}/migrations",
+        ) from error
+
+
+def _files(scripts: "ScriptDirectory", at: str | tuple[str, ...]) -> dict[str, Path]:
+    """Return the files of those migrations that lead to the revisions `at`, oldest first."""
+    found = list(scripts.iterate_revisions(at, "base"))
+    return {each.revision: Path(each.path) for each in reversed(found)}
 
 
 def _digest(file: Path) -> str:
@@ -198,11 +208,14 @@ def _config(connection: Connection, service: Service) -> Iterator["Config"]:
             config.attributes["connection"] = own
             yield config
     except Exception as error:
-        if isinstance(error, OperationalError) and isinstance(error.orig, waits.GAVE_UP):
-            raise error.orig from error
-        if isinstance(error, OperationalError) and _from_outside(error):
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, GAVE_UP):
+            raise cause from error
+        if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(
+            OUTSIDE
+        ):
             raise InfrastructureError(
-                f"PostgreSQL could not go on with the migrations of {service.name}: {error.orig}",
+                f"PostgreSQL could not go on with the migrations of {service.name}: {cause}",
                 "see its message and the server's log, then run it again",
             ) from error
         raise MigrationError(
@@ -217,12 +230,6 @@ def engine_over(connection: Connection) -> Engine:
     """Return an engine whose one connection is `connection`."""
     connection.autocommit = False
     return create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
-
-
-def _from_outside(error: OperationalError) -> bool:
-    # Without a state it was no answer of the server: the connection is gone.
-    state = getattr(error.orig, "sqlstate", None)
-    return state is None or state.startswith(OUTSIDE)
 
 
 def _alembic(service: Service) -> "Config":

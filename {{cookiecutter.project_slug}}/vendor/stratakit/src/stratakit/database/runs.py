@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -13,19 +13,18 @@ from .. import names
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..project import Package, Service
 from ..schema import fingerprint
-from . import guards, stamps, waits
+from . import guards, migrations, stamps
 from .cleaning import State
 from .connection import (
     Connection,
     Lock,
-    acting,
     beside,
     connect,
+    exclusive,
     locked,
     locked_if_free,
-    maintenance,
+    session,
 )
-from .migrations import applied, digest, migrate
 
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
@@ -47,7 +46,7 @@ class TemplateInfo:
     """The day of its last use, for `collect`."""
     shape: str = ""
     """What its schema looks like, and its revision."""
-    applied: str = ""
+    applied: dict[str, str] = field(default_factory=dict)
     """What is noted of its migrations, see `migrations.applied`."""
     state: State | None = None
     """What its migrations have written; None where that is much."""
@@ -94,7 +93,7 @@ def sweep(connection: Connection) -> list[str]:
 
 def collect(server: str) -> list[str]:
     """Drop what dead runs have left and templates that nothing has used for long; return them."""
-    with maintenance(server) as connection:
+    with session(server) as connection:
         dropped = sweep(connection)
         # Kept for somebody to look at, which has been done, or will not be.
         kept = [name for name in databases(connection) if names.is_kept(name)]
@@ -120,8 +119,8 @@ def template(server: str, package: Package) -> str:
         MigrationError: a migration fails.
         InfrastructureError: the server does not answer, or the role may not create databases.
     """
-    with maintenance(server) as connection:
-        return get_or_build_template(connection, server, package)
+    with session(server) as connection:
+        return get_or_build_template(connection, package)
 
 
 def finished_template(server: str, package: Package) -> str | None:
@@ -135,11 +134,11 @@ def finished_template(server: str, package: Package) -> str | None:
         return name if is_ready(connection, name) else None
 
 
-def get_or_build_template(connection: Connection, server: str, package: Package) -> str:
+def get_or_build_template(connection: Connection, package: Package) -> str:
     """Do what `template` does, over a connection to the server."""
     name = _template_name(connection, package)
     if not is_ready(connection, name):
-        _build(connection, server, package, name)
+        _build(connection, package, name)
         # Each change of a migration leaves one behind, so this is where they would pile up.
         _discard(connection, _stale_templates(connection))
     elif (note := read_template_info(connection, name)).used != _today():
@@ -148,7 +147,23 @@ def get_or_build_template(connection: Connection, server: str, package: Package)
 
 
 def _template_name(connection: Connection, package: Package) -> str:
-    return names.template(digest(package), connection.info.user)
+    return names.template(migrations.digest(package), connection.info.user)
+
+
+@contextmanager
+def migrated(connection: Connection, service: Service) -> Iterator[Connection]:
+    """Yield a connection to a database that has the migrations and nothing else, and goes after.
+
+    Raises:
+        MigrationError: a migration fails.
+        InfrastructureError: the role may not create databases.
+    """
+    source = get_or_build_template(connection, service)
+    with run_over(connection) as identifier:
+        name = names.database(identifier, "like")
+        create(connection, name, source)
+        with beside(connection, name) as own:
+            yield own
 
 
 def read_template_info(connection: Connection, name: str) -> TemplateInfo:
@@ -185,7 +200,7 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def _build(connection: Connection, server: str, package: Package, name: str) -> None:
+def _build(connection: Connection, package: Package, name: str) -> None:
     # Not the lock of a run: those who wait here would wait for each other's whole runs.
     with locked(connection, Lock.BUILD, name):
         if is_ready(connection, name):
@@ -194,12 +209,16 @@ def _build(connection: Connection, server: str, package: Package, name: str) -> 
         drop(connection, name)
         create(connection, name)
         if isinstance(package, Service):
-            with acting(connection, server, name) as own:
-                migrate(own, package)
-        with beside(connection, server, name) as own:
-            shape, notes, state = fingerprint.signature(own), applied(own), State.of(own)
+            with beside(connection, name) as own:
+                migrations.migrate(own, package)
+        with beside(connection, name) as own:
+            shape, applied, state = (
+                fingerprint.signature(own),
+                migrations.applied(own),
+                State.of(own),
+            )
         large = sum(map(len, state.rows.values())) > LARGE
-        _note(connection, name, TemplateInfo(_today(), shape, notes, None if large else state))
+        _note(connection, name, TemplateInfo(_today(), shape, applied, None if large else state))
         statement = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"
         connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
@@ -212,7 +231,7 @@ def is_ready(connection: Connection, name: str) -> bool:
 
 def clone(server: str, source: str, name: str) -> None:
     """Create the database `name` as a copy of the template `source`."""
-    with maintenance(server) as connection:
+    with session(server) as connection:
         create(connection, name, source)
 
 
@@ -233,31 +252,26 @@ def create(
         sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
     )
     try:
-        with waits.exclusive(connection, source):
+        with exclusive(connection, source):
             connection.execute(statement)
     except errors.InsufficientPrivilege as error:
-        raise _not_created(connection, source) from error
+        who = connection.info.user
+        may, owner = connection.execute(_MAY_CREATE, (source,)).fetchone() or (False, "")
+        if may:
+            raise InfrastructureError(
+                f"the role {who} may not copy the database {source}, since {owner} owns it",
+                f"use the role {owner}; or, as a superuser:"
+                f' ALTER DATABASE "{source}" OWNER TO "{who}"',
+            ) from error
+        raise InfrastructureError(
+            f"the role {who} may not create databases, which tests need",
+            f'as a superuser: ALTER ROLE "{who}" CREATEDB',
+        ) from error
     except errors.ReadOnlySqlTransaction as error:
         raise InfrastructureError(
             "the server takes no changes: it is a replica, or sessions on it are read-only",
             "use the primary; or: ALTER ROLE ... RESET default_transaction_read_only",
         ) from error
-
-
-def _not_created(connection: Connection, source: str) -> InfrastructureError:
-    """Return which right a role lacks that could not copy a database."""
-    who = connection.info.user
-    row = connection.execute(_MAY_CREATE, (source,)).fetchone()
-    may, owner = row or (False, "")
-    if may:
-        return InfrastructureError(
-            f"the role {who} may not copy the database {source}, since {owner} owns it",
-            f'use the role {owner}; or, as a superuser: ALTER DATABASE "{source}" OWNER TO "{who}"',
-        )
-    return InfrastructureError(
-        f"the role {who} may not create databases, which tests need",
-        f'as a superuser: ALTER ROLE "{who}" CREATEDB',
-    )
 
 
 def drop(connection: Connection, name: str) -> None:
@@ -276,7 +290,7 @@ def drop(connection: Connection, name: str) -> None:
     target = sql.Identifier(name)
     with suppress(errors.InvalidCatalogName):
         connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(target))
-    with waits.exclusive(connection, name):
+    with exclusive(connection, name):
         connection.execute(guards.DROP.format(target))
 
 

@@ -1,13 +1,28 @@
-"""What is there: servers, databases, their revisions and rows."""
+"""Tell what databases are there and what is in them, and what a person is about to lose."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from psycopg import errors, sql
+
 from ..servers import checkout
-from . import losses
-from .connection import connect
+from . import migrations, runs
+from .connection import Connection, beside, connect, session
 from .lifecycle import Database
-from .migrations import head
+
+_TABLES = """
+    SELECT schemaname, relname FROM pg_stat_user_tables
+    -- The temporary tables of others are listed, but cannot be read.
+    WHERE relname <> 'alembic_version' AND NOT starts_with(schemaname, 'pg_temp')
+    ORDER BY 1, 2
+"""
+_COLUMNS = """
+    SELECT nspname, relname, attname FROM pg_attribute
+      JOIN pg_class ON pg_class.oid = attrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'm') AND attnum > 0 AND NOT attisdropped
+      AND relname <> 'alembic_version' AND nspname !~ '^(pg_|information_schema$)'
+    ORDER BY 1, 2, attnum
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +64,21 @@ class Status:
 
     def __str__(self) -> str:
         """Describe it in a few lines."""
+        where = f" ({self.purpose} of the checkout {self.checkout})" if self.checkout else ""
+        name = f"{self.database}{where}"
         if not self.exists:
-            return f"{self._name}: not there (uv run invoke db.setup)\n  {self.server}"
+            return f"{name}: not there (uv run invoke db.setup)\n  {self.server}"
         behind = "" if self.current else f", the code is at {self.head} (uv run invoke db.migrate)"
         rows = ", ".join(f"{table} {count}" for table, count in self.rows.items()) or "no tables"
         stamp = self.stamp or "not at all"
         whose = f", of {self.belongs_to}" if self.belongs_to else ""
         return (
-            f"{self._name}: revision {self.revision or 'none'}{behind}\n"
+            f"{name}: revision {self.revision or 'none'}{behind}\n"
             + "".join(f"  changed since it was applied: {file}\n" for file in self.changed)
             + f"  {self.server}\n"
             f"  owner {self.owner}, {self.size / 2**20:.1f} MB, stamped {stamp}{whose}\n"
             f"  rows: {rows}"
         )
-
-    @property
-    def _name(self) -> str:
-        where = f" ({self.purpose} of the checkout {self.checkout})" if self.checkout else ""
-        return f"{self.database}{where}"
 
 
 def status(database: Database) -> Status:
@@ -89,7 +101,91 @@ def status(database: Database) -> Status:
         stamp=target.facts.stamp,
         belongs_to=target.facts.owner,
         revision=database.revision() if target.exists else None,
-        head=head(database.service),
+        head=migrations.head(database.service),
         changed=database.changed() if target.exists else [],
-        rows=losses.rows(database) if target.exists else {},
+        rows=rows(database) if target.exists else {},
     )
+
+
+def rows(database: Database) -> dict[str, int]:
+    """Return how many rows each table of a database has."""
+    with session(database.server.url, database.name) as connection:
+        tables = connection.execute(_TABLES).fetchall()
+        return {
+            _shown(schema, table): _count(connection, schema, table) for schema, table in tables
+        }
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things as a person writes it."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def lost_by_rollback(database: Database) -> list[str]:
+    """Return the tables and columns that hold something, and that taking a migration back drops.
+
+    A copy of the migrated template is taken back, and nothing is touched.
+
+    Raises:
+        MigrationError: a migration has no way down.
+        InfrastructureError: the role may not create databases.
+    """
+    at = database.revision()
+    if at is None:
+        return []
+    before, after = _taken_back(database, at)
+    tables = [dict.fromkeys(each[:2] for each in columns) for columns in (before, after)]
+    dropped = [each for each in before if each[:2] in tables[1] and each not in after]
+    dropped += [(*each, "") for each in tables[0] if each not in tables[1]]
+    with connect(database.server.url, database.name) as connection:
+        found = []
+        for schema, table, column in dropped:
+            try:
+                held = _count(connection, schema, table, column)
+            except (errors.UndefinedTable, errors.UndefinedColumn):
+                # The database is not what its migrations make of it.
+                continue
+            if held:
+                name = _shown(schema, table)
+                found.append(
+                    f"the column {name}.{column}: {counted(held, 'value')}"
+                    if column
+                    else f"the table {name}: {counted(held, 'row')}"
+                )
+        return found
+
+
+Columns = list[tuple[str, str, str]]
+"""Schemas, the tables in them, and their columns."""
+
+
+def _taken_back(database: Database, at: str) -> tuple[Columns, Columns]:
+    """Return the columns that there are at a revision, and those after it is taken back."""
+    with (
+        session(database.server.url) as connection,
+        runs.migrated(connection, database.service) as newest,
+    ):
+        name = newest.info.dbname
+        if migrations.revisions(newest) != [at]:
+            with beside(connection, name) as own:
+                migrations.rollback(own, database.service, at)
+        before = _columns(connection, name)
+        with beside(connection, name) as own:
+            migrations.rollback(own, database.service)
+        return before, _columns(connection, name)
+
+
+def _columns(connection: Connection, name: str) -> Columns:
+    with beside(connection, name) as own:
+        return own.execute(_COLUMNS).fetchall()
+
+
+def _count(connection: Connection, schema: str, table: str, column: str = "") -> int:
+    counted = sql.Identifier(column) if column else sql.SQL("*")
+    query = sql.SQL("SELECT count({}) FROM {}").format(counted, sql.Identifier(schema, table))
+    (count,) = connection.execute(query).fetchone() or (0,)
+    return int(count)
+
+
+def _shown(schema: str, table: str) -> str:
+    return table if schema == "public" else f"{schema}.{table}"

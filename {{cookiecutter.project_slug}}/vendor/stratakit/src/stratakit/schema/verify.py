@@ -18,8 +18,7 @@ from alembic.script import Script
 
 from .. import database as databases
 from .. import names
-from ..database import MigrationError, runs
-from ..database.migrations import engine_over
+from ..database import MigrationError, migrations, runs
 from ..errors import InfrastructureError
 from ..project import Service
 from . import fingerprint
@@ -99,7 +98,7 @@ class Scratch:
         with databases.connect(server) as maintenance:
             runs.create(maintenance, name)
         own = stack.enter_context(databases.connect(server, name))
-        self.connection = stack.enter_context(engine_over(own).connect())
+        self.connection = stack.enter_context(migrations.engine_over(own).connect())
         # Its own, so that the query is prepared once and no transaction of a migration is met.
         self._catalog = stack.enter_context(databases.connect(server, name))
 
@@ -130,12 +129,8 @@ class VerifyContext:
     @cached_property
     def present(self) -> tuple[str, ...]:
         """The revisions that the database is at by its own account; none if never migrated."""
-        with databases.reading(self.server, str(self.database)) as connection:
-            there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
-            if there == (None,):
-                return ()
-            rows = connection.execute("SELECT version_num FROM alembic_version ORDER BY 1")
-            return tuple(revision for (revision,) in rows)
+        with databases.session(self.server, str(self.database)) as connection:
+            return tuple(migrations.revisions(connection))
 
     @property
     def unknown_revisions(self) -> list[str]:
@@ -339,7 +334,7 @@ def drift(context: VerifyContext) -> Iterator[Outcome]:
         yield NOT_ASKED, "it is at no revision that this code has"
         return
     expected = context.migrated(context.revisions.up_to(*context.present))
-    with databases.reading(context.server, name) as connection:
+    with databases.session(context.server, name) as connection:
         differences = fingerprint.compare(expected, fingerprint.facts(connection))
     if differences:
         yield FAILED, f"{name} is not as migrated", differences

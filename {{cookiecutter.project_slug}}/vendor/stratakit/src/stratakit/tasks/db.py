@@ -10,7 +10,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from .. import project, redis_databases, servers, settings, stack
-from ..database import guards, losses, runs, status
+from ..database import guards, runs, status
 from ..database.lifecycle import Database
 from ..database.stamps import DEV, PURPOSES, TEST
 from ..errors import Code, ConfigurationError, StrataError
@@ -61,7 +61,7 @@ class Action:
 def everything(it: Database) -> list[str]:
     """Return the rows of a database that is there."""
     return [
-        f"{table}: {losses.counted(count, 'row')}" for table, count in losses.rows(it).items()
+        f"{table}: {status.counted(count, 'row')}" for table, count in status.rows(it).items()
     ] or ["no table"]
 
 
@@ -108,7 +108,7 @@ ACTIONS = (
         (DEV,),
         destroys=True,
         alone=True,
-        loses=losses.of_rollback,
+        loses=status.lost_by_rollback,
     ),
 )
 MIGRATING = ("setup", "migrate")
