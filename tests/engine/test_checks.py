@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from stratakit.testing.derived.catalog import Catalog
-from stratakit.testing.derived.checks import checks
-from stratakit.testing.derived.assertions import ModelDatabase, violation
-from stratakit.testing.derived.violations import refusal
-from stratakit.testing.derived.rows import Rows
+from stratakit.schema_tests.catalog import Catalog
+from stratakit.factories.checks import checks
+from stratakit.schema_tests.assertions import ModelDatabase, broken_check
+from stratakit.factories.rows import Rows, violation
 from sqlalchemy.dialects import postgresql as pg
 
 from . import shop
@@ -86,6 +85,6 @@ def test_what_is_made_up_satisfies_a_check_that_something_else_breaks(
     made = [rows.insert(connection, table)[column] for _ in range(5)]
     assert None not in made
     [only] = checks(table)
-    error = violation(ModelDatabase(connection, Catalog({}, {}, "public")), table, only)
+    error = broken_check(ModelDatabase(connection, Catalog({}, {}, "public")), table, only)
     assert error is not None
-    assert refusal(error).constraint == "ck"
+    assert violation(error).constraint == "ck"

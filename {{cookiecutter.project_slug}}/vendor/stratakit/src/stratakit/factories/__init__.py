@@ -1,1 +1,6 @@
-"""What is derived from the models' metadata: valid values, whole rows, and proofs of the schema."""
+"""Valid rows for any model, derived from the metadata alone."""
+
+from .build import Build, example
+from .rows import BuildError
+
+__all__ = ["Build", "BuildError", "example"]

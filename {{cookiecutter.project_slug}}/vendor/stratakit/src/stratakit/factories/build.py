@@ -16,11 +16,8 @@ from sqlalchemy import exc, orm
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import attributes
 
-from .derived.checks import checks
-from .derived.rows import BuildError, Row, Rows, advice
-from .derived.violations import refusal
-
-__all__ = ["Build", "BuildError", "example"]
+from .checks import checks
+from .rows import BuildError, Row, Rows, advice, violation
 
 M = TypeVar("M")
 
@@ -200,7 +197,7 @@ def _flush(session: orm.Session, mapper: orm.Mapper[Any], given: Row) -> None:
     try:
         session.flush()
     except exc.IntegrityError as error:
-        name, fields = refusal(error).constraint, {column.name for column in given}
+        name, fields = violation(error).constraint, {column.name for column in given}
         tables = [each for each in mapper.tables if isinstance(each, sa.Table)]
         for check in (each for table in tables for each in checks(table)):
             if check.name == name and not check.columns & fields:

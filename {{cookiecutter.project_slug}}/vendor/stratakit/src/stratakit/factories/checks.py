@@ -1,8 +1,8 @@
-"""What an SQL condition asks of the values of a row, as far as it can be read.
+"""The CHECK constraints of a table, and what they ask of the values of a row.
 
-Read are comparisons of a column, or of its length, with a literal or another column, BETWEEN, IN,
-LIKE, IS NULL, num_nonnulls, and what AND, OR and NOT make of them. Whatever else there is counts as
-met: the server sees each row, and knows better.
+They are read as far as they compare a column, or its length, with a literal or another column, by
+signs, BETWEEN, IN, LIKE, IS NULL, num_nonnulls, and what AND, OR and NOT make of them. Whatever
+else there is counts as met: the server sees each row, and knows better.
 """
 
 import operator
@@ -10,12 +10,19 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
+from itertools import chain
 from typing import Any, TypeAlias
 
+import sqlalchemy as sa
 import sqlglot
 from sqlglot import exp
+from sqlglot.optimizer.simplify import simplify
 
 Node: TypeAlias = exp.Expr
+
+# Of the driver that doubles no percent sign.
+DIALECT: sa.Dialect = sa.make_url("postgresql+asyncpg://").get_dialect()()
 
 _SIGNS: dict[type[Node], str] = {
     exp.EQ: "=",
@@ -26,7 +33,6 @@ _SIGNS: dict[type[Node], str] = {
     exp.GTE: ">=",
 }
 _FLIPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_NEGATED = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
@@ -83,22 +89,69 @@ class ColumnConstraints:
             self.shortest = max(self.shortest, 1)
 
 
-def parsed(text: str) -> Node | None:
-    """Return a condition as a tree, or None if it cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One CHECK constraint; where it cannot be read, it has neither columns nor literals."""
+
+    name: str | None
+    text: str
+    tree: Node | None
+
+    @property
+    def columns(self) -> set[str]:
+        """The names of the columns that it is about."""
+        return {each.name for each in self.tree.find_all(exp.Column)} if self.tree else set()
+
+    @property
+    def literals(self) -> list[object]:
+        """The values that it names."""
+        found = self.tree.find_all(exp.Literal, exp.Neg) if self.tree else ()
+        return [_literal(each) for each in found]
+
+
+def name_of(part: sa.Constraint | sa.Index) -> str | None:
+    """Return the name that a part of a table has in the models, or None if the server names it."""
+    # In the place of no name there may be an object that says so.
+    return str(part.name) if isinstance(part.name, str) else None
+
+
+@cache
+def checks(table: sa.Table) -> tuple[Check, ...]:
+    """Return the CHECK constraints of a table and of its columns, which keep their own."""
+    every = chain(table.constraints, *(column.constraints for column in table.columns))
+    found = (_read(each) for each in every if isinstance(each, sa.CheckConstraint))
+    return tuple(sorted(found, key=lambda check: check.text))
+
+
+def _read(constraint: sa.CheckConstraint) -> Check:
+    options = {"literal_binds": True}
+    text = str(constraint.sqltext.compile(dialect=DIALECT, compile_kwargs=options))
     try:
-        return sqlglot.parse_one(text, dialect="postgres")
+        # Without BETWEEN, and with NOT only where it has no other sign.
+        tree = simplify(sqlglot.parse_one(text, dialect="postgres"))
     except sqlglot.errors.SqlglotError:
-        return None
+        tree = None
+    return Check(name_of(constraint), text, tree)
 
 
-def columns(tree: Node) -> set[str]:
-    """Return the names of the columns in a condition."""
-    return {each.name for each in tree.find_all(exp.Column)}
+def demands(
+    table: sa.Table, known: Mapping[str, object], filled: AbstractSet[str] = frozenset()
+) -> dict[str, ColumnConstraints]:
+    """Return what the checks of a table ask of the columns whose values are not known.
 
+    A check which what is known breaks asks for nothing: to refuse the row is the server's part.
 
-def literals(tree: Node) -> list[object]:
-    """Return the values in a condition."""
-    return [_literal(each) for each in tree.find_all(exp.Literal, exp.Neg)]
+    Args:
+        table: the table.
+        known: the values, by the names of their columns.
+        filled: names of the columns that will have a value though they may be null.
+    """
+    nulls = {each.name for each in table.columns if each.nullable and not each.server_default}
+    wanted = ConstraintSolver(known, nulls - filled)
+    for check in checks(table):
+        if check.tree:
+            wanted.add(check.tree)
+    return wanted.demands
 
 
 class ConstraintSolver:
@@ -136,45 +189,17 @@ class ConstraintSolver:
         reader = _NEGATED_READERS.get(type(inner))
         return reader(self, inner) if reader else True
 
-    def not_all_of(self, node: Node) -> bool:
-        """Read NOT (a AND b)."""
-        return self.add(exp.or_(*map(exp.not_, node.flatten())))
-
-    def not_one_of(self, node: Node) -> bool:
-        """Read NOT (a OR b)."""
-        return self.add(exp.and_(*map(exp.not_, node.flatten())))
-
-    def true(self, node: Node) -> bool:
-        """Read a column that is a condition itself."""
-        return self._compare(node, "=", value=True)
-
-    def false(self, node: Node) -> bool:
-        """Read NOT with such a column."""
-        return self._compare(node, "=", value=False)
-
-    def null(self, node: Node) -> bool:
-        """Read IS NULL, which a column that nobody fills meets."""
+    def null(self, node: Node, *, holds: bool = True) -> bool:
+        """Read IS NULL, which a column that nobody fills meets, or IS NOT NULL."""
         column = node.this.unnest()
         if not isinstance(node.expression, exp.Null) or not isinstance(column, exp.Column):
             return True
         if column.name in self._known:
-            return self._known[column.name] is None
-        return column.name in self._nulls
-
-    def not_null(self, node: Node) -> bool:
-        """Read IS NOT NULL."""
-        column = node.this.unnest()
-        if not isinstance(node.expression, exp.Null) or not isinstance(column, exp.Column):
-            return True
-        if column.name in self._known:
-            return self._known[column.name] is not None
+            return (self._known[column.name] is None) is holds
+        if holds:
+            return column.name in self._nulls
         self._demand(column).required = True
         return True
-
-    def between(self, node: Node) -> bool:
-        """Read BETWEEN."""
-        above = self._against(node.this, ">=", node.args["low"])
-        return self._against(node.this, "<=", node.args["high"]) and above
 
     def among(self, node: Node) -> bool:
         """Read IN."""
@@ -198,22 +223,19 @@ class ConstraintSolver:
             return self._among(node.this, _bare(right.this).expressions)
         return self._against(node.this, _SIGNS[type(node)], right)
 
-    def not_compared(self, node: Node) -> bool:
-        """Read NOT with a comparison."""
-        return self._against(node.this, _NEGATED[_SIGNS[type(node)]], node.expression)
-
     def _against(self, left: Node, sign: str, right: Node) -> bool:
         """Compare two sides, whichever of them is the one that is known."""
         left, right = _bare(left), _bare(right)
         for side, other, way in ((left, right, sign), (right, left, _FLIPPED[sign])):
             value = self._value(other)
             if value is not _UNKNOWN:
-                return self._compare(side, way, value)
+                return self.compare(side, way, value)
             if sign == "=" and type(side) in _CASES and side.this == other:
                 self._demand(other).case = _CASES[type(side)]
         return True
 
-    def _compare(self, subject: Node, sign: str, value: object) -> bool:
+    def compare(self, subject: Node, sign: str, value: object) -> bool:
+        """Compare a side that may not be known yet with a value."""
         known = self._value(subject)
         if known is not _UNKNOWN:
             return _holds(known, sign, value)
@@ -267,22 +289,19 @@ _READERS: dict[type[Node], Callable[[ConstraintSolver, Node], bool]] = {
     exp.And: ConstraintSolver.all_of,
     exp.Or: ConstraintSolver.one_of,
     exp.Not: ConstraintSolver.none_of,
-    exp.Column: ConstraintSolver.true,
+    # A column that is a condition itself.
+    exp.Column: lambda wanted, node: wanted.compare(node, "=", value=True),
     exp.Is: ConstraintSolver.null,
-    exp.Between: ConstraintSolver.between,
     exp.In: ConstraintSolver.among,
     exp.Like: ConstraintSolver.like,
     exp.ILike: ConstraintSolver.like,
     **dict.fromkeys(_SIGNS, ConstraintSolver.compared),
 }
 _NEGATED_READERS: dict[type[Node], Callable[[ConstraintSolver, Node], bool]] = {
-    exp.And: ConstraintSolver.not_all_of,
-    exp.Or: ConstraintSolver.not_one_of,
     exp.Not: lambda wanted, node: wanted.add(node.this),
-    exp.Column: ConstraintSolver.false,
-    exp.Is: ConstraintSolver.not_null,
+    exp.Column: lambda wanted, node: wanted.compare(node, "=", value=False),
+    exp.Is: lambda wanted, node: wanted.null(node, holds=False),
     exp.In: ConstraintSolver.not_among,
-    **dict.fromkeys(_SIGNS, ConstraintSolver.not_compared),
 }
 
 

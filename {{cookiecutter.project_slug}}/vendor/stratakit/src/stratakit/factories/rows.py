@@ -6,13 +6,14 @@ What may be null stays null, and what the server fills in is left to it.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
-from .checks import demands
-from .conditions import ColumnConstraints
+from .checks import ColumnConstraints, demands
 from .values import EXAMPLE, ColumnContext, NoValueError, label, value
 
 Row: TypeAlias = dict[sa.Column[Any], Any]
@@ -91,12 +92,12 @@ class Rows:
             BuildError: no row can be made up.
             IntegrityError: the server refuses it.
         """
-
-        def parent(key: sa.ForeignKeyConstraint, known: Row) -> Row:
-            return self.insert(connection, key.referred_table, known)
-
-        row = self.fill(table, given or {}, parent, filled=filled)
+        row = self.fill(table, given or {}, self.stored(connection), filled=filled)
         return insert(connection, table, row)
+
+    def stored(self, connection: sa.Connection) -> Parent:
+        """Return what makes parents by inserting them."""
+        return lambda key, known: self.insert(connection, key.referred_table, known)
 
     @contextmanager
     def _no_circle(self, table: sa.Table) -> Iterator[None]:
@@ -156,6 +157,22 @@ def insert(connection: sa.Connection, table: sa.Table, row: Row) -> Row:
     values = {column.key: each for column, each in row.items()}
     stored = connection.execute(sa.insert(table).values(values).returning(*table.columns)).one()
     return dict(zip(table.columns, stored, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintViolation:
+    """A violated constraint, as the server names it."""
+
+    sqlstate: str
+    constraint: str | None
+
+
+def violation(error: exc.DBAPIError) -> ConstraintViolation:
+    """Return what the server refused, whichever driver raised the error."""
+    # SQLAlchemy's wrapper of asyncpg keeps the text alone; psycopg has a part for such details.
+    details = getattr(error.orig, "diag", None) or (error.orig and error.orig.__cause__)
+    sqlstate = str(getattr(error.orig, "sqlstate", None))
+    return ConstraintViolation(sqlstate, getattr(details, "constraint_name", None))
 
 
 @cache

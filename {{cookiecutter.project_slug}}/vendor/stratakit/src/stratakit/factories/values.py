@@ -4,10 +4,13 @@ What it is depends on the seed, the column and the number of the row, and on not
 no order of tests or calls changes it. Two rows of a table differ in every column that has room.
 """
 
+import datetime as dt
+import math
 import string
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from hashlib import blake2s
 from typing import Any, TypeAlias
 
@@ -15,19 +18,26 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.ranges import MultiRange
 
-from .checks import DIALECT
-from .conditions import ColumnConstraints
-from .ordered_types import LARGE_DOMAIN, scale
+from .checks import DIALECT, ColumnConstraints
 
 EXAMPLE = "example"
 """Key of a column's `info`: a value that is valid, or a function from the row's number to one."""
 
 NONE_LEFT = "its checks leave no value"
+SMALL_DOMAIN = 2**12
+"""So few values are counted out one by one."""
+LARGE_DOMAIN = 2**21
+"""So many values, and the rows of different tests can be kept apart."""
 
 Type: TypeAlias = sa.types.TypeEngine[Any]
 
 _DIGITS = string.digits + string.ascii_lowercase
 _TOKEN = 8
+_EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+_MINUTE = 60_000_000
+_DAY = 24 * 60 * _MINUTE
+_CENTURY = 36_525 * _DAY
 
 
 class NoValueError(ValueError):
@@ -62,6 +72,62 @@ class ColumnContext:
         return values[(self.number - 1) % len(values)]
 
 
+@dataclass(frozen=True, slots=True)
+class OrderedDomain:
+    """A type whose values have an order, as whole numbers: bounds and steps are reckoned there."""
+
+    number: Callable[[Any], Decimal]
+    value: Callable[[int], Any]
+    low: int
+    high: int
+    start: int = 1
+    """The number that rows begin at, if it is allowed."""
+    step: int = 1
+    """From one row to the next, if there is room."""
+
+    def choose(self, demand: ColumnConstraints, index: int, offset: int = 0) -> Any | None:
+        """Return the value of the row with this index (from 0), or None if none is allowed.
+
+        Args:
+            demand: what is asked of it.
+            index: the index; each has a value of its own as long as there are enough.
+            offset: added to the index where there is plenty.
+        """
+        low, high = self._range(demand)
+        excluded = {self.number(each) for each in demand.excluded}
+        numbers: Sequence[int] | None = None
+        if demand.choices is not None:
+            numbers = [int(self.number(each)) for each in demand.choices]
+        elif high - low < SMALL_DOMAIN:
+            numbers = range(low, high + 1)
+        if numbers is None:
+            index += offset if high - low >= LARGE_DOMAIN else 0
+            while (number := self._stride(low, high, index)) in excluded:
+                index += SMALL_DOMAIN
+            return self.value(number)
+        allowed = [each for each in numbers if low <= each <= high and each not in excluded]
+        first = next((i for i, each in enumerate(allowed) if each >= self.start), 0)
+        return self.value(allowed[(first + index) % len(allowed)]) if allowed else None
+
+    def _range(self, demand: ColumnConstraints) -> tuple[int, int]:
+        low, high = self.low, self.high
+        for bound, strict in demand.low:
+            number = self.number(bound)
+            low = max(low, math.floor(number) + 1 if strict else math.ceil(number))
+        for bound, strict in demand.high:
+            number = self.number(bound)
+            high = min(high, math.ceil(number) - 1 if strict else math.floor(number))
+        return low, high
+
+    def _stride(self, low: int, high: int, index: int) -> int:
+        """Return a number upwards from the start, or down from as near to it as is allowed."""
+        if self.start > high:
+            number = (high // self.step - index) * self.step
+        else:
+            number = (-(-max(low, self.start) // self.step) + index) * self.step
+        return number if low <= number <= high else low + index
+
+
 def value(slot: ColumnContext) -> Any:
     """Return the value for a place.
 
@@ -83,7 +149,7 @@ def _of_type(type_: Type, slot: ColumnContext) -> Any:
         except NotImplementedError:
             return stored
     plain = in_postgresql(type_)
-    if ordered := scale(plain):
+    if ordered := ordered_domain(plain):
         offset = slot.digest() % (LARGE_DOMAIN // 2) if slot.unique else 0
         chosen = ordered.choose(slot.demand, slot.number - 1, offset)
         if chosen is None:
@@ -93,6 +159,11 @@ def _of_type(type_: Type, slot: ColumnContext) -> Any:
         if isinstance(plain, known):
             return make(plain, slot)
     raise NoValueError(f"no value of the type {type_!r} is known here")
+
+
+def ordered_domain(type_: Type) -> OrderedDomain | None:
+    """Return how the values of a type are numbered, or None if it has no order."""
+    return next((make(type_) for known, make in _ORDERED if isinstance(type_, known)), None)
 
 
 def in_postgresql(type_: Type) -> Type:
@@ -176,24 +247,20 @@ def _json(_: Type, slot: ColumnContext) -> dict[str, Any]:
     return {slot.column.name: slot.number}
 
 
-_RANGES: dict[type[Type], Type] = {
-    pg.INT4RANGE: sa.Integer(),
-    pg.INT8RANGE: sa.BigInteger(),
-    pg.NUMRANGE: sa.Numeric(),
-    pg.DATERANGE: sa.Date(),
-    pg.TSRANGE: sa.DateTime(),
-    pg.TSTZRANGE: sa.DateTime(timezone=True),
-    pg.INT4MULTIRANGE: sa.Integer(),
-    pg.INT8MULTIRANGE: sa.BigInteger(),
-    pg.NUMMULTIRANGE: sa.Numeric(),
-    pg.DATEMULTIRANGE: sa.Date(),
-    pg.TSMULTIRANGE: sa.DateTime(),
-    pg.TSTZMULTIRANGE: sa.DateTime(timezone=True),
+_BOUNDS: dict[str, Type] = {
+    "INT4": sa.Integer(),
+    "INT8": sa.BigInteger(),
+    "NUM": sa.Numeric(),
+    "DATE": sa.Date(),
+    "TS": sa.DateTime(),
+    "TSTZ": sa.DateTime(timezone=True),
 }
+"""What the bounds of a range are of, by the beginning of its name and of its multirange's."""
 
 
 def _range(type_: Type, slot: ColumnContext) -> pg.Range[Any]:
-    bounds = next(each for known, each in _RANGES.items() if isinstance(type_, known))
+    name: str = type_.__visit_name__
+    bounds = _BOUNDS[name.removesuffix("RANGE").removesuffix("MULTI")]
     # From a row's number to the next, so that no two rows overlap.
     inner = replace(slot, demand=ColumnConstraints())
     return pg.Range(
@@ -204,6 +271,96 @@ def _range(type_: Type, slot: ColumnContext) -> pg.Range[Any]:
 def _ranges(type_: Type, slot: ColumnContext) -> MultiRange[Any]:
     return MultiRange([_range(type_, slot)])
 
+
+def _whole(bits: int) -> Callable[[Any], OrderedDomain]:
+    return lambda _: OrderedDomain(Decimal, int, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _decimal(type_: sa.Numeric[Any]) -> OrderedDomain:
+    places = 2 if type_.scale is None else type_.scale
+    limit = 10 ** (type_.precision or 12) - 1
+    unit = min(10**places, limit)
+
+    def value(number: int) -> Decimal | float:
+        exact = Decimal(number).scaleb(-places)
+        return exact if type_.asdecimal else float(exact)
+
+    return OrderedDomain(
+        lambda value: Decimal(value).scaleb(places), value, -limit, limit, unit, unit
+    )
+
+
+def _float(_: Any) -> OrderedDomain:
+    return OrderedDomain(
+        lambda value: Decimal(value) * 1000,
+        lambda number: number / 1000,
+        low=-(10**9),
+        high=10**9,
+        start=1000,
+        step=1000,
+    )
+
+
+def _moment(type_: sa.DateTime) -> OrderedDomain:
+    def number(value: Any) -> Decimal:
+        moment = _parsed(dt.datetime, value)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        return Decimal((aware - _EPOCH) // _MICROSECOND)
+
+    def value(number: int) -> dt.datetime:
+        moment = _EPOCH + number * _MICROSECOND
+        return moment if type_.timezone else moment.replace(tzinfo=None)
+
+    return OrderedDomain(number, value, -_CENTURY, _CENTURY, start=0, step=_MINUTE)
+
+
+def _day(_: Any) -> OrderedDomain:
+    return OrderedDomain(
+        lambda value: Decimal(_parsed(dt.date, value).toordinal()),
+        dt.date.fromordinal,
+        low=1,
+        high=dt.date.max.toordinal(),
+        start=_EPOCH.toordinal(),
+    )
+
+
+def _time(_: Any) -> OrderedDomain:
+    def number(value: Any) -> Decimal:
+        moment = dt.datetime.combine(_EPOCH, _parsed(dt.time, value), dt.UTC)
+        return Decimal((moment - _EPOCH) // _MICROSECOND)
+
+    return OrderedDomain(
+        number, lambda number: (_EPOCH + number * _MICROSECOND).time(), 0, _DAY - 1, start=0
+    )
+
+
+def _interval(_: Any) -> OrderedDomain:
+    return OrderedDomain(
+        lambda value: Decimal(value // _MICROSECOND),
+        lambda number: number * _MICROSECOND,
+        low=-_CENTURY,
+        high=_CENTURY,
+        start=_MINUTE,
+        step=_MINUTE,
+    )
+
+
+def _parsed(of: Any, value: Any) -> Any:
+    """Return a value that a check names, which is a text there."""
+    return of.fromisoformat(value) if isinstance(value, str) else value
+
+
+_ORDERED: tuple[tuple[type[Type], Callable[[Any], OrderedDomain]], ...] = (
+    (sa.SmallInteger, _whole(16)),
+    (sa.BigInteger, _whole(64)),
+    (sa.Integer, _whole(32)),
+    (sa.Float, _float),
+    (sa.Numeric, _decimal),
+    (sa.DateTime, _moment),
+    (sa.Date, _day),
+    (sa.Time, _time),
+    (pg.INTERVAL, _interval),
+)
 
 _MAKERS: tuple[tuple[type[Type], Callable[[Any, ColumnContext], Any]], ...] = (
     (sa.Enum, _member),

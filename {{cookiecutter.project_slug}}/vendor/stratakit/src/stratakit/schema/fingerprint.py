@@ -7,7 +7,7 @@ index, no trigger, no privilege. The catalog holds everything that PostgreSQL go
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -34,6 +34,9 @@ SETTINGS = {
     "lock_timeout": "10s",
 }
 """What the facts are read under, whatever the database or the role has set."""
+SET_ALL = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)" for name, value in SETTINGS.items()
+)
 QUERY = files(__package__).joinpath("catalog.sql").read_bytes()
 
 
@@ -86,13 +89,15 @@ def facts(connection: Connection) -> Facts:
     nested = connection.info.transaction_status != TransactionStatus.IDLE
     # Rolled back where it would outlive us; elsewhere not, since that unprepares the query.
     with connection.transaction(force_rollback=nested):
-        connection.execute(_SET_ALL)
+        connection.execute(SET_ALL)
         rows = connection.execute(QUERY, prepare=True).fetchall()
-    return {
-        f"{kind} {name}": Fact(kind, name, *rest)
-        for kind, name, *rest in rows
-        if not _NOT_SCHEMA(name)
-    }
+    return by_key(rows)
+
+
+def by_key(rows: Iterable[Sequence[Any]]) -> Facts:
+    """Return the rows that QUERY gives under SET_ALL as facts."""
+    found = (Fact(*row) for row in rows)
+    return {f"{each.kind} {each.name}": each for each in found if not _NOT_SCHEMA(each.name)}
 
 
 def compare(expected: Facts, found: Facts) -> list[Difference]:
@@ -115,9 +120,6 @@ def _difference(expected: Fact | None, found: Fact | None, fact: Fact) -> Differ
     )
 
 
-_SET_ALL = "SELECT " + ", ".join(
-    f"set_config('{name}', '{value}', true)" for name, value in SETTINGS.items()
-)
 # A session's temporary things, and Alembic's table; their parts, and what is about them.
 _NOT_SCHEMA = re.compile(r"(^| )(pg_temp(_\d+)?\.|[^ .]+\.alembic_version(\.| |$))").search
 

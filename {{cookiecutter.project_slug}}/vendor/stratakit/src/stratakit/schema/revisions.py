@@ -16,15 +16,13 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ..database import MigrationError
+from ..database.migrations import OUTSIDE, MigrationError
 from ..errors import InfrastructureError
 from ..project import Service
 
 Chain = tuple[Script, ...]
 _EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\"?([\w-]+)", re.IGNORECASE)
 _NO_EXTENSION = (psycopg.errors.FeatureNotSupported.sqlstate, psycopg.errors.UndefinedFile.sqlstate)
-# Of SQLSTATE: no connection, out of disk or memory, shut down, a system error.
-_SERVERS_FAULT = ("08", "53", "57P", "58")
 
 
 class Revisions:
@@ -98,7 +96,7 @@ def raise_if_server_error(error: Exception) -> None:
             "use one that has it: STRATA_SERVERS=docker, TEST_DATABASE_URL=postgresql://..., or"
             f" install the package that carries {wanted[1]}",
         ) from error
-    if error.connection_invalidated or (state or "08").startswith(_SERVERS_FAULT):
+    if error.connection_invalidated or (state or "08").startswith(OUTSIDE):
         raise InfrastructureError(
             f"PostgreSQL cannot go on: {brief(error)}", "see whether the server is up, and its disk"
         ) from error

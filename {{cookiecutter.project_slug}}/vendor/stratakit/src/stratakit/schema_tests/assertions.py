@@ -1,7 +1,7 @@
-"""How each property of a table is proven: by the catalog, and by trying where that can tell.
+"""The assertions about a table: by its catalog, and by trying where that can tell.
 
-A proof raises AssertionError if the database is not as the models say. It leaves rows behind, for
-its caller to roll back.
+They raise AssertionError if the database is not as the models say. They leave rows behind, for
+their caller to roll back.
 """
 
 import datetime as dt
@@ -13,13 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql as pg
 
-from .catalog import Catalog, Named
-from .checks import Check
-from .ordered_types import scale
-from .rows import Row, Rows, insert
-from .values import in_postgresql, members
-from .violations import refusal
+from ..factories.checks import Check
+from ..factories.rows import Row, Rows, insert, violation
+from ..factories.values import in_postgresql, members, ordered_domain
+from .catalog import Catalog, Kind
 
 NOT_NULL = "23502"
 LONG = 10_000
@@ -49,11 +48,7 @@ class ModelDatabase:
 
     def fill(self, table: sa.Table, filled: Columns = ()) -> Row:
         """Return what a valid row needs; its parents are inserted, it is not."""
-
-        def parent(key: sa.ForeignKeyConstraint, known: Row) -> Row:
-            return self.insert(key.referred_table, known)
-
-        return self.rows.fill(table, {}, parent, filled=filled)
+        return self.rows.fill(table, {}, self.rows.stored(self.connection), filled=filled)
 
     def attempt(self, action: Callable[[], object]) -> exc.DBAPIError | None:
         """Do something and undo it; return how it was refused, or None if it was not."""
@@ -78,33 +73,25 @@ def require(condition: object, message: str) -> None:
 
 
 def matches_models(
-    subject: ModelDatabase, of: sa.Table | Named, kind: str, name: str | None = None
+    subject: ModelDatabase, of: sa.Table | pg.ENUM, kind: Kind, name: str | None = None
 ) -> None:
-    """A thing is in the catalog as the models say; without a name, each of its kind is."""
-    found, wanted = subject.catalog.of(of, kind)
-    names = wanted.keys() | found.keys() if name is None else {name}
-    wrong = "".join(
-        f"\n{kind} {each}"
-        f"\n  in the models: {wanted.get(each)}"
-        f"\n  in the database: {found.get(each)}"
-        for each in sorted(names)
-        if found.get(each) != wanted.get(each)
-    )
-    require(not wrong, f"{subject.catalog.name(of)} is not as the models say:{wrong}")
+    """A part of a table, or a type, is as the models say; without a name, each of its kind is."""
+    wrong = "\n".join(map(str, subject.catalog.differences(of, kind, name)))
+    require(not wrong, f"{of.name} is not in the database (found) as in the models:\n{wrong}")
 
 
 def no_other_part(subject: ModelDatabase, table: sa.Table) -> None:
     """A table has no constraint and no index that its model has not."""
-    for kind in ("constraint", "index"):
-        found, wanted = subject.catalog.of(table, kind)
-        more = [f"\n  {found[name]}" for name in sorted(found.keys() - wanted.keys())]
-        require(not more, f"{table} has in the database what its model has not:{''.join(more)}")
+    kinds: tuple[Kind, ...] = ("table constraint", "index")
+    parts = [each for kind in kinds for each in subject.catalog.differences(table, kind)]
+    more = "\n".join(str(each) for each in parts if each.change == "unexpected")
+    require(not more, f"{table} has in the database what its model has not:\n{more}")
 
 
 def no_other_table(subject: ModelDatabase) -> None:
-    """The database has no table and no type that the models have not."""
-    more = sorted(subject.catalog.found.keys() - subject.catalog.wanted.keys())
-    require(not more, f"the database has what the models have not: {', '.join(more)}")
+    """The database has no table and no enum that the models have not."""
+    more = ", ".join(subject.catalog.other_tables)
+    require(not more, f"the database has what the models have not: {more}")
 
 
 def default(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -115,14 +102,9 @@ def default(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> 
 def not_null(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
     """The server refuses a null, or puts something in its place."""
     row: Row = {**subject.fill(table), column: sa.null()}
-    stored: list[object] = []
-
-    def write() -> None:
-        stored.append(insert(subject.connection, table, row)[column])
-
-    error = subject.attempt(write)
+    error, stored = _stored(subject, table, row, column)
     if error:
-        require(refusal(error).sqlstate == NOT_NULL, f"a null in {column} is no error: {error}")
+        require(violation(error).sqlstate == NOT_NULL, f"a null in {column} is no error: {error}")
     else:
         require(stored != [None], f"{column} can be null")
 
@@ -136,7 +118,7 @@ def duplicate(subject: ModelDatabase, table: sa.Table, columns: Columns) -> exc.
     return subject.attempt(lambda: subject.insert(table, shared))
 
 
-def violation(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.DBAPIError | None:
+def broken_check(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.DBAPIError | None:
     """Return how a row is refused that breaks a check and nothing else; None if none is found."""
     columns = [each for each in table.columns if each.name in check.columns and writable(each)]
     row = subject.fill(table, filled=columns)
@@ -144,7 +126,7 @@ def violation(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.DBAP
         for candidate in _candidates(check, column, row):
             broken = {**row, column: candidate}
             error = subject.attempt(partial(insert, subject.connection, table, broken))
-            if error and refusal(error).constraint == check.name:
+            if error and violation(error).constraint == check.name:
                 return error
     return None
 
@@ -155,7 +137,7 @@ def _candidates(check: Check, column: sa.Column[Any], row: Row) -> Iterator[obje
     bounds = [each + by for each in near if isinstance(each, int) for by in (-1, 1)]
     lengths = [each for each in bounds if 0 <= each <= LONG]
     plain = in_postgresql(column.type)
-    if ordered := scale(plain):
+    if ordered := ordered_domain(plain):
         for each in near:
             try:
                 number = int(ordered.number(each))
@@ -200,9 +182,9 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
         left.append(_again(subject, table, child))
 
     error = subject.attempt(delete)
-    if error and key.name not in {None, refusal(error).constraint}:
+    if error and key.name not in {None, violation(error).constraint}:
         # Another key was in the way, one with a case of its own.
-        require(refusal(error).sqlstate != NOT_NULL, f"the parent cannot be deleted: {error}")
+        require(violation(error).sqlstate != NOT_NULL, f"the parent cannot be deleted: {error}")
         return
     rule = (key.ondelete or "NO ACTION").upper()
     if rule in {"NO ACTION", "RESTRICT"}:
@@ -254,13 +236,7 @@ def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) 
     if isinstance(plain, sa.ARRAY) and type(plain.item_type) is sa.Text and not plain.dimensions:
         samples.append(ITEMS)
     for sample in samples:
-        row: Row = {**subject.fill(table), column: sample}
-        stored: list[object] = []
-
-        def write(row: Row = row, stored: list[object] = stored) -> None:
-            stored.append(insert(subject.connection, table, row)[column])
-
-        error = subject.attempt(write)
+        error, stored = _stored(subject, table, {**subject.fill(table), column: sample}, column)
         # A check may want other samples, but it takes the one that was built for it.
         checked = isinstance(error, exc.IntegrityError) and sample is not built
         require(checked or not error, f"{column} does not take {sample!r}: {error}")
@@ -270,6 +246,15 @@ def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) 
 def writable(column: sa.Column[Any]) -> bool:
     """Return whether a statement may set a column."""
     return not column.computed and not (column.identity and column.identity.always)
+
+
+def _stored(
+    subject: ModelDatabase, table: sa.Table, row: Row, column: sa.Column[Any]
+) -> tuple[exc.DBAPIError | None, list[object]]:
+    """Insert a row; return how it was refused, and else what a column holds of it."""
+    stored: list[object] = []
+    error = subject.attempt(lambda: stored.append(insert(subject.connection, table, row)[column]))
+    return error, stored
 
 
 def _same(parent: Row, key: sa.ForeignKeyConstraint) -> list[sa.ColumnElement[bool]]:

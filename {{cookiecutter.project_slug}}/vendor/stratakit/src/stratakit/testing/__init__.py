@@ -6,22 +6,20 @@ from .serving import Service, serving
 from .waiting import eventually
 
 if TYPE_CHECKING:
-    from .builders import Build, BuildError, example
+    from .. import schema_tests as schema
+    from ..factories import Build, BuildError, example
 
-__all__ = [
-    "Build",
-    "BuildError",
-    "Service",
-    "eventually",
-    "example",
-    "serving",
-]
+__all__ = ["Build", "BuildError", "Service", "eventually", "example", "schema", "serving"]
 
 
 def __getattr__(name: str) -> object:
     # Not imported before they are needed: pytest imports this package, and they import SQLAlchemy.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import builders
+    if name == "schema":
+        from .. import schema_tests
 
-    return getattr(builders, name)
+        return schema_tests
+    from .. import factories
+
+    return getattr(factories, name)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .resources import RunResources
 
-pytest_plugins = ("stratakit.testing.fixtures", "stratakit.testing.building")
+pytest_plugins = ("stratakit.testing.fixtures",)
 
 EXITS = {
     Code.FAILED: 1,

@@ -16,18 +16,21 @@ from typing import Any, TypeVar
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase
 
-from .derived import assertions, catalog
-from .derived.assertions import ModelDatabase
-from .derived.rules import DomainError, joined, reference, rules, short
-from .derived.values import in_postgresql
+from ..factories.checks import checks, name_of
+from ..factories.values import in_postgresql
+from . import assertions, catalog
+from .assertions import ModelDatabase, require
+from .catalog import Kind
 
 T = TypeVar("T")
 
 Proof = Callable[[ModelDatabase], None]
+DomainError = Callable[[Any], Exception | None]
+"""What an adapter makes of an IntegrityError: an error of the domain, or None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,7 @@ def cases(metadata: sa.MetaData, domain_error: DomainError | None = None) -> lis
     found = [Case("nothing-else", assertions.no_other_table)]
     found += [
         Case(f"{each.name}-labels", partial(assertions.matches_models, of=each, kind="type"))
-        for each in catalog.named_types(metadata)
-        if isinstance(each, pg.ENUM)
+        for each in catalog.enums(metadata)
     ]
     for name, table in sorted(metadata.tables.items()):
         found += [Case(f"{name}-{what}", proof) for what, proof in _of(table, domain_error)]
@@ -94,28 +96,99 @@ def cases(metadata: sa.MetaData, domain_error: DomainError | None = None) -> lis
 
 
 def _of(table: sa.Table, domain_error: DomainError | None) -> Iterator[tuple[str, Proof]]:
-    yield "columns", partial(assertions.matches_models, of=table, kind="column")
+    yield "columns", partial(assertions.matches_models, of=table, kind="table column")
     yield "nothing-else", partial(assertions.no_other_part, table=table)
     for column in table.columns:
         for what, applies, proof in _OF_COLUMNS:
             if applies(column):
                 yield f"{what}-{column.name}", partial(proof, table=table, column=column)
-    for rule in rules(table):
+    for rule in _rules(table):
         yield rule.label, rule.holds
         if domain_error:
             proof = partial(rule.is_known, domain_error=domain_error)
             yield f"{rule.label}-is-an-error-of-the-domain", proof
-    for key in sorted(table.foreign_key_constraints, key=lambda key: joined(key.columns)):
-        rule = reference(table, key)
-        yield rule.label, rule.holds
+    for key in sorted(table.foreign_key_constraints, key=lambda key: _joined(key.columns)):
+        violate = partial(assertions.orphan, table=table, key=key)
+        label = f"foreign-key-{_joined(key.columns)}"
+        yield label, Rule(label, table, name_of(key), violate).holds
         if table.primary_key:
             action = (key.ondelete or "restrict").lower().replace(" ", "-")
             proof = partial(assertions.deletion, table=table, key=key)
-            yield f"on-delete-{action}-{joined(key.columns)}", proof
+            yield f"on-delete-{action}-{_joined(key.columns)}", proof
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if not index.unique:
             proof = partial(assertions.matches_models, of=table, kind="index", name=str(index.name))
-            yield f"index-{short(index.name, table)}", proof
+            yield f"index-{_short(index.name, table)}", proof
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a table refuses rows by: a key, a unique or a check constraint, a unique index."""
+
+    label: str
+    table: sa.Table
+    name: str | None
+    """The server's name of it; None if the server has made one up."""
+    violate: Callable[[ModelDatabase], exc.DBAPIError | None]
+    """Tries to break it; returns how it was refused, or None if it was not."""
+    certain: bool = True
+    """Whether it is known how to break it."""
+    kind: Kind = "table constraint"
+
+    def holds(self, subject: ModelDatabase) -> None:
+        """Assert that it is in the catalog and refuses what it should."""
+        if self.name:
+            assertions.matches_models(subject, self.table, self.kind, self.name)
+        error = self.violate(subject)
+        require(error or not self.certain, f"{self.table} takes a row that breaks {self.label}")
+        refused = error is None or isinstance(error, exc.IntegrityError)
+        require(refused, f"a row that breaks {self.label} is refused for something else: {error}")
+
+    def is_known(self, subject: ModelDatabase, domain_error: DomainError) -> None:
+        """Assert that whoever breaks it is told so, and not that the service has failed."""
+        error = self.violate(subject)
+        require(
+            error is None or domain_error(error),
+            f"the adapter has no error of the domain for {self.name or self.label} of {self.table}",
+        )
+
+
+def _rules(table: sa.Table) -> Iterator[Rule]:
+    """Yield the rules of a table, but for its foreign keys."""
+    for each in sorted(table.constraints, key=lambda each: str(each.name)):
+        columns = list(getattr(each, "columns", ()))
+        if isinstance(each, sa.PrimaryKeyConstraint | sa.UniqueConstraint) and columns:
+            primary = isinstance(each, sa.PrimaryKeyConstraint)
+            label = "primary-key" if primary else f"unique-{_joined(columns)}"
+            violate = partial(assertions.duplicate, table=table, columns=columns)
+            certain = all(map(assertions.writable, columns))
+            yield Rule(label, table, name_of(each), violate, certain)
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        if index.unique:
+            # An expression may tell apart what a predicate leaves out anyway.
+            certain = (
+                all(isinstance(each, sa.Column) for each in index.expressions)
+                and all(map(assertions.writable, index.columns))
+                and index.dialect_options["postgresql"]["where"] is None
+            )
+            violate = partial(assertions.duplicate, table=table, columns=list(index.columns))
+            label = f"unique-{_short(index.name, table)}"
+            yield Rule(label, table, name_of(index), violate, certain, kind="index")
+    for number, check in enumerate(checks(table), 1):
+        label = f"check-{_short(check.name, table) if check.name else number}"
+        violate = partial(assertions.broken_check, table=table, check=check)
+        yield Rule(label, table, check.name, violate, certain=False)
+
+
+def _joined(columns: Any) -> str:
+    """Return the names of columns as a part of a test's id."""
+    return "+".join(column.name for column in columns)
+
+
+def _short(name: object, table: sa.Table) -> str:
+    """Return a name without what a naming convention puts before the part that tells them apart."""
+    _, _, rest = str(name).rpartition(f"{table.name}_")
+    return rest or str(name)
 
 
 def _filled_in(column: sa.Column[Any]) -> bool:
