@@ -18,8 +18,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from schema import METADATA, SEED, SEEDED, WORK
 from stratakit import database, names, project
 from stratakit.database.runs import create
-from stratakit.testing.clone_pool import ClonePool
-from stratakit.testing.isolation import IsolatedDatabase
+from stratakit.testing.databases import ClonePool, IsolatedDatabase
 
 Connection = psycopg.Connection
 Test = Callable[[], AbstractContextManager[Connection]]

@@ -18,7 +18,7 @@ from stratakit.database.relations import CleaningError
 from stratakit.database.cleaning import State
 from stratakit.errors import Code
 from stratakit.servers import Server
-from stratakit.testing.isolation import IsolatedDatabase
+from stratakit.testing.databases import IsolatedDatabase
 
 Make = Callable[[str], tuple[str, str]]
 

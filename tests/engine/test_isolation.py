@@ -13,8 +13,7 @@ from stratakit.database import Connection, Cleaner
 from stratakit.database.cleaning import State
 from stratakit.errors import InfrastructureError
 from stratakit.servers.waiting import until
-from stratakit.testing.isolation import IsolatedDatabase
-from stratakit.testing.clone_pool import ClonePool
+from stratakit.testing.databases import ClonePool, IsolatedDatabase
 
 SCHEMA = """
     CREATE SCHEMA other;

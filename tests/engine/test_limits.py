@@ -18,7 +18,7 @@ import pytest
 from stratakit import database, redis_databases, limits, names, programs, servers, settings
 from stratakit.errors import InfrastructureError
 from stratakit.servers.waiting import until
-from stratakit.testing.clone_pool import ClonePool
+from stratakit.testing.databases import ClonePool
 
 from .scratch import Scratch
 
@@ -252,5 +252,5 @@ def test_copies_that_never_come_are_not_waited_for(monkeypatch: pytest.MonkeyPat
                 ):
                     spares.take()
                 for thread in threading.enumerate():
-                    if thread.name == "spares":
+                    if thread.name == "clone-pool":
                         thread.join()

@@ -15,7 +15,7 @@ from stratakit import database, names, project
 from stratakit.database import guards, lifecycle, runs
 from stratakit.errors import ConfigurationError
 from stratakit.servers import Server, addresses
-from stratakit.testing.isolation import IsolatedDatabase
+from stratakit.testing.databases import IsolatedDatabase
 
 from .clusters import addresses_of, balancer, cluster, free_port, pooler
 from .scratch import Scratch

@@ -1,17 +1,25 @@
-"""A worker's own database: cleaned after each test, which has to let go of it first."""
+"""The databases of tests: one for each worker, cleaned after each test; others for single tests."""
 
+import threading
+from collections import deque
 from contextlib import AbstractContextManager, suppress
-from typing import Any
+from typing import Any, Self
 
-from psycopg import errors
+from psycopg import errors, sql
 
-from ..database import Cleaner, connect, url
+from .. import limits, names
+from ..database import Cleaner, clone, connect, drop, url
+from ..database.guards import terminate_sessions
+from ..errors import InfrastructureError
 from ..servers.waiting import until
 
 LOCK_TIMEOUT = "1s"
 """How long cleaning waits for a lock that a test may just be giving back."""
 GRACE = 0.5
 """Seconds that a connection may take to come to rest: a rollback may be under way."""
+
+AHEAD = 2
+"""Databases that are ready before anybody asks for them."""
 
 _HOLDERS = """
     SELECT pid, state, left(query, 200) FROM pg_stat_activity
@@ -34,7 +42,7 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
         self._connection = connect(server, name)
         # Without it, cleaning would wait for ever for a transaction that a test has left open.
         self._connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        self._wipe = Cleaner(self._connection)
+        self._cleaner = Cleaner(self._connection)
 
     def clean(self) -> None:
         """Delete what has been written.
@@ -43,13 +51,13 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
             AssertionError: somebody has left a transaction open, or a statement running. Their
                 connection has been ended, so that the next test does not meet it.
         """
-        # First of all: what is committed after the wipe would be there for the next test.
-        left = self._ended()
+        # First of all: what is committed after the cleaning would be there for the next test.
+        left = self._terminate()
         try:
-            self._wipe()
+            self._cleaner()
         except errors.LockNotAvailable:
             # By somebody who has begun since, or of a role whose sessions ours may not see.
-            left += self._ended() + self._wiped_after_all()
+            left += self._terminate() + self._clean_again()
         if left:
             listed = "\n".join(f"  {each}" for each in left)
             raise AssertionError(
@@ -61,7 +69,7 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
         """Close our connection."""
         self._connection.close()
 
-    def _ended(self) -> list[str]:
+    def _terminate(self) -> list[str]:
         """End whoever still holds on to the database after a moment of grace; return them."""
         found: list[Any] = []
 
@@ -76,11 +84,107 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
             self._connection.execute(_END, (pid,))
         return [f"{state}: {query}" for _, state, query in found]
 
-    def _wiped_after_all(self) -> list[str]:
-        """Wipe; return who is in the way even now, if there is somebody."""
+    def _clean_again(self) -> list[str]:
+        """Clean; return who is in the way even now, if there is somebody."""
         try:
-            self._wipe()
+            self._cleaner()
         except errors.LockNotAvailable as error:
             who = self._connection.info.user
             return [f"one that the role {who} may not see: {error}"]
         return []
+
+
+class ClonePool(AbstractContextManager["ClonePool"]):
+    """Databases of one service for those tests that change more than rows.
+
+    A thread copies them while tests run, which takes 10 to 100 ms each. It drops those that are
+    done with, and not at once: PostgreSQL waits for 100 ms if a connection has just been closed.
+    """
+
+    def __init__(self, server: str, template: str, run: str, prefix: str) -> None:
+        """Copy `template` on `server` for the run `run`; `prefix` tells the copies apart."""
+        self._server, self._template, self._run, self._prefix = server, template, run, prefix
+        self._number = 0
+        self._ready: deque[str] = deque()
+        self._done: deque[str] = deque()
+        self._failure: Exception | None = None
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="clone-pool", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to copy."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop; what is left is dropped with the run, and so is a copy that does not end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(limits.LOCK)
+
+    def take(self) -> str:
+        """Return the name of a database that nobody else has.
+
+        Raises:
+            psycopg.Error: it could not be copied.
+            StrataError: the server refuses the connection or the database, or does not answer.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._ready or self._failure, limits.LOCK):
+                raise InfrastructureError(
+                    f"no copy of the database {self._template} was made within {limits.LOCK:g} s",
+                    "see what the server does: SELECT * FROM pg_stat_activity; then run it again",
+                )
+            if self._failure:
+                raise self._failure
+            self._changed.notify_all()
+            return self._ready.popleft()
+
+    def give_back(self, name: str) -> None:
+        """Let a database go that its test is done with."""
+        with self._changed:
+            self._done.append(name)
+            self._changed.notify_all()
+
+    def keep(self, name: str) -> str:
+        """Take a database out of the run, so that it can be looked at; return its URL."""
+        kept = names.kept(name)
+        with connect(self._server) as connection:
+            terminate_sessions(connection, name)
+            statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(kept)))
+        return self.url(kept)
+
+    def url(self, name: str) -> str:
+        """Return the SQLAlchemy URL of one of the databases."""
+        return url(self._server, name).render_as_string(hide_password=False)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._stopping or len(self._ready) < AHEAD or len(self._done) > AHEAD
+                )
+                if self._stopping:
+                    return
+                old = self._done.popleft() if len(self._done) > AHEAD else None
+            try:
+                if old:
+                    with connect(self._server) as connection:
+                        drop(connection, old)
+                    continue
+                self._number += 1
+                name = names.database(self._run, f"{self._prefix}{self._number}")
+                clone(self._server, self._template, name)
+                # Tests are only given its name, and it has to lead there.
+                connect(self._server, name).close()
+            except Exception as error:  # noqa: BLE001 - whoever waits for a copy is told of it
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                self._ready.append(name)
+                self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What a test run stands on: the servers, the migrated templates, a clone for each worker.
+"""The servers of a test run, the migrated templates, and a clone for each worker.
 
 The controller (which is the only process where there are no workers) has it all once it is known
 which tests were collected, and tells the workers what it has, through their channels: it holds a
@@ -18,8 +18,7 @@ import psycopg
 from .. import database, names, project, redis_databases, servers, settings, tiers
 from ..database import lifecycle, runs
 from ..errors import InfrastructureError, StrataError
-from .clone_pool import ClonePool
-from .isolation import IsolatedDatabase
+from .databases import ClonePool, IsolatedDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +52,22 @@ class RunResources:
 
         Args:
             worker: what the process is called.
-            receive: returns what the controller has told it, `told` of its own stage.
+            receive: returns what the controller has told it, the `shared` of its resources.
         """
         self.worker = worker
         self._receive = receive
         self._stack = ExitStack()
-        self._ahead: Future[Acquired] | None = None
-        self._scene: SharedState | None = None
+        self._prefetched: Future[Acquired] | None = None
+        self._state: SharedState | None = None
         self._numbers = itertools.count()
         self._databases: dict[str, IsolatedDatabase] = {}
-        self._spares: dict[str, ClonePool] = {}
-        self._keyspace: redis_databases.Keyspace | None = None
+        self._pools: dict[str, ClonePool] = {}
+        self._redis: redis_databases.Keyspace | None = None
         # Here, where no thread of ours and no test runs yet; workers connect without a lease.
         servers.external.settle_environment(settings.load())
 
-    def begin(self, expected: Sequence[project.Package]) -> None:
-        """Take what is quickly had, while the tests are collected.
+    def prefetch(self, expected: Sequence[project.Package]) -> None:
+        """Begin to start what starts fast, while the tests are collected.
 
         Args:
             expected: packages whose databases are copied as well; not those of workers, which
@@ -76,11 +75,11 @@ class RunResources:
         """
         if servers.quick(settings.load()):
             executor = ThreadPoolExecutor(1)
-            self._ahead = executor.submit(self._take, expected)
+            self._prefetched = executor.submit(self._take, expected)
             # No thread is left then, which a test that forks would be warned of.
             executor.shutdown(wait=False)
 
-    def prepare(
+    def ensure_started(
         self,
         used: Sequence[project.Package],
         workers: int = 0,
@@ -98,20 +97,20 @@ class RunResources:
         Raises:
             StrataError: a server cannot be had, or a migration does not run.
         """
-        if self._scene:
+        if self._state:
             return None
         try:
-            return self._prepared(used, workers, tell)
+            return self._start(used, workers, tell)
         except psycopg.Error as error:
             raise InfrastructureError(
                 f"PostgreSQL could not make what the tests stand on: {str(error).strip()}",
                 "see its message and the server's log, then run it again",
             ) from error
 
-    def _prepared(
+    def _start(
         self, used: Sequence[project.Package], workers: int, tell: Callable[[str], object]
     ) -> str:
-        up, run = self._ahead.result() if self._ahead else self._take()
+        up, run = self._prefetched.result() if self._prefetched else self._take()
         address = up["postgres"].url
         services = [] if runs.may_create(address) else [*filter(_is_service, used)]
         lent = {each.name: lifecycle.Database(up["postgres"], each) for each in services}
@@ -123,7 +122,7 @@ class RunResources:
             )
         for each in lent.values():
             self._stack.enter_context(each.lent(tell))
-        self._scene = SharedState(
+        self._state = SharedState(
             run=run,
             servers={kind: server.url for kind, server in up.items()},
             templates={
@@ -137,40 +136,40 @@ class RunResources:
         return "\n".join([said, *self._left(up["redis"].url)])
 
     @property
-    def told(self) -> dict[str, Any] | None:
-        """What a worker has to know; None where nothing was started."""
-        return asdict(self._scene) if self._scene else None
+    def shared(self) -> dict[str, Any] | None:
+        """The state that workers need; None where nothing was started."""
+        return asdict(self._state) if self._state else None
 
     def postgres_url(self, package: project.Package) -> str:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a package."""
-        if package.name in self._here.lent and package.name not in self._databases:
-            own = IsolatedDatabase(self._postgres, self._here.lent[package.name])
+        if package.name in self._shared_state.lent and package.name not in self._databases:
+            own = IsolatedDatabase(self._postgres, self._shared_state.lent[package.name])
             self._databases[package.name] = self._stack.enter_context(own)
         elif package.name not in self._databases:
-            template = self._here.templates[package.name]
-            self._own(self._postgres, self._here.run, package, template)
+            template = self._shared_state.templates[package.name]
+            self._own(self._postgres, self._shared_state.run, package, template)
         return self._databases[package.name].url
 
-    def spare(self, package: project.Package) -> ClonePool:
+    def clone_pool(self, package: project.Package) -> ClonePool:
         """Return where whole databases for single tests of a package come from."""
-        if package.name in self._here.lent:
+        if package.name in self._shared_state.lent:
             raise InfrastructureError(
                 "the role may not create databases, which this test needs one of",
                 "as a superuser: ALTER ROLE ... CREATEDB",
             )
-        if package.name not in self._spares:
-            template = self._here.templates[package.name]
-            prefix = f"{self.worker}_{len(self._spares)}s"
-            spares = ClonePool(self._postgres, template, self._here.run, prefix)
-            self._spares[package.name] = self._stack.enter_context(spares)
-        return self._spares[package.name]
+        if package.name not in self._pools:
+            template = self._shared_state.templates[package.name]
+            prefix = f"{self.worker}_{len(self._pools)}s"
+            pool = ClonePool(self._postgres, template, self._shared_state.run, prefix)
+            self._pools[package.name] = self._stack.enter_context(pool)
+        return self._pools[package.name]
 
     def redis_url(self) -> str:
         """Return the URL of this worker's own database on the Redis server."""
-        if self._keyspace is None:
-            claim = redis_databases.claim(self._here.servers["redis"])
-            self._keyspace = self._stack.enter_context(claim)
-        return self._keyspace.url
+        if self._redis is None:
+            claim = redis_databases.claim(self._shared_state.servers["redis"])
+            self._redis = self._stack.enter_context(claim)
+        return self._redis.url
 
     def clean(self) -> None:
         """Delete what the test that has just ended has written.
@@ -183,13 +182,13 @@ class RunResources:
             for own in self._databases.values():
                 own.clean()
         finally:
-            if self._keyspace:
-                self._keyspace.flush()
+            if self._redis:
+                self._redis.flush()
 
     def broken(self) -> str | None:
         """Return which server has gone away since the run began, or None."""
-        if self._scene:
-            for kind, address in self._scene.servers.items():
+        if self._state:
+            for kind, address in self._state.servers.items():
                 try:
                     servers.external.ping(kind, address)
                 except Exception as error:  # noqa: BLE001 - whichever way it does not answer
@@ -198,9 +197,9 @@ class RunResources:
 
     def close(self) -> None:
         """Drop the run's databases, and let the servers go."""
-        if self._ahead:
+        if self._prefetched:
             # Of a run that ended while its tests were collected, this may still be under way.
-            wait([self._ahead])
+            wait([self._prefetched])
         self._stack.close()
 
     def _take(self, expected: Sequence[project.Package] = ()) -> Acquired:
@@ -230,13 +229,13 @@ class RunResources:
 
     @property
     def _postgres(self) -> str:
-        return self._here.servers["postgres"]
+        return self._shared_state.servers["postgres"]
 
     @property
-    def _here(self) -> SharedState:
-        if not self._scene:
-            told = self._receive()
-            if told is None:
+    def _shared_state(self) -> SharedState:
+        if not self._state:
+            shared = self._receive()
+            if shared is None:
                 raise InfrastructureError(
                     "servers are for tests of tiers that need them: none started",
                     "move it to a folder of a tier that has them: "
@@ -244,5 +243,5 @@ class RunResources:
                         path for tier in tiers.load() if tier.takes_servers for path in tier.paths
                     ),
                 )
-            self._scene = SharedState(**told)
-        return self._scene
+            self._state = SharedState(**shared)
+        return self._state

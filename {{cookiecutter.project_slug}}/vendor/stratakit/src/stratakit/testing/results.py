@@ -1,4 +1,4 @@
-"""What came of each test, gathered in the controller and written where nox looks for it."""
+"""The results of tests, gathered in the controller and written where nox looks for them."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from .. import settings
 from ..errors import Code
 
 UNCOLLECTED = "tests could not be collected"
@@ -69,6 +70,9 @@ class Results:
             self.file.write_text(json.dumps(left), encoding="utf-8")
 
 
+RESULTS = pytest.StashKey[Results]()
+
+
 def _test(name: str) -> dict[str, Any]:
     return {"name": name, "status": "passed", "duration": 0.0, "error": None, "metrics": {}}
 
@@ -81,3 +85,25 @@ def _last_line(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2]
     return report.longreprtext.strip().rpartition("\n")[2]
+
+
+def masked(config: pytest.Config, report: pytest.TestReport) -> pytest.TestReport:
+    """Return a report without passwords: CI keeps it, in several files, and shows it to others."""
+    data = config.hook.pytest_report_to_serializable(config=config, report=report)
+    hidden = _without_passwords(data)
+    if hidden == data:
+        return report
+    found: pytest.TestReport = config.hook.pytest_report_from_serializable(
+        config=config, data=hidden
+    )
+    return found
+
+
+def _without_passwords(data: Any) -> Any:
+    if isinstance(data, str):
+        return settings.masked(data)
+    if isinstance(data, dict):
+        return {key: _without_passwords(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return type(data)(_without_passwords(value) for value in data)
+    return data
