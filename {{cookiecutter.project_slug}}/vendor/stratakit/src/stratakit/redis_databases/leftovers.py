@@ -1,14 +1,50 @@
-"""What is left in databases: by runs that are dead, and by others where tests were before."""
+"""What stays in databases: of the stack, of runs that are dead, of others where tests were before.
+
+The database of a checkout's stack is kept until `stack.clean`, however long it is unused. The entry
+in the first database of the server finds it again where a service has emptied it. What is deleted
+at the end bears a marker, as the database of a run does, and is looked at as that is.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-from .. import tiers
+import redis
+
+from .. import names, tiers
 from ..errors import ConfigurationError
 from ..servers.process_identity import alive, here
-from . import scripts
-from .shared import BACK, Keyspace, candidates, explained, named, problem_of
-from .survey import MARKER, STACK, Client, Owner, entered, listed, looking, survey
+from .shared import BACK, Keyspace, candidates, explained, named, problem_of, take
+from .survey import (
+    ENTRY,
+    MARKER,
+    NAME,
+    PROBED,
+    STACK,
+    Client,
+    Owner,
+    connected,
+    entered,
+    listed,
+    looking,
+    survey,
+)
+
+_SWEEP = """
+-- Delete what a dead run has left, and its marker, unless somebody has used one of the keys since.
+-- Return that key, or nothing.
+-- ARGV: the token of the run; for how many seconds its last test may have gone on.
+if redis.pcall('HGET', KEYS[1], 'token') ~= ARGV[1] then return false end
+local now = tonumber(redis.call('TIME')[1])
+local last = tonumber(redis.call('HGET', KEYS[1], 'seen')) + tonumber(ARGV[2])
+local keys = redis.call('KEYS', '*')
+for _, key in ipairs(keys) do
+  local idle = redis.pcall('OBJECT', 'IDLETIME', key)
+  -- It is no number where the server keeps no such times.
+  if key ~= KEYS[1] and (type(idle) ~= 'number' or now - idle > last) then return key end
+end
+for _, key in ipairs(keys) do redis.call('UNLINK', key) end
+return false
+"""
 
 
 def moment() -> int:
@@ -26,16 +62,21 @@ def sweep(server: str) -> tuple[list[str], list[str]]:
     with explained(server):
         found, now = survey(server)
         for number, each in found.items():
-            if each.owner and _dead(each.owner, each.clients, now):
-                name = named(server, number)
-                problem = _swept(server, number, each.owner, each.clients)
-                if problem is None:
-                    swept.append(name)
-                else:
-                    left.append(
-                        f"left alone: {name}, where a dead run was, {problem};"
-                        f" {BACK.format(number)}"
-                    )
+            if not (each.owner and _dead(each.owner, each.clients, now)):
+                continue
+            name, problem = named(server, number), ""
+            if each.clients:
+                problem = f"is used by {listed(each.clients)}"
+            else:
+                with looking(server, number) as client:
+                    used = client.eval(_SWEEP, 1, MARKER, each.owner.token, moment())
+                if used:
+                    problem = f"has a key that was used since, {used}"
+            if problem:
+                back = BACK.format(number)
+                left.append(f"left alone: {name}, where a dead run was, {problem}; {back}")
+            else:
+                swept.append(name)
     return swept, left
 
 
@@ -113,10 +154,48 @@ def _dead(owner: Owner, clients: list[Client], now: int) -> bool:
     return not connected and not (here(owner.process) and alive(owner.process))
 
 
-def _swept(server: str, number: int, owner: Owner, clients: list[Client]) -> str | None:
-    """Empty and release the database of a dead run; return what is in the way if that is unsafe."""
-    if clients:
-        return f"is used by {listed(clients)}"
-    with looking(server, number) as client:
-        used = client.eval(scripts.SWEEP, 1, MARKER, owner.token, moment())
-    return f"has a key that was used since, {used}" if used else None
+def reserve(server: str, mark: str = "") -> int:
+    """Return the number of the database that is kept for a checkout's stack, taken now if need be.
+
+    Raises:
+        InfrastructureError: all of them are taken, or the server does not answer.
+        ConfigurationError: somebody else uses those that are not taken.
+    """
+    with explained(server), connected(server, decode_responses=True) as registry:
+        number = _reserved(registry, mark)
+        if number is None:
+            with take(server, _token(mark), STACK) as keyspace:
+                registry.set(_entry(keyspace.number), STACK + mark)
+                return keyspace.number
+        with Keyspace(server, number, _token(mark), STACK) as keyspace:
+            keyspace.mark()
+        return number
+
+
+def free(server: str, mark: str = "") -> str | None:
+    """Empty the database that is kept for a checkout's stack, and let runs take it.
+
+    Return why it was not emptied where somebody else uses it.
+    """
+    with explained(server), connected(server, decode_responses=True) as registry:
+        number = _reserved(registry, mark)
+        if number is None:
+            return None
+        with Keyspace(server, number, _token(mark), STACK) as keyspace:
+            refusal = keyspace.release()
+        registry.delete(_entry(number))
+    return str(refusal) if refusal else None
+
+
+def _reserved(registry: redis.Redis, mark: str) -> int | None:
+    numbers, own = range(1, PROBED), STACK + mark
+    owners = registry.mget([_entry(number) for number in numbers])
+    return next((n for n, owner in zip(numbers, owners, strict=True) if owner == own), None)
+
+
+def _token(mark: str) -> str:
+    return NAME.format("-".join(part for part in ("stack", names.prefix(), mark) if part))
+
+
+def _entry(number: int) -> str:
+    return ENTRY.format(project=names.prefix(), number=number)

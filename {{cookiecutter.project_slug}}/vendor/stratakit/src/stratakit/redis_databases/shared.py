@@ -26,9 +26,20 @@ from .. import names
 from ..errors import ConfigurationError, InfrastructureError
 from ..servers.process_identity import identity
 from ..settings import masked
-from . import scripts
-from .place import connected, url
-from .survey import MARKER, NAME, STACK, Client, Found, at, entered, listed, looking, survey
+from .survey import (
+    MARKER,
+    NAME,
+    STACK,
+    Client,
+    Found,
+    at,
+    connected,
+    entered,
+    listed,
+    looking,
+    survey,
+    url,
+)
 
 CHUNK = 1000
 """Keys that are deleted in one step: a script takes some thousands."""
@@ -48,6 +59,32 @@ _FORBIDDEN = re.compile(
     "|EXEC without MULTI"
 )
 """What Valkey and Redis say where a script, or a transaction, lacks a right."""
+# What has to be one step on the server: to look, and to do what depends on it. KEYS[1] is the
+# marker: a database is only ever changed by one that finds its own token in it.
+_TAKE = """
+-- Mark the database if it is empty; note that it is in use. Return how many keys are beside the
+-- marker, or -1 if the database is not ours.
+-- ARGV: the token, the project, the process.
+local size = redis.call('DBSIZE')
+if size == 0 then
+  -- Without the right to what is needed later, nothing is left behind.
+  redis.call('HGET', KEYS[1], 'token')
+  redis.call('OBJECT', 'IDLETIME', KEYS[1])
+  redis.call('UNLINK', KEYS[1])
+elseif redis.pcall('HGET', KEYS[1], 'token') ~= ARGV[1] then
+  return -1
+end
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'project', ARGV[2], 'process', ARGV[3],
+  'seen', redis.call('TIME')[1])
+return math.max(size - 1, 0)
+"""
+_DELETE = """
+-- Delete keys; return whether the database was still ours.
+-- KEYS: from the second on, what to delete. ARGV: the token.
+if redis.pcall('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
+for i = 2, #KEYS do redis.call('UNLINK', KEYS[i]) end
+return 1
+"""
 
 
 class Keyspace(AbstractContextManager["Keyspace"]):
@@ -80,7 +117,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         # Two who try are not to take each other for somebody who uses it.
         with looking(self._server, self.number) as client:
             self._snapshot(client)
-            if self._look(client) != 0:
+            if self.mark(client) != 0:
                 return f"{_TAKEN}a run that was faster"
         keys, clients = self._snapshot(self._client)
         if not any(client["name"] == self.token for client in at(clients, self.number)):
@@ -94,6 +131,13 @@ class Keyspace(AbstractContextManager["Keyspace"]):
             return f"used by {listed(others)}"
         return f"holds {len(keys)} keys" if keys else None
 
+    def mark(self, client: redis.Redis | None = None) -> int:
+        """Mark it if it is empty, over a client if one is given.
+
+        Return how many keys are beside our marker, or -1 if the database is somebody else's.
+        """
+        return cast("int", (client or self._client).eval(_TAKE, 1, MARKER, *self._owner))
+
     def flush(self) -> None:
         """Delete what has been written to it.
 
@@ -105,10 +149,6 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         # For good: what somebody has written stays theirs when they have gone.
         if self._refusal:
             raise self._refusal
-
-    def mark(self) -> None:
-        """Put the marker back where somebody has emptied the database."""
-        self._look(self._client)
 
     def seen(self) -> tuple[list[Any], list[Client]]:
         """Return the keys but the marker, and who else is connected, as they are at one moment."""
@@ -141,7 +181,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
 
     def _flushed(self) -> ConfigurationError | None:
         """Delete what has been written; return why that was not done if somebody else is there."""
-        count = self._look(self._client)
+        count = self.mark()
         if count == 0:
             return None
         keys, others = self.seen()
@@ -161,12 +201,8 @@ class Keyspace(AbstractContextManager["Keyspace"]):
             )
         return None
 
-    def _look(self, client: "redis.Redis") -> int:
-        """Return how many keys are beside our marker, or -1; mark the database if it is empty."""
-        return cast("int", client.eval(scripts.TAKE, 1, MARKER, *self._owner))
-
     @staticmethod
-    def _snapshot(client: "redis.Redis") -> tuple[list[Any], list[Client]]:
+    def _snapshot(client: redis.Redis) -> tuple[list[Any], list[Client]]:
         """Return the keys but the marker, and all clients, as they are at one moment."""
         with client.pipeline(transaction=True) as both:
             both.keys("*")
@@ -182,10 +218,10 @@ class Keyspace(AbstractContextManager["Keyspace"]):
             if client["name"].partition(".")[0] != self.token
         ]
 
-    def _delete(self, client: "redis.Redis", keys: list[Any]) -> bool:
+    def _delete(self, client: redis.Redis, keys: list[Any]) -> bool:
         """Delete keys; return whether the marker was there all the time."""
         return all(
-            client.eval(scripts.DELETE, 1 + len(chunk), MARKER, *chunk, self.token)
+            client.eval(_DELETE, 1 + len(chunk), MARKER, *chunk, self.token)
             for chunk in _chunks(keys)
         )
 

@@ -1,13 +1,16 @@
-"""Looking at the databases of a server: what is in each, whose it is, who is connected to it."""
+"""Look at the databases of a server: what is in each, whose it is, who is connected to it."""
 
 import re
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 
-from .place import PROBED, connected, url
+from .. import limits
 
+PROBED = 64
+"""Databases that are looked at, where the server has that many."""
 STACK = "stack///"
 """The owner of the database that is the stack's: of the form of a process, and none."""
 ENTRY = "strata:{project}:database:{number}"
@@ -62,7 +65,23 @@ class Found:
     """Who is connected to it."""
 
 
-def looking(server: str, number: int) -> "redis.Redis":
+def url(server: str, number: int, client: str = "") -> str:
+    """Return the URL of a database on a server; connections by it bear the name `client`."""
+    parts = urlsplit(server)
+    named = {"client_name": client} if client else {}
+    query = urlencode({**dict(parse_qsl(parts.query)), "db": number, **named})
+    # Of a socket the path is the file's, of a host the number of a database.
+    path = parts.path if parts.scheme == "unix" else ""
+    return f"{parts.scheme}://{parts.netloc}{path}?{query}"
+
+
+def connected(address: str, **options: Any) -> redis.Redis:
+    """Return a client of a server, or of one of its databases, whose waits have an end."""
+    ends = {"socket_connect_timeout": limits.CONNECT, "socket_timeout": limits.KEYS}
+    return redis.Redis.from_url(address, **ends, **options)
+
+
+def looking(server: str, number: int) -> redis.Redis:
     """Return a client that whoever takes a database does not mind."""
     # Names of keys are bytes, and somebody's need not be text.
     return connected(url(server, number, LOOKING), decode_responses=True, encoding_errors="replace")

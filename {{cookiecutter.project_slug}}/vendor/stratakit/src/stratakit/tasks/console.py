@@ -23,6 +23,14 @@ def say(text: str, *, quiet: bool = False) -> None:
     (sys.stderr if quiet else sys.stdout).write(f"{text}\n")
 
 
+def show(value: Any, text: str, *, json: bool) -> None:
+    """Print a value as JSON, or the text that tells a person of it."""
+    if json:
+        write_json(value)
+    else:
+        say(text)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return rows of cells as plain text, each column as wide as it has to be."""
     lines = [[str(cell) for cell in row] for row in (head, *rows)]

@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -38,10 +39,10 @@ def which(purposes: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something to do to a database; `does` is what a person reads in the list of actions."""
+    """Something to do to a database; `help` is what a person reads in the list of actions."""
 
     verb: str
-    does: str
+    help: str
     do: Callable[[Database, bool], object]
     """Is given the database, and whether others who are connected to it may be thrown out."""
     purposes: tuple[str, ...] = PURPOSES
@@ -65,49 +66,33 @@ def everything(it: Database) -> list[str]:
     ] or ["no table"]
 
 
+destroying = partial(Action, purposes=(TEST,), destroys=True, alone=True, loses=everything)
+SETUP = Action(
+    "setup", "Create and migrate databases, and seed dev; data is kept.", lambda it, _: it.setup()
+)
 ACTIONS = (
-    Action(
-        "setup",
-        "Create and migrate databases, and seed dev; data is kept.",
-        lambda it, _: it.setup(),
-    ),
+    SETUP,
     Action("create", "Create empty databases.", lambda it, _: it.create()),
     Action("migrate", "Apply all pending migrations.", lambda it, _: it.migrate()),
     Action("seed", "Run the seeds/*.sql of each service.", lambda it, _: it.seed(), (DEV,)),
-    Action(
-        "drop",
-        "Drop the database of each service.",
-        lambda it, force: it.drop(force=force),
-        (TEST,),
-        destroys=True,
-        alone=True,
-        loses=everything,
+    destroying(
+        "drop", "Drop the database of each service.", lambda it, force: it.drop(force=force)
     ),
-    Action(
+    destroying(
         "reset",
         "Recreate the database of each service as db.setup makes it.",
         lambda it, force: it.reset(force=force),
-        (TEST,),
-        destroys=True,
-        alone=True,
-        loses=everything,
     ),
-    Action(
+    destroying(
         "clean",
         "Delete all rows except those inserted by migrations.",
         lambda it, force: it.clean(force=force),
-        (TEST,),
-        destroys=True,
-        alone=True,
-        loses=everything,
     ),
-    Action(
+    destroying(
         "rollback",
         "Revert the latest migration.",
         lambda it, force: it.rollback(force=force),
-        (DEV,),
-        destroys=True,
-        alone=True,
+        purposes=(DEV,),
         loses=status.lost_by_rollback,
     ),
 )
@@ -131,7 +116,8 @@ def make(action: Action) -> TypedTask:
     def change(
         _: Context, service: str | None = None, database: str | None = None, json: bool = False
     ) -> None:
-        act(action, service, database, Options(json))
+        with databases(service, database, action.purposes, complete=action is SETUP) as targets:
+            act(action, targets, Options(json))
 
     def destroy(
         _: Context,
@@ -142,116 +128,35 @@ def make(action: Action) -> TypedTask:
         force: bool = False,
         dry_run: bool = False,
     ) -> None:
-        act(action, service, database, Options(json, yes, force, dry_run))
+        with databases(service, database, action.purposes) as targets:
+            act(action, targets, Options(json, yes, force, dry_run))
 
     body, described = (destroy, DESTRUCTIVE_HELP) if action.destroys else (change, HELP)
-    body.__name__, body.__doc__ = action.verb, action.does
+    body.__name__, body.__doc__ = action.verb, action.help
     described = {**described, **which(action.purposes)}
-    return task(name=action.verb, help=described, default=action is ACTIONS[0])(body)
-
-
-def chosen(database: str | None, default: Sequence[str]) -> tuple[str, ...]:
-    """Return on which databases to act.
-
-    Raises:
-        ConfigurationError: there is none of that name.
-    """
-    if database is None:
-        return tuple(default)
-    if database not in (*PURPOSES, ALL):
-        raise ConfigurationError(
-            f"there is no database {database!r}", "one of: --database dev, test, all"
-        )
-    return PURPOSES if database == ALL else (database,)
-
-
-def act(action: Action, service: str | None, database: str | None, manner: Options) -> None:
-    """Do something to each database, once it is clear to which and that it may be done.
-
-    Raises:
-        ConfigurationError: it may not be done to one of them, or nobody agreed. None was touched.
-    """
-    purposes = chosen(database, action.purposes)
-    with databases(service, purposes, complete=action is ACTIONS[0]) as targets:
-        carry_out(action, targets, manner)
-
-
-def carry_out(action: Action, targets: list[Database], manner: Options) -> None:
-    """Do what `act` does to databases that are at hand."""
-    develops = [target.service for target in targets if target.purpose == DEV]
-    pausing = stack.running(develops) if action.alone else []
-    agree(action, targets, manner, pausing)
-    results: dict[str, dict[str, object]] = {}
-    if not manner.dry_run:
-        with paused(pausing, quiet=manner.json):
-            for target in targets if pausing else []:
-                guards.check(target.inspect(), force=manner.force, rules=action.rules)
-            for target in targets:
-                with console.progress(f"{action.verb} {target.name}", quiet=manner.json):
-                    done = action.do(target, manner.force)
-                results.setdefault(target.service.name, {})[target.purpose] = done
-        if pausing and action.verb != "drop":
-            stack.wait([each.name for each in pausing])
-    for target in targets if action.verb in MIGRATING else []:
-        tell_changed(target)
-    if manner.json:
-        told = {"action": action.verb, "dry_run": manner.dry_run, "services": results}
-        console.write_json(told)
-
-
-def agree(
-    action: Action, targets: list[Database], manner: Options, pausing: list[project.Service]
-) -> None:
-    """Make sure that something may be done to databases, and tell and ask what would be lost.
-
-    Raises:
-        ConfigurationError: it may not be done to one of them, or nobody agreed.
-    """
-    asks = False
-    for target in targets:
-        found = target.inspect()
-        force = manner.force or target.service in pausing
-        guards.check(found, force=force, rules=action.rules)
-        lost = action.loses(target) if target.purpose == DEV and found.exists else []
-        asks = asks or bool(lost) or (action.destroys and not found.owned)
-        if action.destroys or lost:
-            removed = "".join(f"\n  removes {line}" for line in lost)
-            console.say(f"{action.verb} {found}{removed}", quiet=manner.json)
-    if asks and not (manner.dry_run or manner.yes):
-        names = ", ".join(each.name for each in targets)
-        console.confirm(f"{action.verb} {names} on {targets[0].inspect().host}", "--yes")
-
-
-@contextmanager
-def paused(services: list[project.Service], *, quiet: bool) -> Iterator[None]:
-    """Stop services of the stack for the length of the block, and start them again."""
-    if services:
-        names = ", ".join(each.name for each in services)
-        console.say(f"pausing {names}, which the stack runs", quiet=quiet)
-    with stack.paused(services):
-        yield
-
-
-def tell_changed(target: Database) -> None:
-    """Name the migrations that are not any more what was applied to a database."""
-    for file in target.changed():
-        sys.stderr.write(
-            f"{file} has changed since it was applied to {target.name}\n"
-            f"  hint: {REDO} --database {target.purpose}\n"
-        )
+    return task(name=action.verb, help=described, default=action is SETUP)(body)
 
 
 @contextmanager
 def databases(
-    service: str | None, purposes: Sequence[str], *, complete: bool = False
+    service: str | None, database: str | None, default: Sequence[str], *, complete: bool = False
 ) -> Iterator[list[Database]]:
     """Yield databases of one service or of all, on servers that stay up afterwards.
 
     Args:
         service: whose, by default everybody's.
-        purposes: which of them.
+        database: which of them: dev, test or all.
+        default: which of them where nobody says so.
         complete: whether the other servers of `dev` are brought up as well.
+
+    Raises:
+        ConfigurationError: there is no such service, or no such database.
     """
+    if database not in (None, *PURPOSES, ALL):
+        raise ConfigurationError(
+            f"there is no database {database!r}", "one of: --database dev, test, all"
+        )
+    purposes = default if database is None else PURPOSES if database == ALL else (database,)
     named = [project.service(service)] if service else project.services()
     owners = [each for each in named if "postgres" in each.needs]
     kinds = servers.KINDS if complete else ("postgres",)
@@ -266,17 +171,71 @@ def databases(
         yield [Database(up[each], owner, each) for owner in owners for each in purposes]
 
 
+def act(action: Action, targets: list[Database], options: Options) -> None:
+    """Do something to each database, once it is clear to which and that it may be done.
+
+    Raises:
+        ConfigurationError: it may not be done to one of them, or nobody agreed. None was touched.
+    """
+    develops = [target.service for target in targets if target.purpose == DEV]
+    pausing = stack.running(develops) if action.alone else []
+    agree(action, targets, options, pausing)
+    results: dict[str, dict[str, object]] = {}
+    if not options.dry_run:
+        if pausing:
+            paused = ", ".join(each.name for each in pausing)
+            console.say(f"pausing {paused}, which the stack runs", quiet=options.json)
+        with stack.paused(pausing):
+            for target in targets if pausing else []:
+                guards.check(target.inspect(), force=options.force, rules=action.rules)
+            for target in targets:
+                with console.progress(f"{action.verb} {target.name}", quiet=options.json):
+                    done = action.do(target, options.force)
+                results.setdefault(target.service.name, {})[target.purpose] = done
+        if pausing and action.verb != "drop":
+            stack.wait([each.name for each in pausing])
+    for target in targets if action.verb in MIGRATING else []:
+        for file in target.changed():
+            sys.stderr.write(
+                f"{file} has changed since it was applied to {target.name}\n"
+                f"  hint: {REDO} --database {target.purpose}\n"
+            )
+    if options.json:
+        told = {"action": action.verb, "dry_run": options.dry_run, "services": results}
+        console.write_json(told)
+
+
+def agree(
+    action: Action, targets: list[Database], options: Options, pausing: list[project.Service]
+) -> None:
+    """Make sure that something may be done to databases, and tell and ask what would be lost.
+
+    Raises:
+        ConfigurationError: it may not be done to one of them, or nobody agreed.
+    """
+    asks = False
+    for target in targets:
+        found = target.inspect()
+        force = options.force or target.service in pausing
+        guards.check(found, force=force, rules=action.rules)
+        lost = action.loses(target) if target.purpose == DEV and found.exists else []
+        asks = asks or bool(lost) or (action.destroys and not found.owned)
+        if action.destroys or lost:
+            removed = "".join(f"\n  removes {line}" for line in lost)
+            console.say(f"{action.verb} {found}{removed}", quiet=options.json)
+    if asks and not (options.dry_run or options.yes):
+        names = ", ".join(each.name for each in targets)
+        console.confirm(f"{action.verb} {names} on {targets[0].inspect().host}", "--yes")
+
+
 @task(name="status", help={**HELP, **which(PURPOSES)})
 def show_status(
     _: Context, service: str | None = None, database: str | None = None, json: bool = False
 ) -> None:
     """Show server, owner, size, revision and row counts of each database."""
-    with databases(service, chosen(database, PURPOSES)) as targets:
+    with databases(service, database, PURPOSES) as targets:
         found = [status.status(target) for target in targets]
-    if json:
-        console.write_json([each.as_dict() for each in found])
-    else:
-        console.say("\n".join(str(each) for each in found))
+    console.show([each.as_dict() for each in found], "\n".join(map(str, found)), json=json)
 
 
 @task(name="verify", help={**HELP, **which(PURPOSES)})
@@ -287,7 +246,7 @@ def show_verdict(
     # Not imported before it is needed: Alembic takes 0.3 s.
     from ..schema import verify
 
-    with databases(service, chosen(database, PURPOSES)) as targets:
+    with databases(service, database, PURPOSES) as targets:
         for target in targets:
             target.refuse_foreign()
         answers = {
@@ -296,11 +255,11 @@ def show_verdict(
             )
             for target in targets
         }
-    if json:
-        console.write_json({name: verify.as_json(checks) for name, checks in answers.items()})
-    else:
-        for name, checks in answers.items():
-            console.say(f"{name}\n{verify.table(checks)}")
+    console.show(
+        {name: verify.as_json(checks) for name, checks in answers.items()},
+        "\n".join(f"{name}\n{verify.table(checks)}" for name, checks in answers.items()),
+        json=json,
+    )
     wrong = [
         f"{name}: {check.name}"
         for name, checks in answers.items()
@@ -314,12 +273,9 @@ def show_verdict(
 @task(help={**HELP, "message": "short description, used in the file name"})
 def revision(_: Context, message: str, service: str | None = None, json: bool = False) -> None:
     """Autogenerate a migration from model changes."""
-    with databases(service, (DEV,)) as targets:
+    with databases(service, DEV, ()) as targets:
         files = {target.service.name: str(target.revise(message)) for target in targets}
-    if json:
-        console.write_json(files)
-    else:
-        console.say("\n".join(files.values()))
+    console.show(files, "\n".join(files.values()), json=json)
 
 
 @task(
@@ -339,11 +295,11 @@ def snapshot(
         "snapshot",
         "",
         lambda it, _: it.snapshot(name),
-        (DEV,),
         alone=True,
         loses=lambda it: [f"the snapshot {name!r} that is there"] * it.has_snapshot(name),
     )
-    act(keep, service, database, Options(json, yes, force=False))
+    with databases(service, database, (DEV,)) as targets:
+        act(keep, targets, Options(json, yes, force=False))
 
 
 @task(
@@ -365,17 +321,10 @@ def restore(
     dry_run: bool = False,
 ) -> None:
     """Restore a snapshot made by `db.snapshot`."""
-    back = Action(
-        "restore",
-        "",
-        lambda it, force: it.restore(name, force=force),
-        destroys=True,
-        alone=True,
-        loses=everything,
-    )
-    manner = Options(json, yes, force, dry_run)
-    with databases(service, chosen(database, PURPOSES)) as targets:
-        carry_out(back, targets if database else remembered(name, targets), manner)
+    back = destroying("restore", "", lambda it, force: it.restore(name, force=force))
+    with databases(service, database, PURPOSES) as targets:
+        chosen = targets if database else remembered(name, targets)
+        act(back, chosen, Options(json, yes, force, dry_run))
 
 
 def remembered(name: str, targets: list[Database]) -> list[Database]:
@@ -408,7 +357,7 @@ def remembered(name: str, targets: list[Database]) -> list[Database]:
 )
 def shell(_: Context, service: str | None = None, database: str = DEV) -> None:
     """Open psql on a database; it runs what is piped into it."""
-    with databases(service, chosen(database, (DEV,))) as targets:
+    with databases(service, database, ()) as targets:
         if len(targets) != 1:
             known = ", ".join(dict.fromkeys(each.service.name for each in targets)) or "none"
             fail(
@@ -432,11 +381,14 @@ def gc(
     _: Context, redis_database: int | None = None, yes: bool = False, json: bool = False
 ) -> None:
     """Drop leftovers of crashed runs, and stale templates."""
-    chosen = settings.load()
+    chosen, uses_redis = settings.load(), redis_database is not None
+    # A Redis that others may have used; in Docker each run has its own.
+    with suppress(StrataError):
+        uses_redis = uses_redis or servers.choose(chosen, "redis")[0] != "docker"
     dropped, left = [], []
     with servers.lease(chosen, ("postgres",), persistent=True) as up:
         dropped += runs.collect(up["postgres"].url)
-    if redis_database is not None or _keeps_redis(chosen):
+    if uses_redis:
         with servers.lease(chosen, ("redis",)) as up:
             address = up["redis"].url
             swept, of_dead = redis_databases.sweep(address)
@@ -449,19 +401,9 @@ def gc(
                 swept += [discarded] if discarded else []
             dropped += swept
             left += of_dead + redis_databases.unmarked(address)
-    if json:
-        console.write_json({"action": "gc", "dropped": dropped, "left": left})
-    else:
-        said = [f"dropped {name}" for name in dropped] + left
-        console.say("\n".join(said) or "nothing to drop")
-
-
-def _keeps_redis(chosen: settings.Settings) -> bool:
-    """Return whether runs use a Redis that others may have used; in Docker each has its own."""
-    try:
-        return servers.choose(chosen, "redis")[0] != "docker"
-    except StrataError:
-        return False
+    lines = [f"dropped {name}" for name in dropped] + left
+    told = {"action": "gc", "dropped": dropped, "left": left}
+    console.show(told, "\n".join(lines) or "nothing to drop", json=json)
 
 
 db = Collection(
