@@ -17,17 +17,12 @@ from typing import Any
 from psycopg import Error, errors, sql
 
 from .connection import Connection
-from .relations import CleaningError, Switch, Table, View, switches, tables, views
+from .relations import CleaningError, Table, View, tables, views
 
 _SEQUENCES = """
     SELECT format('%I.%I', schemaname, sequencename), start_value
     FROM pg_sequences WHERE NOT starts_with(schemaname, 'pg_') ORDER BY 1
 """
-_COLUMNS = """
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-    WHERE attrelid = %s::oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-"""
-
 _ANY_BYTE = "surrogateescape"
 """How text is decoded and encoded: a database may hold any bytes, and they have to come back."""
 
@@ -95,13 +90,12 @@ class State:
     @classmethod
     def _seen(cls, connection: Connection, found: list[Table]) -> "State":
         made = views(connection)
-        relations = [(each.oid, each.name) for each in found]
-        relations += [(each.oid, each.name) for each in made if each.populated]
+        relations: list[Table | View] = [*found, *(each for each in made if each.populated)]
         sequences = [name for name, _ in connection.execute(_SEQUENCES).fetchall()]
-        filled = _each(connection, "EXISTS (SELECT FROM {})", [name for _, name in relations])
+        filled = _each(connection, _FILLED, [each.name for each in relations])
         rows = {
-            name: _rows(connection, _columns(connection, oid), name)
-            for (oid, name), some in zip(relations, filled, strict=True)
+            each.name: _rows(connection, each)
+            for each, some in zip(relations, filled, strict=True)
             if some
         }
         last = _each(connection, "(SELECT last_value FROM {})", sequences)
@@ -132,6 +126,11 @@ class Cleaner:
             CleaningError: the role cannot see all that is in the database.
         """
         self._connection = connection
+        self._superuser = connection.info.parameter_status("is_superuser") == "on"
+        if self._superuser:
+            # Neither foreign keys, with their cycles and orders, nor triggers see what we do.
+            # Of the whole session: whenever it changes, the plans are thrown away.
+            connection.execute("SET session_replication_role = replica")
         self._state = state or State.of(connection)
         self._found = tables(connection)
         self._all_are_later = not self._found
@@ -166,31 +165,16 @@ class Cleaner:
         self._connection.execute(sql.SQL(_FUNCTION).format(sql.Literal(body)))
 
     def _steps(self) -> Iterator[str]:
-        superuser = self._connection.info.parameter_status("is_superuser") == "on"
-        if superuser:
-            # Neither foreign keys, with their cycles and orders, nor triggers see what we do.
-            # Of the whole session: whenever it changes, the plans are thrown away.
-            self._connection.execute("SET session_replication_role = replica")
         rows = self._state.rows
-        found, firing = self._found, switches(self._connection)
         empty = [
-            _Table(each, firing.get(each.oid, []), _FILLED.format(each.name))
-            for each in found
-            if each.name not in rows
+            _Table(each, _FILLED.format(each.name)) for each in self._found if each.name not in rows
         ]
-        seeded = [
-            _Table(each, firing.get(each.oid, []), *self._kept(each.oid, each.name))
-            for each in found
-            if each.name in rows
-        ]
-        policies = [each.policies for each in found if each.policies]
+        seeded = [_Table(each, *self._kept(each)) for each in self._found if each.name in rows]
+        policies = [each.policies for each in self._found if each.policies]
         yield from (f"{each.off};" for each in policies)
-        for each in empty + seeded:
-            if lack := each.lack(superuser=superuser):
-                yield _if(each.written, _RAISE.format(sql.quote(lack)))
-        if superuser:
+        if self._superuser:
             for each in empty + seeded:
-                yield _if(each.written, *each.off, *each.undo, *each.on, each.proof)
+                yield _if(each.written, *each.off, each.delete, each.insert, *each.on, each.proof)
         else:
             yield from self._as_plain_role(empty, seeded)
         yield from (f"{each.on};" for each in policies)
@@ -209,8 +193,11 @@ class Cleaner:
         neither their cycles nor their actions. So seeds go and come back together; as long as they
         are as they were, nothing of theirs refers to what is deleted.
         """
+        for each in empty + seeded:
+            if each.lack:
+                yield _if(each.written, _RAISE.format(sql.quote(each.lack)))
         # Those that may not be written to have not been, or we are not here.
-        empty, seeded = ([each for each in some if not each.lack()] for some in (empty, seeded))
+        empty, seeded = ([each for each in some if not each.lack] for some in (empty, seeded))
         off = [statement for each in empty + seeded for statement in each.off]
         on = [statement for each in empty + seeded for statement in each.on]
         # Of deferred keys, checks would be pending, and the triggers could not be changed.
@@ -234,7 +221,7 @@ class Cleaner:
         refresh = f"REFRESH MATERIALIZED VIEW {view.name}"
         written = _FILLED.format(view.name)
         if view.name in self._state.rows:
-            written, _ = self._kept(view.oid, view.name)
+            written, _ = self._kept(view)
         # One that is not filled cannot be asked at all.
         return f"IF NOT {populated} THEN {refresh}; ELSE {_if(written, refresh)} END IF;"
 
@@ -253,13 +240,13 @@ class Cleaner:
         others = _OTHER_OBJECTS.format(oids=oids)
         yield _if(f"EXISTS (SELECT {others})", f"PERFORM lo_unlink(oid) {others}")
 
-    def _kept(self, oid: int, table: str) -> tuple[str, str]:
+    def _kept(self, relation: Table | View) -> tuple[str, str]:
         """Keep rows where the session can take them from.
 
         Returns the condition that those of the table differ, and the statement that inserts them.
         """
-        columns = _columns(self._connection, oid)
-        kept = f"pg_temp.seeded_{oid}"
+        table, columns = relation.name, relation.columns
+        kept = f"pg_temp.seeded_{relation.oid}"
         create = "CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA"
         self._connection.execute(sql.SQL(create.format(kept, columns, table)))
         with self._connection.cursor().copy(sql.SQL(f"COPY {kept} FROM STDIN")) as copy:
@@ -277,7 +264,6 @@ class _Table:
     """What there is to say about a table in SQL."""
 
     table: Table
-    switches: list[Switch]
     written: str
     """The condition that it is not as it was."""
     insert: str = ""
@@ -288,16 +274,12 @@ class _Table:
         return _DELETE.format(self.table.name)
 
     @property
-    def undo(self) -> list[str]:
-        return [self.delete, self.insert] if self.insert else [self.delete]
-
-    @property
     def off(self) -> list[str]:
-        return [each.off for each in self.switches]
+        return [each.off for each in self.table.switches]
 
     @property
     def on(self) -> list[str]:
-        return [each.on for each in self.switches]
+        return [each.on for each in self.table.switches]
 
     @property
     def proof(self) -> str:
@@ -305,14 +287,13 @@ class _Table:
         left = f"{self.table.name} is not as it was, though its rows were deleted"
         return _if(self.written, _RAISE.format(sql.quote(left))).removesuffix(";")
 
-    def lack(self, *, superuser: bool = False) -> str | None:
-        """Return why the role cannot bring it back; None if it can."""
+    @property
+    def lack(self) -> str | None:
+        """Why a plain role cannot bring it back; None if it can."""
         name = self.table.name
-        if superuser or (self.table.owned and self.table.writable):
-            return None
         if not self.table.writable:
             return f"{name} was written to, and the role may not delete and insert its rows"
-        if self.switches:
+        if self.table.switches and not self.table.owned:
             return f"{name} was written to, and only its owner may set its triggers and rules aside"
         return None
 
@@ -326,7 +307,7 @@ def _refused(connection: Connection, error: Error) -> CleaningError:
 
 
 def _if(condition: str, *statements: str) -> str:
-    return f"IF {condition} THEN {'; '.join(statements)}; END IF;"
+    return f"IF {condition} THEN {'; '.join(filter(None, statements))}; END IF;"
 
 
 def _at_once(statements: Iterable[str]) -> str:
@@ -342,12 +323,7 @@ def _each(connection: Connection, expression: str, relations: list[str]) -> list
     return list(connection.execute(sql.SQL(f"SELECT {values}")).fetchone() or ())
 
 
-def _columns(connection: Connection, oid: int) -> str:
-    (columns,) = connection.execute(_COLUMNS, (oid,)).fetchone() or ("",)
-    return str(columns)
-
-
-def _rows(connection: Connection, columns: str, table: str) -> str:
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT")
-    with connection.cursor().copy(query.format(sql.SQL(columns), sql.SQL(table))) as rows:
+def _rows(connection: Connection, relation: Table | View) -> str:
+    query = f"COPY (SELECT {relation.columns} FROM {relation.name}) TO STDOUT"  # noqa: S608 - both are quoted by the server
+    with connection.cursor().copy(sql.SQL(query)) as rows:
         return b"".join(bytes(row) for row in rows).decode(errors=_ANY_BYTE)

@@ -106,8 +106,9 @@ class Database:
         Raises:
             ConfigurationError: what is there may not be used. Nothing was touched.
         """
-        with self._changing() as connection:
-            return self._created(connection)[1]
+        with self._changing() as (connection, target):
+            self._created(connection, target)
+            return not target.exists
 
     def drop(self, *, force: bool = False) -> bool:
         """Drop it; return whether it was there.
@@ -115,21 +116,19 @@ class Database:
         Raises:
             ConfigurationError: it may not be destroyed. Nothing was touched.
         """
-        with self._changing() as connection:
-            target = self._destroyable(connection, force=force)
+        with self._changing(guards.DESTROYING, force=force) as (connection, target):
             guards.drop(connection, target)
             return target.exists
 
-    def migrate(self, revision: str = "head") -> None:
-        """Bring it up to a revision.
+    def migrate(self) -> None:
+        """Bring it up to the newest revision.
 
         Raises:
             ConfigurationError: it may not be used. Nothing was touched.
             MigrationError: a migration fails. What came before it stays undone as well.
         """
-        with self._changing() as connection:
-            target = self._required(connection)
-            self._migrate(connection, target, revision)
+        with self._changing(there=True) as (connection, target):
+            self._migrate(connection, target)
 
     def rollback(self, *, force: bool = False) -> bool:
         """Take the newest migration back; return whether there was one.
@@ -138,8 +137,9 @@ class Database:
             ConfigurationError: it may not be destroyed. Nothing was touched.
             MigrationError: a migration has no way down.
         """
-        with self._changing() as connection:
-            target = self._alone(connection, force=force)
+        with self._changing(guards.DESTROYING, force=force, there=True) as (connection, target):
+            if target.sessions:
+                guards.terminate_sessions(connection, self.name)
             with self._opened(connection, target, guards.DESTROYING) as own:
                 if _revision(own) is None:
                     return False
@@ -153,8 +153,8 @@ class Database:
             ConfigurationError: what is there may not be used. Nothing was touched.
             MigrationError: a migration or a seed fails.
         """
-        with self._changing() as connection:
-            target, _ = self._created(connection)
+        with self._changing() as (connection, found):
+            target = self._created(connection, found)
             self._migrate(connection, target)
             if self.purpose == stamps.DEV:
                 self._seed(connection, target)
@@ -168,8 +168,7 @@ class Database:
         Raises:
             ConfigurationError: it may not be destroyed. Nothing was touched.
         """
-        with self._changing() as connection:
-            target = self._destroyable(connection, force=force)
+        with self._changing(guards.DESTROYING, force=force) as (connection, target):
             template = runs.get_or_build_template(connection, self.service)
             if target.sessions:
                 guards.terminate_sessions(connection, self.name)
@@ -185,8 +184,8 @@ class Database:
             ConfigurationError: it may not be used. Nothing was touched.
             MigrationError: one fails.
         """
-        with self._changing() as connection:
-            return self._seed(connection, self._required(connection))
+        with self._changing(there=True) as (connection, target):
+            return self._seed(connection, target)
 
     def clean(self, *, force: bool = False) -> None:
         """Delete all rows but those that migrations have seeded.
@@ -195,8 +194,9 @@ class Database:
             ConfigurationError: it may not be destroyed, or is at an older revision, whose seeds
                 nobody knows. Nothing was touched.
         """
-        with self._changing() as connection:
-            target = self._alone(connection, force=force)
+        with self._changing(guards.DESTROYING, force=force, there=True) as (connection, target):
+            if target.sessions:
+                guards.terminate_sessions(connection, self.name)
             # Shown before anything is made, and not held: it would stand in the way of others.
             with self._opened(connection, target):
                 pass
@@ -221,8 +221,7 @@ class Database:
                 under that label may not be destroyed. Nothing was touched.
         """
         copy = self._copy(label)
-        with self._changing() as connection:
-            guards.check(self._required(connection))
+        with self._changing(force=False, there=True) as (connection, _):
             older = guards.inspect(connection, self.server, copy, self.purpose, self.owner)
             guards.check(older, force=True, rules=guards.DESTROYING)
             self._replace(connection, older, self.name)
@@ -245,8 +244,7 @@ class Database:
             ConfigurationError: there is no such copy, or it may not be destroyed.
         """
         copy = self._copy(label)
-        with self._changing() as connection:
-            target = self._destroyable(connection, force=force)
+        with self._changing(guards.DESTROYING, force=force) as (connection, target):
             if copy not in runs.databases(connection):
                 raise ConfigurationError(
                     f"there is no snapshot {label!r} of {self.name}",
@@ -289,7 +287,7 @@ class Database:
                 "close what is connected to it, then run it again",
             )
         tell(f"the role {who} may not create databases: this run takes, and empties, {target}")
-        target, _ = self._created(connection)
+        target = self._created(connection, target)
         with self._opened(connection, target, guards.DESTROYING) as own:
             migrations.rollback(own, self.service, "base")
         self._migrate(connection, target)
@@ -327,17 +325,35 @@ class Database:
         return f"--service {self.service.name} --database {self.purpose}"
 
     @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        """Yield a connection to the server, for one action at a time.
+    def _changing(
+        self,
+        rules: Sequence[guards.Rule] = guards.RULES,
+        *,
+        force: bool = True,
+        there: bool = False,
+    ) -> Iterator[tuple[Connection, guards.DatabaseInfo]]:
+        """Yield a connection to the server, for one action at a time, and what is known of it.
 
         Over it is checked what may be done. What is done over another one, `_opened` yields that.
+
+        Args:
+            rules: those that it must not break.
+            force: whether others may be connected to it.
+            there: whether it has to be there.
         """
         with (
             session(self.server.url) as connection,
             locked(connection, Lock.ACTION, self.name),
             self._told(connection),
         ):
-            yield connection
+            target = self._inspect(connection)
+            if there and not target.exists:
+                raise InfrastructureError(
+                    f"the database {self.name} is not there",
+                    f"uv run invoke db.setup {self._which}",
+                )
+            guards.check(target, force=force, rules=rules)
+            yield connection, target
 
     @contextmanager
     def _told(self, connection: Connection) -> Iterator[None]:
@@ -374,50 +390,20 @@ class Database:
                     stamps.write(own, self.name, self.purpose, self.owner)
             yield own
 
-    def _required(self, connection: Connection) -> guards.DatabaseInfo:
-        """Return what is known of it; refuse to go on if it is not there, or may not be used."""
-        target = self._inspect(connection)
+    def _created(self, connection: Connection, target: guards.DatabaseInfo) -> guards.DatabaseInfo:
+        """Create and stamp it where that has not been done; return what is known of it then."""
         if not target.exists:
-            raise InfrastructureError(
-                f"the database {self.name} is not there",
-                f"uv run invoke db.setup {self._which}",
-            )
-        guards.check(target, force=True)
-        return target
-
-    def _destroyable(self, connection: Connection, *, force: bool) -> guards.DatabaseInfo:
-        """Return what is known of it; refuse to go on if it may not be destroyed."""
-        target = self._inspect(connection)
-        guards.check(target, force=force, rules=guards.DESTROYING)
-        return target
-
-    def _alone(self, connection: Connection, *, force: bool) -> guards.DatabaseInfo:
-        """Do what `_required` does; throw others out if they are in the way."""
-        target = self._required(connection)
-        guards.check(target, force=force, rules=guards.DESTROYING)
-        if target.sessions:
-            guards.terminate_sessions(connection, self.name)
-        return target
-
-    def _created(self, connection: Connection) -> tuple[guards.DatabaseInfo, bool]:
-        """Create and stamp it where that has not been done; return it, and whether it is new."""
-        target = self._inspect(connection)
-        guards.check(target, force=True)
-        new = not target.exists
-        if new:
             runs.create(connection, self.name, purpose=self.purpose)
             target = guards.refreshed(connection, target)
         # New, or left by a run that was killed before it could say what it is.
         if not (target.facts.stamp or target.contents().held):
             stamps.write(connection, self.name, self.purpose, self.owner)
             target = guards.refreshed(connection, target)
-        return target, new
+        return target
 
-    def _migrate(
-        self, connection: Connection, target: guards.DatabaseInfo, revision: str = "head"
-    ) -> None:
+    def _migrate(self, connection: Connection, target: guards.DatabaseInfo) -> None:
         with self._opened(connection, target) as own:
-            migrations.migrate(own, self.service, revision)
+            migrations.migrate(own, self.service)
 
     def _replace(self, connection: Connection, target: guards.DatabaseInfo, source: str) -> None:
         """Put a stamped copy of `source` in the place of a database that was checked.

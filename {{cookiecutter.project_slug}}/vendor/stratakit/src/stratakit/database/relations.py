@@ -1,5 +1,6 @@
 """What holds rows in a database, and what may keep somebody from emptying it."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,8 +24,12 @@ class Switch(NamedTuple):
 class Table:
     """A table, partitioned or not, and the role's rights to it."""
 
+    switches: tuple[Switch, ...]
+    """Of those of its triggers and rules that would fire for the session."""
     oid: int
     name: str
+    columns: str
+    """Those that can be inserted, as SQL."""
     readable: bool
     writable: bool
     """Whether the role may delete its rows, and insert them."""
@@ -49,19 +54,14 @@ def tables(connection: Connection) -> list[Table]:
     Raises:
         CleaningError: what one holds cannot be seen, or is on another server.
     """
+    switches: dict[int, list[Switch]] = defaultdict(list)
+    for oid, off, on in connection.execute(_SWITCHES).fetchall():
+        switches[oid].append(Switch(off, on))
     uncleaned = table().get("uncleaned", [])
     rows = connection.execute(_TABLES).fetchall()
-    found = [Table(*row) for row in rows if row[1] not in uncleaned]
+    found = [Table(tuple(switches[row[0]]), *row) for row in rows if row[1] not in uncleaned]
     for each in found:
         _refuse(each, connection.info.user)
-    return found
-
-
-def switches(connection: Connection) -> dict[int, list[Switch]]:
-    """Return, by the number of a table, those of its triggers and rules that would fire for us."""
-    found: dict[int, list[Switch]] = {}
-    for oid, off, on in connection.execute(_SWITCHES).fetchall():
-        found.setdefault(oid, []).append(Switch(off, on))
     return found
 
 
@@ -90,6 +90,7 @@ class View(NamedTuple):
 
     oid: int
     name: str
+    columns: str
     populated: bool
 
 
@@ -100,6 +101,10 @@ def views(connection: Connection) -> list[View]:
     return [View(*row) for row in rows if row[1] not in uncleaned]
 
 
+_COLUMNS = """
+    (SELECT coalesce(string_agg(quote_ident(attname), ', ' ORDER BY attnum), '') FROM pg_attribute
+     WHERE attrelid = {} AND attnum > 0 AND NOT attisdropped AND attgenerated = '')
+"""
 _OURS = """
     NOT starts_with(nspname, 'pg_') AND nspname <> 'information_schema'
       AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
@@ -124,7 +129,7 @@ _TABLES = f"""
       -- 28: to insert, update or delete. What has no handler cannot say so, nor do any of it.
       WHERE CASE WHEN fdwhandler <> 0 THEN pg_relation_is_updatable(ftrelid, false) & 28 > 0 END
     )
-    SELECT oid::int8, name,
+    SELECT oid::int8, name, {_COLUMNS.format("own.oid")},
       has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(oid, 'SELECT'),
       has_table_privilege(oid, 'DELETE') AND has_table_privilege(oid, 'INSERT'),
       pg_has_role(relowner, 'USAGE'), row_security_active(oid),
@@ -152,7 +157,8 @@ _SWITCHES = f"""
     FROM found ORDER BY level, place::regclass::text, name
 """  # noqa: S608 - as above
 _VIEWS = f"""
-    SELECT pg_class.oid::int8, format('%I.%I', nspname, relname), relispopulated
+    SELECT pg_class.oid::int8, format('%I.%I', nspname, relname),
+      {_COLUMNS.format("pg_class.oid")}, relispopulated
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind = 'm' AND {_OURS} ORDER BY 1
 """  # noqa: S608 - as above

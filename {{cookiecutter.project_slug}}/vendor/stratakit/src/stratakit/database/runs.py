@@ -80,15 +80,10 @@ def run_over(connection: Connection) -> Iterator[str]:
 
 def sweep(connection: Connection) -> list[str]:
     """Drop the databases of dead runs; return their names."""
-    dropped = []
-    for name in databases(connection):
-        owner = names.run_of(name)
-        if owner:
-            with locked_if_free(connection, Lock.RUN, owner) as dead, suppress(*LEFT):
-                if dead:
-                    drop(connection, name)
-                    dropped.append(name)
-    return dropped
+    owners = {name: names.run_of(name) for name in databases(connection)}
+    return _drop_unused(
+        connection, Lock.RUN, {name: run for name, run in owners.items() if run is not None}
+    )
 
 
 def collect(server: str) -> list[str]:
@@ -101,11 +96,15 @@ def collect(server: str) -> list[str]:
 
 
 def _discard(connection: Connection, candidates: list[str]) -> list[str]:
-    """Drop databases that nobody is about to use; return their names."""
+    # Not while it is built, nor twice: somebody else may be collecting.
+    return _drop_unused(connection, Lock.BUILD, {name: name for name in candidates})
+
+
+def _drop_unused(connection: Connection, kind: Lock, candidates: dict[str, str]) -> list[str]:
+    """Drop the databases whose lock nobody holds, given what it is about; return their names."""
     dropped = []
-    for name in candidates:
-        # Not while it is built, nor twice: somebody else may be collecting.
-        with locked_if_free(connection, Lock.BUILD, name) as free, suppress(*LEFT):
+    for name, what in candidates.items():
+        with locked_if_free(connection, kind, what) as free, suppress(*LEFT):
             if free and name in databases(connection):
                 drop(connection, name)
                 dropped.append(name)
