@@ -1,4 +1,4 @@
-"""What an older stack has stored becomes `dev`: its databases were called and stamped `stack`."""
+"""Turn what an older stack has stored into `dev`: its databases were called `stack`."""
 
 import shutil
 import tempfile
@@ -17,7 +17,7 @@ STAMP = "stack"
 
 
 def wanted(dev: Database) -> bool:
-    """Return whether a database is still to be made, so that an older one could become it."""
+    """Return whether a database does not exist yet, so that an older one could become it."""
     return not checkout.mark() and not dev.exists()
 
 
@@ -25,7 +25,7 @@ def adopt(dev: Database, older: Server) -> bool:
     """Make the database of an older stack the `dev` of a service; return whether there was one.
 
     Args:
-        dev: what is not there yet.
+        dev: a database that does not exist yet.
         older: the server of that stack, which may be the same one.
 
     Raises:

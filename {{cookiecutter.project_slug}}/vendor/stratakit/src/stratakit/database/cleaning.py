@@ -1,4 +1,4 @@
-"""Undoing what a test wrote, in one round trip, over committed data.
+"""Undo what a test wrote, in one round trip, over committed data.
 
 It looks before it acts, so that a test which wrote nothing costs nothing, and a superuser's touches
 only the tables that were written. It deletes where TRUNCATE would take some twenty times as long
@@ -34,7 +34,7 @@ _BODY = """
     END
 """
 _STATE = "OC001"
-"""The SQLSTATE of what the function itself finds wrong."""
+"""The SQLSTATE of the errors that the function itself raises."""
 _RAISE = f"RAISE EXCEPTION USING ERRCODE = '{_STATE}', MESSAGE = {{}}"
 _OBJECTS = "SELECT oid::int8, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1"
 _OTHER_OBJECTS = "FROM pg_largeobject_metadata WHERE oid <> ALL ('{{{oids}}}'::oid[])"
@@ -110,7 +110,7 @@ class State:
 
 
 class Cleaner:
-    """What brings one database back to a state.
+    """Bring one database back to a state, as often as it is called.
 
     Make it over a connection of its own that stays open. The rows that have to come back are kept
     there, in temporary tables; on a superuser's, triggers do not fire any more.
@@ -154,7 +154,7 @@ class Cleaner:
             raise _refused(self._connection, error) from error
 
     def _follow(self) -> None:
-        """Plan anew where all tables are later ones, and there are others than before."""
+        """Write the function anew if there were no tables at first, and now others than before."""
         if self._all_are_later:
             before, self._found = self._found, tables(self._connection)
             if self._found != before:
@@ -214,7 +214,7 @@ class Cleaner:
             yield _if(filled, *off, deleted, *on, *(each.proof for each in empty))
 
     def _refresh(self, view: View) -> str:
-        """Return the step that makes a materialized view anew where it is not as it was."""
+        """Return the step that refreshes a materialized view if its rows have changed."""
         populated = _POPULATED.format(view.oid)
         if view.name in self._state.unpopulated:
             return _if(populated, f"REFRESH MATERIALIZED VIEW {view.name} WITH NO DATA")
@@ -226,7 +226,7 @@ class Cleaner:
         return f"IF NOT {populated} THEN {refresh}; ELSE {_if(written, refresh)} END IF;"
 
     def _objects(self) -> Iterator[str]:
-        """Yield the steps that delete large objects, but for those that migrations have written."""
+        """Yield the steps that delete large objects, except those inserted by migrations."""
         seeded = self._state.objects
         oids = ",".join(seeded)
         if seeded:
@@ -241,7 +241,7 @@ class Cleaner:
         yield _if(f"EXISTS (SELECT {others})", f"PERFORM lo_unlink(oid) {others}")
 
     def _kept(self, relation: Table | View) -> tuple[str, str]:
-        """Keep rows where the session can take them from.
+        """Copy the rows to keep into a temporary table of the session.
 
         Returns the condition that those of the table differ, and the statement that inserts them.
         """
@@ -261,13 +261,13 @@ class Cleaner:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What there is to say about a table in SQL."""
+    """The parts of SQL that clean one table."""
 
     table: Table
     written: str
-    """The condition that it is not as it was."""
+    """The condition that its rows have changed."""
     insert: str = ""
-    """The statement that fills it as it was, unless it was empty."""
+    """The statement that inserts its former rows; empty if it had none."""
 
     @property
     def delete(self) -> str:
@@ -283,7 +283,7 @@ class _Table:
 
     @property
     def proof(self) -> str:
-        """The statement that refuses to call it done where it is not."""
+        """The statement that raises an error if its rows still differ."""
         left = f"{self.table.name} is not as it was, though its rows were deleted"
         return _if(self.written, _RAISE.format(sql.quote(left))).removesuffix(";")
 

@@ -1,4 +1,4 @@
-"""What is in a database: whatever would be lost with it, be it a table or not."""
+"""Count what is in a database: whatever would be lost with it, be it a table or not."""
 
 from collections import Counter
 from collections.abc import Iterable

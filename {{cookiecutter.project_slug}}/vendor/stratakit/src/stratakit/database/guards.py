@@ -1,4 +1,4 @@
-"""What may be destroyed: the rules, as a table, and what is found out about a database for them.
+"""Decide what may be destroyed: a table of rules, and the facts about a database that they ask for.
 
 A database is destroyed only if its server is ours; or if its host is local or on the allow list,
 its name is that of a database of this project to develop on or to test with, and its stamp says the
@@ -57,7 +57,7 @@ class DatabaseInfo:
     sessions: tuple[str, ...]
     """Who else is connected: application, user, address."""
     contents: Callable[[], Contents]
-    """Looks into it: only where that decides or is told, since it takes a connection of its own."""
+    """Counts what is in it: only when needed, since that takes a connection of its own."""
     prepared: tuple[Holder, ...] = ()
     """Transactions in it that are prepared for a commit in two phases."""
     purpose: str = TEST
@@ -72,7 +72,7 @@ class DatabaseInfo:
 
     @property
     def unstamped(self) -> bool:
-        """Whether it holds something, and does not say that it is for this."""
+        """Whether it holds something, and is not stamped for this purpose."""
         if not self.exists or self.facts.stamped(self.purpose):
             return False
         found = self.contents()
@@ -236,7 +236,7 @@ def refreshed(connection: Connection, target: DatabaseInfo) -> DatabaseInfo:
 def opened(
     connection: Connection, target: DatabaseInfo, rules: Sequence[Rule] = RULES
 ) -> Iterator[Connection]:
-    """Yield a connection that proves to lead to a database which was checked, to change it over.
+    """Yield a connection to a database that was checked, once it proves to lead to that one.
 
     Args:
         connection: the one over which it was checked.
@@ -267,7 +267,7 @@ def drop(connection: Connection, target: DatabaseInfo) -> None:
 
 
 def _prove(connection: Connection, target: DatabaseInfo, rules: Sequence[Rule]) -> None:
-    """Refuse to go on if the name leads to something else than what was checked."""
+    """Refuse to go on if the name now belongs to another database than the one that was checked."""
     now = refreshed(connection, target)
     if now.facts.oid != target.facts.oid:
         raise ConfigurationError(
@@ -287,7 +287,7 @@ def terminate_sessions(connection: Connection, name: str) -> None:
 
 @contextmanager
 def _naming_sessions(connection: Connection, name: str) -> Iterator[None]:
-    """Name whose sessions the role may not end, where that keeps it from going on.
+    """Name the sessions that the role may not terminate, if one of them stops it.
 
     Raises:
         InfrastructureError: there are some.
@@ -308,7 +308,7 @@ def _naming_sessions(connection: Connection, name: str) -> Iterator[None]:
 
 
 def _others(connection: Connection, name: str) -> tuple[str, ...]:
-    """Return who else is connected to a database, once those who are leaving have gone."""
+    """Return who else is connected to a database, after a moment for those who are leaving."""
     left: list[str] = []
 
     def gone() -> None:

@@ -1,7 +1,7 @@
-"""The life of the databases for people, `dev` and `test` of each service: what `invoke db.*` does.
+"""Create, migrate, reset and drop the databases for people: `dev` and `test` of each service.
 
-Each action is as good twice as once, waits for another that is about the same database, and leaves
-something that `setup` fixes if it is killed.
+This is what `invoke db.*` does. Each action may be repeated, waits for another one on the same
+database, and leaves something that `setup` repairs if it is killed.
 """
 
 import shutil
@@ -64,7 +64,7 @@ class Database:
 
     @property
     def owner(self) -> str:
-        """What it says about whose it is: services of two projects may give theirs one name."""
+        """The owner that is written on it: services of two projects may give theirs one name."""
         return names.owner(self.service.name, checkout.mark())
 
     @property
@@ -78,7 +78,7 @@ class Database:
             return self._inspect(connection)
 
     def refuse_foreign(self) -> None:
-        """Refuse to go on if it is another's; whether it is there does not matter.
+        """Refuse to go on if it belongs to somebody else; it need not exist.
 
         Raises:
             ConfigurationError: it belongs to another service, or to another project.
@@ -86,7 +86,7 @@ class Database:
         guards.check(self.inspect(), rules=(guards.FOREIGN,))
 
     def exists(self) -> bool:
-        """Return whether it is there."""
+        """Return whether it exists."""
         with connect(self.server.url) as connection:
             return self.name in runs.databases(connection)
 
@@ -101,7 +101,7 @@ class Database:
             return migrations.changed(connection, self.service)
 
     def create(self) -> bool:
-        """Create it, empty and stamped; return whether it was not there.
+        """Create it, empty and stamped; return whether it is new.
 
         Raises:
             ConfigurationError: what is there may not be used. Nothing was touched.
@@ -111,7 +111,7 @@ class Database:
             return not target.exists
 
     def drop(self, *, force: bool = False) -> bool:
-        """Drop it; return whether it was there.
+        """Drop it; return whether it existed.
 
         Raises:
             ConfigurationError: it may not be destroyed. Nothing was touched.
@@ -131,7 +131,7 @@ class Database:
             self._migrate(connection, target)
 
     def rollback(self, *, force: bool = False) -> bool:
-        """Take the newest migration back; return whether there was one.
+        """Revert the latest migration; return whether there was one.
 
         Raises:
             ConfigurationError: it may not be destroyed. Nothing was touched.
@@ -147,7 +147,7 @@ class Database:
             return True
 
     def setup(self) -> None:
-        """Make it be there and migrated; and seeded, if it is to develop on.
+        """Create and migrate it, and seed it if it is `dev`; existing data is kept.
 
         Raises:
             ConfigurationError: what is there may not be used. Nothing was touched.
@@ -160,10 +160,10 @@ class Database:
                 self._seed(connection, target)
 
     def reset(self, *, force: bool = False) -> None:
-        """Give it the state of a new `setup`.
+        """Recreate it as `setup` makes it.
 
-        Where its schema is that of the migrations, wiping it back to what they have written does;
-        else it becomes a copy of a template that is migrated once.
+        If its schema is that of the migrations, its rows are cleaned; else it is replaced by a copy
+        of a template that is migrated once.
 
         Raises:
             ConfigurationError: it may not be destroyed. Nothing was touched.
@@ -188,7 +188,7 @@ class Database:
             return self._seed(connection, target)
 
     def clean(self, *, force: bool = False) -> None:
-        """Delete all rows but those that migrations have seeded.
+        """Delete all rows except those inserted by migrations.
 
         Raises:
             ConfigurationError: it may not be destroyed, or is at an older revision, whose seeds
@@ -238,7 +238,7 @@ class Database:
         return names.snapshot(self.service.name if first else self.name, label)
 
     def restore(self, label: str, *, force: bool = False) -> None:
-        """Give it the state that was kept under `label`.
+        """Restore the copy that was kept under `label`.
 
         Raises:
             ConfigurationError: there is no such copy, or it may not be destroyed.
@@ -254,7 +254,7 @@ class Database:
 
     @contextmanager
     def lent(self, tell: Callable[[str], object]) -> Iterator[None]:
-        """Keep it for a test run: migrated, and empty but for what migrations have written.
+        """Lend it to a test run: migrated, and with no rows except those inserted by migrations.
 
         Args:
             tell: is told what is about to be emptied, before it is.
@@ -292,13 +292,13 @@ class Database:
             migrations.rollback(own, self.service, "base")
         self._migrate(connection, target)
 
-    def revise(self, message: str) -> Path:
-        """Write a migration from what the models have and the migrations have not."""
+    def autogenerate(self, message: str) -> Path:
+        """Autogenerate a migration from model changes; return its file."""
         with (
             session(self.server.url) as connection,
             runs.migrated(connection, self.service) as fresh,
         ):
-            return migrations.revise(fresh, self.service, message)
+            return migrations.autogenerate(fresh, self.service, message)
 
     def psql(self) -> tuple[list[str], dict[str, str]]:
         """Return the command that opens psql on it, and the variables that it needs.
@@ -321,7 +321,7 @@ class Database:
 
     @property
     def _which(self) -> str:
-        """What an action is told that is to be about this one."""
+        """The options by which an action is about this database."""
         return f"--service {self.service.name} --database {self.purpose}"
 
     @contextmanager
@@ -339,7 +339,7 @@ class Database:
         Args:
             rules: those that it must not break.
             force: whether others may be connected to it.
-            there: whether it has to be there.
+            there: whether it has to exist.
         """
         with (
             session(self.server.url) as connection,
@@ -357,7 +357,7 @@ class Database:
 
     @contextmanager
     def _told(self, connection: Connection) -> Iterator[None]:
-        """Raise what PostgreSQL has against an action as an error of ours."""
+        """Turn the errors by which PostgreSQL refuses an action into ours."""
         try:
             yield
         except errors.InsufficientPrivilege as error:
@@ -391,7 +391,7 @@ class Database:
             yield own
 
     def _created(self, connection: Connection, target: guards.DatabaseInfo) -> guards.DatabaseInfo:
-        """Create and stamp it where that has not been done; return what is known of it then."""
+        """Create and stamp it if that has not been done; return what is known of it then."""
         if not target.exists:
             runs.create(connection, self.name, purpose=self.purpose)
             target = guards.refreshed(connection, target)
@@ -419,7 +419,7 @@ class Database:
             connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(target.name)))
 
     def _wiped(self, connection: Connection, target: guards.DatabaseInfo, template: str) -> bool:
-        """Wipe it to the state of a template if it has its schema; return whether that is so."""
+        """Clean it to the state of a template if it has its schema; return whether it was."""
         info = runs.read_template_info(connection, template)
         if info.state is None:
             return False

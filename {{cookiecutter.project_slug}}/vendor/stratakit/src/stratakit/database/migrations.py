@@ -1,4 +1,4 @@
-"""Bringing a database to a revision of a service's migrations."""
+"""Bring a database to a revision of a service's migrations, and note which files were applied."""
 
 import hashlib
 import json
@@ -64,8 +64,8 @@ def _run(command: str, connection: Connection, service: Service, revision: str) 
         _note_files(connection, config)
 
 
-def revise(connection: Connection, service: Service, message: str) -> Path:
-    """Write a migration from what the models have and the database has not; return its file.
+def autogenerate(connection: Connection, service: Service, message: str) -> Path:
+    """Autogenerate a migration from what the models have and the database has not; return its file.
 
     Raises:
         MigrationError: the models and the migrations cannot be compared.

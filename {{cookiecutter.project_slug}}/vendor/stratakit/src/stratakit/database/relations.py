@@ -1,4 +1,4 @@
-"""What holds rows in a database, and what may keep somebody from emptying it."""
+"""Find the tables and views of a database, and what may keep somebody from emptying them."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from .connection import Connection
 
 
 class CleaningError(ConfigurationError):
-    """Something cannot be brought back to what it was, or nobody can tell whether it was."""
+    """Something cannot be cleaned, or nobody can tell whether it was."""
 
 
 class Switch(NamedTuple):
-    """Statements that keep something from interfering for a while, and let it again as before."""
+    """Statements that switch a trigger, a rule or a policy off, and on again as before."""
 
     off: str
     on: str
@@ -25,7 +25,7 @@ class Table:
     """A table, partitioned or not, and the role's rights to it."""
 
     switches: tuple[Switch, ...]
-    """Of those of its triggers and rules that would fire for the session."""
+    """For each of its triggers and rules that would fire for the session."""
     oid: int
     name: str
     columns: str
@@ -41,7 +41,7 @@ class Table:
 
     @property
     def policies(self) -> Switch | None:
-        """What stops its policies from hiding rows from the role that owns it."""
+        """Stop its policies from hiding rows from their owner; None if they hide none."""
         change = f"ALTER TABLE {self.name} {{}} ROW LEVEL SECURITY"
         return Switch(change.format("NO FORCE"), change.format("FORCE")) if self.hidden else None
 

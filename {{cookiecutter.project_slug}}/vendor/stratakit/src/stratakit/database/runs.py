@@ -1,4 +1,4 @@
-"""What a test run makes for itself: a migrated template, and clones that are dropped after."""
+"""Make and drop the databases of test runs: a migrated template, and clones of it."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from .connection import (
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
 LEFT = (errors.InsufficientPrivilege, errors.LockNotAvailable, StrataError)
-"""Why what could go stays: another role has it, somebody uses it, or it is stamped as no test's."""
+"""Reasons not to drop a leftover: it is another role's, in use, or not stamped as a test's."""
 _MAY_CREATE = """
     SELECT rolcreatedb OR rolsuper, pg_get_userbyid(datdba)
     FROM pg_database, pg_roles WHERE datname = %s AND rolname = current_user
@@ -166,7 +166,7 @@ def migrated(connection: Connection, service: Service) -> Iterator[Connection]:
 
 
 def read_template_info(connection: Connection, name: str) -> TemplateInfo:
-    """Return what is noted on a template; an empty note on one that is half-made."""
+    """Return what is noted on a template; nothing on one that is half-made."""
     query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
     (comment,) = connection.execute(query, (name,)).fetchone() or (None,)
     try:
@@ -178,7 +178,7 @@ def read_template_info(connection: Connection, name: str) -> TemplateInfo:
 
 
 def _stale_templates(connection: Connection) -> list[str]:
-    """Return the templates to drop: neither among the last few, nor used of late."""
+    """Return the templates that are not among the last few and have not been used for long."""
     limit = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).date().isoformat()
     used = {
         name: read_template_info(connection, name).used
@@ -274,7 +274,7 @@ def create(
 
 
 def drop(connection: Connection, name: str) -> None:
-    """Drop a database that is ours by its name; none by that name is as good.
+    """Drop a database that is ours by its name, if it exists.
 
     Raises:
         ConfigurationError: the name is not one of ours, or the database is stamped as something
@@ -296,7 +296,7 @@ def drop(connection: Connection, name: str) -> None:
 def _refuse_marked(
     connection: Connection, verb: str, name: str, purpose: str = stamps.TEST
 ) -> None:
-    """Refuse what is stamped as something else, be it the database, the role or the server."""
+    """Refuse a database that is stamped for something else, by itself, its role or its server."""
     refusals = stamps.facts(connection, name, purpose).refusals(purpose)
     if refusals:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""What databases say that they are for, and whose they are: the stamp, and the owner.
+"""Read and write what a database is for and whose it is: its stamp and its owner.
 
 They are settings on the database itself, written when it is created: they are not in the schema,
 are not copied by a clone, and go wherever the database goes. A plain role may not make up settings;
@@ -15,30 +15,30 @@ from .connection import Connection
 
 STAMP, OWNER = "strata.environment", "strata.owner"
 STAMPS, OWNERS = (STAMP, "ops.environment"), (OWNER, "ops.owner")
-"""The names that are read, for ever: older versions wrote the second."""
+"""All names that are read: older versions wrote the second."""
 TEST, DEV = "test", "dev"
 PURPOSES = (DEV, TEST)
-"""What databases are for that people use: to develop on, and to be emptied by whoever likes."""
+"""The purposes of the databases for people: to develop on, and to test with."""
 
 _SAID = re.compile(rf"(?im)^\s*(?:{'|'.join(map(re.escape, STAMPS))})\s*=(.*)$")
 _OWNED = re.compile(rf"(?m)^(?:{'|'.join(map(re.escape, OWNERS))})=(.*)$")
 
 
 class Mark(NamedTuple):
-    """One thing that is said about what a database is for."""
+    """One setting or comment that says what a database is for."""
 
     value: str
     own: bool
-    """Whether the database says so of itself: only then it opens anything."""
+    """Whether it is set on the database itself: only then it permits anything."""
     undo: str
-    """What takes it back, or opens what it has closed."""
+    """The statement that changes it, so that the database may be used."""
 
 
 class Facts(NamedTuple):
-    """What the server says about a database by a name, whether it is there or not."""
+    """What the server says about a database of a name, whether it exists or not."""
 
     oid: int | None
-    """Its number; None where it is not there."""
+    """Its number; None if it does not exist."""
     recovering: bool
     """Whether the server is a replica or is recovering."""
     marks: tuple[Mark, ...]

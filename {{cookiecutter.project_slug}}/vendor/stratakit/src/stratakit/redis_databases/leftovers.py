@@ -1,4 +1,4 @@
-"""What stays in databases: of the stack, of runs that are dead, of others where tests were before.
+"""Keep a database for the stack, and clear what dead runs and others have left in databases.
 
 The database of a checkout's stack is kept until `stack.clean`, however long it is unused. The entry
 in the first database of the server finds it again where a service has emptied it. What is deleted
@@ -143,7 +143,7 @@ def unmarked(server: str) -> list[str]:
 
 
 def _dead(owner: Owner, clients: list[Client], now: int) -> bool:
-    """Return whether the run that has taken a database is dead, on whichever machine it was."""
+    """Return whether the run that has taken a database is dead, on whatever machine it ran."""
     if owner.process == STACK:
         return False
     # As long as a test may take, what it writes cannot be told from what is written after it.

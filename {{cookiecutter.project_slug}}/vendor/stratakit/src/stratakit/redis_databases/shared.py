@@ -1,4 +1,4 @@
-"""The databases of a server that others use as well, who may take any of them at any time.
+"""Take databases on a server that others use as well, who may take any of them at any time.
 
 The registry is in the databases themselves: all projects have the same one then, and nothing is
 written anywhere else. One that is taken holds the hash `strata:owner`, which names the run. It is
@@ -91,7 +91,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
     """A database that bears our marker."""
 
     def __init__(self, server: str, number: int, token: str = "", process: str = "") -> None:
-        """Be about to take a database; connect to it when it is first used.
+        """Prepare to take a database; connect to it when it is first used.
 
         Args:
             server: the URL of the server.
@@ -292,12 +292,12 @@ def candidates(server: str, found: dict[int, Found]) -> list[int]:
 
 
 def named(server: str, number: int) -> str:
-    """Return what a person is told that a database is called."""
+    """Return the name of a database in messages."""
     return f"database {number} of {masked(server)}"
 
 
 def problem_of(found: Found) -> str | None:
-    """Return what is in the way of taking a database."""
+    """Return why a database cannot be taken; None if it can."""
     if found.owner:
         whose = "the stack" if found.owner.process == STACK else "a run"
         return f"{_TAKEN}{whose} of {found.owner.project}"
@@ -308,7 +308,7 @@ def problem_of(found: Found) -> str | None:
 
 @contextmanager
 def explained(server: str) -> Iterator[None]:
-    """Turn what a server refuses into what is wrong, and how to fix it."""
+    """Turn the errors by which a server refuses into ours, with a hint."""
     try:
         yield
     except redis.RedisError as error:

@@ -82,7 +82,7 @@ def connected(address: str, **options: Any) -> redis.Redis:
 
 
 def looking(server: str, number: int) -> redis.Redis:
-    """Return a client that whoever takes a database does not mind."""
+    """Return a client that does not count as a user of the database."""
     # Names of keys are bytes, and somebody's need not be text.
     return connected(url(server, number, LOOKING), decode_responses=True, encoding_errors="replace")
 
@@ -122,7 +122,7 @@ def at(clients: list[Client], number: int) -> list[Client]:
 
 
 def listed(clients: list[Client]) -> str:
-    """Return who they are, for a person."""
+    """Return connections as text for a message."""
     return ", ".join(
         " ".join(f"{key}={client[key]}" for key in SHOWN if client.get(key)) for client in clients
     )

@@ -44,9 +44,9 @@ class Action:
     verb: str
     help: str
     do: Callable[[Database, bool], object]
-    """Is given the database, and whether others who are connected to it may be thrown out."""
+    """Is given the database, and whether connections of others may be terminated."""
     purposes: tuple[str, ...] = PURPOSES
-    """On which databases it acts where nobody says so."""
+    """The databases that it acts on by default."""
     destroys: bool = False
     alone: bool = False
     """Whether it needs a database without the services of the stack."""
@@ -102,7 +102,7 @@ REDO = "undo the edit and write a new migration (db.revision), or: uv run invoke
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a person wants an action to be done."""
+    """The options of an action."""
 
     json: bool = False
     yes: bool = False
@@ -172,7 +172,7 @@ def databases(
 
 
 def act(action: Action, targets: list[Database], options: Options) -> None:
-    """Do something to each database, once it is clear to which and that it may be done.
+    """Run an action on each database, once all of them were checked and a person has agreed.
 
     Raises:
         ConfigurationError: it may not be done to one of them, or nobody agreed. None was touched.
@@ -208,7 +208,7 @@ def act(action: Action, targets: list[Database], options: Options) -> None:
 def agree(
     action: Action, targets: list[Database], options: Options, pausing: list[project.Service]
 ) -> None:
-    """Make sure that something may be done to databases, and tell and ask what would be lost.
+    """Check that an action is allowed on each database; tell what is lost, and ask for agreement.
 
     Raises:
         ConfigurationError: it may not be done to one of them, or nobody agreed.
@@ -274,7 +274,7 @@ def show_verdict(
 def revision(_: Context, message: str, service: str | None = None, json: bool = False) -> None:
     """Autogenerate a migration from model changes."""
     with databases(service, DEV, ()) as targets:
-        files = {target.service.name: str(target.revise(message)) for target in targets}
+        files = {target.service.name: str(target.autogenerate(message)) for target in targets}
     console.show(files, "\n".join(files.values()), json=json)
 
 
@@ -328,7 +328,7 @@ def restore(
 
 
 def remembered(name: str, targets: list[Database]) -> list[Database]:
-    """Return those databases that there is a snapshot of; of each service, there may be one.
+    """Return the databases that have a snapshot of this name, at most one of each service.
 
     Raises:
         ConfigurationError: a service has none, or one of each of its databases.
