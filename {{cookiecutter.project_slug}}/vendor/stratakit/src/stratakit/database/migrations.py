@@ -85,7 +85,8 @@ def head(service: Service) -> str:
     Raises:
         MigrationError: there are several, or the files cannot be read.
     """
-    with _scripts(service, "have no single newest one") as scripts:
+    problem = f"the migrations of {service.name} have no single newest one: "
+    with _scripts(service, problem) as scripts:
         return scripts.get_current_head() or ""
 
 
@@ -139,7 +140,7 @@ def changed(connection: Connection, service: Service) -> list[str]:
     before = applied(connection)
     if not before:
         return []
-    with _scripts(service, "cannot be read") as scripts:
+    with _scripts(service, f"the migrations of {service.name} cannot be read: ") as scripts:
         now = _files(scripts, "heads")
     folder = f"services/{service.name}/migrations/versions"
     return [
@@ -169,7 +170,7 @@ def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
     """Yield the files of a service's migrations, to be read in the block.
 
     Raises:
-        MigrationError: there is a problem with them, which the message names so.
+        MigrationError: they cannot be read as the block does; its message begins with `problem`.
     """
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
@@ -178,8 +179,7 @@ def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
         yield ScriptDirectory.from_config(_alembic(service))
     except (CommandError, SyntaxError) as error:
         raise MigrationError(
-            f"the migrations of {service.name} {problem}: {error}",
-            f"fix services/{service.name}/migrations",
+            f"{problem}{error}", f"fix services/{service.name}/migrations"
         ) from error
 
 

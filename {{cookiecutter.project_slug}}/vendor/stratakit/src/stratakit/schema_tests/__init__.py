@@ -1,4 +1,4 @@
-"""The tests that a service's tables get from their models: what its migrations made is right.
+"""Tests of a service's tables, derived from its models: do its migrations make what they describe?
 
     from stratakit.testing import schema
 
@@ -35,7 +35,7 @@ DomainError = Callable[[Any], Exception | None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something to be proven."""
+    """One assertion about the schema, and the id of its test."""
 
     id: str
     proof: Proof
@@ -65,7 +65,7 @@ def suite(
 
 
 async def undone(engine: AsyncEngine, action: Callable[[sa.Connection], T]) -> T:
-    """Do something in a transaction that is rolled back; return what it returned."""
+    """Call a function in a transaction that is rolled back; return what it returned."""
     async with engine.connect() as connection, connection.begin() as transaction:
         result = await connection.run_sync(action)
         await transaction.rollback()
@@ -73,10 +73,10 @@ async def undone(engine: AsyncEngine, action: Callable[[sa.Connection], T]) -> T
 
 
 def prove(connection: sa.Connection, case: Case, known: catalog.Catalog) -> None:
-    """Prove one thing of a database.
+    """Make the assertion of a case about a database.
 
     Raises:
-        AssertionError: it is not so.
+        AssertionError: it does not hold.
     """
     # What is checked when a transaction is committed would never be.
     connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
@@ -84,7 +84,7 @@ def prove(connection: sa.Connection, case: Case, known: catalog.Catalog) -> None
 
 
 def cases(metadata: sa.MetaData, domain_error: DomainError | None = None) -> list[Case]:
-    """Return all that is to be proven of a database with these tables."""
+    """Return the assertions about a database with these tables."""
     found = [Case("nothing-else", assertions.no_other_table)]
     found += [
         Case(f"{each.name}-labels", partial(assertions.matches_models, of=each, kind="type"))
