@@ -37,8 +37,8 @@ STDLIB = sys.stdlib_module_names | frozenset(
 
 OWN = frozenset(
     """
-    conftest docs engine fabric infra libs migrations noxfile reports services src stratakit tasks tests
-    vendor
+    conftest docs engine fabric infra libs migrations noxfile reports servicebase services src
+    stratakit tasks tests vendor
     """.split()
 )
 

@@ -39,7 +39,7 @@ class Environment:
 
     def run(self, bake: Bake, *arguments: str) -> str:
         """Run the interpreter as if the packages of the project were installed in it."""
-        sources = [*bake.path.glob("vendor/stratakit/src"), *bake.path.glob("services/*/src")]
+        sources = [*bake.path.glob("vendor/stratakit/src"), *bake.path.glob("*/*/src")]
         (self.site_packages / "bake.pth").write_text("\n".join(map(str, sources)), "utf-8")
         env = {
             "VIRTUAL_ENV": str(self.folder),

@@ -362,7 +362,7 @@ TROUBLES = [
         name="there is no service",
         doctor=Told(3, "there is no service in services/"),
         action=Told(2, "there is no service in services/", UNIT),
-        changes=(hide("services"),),
+        changes=(hide("services"), hide("libs")),
     ),
     Trouble(
         name="a service is named that is not there",

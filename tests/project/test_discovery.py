@@ -128,7 +128,7 @@ def refusal(project: Project, *packages: str) -> tuple[str, str]:
 
 
 def test_each_test_of_a_fresh_project_is_run(project: Project) -> None:
-    assert refusal(project, "gateway", "money") == ("", "")
+    assert refusal(project, "gateway", "money", "servicebase") == ("", "")
 
 
 @pytest.mark.parametrize("stray", STRAYS)
@@ -292,6 +292,8 @@ def test_a_service_is_asked_by_every_tier_and_a_library_by_those_it_has_tests_of
     assert done.stdout.splitlines() == [
         "unit(gateway) unit contracts",
         "unit(money) unit",
+        "unit(servicebase) unit contracts",
         "integration(gateway) integration contracts",
+        "integration(servicebase) integration contracts",
         "load(gateway) absent",
     ]

@@ -115,7 +115,7 @@ def test_bash_completes_actions_and_sessions(project: Project) -> None:
     actions, flags, sessions = project.completed(*lines)
     assert {"db.reset", "db.restore"} <= set(actions.split())
     assert flags == "--json"
-    assert sessions.strip() == r"unit\(gateway\)"
+    assert sessions.split() == [r"unit\(gateway\)", r"unit\(servicebase\)"]
 
 
 def script(project: Project, shell: str, *flags: str) -> Outcome:

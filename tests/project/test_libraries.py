@@ -118,15 +118,15 @@ def test_the_sessions_are_listed_with_those_of_services(project: Project, change
     changes.write("libs/fabric/pyproject.toml", LIBRARY.format("fabric"))
     listed = re.findall(r"^[*-] (\S+)", project.run("nox", "-l").stdout, re.MULTILINE)
     assert [each for each in listed if "(" in each] == [
-        *("unit(gateway)", "unit(money)"),
-        *("integration(gateway)", "integration(money)"),
+        *("unit(gateway)", "unit(money)", "unit(servicebase)"),
+        *("integration(gateway)", "integration(money)", "integration(servicebase)"),
         "load(gateway)",
     ]
 
 
 def test_the_graph_and_ci_have_it(project: Project) -> None:
     graph = project.run(".venv/bin/invoke", "graph", "--format", "json").stdout
-    assert json.loads(graph)["libraries"] == [{"name": "money"}]
+    assert json.loads(graph)["libraries"] == [{"name": "money"}, {"name": "servicebase"}]
     said = project.run(".venv/bin/invoke", "ci.matrix", "test").stdout
     jobs, images, *_ = said.splitlines()
     sessions = [job["session"] for job in json.loads(jobs.removeprefix("jobs="))]
@@ -165,7 +165,7 @@ def test_its_groups_of_tools_are_in_its_environment(project: Project, changes: C
 
 
 def test_coverage_judges_it_with_the_services_and_alone(project: Project) -> None:
-    few = ("-k", "cursor or migration or ledger or money", "--cov", "--cov-report=")
+    few = ("-k", "domain or migration or ledger or money", "--cov", "--cov-report=")
     tested = project.nox("-s", "unit", "integration", "--", *few)
     assert tested.code == 0, tested.output
     alone = project.nox("-s", "coverage", "--", "--combine", "--package", "money")

@@ -47,7 +47,7 @@ def made_ready(bake: Bakery, folder: Path, *, relocatable: bool = True) -> Proje
 def original(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that was worked in, and that no test changes."""
     project = made_ready(bake, tmp_path_factory.mktemp("original with ä space"))
-    assert project.nox("-s", "unit", "--", "-k", "cursor").code == 0
+    assert project.nox("-s", "unit", "--", "-k", "domain").code == 0
     return project
 
 
@@ -175,14 +175,14 @@ def test_a_test_may_be_named_through_a_link(
     original: Project, link: Path, root: tuple[str, ...]
 ) -> None:
     options = [word.format(link=link) for word in root]
-    done = original.run(".venv/bin/pytest", *options, "-v", f"{link}/{UNIT}/test_cursor.py")
-    assert f"{UNIT}/test_cursor.py::test_" in done.stdout
+    done = original.run(".venv/bin/pytest", *options, "-v", f"{link}/{UNIT}/test_domain.py")
+    assert f"{UNIT}/test_domain.py::test_" in done.stdout
 
 
 def test_tests_that_are_named_through_a_link_have_their_servers(
     original: Project, link: Path
 ) -> None:
-    file = "services/gateway/tests/integration/test_redis.py"
+    file = "services/gateway/tests/integration/test_http.py"
     outcome = original.nox("-s", "integration", "--", f"{link}/{file}", env=EMBEDDED)
     assert outcome.code == 0, outcome.output
     assert {each["name"].partition("::")[0] for each in outcome.summary["tests"]} == {file}
@@ -194,7 +194,7 @@ def test_a_project_behind_a_link_is_itself(original: Project, link: Path) -> Non
         (".venv/bin/invoke", "graph"),
         (".venv/bin/invoke", "--search-root", str(link), "graph"),
         (".venv/bin/python", "-m", "stratakit.static", "--only", "lint", f"{link}/noxfile.py"),
-        ("nox", "-f", f"{link}/noxfile.py", "-s", "unit", "--", "-k", "cursor"),
+        ("nox", "-f", f"{link}/noxfile.py", "-s", "unit", "--", "-k", "domain"),
     ):
         outcome = through.outcome(*command)
         assert outcome.code == 0, outcome.output

@@ -184,8 +184,8 @@ def they_pass_their_tiers(project: Workshop) -> None:
     outcome = project.nox("-j", "2", "-s", *TIERS)
     assert outcome.code == 0, outcome.output
     ran = {(tier["name"], tier["service"]) for tier in outcome.summary["tiers"]}
-    services = ("gateway", *ADDED)
-    assert {(tier, each) for tier in TIERS[1:] for each in services} | {("static", None)} == ran
+    packages = ("gateway", *ADDED, "servicebase")
+    assert {(tier, each) for tier in TIERS[1:] for each in packages} | {("static", None)} == ran
 
 
 @dataclass(frozen=True)
@@ -233,13 +233,13 @@ SITUATIONS = [
         name="a library has the package",
         code=3,
         says="libs/money/src/billing is there already",
-        changes=(planted("libs", "money/src/billing/__init__.py"),),
+        changes=(planted("libs/money", "src/billing/__init__.py"),),
     ),
     Situation(
         name="a library has the name",
         code=3,
         says="there is a library billing already, in libs/billing",
-        changes=(planted("libs", "billing/pyproject.toml"),),
+        changes=(planted("libs/billing", "pyproject.toml"),),
     ),
     Situation(
         name="the template is not recorded",

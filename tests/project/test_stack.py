@@ -333,7 +333,7 @@ def test_a_service_in_the_foreground_picks_up_an_edit_and_ends_with_ctrl_c(stack
         ) as running,
     ):
         until(lambda: answers(port, "/health/ready", status="ready"))
-        changes.replace("services/gateway/src/gateway/api/health.py", '"ready"', '"edited"')
+        changes.replace("libs/servicebase/src/servicebase/health.py", '"ready"', '"edited"')
         until(lambda: answers(port, "/health/ready", status="edited"))
         os.killpg(running.pid, signal.SIGINT)
         output, _ = running.communicate(timeout=PATIENCE)

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import uvloop
 from gateway import domain
-from gateway.adapters import postgres
+from gateway.adapters.postgres import PostgresDatabase
+from servicebase import postgres
 
 TURN = 0.2
 """Seconds that an operation is repeated."""
@@ -22,9 +23,9 @@ def measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
 
 
 async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    engine = postgres.connect(url, pool_size=1, timeout=5)
+    engine = postgres.connect(url, name="bench", pool_size=1, timeout=5)
     found: dict[str, list[tuple[float, float]]] = {}
-    operations = await _operations(postgres.PostgresDatabase(engine))
+    operations = await _operations(PostgresDatabase(engine))
     for number in range(rounds + 1):
         for name, operation in operations.items():
             sample = await _repeat(operation)
@@ -35,7 +36,7 @@ async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]
     return found
 
 
-async def _operations(database: postgres.PostgresDatabase) -> dict[str, Operation]:
+async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
     team = await database.teams.create(domain.NewTeam(name=f"{uuid4()}", budget_cents=10**6))
     user = await database.register(domain.NewTeam(name=f"{uuid4()}"), f"{uuid4()}@a.org", "hash")
     key = await database.keys.create(

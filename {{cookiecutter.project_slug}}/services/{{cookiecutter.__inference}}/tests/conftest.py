@@ -6,10 +6,9 @@ They are imported then, since the unit tier does without them and the time that 
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-import hypothesis
 import pytest
 
-from stratakit.settings import Settings
+from servicebase import testing
 
 from gateway import ports
 from gateway.adapters.memory.clock import MemoryClock
@@ -22,25 +21,7 @@ if TYPE_CHECKING:
 
     from .engine.server import Engine
 
-TIMEOUT = 5.0
-
-# No deadline, since a busy machine is no bug; no database of examples, since that is state.
-hypothesis.settings.register_profile("service", deadline=None, database=None, max_examples=25)
-hypothesis.settings.load_profile("service")
-
-
-@pytest.fixture(scope="session")
-async def engine(postgres_url: str, test_settings: Settings) -> AsyncIterator["AsyncEngine"]:
-    """Connections to this worker's own PostgreSQL database."""
-    from gateway.adapters import postgres
-
-    engine = postgres.connect(
-        postgres_url,
-        pool_size=test_settings.pool_size,
-        timeout=TIMEOUT,
-    )
-    yield engine
-    await engine.dispose()
+engine = testing.engine
 
 
 @pytest.fixture
@@ -80,7 +61,7 @@ async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
     """Connections to this worker's own Redis database."""
     from gateway.adapters.redis import connection
 
-    client = connection.connect(redis_url, timeout=TIMEOUT)
+    client = connection.connect(redis_url, timeout=testing.TIMEOUT)
     yield client
     await client.aclose()
 

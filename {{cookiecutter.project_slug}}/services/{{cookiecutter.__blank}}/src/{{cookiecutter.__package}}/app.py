@@ -1,4 +1,4 @@
-"""The application, on any ports. What it runs on in production is in production.py."""
+"""The application, on any ports. What it runs on in production is in bootstrap.py."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -6,26 +6,31 @@ from importlib import metadata
 
 from fastapi import FastAPI
 
-from .api import access, health, problem, routes
+from servicebase import health, problem
+from servicebase.middleware import AccessLog
+
+from .api import dependencies, routes
 from .ports import Ports
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
+NAME = "{{ cookiecutter.service }}"
 VERSION = metadata.version("{{ cookiecutter.project_slug }}-{{ cookiecutter.service }}")
+# Routers that are included FastAPI would make anew for each application.
+ROUTES = [*health.router(dependencies.servers).routes, *routes.router.routes]
 
 
 def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
     """Return the application on these ports."""
     app = FastAPI(
-        title="{{ cookiecutter.service }}",
+        title=NAME,
         version=VERSION,
         lifespan=lifespan,
-        # Routers that are included FastAPI would make anew for each application.
-        routes=[*health.router.routes, *routes.router.routes],
+        routes=[*ROUTES],
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
     )
     app.state.ports = ports
     problem.install(app)
-    app.add_middleware(access.AccessLog)
+    app.add_middleware(AccessLog)
     return app

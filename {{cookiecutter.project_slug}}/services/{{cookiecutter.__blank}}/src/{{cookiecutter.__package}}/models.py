@@ -1,12 +1,11 @@
 """The tables. migrations/ creates them; a test holds the two equal."""
 
-from datetime import datetime
 from typing import ClassVar
-from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, Index, MetaData, String, Text, func
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import CheckConstraint, Index, MetaData, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from servicebase.tables import NAMING, TYPES, Stored
 
 from . import domain
 
@@ -14,37 +13,19 @@ from . import domain
 class Base(DeclarativeBase):
     """What every table has in common."""
 
-    # Without names of our own, neither a migration nor an error could tell constraints apart.
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        }
-    )
-    type_annotation_map: ClassVar = {
-        datetime: DateTime(timezone=True),
-        dict[str, object]: JSONB,
-        list[str]: ARRAY(Text),
-    }
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar = TYPES
 
 
-class {{ cookiecutter.__class }}Row(Base):
+class {{ cookiecutter.__class }}Row(Stored, Base):
     """One {{ cookiecutter.resource }}."""
 
     __tablename__ = "{{ cookiecutter.__resources }}"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     name: Mapped[str] = mapped_column(String(domain.NAME_LENGTH), unique=True)
     quantity: Mapped[int] = mapped_column(server_default="0")
     tags: Mapped[list[str]] = mapped_column(server_default="{}")
     attributes: Mapped[dict[str, object]] = mapped_column(server_default="{}")
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # Moved by each UPDATE that SQLAlchemy writes. A trigger would catch hand-written SQL as well,
-    # but the metadata cannot hold one: nobody would see it missing from a migration.
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
     __table_args__ = (
         # `info` tells the adapter which field a violation is about.

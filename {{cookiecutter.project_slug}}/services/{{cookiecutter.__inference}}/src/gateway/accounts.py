@@ -14,8 +14,11 @@ from uuid import UUID, uuid4
 import argon2
 import jwt
 
-from . import domain, errors, ports
-from .changes import announced
+from servicebase.values import check_typed
+
+from . import domain, errors
+from .changes import publish_after
+from .ports import Clock, Database, Ports, Sessions
 
 KEY_BEGINNING = "sk-"
 KEY_BYTES = 32
@@ -49,7 +52,7 @@ def check_password(value: str, least: int = PASSWORD_LENGTHS[0]) -> str:
     most = PASSWORD_LENGTHS[1]
     if not least <= len(password) <= most:
         raise errors.InvalidError("password", f"must have {least} to {most} characters")
-    return domain.check_typed(password, "password")
+    return check_typed("password", password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Keys:
 
 
 async def issue_key(
-    database: ports.Database,
+    database: Database,
     keys: Keys,
     user: domain.User,
     *,
@@ -102,12 +105,12 @@ async def issue_key(
     return await database.keys.create(new), issued.key
 
 
-async def revoke_key(outside: ports.Ports, key: domain.ApiKey) -> domain.ApiKey:
+async def revoke_key(ports: Ports, key: domain.ApiKey) -> domain.ApiKey:
     """Make an API key useless everywhere; the first time that it was revoked stays."""
-    revoked_at = key.revoked_at or outside.clock.now()
-    return await announced(
-        outside.config,
-        lambda: outside.database.keys.update(key.id, {"revoked_at": revoked_at}),
+    revoked_at = key.revoked_at or ports.clock.now()
+    return await publish_after(
+        ports.config,
+        lambda: ports.database.keys.update(key.id, {"revoked_at": revoked_at}),
     )
 
 
@@ -155,9 +158,7 @@ class Tokens:
     ALGORITHM = "HS256"
     CLAIMS = ("sub", "jti", "iat", "exp")
 
-    def __init__(
-        self, secret: str, ttl: timedelta, *, sessions: ports.Sessions, clock: ports.Clock
-    ) -> None:
+    def __init__(self, secret: str, ttl: timedelta, *, sessions: Sessions, clock: Clock) -> None:
         self._key = derive(secret, "session-tokens")
         self._ttl = ttl
         self._sessions = sessions

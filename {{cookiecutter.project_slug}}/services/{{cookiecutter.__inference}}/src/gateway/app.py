@@ -1,4 +1,4 @@
-"""The application, on any ports. What it runs on in production is in production.py."""
+"""The application, on any ports. What it runs on in production is in bootstrap.py."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,20 +10,32 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from servicebase import health
+
 from . import accounts
-from .api import access, admin, bodylimit, completions, failures, health, metrics, models
 from .api import accounts as accounts_api
+from .api import admin, completions, dependencies, error_handlers, metrics, middleware, models
 from .background import Background
-from .completing import Completing
+from .completion_service import CompletionService
+from .concurrency import ConcurrencyLimit
 from .metrics import Metrics
 from .options import Options
 from .policy import Policy
 from .ports import Ports
-from .slots import Slots
 
+NAME = "gateway"
 # In the order in which they are looked through: what is asked for most comes first.
-MODULES = (completions, models, health, metrics, accounts_api, admin)
-ROUTES = [route for module in MODULES for route in module.router.routes]
+ROUTERS = (
+    completions.router,
+    models.router,
+    health.router(
+        dependencies.servers, down=error_handlers.unavailable, documented=error_handlers.documented
+    ),
+    metrics.router,
+    accounts_api.router,
+    admin.router,
+)
+ROUTES = [route for router in ROUTERS for route in router.routes]
 
 
 class FastRoute(Route):
@@ -86,7 +98,7 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
                 await background.drain()
 
     app = Application(
-        title="gateway",
+        title=NAME,
         # Of the API, which its paths begin with.
         version="1",
         lifespan=living,
@@ -95,15 +107,15 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
     )
-    slots = Slots(options.max_concurrency)
-    counted = Metrics(slots)
+    concurrency = ConcurrencyLimit(options.max_concurrency)
+    counted = Metrics(concurrency)
     state = app.state
     state.ports, state.options = ports, options
     state.keys = accounts.Keys(options.secret)
-    state.policy, state.slots, state.metrics = policy, slots, counted
+    state.policy, state.concurrency, state.metrics = policy, concurrency, counted
     state.background = background
-    state.completing = Completing(ports, policy, slots, counted, background)
-    failures.install(app)
-    app.add_middleware(bodylimit.BodyLimit)
-    app.add_middleware(access.AccessLog, metrics=counted)
+    state.completions = CompletionService(ports, policy, concurrency, counted, background)
+    error_handlers.install(app)
+    app.add_middleware(middleware.BodyLimit)
+    app.add_middleware(middleware.AccessLog, metrics=counted)
     return app

@@ -9,7 +9,7 @@ from . import domain, ports
 T = TypeVar("T")
 
 
-async def announced(config: ports.ConfigStore, change: Callable[[], Awaitable[T]]) -> T:
+async def publish_after(config: ports.ConfigStore, change: Callable[[], Awaitable[T]]) -> T:
     """Store what `change` stores, tell everybody, and return what it returned."""
     # Nothing is stored that nobody would be told of: elsewhere a revoked key would go on working.
     await config.ping()

@@ -4,15 +4,14 @@
 checked again, so that older ones outlive stricter rules.
 """
 
-import json
-import math
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
+
+from servicebase import values
 
 from . import errors
 
@@ -20,10 +19,6 @@ NAME_LENGTH = 200
 EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
 EMAIL_PATTERN = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
 ALIAS_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
-TAG_COUNT = 20
-TAG_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}")
-PARAMETERS_BYTES = 16_384
-PARAMETERS_DEPTH = 16
 INTEGER_LIMIT = 2**31 - 1  # of PostgreSQL's integer
 MICROCENTS = 1_000_000  # in a cent
 
@@ -197,33 +192,9 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-def canonical(text: str) -> str:
-    """Return the one form of a text that can be typed in several: NFC, trimmed."""
-    return unicodedata.normalize("NFC", text).strip()
-
-
-def check_typed(value: str, what: str) -> str:
-    """Return `value`; `message` is the field that it is the value of.
-
-    Raises:
-        InvalidError: it holds what nobody types.
-    """
-    # Cc holds NUL, which PostgreSQL cannot store; Cs are halves of surrogate pairs, not UTF-8.
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
-        raise errors.InvalidError(what, "must not hold control characters")
-    return value
-
-
 def check_name(value: str) -> str:
-    """Return `value` in its canonical form.
-
-    Raises:
-        InvalidError: it is empty or too long, or holds a control character.
-    """
-    name = canonical(value)
-    if not 1 <= len(name) <= NAME_LENGTH:
-        raise errors.InvalidError("name", f"must have 1 to {NAME_LENGTH} characters")
-    return check_typed(name, "name")
+    """Return `value` in its canonical form, or raise InvalidError."""
+    return values.check_text("name", value, length=NAME_LENGTH)
 
 
 def check_email(value: str) -> str:
@@ -232,7 +203,7 @@ def check_email(value: str) -> str:
     Raises:
         InvalidError: it is no address. That it is somebody's, only a letter to it can tell.
     """
-    email = canonical(value).lower()
+    email = values.canonical(value).lower()
     if len(email) > EMAIL_LENGTH or not EMAIL_PATTERN.fullmatch(email):
         raise errors.InvalidError("email", "must be an address such as ann@example.org")
     return email
@@ -251,45 +222,14 @@ def check_alias(value: str, what: str = "alias") -> str:
     return value
 
 
-def check_tags(values: Iterable[str]) -> tuple[str, ...]:
-    """Return `values` in their canonical form: lower case, each once, sorted.
-
-    Raises:
-        InvalidError: there are too many, or one of them is no tag.
-    """
-    tags = tuple(sorted({value.strip().lower() for value in values}))
-    if len(tags) > TAG_COUNT:
-        raise errors.InvalidError("tags", f"must be at most {TAG_COUNT}")
-    if not all(TAG_PATTERN.fullmatch(tag) for tag in tags):
-        raise errors.InvalidError(
-            "tags", "must each have 1 to 50 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
-        )
-    return tags
+def check_tags(value: Iterable[str]) -> tuple[str, ...]:
+    """Return `value` in its canonical form, or raise InvalidError."""
+    return values.check_tags("tags", value)
 
 
 def check_parameters(value: dict[str, object]) -> dict[str, object]:
-    """Return `value`, which JSONB can store and give back unchanged.
-
-    Raises:
-        InvalidError: it is too large or too deep, or holds what JSON or PostgreSQL does not know.
-    """
-    pending: list[tuple[object, int]] = [(value, 1)]
-    while pending:
-        node, depth = pending.pop()
-        if depth > PARAMETERS_DEPTH:
-            raise errors.InvalidError("parameters", f"must nest at most {PARAMETERS_DEPTH} deep")
-        match node:
-            case dict():
-                pending += [(part, depth + 1) for pair in node.items() for part in pair]
-            case list():
-                pending += [(part, depth + 1) for part in node]
-            case float() if not math.isfinite(node):
-                raise errors.InvalidError("parameters", "must hold finite numbers only")
-            case str() if "\0" in node or any("\ud800" <= unit <= "\udfff" for unit in node):
-                raise errors.InvalidError("parameters", "must not hold NUL or lone surrogates")
-    if len(json.dumps(value, ensure_ascii=False).encode()) > PARAMETERS_BYTES:
-        raise errors.InvalidError("parameters", f"must be at most {PARAMETERS_BYTES} bytes of JSON")
-    return value
+    """Return `value`, which JSONB can store and give back unchanged, or raise InvalidError."""
+    return values.check_json("parameters", value)
 
 
 def check_amount(field: str, value: int) -> int:

@@ -3,8 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from .concurrency import ConcurrencyLimit
 from .domain import Usage
-from .slots import Slots
 
 # Seconds: a good answer takes milliseconds, that of a large model a minute.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -15,7 +15,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class Metrics:
     """The counters of one application, in a registry of their own."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, concurrency: ConcurrencyLimit) -> None:
         registry = self._registry = CollectorRegistry()
         self.requests = Counter(
             "gateway_requests",
@@ -47,8 +47,8 @@ class Metrics:
         )
         self.streams = Gauge("gateway_streams_open", "Answers being streamed.", registry=registry)
         taken = Gauge("gateway_slots_in_use", "Requests that are with backends.", registry=registry)
-        taken.set_function(lambda: slots.taken)
-        Gauge("gateway_slots", "Requests that may be.", registry=registry).set(slots.size)
+        taken.set_function(lambda: concurrency.taken)
+        Gauge("gateway_slots", "Requests that may be.", registry=registry).set(concurrency.size)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is the template of its path, not the path itself."""

@@ -9,19 +9,14 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from servicebase.pagination import Position
+
 from . import domain
 
 New_contra = TypeVar("New_contra", contravariant=True)
 Kept_co = TypeVar("Kept_co", covariant=True)
 
 Update = domain.Config | domain.PolicyUpdate
-
-
-class Position(NamedTuple):
-    """A place in the order of a list: newest first, of two that are as new the greater id first."""
-
-    created_at: datetime
-    id: UUID
 
 
 class Collection(Protocol[New_contra, Kept_co]):
@@ -35,7 +30,7 @@ class Collection(Protocol[New_contra, Kept_co]):
 
         Raises:
             ConflictError: another one has a value that must be unique.
-            DanglingError: it belongs to something that does not exist.
+            InvalidReferenceError: it belongs to something that does not exist.
             InvalidError: a value breaks a rule that the database knows, too.
         """
         ...
@@ -78,7 +73,7 @@ class Collection(Protocol[New_contra, Kept_co]):
             version: the one that the caller has seen; for aliases, which alone have versions.
 
         Raises:
-            ChangedError: it has another version by now.
+            VersionConflictError: it has another version by now.
             ConflictError: another one has a value that must be unique.
             InvalidError: a value breaks a rule that the database knows, too.
             NotFoundError: there is none.

@@ -57,7 +57,7 @@ async def test_an_update_of_a_version_that_is_gone_is_refused(
     alias = await create(database)
     newest = await database.aliases.update(alias.id, {"target": "b"})
     for version in (1, 3):
-        with pytest.raises(errors.ChangedError):
+        with pytest.raises(errors.VersionConflictError):
             await database.aliases.update(alias.id, changes, version=version)
     assert await database.aliases.get(alias.id) == newest
 
@@ -68,7 +68,7 @@ async def test_of_many_who_update_one_version_at_once_exactly_one_wins(database:
         database.aliases.update(alias.id, {"target": str(number)}, version=1) for number in range(8)
     ]
     ended = await asyncio.gather(*attempts, return_exceptions=True)
-    assert sum(isinstance(end, errors.ChangedError) for end in ended) == 7
+    assert sum(isinstance(end, errors.VersionConflictError) for end in ended) == 7
     assert len(await database.versions(alias.id)) == 2
 
 

@@ -89,7 +89,7 @@ async def test_nothing_can_belong_to_what_does_not_exist(
 ) -> None:
     sample = samples.of(kind)
     new = await sample.new(database, "lamp")
-    with pytest.raises(errors.DanglingError) as caught:
+    with pytest.raises(errors.InvalidReferenceError) as caught:
         await sample.among(database).create(replace(new, **{field: uuid4()}))
     assert caught.value.field == field
     assert list(await sample.among(database).page(limit=1)) == []

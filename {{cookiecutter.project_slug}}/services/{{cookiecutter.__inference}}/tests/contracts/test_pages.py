@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.ports import Collection, Database, Position
+from servicebase.pagination import Position
+
+from gateway.ports import Collection, Database
 
 from . import samples
 from .samples import Sample

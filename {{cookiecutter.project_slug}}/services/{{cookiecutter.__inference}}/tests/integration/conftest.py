@@ -1,11 +1,12 @@
 """The gateway as it is started in production, and clients of it; a Redis that may be away."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 
-from stratakit.testing import Service, serving
+from servicebase import testing
+from stratakit.testing import Service
 
 from gateway.adapters.redis import connection
 from gateway.adapters.redis.connection import Client
@@ -26,21 +27,8 @@ def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def service(
-    settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """The gateway as it is started in production."""
-    folder = tmp_path_factory.mktemp("service")
-    with serving("gateway", settings, prefix=PREFIX, folder=folder) as service:
-        yield service
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _ahead(request: pytest.FixtureRequest) -> None:
-    """Start the service with the first test, so that it is up when its own tests come."""
-    if any("service" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("service")
+service = testing.service("gateway", PREFIX)
+ahead = testing.ahead
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from servicebase.pagination import Position
+
 from gateway import errors
-from gateway.ports import Database, Position
+from gateway.ports import Database
 
 ID = UUID(int=7)
 HERE = Position(datetime.now(UTC), ID)

@@ -291,7 +291,7 @@ async def test_a_server_that_cannot_do_it_now_is_not_available(
 ) -> None:
     command = ("EVAL", f"return redis.error_reply('{problem} not now')", 0)
     with pytest.raises(errors.UnavailableError, match="redis"):
-        await redis_client.together([command] * times)
+        await redis_client.execute_batch([command] * times)
 
 
 async def test_a_mistake_of_ours_is_no_failure_of_the_server(redis_client: Client) -> None:

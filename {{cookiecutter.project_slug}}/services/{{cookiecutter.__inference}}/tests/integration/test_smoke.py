@@ -1,32 +1,14 @@
 """Is it up, and does it do what it is for? The first thing to run after a deployment."""
 
-import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import httpx2
 import pytest
-from alembic import command
-from alembic.config import Config
-
-from gateway.settings import PREFIX
 
 from .people import CHAT, TRIES, chat
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 LATENCY = timedelta(seconds=2)
 """That an answer of the echo backend may take: much, since the machine may be busy."""
-
-
-async def test_alembic_reaches_the_database_of_the_settings_alone(
-    postgres_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(PREFIX + "DATABASE_URL", postgres_url)
-    # It raises if there is anything left to migrate.
-    await asyncio.to_thread(command.check, Config(toml_file=PYPROJECT))
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/openapi.json"])

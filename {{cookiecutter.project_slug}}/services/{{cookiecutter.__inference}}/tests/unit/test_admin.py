@@ -10,8 +10,9 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from servicebase.pagination import SIZE
+
 from gateway import accounts, domain
-from gateway.api.pages import SIZE
 from gateway.app import create_app
 
 from .conftest import ADMIN_TOKEN, OPTIONS, SECRET, World

@@ -12,7 +12,7 @@ from stratakit.testing import eventually
 
 from gateway import domain
 from gateway.app import create_app
-from gateway.completing import Question
+from gateway.completion_service import CompletionRequest
 
 from .conftest import OPTIONS, World
 
@@ -44,8 +44,10 @@ async def test_at_its_end_all_is_settled_before_anything_is_closed(
     await world.database.teams.update(team.id, {"budget_cents": 1})
     await world.config.publish(replace(domain.Config(), prices={"real": 7}))
     async with app.router.lifespan_context(app):
-        turn = await app.state.completing.admit(kept.hash, Question(model="mine", prompt=""))
-        closing = asyncio.create_task(turn.close())
+        admitted = await app.state.completions.admit(
+            kept.hash, CompletionRequest(model="mine", prompt="")
+        )
+        closing = asyncio.create_task(admitted.close())
         await asyncio.sleep(0)  # It has begun to settle.
         closing.cancel()
     assert ended == [0]

@@ -13,8 +13,9 @@ from structlog.typing import EventDict
 
 from gateway import domain, errors
 from gateway.accounts import Keys
-from gateway.api import answers, bodylimit
-from gateway.api.schemas import MESSAGES
+from gateway.api.middleware import BYTES
+from gateway.api.schemas import completion_responses
+from gateway.api.schemas.completion_requests import MESSAGES
 from gateway.ports import Chunk
 
 from .conftest import OPTIONS, SECRET, World
@@ -45,7 +46,7 @@ async def test_a_chat_is_answered(client: httpx2.AsyncClient) -> None:
     response = await post(client)
     answer = response.json()
     assert response.status_code == 200
-    assert answer == answers.ChatCompletion.model_validate(answer).model_dump()
+    assert answer == completion_responses.ChatCompletion.model_validate(answer).model_dump()
     assert answer["model"] == "mine"
     assert answer["choices"][0]["message"]["content"] == "one two"
     assert answer["choices"][0]["finish_reason"] == "stop"
@@ -56,7 +57,7 @@ async def test_a_text_is_gone_on_with(client: httpx2.AsyncClient) -> None:
     response = await post(client, TEXT)
     answer = response.json()
     assert response.status_code == 200
-    assert answer == answers.TextCompletion.model_validate(answer).model_dump()
+    assert answer == completion_responses.TextCompletion.model_validate(answer).model_dump()
     assert (answer["model"], answer["choices"][0]["text"]) == ("mine", "one two")
 
 
@@ -217,9 +218,9 @@ async def test_a_body_that_is_too_large_answers_413(
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(5):
-            yield b" " * (bodylimit.BYTES // 4)
+            yield b" " * (BYTES // 4)
 
-    content = pieces() if chunked else b" " * (bodylimit.BYTES + 1)
+    content = pieces() if chunked else b" " * (BYTES + 1)
     response = await client.post(CHAT, content=content)
     assert refusal(response) == (413, None, "content_too_large")
 
@@ -358,13 +359,13 @@ async def test_a_config_that_cannot_be_read_answers_503(
 async def test_one_request_too_many_at_once_answers_503_and_is_not_counted(
     client: httpx2.AsyncClient, app: FastAPI, world: World, team: domain.Team
 ) -> None:
-    slots = app.state.slots
+    concurrency = app.state.concurrency
     for _ in range(OPTIONS.max_concurrency):
-        slots.take()
+        concurrency.take()
     response = await post(client)
     assert refusal(response) == (503, None, "overloaded")
     assert response.headers["retry-after"] == "1"
-    slots.free()
+    concurrency.free()
     limits = domain.Config().limits
     assert (await post(client)).headers["x-ratelimit-remaining-requests"] == str(
         limits.requests - 1

@@ -71,7 +71,7 @@ async def test_failures_are_counted_by_their_code(client: httpx2.AsyncClient, wo
 
 
 async def test_slots_and_requests_are_gauges(client: httpx2.AsyncClient, app: FastAPI) -> None:
-    app.state.slots.take()
+    app.state.concurrency.take()
     assert await value(client, "gateway_slots") == OPTIONS.max_concurrency
     assert await value(client, "gateway_slots_in_use") == 1
     assert await value(client, "gateway_requests_in_flight") == 1
@@ -79,8 +79,8 @@ async def test_slots_and_requests_are_gauges(client: httpx2.AsyncClient, app: Fa
 
 
 def test_two_applications_do_not_count_together(app: FastAPI, world: World) -> None:
+    from gateway.concurrency import ConcurrencyLimit
     from gateway.metrics import Metrics
-    from gateway.slots import Slots
 
-    Metrics(Slots(1)).used("echo", domain.Usage(1, 1))
+    Metrics(ConcurrencyLimit(1)).used("echo", domain.Usage(1, 1))
     assert b"echo" not in app.state.metrics.exposition("")[0]

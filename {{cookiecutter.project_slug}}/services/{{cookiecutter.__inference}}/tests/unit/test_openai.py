@@ -99,7 +99,7 @@ async def pieces(backend: OpenAIBackend, inference: Inference) -> list[Chunk]:
 
 
 # What the server does, whoever asks: what is raised.
-FAILURES: dict[str, tuple[Serve, type[errors.GatewayError]]] = {
+FAILURES: dict[str, tuple[Serve, type[errors.ServiceError]]] = {
     "refuses connections": (failing(httpx2.ConnectError(KEY)), errors.UnavailableError),
     "lets one wait for a connection": (
         failing(httpx2.ConnectTimeout(KEY)),
@@ -150,7 +150,7 @@ BROKEN: dict[str, tuple[list[str], Serve]] = {
 
 
 @pytest.mark.parametrize(("serve", "error"), FAILURES.values(), ids=FAILURES.keys())
-async def test_a_server_that_fails(serve: Serve, error: type[errors.GatewayError]) -> None:
+async def test_a_server_that_fails(serve: Serve, error: type[errors.ServiceError]) -> None:
     for ask in (
         lambda asking: asking.complete(asked()),
         lambda asking: pieces(asking, asked()),

@@ -7,15 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import HttpUrl, SecretStr
 
-from gateway.__main__ import CONFIGURATION, main
+from servicebase.settings import SettingsError
+
 from gateway.adapters.echo import EchoSettings
-from gateway.settings import (
-    PREFIX,
-    DatabaseSettings,
-    Settings,
-    SettingsError,
-    load,
-)
+from gateway.settings import PREFIX, Settings, load
 
 DATABASE = "postgresql://user:secret@db:5433/name"
 REDIS = "redis://:secret@cache:6379/0"
@@ -48,11 +43,6 @@ def test_two_urls_and_two_secrets_are_enough() -> None:
     assert settings.echo() == EchoSettings()
 
 
-def test_migrations_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(f"{PREFIX}REDIS_URL")
-    assert load(DatabaseSettings).database_url.get_secret_value() == DATABASE
-
-
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -75,46 +65,6 @@ def test_a_variable_sets_what_has_its_name(
 ) -> None:
     monkeypatch.setenv(PREFIX + name.upper(), text)
     assert getattr(load(Settings), name) == value
-
-
-def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    text = f"{PREFIX}PORT=81\n{PREFIX}HOST=file\nSOMETHING_ELSE=1\n"
-    (tmp_path / ".env").write_text(text, encoding="utf-8")
-    monkeypatch.setenv(f"{PREFIX}HOST", "environment")
-    settings = load(Settings)
-    assert (settings.port, settings.host) == (81, "environment")
-
-
-def test_a_dotenv_file_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"\xff")
-    with pytest.raises(SettingsError, match=r"^\.env cannot be read: "):
-        load(Settings)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgres://u:p@h/d",
-        "postgresql://u:p@h:1/d",
-        "postgresql+psycopg://h/d",
-        "postgresql://u:p#/?@h/d",
-        "postgresql://u:p@[::1]:1/d?sslmode=require",
-        "postgresql:///d?host=/run/pg",
-        "postgresql://u:p@/d?host=/run/pg",
-    ],
-)
-def test_a_database_url_may_be_of_any_kind(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", url)
-    assert load(Settings).database_url.get_secret_value() == url
-
-
-@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "unix:///run/redis.sock?db=1"])
-def test_a_redis_url_may_be_of_any_kind(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv(f"{PREFIX}REDIS_URL", url)
-    assert str(load(Settings).redis_url.get_secret_value()).startswith(url)
 
 
 def test_the_echo_backend_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,15 +90,6 @@ def test_what_is_missing_is_named_with_an_example(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "postgresql://user:CHANGE_ME@localhost/db"),
-        ("DATABASE_URL", "mysql://localhost/secret"),
-        ("DATABASE_URL", "postgresql://localhost:secret/db"),
-        ("DATABASE_URL", "secret"),
-        ("DATABASE_URL", ""),
-        ("REDIS_URL", "redis://:change_me@localhost"),
-        ("REDIS_URL", "http://secret"),
-        ("PORT", "secret"),
-        ("PORT", "65536"),
         ("ADMIN_TOKEN", "CHANGE_ME CHANGE_ME"),
         ("ADMIN_TOKEN", "secret"),
         ("SECRET", "change_me" * 4),
@@ -158,9 +99,6 @@ def test_what_is_missing_is_named_with_an_example(
         ("ECHO_PER_TOKEN", "-1"),
         ("SESSION_TTL", "0"),
         ("MAX_CONCURRENCY", "0"),
-        ("DATABASE_POOL_SIZE", "0"),
-        ("SERVER_TIMEOUT", "0"),
-        ("LOG_LEVEL", "secret"),
     ],
 )
 def test_a_bad_value_is_named_and_not_shown(
@@ -174,27 +112,7 @@ def test_a_bad_value_is_named_and_not_shown(
     assert "secret" not in str(caught.value)
 
 
-def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
-    monkeypatch.setenv(f"{PREFIX}PORT", "x")
-    with pytest.raises(SettingsError) as caught:
-        load(Settings)
-    assert f"{PREFIX}DATABASE_URL" in str(caught.value)
-    assert f"{PREFIX}PORT" in str(caught.value)
-
-
 def test_passwords_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}OPENAI_API_KEY", "sk-hidden")
     shown = repr(load(Settings))
     assert not any(value in shown for value in ("secret of", ":secret@", "sk-hidden"))
-
-
-def test_serving_without_settings_says_so_and_exits(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == CONFIGURATION
-    assert f"{PREFIX}DATABASE_URL: is not set" in capsys.readouterr().err

@@ -135,7 +135,7 @@ async def test_an_error_before_the_first_piece_has_its_status(
     client: httpx2.AsyncClient,
     world: World,
     path: str,
-    error: errors.GatewayError,
+    error: errors.ServiceError,
     status: int,
     code: str,
 ) -> None:
@@ -177,7 +177,7 @@ async def test_a_crash_after_the_first_piece_breaks_the_stream_off(
     with pytest.raises(ZeroDivisionError):
         await connection.served
     assert connection.sent[-1]["more_body"]
-    assert app.state.slots.taken == 0
+    assert app.state.concurrency.taken == 0
 
 
 @pytest.mark.parametrize("hang_up", [Connection.hang_up, lambda c: c.served.cancel()])
@@ -194,11 +194,11 @@ async def test_a_client_that_is_gone_stops_the_backend_and_costs_what_was_made(
     world.backend.waits.clear()
     connection = Connection(app, key)
     await eventually(lambda: len(connection.sent) == 2)
-    assert (app.state.slots.taken, world.backend.closed) == (1, 0)
+    assert (app.state.concurrency.taken, world.backend.closed) == (1, 0)
     hang_up(connection)
     await asyncio.wait([connection.served])
     await app.state.background.drain()
-    assert (app.state.slots.taken, world.backend.closed) == (0, 1)
+    assert (app.state.concurrency.taken, world.backend.closed) == (0, 1)
     assert (await world.database.teams.get(team.id)).spent_microcents == 11 * 7
     limits = domain.Config().limits
     assert (await world.limiter.admit(team.id, limits, 0)).tokens_left == limits.tokens - 11
@@ -213,7 +213,7 @@ async def test_a_client_that_is_gone_before_the_first_piece_costs_nothing(
     await eventually(lambda: world.backend.asked)
     connection.hang_up()
     await connection.served
-    assert (app.state.slots.taken, world.backend.closed) == (0, 1)
+    assert (app.state.concurrency.taken, world.backend.closed) == (0, 1)
 
 
 async def test_the_official_client_is_content(app: FastAPI, key: str) -> None:

@@ -4,6 +4,8 @@ from typing import Annotated, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict
 
+from servicebase.values import TAG_COUNT
+
 from .. import domain
 
 Name = Annotated[
@@ -20,7 +22,7 @@ Quantity = Annotated[
 Tags = Annotated[
     tuple[str, ...],
     AfterValidator(domain.check_tags),
-    Field(json_schema_extra={"maxItems": domain.TAG_COUNT}),
+    Field(json_schema_extra={"maxItems": TAG_COUNT}),
 ]
 Attributes = Annotated[dict[str, JsonValue], AfterValidator(domain.check_attributes)]
 
@@ -55,10 +57,3 @@ class {{ cookiecutter.__class }}Patch(BaseModel):
         """Return the fields that were sent."""
         sent = self.model_dump(exclude_unset=True)
         return cast("domain.{{ cookiecutter.__class }}Changes", sent)
-
-
-class {{ cookiecutter.__class }}Page(BaseModel):
-    """Some of the list; `next` leads to those that follow, and is null on the last page."""
-
-    data: list[domain.{{ cookiecutter.__class }}]
-    next: str | None

@@ -185,7 +185,7 @@ def _parse(content: str | bytes) -> _Answer:
         raise errors.BackendError(PROVIDER, "what it said is no completion") from None
 
 
-def _failure(error: httpx2.HTTPError, *, begun: bool = False) -> errors.GatewayError:
+def _failure(error: httpx2.HTTPError, *, begun: bool = False) -> errors.ServiceError:
     if begun:
         return errors.BackendError(PROVIDER, "the answer broke off")
     if isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.SSEError):

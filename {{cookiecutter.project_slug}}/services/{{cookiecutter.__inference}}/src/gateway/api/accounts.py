@@ -2,20 +2,22 @@
 
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, BaseModel
 
-from .. import accounts, domain, errors, ports
-from . import fields, views
-from .admin.bodies import KeyPatch
-from .credentials import Credentials, LoggedIn, Trusted
-from .failures import documented
-from .outside import Outside
-from .pages import Page, Wanted, page
+from servicebase.pagination import Page, PageParams, page
+
+from .. import accounts, domain, errors
+from ..ports import Admission, Ports
+from .credentials import Credentials, CredentialsDep, CurrentUser
+from .dependencies import PortsDep
+from .error_handlers import documented
+from .schemas import fields, requests, responses
 
 _LOGINS = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
 REGISTRATIONS = UUID("0c6e1d59-7a6c-4a3c-9a43-3f5a8f0f2b1e")
@@ -47,15 +49,15 @@ class Login(fields.Body):
     password: Annotated[str, AfterValidator(lambda value: accounts.check_password(value, least=0))]
 
 
-class OwnKey(KeyPatch):
+class OwnKey(requests.KeyPatch):
     """An API key to create."""
 
 
 class Account(BaseModel):
     """Somebody, and their team."""
 
-    user: views.User
-    team: views.Team
+    user: responses.User
+    team: responses.Team
 
 
 class SessionToken(BaseModel):
@@ -72,13 +74,13 @@ class SessionToken(BaseModel):
     response_model=Account,
     responses=documented(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
 )
-async def register(body: Register, outside: Outside, credentials: Trusted) -> Any:
+async def register(body: Register, ports: PortsDep, credentials: CredentialsDep) -> Any:
     """Create a team without a budget, and its first user."""
-    await _admit(outside, REGISTRATIONS, REGISTER_LIMITS, "registrations")
+    await _admit(ports, REGISTRATIONS, REGISTER_LIMITS, "registrations")
     password_hash = await credentials.passwords.hash(body.password)
     new = domain.NewTeam(name=body.team)
-    user = await outside.database.register(new, body.email, password_hash)
-    return {"user": user, "team": await outside.database.teams.get(user.team_id)}
+    user = await ports.database.register(new, body.email, password_hash)
+    return {"user": user, "team": await ports.database.teams.get(user.team_id)}
 
 
 @router.post(
@@ -86,14 +88,14 @@ async def register(body: Register, outside: Outside, credentials: Trusted) -> An
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
 )
 async def login(
-    body: Login, outside: Outside, credentials: Trusted, response: Response
+    body: Login, ports: PortsDep, credentials: CredentialsDep, response: Response
 ) -> SessionToken:
     """Return a session token."""
     counted = uuid5(_LOGINS, body.email)
     # Counted before the password is looked at, or many guesses at once would all be let through.
-    admission = await _admit(outside, counted, LOGIN_LIMITS, "logins with this email")
-    user = await _authenticated(body, outside, credentials)
-    await outside.limiter.settle(counted, admission.at, -1)
+    admission = await _admit(ports, counted, LOGIN_LIMITS, "logins with this email")
+    user = await _authenticated(body, ports, credentials)
+    await ports.limiter.settle(counted, admission.at, -1)
     token, session = credentials.tokens.issue(user)
     response.headers["Cache-Control"] = "no-store"
     return SessionToken(token=token, expires_at=session.expires_at)
@@ -104,15 +106,15 @@ async def login(
     status_code=HTTPStatus.NO_CONTENT,
     responses=documented(HTTPStatus.UNAUTHORIZED),
 )
-async def logout(caller: LoggedIn, credentials: Trusted) -> None:
+async def logout(caller: CurrentUser, credentials: CredentialsDep) -> None:
     """Make the session token useless."""
     await credentials.tokens.revoke(caller.session)
 
 
 @router.get("/me", response_model=Account, responses=documented(HTTPStatus.UNAUTHORIZED))
-async def me(caller: LoggedIn, outside: Outside) -> Any:
+async def me(caller: CurrentUser, ports: PortsDep) -> Any:
     """Return who is logged in."""
-    return {"user": caller.user, "team": await outside.database.teams.get(caller.user.team_id)}
+    return {"user": caller.user, "team": await ports.database.teams.get(caller.user.team_id)}
 
 
 @router.post(
@@ -121,13 +123,17 @@ async def me(caller: LoggedIn, outside: Outside) -> Any:
     responses=documented(HTTPStatus.UNAUTHORIZED),
 )
 async def create_key(
-    body: OwnKey, caller: LoggedIn, outside: Outside, credentials: Trusted, response: Response
-) -> views.IssuedKey:
+    body: OwnKey,
+    caller: CurrentUser,
+    ports: PortsDep,
+    credentials: CredentialsDep,
+    response: Response,
+) -> responses.IssuedKey:
     """Create an API key of one's own. The key is shown this once."""
     response.headers["Cache-Control"] = "no-store"
-    return views.IssuedKey.of(
+    return responses.IssuedKey.of(
         *await accounts.issue_key(
-            outside.database,
+            ports.database,
             credentials.keys,
             caller.user,
             name=body.name,
@@ -136,10 +142,14 @@ async def create_key(
     )
 
 
-@router.get("/keys", response_model=Page[views.Key], responses=documented(HTTPStatus.UNAUTHORIZED))
-async def list_keys(caller: LoggedIn, outside: Outside, request: Request, wanted: Wanted) -> Any:
+@router.get(
+    "/keys", response_model=Page[responses.Key], responses=documented(HTTPStatus.UNAUTHORIZED)
+)
+async def list_keys(
+    caller: CurrentUser, ports: PortsDep, request: Request, params: Annotated[PageParams, Query()]
+) -> Any:
     """List one's own API keys, the newest first."""
-    return await page(request, wanted, outside.database.keys, user=caller.user.id)
+    return await page(request, params, partial(ports.database.keys.page, user=caller.user.id))
 
 
 @router.delete(
@@ -147,30 +157,28 @@ async def list_keys(caller: LoggedIn, outside: Outside, request: Request, wanted
     status_code=HTTPStatus.NO_CONTENT,
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND),
 )
-async def revoke_key(caller: LoggedIn, outside: Outside, key_id: fields.Id) -> None:
+async def revoke_key(caller: CurrentUser, ports: PortsDep, key_id: fields.Id) -> None:
     """Make an API key of one's own useless at once."""
-    key = await outside.database.keys.get(key_id)
+    key = await ports.database.keys.get(key_id)
     if key.user_id != caller.user.id:
         # As if there were none: what others have is not even confirmed.
         raise errors.NotFoundError("API key", key.id)
-    await accounts.revoke_key(outside, key)
+    await accounts.revoke_key(ports, key)
 
 
-async def _admit(
-    outside: ports.Ports, who: UUID, limits: domain.Limits, what: str
-) -> ports.Admission:
+async def _admit(ports: Ports, who: UUID, limits: domain.Limits, what: str) -> Admission:
     """Count one.
 
     Raises:
         ThrottledError: there were too many in the last minute.
     """
-    admission = await outside.limiter.admit(who, limits, 1)
+    admission = await ports.limiter.admit(who, limits, 1)
     if admission.refused:
         raise errors.ThrottledError(what, admission.retry_after)
     return admission
 
 
-async def _authenticated(body: Login, outside: Outside, credentials: Credentials) -> domain.User:
+async def _authenticated(body: Login, ports: PortsDep, credentials: Credentials) -> domain.User:
     """Return the user who has this email and password.
 
     Raises:
@@ -179,12 +187,12 @@ async def _authenticated(body: Login, outside: Outside, credentials: Credentials
     passwords = credentials.passwords
     user: domain.User | None = None
     with suppress(errors.NotFoundError):
-        user = await outside.database.user_by_email(body.email)
+        user = await ports.database.user_by_email(body.email)
     hash_ = user.password_hash if user else None
     good = await passwords.verify(hash_, body.password)
     if user is None or hash_ is None or not good:
         raise errors.CredentialError("wrong email or password")
     if passwords.outdated(hash_):
         renewed = await passwords.hash(body.password)
-        user = await outside.database.users.update(user.id, {"password_hash": renewed})
+        user = await ports.database.users.update(user.id, {"password_hash": renewed})
     return user

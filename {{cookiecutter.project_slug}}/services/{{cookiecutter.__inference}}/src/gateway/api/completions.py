@@ -7,9 +7,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from . import answers, ratelimits, schemas, streaming
-from .failures import documented
+from . import ratelimits, streaming
+from .error_handlers import documented
 from .keys import SCHEME, hash_of
+from .schemas import completion_requests, completion_responses
 
 router = APIRouter(
     prefix="/v1",
@@ -25,7 +26,7 @@ router = APIRouter(
 )
 
 
-Body = schemas.ChatRequest | schemas.CompletionRequest
+Body = completion_requests.ChatRequest | completion_requests.CompletionRequest
 BODIES = get_args(Body)
 """What the OpenAPI page has to be told, since FastAPI does not read them."""
 
@@ -50,16 +51,24 @@ def _page(body: type[BaseModel], answer: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-@router.post("/chat/completions", **_page(schemas.ChatRequest, answers.ChatCompletion))
+@router.post(
+    "/chat/completions",
+    **_page(completion_requests.ChatRequest, completion_responses.ChatCompletion),
+)
 async def chat(request: Request) -> Response:
     """Answer a chat."""
-    return await _answer(request, schemas.ChatRequest, answers.ChatAnswers)
+    return await _answer(request, completion_requests.ChatRequest, completion_responses.ChatEncoder)
 
 
-@router.post("/completions", **_page(schemas.CompletionRequest, answers.TextCompletion))
+@router.post(
+    "/completions",
+    **_page(completion_requests.CompletionRequest, completion_responses.TextCompletion),
+)
 async def text(request: Request) -> Response:
     """Go on with a text."""
-    return await _answer(request, schemas.CompletionRequest, answers.TextAnswers)
+    return await _answer(
+        request, completion_requests.CompletionRequest, completion_responses.TextEncoder
+    )
 
 
 async def _read(request: Request, kind: type[Body]) -> Body:
@@ -81,19 +90,21 @@ def _refusal(error: ValidationError) -> RequestValidationError:
     )
 
 
-async def _answer(request: Request, asked: type[Body], kind: type[answers.Answers]) -> Response:
+async def _answer(
+    request: Request, schema: type[Body], encoder: type[completion_responses.Encoder]
+) -> Response:
     state = request.app.state
     # First, so that who shows no key is told so, whatever the body is.
     key_hash = hash_of(request)
-    body = await _read(request, asked)
-    turn = await state.completing.admit(key_hash, body.question())
-    headers = ratelimits.headers(turn.order.limits, turn.admission)
+    body = await _read(request, schema)
+    admitted = await state.completions.admit(key_hash, body.request())
+    headers = ratelimits.headers(admitted.request.limits, admitted.admission)
     created = int(state.ports.clock.now().timestamp())
-    answer = kind(body.model, created, include_usage=body.include_usage())
+    answer = encoder(body.model, created, include_usage=body.include_usage())
     if body.stream:
-        return streaming.EventStream(turn, answer.events, state.metrics, headers)
+        return streaming.EventStream(admitted, answer.events, state.metrics, headers)
     try:
-        content = answer.whole(await turn.complete())
+        content = answer.whole(await admitted.complete())
     finally:
-        await turn.close()
+        await admitted.close()
     return Response(content, headers=headers, media_type="application/json")

@@ -8,7 +8,7 @@ from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .. import accounts, domain, errors
-from .outside import Chosen, Outside
+from .dependencies import OptionsDep, PortsDep
 
 _Bearer = HTTPAuthorizationCredentials | None
 AdminBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="AdminToken"))]
@@ -32,7 +32,7 @@ class Caller:
     session: accounts.Session
 
 
-async def administrator(bearer: AdminBearer, options: Chosen) -> None:
+async def administrator(bearer: AdminBearer, options: OptionsDep) -> None:
     """Return if the caller is an administrator.
 
     Raises:
@@ -42,26 +42,26 @@ async def administrator(bearer: AdminBearer, options: Chosen) -> None:
         raise errors.CredentialError("this needs the token of the administrators")
 
 
-async def _credentials(outside: Outside, options: Chosen) -> Credentials:
+async def _credentials(ports: PortsDep, options: OptionsDep) -> Credentials:
     ttl = timedelta(seconds=options.session_ttl)
     return Credentials(
         accounts.Keys(options.secret),
         accounts.Passwords(options.hasher),
-        accounts.Tokens(options.secret, ttl, sessions=outside.sessions, clock=outside.clock),
+        accounts.Tokens(options.secret, ttl, sessions=ports.sessions, clock=ports.clock),
     )
 
 
-Trusted = Annotated[Credentials, Depends(_credentials)]
+CredentialsDep = Annotated[Credentials, Depends(_credentials)]
 
 
-async def _caller(bearer: UserBearer, outside: Outside, credentials: Trusted) -> Caller:
+async def _caller(bearer: UserBearer, ports: PortsDep, credentials: CredentialsDep) -> Caller:
     if bearer is None:
         raise errors.CredentialError("this needs a session token; log in")
     session = await credentials.tokens.read(bearer.credentials)
     try:
-        return Caller(await outside.database.users.get(session.user_id), session)
+        return Caller(await ports.database.users.get(session.user_id), session)
     except errors.NotFoundError as error:
         raise errors.CredentialError("this session token is no longer valid") from error
 
 
-LoggedIn = Annotated[Caller, Depends(_caller)]
+CurrentUser = Annotated[Caller, Depends(_caller)]

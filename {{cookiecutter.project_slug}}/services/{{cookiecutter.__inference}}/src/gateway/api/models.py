@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from .. import errors
-from .failures import documented
+from .error_handlers import documented
 from .keys import DOCUMENTED, hash_of
 
 PATH = "/v1/models"

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from .. import errors
-from ..completing import Turn
+from ..completion_service import Admitted
 from ..metrics import Metrics
 from ..ports import Chunk
-from . import failures
+from . import error_handlers
 
 MEDIA_TYPE = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
@@ -43,14 +43,14 @@ class EventStream(Response):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, turn: Turn, encode: Encode, metrics: Metrics, headers: Mapping[str, str]
+        self, admitted: Admitted, encode: Encode, metrics: Metrics, headers: Mapping[str, str]
     ) -> None:
         # No proxy is to keep the pieces until they are many.
         super().__init__(
             headers={**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         )
         del self.headers["Content-Length"]
-        self._turn = turn
+        self._admitted = admitted
         self._encode = encode
         self._metrics = metrics
 
@@ -71,7 +71,7 @@ class EventStream(Response):
     async def _send(self, send: Send) -> None:
         self._metrics.streams.inc()
         try:
-            async with aclosing(self._turn.stream()) as chunks:
+            async with aclosing(self._admitted.stream()) as chunks:
                 first = self._encode(await anext(chunks), first=True)
                 await send(
                     {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -80,17 +80,17 @@ class EventStream(Response):
                 await self._rest(chunks, send)
         finally:
             self._metrics.streams.dec()
-            await self._turn.close()
+            await self._admitted.close()
 
     async def _rest(self, chunks: AsyncIterator[Chunk], send: Send) -> None:
         try:
             async for chunk in chunks:
                 await send(_piece(self._encode(chunk)))
-        except errors.GatewayError as error:
+        except errors.ServiceError as error:
             # No [DONE]: it says that the answer is whole.
             log.warning("broken off", error=str(error), cause=repr(error.__cause__))
-            self._metrics.failures.labels(failures.KINDS[type(error)].code).inc()
-            last = event(failures.body_of(error))
+            self._metrics.failures.labels(error_handlers.ERROR_SPECS[type(error)].code).inc()
+            last = event(error_handlers.body_of(error))
         else:
             last = DONE
         await send(_piece(last, more=False))

@@ -57,7 +57,7 @@ def _reloading(service: Service, port: int) -> list[str]:
     if service.app is None:
         raise ConfigurationError(
             f"{service.name} does not say what makes its application, which --reload has to know",
-            f'app = "{service.package}.production:production" in [tool.stratakit.service] of'
+            f'app = "{service.package}.bootstrap:bootstrap" in [tool.stratakit.service] of'
             f" {service.path.relative_to(ROOT)}/pyproject.toml",
         )
     code = [service.path / "src", *sorted(ROOT.glob("libs/*/src"))]

@@ -6,16 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic
 from uuid import UUID, uuid4
 
+from servicebase.pagination import Position
+
 from ... import domain, errors, ports
-from .. import kinds
-from ..kinds import Kept, Kind, New, identified
+from .. import entities
+from ..entities import Entity, Kept, New, identified
 
 
 class MemoryCollection(Generic[New, Kept]):
     """Keeps all of one kind in a dict."""
 
-    def __init__(self, kind: Kind[New, Kept], database: "MemoryDatabase") -> None:
-        self.kind = kind
+    def __init__(self, entity: Entity[New, Kept], database: "MemoryDatabase") -> None:
+        self.entity = entity
         self._database = database
         self._stored: dict[UUID, Kept] = {}
 
@@ -30,7 +32,7 @@ class MemoryCollection(Generic[New, Kept]):
         await self._database.ping()
         values: dict[str, Any] = asdict(new)  # type: ignore[call-overload]
         now = self._database.now()
-        kept = self.kind.kept(**values, id=uuid4(), created_at=now, updated_at=now)
+        kept = self.entity.kept(**values, id=uuid4(), created_at=now, updated_at=now)
         self._check(kept)
         self.put(kept)
         return kept
@@ -40,21 +42,21 @@ class MemoryCollection(Generic[New, Kept]):
         await self._database.ping()
         id_ = identified(id_)
         if id_ not in self:
-            raise errors.NotFoundError(self.kind.name, id_)
+            raise errors.NotFoundError(self.entity.name, id_)
         return self._stored[id_]
 
     async def page(
         self,
         *,
         limit: int,
-        after: ports.Position | None = None,
+        after: Position | None = None,
         search: str = "",
         team: UUID | str | None = None,
         user: UUID | str | None = None,
     ) -> Sequence[Kept]:
         """Return at most `limit` of those that come after a position."""
         await self._database.ping()
-        owners = kinds.owners(team, user)
+        owners = entities.owners(team, user)
         found = [
             kept
             for kept in self
@@ -86,7 +88,7 @@ class MemoryCollection(Generic[New, Kept]):
         del self._stored[removed.id]
         for collection in self._database.collections:
             for kept in collection:
-                if collection.belongs(kept, self.kind.name, removed.id):
+                if collection.belongs(kept, self.entity.name, removed.id):
                     await collection.remove(kept.id)
 
     def put(self, kept: Kept) -> None:
@@ -95,11 +97,11 @@ class MemoryCollection(Generic[New, Kept]):
 
     def belongs(self, kept: Kept, owner: str, id_: UUID) -> bool:
         """Return whether one belongs to the team, or user, with this id."""
-        field = self.kind.owners.get(owner)
+        field = self.entity.owners.get(owner)
         return field is not None and getattr(kept, field) == id_
 
     def _matches(self, kept: Kept, needle: str) -> bool:
-        values = [getattr(kept, field) for field in self.kind.searched]
+        values = [getattr(kept, field) for field in self.entity.searched]
         return any(
             value.lower().startswith(needle) if isinstance(value, str) else needle in value
             for value in values
@@ -107,24 +109,24 @@ class MemoryCollection(Generic[New, Kept]):
         )
 
     def _check(self, kept: Kept) -> None:
-        for field, holds in self.kind.rules.items():
+        for field, holds in self.entity.rules.items():
             if not holds(getattr(kept, field)):
                 raise errors.InvalidError(field, "breaks a rule")
-        shared = [(getattr(kept, field), field) for field in self.kind.unique]
+        shared = [(getattr(kept, field), field) for field in self.entity.unique]
         for other in self:
             if other.id != kept.id and all(getattr(other, each) == value for value, each in shared):
-                raise errors.ConflictError(self.kind.unique[-1])
-        for owner, field in self.kind.owners.items():
-            [owners] = [each for each in self._database.collections if each.kind.name == owner]
+                raise errors.ConflictError(self.entity.unique[-1])
+        for owner, field in self.entity.owners.items():
+            [owners] = [each for each in self._database.collections if each.entity.name == owner]
             if field != "id" and getattr(kept, field) not in owners:
-                raise errors.DanglingError(field)
+                raise errors.InvalidReferenceError(field)
 
 
 class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
     """Keeps the aliases, with all of their versions."""
 
     def __init__(self, database: "MemoryDatabase") -> None:
-        super().__init__(kinds.ALIAS, database)
+        super().__init__(entities.ALIAS, database)
         self._versions: dict[UUID, list[domain.ModelAlias]] = {}
 
     async def update(
@@ -133,7 +135,7 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
         """Replace some fields of one as its next version, and return it."""
         alias = await self.get(id_)
         if version not in {None, alias.version}:
-            raise errors.ChangedError(self.kind.name, version)
+            raise errors.VersionConflictError(self.entity.name, version)
         return await super().update(id_, changes and {**changes, "version": alias.version + 1})
 
     async def versions(self, id_: UUID | str) -> Sequence[domain.ModelAlias]:
@@ -158,11 +160,11 @@ class MemoryDatabase:
         """Set it, and every call fails as it does when the server is gone."""
         self._clock = clock
         self._last = datetime.min.replace(tzinfo=UTC)
-        self.teams = MemoryCollection(kinds.TEAM, self)
-        self.users = MemoryCollection(kinds.USER, self)
-        self.keys = MemoryCollection(kinds.API_KEY, self)
+        self.teams = MemoryCollection(entities.TEAM, self)
+        self.users = MemoryCollection(entities.USER, self)
+        self.keys = MemoryCollection(entities.API_KEY, self)
         self.aliases = MemoryAliases(self)
-        self.quotas = MemoryCollection(kinds.QUOTA, self)
+        self.quotas = MemoryCollection(entities.QUOTA, self)
         self.collections: list[MemoryCollection[Any, Any]] = [
             self.teams,
             self.users,
@@ -189,7 +191,7 @@ class MemoryDatabase:
         for user in self.users:
             if user.email == email:
                 return user
-        raise errors.NotFoundError(kinds.USER.name, email)
+        raise errors.NotFoundError(entities.USER.name, email)
 
     async def grant(self, key_hash: str) -> ports.Grant:
         """Return what the key with this hash gives access to, be it expired or revoked."""
@@ -198,7 +200,7 @@ class MemoryDatabase:
             if key.hash == key_hash:
                 limits = [quota.limits for quota in self.quotas if quota.team_id == key.team_id]
                 return ports.Grant(key, limits[0] if limits else None)
-        raise errors.NotFoundError(kinds.API_KEY.name, "with this hash")
+        raise errors.NotFoundError(entities.API_KEY.name, "with this hash")
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
         """Return a team's aliases by their names; none for a team that does not exist."""

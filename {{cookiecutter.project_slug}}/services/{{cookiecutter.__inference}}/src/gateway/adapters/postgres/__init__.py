@@ -1,6 +1,6 @@
 """The database on PostgreSQL."""
 
-from .connection import address, connect, violation
+from .connection import violation
 from .database import PostgresDatabase
 
-__all__ = ["PostgresDatabase", "address", "connect", "violation"]
+__all__ = ["PostgresDatabase", "violation"]

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ... import domain, errors, models
-from .. import kinds
-from ..kinds import identified
+from .. import entities
+from ..entities import identified
 from .collection import PostgresCollection, table
 from .connection import transaction
 
@@ -24,7 +24,7 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
     """Keeps the aliases in one table, and all of their versions in another."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine, kinds.ALIAS, table(models.ModelAliasRow))
+        super().__init__(engine, entities.ALIAS, table(models.ModelAliasRow))
 
     async def update(
         self, id_: UUID | str, changes: Mapping[str, Any], *, version: int | None = None
@@ -36,7 +36,7 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         async with transaction(self.engine) as connection:
             alias = self.found(await connection.execute(statement), id_)
             if version not in {None, alias.version}:
-                raise errors.ChangedError(self.kind.name, version)
+                raise errors.VersionConflictError(self.entity.name, version)
             if not changes:
                 return alias
             alias = await self.replace(connection, id_, {**changes, "version": alias.version + 1})
@@ -69,7 +69,7 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         async with transaction(self.engine) as connection:
             found = [self.read(row) for row in await connection.execute(statement)]
         if not found:
-            raise errors.NotFoundError(self.kind.name, id_)
+            raise errors.NotFoundError(self.entity.name, id_)
         return found
 
     def read(self, row: sa.Row[Any]) -> domain.ModelAlias:

@@ -8,9 +8,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ... import errors, models, ports
-from .. import kinds
-from ..kinds import Kept, Kind, New, identified
+from servicebase.pagination import Position
+
+from ... import errors, models
+from .. import entities
+from ..entities import Entity, Kept, New, identified
 from .connection import transaction
 
 
@@ -22,9 +24,9 @@ def table(model: type[models.Base]) -> sa.Table:
 class PostgresCollection(Generic[New, Kept]):
     """Keeps all of one kind in a table. Each public method is one transaction."""
 
-    def __init__(self, engine: AsyncEngine, kind: Kind[New, Kept], rows: sa.Table) -> None:
+    def __init__(self, engine: AsyncEngine, entity: Entity[New, Kept], rows: sa.Table) -> None:
         self.engine = engine
-        self.kind = kind
+        self.entity = entity
         self.rows = rows
 
     async def create(self, new: New) -> Kept:
@@ -40,7 +42,7 @@ class PostgresCollection(Generic[New, Kept]):
         self,
         *,
         limit: int,
-        after: ports.Position | None = None,
+        after: Position | None = None,
         search: str = "",
         team: UUID | str | None = None,
         user: UUID | str | None = None,
@@ -52,10 +54,10 @@ class PostgresCollection(Generic[New, Kept]):
             conditions.append(sa.tuple_(columns.created_at, columns.id) < after)
         if search:
             needle = search.lower()
-            matches = (_finds(columns[field], needle) for field in self.kind.searched)
+            matches = (_finds(columns[field], needle) for field in self.entity.searched)
             conditions.append(sa.or_(sa.false(), *matches))
-        for owner, id_ in kinds.owners(team, user).items():
-            field = self.kind.owners.get(owner)
+        for owner, id_ in entities.owners(team, user).items():
+            field = self.entity.owners.get(owner)
             conditions.append(columns[field] == id_ if field else sa.false())
         statement = (
             sa.select(self.rows)
@@ -115,12 +117,12 @@ class PostgresCollection(Generic[New, Kept]):
         """
         row = rows.one_or_none()
         if row is None:
-            raise errors.NotFoundError(self.kind.name, str(wanted))
+            raise errors.NotFoundError(self.entity.name, str(wanted))
         return self.read(row)
 
     def read(self, row: sa.Row[Any]) -> Kept:
         """Return what a row holds."""
-        return self.kind.kept(**row._asdict())
+        return self.entity.kept(**row._asdict())
 
 
 def _finds(column: sa.ColumnElement[Any], needle: str) -> sa.ColumnElement[bool]:

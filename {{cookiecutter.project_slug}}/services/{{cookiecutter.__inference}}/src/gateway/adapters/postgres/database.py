@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ... import domain, errors, models, ports
-from .. import kinds
+from .. import entities
 from .aliases import PostgresAliases
 from .collection import PostgresCollection, table
 from .connection import transaction
@@ -42,11 +42,11 @@ class PostgresDatabase:
         self._engine = engine
         # A statement that is alone needs no round trips for a transaction around it.
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self.teams = PostgresCollection(engine, kinds.TEAM, TEAMS)
-        self.users = PostgresCollection(engine, kinds.USER, USERS)
-        self.keys = PostgresCollection(engine, kinds.API_KEY, API_KEYS)
+        self.teams = PostgresCollection(engine, entities.TEAM, TEAMS)
+        self.users = PostgresCollection(engine, entities.USER, USERS)
+        self.keys = PostgresCollection(engine, entities.API_KEY, API_KEYS)
         self.aliases = PostgresAliases(engine)
-        self.quotas = PostgresCollection(engine, kinds.QUOTA, QUOTAS)
+        self.quotas = PostgresCollection(engine, entities.QUOTA, QUOTAS)
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
         """Create a team and its first user, an admin of it: both or neither."""
@@ -66,7 +66,7 @@ class PostgresDatabase:
         async with transaction(self._alone) as connection:
             row = (await connection.execute(GRANT, {"key_hash": key_hash})).one_or_none()
         if row is None:
-            raise errors.NotFoundError(kinds.API_KEY.name, "with this hash")
+            raise errors.NotFoundError(entities.API_KEY.name, "with this hash")
         values = row._asdict()
         requests, tokens = values.pop("requests_per_minute"), values.pop("tokens_per_minute")
         limits = None if requests is None else domain.Limits(requests, tokens)

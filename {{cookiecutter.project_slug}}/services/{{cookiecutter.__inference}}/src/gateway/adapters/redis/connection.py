@@ -10,9 +10,9 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import ResponseError
+
+from servicebase.redis import UNAVAILABLE
 
 from ... import errors
 
@@ -21,15 +21,6 @@ Command = tuple[str | int, ...]
 PREFIX = "gateway:"
 CONNECTIONS = 64
 """At once, for commands. Who needs one more waits for it."""
-UNAVAILABLE = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    # Of a replica, before it takes over; and of a server that is full.
-    MasterDownError,
-    ReadOnlyError,
-    OutOfMemoryError,
-    OSError,
-)
 
 
 class Client(Redis):
@@ -51,7 +42,7 @@ class Client(Redis):
         except UNAVAILABLE as error:
             raise await self._gone() from error
 
-    async def together(self, commands: Sequence[Command]) -> list[Any]:
+    async def execute_batch(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip; return the answer of each, or its error.
 
         Raises:

@@ -10,7 +10,7 @@ import structlog
 from ... import domain, errors, ports
 from .config import POLICY
 from .connection import PREFIX, Client, script
-from .together import Together
+from .script_batcher import ScriptBatcher
 
 _REFUSED = (None, "requests", "tokens")
 _SECOND = 1_000_000  # Microseconds: as integers, times are exact in Lua, too.
@@ -30,7 +30,7 @@ class RedisLimiter:
     def __init__(self, client: Client, clock: ports.Clock) -> None:
         self._client = client
         self._clock = clock
-        self._admit = Together(client, "window.lua", "admit.lua")
+        self._admit = ScriptBatcher(client, "window.lua", "admit.lua")
         self._settle = script(client, "window.lua", "settle.lua")
         self._due: dict[UUID, Counter[int]] = {}
         """Tokens to correct, of each team in each second."""

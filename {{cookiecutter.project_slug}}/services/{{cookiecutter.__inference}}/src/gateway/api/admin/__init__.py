@@ -5,9 +5,9 @@ from http import HTTPStatus
 from fastapi import APIRouter, Depends
 
 from ..credentials import administrator
-from ..failures import documented
-from . import extras, resource
-from .kinds import KINDS
+from ..error_handlers import documented
+from . import extras, routes
+from .resources import RESOURCES
 
 router = APIRouter(
     prefix="/admin",
@@ -17,5 +17,5 @@ router = APIRouter(
     ),
 )
 router.include_router(extras.router)
-for kind in KINDS:
-    router.include_router(resource.routes(kind))
+for resource in RESOURCES:
+    router.include_router(routes.of(resource))

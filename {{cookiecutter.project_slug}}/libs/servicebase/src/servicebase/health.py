@@ -1,0 +1,78 @@
+"""Probes: is the process alive, and can it do its work?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel
+
+from . import errors, problem
+
+PREFIX = "/health"
+TIMEOUT = 2.0
+"""Seconds that a probe waits for a server, whatever a request would."""
+
+Ping = Callable[[], Awaitable[None]]
+
+log = structlog.get_logger("health")
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """Each server answers, too."""
+
+    status: Literal["ready"] = "ready"
+
+
+def _problem(message: str) -> Response:
+    return problem.response(HTTPStatus.SERVICE_UNAVAILABLE, message)
+
+
+def router(
+    servers: Callable[..., Mapping[str, Ping] | Awaitable[Mapping[str, Ping]]],
+    *,
+    down: Callable[[str], Response] = _problem,
+    documented: Callable[[HTTPStatus], dict[int | str, dict[str, Any]]] = problem.documented,
+) -> APIRouter:
+    """Return the routes of the probes.
+
+    Args:
+        servers: a dependency of FastAPI's that gives, for each server, what asks whether it is up.
+        down: makes the answer that tells which are down.
+        documented: makes what the OpenAPI page says of that answer.
+    """
+    router = APIRouter(prefix=PREFIX, tags=["health"])
+
+    @router.get("/live")
+    async def live() -> Live:
+        """Report that the process answers, and no more: a restart would fix nothing else."""
+        return Live()
+
+    @router.get(
+        "/ready", response_model=Ready, responses=documented(HTTPStatus.SERVICE_UNAVAILABLE)
+    )
+    async def ready(pings: Annotated[Mapping[str, Ping], Depends(servers)]) -> Ready | Response:
+        """Return whether requests can be served, and if not, which server is down."""
+        answers = await asyncio.gather(*(_answers(*each) for each in pings.items()))
+        missing = [name for name, answer in zip(pings, answers, strict=True) if not answer]
+        return down(f"down: {', '.join(missing)}") if missing else Ready()
+
+    return router
+
+
+async def _answers(server: str, ping: Ping) -> bool:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await ping()
+    except (errors.UnavailableError, TimeoutError) as error:
+        log.warning("down", server=server, cause=repr(error.__cause__ or error))
+        return False
+    return True

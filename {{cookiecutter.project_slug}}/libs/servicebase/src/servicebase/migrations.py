@@ -1,0 +1,52 @@
+"""How Alembic reaches a service's database: what its migrations/env.py does.
+
+- `alembic upgrade head`, in the service's folder: the one in the settings, over asyncpg
+- `alembic upgrade head --sql`: none, the statements are printed
+- from Python: the SQLAlchemy connection in `config.attributes["connection"]`, in its transaction
+"""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, MetaData, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from . import logs, postgres
+from .settings import DatabaseSettings, load
+
+# Any number that is no other program's, as long as it is the same in each deployment.
+_LOCK = 7_262_318_501
+
+
+def run(metadata: MetaData, prefix: str) -> None:
+    """Run what Alembic was asked for.
+
+    Args:
+        metadata: that of the service's models.
+        prefix: what the names of its settings begin with.
+    """
+    if context.is_offline_mode():
+        context.configure(dialect_name="postgresql", literal_binds=True)
+        with context.begin_transaction():
+            context.run_migrations()
+    elif given := context.config.attributes.get("connection"):
+        _migrate(given, metadata)
+    else:
+        asyncio.run(_connect_and_migrate(metadata, prefix))
+
+
+async def _connect_and_migrate(metadata: MetaData, prefix: str) -> None:
+    logs.configure("info")
+    url = load(DatabaseSettings, prefix).database_url.get_secret_value()
+    engine = create_async_engine(postgres.address(url), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(_migrate, metadata)
+    await engine.dispose()
+
+
+def _migrate(connection: Connection, metadata: MetaData) -> None:
+    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    with context.begin_transaction():
+        # Of several replicas that start at once, one migrates and the others wait for it.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        context.run_migrations()

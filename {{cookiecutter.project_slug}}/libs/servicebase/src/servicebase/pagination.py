@@ -1,0 +1,96 @@
+"""Lists, a page at a time: the newest first, of two that are as new the greater id first."""
+
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Generic, NamedTuple, Protocol, TypeVar
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from .errors import InvalidError
+
+SIZE = 50
+SIZE_LIMIT = 200
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# 24 bytes, so that base64 needs no padding.
+_FORMAT = struct.Struct(">q16s")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Position(NamedTuple):
+    """A place in the order of a list."""
+
+    created_at: datetime
+    id: UUID
+
+
+class Find(Protocol[T_co]):
+    """Returns at most `limit` of those that come after a position."""
+
+    def __call__(self, *, limit: int, after: Position | None) -> Awaitable[Sequence[T_co]]:
+        """Find them."""
+        ...
+
+
+def encode(position: Position) -> str:
+    """Return the cursor of `position`: text that means nothing to clients."""
+    microseconds = (position.created_at - _EPOCH) // _MICROSECOND
+    return urlsafe_b64encode(_FORMAT.pack(microseconds, position.id.bytes)).decode()
+
+
+def decode(cursor: str) -> Position:
+    """Return the position of `cursor`.
+
+    Raises:
+        InvalidError: it is none of ours.
+    """
+    try:
+        microseconds, id_ = _FORMAT.unpack(urlsafe_b64decode(cursor))
+        return Position(_EPOCH + microseconds * _MICROSECOND, UUID(bytes=id_))
+    except (ValueError, OverflowError, struct.error) as error:
+        raise InvalidError("cursor", "is none of this API") from error
+
+
+def _checked(cursor: str) -> str:
+    decode(cursor)
+    return cursor
+
+
+class PageParams(BaseModel):
+    """Which page. A parameter that there is not is refused: a misspelt one would do nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=SIZE, ge=1, le=SIZE_LIMIT)
+    cursor: Annotated[str, Field(max_length=100), AfterValidator(_checked)] | None = None
+
+    @property
+    def after(self) -> Position | None:
+        """Return where the page before ended."""
+        return None if self.cursor is None else decode(self.cursor)
+
+
+class Page(BaseModel, Generic[T]):
+    """Some of the list; `next` leads to those that follow, and is null on the last page."""
+
+    data: list[T]
+    next: str | None
+
+
+async def page(request: Request, params: PageParams, find: Find[T]) -> dict[str, object]:
+    """Return a Page, as FastAPI's `response_model` takes it, of what `find` finds."""
+    # One more than asked for tells whether there is a next page, without counting.
+    found = await find(limit=params.limit + 1, after=params.after)
+    following = None
+    if len(found) > params.limit:
+        last = found[params.limit - 1]
+        cursor = encode(Position(last.created_at, last.id))  # type: ignore[attr-defined]
+        following = f"{request.url.path}?{request.url.include_query_params(cursor=cursor).query}"
+    return {"data": list(found[: params.limit]), "next": following}

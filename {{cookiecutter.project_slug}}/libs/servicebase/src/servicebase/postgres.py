@@ -1,0 +1,106 @@
+"""Connections to PostgreSQL, and what its errors mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy import AdaptedConnection, exc
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from . import errors
+
+# Classes of SQLSTATE that tell of the server, not of the statement: connection, authorization,
+# unknown database, deadlock, resources, operator, system.
+_UNAVAILABLE = ("08", "28", "3D", "40", "53", "57", "58")
+
+
+def address(url: str | sa.URL) -> sa.URL:
+    """Return a URL for asyncpg, which knows neither libpq's `sslmode` nor other drivers."""
+    given = sa.make_url(url)
+    ssl = given.query.get("sslmode")
+    if isinstance(ssl, str):
+        given = given.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+    return given.set(drivername="postgresql+asyncpg")
+
+
+def connect(url: str | sa.URL, *, name: str, pool_size: int, timeout: float) -> AsyncEngine:
+    """Return an engine that waits at most `timeout` seconds: for a connection, for a statement.
+
+    It connects when it is first used. The caller disposes of it. `name` says whose connection it
+    is, in pg_stat_activity and the server's log.
+    """
+    engine = create_async_engine(
+        address(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout,
+        # Values that clients sent do not belong in logs.
+        hide_parameters=True,
+        connect_args={
+            "timeout": timeout,
+            "command_timeout": timeout,
+            "server_settings": {"application_name": name},
+        },
+    )
+    sa.event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: AdaptedConnection, *_: object) -> None:
+    """Have the pool connect anew, so that a restart of the server costs no request.
+
+    SQLAlchemy's own way, `pool_pre_ping`, costs three round trips; asyncpg has been told already.
+
+    Raises:
+        DisconnectionError: the server has closed the connection.
+    """
+    if connection.driver_connection.is_closed():
+        raise exc.DisconnectionError
+
+
+@contextmanager
+def translated(metadata: sa.MetaData) -> Iterator[None]:
+    """Raise, in the place of an error of the server or the driver, what a client may know of it.
+
+    Raises:
+        ServiceError: see `violation`.
+        UnavailableError: the server does not answer in time, or not at all.
+    """
+    try:
+        yield
+    except exc.DBAPIError as error:
+        raise _translate(error, metadata) or error from error
+    # A server that is away makes asyncpg raise OSError, of which TimeoutError is one kind.
+    except (exc.TimeoutError, OSError) as error:
+        raise errors.UnavailableError("postgres") from error
+
+
+def _translate(error: exc.DBAPIError, metadata: sa.MetaData) -> errors.ServiceError | None:
+    """Return what a client may know of `error`, or None if it is a bug of ours."""
+    if isinstance(error, exc.IntegrityError):
+        return violation(error, metadata)
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if error.connection_invalidated or state.startswith(_UNAVAILABLE):
+        return errors.UnavailableError("postgres")
+    return None
+
+
+def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.ServiceError | None:
+    """Return the error of the violated constraint, or None if it is not for a client to know.
+
+    The models know it by the same name; a test holds that unique and check constraints have one.
+    """
+    # SQLAlchemy keeps the text alone; asyncpg's own exception is its cause.
+    name = getattr(error.orig and error.orig.__cause__, "constraint_name", None)
+    rules: list[sa.Constraint | sa.Index] = []
+    for table in metadata.tables.values():
+        rules += [*table.constraints, *table.indexes]
+    match next((rule for rule in rules if name and rule.name == name), None):
+        case sa.PrimaryKeyConstraint() | sa.UniqueConstraint() | sa.Index() as unique:
+            # The columns before the last one say among whom it must be unique.
+            return errors.ConflictError(unique.columns.keys()[-1])
+        case sa.ForeignKeyConstraint() as key:
+            return errors.InvalidReferenceError(key.column_keys[-1])
+        case sa.CheckConstraint(info={"field": str(field)}):
+            return errors.InvalidError(field, "breaks a rule")
+    return None

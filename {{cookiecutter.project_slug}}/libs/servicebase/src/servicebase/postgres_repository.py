@@ -1,0 +1,100 @@
+"""What a service keeps, one by one, in a table of PostgreSQL."""
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import fields
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from . import errors
+from .pagination import Position
+from .postgres import translated
+from .repository import Changes, Found, New
+from .tables import Stored
+
+Row = TypeVar("Row", bound=Stored)
+
+
+class PostgresRepository(Generic[New, Found, Changes, Row]):
+    """Keeps all in a table. Each method is one transaction of the sessions that `sessions` makes.
+
+    A service's own class says which table, what a row is to the domain, and what a search picks.
+    """
+
+    row: type[Row]
+    name: str
+    """What an error calls one of them."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
+        self._sessions = sessions
+
+    @abstractmethod
+    def entity(self, row: Row) -> Found:
+        """Return what a row is to the domain."""
+
+    @abstractmethod
+    def matches(self, search: str) -> sa.ColumnElement[bool]:
+        """Return the condition that `search`, which is in lower case, makes."""
+
+    async def add(self, id_: UUID, new: New) -> Found:
+        """Create one, or return the one that has this id already."""
+        values = {field.name: getattr(new, field.name) for field in fields(new)}
+        statement = sa.insert(self.row).values(id=id_, **values).returning(self.row)
+        try:
+            return await self._one(statement, id_)
+        except errors.ConflictError:
+            # A retry meets its own id, or, while the first attempt is on its way, its own name.
+            with suppress(errors.NotFoundError):
+                return await self.get(id_)
+            raise
+
+    async def get(self, id_: UUID) -> Found:
+        """Return the one with this id."""
+        return await self._one(sa.select(self.row).where(self.row.id == id_), id_)
+
+    async def page(
+        self, *, limit: int, after: Position | None = None, search: str = ""
+    ) -> Sequence[Found]:
+        """Return at most `limit` of those that `search` picks and that come after a position."""
+        row = self.row
+        statement = sa.select(row).order_by(row.created_at.desc(), row.id.desc()).limit(limit)
+        if after:
+            statement = statement.where(sa.tuple_(row.created_at, row.id) < after)
+        if search:
+            statement = statement.where(self.matches(search.lower()))
+        async with self._transaction() as session:
+            return [self.entity(each) for each in await session.scalars(statement)]
+
+    async def update(self, id_: UUID, changes: Changes) -> Found:
+        """Replace some fields of one, and return it."""
+        if not changes:
+            return await self.get(id_)
+        # One statement, so that of two writers neither undoes what the other one changed.
+        statement = sa.update(self.row).where(self.row.id == id_).values(**changes)
+        return await self._one(statement.returning(self.row), id_)
+
+    async def remove(self, id_: UUID) -> None:
+        """Remove the one with this id."""
+        await self._one(sa.delete(self.row).where(self.row.id == id_).returning(self.row), id_)
+
+    async def ping(self) -> None:
+        """Return if the server answers a query."""
+        async with self._transaction() as session:
+            await session.execute(sa.text("SELECT 1"))
+
+    async def _one(self, statement: Any, id_: UUID) -> Found:
+        async with self._transaction() as session:
+            row = await session.scalar(statement)
+            if row is None:
+                raise errors.NotFoundError(self.name, id_)
+            return self.entity(row)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+        with translated(self.row.metadata):
+            async with self._sessions.begin() as session:
+                yield session

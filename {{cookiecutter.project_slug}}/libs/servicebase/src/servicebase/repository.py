@@ -1,0 +1,183 @@
+"""What a service keeps, one by one: the port, and its adapter in memory.
+
+postgres_repository.py has the one for production. A contract in tests/contracts holds them equal.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from . import errors
+from .pagination import Position
+
+
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+class Entity(Dataclass, Protocol):
+    """What exists: a dataclass with the fields of what its creator decides, and these."""
+
+    @property
+    def id(self) -> UUID:
+        """Its id."""
+        ...
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was created."""
+        ...
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed."""
+        ...
+
+
+New = TypeVar("New", bound=Dataclass)
+New_contra = TypeVar("New_contra", bound=Dataclass, contravariant=True)
+Found = TypeVar("Found", bound=Entity)
+Found_co = TypeVar("Found_co", bound=Entity, covariant=True)
+Changes = TypeVar("Changes", bound=Mapping[str, object])
+Changes_contra = TypeVar("Changes_contra", bound=Mapping[str, object], contravariant=True)
+
+
+class Repository(Protocol[New_contra, Found_co, Changes_contra]):
+    """Where all of one kind are kept.
+
+    Every method raises UnavailableError when its server does not answer in time.
+    """
+
+    async def add(self, id_: UUID, new: New_contra) -> Found_co:
+        """Create one, or return the one that has this id already, whatever `new` says.
+
+        Raises:
+            ConflictError: another one has what must be unique.
+        """
+        ...
+
+    async def get(self, id_: UUID) -> Found_co:
+        """Return the one with this id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def page(
+        self, *, limit: int, after: Position | None = None, search: str = ""
+    ) -> Sequence[Found_co]:
+        """Return at most `limit` of those that `search` picks and that come after a position."""
+        ...
+
+    async def update(self, id_: UUID, changes: Changes_contra) -> Found_co:
+        """Replace some fields of one, each as a whole, and return it.
+
+        Raises:
+            ConflictError: another one has what must be unique.
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def remove(self, id_: UUID) -> None:
+        """Remove the one with this id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def ping(self) -> None:
+        """Return if the server answers."""
+        ...
+
+
+class MemoryRepository(Generic[New, Found, Changes]):
+    """Keeps all in a dict: small and real, for tests and for a first look.
+
+    No method awaits anything, so each is atomic, as a transaction is. A service's own class says
+    what it keeps, and what a search picks.
+    """
+
+    kind: type[Found]
+    name: str
+    """What an error calls one of them."""
+    unique: tuple[str, ...] = ()
+    """The fields that no two of them may share."""
+
+    def __init__(self) -> None:
+        self.down = False
+        """Set it, and every call fails as it does when the server is gone."""
+        self._stored: dict[UUID, Found] = {}
+        self._last = datetime.min.replace(tzinfo=UTC)
+
+    @abstractmethod
+    def matches(self, found: Found, search: str) -> bool:
+        """Return whether `search`, which is in lower case, picks this one."""
+
+    async def add(self, id_: UUID, new: New) -> Found:
+        """Create one, or return the one that has this id already."""
+        await self.ping()
+        if id_ in self._stored:
+            return self._stored[id_]
+        now = self._now()
+        values: dict[str, Any] = {"id": id_, "created_at": now, "updated_at": now}
+        return self._store(self.kind(**asdict(new), **values))
+
+    async def get(self, id_: UUID) -> Found:
+        """Return the one with this id."""
+        await self.ping()
+        try:
+            return self._stored[id_]
+        except KeyError:
+            raise errors.NotFoundError(self.name, id_) from None
+
+    async def page(
+        self, *, limit: int, after: Position | None = None, search: str = ""
+    ) -> Sequence[Found]:
+        """Return at most `limit` of those that `search` picks and that come after a position."""
+        await self.ping()
+        found = [
+            each
+            for each in self._stored.values()
+            if (after is None or (each.created_at, each.id) < after)
+            and (not search or self.matches(each, search.lower()))
+        ]
+        found.sort(key=lambda each: (each.created_at, each.id), reverse=True)
+        return found[:limit]
+
+    async def update(self, id_: UUID, changes: Changes) -> Found:
+        """Replace some fields of one, and return it."""
+        found = await self.get(id_)
+        if not changes:
+            return found
+        return self._store(replace(found, **changes, updated_at=self._now()))
+
+    async def remove(self, id_: UUID) -> None:
+        """Remove the one with this id."""
+        await self.get(id_)
+        del self._stored[id_]
+
+    async def ping(self) -> None:
+        """Return unless `down` is set."""
+        if self.down:
+            raise errors.UnavailableError("memory")
+
+    def _store(self, new: Found) -> Found:
+        for field in self.unique:
+            value = getattr(new, field)
+            for other in self._stored.values():
+                if other.id != new.id and getattr(other, field) == value:
+                    raise errors.ConflictError(field)
+        self._stored[new.id] = new
+        return new
+
+    def _now(self) -> datetime:
+        # Never twice the same: two calls can fall into one tick of the clock.
+        self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
+        return self._last

@@ -1,0 +1,115 @@
+"""What the environment decides, or a `.env` in the working directory."""
+
+import re
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    AnyUrl,
+    BeforeValidator,
+    Field,
+    Secret,
+    SecretStr,
+    UrlConstraints,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# What SQLAlchemy takes for one. It is not asked: its import takes longer than all else here does.
+# Stricter parsers refuse a `#` in a password, and a user without a host, which means a socket.
+_POSTGRES = re.compile(
+    r"postgres(ql)?(\+\w+)?://"
+    r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]*)(:\d*)?(/[^?]*)?(\?.*)?"
+)
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The text names each, without its value, and how to fix it."""
+
+
+def _no_placeholder(value: object) -> object:
+    if "change_me" in str(value).lower():
+        raise ValueError("still holds the placeholder CHANGE_ME")
+    return value
+
+
+def _postgres(value: SecretStr) -> SecretStr:
+    if not _POSTGRES.fullmatch(value.get_secret_value()):
+        raise ValueError("is no URL of PostgreSQL")
+    return value
+
+
+NO_PLACEHOLDER = BeforeValidator(_no_placeholder)
+"""Refuses what `.env.example` has in the place of a secret."""
+PostgresUrl = Annotated[
+    SecretStr,
+    Field(examples=["postgresql://user:password@localhost:5432/database"]),
+    AfterValidator(_postgres),
+    NO_PLACEHOLDER,
+]
+RedisUrl = Annotated[
+    Secret[Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss", "unix"])]],
+    Field(examples=["redis://localhost:6379/0"]),
+    NO_PLACEHOLDER,
+]
+
+
+class DatabaseSettings(BaseSettings):
+    """What migrations need."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        # A `.env` holds other services' settings too.
+        extra="ignore",
+        frozen=True,
+        # An error must not print a password.
+        hide_input_in_errors=True,
+    )
+
+    database_url: PostgresUrl
+
+
+class ServiceSettings(DatabaseSettings):
+    """What every service needs. Its own class adds the rest, and an example to what must be set."""
+
+    database_pool_size: int = Field(default=5, ge=1, le=100)
+    redis_url: RedisUrl
+    server_timeout: float = Field(default=5.0, gt=0)
+    """Seconds to wait for PostgreSQL or Redis before a request is answered with 503."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S], prefix: str | None = None) -> S:
+    """Return the settings of this process.
+
+    Args:
+        kind: which. That of a service says, as `env_prefix`, what their names begin with.
+        prefix: that, for a kind which does not say it.
+
+    Raises:
+        SettingsError: some are missing or wrong, or .env is not readable.
+    """
+    try:
+        return kind(_env_prefix=prefix)
+    except ValidationError as error:
+        prefix = kind.model_config["env_prefix"] if prefix is None else prefix
+        raise SettingsError("\n".join(_explain(error, kind, prefix))) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env cannot be read: {error}") from None
+
+
+def _explain(error: ValidationError, kind: type[BaseSettings], prefix: str) -> list[str]:
+    lines = []
+    for wrong in error.errors(include_url=False, include_input=False):
+        field = str(wrong["loc"][0])
+        name = prefix + field.upper()
+        why = wrong.get("ctx", {}).get("error", wrong["msg"])
+        lines.append(f"{name}: {'is not set' if wrong['type'] == 'missing' else why}")
+        if examples := kind.model_fields[field].examples:
+            lines.append(f"  hint: in the environment or in .env: {name}={examples[0]}")
+    return lines

@@ -1,0 +1,110 @@
+"""Fixtures of the tests of a service, which takes them over in its conftest.py by their names.
+
+    from servicebase import testing
+
+    engine = testing.engine
+
+So each service has its own, with its own database. Drivers are imported when a test asks for them:
+the unit tier does without them and the time that they take.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import hypothesis
+import pytest
+from fastapi import FastAPI
+
+from stratakit.settings import Settings
+from stratakit.testing import Service, serving
+
+from ..idempotency import IdempotencyStore, MemoryIdempotency
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+pytest.register_assert_rewrite(f"{__name__}.migrations")
+
+NAME = "tests"
+TIMEOUT = 5.0
+
+# No deadline, since a busy machine is no bug; no database of examples, since that is state.
+hypothesis.settings.register_profile("service", deadline=None, database=None, max_examples=25)
+hypothesis.settings.load_profile("service")
+
+
+@pytest.fixture(scope="session")
+async def engine(postgres_url: str, test_settings: Settings) -> AsyncIterator["AsyncEngine"]:
+    """Connections to this worker's own database."""
+    from .. import postgres
+
+    pool_size = test_settings.pool_size
+    engine = postgres.connect(postgres_url, name=NAME, pool_size=pool_size, timeout=TIMEOUT)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+async def redis_client(redis_url: str) -> AsyncIterator["Redis"]:
+    """Connections to this worker's own Redis database."""
+    from .. import redis
+
+    client = redis.connect(redis_url, timeout=TIMEOUT)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def redis_idempotency(redis_client: "Redis") -> IdempotencyStore:
+    """The idempotency store as it runs in production."""
+    from .. import redis
+
+    return redis.RedisIdempotency(redis_client, prefix=f"{NAME}:", ttl=60)
+
+
+@pytest.fixture
+def memory_idempotency() -> MemoryIdempotency:
+    """The idempotency keys that the application has seen."""
+    return MemoryIdempotency()
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the fixture `app`, in this process."""
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
+    """No more settings than every service needs."""
+    return {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
+
+
+def service(module: str, prefix: str) -> Callable[..., Any]:
+    """Return a fixture: the service as it is started in production, with the fixture `settings`.
+
+    Args:
+        module: what `python -m` runs.
+        prefix: what the names of its settings begin with.
+    """
+
+    @pytest.fixture(scope="session")
+    def service(
+        settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Service]:
+        folder = tmp_path_factory.mktemp("service")
+        with serving(module, settings, prefix=prefix, folder=folder) as service:
+            yield service
+
+    return service
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ahead(request: pytest.FixtureRequest) -> None:
+    """Start the service with the first test, so that it is up when its own tests come."""
+    if any("service" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("service")

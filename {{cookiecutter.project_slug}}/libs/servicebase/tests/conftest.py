@@ -1,0 +1,65 @@
+"""What the tests of every tier share: an application on fakes, and real servers."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+from fastapi import FastAPI
+from structlog.contextvars import merge_contextvars
+from structlog.typing import EventDict
+
+from servicebase import testing
+from servicebase.idempotency import MemoryIdempotency
+
+from .notes import MemoryNotes, Notes, create_app
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+engine = testing.engine
+redis_client = testing.redis_client
+memory_idempotency = testing.memory_idempotency
+redis_idempotency = testing.redis_idempotency
+client = testing.client
+
+
+@pytest.fixture
+def memory_notes() -> MemoryNotes:
+    """What the application keeps."""
+    return MemoryNotes()
+
+
+@pytest.fixture
+def app(memory_notes: MemoryNotes, memory_idempotency: MemoryIdempotency) -> FastAPI:
+    """An application that is made of the kit."""
+    return create_app(memory_notes, memory_idempotency)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    """What is logged during the test."""
+    with structlog.testing.capture_logs([merge_contextvars]) as lines:
+        yield lines
+
+
+@pytest.fixture
+async def tables(engine: "AsyncEngine") -> AsyncIterator[None]:
+    """The tables of models.py, for the length of a test."""
+    from .models import Base
+
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    yield
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.drop_all)
+
+
+@pytest.fixture
+def postgres_notes(engine: "AsyncEngine", tables: None) -> Notes:
+    """Notes in a table."""
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+    from .models import PostgresNotes
+
+    return PostgresNotes(async_sessionmaker(engine))

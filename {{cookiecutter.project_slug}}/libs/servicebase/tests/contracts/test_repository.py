@@ -1,0 +1,175 @@
+"""The contract of `Repository`, for the fake and the real one alike."""
+
+import asyncio
+from collections.abc import Awaitable
+from uuid import UUID, uuid4
+
+import pytest
+
+from servicebase import errors
+from servicebase.pagination import Position
+
+from ..notes import NewNote, Note, Notes
+
+
+async def add(repository: Notes, *names: str) -> list[Note]:
+    return [await repository.add(uuid4(), NewNote(name=name)) for name in names]
+
+
+async def walk(repository: Notes, limit: int, search: str = "") -> list[str]:
+    """Return the names on all pages."""
+    names: list[str] = []
+    after = None
+    while page := await repository.page(limit=limit, after=after, search=search):
+        names += [note.name for note in page]
+        after = Position(page[-1].created_at, page[-1].id)
+    return names
+
+
+async def outcomes(*attempts: Awaitable[Note]) -> tuple[list[Note], list[BaseException]]:
+    """Return what came of attempts made at once: the results, and the errors."""
+    ended = await asyncio.gather(*attempts, return_exceptions=True)
+    return (
+        [end for end in ended if not isinstance(end, BaseException)],
+        [end for end in ended if isinstance(end, BaseException)],
+    )
+
+
+async def test_what_is_added_can_be_read(repository: Notes) -> None:
+    new = NewNote(name="lamp", quantity=3, attributes={"deep": [{"er": None}]})
+    added = await repository.add(UUID(int=7), new)
+    assert await repository.get(UUID(int=7)) == added
+    assert (added.id, added.name, added.quantity) == (UUID(int=7), "lamp", 3)
+    assert added.attributes == {"deep": [{"er": None}]}
+
+
+async def test_a_new_one_was_never_updated(repository: Notes) -> None:
+    [note] = await add(repository, "lamp")
+    assert note.created_at == note.updated_at
+    assert note.created_at.tzinfo is not None
+
+
+async def test_adding_an_id_again_returns_the_first(repository: Notes) -> None:
+    first = await repository.add(UUID(int=7), NewNote(name="lamp"))
+    assert await repository.add(UUID(int=7), NewNote(name="desk", quantity=9)) == first
+    assert await repository.get(UUID(int=7)) == first
+
+
+async def test_adding_one_id_many_times_at_once_adds_it_once(repository: Notes) -> None:
+    new = NewNote(name="lamp")
+    added, failed = await outcomes(*(repository.add(UUID(int=7), new) for _ in range(8)))
+    assert not failed
+    assert len({note.created_at for note in added}) == 1
+
+
+async def test_adding_what_is_taken_is_a_conflict(repository: Notes) -> None:
+    await add(repository, "lamp")
+    with pytest.raises(errors.ConflictError) as caught:
+        await add(repository, "lamp")
+    assert caught.value.field == "name"
+
+
+async def test_of_many_who_add_one_name_at_once_exactly_one_wins(repository: Notes) -> None:
+    new = NewNote(name="lamp")
+    added, failed = await outcomes(*(repository.add(uuid4(), new) for _ in range(8)))
+    assert len(added) == 1
+    assert {type(error) for error in failed} == {errors.ConflictError}
+    assert await walk(repository, 10) == ["lamp"]
+
+
+async def test_a_name_is_free_again_once_its_bearer_is_removed(repository: Notes) -> None:
+    [note] = await add(repository, "lamp")
+    await repository.remove(note.id)
+    await add(repository, "lamp")
+
+
+async def test_what_is_not_there_cannot_be_read_changed_or_removed(repository: Notes) -> None:
+    for attempt in (
+        repository.get(UUID(int=7)),
+        repository.update(UUID(int=7), {"quantity": 1}),
+        repository.update(UUID(int=7), {}),
+        repository.remove(UUID(int=7)),
+    ):
+        with pytest.raises(errors.NotFoundError, match=f"there is no note {UUID(int=7)}"):
+            await attempt
+
+
+async def test_what_is_removed_is_gone(repository: Notes) -> None:
+    note, other = await add(repository, "lamp", "desk")
+    await repository.remove(note.id)
+    with pytest.raises(errors.NotFoundError):
+        await repository.get(note.id)
+    assert await repository.get(other.id) == other
+
+
+async def test_an_update_changes_only_what_it_names_and_each_as_a_whole(
+    repository: Notes,
+) -> None:
+    new = NewNote(name="lamp", quantity=3, attributes={"b": 1})
+    before = await repository.add(uuid4(), new)
+    after = await repository.update(before.id, {"quantity": 4, "attributes": {"c": 2}})
+    assert (after.name, after.quantity, after.attributes) == ("lamp", 4, {"c": 2})
+    assert after.created_at == before.created_at
+    assert after.updated_at > before.updated_at
+    assert await repository.get(before.id) == after
+
+
+async def test_an_update_of_nothing_changes_nothing(repository: Notes) -> None:
+    [before] = await add(repository, "lamp")
+    assert await repository.update(before.id, {}) == before
+
+
+async def test_an_update_to_what_is_taken_is_a_conflict(repository: Notes) -> None:
+    _, other = await add(repository, "lamp", "desk")
+    with pytest.raises(errors.ConflictError) as caught:
+        await repository.update(other.id, {"name": "lamp"})
+    assert caught.value.field == "name"
+    assert await repository.get(other.id) == other
+
+
+async def test_an_update_to_its_own_name_is_no_conflict(repository: Notes) -> None:
+    [note] = await add(repository, "lamp")
+    assert (await repository.update(note.id, {"name": "lamp"})).name == "lamp"
+
+
+async def test_updates_of_different_fields_at_once_are_both_kept(repository: Notes) -> None:
+    [note] = await add(repository, "lamp")
+    await asyncio.gather(
+        repository.update(note.id, {"quantity": 5}),
+        repository.update(note.id, {"attributes": {"a": 1}}),
+    )
+    after = await repository.get(note.id)
+    assert (after.quantity, after.attributes) == (5, {"a": 1})
+
+
+async def test_an_empty_repository_has_an_empty_page(repository: Notes) -> None:
+    assert list(await repository.page(limit=5)) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6])
+async def test_pages_hold_each_once_the_newest_first(repository: Notes, limit: int) -> None:
+    await add(repository, "a", "b", "c", "d", "e")
+    assert await walk(repository, limit) == ["e", "d", "c", "b", "a"]
+
+
+async def test_a_search_picks_on_every_page_however_it_is_typed(repository: Notes) -> None:
+    await add(repository, "a1", "b", "A2", "c", "a3")
+    assert await walk(repository, 1, "A") == ["a3", "A2", "a1"]
+
+
+async def test_a_page_is_not_moved_by_what_is_added_later(repository: Notes) -> None:
+    *_, last = await add(repository, "a", "b", "c", "d")
+    await add(repository, "e")
+    page = await repository.page(limit=2, after=Position(last.created_at, last.id))
+    assert [note.name for note in page] == ["c", "b"]
+
+
+async def test_a_page_can_begin_after_one_that_was_removed(repository: Notes) -> None:
+    *_, last = await add(repository, "a", "b", "c")
+    await repository.remove(last.id)
+    page = await repository.page(limit=2, after=Position(last.created_at, last.id))
+    assert [note.name for note in page] == ["b", "a"]
+
+
+async def test_a_server_that_is_there_answers(repository: Notes) -> None:
+    await repository.ping()

@@ -1,0 +1,141 @@
+"""How Alembic reaches a database: by the settings, on paper, and by a connection that is given."""
+
+import asyncio
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from servicebase.testing.migrations import Migrations
+from stratakit.testing import eventually
+from stratakit.testing.locks import waiting
+
+ENV = """
+from sqlalchemy import MetaData
+
+from servicebase import migrations
+
+migrations.run(MetaData(), "KIT_")
+"""
+FIRST = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "1", None
+
+
+def upgrade():
+    op.create_table("migrated", sa.Column("id", sa.Integer))
+
+
+def downgrade():
+    op.drop_table("migrated")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The migrations of a service."""
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(ENV, encoding="utf-8")
+    (tmp_path / "versions" / "1.py").write_text(FIRST, encoding="utf-8")
+    return tmp_path
+
+
+def config(folder: Path, **options: Any) -> Config:
+    config = Config(**options)
+    config.set_main_option("script_location", str(folder))
+    return config
+
+
+def tables(connection: sa.Connection) -> set[str]:
+    return set(sa.inspect(connection).get_table_names()) & {"migrated"}
+
+
+async def test_the_database_of_the_settings_is_migrated_up_and_down(
+    folder: Path, postgres_url: str, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("KIT_DATABASE_URL", postgres_url)
+    seen = []
+    for act, to in ((command.upgrade, "head"), (command.downgrade, "base")):
+        # In a thread, where there is no event loop yet.
+        await asyncio.to_thread(act, config(folder), to)
+        async with engine.connect() as connection:
+            seen.append(await connection.run_sync(tables))
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("DROP TABLE alembic_version"))
+    assert seen == [{"migrated"}, set()]
+
+
+def test_the_statements_can_be_printed_for_someone_else_to_run(folder: Path) -> None:
+    printed = io.StringIO()
+    command.upgrade(config(folder, output_buffer=printed), "head", sql=True)
+    assert "CREATE TABLE migrated" in printed.getvalue()
+    assert "COMMIT" in printed.getvalue()
+
+
+async def test_of_two_that_migrate_at_once_one_waits_for_the_other(
+    folder: Path, engine: AsyncEngine
+) -> None:
+    def upgrade(connection: sa.Connection) -> set[str]:
+        command.upgrade(config(folder, attributes={"connection": connection}), "head")
+        return tables(connection)
+
+    async def second() -> set[str]:
+        async with engine.connect() as connection, connection.begin() as transaction:
+            found = await connection.run_sync(upgrade)
+            await transaction.rollback()
+            return found
+
+    async with engine.connect() as connection, connection.begin() as transaction:
+        assert await connection.run_sync(upgrade) == {"migrated"}
+        other = asyncio.create_task(second())
+        await eventually(lambda: waiting(engine))
+        await transaction.rollback()
+    assert await other == {"migrated"}
+
+
+def suite(folder: Path, *names: str) -> Migrations:
+    """Return the tests of a service whose models are these tables."""
+    metadata = sa.MetaData()
+    for name in names:
+        sa.Table(name, metadata, sa.Column("id", sa.Integer))
+    pyproject = folder / "pyproject.toml"
+    pyproject.write_text("[tool.alembic]\nscript_location = '%(here)s'\n", encoding="utf-8")
+    tests = Migrations()
+    tests.metadata, tests.prefix, tests.pyproject = metadata, "KIT_", pyproject
+    return tests
+
+
+async def test_the_tests_of_a_service_pass_where_migrations_lead_to_the_models(
+    folder: Path, engine: AsyncEngine
+) -> None:
+    tests = suite(folder, "migrated")
+    tests.test_they_have_one_head()
+    tests.test_they_can_be_printed_for_someone_else_to_run()
+    async with engine.connect() as connection, connection.begin() as transaction:
+        await tests.test_they_go_down_to_nothing_and_up_again(connection)
+        await tests.test_they_lead_to_the_models(connection)
+        await transaction.rollback()
+
+
+async def test_the_tests_of_a_service_fail_where_a_table_has_no_migration(
+    folder: Path, engine: AsyncEngine
+) -> None:
+    tests = suite(folder, "migrated", "forgotten")
+    with pytest.raises(AssertionError):
+        tests.test_they_can_be_printed_for_someone_else_to_run()
+    async with engine.connect() as connection, connection.begin() as transaction:
+        for test in (
+            tests.test_they_go_down_to_nothing_and_up_again,
+            tests.test_they_lead_to_the_models,
+        ):
+            with pytest.raises(AssertionError):
+                await test(connection)
+        await transaction.rollback()

@@ -1,0 +1,96 @@
+"""An application that has of everything which the kit offers, and no more."""
+
+import dataclasses
+import typing
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import FastAPI, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, Strict
+
+from servicebase import health, problem, repository, values
+from servicebase.idempotency import IdempotencyKey, IdempotencyStore, id_for
+from servicebase.middleware import AccessLog
+from servicebase.pagination import Page, PageParams, page
+
+PATH = "/notes"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NewNote:
+    """What the creator of one decides."""
+
+    name: str
+    quantity: int = 0
+    attributes: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Note(NewNote):
+    """One that exists."""
+
+    id: UUID
+    created_at: datetime
+    updated_at: datetime
+
+
+class NoteChanges(typing.TypedDict, total=False):
+    """The fields to replace."""
+
+    name: str
+    quantity: int
+    attributes: dict[str, object]
+
+
+Notes = repository.Repository[NewNote, Note, NoteChanges]
+
+
+class Body(BaseModel):
+    """What a client sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, AfterValidator(partial(values.check_text, "name", length=9))]
+    quantity: Annotated[int, Strict()] = 0
+    tags: tuple[str, ...] = ()
+    attributes: Annotated[
+        dict[str, JsonValue], AfterValidator(partial(values.check_json, "attributes"))
+    ] = {}
+
+
+class MemoryNotes(repository.MemoryRepository[NewNote, Note, NoteChanges]):
+    """Keeps them in a dict."""
+
+    kind = Note
+    name = "note"
+    unique = ("name",)
+
+    def matches(self, found: Note, search: str) -> bool:
+        """Return whether the name begins with `search`."""
+        return found.name.lower().startswith(search)
+
+
+def create_app(notes: Notes, idempotency: IdempotencyStore) -> FastAPI:
+    """Return the application."""
+
+    async def servers() -> dict[str, health.Ping]:
+        return {"notes": notes.ping, "keys": idempotency.ping}
+
+    app = FastAPI(routes=[*health.router(servers).routes], redirect_slashes=False)
+    problem.install(app)
+    app.add_middleware(AccessLog)
+    documented = problem.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @app.post(PATH, status_code=HTTPStatus.CREATED, responses=documented)
+    async def create(body: Body, key: IdempotencyKey = None) -> Note:
+        new = NewNote(**body.model_dump(exclude={"tags"}))
+        return await notes.add(await id_for(idempotency, key, new), new)
+
+    @app.get(PATH, response_model=Page[Note], responses=documented)
+    async def list_(request: Request, params: Annotated[PageParams, Query()]) -> dict[str, object]:
+        return await page(request, params, notes.page)
+
+    return app

@@ -1,0 +1,83 @@
+"""What a line of the log looks like."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from servicebase import logs
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """Where the logs go during the test, which leaves the logging of others as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_of_ours_is_json(stream: io.StringIO) -> None:
+    structlog.get_logger("mine").info("it happened", count=3)
+    [line] = lines(stream)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "it happened", "count": 3, "level": "info", "logger": "mine"}
+
+
+def test_a_line_of_a_library_is_json_too(stream: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").warning("stopped after %d s", 3)
+    [line] = lines(stream)
+    assert (line["event"], line["level"]) == ("stopped after 3 s", "warning")
+    assert line["logger"] == "uvicorn.error"
+
+
+def test_every_line_knows_its_request(stream: io.StringIO) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="id-1"):
+        structlog.get_logger().info("ours")
+        logging.getLogger("theirs").info("theirs")
+    assert [line["request_id"] for line in lines(stream)] == ["id-1", "id-1"]
+
+
+def test_what_is_below_the_level_is_left_out(stream: io.StringIO) -> None:
+    structlog.get_logger().debug("ours")
+    logging.getLogger("theirs").debug("theirs")
+    assert lines(stream) == []
+
+
+def test_an_exception_stays_on_one_line_with_its_traceback(stream: io.StringIO) -> None:
+    try:
+        int("no number")
+    except ValueError:
+        structlog.get_logger().exception("crash")
+        logging.getLogger("theirs").exception("crash")
+    for line in lines(stream):
+        [exception] = line["exception"]
+        assert exception["exc_type"] == "ValueError"
+        assert "no number" in exception["exc_value"]
+        assert exception["frames"]
+
+
+def test_the_values_of_variables_stay_out_of_tracebacks(stream: io.StringIO) -> None:
+    def log_in(secret: str) -> None:
+        raise RuntimeError(len(secret))
+
+    try:
+        log_in("correct horse")
+    except RuntimeError:
+        structlog.get_logger().exception("crash")
+        logging.getLogger("theirs").exception("crash")
+    assert len(lines(stream)) == 2
+    assert "correct horse'" not in stream.getvalue()

@@ -1,0 +1,178 @@
+"""What the environment may say, and what we say when it is wrong."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from servicebase.serve import CONFIGURATION, serve
+from servicebase.settings import (
+    NO_PLACEHOLDER,
+    DatabaseSettings,
+    ServiceSettings,
+    SettingsError,
+    load,
+)
+
+PREFIX = "KIT_"
+DATABASE = "postgresql://user:secret@db:5433/name"
+REDIS = "redis://:secret@cache:6379/0"
+EXAMPLE = "$(openssl rand -hex 32)"
+
+
+class Settings(ServiceSettings):
+    """Those of a service with one of its own."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
+
+    token: Annotated[SecretStr, Field(min_length=16, examples=[EXAMPLE]), NO_PLACEHOLDER]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A good environment with nothing of the user's, and no `.env`."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", DATABASE)
+    monkeypatch.setenv(f"{PREFIX}REDIS_URL", REDIS)
+    monkeypatch.setenv(f"{PREFIX}TOKEN", "secret of sixteen")
+
+
+def test_two_urls_are_enough_beside_what_the_service_adds() -> None:
+    settings = load(Settings)
+    assert settings.database_url.get_secret_value() == DATABASE
+    assert settings.redis_url.get_secret_value().host == "cache"
+    assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8000, "info")
+
+
+def test_migrations_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"{PREFIX}REDIS_URL")
+    assert load(DatabaseSettings, PREFIX).database_url.get_secret_value() == DATABASE
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("database_pool_size", "7", 7),
+        ("server_timeout", "0.5", 0.5),
+        ("port", "80", 80),
+        ("log_level", "debug", "debug"),
+    ],
+)
+def test_a_variable_sets_what_has_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    text: str,
+    value: object,
+) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), text)
+    assert getattr(load(Settings), name) == value
+
+
+def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    text = f"{PREFIX}PORT=81\n{PREFIX}HOST=file\nSOMETHING_ELSE=1\n"
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    monkeypatch.setenv(f"{PREFIX}HOST", "environment")
+    settings = load(Settings)
+    assert (settings.port, settings.host) == (81, "environment")
+
+
+def test_a_dotenv_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match=r"^\.env cannot be read: "):
+        load(Settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u:p@h/d",
+        "postgresql://u:p@h:1/d",
+        "postgresql+psycopg://h/d",
+        "postgresql://u:p#/?@h/d",
+        "postgresql://u:p@[::1]:1/d?sslmode=require",
+        "postgresql:///d?host=/run/pg",
+        "postgresql://u:p@/d?host=/run/pg",
+    ],
+)
+def test_a_database_url_may_be_of_any_kind(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", url)
+    assert load(Settings).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "unix:///run/redis.sock?db=1"])
+def test_a_redis_url_may_be_of_any_kind(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}REDIS_URL", url)
+    assert str(load(Settings).redis_url.get_secret_value()).startswith(url)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "TOKEN"])
+def test_what_is_missing_is_named_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv(PREFIX + name)
+    with pytest.raises(SettingsError) as caught:
+        load(Settings)
+    assert f"{PREFIX}{name}: is not set" in str(caught.value)
+    assert f"{PREFIX}{name}=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://user:CHANGE_ME@localhost/db"),
+        ("DATABASE_URL", "mysql://localhost/secret"),
+        ("DATABASE_URL", "postgresql://localhost:secret/db"),
+        ("DATABASE_URL", "secret"),
+        ("DATABASE_URL", ""),
+        ("REDIS_URL", "redis://:change_me@localhost"),
+        ("REDIS_URL", "http://secret"),
+        ("PORT", "secret"),
+        ("PORT", "65536"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("SERVER_TIMEOUT", "0"),
+        ("LOG_LEVEL", "secret"),
+        ("TOKEN", "CHANGE_ME CHANGE_ME"),
+        ("TOKEN", "secret"),
+    ],
+)
+def test_a_bad_value_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError, match=f"^{PREFIX}{name}: ") as caught:
+        load(Settings)
+    assert "secret" not in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
+    monkeypatch.setenv(f"{PREFIX}PORT", "x")
+    with pytest.raises(SettingsError) as caught:
+        load(Settings)
+    assert f"{PREFIX}DATABASE_URL" in str(caught.value)
+    assert f"{PREFIX}PORT" in str(caught.value)
+
+
+def test_passwords_are_not_shown_with_the_settings() -> None:
+    assert "secret" not in repr(load(Settings))
+
+
+def test_serving_without_settings_says_so_and_exits(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
+    with pytest.raises(SystemExit) as caught:
+        serve(Settings, "no_such_module:nothing")
+    assert caught.value.code == CONFIGURATION
+    assert f"{PREFIX}DATABASE_URL: is not set" in capsys.readouterr().err

@@ -1,0 +1,33 @@
+"""The application on the adapters of production. Nothing else imports them all."""
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from servicebase import connections, logs, redis
+
+from .adapters.postgres import PostgresRepository
+from .app import NAME, create_app
+from .ports import Ports
+from .settings import Settings, load
+
+
+def bootstrap(settings: Settings | None = None) -> FastAPI:
+    """Return the application on PostgreSQL and Redis, for `uvicorn --factory`.
+
+    It starts while they are down, and says so in /health/ready.
+
+    Raises:
+        SettingsError: a setting is missing or wrong.
+    """
+    settings = settings or load(Settings)
+    logs.configure(settings.log_level)
+    servers = connections.connect(settings, NAME)
+    ports = Ports(
+        repository=PostgresRepository(async_sessionmaker(servers.engine)),
+        idempotency=redis.RedisIdempotency(
+            servers.redis,
+            prefix=f"{NAME}:idempotency:",
+            ttl=settings.idempotency_ttl,
+        ),
+    )
+    return create_app(ports, lifespan=servers.lifespan)

@@ -1,0 +1,85 @@
+"""The application on the adapters of production. Nothing else imports them all."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx2
+from fastapi import FastAPI
+
+from servicebase import logs
+from servicebase.postgres import connect as connect_postgres
+
+from .adapters import echo, openai
+from .adapters.clock import SystemClock
+from .adapters.postgres import PostgresDatabase
+from .adapters.redis.config import RedisConfigStore
+from .adapters.redis.connection import connect
+from .adapters.redis.limiter import RedisLimiter
+from .adapters.redis.sessions import RedisSessions
+from .app import NAME, create_app
+from .options import Options
+from .ports import InferenceBackend, Ports
+from .settings import Settings, load
+
+
+def bootstrap(settings: Settings | None = None) -> FastAPI:
+    """Return the application on PostgreSQL, Redis and real backends, for `uvicorn --factory`.
+
+    It starts while they are down, and says so in /health/ready.
+
+    Raises:
+        SettingsError: a setting is missing or wrong.
+    """
+    settings = settings or load(Settings)
+    logs.configure(settings.log_level)
+    clock = SystemClock()
+    engine = connect_postgres(
+        settings.database_url.get_secret_value(),
+        name=NAME,
+        pool_size=settings.database_pool_size,
+        timeout=settings.server_timeout,
+    )
+    redis = connect(
+        str(settings.redis_url.get_secret_value()),
+        timeout=settings.server_timeout,
+    )
+    closing = AsyncExitStack()
+    closing.push_async_callback(engine.dispose)
+    closing.push_async_callback(redis.aclose)
+    limiter = RedisLimiter(redis, clock)
+    closing.push_async_callback(limiter.flush)
+    backends: dict[str, InferenceBackend] = {
+        echo.PROVIDER: echo.EchoBackend(clock, settings.echo()),
+    }
+    if settings.openai_url:
+        key = settings.openai_api_key
+        client = httpx2.AsyncClient(
+            base_url=str(settings.openai_url),
+            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
+            timeout=settings.backend_timeout,
+            # Slots are what limits them.
+            limits=httpx2.Limits(max_connections=None),
+        )
+        closing.push_async_callback(client.aclose)
+        backends[openai.PROVIDER] = openai.OpenAIBackend(client)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with closing:
+            yield
+
+    ports = Ports(
+        database=PostgresDatabase(engine),
+        config=RedisConfigStore(redis),
+        limiter=limiter,
+        sessions=RedisSessions(redis, clock),
+        backends=backends,
+        clock=clock,
+    )
+    options = Options(
+        admin_token=settings.admin_token.get_secret_value(),
+        secret=settings.secret.get_secret_value(),
+        max_concurrency=settings.max_concurrency,
+        session_ttl=settings.session_ttl,
+    )
+    return create_app(ports, options, lifespan=lifespan)

@@ -1,0 +1,224 @@
+"""The way of one request: route, admit, spend, infer, settle."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+import structlog
+
+from . import domain, errors
+from .background import Background
+from .concurrency import ConcurrencyLimit
+from .metrics import Metrics
+from .policy import Policy
+from .ports import Admission, Chunk, Completion, Inference, InferenceBackend, Message, Ports
+
+log = structlog.get_logger("completions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """What a client asks for."""
+
+    model: str
+    """By the name that the client has for it."""
+    prompt: str | tuple[Message, ...]
+    max_tokens: int | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedRequest:
+    """A request as the policy of the moment has it."""
+
+    team: UUID
+    limits: domain.Limits
+    backend: InferenceBackend
+    provider: str
+    inference: Inference
+    prompt_tokens: int
+    """No fewer than it will be."""
+    price: int
+    """In microcents a token."""
+
+    @property
+    def tokens(self) -> int:
+        """Return how many it can take at most."""
+        return self.prompt_tokens + self.inference.max_tokens
+
+
+class Admitted:
+    """A request that was let through. Whoever has one closes it, however it ends."""
+
+    def __init__(self, service: "CompletionService", routed: RoutedRequest) -> None:
+        self._service = service
+        self._open = True
+        self.request = routed
+        self.admission: Admission
+        self.tokens = 0
+        """That the limiter has counted."""
+        self.microcents = 0
+        """That were taken of the budget."""
+        self.usage = domain.Usage(0, 0)
+
+    async def complete(self) -> Completion:
+        """Return the whole answer; raises what the backend does."""
+        completion = await self.request.backend.complete(self.request.inference)
+        self.usage = completion.usage
+        return completion
+
+    async def stream(self) -> AsyncGenerator[Chunk, None]:
+        """Yield the answer in pieces; raises what the backend does."""
+        made = 0
+        # The backend stops at once, not when the iterator is collected some day.
+        async with aclosing(self.request.backend.stream(self.request.inference)) as chunks:
+            async for chunk in chunks:
+                made += 1
+                # Until the backend says how many there were, a piece counts as a token.
+                self.usage = chunk.usage or domain.Usage(self.request.prompt_tokens, made)
+                yield chunk
+
+    async def close(self) -> None:
+        """Free the slot, and give back what was counted or taken and then not used."""
+        if self._open:
+            self._open = False
+            await self._service.close(self, self.usage)
+
+
+class CompletionService:
+    """Lets requests through, and settles them."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        policy: Policy,
+        concurrency: ConcurrencyLimit,
+        metrics: Metrics,
+        background: Background,
+    ) -> None:
+        self._ports = ports
+        self._policy = policy
+        self._concurrency = concurrency
+        self._metrics = metrics
+        self._background = background
+
+    async def admit(self, key_hash: str, request: CompletionRequest) -> Admitted:
+        """Let a request through.
+
+        Raises:
+            BudgetError: the budget does not pay for what it may take at most.
+            CredentialError: the key is not valid.
+            RateLimitedError: the quota is used up.
+            OverloadedError: no slot is free.
+            UnavailableError: the database or the limiter does not answer.
+            UnknownModelError: the team has no such model.
+            UnreadableError: nobody knows the config.
+        """
+        version = self._policy.version
+        routed = await self._route(key_hash, request)
+        self._concurrency.take()
+        admitted = Admitted(self, routed)
+        try:
+            await self._count(admitted)
+            if admitted.admission.policy != version:
+                self._policy.renew(admitted.admission.policy)
+                await self._judge_anew(admitted, await self._route(key_hash, request))
+            await self._pay(admitted)
+        except BaseException:
+            await admitted.close()
+            raise
+        return admitted
+
+    async def close(self, admitted: Admitted, usage: domain.Usage) -> None:
+        """See `Admitted.close`."""
+        self._concurrency.free()
+        if not admitted.tokens:
+            return
+        self._metrics.used(admitted.request.provider, usage)
+        tokens = usage.total - admitted.tokens
+        microcents = (
+            usage.total * admitted.request.price - admitted.microcents if admitted.microcents else 0
+        )
+        if tokens or microcents:
+            await self._background.run(self._settle(admitted, tokens, microcents))
+
+    async def _route(self, key_hash: str, request: CompletionRequest) -> RoutedRequest:
+        grant = await self._policy.grant(key_hash)
+        team = grant.key.team_id
+        route = await self._policy.route(team, request.model)
+        config = await self._policy.config()
+        backend = self._ports.backends.get(route.target.provider)
+        if backend is None:
+            raise errors.UnknownModelError(request.model)
+        inference = Inference(
+            model=route.target.model,
+            prompt=request.prompt,
+            max_tokens=request.max_tokens or route.max_tokens or config.max_tokens,
+            parameters={**route.parameters, **request.parameters},
+        )
+        return RoutedRequest(
+            team,
+            grant.limits or config.limits,
+            backend,
+            route.target.provider,
+            inference,
+            backend.tokens_at_most(inference),
+            config.prices.get(route.target.model, 0),
+        )
+
+    async def _count(self, admitted: Admitted) -> None:
+        routed = admitted.request
+        admitted.admission = await self._ports.limiter.admit(
+            routed.team, routed.limits, routed.tokens
+        )
+        if not admitted.admission.refused:
+            admitted.tokens = routed.tokens
+
+    async def _judge_anew(self, admitted: Admitted, routed: RoutedRequest) -> None:
+        """Judge by the policy of now a request that was judged by that of before."""
+        before, admitted.request = admitted.request, routed
+        if admitted.admission.refused:
+            await self._count(admitted)
+        else:
+            admitted.admission = _under(routed.limits, before.limits, admitted.admission)
+
+    async def _pay(self, admitted: Admitted) -> None:
+        if admitted.admission.refused:
+            raise errors.RateLimitedError(admitted.request.limits, admitted.admission)
+        if microcents := admitted.request.tokens * admitted.request.price:
+            await self._ports.database.spend(admitted.request.team, microcents)
+            admitted.microcents = microcents
+
+    async def _settle(self, admitted: Admitted, tokens: int, microcents: int) -> None:
+        team = admitted.request.team
+        try:
+            if tokens:
+                await self._ports.limiter.settle(team, admitted.admission.at, tokens)
+        except Exception:
+            # It is out of the window in a minute anyway.
+            log.exception("tokens not settled", team=str(team), tokens=tokens)
+        try:
+            if microcents:
+                await self._ports.database.spend(team, microcents)
+        except errors.BudgetError:
+            # It took more than was set aside for it, and the answer is out.
+            log.warning("budget overrun", team=str(team), microcents=microcents)
+        except Exception:
+            log.exception("budget not settled", team=str(team), microcents=microcents)
+
+
+def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -> Admission:
+    """Return what these limits say of a request that was counted under others."""
+    if limits == before:
+        return admission
+    requests = admission.requests_left + limits.requests - before.requests
+    tokens = admission.tokens_left + limits.tokens - before.tokens
+    refused = "requests" if requests < 0 else "tokens" if tokens < 0 else None
+    return replace(
+        admission,
+        refused=refused,
+        requests_left=max(0, requests),
+        tokens_left=max(0, tokens),
+        retry_after=getattr(admission, f"{refused}_reset") if refused else 0,
+    )

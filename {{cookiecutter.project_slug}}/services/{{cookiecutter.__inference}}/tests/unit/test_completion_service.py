@@ -1,0 +1,232 @@
+"""The way of a request, where no client sees it."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from structlog.typing import EventDict
+
+from stratakit.testing import eventually
+
+from gateway import domain, errors
+from gateway.accounts import Keys
+from gateway.adapters.memory.limiter import MemoryLimiter
+from gateway.app import create_app
+from gateway.completion_service import Admitted, CompletionRequest, CompletionService
+from gateway.ports import Admission
+
+from .conftest import OPTIONS, SECRET, World
+
+pytestmark = pytest.mark.usefixtures("alias")
+
+REQUEST = CompletionRequest(model="mine", prompt="Hello")
+COUNTED = 30
+"""Tokens: ten of the prompt, and the twenty that the alias grants."""
+MANY = domain.Limits(requests=100, tokens=1000)
+
+
+class BusyLimiter(MemoryLimiter):
+    """Lets something happen while an admission is on its way."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.clock, world.config)
+        self.meanwhile: Any = None
+
+    async def admit(self, team: Any, limits: domain.Limits, tokens: int) -> Admission:
+        """Count as ever."""
+        if meanwhile := self.meanwhile:
+            self.meanwhile = None
+            await meanwhile()
+        return await super().admit(team, limits, tokens)
+
+
+@pytest.fixture
+def world() -> World:
+    """The outside, with a limiter that tests can interfere with."""
+    world = World()
+    world.limiter = BusyLimiter(world)
+    return world
+
+
+@pytest.fixture
+async def key_hash(world: World, team: domain.Team) -> str:
+    """A key of a team with a quota and a budget."""
+    key, _ = await world.key(team)
+    quota = domain.NewQuota(
+        team_id=team.id, requests_per_minute=MANY.requests, tokens_per_minute=MANY.tokens
+    )
+    await world.database.quotas.create(quota)
+    await world.database.teams.update(team.id, {"budget_cents": 1})
+    await world.config.publish(replace(domain.Config(), prices={"real": 7}))
+    return Keys(SECRET).hash(key)
+
+
+@pytest.fixture
+def service(app: FastAPI) -> CompletionService:
+    """What is tested."""
+    found: CompletionService = app.state.completions
+    return found
+
+
+async def tokens_left(world: World, team: domain.Team) -> int:
+    return (await world.limiter.admit(team.id, MANY, 0)).tokens_left
+
+
+async def spent(world: World, team: domain.Team) -> int:
+    return (await world.database.teams.get(team.id)).spent_microcents
+
+
+async def test_what_it_may_take_at_most_is_counted_and_paid_ahead(
+    service: CompletionService, world: World, team: domain.Team, key_hash: str
+) -> None:
+    admitted = await service.admit(key_hash, REQUEST)
+    assert await tokens_left(world, team) == MANY.tokens - COUNTED
+    assert await spent(world, team) == COUNTED * 7
+    await admitted.complete()
+    await admitted.close()
+    assert await tokens_left(world, team) == MANY.tokens - 5
+    assert await spent(world, team) == 5 * 7
+
+
+async def test_a_turn_that_is_closed_twice_gives_back_once(
+    service: CompletionService, world: World, team: domain.Team, key_hash: str, app: FastAPI
+) -> None:
+    admitted = await service.admit(key_hash, REQUEST)
+    await admitted.close()
+    await admitted.close()
+    assert await spent(world, team) == 0
+    assert app.state.concurrency.taken == 0
+
+
+async def test_a_backend_that_makes_more_than_it_was_asked_for_is_paid(
+    service: CompletionService, world: World, team: domain.Team, key_hash: str
+) -> None:
+    admitted = await service.admit(key_hash, REQUEST)
+    admitted.usage = domain.Usage(prompt_tokens=40, completion_tokens=2)
+    await admitted.close()
+    assert await tokens_left(world, team) == MANY.tokens - 42
+    assert await spent(world, team) == 42 * 7
+
+
+@pytest.mark.parametrize("server", ["limiter", "database"])
+async def test_what_cannot_be_settled_is_logged_and_hurts_nobody(
+    service: CompletionService,
+    world: World,
+    team: domain.Team,
+    key_hash: str,
+    lines: list[EventDict],
+    server: str,
+) -> None:
+    admitted = await service.admit(key_hash, REQUEST)
+    await admitted.complete()
+    down = getattr(world, server)
+    down.down = True
+    await admitted.close()
+    down.down = False
+    [line] = lines
+    assert line["team"] == str(team.id)
+    assert (line.get("tokens"), line.get("microcents")) in {(-25, None), (None, -175)}
+    # The other one is not left out.
+    settled = await tokens_left(world, team) == MANY.tokens - 5, await spent(world, team) == 5 * 7
+    assert sorted(settled) == [False, True]
+
+
+async def test_it_is_settled_even_if_the_request_is_cancelled_meanwhile(
+    service: CompletionService, app: FastAPI, world: World, team: domain.Team, key_hash: str
+) -> None:
+    admitted = await service.admit(key_hash, REQUEST)
+    closing = asyncio.create_task(admitted.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    await app.state.background.drain()
+    assert await spent(world, team) == 0
+
+
+async def test_a_key_that_is_revoked_while_it_is_counted_is_refused_and_costs_nothing(
+    service: CompletionService, app: FastAPI, world: World, team: domain.Team, key_hash: str
+) -> None:
+    async def revoke() -> None:
+        key = (await world.database.grant(key_hash)).key
+        await world.database.keys.update(key.id, {"revoked_at": world.clock.now()})
+        # The follower of the process is faster than the admission.
+        app.state.policy.renew((await world.config.publish_policy(team.id)).version)
+
+    world.limiter.meanwhile = revoke  # type: ignore[attr-defined]
+    with pytest.raises(errors.CredentialError):
+        await service.admit(key_hash, REQUEST)
+    assert await tokens_left(world, team) == MANY.tokens
+    assert app.state.concurrency.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"),
+    [
+        (domain.Limits(requests=0, tokens=1000), "requests"),
+        (domain.Limits(requests=9, tokens=COUNTED - 1), "tokens"),
+        (domain.Limits(requests=1, tokens=COUNTED), None),
+    ],
+)
+async def test_a_new_quota_holds_for_the_very_next_request(
+    service: CompletionService,
+    app: FastAPI,
+    world: World,
+    team: domain.Team,
+    key_hash: str,
+    limits: domain.Limits,
+    refused: str | None,
+) -> None:
+    await app.state.policy.grant(key_hash)
+    [quota] = await world.database.quotas.page(limit=1)
+    changes = {"requests_per_minute": limits.requests, "tokens_per_minute": limits.tokens}
+    await world.database.quotas.update(quota.id, changes)
+    await world.config.publish_policy(team.id)
+    if refused is None:
+        admitted = await service.admit(key_hash, REQUEST)
+        assert (admitted.admission.requests_left, admitted.admission.tokens_left) == (0, 0)
+        return
+    with pytest.raises(errors.RateLimitedError, match=refused) as caught:
+        await service.admit(key_hash, REQUEST)
+    assert caught.value.admission.retry_after == 60
+    assert await tokens_left(world, team) == MANY.tokens
+
+
+async def test_a_greater_quota_lets_the_very_next_request_through(
+    service: CompletionService, world: World, team: domain.Team, key_hash: str
+) -> None:
+    [quota] = await world.database.quotas.page(limit=1)
+    await world.database.quotas.update(quota.id, {"requests_per_minute": 0})
+    with pytest.raises(errors.RateLimitedError):
+        await service.admit(key_hash, REQUEST)
+    await world.database.quotas.update(quota.id, {"requests_per_minute": 1})
+    await world.config.publish_policy(team.id)
+    admitted = await service.admit(key_hash, REQUEST)
+    assert admitted.admission.requests_left == 0
+
+
+async def test_all_slots_are_free_after_many_requests_at_once(
+    world: World, team: domain.Team, key_hash: str
+) -> None:
+    app = create_app(world.ports, replace(OPTIONS, max_concurrency=3))
+    world.backend.waits.clear()
+
+    async def ask() -> Admitted:
+        admitted: Admitted = await app.state.completions.admit(key_hash, REQUEST)
+        try:
+            await admitted.complete()
+        finally:
+            await admitted.close()
+        return admitted
+
+    asking = [asyncio.create_task(ask()) for _ in range(5)]
+    await eventually(lambda: app.state.concurrency.taken == 3)
+    asking[0].cancel()
+    world.backend.waits.set()
+    ended = await asyncio.gather(*asking, return_exceptions=True)
+    assert sum(isinstance(end, errors.OverloadedError) for end in ended) == 2
+    assert app.state.concurrency.taken == 0
+    await app.state.background.drain()
+    assert await spent(world, team) == 2 * 5 * 7

@@ -1,0 +1,91 @@
+"""Errors that no route raises itself, and the shape that all have in common."""
+
+from uuid import UUID
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from structlog.typing import EventDict
+
+from servicebase import errors as kit
+
+from gateway import errors
+from gateway.api import error_handlers
+from gateway.api.models import PATH
+
+from .conftest import World
+
+
+def test_every_error_has_an_answer() -> None:
+    kinds = {getattr(errors, name) for name in errors.__all__}
+    assert kinds - {errors.ServiceError} == error_handlers.ERROR_SPECS.keys()
+    # None that the kit may raise is missing; keys of idempotency the gateway has not.
+    theirs = {each for each in vars(kit).values() if isinstance(each, type)}
+    assert theirs - kinds == {kit.KeyReusedError, UUID}
+
+
+async def test_an_unknown_path_answers_404(client: httpx2.AsyncClient) -> None:
+    response = await client.get("/nothing")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {
+        "error": {
+            "message": "Not Found",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "not_found",
+        }
+    }
+
+
+async def test_a_wrong_method_answers_405_and_names_the_right_ones(
+    client: httpx2.AsyncClient,
+) -> None:
+    response = await client.put("/admin/teams", json={})
+    assert response.status_code == 405
+    assert response.json()["error"]["code"] == "method_not_allowed"
+    assert response.headers["allow"] == "GET, POST"
+
+
+@pytest.mark.usefixtures("lines")
+async def test_a_crash_answers_500_and_tells_nothing_of_its_cause(
+    app: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    @app.get("/crash")
+    def crash() -> None:
+        raise RuntimeError("password=secret")
+
+    response = await client.get("/crash")
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert response.headers["x-request-id"]
+    assert "secret" not in response.text
+
+
+async def test_a_server_that_is_gone_is_a_warning_in_the_log(
+    client: httpx2.AsyncClient, key: str, world: World, lines: list[EventDict]
+) -> None:
+    world.database.down = True
+    await client.get(PATH)
+    warning, _ = lines
+    assert (warning["log_level"], warning["server"]) == ("warning", "memory")
+
+
+async def test_what_was_sent_is_not_sent_back(client: httpx2.AsyncClient, key: str) -> None:
+    body = {"model": "echo", "prompt": "x", "seed": "secret"}
+    response = await client.post("/v1/completions", json=body)
+    assert response.status_code == 400
+    assert "secret" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_the_api_documents_itself(client: httpx2.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 200
+
+
+def test_no_route_promises_an_answer_that_none_gives(app: FastAPI) -> None:
+    document = app.openapi()
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    assert operations
+    assert not any("422" in operation["responses"] for operation in operations)
+    assert not {"HTTPValidationError", "ValidationError"} & document["components"]["schemas"].keys()
