@@ -407,7 +407,7 @@ def test_a_name_with_a_wrong_checksum_is_not_dropped(
         with pytest.raises(ConfigurationError, match="was not made by this project"):
             runs.drop(admin, wrong)
         runs.sweep(admin)
-        runs.collect(server.url)
+        runs.prune(server.url)
         assert precious(server, wrong)
     finally:
         remove(server, wrong)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from stratakit import database, names, pyproject, servers, settings
-from stratakit.database import adoption, guards, lifecycle, runs, stamps, status
+from stratakit.database import dev, guards, lifecycle, runs, stamps, status
 from stratakit.errors import Code, ConfigurationError
 from stratakit.project import services
 from stratakit.servers import Server, home
@@ -68,7 +68,7 @@ def test_what_a_project_collects_is_its_own(server: Server) -> None:
             with project(short):
                 kept = names.kept("some database")
                 admin.execute(f'CREATE DATABASE "{kept}"')
-                assert runs.collect(server.url) == [kept]
+                assert runs.prune(server.url) == [kept]
             assert theirs in runs.databases(admin)
 
 
@@ -212,10 +212,10 @@ def test_a_stack_deletes_its_own_databases_alone(server: Server) -> None:
             it.create()
             made.append(it.name)
     with project(short):
-        assert lifecycle.drop_stamped(server, stamps.DEV) == made[:1]
+        assert dev.drop_all(server) == made[:1]
     with project(f"{short}-web"):
         assert it.exists()
-        assert lifecycle.drop_stamped(server, stamps.DEV) == made[1:]
+        assert dev.drop_all(server) == made[1:]
 
 
 @pytest.mark.parametrize("stamp", stamps.STAMPS)
@@ -224,16 +224,16 @@ def test_the_database_of_an_older_stack_becomes_dev_where_it_is(
 ) -> None:
     with project(short):
         it = lifecycle.Database(server, services()[0], stamps.DEV)
-        name = names.named(it.service.name, adoption.STAMP, "")
+        name = names.named(it.service.name, dev.STAMP, "")
         with database.connect(server.url) as admin:
             admin.execute(f'CREATE DATABASE "{name}"')
-            assert not adoption.adopt(it, server)
-            admin.execute(f"ALTER DATABASE \"{name}\" SET {stamp} = '{adoption.STAMP}'")
+            assert not dev.adopt(it, server)
+            admin.execute(f"ALTER DATABASE \"{name}\" SET {stamp} = '{dev.STAMP}'")
             try:
-                assert adoption.adopt(it, server)
+                assert dev.adopt(it, server)
                 assert name not in runs.databases(admin)
                 assert said(it) == (stamps.DEV, it.owner)
-                assert not adoption.wanted(it)
+                assert not dev.wanted(it)
                 it.setup()
                 assert it.drop()
             finally:

@@ -27,28 +27,6 @@ from .migrations import MigrationError
 from .relations import CleaningError
 
 
-def drop_stamped(server: Server, purpose: str) -> list[str]:
-    """Drop the checkout's databases that are stamped for `purpose`, whoever uses them; return them.
-
-    Raises:
-        ConfigurationError: one may not be destroyed. Nothing was touched.
-        InfrastructureError: somebody is in the way for too long.
-    """
-    with session(server.url) as connection:
-        mark, found = checkout.mark(), []
-        for name in runs.databases(connection):
-            if name.startswith(f"{names.prefix()}_"):
-                facts = stamps.facts(connection, name, purpose)
-                if facts.stamped(purpose) and names.is_owner(facts.owner, mark):
-                    found.append(guards.inspect(connection, server, name, purpose))
-        for target in found:
-            guards.check(target, force=True, rules=guards.DESTROYING)
-        for target in found:
-            with locked(connection, Lock.ACTION, target.name):
-                guards.drop(connection, target)
-    return [target.name for target in found]
-
-
 @dataclass(frozen=True, slots=True)
 class Database:
     """A database of one service for people, on a server that is up."""

@@ -43,7 +43,7 @@ class TemplateInfo:
     """What is known of a template: it stands in the comment on the database, and goes with it."""
 
     used: str = ""
-    """The day of its last use, for `collect`."""
+    """The day of its last use, for `prune`."""
     shape: str = ""
     """What its schema looks like, and its revision."""
     applied: dict[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def sweep(connection: Connection) -> list[str]:
     )
 
 
-def collect(server: str) -> list[str]:
+def prune(server: str) -> list[str]:
     """Drop what dead runs have left and templates that nothing has used for long; return them."""
     with session(server) as connection:
         dropped = sweep(connection)
@@ -96,7 +96,7 @@ def collect(server: str) -> list[str]:
 
 
 def _discard(connection: Connection, candidates: list[str]) -> list[str]:
-    # Not while it is built, nor twice: somebody else may be collecting.
+    # Not while it is built, nor twice: somebody else may be pruning.
     return _drop_unused(connection, Lock.BUILD, {name: name for name in candidates})
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import environment, redis_databases, servers, settings
-from ..database import adoption
+from ..database import dev
 from ..database.connection import url
-from ..database.lifecycle import Database, drop_stamped
+from ..database.lifecycle import Database
 from ..database.migrations import head
 from ..database.stamps import DEV
 from ..project import Service
@@ -70,16 +70,16 @@ def lease(
 
 def _adopt(service: Service, up: Mapping[Kind, Server]) -> None:
     own = database(service, up)
-    if own is None or not adoption.wanted(own) or own.server.source == "url":
+    if own is None or not dev.wanted(own) or own.server.source == "url":
         return
     if own.server.source == "docker":
-        adoption.adopt(own, own.server)
+        dev.adopt(own, own.server)
         return
     from ..servers import embedded
 
     if embedded.has_data("postgres"):
         with servers.lease(settings_of("embedded", "postgres"), ("postgres",)) as older:
-            adoption.adopt(own, older["postgres"])
+            dev.adopt(own, older["postgres"])
 
 
 def _write(services: Sequence[Service], up: Mapping[Kind, Server]) -> None:
@@ -96,7 +96,7 @@ def _write(services: Sequence[Service], up: Mapping[Kind, Server]) -> None:
 def forget(source: Source) -> list[str]:
     """Delete what services have stored on the servers of a source; return what it was."""
     with servers.lease(settings_of(source, "postgres"), ("postgres",), kept=True) as up:
-        names = drop_stamped(up["postgres"], DEV)
+        names = dev.drop_all(up["postgres"])
     with servers.lease(settings_of("embedded", "redis"), ("redis",)) as up:
         left = redis_databases.free(up["redis"].url, checkout.mark())
     done = [f"database {name}: deleted" for name in names]

@@ -387,7 +387,7 @@ def gc(
         uses_redis = uses_redis or servers.choose(chosen, "redis")[0] != "docker"
     dropped, left = [], []
     with servers.lease(chosen, ("postgres",), persistent=True) as up:
-        dropped += runs.collect(up["postgres"].url)
+        dropped += runs.prune(up["postgres"].url)
     if uses_redis:
         with servers.lease(chosen, ("redis",)) as up:
             address = up["redis"].url

@@ -1,4 +1,7 @@
-"""Turn what an older stack has stored into `dev`: its databases were called `stack`."""
+"""Drop the `dev` databases of a checkout, and turn those of an older stack into `dev`.
+
+Older stacks called and stamped their databases `stack`.
+"""
 
 import shutil
 import tempfile
@@ -14,6 +17,28 @@ from .connection import Connection, Lock, locked, session
 from .lifecycle import Database
 
 STAMP = "stack"
+
+
+def drop_all(server: Server) -> list[str]:
+    """Drop the checkout's `dev` databases, whoever uses them; return their names.
+
+    Raises:
+        ConfigurationError: one may not be destroyed. Nothing was touched.
+        InfrastructureError: somebody is in the way for too long.
+    """
+    with session(server.url) as connection:
+        mark, found = checkout.mark(), []
+        for name in runs.databases(connection):
+            if name.startswith(f"{names.prefix()}_"):
+                facts = stamps.facts(connection, name, stamps.DEV)
+                if facts.stamped(stamps.DEV) and names.is_owner(facts.owner, mark):
+                    found.append(guards.inspect(connection, server, name, stamps.DEV))
+        for target in found:
+            guards.check(target, force=True, rules=guards.DESTROYING)
+        for target in found:
+            with locked(connection, Lock.ACTION, target.name):
+                guards.drop(connection, target)
+    return [target.name for target in found]
 
 
 def wanted(dev: Database) -> bool:
