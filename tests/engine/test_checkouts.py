@@ -12,9 +12,7 @@ from stratakit.servers import checkout
 from .scratch import Scratch
 
 MARK = "from stratakit.servers import checkout; print(checkout.mark())"
-HELD = (
-    "from stratakit.servers import embedded; print(bool(embedded.standing('postgres', kept=True)))"
-)
+HELD = "from stratakit.servers import embedded; print(bool(embedded.find_running('postgres', kept=True)))"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from stratakit.database import runs
 from stratakit.errors import Code
 from stratakit.redis_databases import leftovers
 from stratakit.redis_databases.survey import ENTRY, MARKER
-from stratakit.servers.process_identity import identity
+from stratakit.liveness import identity
 from stratakit.servers.waiting import until
 
 from .redis_servers import (

@@ -14,7 +14,7 @@ from stratakit.database import dev, guards, lifecycle, runs, stamps, status
 from stratakit.errors import Code, ConfigurationError
 from stratakit.project import services
 from stratakit.servers import Server, home
-from stratakit.stack import compose_model, record
+from stratakit.stack import containers, record
 
 ALIKE = ("a-kept", "a-tpl", "a-snap", "a-0a1b2c3d", "a_b", "A")
 
@@ -263,7 +263,7 @@ def test_a_service_called_as_a_source_of_servers_has_a_folder_of_its_own() -> No
 
 
 def test_containers_of_two_projects_have_names_that_cannot_meet() -> None:
-    for name, described in compose_model.model({})["services"].items():
+    for name, described in containers.model({})["services"].items():
         # In no name of a project or a service is there such a character.
         assert described["container_name"] == f"${{COMPOSE_PROJECT_NAME}}.{name}"
         assert described["image"] == f"${{COMPOSE_PROJECT_NAME}}/{name}"

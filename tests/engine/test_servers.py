@@ -14,7 +14,7 @@ WINDOWS = """
 import os, sys
 sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd")))
 del os.geteuid
-import stratakit.servers, stratakit.stack, stratakit.stack.foreground
+import stratakit.servers, stratakit.stack
 from stratakit.servers import home
 home.cache()
 """
@@ -67,14 +67,14 @@ STUCK = """
 import fcntl, os
 from stratakit import limits
 from stratakit.errors import InfrastructureError
-from stratakit.stack import process_wrapper
-from stratakit.stack import process
+from stratakit.servers import supervisor
+from stratakit.stack import processes
 
 limits.PROCESS = 0.1
-it = process.Process("teller")
+it = processes.Process("teller")
 it.folder.mkdir()
-fcntl.flock(os.open(it.folder / process_wrapper.LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
-process_wrapper.note(it.folder, {"process": 2**30, "group": 2**30})
+fcntl.flock(os.open(it.folder / supervisor.SERVICE_LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+supervisor.note(it.folder, {"process": 2**30, "group": 2**30})
 try:
     it.stop()
 except InfrastructureError as error:

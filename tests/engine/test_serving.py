@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from stratakit.servers.process_identity import ended
+from stratakit.liveness import ended
 from stratakit.servers.waiting import until
 from stratakit.testing import serving
 

@@ -4,7 +4,7 @@ import pytest
 
 from stratakit import project, pyproject, settings
 from stratakit.errors import ConfigurationError, did_you_mean
-from stratakit.stack import user_settings
+from stratakit.stack import service_env
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_a_setting_is_known_in_lower_case_too(monkeypatch: pytest.MonkeyPatch) -
 def test_a_setting_that_is_all_but_one_of_a_services_is_refused(name: str) -> None:
     (service, *_) = project.services()
     with pytest.raises(ConfigurationError, match="did you mean"):
-        user_settings.refuse_misspelt(service, [name.format(service.prefix)])
+        service_env.refuse_misspelt(service, [name.format(service.prefix)])
 
 
 def test_what_kubernetes_calls_by_the_name_of_a_service_is_let_be() -> None:
     (service, *_) = project.services()
     names = ("SERVICE_HOST", "SERVICE_PORT", "PORT_8000_TCP_ADDR", "PORT_8000_TCP", "PORT", "HOST")
-    user_settings.refuse_misspelt(service, [f"{service.prefix}{name}" for name in names])
+    service_env.refuse_misspelt(service, [f"{service.prefix}{name}" for name in names])
 
 
 def test_a_key_that_nothing_reads_is_refused_and_the_right_one_suggested() -> None:

@@ -299,7 +299,7 @@ def _forget_dead_runs(folder: Path) -> None:
     for left in folder.glob("*"):
         # Another run may have come to its end meanwhile, or an older version have written it.
         with suppress(FileNotFoundError, TypeError):
-            ended = liveness.ended(left)
+            ended = liveness.run_ended(left)
             old = left.stat().st_mtime < time.time() - 24 * 3600
             if ended or (ended is None and old):
                 for part in left.glob("**/part.json"):

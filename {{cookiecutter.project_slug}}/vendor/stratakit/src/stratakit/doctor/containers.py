@@ -57,6 +57,6 @@ def _visible(folder: Path) -> bool:
 
 def stack() -> str:
     """Look whether the stack is up."""
-    from ..stack import requirement  # Slow to import, and not there where nothing is installed.
+    from ..stack import require  # Slow to import, and not there where nothing is installed.
 
-    return ", ".join(f"{name} at {url}" for name, url in requirement.require().items())
+    return ", ".join(f"{name} at {url}" for name, url in require().items())

@@ -47,9 +47,9 @@ def of_services() -> str:
 def _read_by(service: project.Service) -> str:
     done = ask(sys.executable, "-c", LOAD.format(package=service.package))
     if done.returncode == 0:
-        from ..stack import user_settings
+        from ..stack import service_env
 
-        user_settings.refuse_misspelt(service, {**user_settings.dotenv(), **os.environ})
+        service_env.refuse_misspelt(service, {**service_env.dotenv(), **os.environ})
         return "can start with it"
     # Ours end in such an error, after a traceback; another service may do without such a module.
     said = done.stdout.rpartition("SettingsError: ")[2].strip()

@@ -12,7 +12,7 @@ import redis
 
 from .. import names, tiers
 from ..errors import ConfigurationError
-from ..servers.process_identity import alive, here
+from ..liveness import alive, here
 from .shared import BACK, Keyspace, candidates, explained, named, problem_of, take
 from .survey import (
     ENTRY,

@@ -24,7 +24,7 @@ import redis
 
 from .. import names
 from ..errors import ConfigurationError, InfrastructureError
-from ..servers.process_identity import identity
+from ..liveness import identity
 from ..settings import masked
 from .survey import (
     MARKER,

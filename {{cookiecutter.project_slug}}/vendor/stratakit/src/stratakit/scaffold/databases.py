@@ -9,7 +9,7 @@ from ..database.lifecycle import Database
 from ..database.stamps import DEV, PURPOSES
 from ..errors import InfrastructureError
 from ..project import Service
-from ..stack import lifecycle, service_env
+from ..stack import current, dev_servers
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def databases(service: Service) -> Iterator[list[Database]]:
 def _lease(*, kept: bool) -> Iterator[list[servers.Server]]:
     wanted = settings.load()
     if kept:
-        wanted = service_env.settings_of(lifecycle.current()[0], "postgres")
+        wanted = dev_servers.settings_of(current()[0], "postgres")
     source, _ = servers.choose(wanted, "postgres")
     if not _stands(source, kept=kept):
         yield []
@@ -55,5 +55,5 @@ def _stands(source: servers.Source, *, kept: bool) -> bool:
     if source == "embedded":
         from ..servers import embedded
 
-        return embedded.standing("postgres", kept=kept) is not None
+        return embedded.find_running("postgres", kept=kept) is not None
     return True

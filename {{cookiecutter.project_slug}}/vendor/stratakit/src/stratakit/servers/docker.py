@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from .. import limits
 from ..errors import InfrastructureError
+from ..liveness import alive, identity
 from ..settings import Settings
 from . import external
-from .process_identity import alive, identity
 from .waiting import until
 
 if TYPE_CHECKING:

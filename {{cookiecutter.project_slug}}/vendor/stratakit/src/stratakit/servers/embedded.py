@@ -6,31 +6,30 @@ PostgreSQL of `dev`, which is `kept`: see `plans`.
 """
 
 import errno
-import fcntl
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import psutil
+
 from .. import limits
 from ..errors import InfrastructureError
+from ..liveness import boot, ended, is_held
 from ..settings import Settings
-from . import binaries, checkout, diagnosis, external
+from . import binaries, checkout, external, supervisor
 from .home import server_user
-from .locking import locked, take
 from .plans import ServerSpec, refuse_other_major, set_up
 from .plans import plan as plan_of
-from .process_identity import boot, ended
 from .supervisor import HELD, WAKE
-from .waiting import until
+from .waiting import locked, take, until
 
 if TYPE_CHECKING:
     from . import Kind
@@ -59,7 +58,7 @@ def lease(
     """
     plan = plan_of(kind, kept=kept)
     with set_up(kind):
-        handle = os.open(plan.home / "lease", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(plan.home / supervisor.LEASE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         with set_up(kind):
             _bring_up(plan, handle)
@@ -70,7 +69,7 @@ def lease(
 
 def _bring_up(plan: ServerSpec, lease: int) -> None:
     """Take the lease of a server, and have it answer."""
-    take(lease, fcntl.LOCK_SH, limits.LEASE, lambda: diagnosis.unending(plan.kind, plan.note))
+    take(lease, limits.LEASE, lambda: _who_stops(plan), shared=True)
     with locked(plan.home / "start.lock", f"starts the embedded {plan.kind}"):
         if not _supervised(plan):
             _stop_orphan(plan)
@@ -78,7 +77,7 @@ def _bring_up(plan: ServerSpec, lease: int) -> None:
             # It may just have been started, by a run that was killed meanwhile.
             up = _supervised(plan) and _comes_up(plan)
         except TimeoutError as error:
-            raise diagnosis.unanswering(plan.kind, plan.note, str(error)) from error
+            raise _unanswering(plan, str(error)) from error
         if not up:
             start = _start_after_crash if _remove_stale_pidfile(plan) else _start
             start(plan)
@@ -97,25 +96,25 @@ class RunningServer:
     url: str
     process: int
     started: float
-    complaint: str | None = None
+    error: str | None = None
     """Why it is of no use although it is up, if that is so."""
 
 
-def standing(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
+def find_running(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
     """Return what is known of the server if it is up; it is not started."""
     if refusal(kind):
         return None
     plan = plan_of(kind, kept=kept)
     if not (_supervised(plan) and _listens(plan)):
         return None
-    complaint = None
+    problem = None
     try:
         external.ping(kind, plan.url)
     except Exception as error:  # noqa: BLE001 - whichever way it does not answer
-        complaint = diagnosis.unanswering(kind, plan.note, str(error).strip()).message
+        problem = _unanswering(plan, str(error).strip()).message
     with set_up(kind):
         number = int(plan.note.read_text(encoding="ascii"))
-        return RunningServer(plan.url, number, plan.note.stat().st_mtime, complaint)
+        return RunningServer(plan.url, number, plan.note.stat().st_mtime, problem)
 
 
 def has_data(kind: "Kind", *, kept: bool = False) -> bool:
@@ -148,7 +147,7 @@ def _released(kind: "Kind", home: Path) -> bool:
 
 
 def _start(plan: ServerSpec) -> None:
-    log = plan.home / "server.log"
+    log = plan.home / supervisor.LOG
     log.unlink(missing_ok=True)
     # PostgreSQL writes into it what was in a statement that failed.
     log.touch(mode=0o600)
@@ -157,14 +156,12 @@ def _start(plan: ServerSpec) -> None:
         _make_data(plan, plan.prepare, log)
     order = {
         "command": plan.command,
-        "home": str(plan.home),
+        "folder": str(plan.home),
         "as": as_server_user(),
         "patience": limits.SERVER_STOP,
     }
-    # Isolated: what steers this run's Python, or measures what it runs, is not the supervisor's.
-    script = [sys.executable, "-IS", str(Path(__file__).with_name("supervisor.py"))]
     with log.open("ab") as stream:
-        _run([*script, json.dumps(order)], limits.PROCESS, stream)
+        _run(supervisor.command(order), limits.PROCESS, stream)
     try:
         up = _comes_up(plan)
     except TimeoutError as error:
@@ -278,14 +275,7 @@ def as_server_user() -> dict[str, Any]:
 
 def _supervised(plan: ServerSpec) -> bool:
     """Return whether a supervisor is alive, which then holds its lock."""
-    handle = os.open(plan.home / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_held(plan.home / supervisor.LOCK)
 
 
 def _stop_orphan(plan: ServerSpec) -> None:
@@ -316,3 +306,53 @@ def _listens(plan: ServerSpec) -> bool:
         probe.settimeout(limits.ANSWER)
         # Of those who come in vain, some find too many others waiting.
         return probe.connect_ex(str(plan.socket)) in (0, errno.EAGAIN)
+
+
+def _unanswering(plan: ServerSpec, why: str) -> InfrastructureError:
+    """Return what it means that a server which is up does not answer: it is full, or halted.
+
+    Args:
+        plan: of the server.
+        why: what became of the attempts to connect to it.
+    """
+    number, halted, users = _look(plan.note)
+    said = (
+        f"the embedded {plan.kind} is up (process {number}{halted}) but refuses connections: {why}"
+    )
+    if halted:
+        return InfrastructureError(said, f"kill -CONT {number}")
+    if users:
+        said += f"\nits connections are taken by: {users}"
+    return InfrastructureError(
+        said, f"end what is connected to it; or the server, whose data stays: kill -INT {number}"
+    )
+
+
+def _who_stops(plan: ServerSpec) -> tuple[str, str]:
+    """Return who is in the way where a server is being stopped, and what helps."""
+    number, halted, _ = _look(plan.note)
+    return (
+        f"the embedded {plan.kind} (process {number}{halted}) is being stopped, and does not end",
+        f"end it: kill -KILL {number}",
+    )
+
+
+def _look(note: Path) -> tuple[str, str, str]:
+    """Return a server's process number, whether it is halted, and its users' connections."""
+    try:
+        number = note.read_text(encoding="ascii").strip()
+        process = psutil.Process(int(number))
+        halted = ", which is halted" if process.status() == psutil.STATUS_STOPPED else ""
+        titles = [_title(each) for each in process.children()]
+    except (OSError, ValueError, psutil.Error):
+        return "unknown", "", ""
+    # As PostgreSQL calls the process of a session: `postgres: USER DATABASE [local] idle`.
+    names = [title[2] for title in titles if len(title) > 3 and title[3].startswith("[")]  # noqa: PLR2004 - as above
+    return number, halted, ", ".join(f"{name} ({n})" for name, n in Counter(names).most_common())
+
+
+def _title(process: psutil.Process) -> list[str]:
+    # One that has ended, and that a halted server has not taken notice of, has none.
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline()).split()
+    return []

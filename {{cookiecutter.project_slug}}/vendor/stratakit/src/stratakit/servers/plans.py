@@ -16,7 +16,8 @@ from .. import limits, programs
 from ..errors import InfrastructureError, translated
 from . import binaries, checkout
 from .home import cache, data, elsewhere, made, noexec, server_user, sockets, store
-from .locking import locked
+from .supervisor import NOTE
+from .waiting import locked
 
 if TYPE_CHECKING:
     from . import Kind
@@ -77,7 +78,7 @@ class ServerSpec:
     @property
     def note(self) -> Path:
         """Where its supervisor has noted its process."""
-        return self.home / "server.pid"
+        return self.home / NOTE
 
     @property
     def anew(self) -> str:

@@ -1,11 +1,17 @@
-"""The parent of an embedded server: stops it when nobody uses it any more.
+"""The parent of a process that goes on after the action which started it: a server, or a service.
 
-Every run that uses the server holds a shared lock on its lease file. The supervisor asks for the
-exclusive one, which the kernel grants when the last holder is gone, however it died. So there is no
-list of processes to keep, and nothing to clean up after SIGKILL.
+It holds a lock for as long as it lives. Who finds the lock free knows that it is gone, whatever
+process numbers are noted, and whoever has been given those numbers since.
 
-It is the server's parent because a child that has died stays visible to everybody else as a zombie,
-and would pass for alive. It runs by itself, as a script: standard library only.
+A server ends when nobody uses it any more. Every run that does so holds a shared lock on its lease
+file. Its parent asks for the exclusive one, which the kernel grants when the last holder is gone,
+however it died. So there is no list of processes to keep, and nothing to clean up after SIGKILL.
+
+A service ends when it is told to; its parent notes its exit code. The service holds the parent's
+lock as well, since it goes on where only its parent is killed.
+
+It is the parent because a child that has died stays visible to everybody else as a zombie, and
+would pass for alive. It runs by itself, as a script: standard library only.
 """
 
 import fcntl
@@ -15,28 +21,47 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+LOCK, NOTE, LOG, LEASE = "supervisor.lock", "server.pid", "server.log", "lease"
 HELD, WAKE = "held", "wake"
-"""Files in a server's home: it stays up while one that begins like the first is there, each of some
-checkout; the second wakes us to look."""
+"""Files in a server's home. It stays up while one that begins like `held` is there, each of some
+checkout; by `wake` its parent is told to look."""
+SERVICE_LOCK, SERVICE_NOTE, SERVICE_LOG = "lock", "note.json", "log"
+"""Files in a service's folder."""
+
+
+def command(order: dict[str, Any]) -> list[str]:
+    """Return the command that starts a process and leaves it to a parent of its own.
+
+    Args:
+        order: the `folder` of the files, the `command` and, of a server, the user to run it `as`
+            and the `patience` between signals; of a service, its `port`.
+    """
+    # Isolated: what steers this run's Python, or measures what it runs, is not the parent's.
+    return [sys.executable, "-IS", __file__, json.dumps(order)]
 
 
 def main() -> None:
-    """Start a server and leave it to a process of its own."""
+    """Carry out the order that is our argument."""
     order = json.loads(sys.argv[1])
-    home = Path(order["home"])
+    folder = Path(order["folder"])
+    server = "patience" in order
     # Taken before the fork and shared by both sides, so that it is never free while we start.
-    alive = os.open(home / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(folder / (LOCK if server else SERVICE_LOCK), os.O_RDWR | os.O_CREAT, 0o600)
     # Whoever starts us has seen that there is no other; waiting for one would have no end.
-    fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if os.fork():
-        # Whoever called us need not wait for the server's end, nor keep a zombie of it.
+        # Whoever called us need not wait for the end, nor keep a zombie of it.
         os._exit(0)
     os.setsid()
-    supervise(order, home)
+    if server:
+        supervise(order, folder)
+    else:
+        keep(order, folder, lock)
 
 
 def supervise(order: dict[str, Any], home: Path) -> None:
@@ -48,18 +73,10 @@ def supervise(order: dict[str, Any], home: Path) -> None:
         os.mkfifo(home / WAKE, 0o600)
     # Open for both ways: a writer finds a reader whenever it comes, and what it writes is kept.
     wake = os.open(home / WAKE, os.O_RDWR)
-    with (home / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            order["command"],
-            cwd=home / "store",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            **order["as"],
-        )
-    (home / "server.pid").write_text(str(server.pid), encoding="ascii")
+    server = _run(order, home / LOG, cwd=home / "store", **order["as"])
+    (home / NOTE).write_text(str(server.pid), encoding="ascii")
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
-    lease = os.open(home / "lease", os.O_RDWR)
+    lease = os.open(home / LEASE, os.O_RDWR)
     fcntl.flock(lease, fcntl.LOCK_EX)
     while any(home.glob(f"{HELD}*")):
         # No run uses it, but somebody wants to: let others in until we are woken.
@@ -77,6 +94,34 @@ def supervise(order: dict[str, Any], home: Path) -> None:
     server.wait()
 
 
+def keep(order: dict[str, Any], folder: Path, lock: int) -> None:
+    """Run a service until it ends, and then end with whatever processes it has left."""
+    service = _run(order, folder / SERVICE_LOG, pass_fds=(lock,))
+    facts = {
+        "process": service.pid,
+        "group": os.getpid(),
+        "port": order["port"],
+        "started": time.time(),
+    }
+    note(folder, facts)
+    note(folder, {**facts, "exit_code": service.wait(), "ended": time.time()})
+    os.killpg(0, signal.SIGKILL)
+
+
+def note(folder: Path, facts: dict[str, Any]) -> None:
+    """Write down what is known of a service, in one step: a reader never meets half of it."""
+    scratch = folder / f".{SERVICE_NOTE}"
+    scratch.write_text(json.dumps(facts), encoding="ascii")
+    scratch.replace(folder / SERVICE_NOTE)
+
+
+def _run(order: dict[str, Any], log: Path, **options: Any) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            order["command"], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, **options
+        )
+
+
 def _end_with(server: "subprocess.Popen[bytes]") -> None:
     """End as soon as the server does, so that the next run does not wait for a dead one."""
     server.wait()
@@ -87,5 +132,5 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:
-        # Into the server's log, whose last lines are told.
-        sys.exit(f"the parent of the server cannot go on: {error}")
+        # Into the log, whose last lines are shown.
+        sys.exit(f"the parent of the process cannot go on: {error}")

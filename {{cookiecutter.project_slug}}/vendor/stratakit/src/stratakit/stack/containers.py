@@ -1,4 +1,7 @@
-"""Services as containers, built from their Dockerfiles and run by Compose."""
+"""Services as containers, built from their Dockerfiles and run by Compose.
+
+Compose reads them from a file that is written for it, so that nobody has to list them.
+"""
 
 import json
 import os
@@ -9,16 +12,42 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import environment, programs, project
-from ..errors import ConfigurationError, InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..project import Service
 from ..pyproject import ROOT
+from ..results import write
 from ..servers import KINDS, Kind, Server, compose
 from ..servers.docker import IMAGES
-from . import build_errors, compose_model, record, service_env
-from .states import HOST, State, Status, address, complaint
+from . import ports, record, service_env
+from .health import HOST, State, Status, address, readiness_error
 
 ALL = ("--profile", "*")
 """Of whatever profile: what runs is to be found though COMPOSE_PROFILES is not set any more."""
+PORT = 8000
+"""Where a service listens in its container, as its Dockerfile says."""
+ANY_HOST = "0.0.0.0"  # noqa: S104 - of the container; its port is published for this machine alone
+OUTSIDE = (
+    "connection refused",
+    "could not resolve",
+    "error sending request",
+    "failed to fetch",
+    "failed to resolve source metadata",
+    "i/o timeout",
+    "name resolution",
+    "network is unreachable",
+    "newconnectionerror",
+    "no space left",
+    "no such host",
+    "pull access denied",
+    "tls handshake",
+)
+"""What a build prints, in lower case, that fails through no fault of the code or the Dockerfile."""
+TAIL = 30
+"""Lines of a failed build that are shown."""
+
+
+class BuildError(StrataError):
+    """An image cannot be built: the code or the Dockerfile is at fault."""
 
 
 class Containers:
@@ -36,11 +65,11 @@ class Containers:
         """
         if not environment.LOCK.exists():
             raise ConfigurationError("uv.lock is missing, which images are built from", "uv lock")
-        compose_model.describe({})
+        _write_model({})
         try:
             _compose("build", *_names(services))
         except compose.ComposeError as error:
-            raise build_errors.diagnose(error.output) from error
+            raise _build_error(error.output) from error
 
     def start(self, services: Sequence[Service], servers: Mapping[Kind, Server]) -> list[str]:
         """Start those of the services that do not run as they are now; return their names."""
@@ -49,11 +78,9 @@ class Containers:
             kind: compose.ADDRESSES[kind].format(address=f"{kind}:{IMAGES[kind].port}")
             for kind in servers
         }
-        compose_model.describe(
+        _write_model(
             {
-                each.name: service_env.variables(
-                    each, servers, seen, host=compose_model.ANY_HOST, port=compose_model.PORT
-                )
+                each.name: service_env.variables(each, servers, seen, host=ANY_HOST, port=PORT)
                 for each in services
             }
         )
@@ -81,9 +108,9 @@ class Containers:
     def servers(self) -> list[Status]:
         """Return how the servers are."""
         there = _containers()
-        others = [_status(name, there[name]) for name in sorted({*there} - _known())]
         servers = [_server(kind, there.get(kind)) for kind in KINDS]
-        return servers + [replace(each, kind="server") for each in others]
+        others = [_status(name, there[name]) for name in sorted({*there} - _known())]
+        return [replace(each, kind="server") for each in servers + others]
 
     def output(self, service: Service, lines: int) -> str:
         """Return the last lines of a service's output."""
@@ -117,13 +144,59 @@ class Containers:
         return [f"volume {name}: deleted" for name in volumes]
 
 
+def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the services of the project as Compose takes them, each with the variables given."""
+    return {
+        "services": {
+            each.name: {
+                # Compose itself would put a hyphen in between: `a` with `web-api`, `a-web` with
+                # `api`.
+                "container_name": f"${{COMPOSE_PROJECT_NAME}}.{each.name}",
+                "image": f"${{COMPOSE_PROJECT_NAME}}/{each.name}",
+                "build": {
+                    "context": ".",
+                    "dockerfile": (each.path.relative_to(ROOT) / "Dockerfile").as_posix(),
+                },
+                "env_file": [{"path": ".env", "required": False}],
+                # Compose would take a single dollar for a variable of its own.
+                "environment": {
+                    name: value.replace("$", "$$")
+                    for name, value in given.get(each.name, {}).items()
+                },
+                "ports": [f"{HOST}:{ports.of(each)}:{PORT}"],
+                "depends_on": list(each.needs),
+            }
+            for each in project.services()
+            if each.port is not None
+        }
+    }
+
+
+def _write_model(given: Mapping[str, Mapping[str, str]]) -> None:
+    record.folder()
+    write(_model_file(), json.dumps(model(given), indent=2))
+
+
+def _model_file() -> Path:
+    return record.file().with_name("compose.json")
+
+
+def _build_error(output: str) -> StrataError:
+    """Return what it means that `docker compose build` failed and printed `output`."""
+    last = "\n".join(output.strip().splitlines()[-TAIL:])
+    if "needs to be updated" in output:
+        return environment.diagnose(output)
+    if any(sign in output.lower() for sign in OUTSIDE):
+        return InfrastructureError(
+            f"an image cannot be built, for what it needs cannot be had:\n{last}",
+            "see whether the registry and the package index answer and the disk has room; "
+            "STRATA_SERVERS=embedded does without images",
+        )
+    return BuildError(f"an image cannot be built:\n{last}", "fix what it says, then run it again")
+
+
 def _options() -> list[str]:
-    own = (
-        ROOT / "compose.yaml",
-        *_additions(),
-        ROOT / "compose.override.yaml",
-        compose_model.file(),
-    )
+    own = (ROOT / "compose.yaml", *_additions(), ROOT / "compose.override.yaml", _model_file())
     files = [word for file in own if file.exists() for word in ("--file", str(file))]
     return ["--project-directory", str(ROOT), *files]
 
@@ -184,27 +257,31 @@ def _started(container: Any) -> Any:
 
 def _service(name: str, container: Any) -> Status:
     status = _status(name, container)
-    if not (container and status.up):
+    if not status.up:
         return status
-    port = int(container["NetworkSettings"]["Ports"][f"{compose_model.PORT}/tcp"][0]["HostPort"])
-    reason = complaint(port)
+    port = _published(container, PORT)
+    reason = readiness_error(port)
     state = State.RUNNING if reason else State.HEALTHY
     return replace(status, state=state, url=address(port), reason=reason)
 
 
 def _server(kind: Kind, container: Any) -> Status:
     status = _status(kind, container)
-    if not (container and status.up):
-        return replace(status, kind="server")
-    published = container["NetworkSettings"]["Ports"][f"{IMAGES[kind].port}/tcp"][0]
+    if not status.up:
+        return status
     health = container["State"].get("Health", {}).get("Status", "")
+    where = f"{HOST}:{_published(container, IMAGES[kind].port)}"
     return replace(
         status,
-        kind="server",
         state=State.HEALTHY if health == "healthy" else State.RUNNING,
-        url=compose.ADDRESSES[kind].format(address=f"{HOST}:{published['HostPort']}"),
+        url=compose.ADDRESSES[kind].format(address=where),
         reason=None if health == "healthy" else health,
     )
+
+
+def _published(container: Any, port: int) -> int:
+    """Return where a port of a container is on this machine."""
+    return int(container["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"])
 
 
 def _status(name: str, container: Any) -> Status:
@@ -212,19 +289,16 @@ def _status(name: str, container: Any) -> Status:
         return Status(name, State.STOPPED)
     state = container["State"]
     running = state["Running"]
+    since = state["StartedAt" if running else "FinishedAt"]
     return Status(
         name,
         State.RUNNING if running else State.DEAD,
         container=container["Id"],
-        since=_moment(state["StartedAt" if running else "FinishedAt"]),
+        # By the year 1, Docker means never.
+        since=None if since.startswith("0001") else datetime.fromisoformat(since),
         exit_code=None if running else state["ExitCode"],
         reason=None if running else state["Error"] or f"ended with exit code {state['ExitCode']}",
     )
-
-
-def _moment(text: str) -> datetime | None:
-    """Return a point in time as Docker writes it; None for the year 1, by which it means never."""
-    return None if text.startswith("0001") else datetime.fromisoformat(text)
 
 
 def _names(services: Sequence[Service]) -> list[str]:

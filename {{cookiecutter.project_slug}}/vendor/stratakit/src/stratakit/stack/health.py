@@ -1,28 +1,110 @@
-"""Waiting until services are healthy, and telling why they are not."""
+"""How a part of the stack is, the probe that tells, and the wait until services are healthy."""
 
+import http.client
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .. import limits
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..project import Service
 from ..servers.waiting import until
-from .states import State, Status
 
 if TYPE_CHECKING:
     from .containers import Containers
     from .processes import Processes
 
 Backend: TypeAlias = "Containers | Processes"
+HOST = "127.0.0.1"
+READY, DOCS = "/health/ready", "/docs"
+"""Where every service says whether it is ready, and what it offers."""
 INTERVAL = 0.1
 """Seconds between two looks at a service that is not healthy yet."""
 TAIL = 20
-"""Lines of its output that are shown of a service that is not well."""
+"""Lines of the output of a service that is not healthy, which a message shows."""
 MISCONFIGURED = 3
 """What a service exits with where a setting is wrong."""
 
 
+class State(StrEnum):
+    """How a part of the stack is."""
+
+    HEALTHY = "healthy"
+    RUNNING = "running"
+    """It runs, and is not ready (yet)."""
+    DEAD = "dead"
+    """It has ended, and nobody told it to."""
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a service or a server of the stack is.
+
+    `process` is its number, `container` its identifier; `since` says when it started or ended.
+    `exit_code` is None where it runs, or where nobody saw it end.
+    """
+
+    name: str
+    state: State
+    kind: Literal["service", "server"] = "service"
+    url: str | None = None
+    process: int | None = None
+    container: str | None = None
+    since: datetime | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    """Why it is not healthy, where that is known."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs, healthy or not."""
+        return self.state in (State.HEALTHY, State.RUNNING)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        since = self.since.isoformat(timespec="seconds") if self.since else None
+        return {**asdict(self), "state": str(self.state), "since": since}
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells of its row in a table."""
+        who = f"pid {self.process}" if self.process else (self.container or "")[:12]
+        since = f"since {self.since.astimezone():%Y-%m-%d %H:%M:%S}" if self.since else ""
+        return self.name, self.state, who, self.url or "", since, self.reason or ""
+
+
+def address(port: int) -> str:
+    """Return where a service is reached from this machine."""
+    return f"http://{HOST}:{port}"
+
+
+def readiness_error(port: int) -> str | None:
+    """Ask a service whether it is ready; return None if it is, else what it answers instead."""
+    # Not urllib, which would ask a proxy for what is on this machine.
+    connection = http.client.HTTPConnection(HOST, port, timeout=limits.ANSWER)
+    try:
+        connection.request("GET", READY)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return f"{READY} does not answer: {error}"
+    finally:
+        connection.close()
+    if answer.status == HTTPStatus.OK:
+        return None
+    try:
+        detail = f": {json.loads(body)['detail']}"
+    except (KeyError, TypeError, ValueError):
+        detail = ""
+    return f"{READY} answers {answer.status}{detail}"
+
+
 def await_health(backend: Backend, services: Sequence[Service], timeout: float) -> list[Status]:
-    """Wait until services are healthy; return how they are then.
+    """Wait until services are healthy; return their statuses.
 
     Raises:
         ConfigurationError: one has ended because a setting is wrong.
@@ -35,8 +117,7 @@ def await_health(backend: Backend, services: Sequence[Service], timeout: float) 
         for service, status in zip(services, statuses, strict=True):
             if not status.up:
                 raise _ended(backend, service, status)
-        sick = [status for status in statuses if status.state != State.HEALTHY]
-        if sick:
+        if any(status.state != State.HEALTHY for status in statuses):
             raise TimeoutError
 
     try:
@@ -55,15 +136,12 @@ def await_health(backend: Backend, services: Sequence[Service], timeout: float) 
 
 
 def _ended(backend: Backend, service: Service, status: Status) -> StrataError:
+    start = f"uv run invoke stack.up --service {service.name}"
     if status.state == State.STOPPED:
-        return InfrastructureError(
-            f"{service.name} is not up", f"uv run invoke stack.up --service {service.name}"
-        )
+        return InfrastructureError(f"{service.name} is not up", start)
     kind = ConfigurationError if status.exit_code == MISCONFIGURED else InfrastructureError
-    return kind(
-        f"{service.name} is dead: {status.reason}{_tail(backend, service)}",
-        f"fix what it says, then: uv run invoke stack.up --service {service.name}",
-    )
+    message = f"{service.name} is dead: {status.reason}{_tail(backend, service)}"
+    return kind(message, f"fix what it says, then: {start}")
 
 
 def _tail(backend: Backend, service: Service) -> str:

@@ -12,7 +12,7 @@ from .. import limits, programs, project
 from ..errors import ConfigurationError, InfrastructureError
 from ..project import Service
 from ..pyproject import ROOT
-from .states import HOST
+from .health import HOST
 
 LIMIT = 65536
 

@@ -1,20 +1,31 @@
-"""Services as processes of this machine, on embedded servers."""
+"""Services as processes of this machine, on embedded servers or on one that is given."""
 
 import importlib.util
+import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
 
 import psycopg
 
-from .. import settings
-from ..errors import ConfigurationError
+from .. import limits, settings
+from ..errors import ConfigurationError, InfrastructureError
+from ..liveness import is_held
 from ..project import Service
-from ..servers import KINDS, Kind, Server, Source, embedded, external
-from . import ports, process_wrapper, record, service_env
-from .process import Process
-from .states import HOST, State, Status, moment
+from ..pyproject import ROOT
+from ..servers import KINDS, Kind, Server, Source, embedded, external, supervisor
+from ..servers.home import made
+from ..servers.supervisor import SERVICE_LOCK, SERVICE_LOG, SERVICE_NOTE
+from ..servers.waiting import until
+from . import ports, record, service_env
+from .health import HOST, State, Status, address, readiness_error
 
 
 class Processes:
@@ -53,9 +64,7 @@ class Processes:
 
     def close(self) -> list[str]:
         """Stop every service, those that are in the project no more as well; return which ran."""
-        known = sorted(
-            note.parent.name for note in record.folder().glob(f"*/{process_wrapper.LOCK}")
-        )
+        known = sorted(lock.parent.name for lock in record.folder().glob(f"*/{SERVICE_LOCK}"))
         return [name for name in known if Process(name).stop()]
 
     def statuses(self, services: Sequence[Service]) -> list[Status]:
@@ -64,9 +73,10 @@ class Processes:
 
     def servers(self) -> list[Status]:
         """Return how the servers are."""
-        ours = [kind for kind in KINDS if (self.source, kind) != ("url", "postgres")]
-        found = [_server(kind, embedded.standing(kind, kept=kind == "postgres")) for kind in ours]
-        return found if len(found) == len(KINDS) else [_given(), *found]
+        return [
+            _given() if (self.source, kind) == ("url", "postgres") else _embedded(kind)
+            for kind in KINDS
+        ]
 
     def output(self, service: Service, lines: int) -> str:
         """Return the last lines of a service's output."""
@@ -82,24 +92,155 @@ class Processes:
         os.execvp("tail", ["tail", "-n", str(lines), "-F", *logs])  # noqa: S606
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The process of one service: as it is noted, and as it really is."""
+
+    name: str
+    """The name of the service."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its log is, and what its parent notes."""
+        return record.folder() / self.name
+
+    @property
+    def log(self) -> Path:
+        """Its output, since it was started last."""
+        return self.folder / SERVICE_LOG
+
+    def alive(self) -> bool:
+        """Return whether it or its parent lives, whichever process may have its number now."""
+        return is_held(self.folder / SERVICE_LOCK)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what its parent has noted; nothing if it was not started, or was stopped."""
+        try:
+            facts: dict[str, Any] = json.loads((self.folder / SERVICE_NOTE).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return facts
+
+    def status(self) -> Status:
+        """Return how it is."""
+        name, alive, facts = self.name, self.alive(), self.facts()
+        if not facts:
+            return Status(name, State.STOPPED)
+        code = facts.get("exit_code")
+        if code is not None:
+            ended = _moment(facts["ended"])
+            why = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            return Status(name, State.DEAD, since=ended, exit_code=code, reason=why)
+        if not alive:
+            lost = f"pid {facts['process']} is stale: it was killed, or the machine was restarted"
+            return Status(name, State.DEAD, reason=lost)
+        reason = readiness_error(facts["port"])
+        return Status(
+            name,
+            State.RUNNING if reason else State.HEALTHY,
+            url=address(facts["port"]),
+            process=facts["process"],
+            since=_moment(facts["started"]),
+            reason=reason,
+        )
+
+    def start(self, package: str, variables: Mapping[str, str], port: int) -> None:
+        """Start it, with these variables beside the user's own, which say to listen on `port`.
+
+        Raises:
+            InfrastructureError: there is no process.
+        """
+        made(self.folder, 0o700)
+        for left in (SERVICE_NOTE, SERVICE_LOG):
+            (self.folder / left).unlink(missing_ok=True)
+        # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
+        command = [sys.executable, "-P", "-m", package]
+        order = {"command": command, "folder": str(self.folder), "port": port}
+        with self.log.open("ab") as log, suppress(subprocess.SubprocessError):
+            # Where it fails, its log says why, and there is no note of it.
+            subprocess.run(
+                supervisor.command(order),
+                cwd=ROOT,
+                env=service_env.environment_with(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
+                timeout=limits.PROCESS,
+            )
+        self._await_note()
+
+    def stop(self) -> bool:
+        """Stop it and forget that it was started; return whether it ran.
+
+        Raises:
+            InfrastructureError: it does not end.
+        """
+        running = self.alive()
+        if running:
+            facts = self._await_note()
+            if "exit_code" not in facts:
+                # The lock is held and no end is noted, so the number is still the service's.
+                with suppress(ProcessLookupError):
+                    os.kill(facts["process"], signal.SIGTERM)
+            if not self._ends():
+                with suppress(ProcessLookupError):
+                    os.killpg(facts["group"], signal.SIGKILL)
+                if not self._ends():
+                    raise InfrastructureError(
+                        f"{self.name} does not stop",
+                        f"end what holds its lock: lsof {self.folder / SERVICE_LOCK}",
+                    )
+        (self.folder / SERVICE_NOTE).unlink(missing_ok=True)
+        return running
+
+    def _await_note(self) -> dict[str, Any]:
+        """Return its parent's note, which it writes a moment after it has taken the lock."""
+        try:
+            until(lambda: self.facts()["process"], limits.PROCESS)
+        except TimeoutError as error:
+            raise InfrastructureError(
+                f"there is no process of {self.name}: {self.log.read_text(errors='replace')}",
+                "see what it says, then: uv run invoke stack.up",
+            ) from error
+        return self.facts()
+
+    def _ends(self) -> bool:
+        """Wait for its end; return whether it has come in time."""
+
+        def refuse_life() -> None:
+            if self.alive():
+                raise TimeoutError
+
+        with suppress(TimeoutError):
+            until(refuse_life, limits.PROCESS)
+            return True
+        return False
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def _given() -> Status:
     """Return how the PostgreSQL is that somebody else runs."""
-    address = external.given(settings.load(), "postgres")
+    where = external.given(settings.load(), "postgres")
     try:
-        external.ping("postgres", address)
+        external.ping("postgres", where)
     except psycopg.Error as error:
         reason = str(error).strip()
-        return Status("postgres", State.DEAD, "server", settings.masked(address), reason=reason)
-    return Status("postgres", State.HEALTHY, "server", settings.masked(address))
+        return Status("postgres", State.DEAD, "server", settings.masked(where), reason=reason)
+    return Status("postgres", State.HEALTHY, "server", settings.masked(where))
 
 
-def _server(kind: str, up: embedded.RunningServer | None) -> Status:
+def _embedded(kind: Kind) -> Status:
+    up = embedded.find_running(kind, kept=kind == "postgres")
     if not up:
         return Status(kind, State.STOPPED, "server")
     return Status(
-        *(kind, State.RUNNING if up.complaint else State.HEALTHY, "server"),
+        *(kind, State.RUNNING if up.error else State.HEALTHY, "server"),
         url=up.url,
         process=up.process,
-        since=moment(up.started),
-        reason=up.complaint,
+        since=_moment(up.started),
+        reason=up.error,
     )

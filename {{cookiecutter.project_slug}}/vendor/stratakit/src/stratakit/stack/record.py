@@ -5,7 +5,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import limits
@@ -14,24 +13,19 @@ from ..servers import Source, checkout
 from ..servers.home import cache, made
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Where the services run."""
-
-    source: Source
-
-    def save(self) -> None:
-        """Note it."""
-        folder()
-        write(file(), json.dumps(asdict(self)))
+def save(source: Source) -> None:
+    """Note that the stack is up, on servers of this source."""
+    folder()
+    write(file(), json.dumps({"source": source}))
 
 
-def load() -> Record | None:
-    """Return what is noted; None where nothing is."""
+def load() -> Source | None:
+    """Return which servers the stack is up on; None where it is not up."""
     try:
-        return Record(json.loads(file().read_text(encoding="utf-8"))["source"])
+        source: Source = json.loads(file().read_text(encoding="utf-8"))["source"]
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return None
+    return source
 
 
 def forget() -> None:
@@ -65,13 +59,13 @@ def remove() -> None:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def lock() -> Iterator[None]:
     """Wait until no other action changes the stack, and keep others from it for the block."""
     if sys.platform == "win32":
         # There is no flock; two actions at once may meet.
         yield
         return
-    from ..servers.locking import locked
+    from ..servers.waiting import locked
 
     # Beside the folder, which `remove` takes away under the lock. Whoever has it may be building.
     with locked(
@@ -84,7 +78,7 @@ def alone() -> Iterator[None]:
 
 
 def file() -> Path:
-    """Return where it is noted."""
+    """Return the file of the note."""
     return _path() / "record.json"
 
 

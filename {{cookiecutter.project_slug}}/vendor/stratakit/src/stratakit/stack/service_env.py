@@ -1,130 +1,42 @@
-"""What a service of the stack is given: servers that stay up, a migrated database, settings."""
+"""What a service is given: its user's settings, and the URLs of `dev`; the latter in `.env` too.
 
+The settings are those that the environment and `.env` hold. Secrets that are missing are made up.
+By the URLs in `.env`, a service that is started by hand uses `dev` like all others.
+"""
+
+import importlib
+import json
 import os
+import re
+import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .. import environment, redis_databases, servers, settings
-from ..database import dev
+from dotenv import dotenv_values
+
+from .. import environment, redis_databases
 from ..database.connection import url
 from ..database.lifecycle import Database
-from ..database.migrations import head
 from ..database.stamps import DEV
+from ..errors import MISSPELT, ConfigurationError, did_you_mean
 from ..project import Service
-from ..servers import Kind, Server, Source, checkout
-from ..settings import Settings
-from . import dotenv_file, record, user_settings
+from ..pyproject import ROOT
+from ..results import write
+from ..servers import Kind, Server, checkout
+from . import record
 
-
-def choose() -> tuple[Source, str]:
-    """Return where `dev` is, and so the stack runs, and why.
-
-    On the server that was given, else in Docker where that has all servers, else embedded.
-
-    Raises:
-        ConfigurationError: `STRATA_SERVERS=url` without a URL.
-        InfrastructureError: nothing on this machine can give the servers.
-    """
-    given = servers.choose(settings.load(), "postgres")
-    if given[0] == "url":
-        return given
-    wanted = settings.load().model_copy(update={"redis_url": None})
-    choices = [given, servers.choose(wanted, "redis")]
-    return next((choice for choice in choices if choice[0] == "embedded"), choices[0])
-
-
-@contextmanager
-def lease(
-    source: Source, services: Sequence[Service], kinds: Sequence[Kind] = servers.KINDS
-) -> Iterator[dict[Kind, Server]]:
-    """Bring up the servers of `dev` that services need, which stay up until the stack is down.
-
-    Their URLs go to `.env`, for services that are started by hand.
-
-    Args:
-        source: where they come from.
-        services: which services.
-        kinds: which of their servers.
-
-    Raises:
-        ConfigurationError: `.env` cannot be read.
-        InfrastructureError: one does not start.
-    """
-    record.use(source)
-    needed = {kind for service in services for kind in service.needs}
-    with ExitStack() as stack:
-        up: dict[Kind, Server] = {}
-        for kind in (kind for kind in kinds if kind in needed):
-            chosen = settings_of(source, kind)
-            found = stack.enter_context(servers.lease(chosen, (kind,), persistent=True, kept=True))
-            # Not what we have just set: nobody has asked for it.
-            up[kind] = replace(found[kind], why="the servers of dev")
-        for service in services:
-            _adopt(service, up)
-        _write(services, up)
-        yield up
-
-
-def _adopt(service: Service, up: Mapping[Kind, Server]) -> None:
-    own = database(service, up)
-    if own is None or not dev.wanted(own) or own.server.source == "url":
-        return
-    if own.server.source == "docker":
-        dev.adopt(own, own.server)
-        return
-    from ..servers import embedded
-
-    if embedded.has_data("postgres"):
-        with servers.lease(settings_of("embedded", "postgres"), ("postgres",)) as older:
-            dev.adopt(own, older["postgres"])
-
-
-def _write(services: Sequence[Service], up: Mapping[Kind, Server]) -> None:
-    urls = {kind: server.url for kind, server in up.items()}
-    given = {
-        service.prefix + name: value
-        for service in services
-        for name, value in _urls(service, up, urls).items()
-    }
-    for name in dotenv_file.write(given):
-        sys.stderr.write(f".env sets {name} itself: `python -m` uses that, and not dev\n")
-
-
-def forget(source: Source) -> list[str]:
-    """Delete what services have stored on the servers of a source; return what it was."""
-    with servers.lease(settings_of(source, "postgres"), ("postgres",), kept=True) as up:
-        names = dev.drop_all(up["postgres"])
-    with servers.lease(settings_of("embedded", "redis"), ("redis",)) as up:
-        left = redis_databases.free(up["redis"].url, checkout.mark())
-    done = [f"database {name}: deleted" for name in names]
-    return [*done, f"left alone: {left}"] if left else done
-
-
-def database(service: Service, up: Mapping[Kind, Server]) -> Database | None:
-    """Return the database of a service; None if it needs none."""
-    if "postgres" not in service.needs or "postgres" not in up:
-        return None
-    return Database(up["postgres"], service, DEV)
-
-
-def migrate(service: Service, up: Mapping[Kind, Server]) -> bool:
-    """Make a service's database be there, migrated and seeded; return whether it was migrated.
-
-    Raises:
-        MigrationError: a migration fails.
-    """
-    own = database(service, up)
-    if own is None:
-        return False
-    if own.exists() and (own.revision() or "") == head(service):
-        # Not `setup`, which looks whether others are connected and would wait for the service.
-        own.seed()
-        return False
-    own.setup()
-    return True
+FILE = ROOT / ".env"
+BEGIN = "# dev: written by `uv run invoke stack.up` and `db.setup`"
+END = "# dev: until here"
+_BLOCK = re.compile(rf"^{re.escape(BEGIN)}\n(.*?)^{re.escape(END)}\n?", re.MULTILINE | re.DOTALL)
+_LINE = re.compile(r"^(\w+)='?(.*?)'?$", re.MULTILINE)
+_BEFORE = re.compile(
+    r"^\w+_(DATABASE_URL=postgresql\+asyncpg://postgres:postgres@localhost:5432/postgres"
+    r"|REDIS_URL=redis://localhost:6379/0)\n",
+    re.MULTILINE,
+)
+"""What .env.example has had instead."""
 
 
 def variables(
@@ -143,25 +55,35 @@ def variables(
         seen: their URLs as the service reaches them, where it does so in another way than we do.
         host: the address that it is to listen on.
         port: the port that it is to listen on.
+
+    Raises:
+        ConfigurationError: .env cannot be read, or a name is misspelt.
     """
-    urls = seen or {kind: server.url for kind, server in up.items()}
-    given = {"HOST": host, "PORT": str(port), **_urls(service, up, urls)}
-    return user_settings.of(service) | {
-        service.prefix + name: value for name, value in given.items()
-    }
+    given = {f"{service.prefix}HOST": host, f"{service.prefix}PORT": str(port)}
+    return {**_of_user(service), **given, **urls(service, up, seen)}
 
 
-def _urls(service: Service, up: Mapping[Kind, Server], urls: Mapping[Kind, str]) -> dict[str, str]:
+def urls(
+    service: Service, up: Mapping[Kind, Server], seen: Mapping[Kind, str] | None = None
+) -> dict[str, str]:
     """Return the settings that say where the servers of a service are, as far as they are up."""
+    addresses = seen or {kind: server.url for kind, server in up.items()}
     found = {}
     own = database(service, up)
     if own:
-        address = url(urls["postgres"], own.name)
-        found["DATABASE_URL"] = address.render_as_string(hide_password=False)
+        address = url(addresses["postgres"], own.name)
+        found[f"{service.prefix}DATABASE_URL"] = address.render_as_string(hide_password=False)
     if "redis" in service.needs and "redis" in up:
         number = redis_databases.reserve(up["redis"].url, checkout.mark())
-        found["REDIS_URL"] = redis_databases.url(urls["redis"], number)
+        found[f"{service.prefix}REDIS_URL"] = redis_databases.url(addresses["redis"], number)
     return found
+
+
+def database(service: Service, up: Mapping[Kind, Server]) -> Database | None:
+    """Return the database of a service; None if it needs none."""
+    if "postgres" not in service.needs or "postgres" not in up:
+        return None
+    return Database(up["postgres"], service, DEV)
 
 
 def environment_with(own: Mapping[str, str]) -> dict[str, str]:
@@ -171,11 +93,94 @@ def environment_with(own: Mapping[str, str]) -> dict[str, str]:
     return kept | {name: value for name, value in ours.items() if value is not None}
 
 
-def settings_of(source: Source, kind: Kind) -> Settings:
-    """Return the settings by which a server of `dev` is taken from a source."""
-    if (source, kind) == ("url", "postgres"):
-        return settings.load().model_copy(update={"servers": source})
-    # One that is given has no database of its own for a stack; there it is embedded.
-    ours = "embedded" if source == "url" else source
-    update = {"servers": ours, "database_url": None, "redis_url": None}
-    return settings.load().model_copy(update=update)
+def _of_user(service: Service) -> dict[str, str]:
+    """Return what .env and the environment say to a service, and its secrets, as variables.
+
+    In a container it cannot read .env. What is made up is kept with the stack: hashes and tokens
+    that depend on it outlive a restart.
+    """
+    given = {**dotenv(), **os.environ}
+    refuse_misspelt(service, given)
+    own = {
+        name: value for name, value in given.items() if name.startswith(service.prefix) and value
+    }
+    missing = {service.prefix + name for name in service.secrets} - own.keys()
+    if not missing:
+        return own
+    kept = record.folder() / "secrets.json"
+    made: dict[str, str] = json.loads(kept.read_bytes()) if kept.exists() else {}
+    found = {name: made.setdefault(name, secrets.token_urlsafe()) for name in sorted(missing)}
+    write(kept, json.dumps(made))
+    return own | found
+
+
+def refuse_misspelt(service: Service, given: Iterable[str]) -> None:
+    """Refuse a name in `given` that is all but one of a setting of the service.
+
+    Others that begin alike are let be: Kubernetes sets some for whatever it calls by that name.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    try:
+        module = importlib.import_module(f"{service.package}.settings")
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the service says when it starts
+        return
+    # One that reads its settings in a way of its own has no such class.
+    fields = getattr(getattr(module, "Settings", None), "model_fields", {})
+    known = [f"{service.prefix}{name.upper()}" for name in fields]
+    for name in given:
+        meant = did_you_mean(name.upper(), known, alike=MISSPELT)
+        if meant and name.upper() not in known:
+            raise ConfigurationError(
+                f"there is no setting {name} of {service.name}",
+                f"{meant} Correct it in the environment or in .env",
+            )
+
+
+def dotenv() -> dict[str, str | None]:
+    """Return what .env holds, empty where there is none.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        return dotenv_values(FILE)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f".env cannot be read: {error}", "cp .env.example .env, and set again what was yours"
+        ) from error
+
+
+def write_dotenv(given: Mapping[str, str]) -> list[str]:
+    """Write settings to `.env`, between two comments; return those that the user has set there.
+
+    What else is in the file is its user's, and what they set is left as it is.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    dotenv()
+    text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
+    block = _BLOCK.search(text)
+    noted = dict(_LINE.findall(block[1])) if block else {}
+    rest = _BEFORE.sub("", _BLOCK.sub("", text))
+    users = {name for name in given if re.search(rf"(?m)^\s*(export\s+)?{name}\s*=", rest)}
+    said = {name: value for name, value in {**noted, **given}.items() if name not in users}
+    lines = "".join(f"{name}='{value}'\n" for name, value in sorted(said.items()))
+    ours = f"{BEGIN}\n{lines}{END}\n"
+    if block:
+        new = _BEFORE.sub("", text[: block.start()] + "\0" + text[block.end() :])
+        new = new.replace("\0", ours, 1)
+    else:
+        new = ours + ("\n" if rest else "") + rest
+    if new != text:
+        scratch = FILE.with_name(f".env.{os.getpid()}")
+        # Nobody else may read it, from its first byte on.
+        scratch.touch(mode=0o600)
+        if FILE.exists():
+            scratch.chmod(FILE.stat().st_mode)
+        scratch.write_text(new, encoding="utf-8")
+        # A link stays one.
+        scratch.replace(FILE.resolve())
+    return sorted(users)

@@ -6,8 +6,8 @@ import sys
 from invoke.context import Context
 
 from .. import project, pyproject
-from ..stack.foreground import launch
-from ..stack.states import DOCS
+from ..stack import launch
+from ..stack.health import DOCS
 from . import console
 from .executor import task
 

@@ -1,6 +1,7 @@
 """`invoke setup`: from a bake or a clone to a project that one can work in."""
 
 import re
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +11,6 @@ from invoke.context import Context
 from .. import environment, hooks, limits, programs
 from ..errors import InfrastructureError
 from ..pyproject import ROOT
-from ..stack.user_settings import make_secret
 from .executor import task
 
 PLACEHOLDER = "CHANGE_ME"
@@ -52,7 +52,9 @@ def _dotenv() -> str:
     # Nobody else may read it, from its first byte on.
     target.touch(mode=0o600)
     # Each is a secret of its own.
-    target.write_text(re.sub(PLACEHOLDER, lambda _: make_secret(), text), encoding="utf-8")
+    target.write_text(
+        re.sub(PLACEHOLDER, lambda _: secrets.token_urlsafe(), text), encoding="utf-8"
+    )
     found = len(re.findall(PLACEHOLDER, text))
     return f"copied from .env.example{f', with {found} fresh secrets' if found else ''}"
 

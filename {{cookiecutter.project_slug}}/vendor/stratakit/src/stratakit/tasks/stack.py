@@ -10,7 +10,7 @@ from .. import stack as running
 from ..database.stamps import DEV
 from ..errors import Code
 from ..servers import checkout
-from ..stack.states import DOCS, READY, State, Status
+from ..stack.health import DOCS, READY, State, Status
 from . import console
 from .executor import fail, task
 
@@ -106,7 +106,7 @@ def clean(_: Context, yes: bool = False) -> None:
     console.say("\n".join(running.clean()) or "nothing was there")
 
 
-def _print_summary(done: running.Up, *, json: bool) -> None:
+def _print_summary(done: running.UpResult, *, json: bool) -> None:
     if json:
         console.write_json(done.as_dict())
         return

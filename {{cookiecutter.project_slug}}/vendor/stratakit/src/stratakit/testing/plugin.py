@@ -195,9 +195,9 @@ def _stack_urls() -> dict[str, str]:
         InfrastructureError: it is not up, or not healthy.
     """
     # As in `_resources`.
-    from ..stack import requirement
+    from .. import stack
 
-    return requirement.require()
+    return stack.require()
 
 
 def _resources(config: pytest.Config) -> "RunResources":

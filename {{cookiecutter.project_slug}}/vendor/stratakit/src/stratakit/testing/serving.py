@@ -74,9 +74,9 @@ class Service:
         if self.process.poll() is not None:
             return True
         # Not imported before it is needed: the stack brings along all that it runs on.
-        from ..stack.states import complaint
+        from ..stack.health import readiness_error
 
-        problem = complaint(self.port)
+        problem = readiness_error(self.port)
         if problem:
             raise AssertionError(problem)
         return True
