@@ -1,16 +1,19 @@
 """The data of `dev`: on a server of its own that keeps it, and taken over from an older stack."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from stratakit.servers import binaries
 
-from .scratch import Scratch
+from .scratch import INVOKE, Scratch
 
 SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
@@ -88,6 +91,22 @@ def test_what_is_in_dev_outlives_the_cache_and_its_server(project: Scratch) -> N
     project.down()
     shutil.rmtree(project.cache)
     assert "42" in asked(project, "SELECT answer FROM precious")
+
+
+def test_migrate_leaves_out_test_where_dev_alone_is_there(project: Scratch) -> None:
+    project.green("db.setup")
+    # Without --database, which `invoke` would add.
+    outcome = project.start(f"import sys; sys.argv.append('db.migrate'); {INVOKE}").wait()
+    assert outcome.code == 0, outcome.said
+    assert "_test" not in outcome.said
+    assert project.invoke("db.migrate", "--database", "test").code == 2
+
+
+def test_a_server_whose_parent_was_killed_is_stopped_with_the_stack(project: Scratch) -> None:
+    project.green("db.setup")
+    server = psutil.Process(int((project.data / "dev" / "server.pid").read_text()))
+    os.kill(server.ppid(), signal.SIGKILL)
+    project.down()
 
 
 def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(

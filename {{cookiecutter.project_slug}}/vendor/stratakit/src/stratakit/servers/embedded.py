@@ -126,12 +126,13 @@ def release(kind: "Kind") -> bool:
     """Let what this checkout holds go as soon as no run uses it; return whether it held any."""
     if refusal(kind):
         return False
-    homes = [plan_of(kind, kept=kept).home for kept in (False, True)]
+    plans = {plan.home: plan for plan in (plan_of(kind, kept=kept) for kept in (False, True))}
     # Of Redis, both are one server.
-    return sum(_released(kind, home) for home in dict.fromkeys(homes)) > 0
+    return sum(_released(kind, plan) for plan in plans.values()) > 0
 
 
-def _released(kind: "Kind", home: Path) -> bool:
+def _released(kind: "Kind", plan: ServerSpec) -> bool:
+    home = plan.home
     mine = home / checkout.named(HELD)
     held = mine.exists()
     with set_up(kind):
@@ -143,6 +144,8 @@ def _released(kind: "Kind", home: Path) -> bool:
             os.write(pipe, b".")
         finally:
             os.close(pipe)
+    if held and not _supervised(plan):
+        _stop_orphan(plan)
     return held
 
 

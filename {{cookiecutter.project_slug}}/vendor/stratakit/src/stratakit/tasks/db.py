@@ -52,6 +52,8 @@ class Action:
     """Whether it needs a database without the services of the stack."""
     loses: Callable[[Database], list[str]] = lambda _: []
     """Returns what of `dev` it removes; a person is asked if there is something."""
+    skips_absent: bool = False
+    """Whether, by default, it leaves out a database that is not there beside one that is."""
 
     @property
     def rules(self) -> Sequence[guards.Rule]:
@@ -73,7 +75,13 @@ SETUP = Action(
 ACTIONS = (
     SETUP,
     Action("create", "Create empty databases.", lambda it, _: it.create()),
-    Action("migrate", "Apply all pending migrations.", lambda it, _: it.migrate()),
+    Action(
+        "migrate",
+        "Apply all pending migrations.",
+        lambda it, _: it.migrate(),
+        # Whoever works on the stack may never have made `test`.
+        skips_absent=True,
+    ),
     Action("seed", "Run the seeds/*.sql of each service.", lambda it, _: it.seed(), (DEV,)),
     destroying(
         "drop", "Drop the database of each service.", lambda it, force: it.drop(force=force)
@@ -117,7 +125,8 @@ def make(action: Action) -> TypedTask:
         _: Context, service: str | None = None, database: str | None = None, json: bool = False
     ) -> None:
         with databases(service, database, action.purposes, complete=action is SETUP) as targets:
-            act(action, targets, Options(json))
+            skips = action.skips_absent and not database
+            act(action, present(targets) if skips else targets, Options(json))
 
     def destroy(
         _: Context,
@@ -169,6 +178,13 @@ def databases(
         if DEV in purposes and owners:
             up[DEV] = held.enter_context(stack.dev(owners, kinds))
         yield [Database(up[each], owner, each) for owner in owners for each in purposes]
+
+
+def present(targets: list[Database]) -> list[Database]:
+    """Return the databases that are there, and all of a service that has none."""
+    there = [target for target in targets if target.exists()]
+    having = {target.service.name for target in there}
+    return [each for each in targets if each in there or each.service.name not in having]
 
 
 def act(action: Action, targets: list[Database], options: Options) -> None:
