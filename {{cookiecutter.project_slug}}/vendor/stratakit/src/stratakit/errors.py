@@ -1,11 +1,13 @@
 """The two ways in which something other than the code under test can be at fault."""
 
+import argparse
 import difflib
 import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any, NoReturn
 
 
 class Code(IntEnum):
@@ -86,6 +88,18 @@ class ConfigurationError(StrataError):
 
     code = Code.CONFIGURATION
     status = "configuration"
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A parser whose errors are ours: argparse exits with 2, which means something else here."""
+
+    def __init__(self, hint: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.hint = hint
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as a configuration error."""
+        raise ConfigurationError(message, self.hint)
 
 
 MISSPELT = 0.9

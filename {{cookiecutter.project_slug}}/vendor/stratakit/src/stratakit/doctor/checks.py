@@ -1,4 +1,4 @@
-"""The table of checks: one row more is one thing more that is looked at."""
+"""The table of checks; a row more is a check more."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from functools import partial
 from operator import eq
 
 from ..tiers import Tier
-from . import containers, machine, project, servers, settings, tools
+from . import machine, project
+from .machine import INSTALL_DOCKER, version
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that tiers or actions need.
 
-    `look` returns what is there, and raises an StrataError where that will not do.
+    `look` returns what is there, and raises a StrataError where that is not enough.
     """
 
     name: str
@@ -25,45 +26,50 @@ class Check:
 
 
 def every(_: Tier) -> bool:
-    """Report that every tier needs it."""
+    """Return True: every tier needs it."""
     return True
 
 
-def tested(tier: Tier) -> bool:
-    """Return whether a tier runs pytest."""
-    return bool(tier.paths)
-
-
 def needing(*resources: str) -> Callable[[Tier], bool]:
-    """Return what says whether a tier needs one of `resources`."""
+    """Return a function that tells whether a tier needs one of `resources`."""
     return lambda tier: tier.requires(*resources)
 
 
 def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
     """Return the checks: of the machine, of the project, and of the tests of each tier."""
     return (
-        Check("python", tools.python, every),
-        Check("uv", tools.uv, every),
-        Check("lock", tools.lock, every),
+        Check("python", machine.python, every),
+        Check("uv", machine.uv, every),
+        Check("lock", machine.lock, every),
         Check("services", project.services, every),
         Check("tiers", project.tiers, every),
-        Check("environment", tools.environment, actions=("actions", "an IDE", "a bare pytest")),
-        Check("tests", project.strays, tested),
+        Check("environment", machine.venv, actions=("actions", "an IDE", "a bare pytest")),
+        Check("tests", project.strays, lambda tier: bool(tier.paths)),
         *(
             Check(f"tests: {tier.name}", partial(project.tests, tier), partial(eq, tier))
             for tier in known
             if tier.paths
         ),
-        Check("test settings", settings.of_tests, tested),
-        Check(".env", settings.of_services, actions=("service.run", "python -m SERVICE")),
-        Check("postgres", partial(servers.source, "postgres"), needing("postgres")),
-        Check("redis", partial(servers.source, "redis"), needing("redis")),
-        Check("embedded", servers.embedded, actions=("STRATA_SERVERS=embedded",)),
-        Check("docker", containers.engine, needing("docker"), ("STRATA_SERVERS=docker",)),
-        Check("compose", containers.compose, needing("docker"), ("stack.* with Docker",)),
-        Check("buildx", containers.buildx, needing("docker"), ("building images",)),
-        Check("images", containers.images, needing("docker"), ("STRATA_SERVERS=docker",)),
-        Check("stack", containers.stack, needing("stack")),
+        Check("test settings", project.of_tests, lambda tier: bool(tier.paths)),
+        Check(".env", project.of_services, actions=("service.run", "python -m SERVICE")),
+        Check("postgres", partial(project.source, "postgres"), needing("postgres")),
+        Check("redis", partial(project.source, "redis"), needing("redis")),
+        Check("embedded", project.embedded, actions=("STRATA_SERVERS=embedded",)),
+        Check("docker", machine.docker_engine, needing("docker"), ("STRATA_SERVERS=docker",)),
+        Check(
+            "compose",
+            partial(version, "docker", "compose", "version", "--short", hint=INSTALL_DOCKER),
+            needing("docker"),
+            ("stack.* with Docker",),
+        ),
+        Check(
+            "buildx",
+            partial(version, "docker", "buildx", "version", hint=INSTALL_DOCKER),
+            needing("docker"),
+            ("building images",),
+        ),
+        Check("images", machine.images, needing("docker"), ("STRATA_SERVERS=docker",)),
+        Check("stack", machine.stack, needing("stack")),
         Check("ports", machine.ports, needing("stack"), ("stack.up", "service.run")),
         Check("project folder", machine.project_folder, every),
         Check("temporary folder", machine.temporary_folder, every),
@@ -71,6 +77,6 @@ def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
         Check("server data", machine.server_data, actions=("STRATA_SERVERS=embedded",)),
         Check("git", project.git, actions=("git commit", "updates of the template")),
         Check("hooks", project.hooks, actions=("checks at git commit",)),
-        Check("terraform", tools.terraform, actions=("infra/",)),
+        Check("terraform", machine.terraform, actions=("infra/",)),
         Check("template", project.template, actions=("uvx cruft update", "service.add")),
     )

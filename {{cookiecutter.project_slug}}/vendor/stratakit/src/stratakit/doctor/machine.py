@@ -1,17 +1,161 @@
-"""Room to write, and ports to listen on."""
+"""Checks of the machine: programs, environments, room to write, ports and Docker."""
 
+import importlib.metadata
 import os
+import platform
+import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from .. import environment, project, pyproject
-from ..errors import InfrastructureError, translated
+from .. import environment, limits, programs, project, pyproject
+from ..environment import REINSTALL, VENV
+from ..errors import ConfigurationError, InfrastructureError, translated
+from ..manifest import ENGINE
 from ..pyproject import ROOT
-from .run import ask
 
 ROOM = 200 * 2**20
 """Bytes that have to be free: about what one environment or one test database takes."""
+INSTALL_DOCKER = "see docs.docker.com/get-started/get-docker"
+# From no cache and without a network uv can compare, but neither resolve nor write.
+LOOKING = ("--offline", "--no-cache")
+RESOLVES = "network was disabled"
+"""What uv says when it would have to resolve: the lock is not that of the pyproject.toml files."""
+DOWNLOADS = "download is available"
+"""What uv says where it would download a Python, if it were not for this question."""
+
+
+def ask(*command: str, hint: str = "") -> programs.Completed:
+    """Run a program in the project and return what came of it; both its outputs are in `stdout`.
+
+    Args:
+        command: the program and its arguments.
+        hint: what helps where it does not start.
+
+    Raises:
+        InfrastructureError: it does not start, or does not answer.
+    """
+    # Else Terraform asks its makers for news, and writes down when.
+    env = {**os.environ, "CHECKPOINT_DISABLE": "1"}
+    # One that cannot be written to has a row of its own, and is no fault of what is asked about.
+    with suppress(FileNotFoundError):
+        env["TMPDIR"] = tempfile.gettempdir()
+    try:
+        return programs.run(command, limits.LOOK, cwd=ROOT, env=env, together=True)
+    except FileNotFoundError as error:
+        where = "there" if os.sep in command[0] else "on PATH"
+        raise InfrastructureError(f"{command[0]} is not {where}", hint) from error
+    except OSError as error:
+        raise InfrastructureError(f"{command[0]} does not start: {error.strerror}", hint) from error
+
+
+def version(*command: str, hint: str) -> str:
+    """Return the first line that a program prints.
+
+    Raises:
+        InfrastructureError: it is not there, or does not work.
+    """
+    done = ask(*command, hint=hint)
+    if done.returncode:
+        raise InfrastructureError(
+            f"`{' '.join(command)}` fails: {done.stdout.strip() or f'exit {done.returncode}'}", hint
+        )
+    return done.stdout.strip().partition("\n")[0]
+
+
+def python() -> str:
+    """Look at the Python that runs this, and at the one that uv is told to take."""
+    oldest = _oldest_python()
+    here = f"{platform.python_version()} ({sys.executable}); the project takes {oldest} or newer"
+    if sys.version_info[:2] < tuple(map(int, oldest.split("."))):
+        raise ConfigurationError(f"this is {here}", f"uv python install {oldest}")
+    try:
+        output = ask(environment.uv(), "lock", "--check", *LOOKING).stdout
+    except InfrastructureError:
+        # The row of uv says it.
+        return here
+    if DOWNLOADS in output or not any(sign in output for sign in environment.WRONG_PYTHON):
+        return here
+    raise environment.diagnose(output)
+
+
+def uv() -> str:
+    """Look at uv."""
+    program = environment.uv()
+    found = version(program, "--version", hint="python3 -m pip install --force-reinstall uv")
+    return f"{found.removeprefix('uv ')} ({program})"
+
+
+def lock() -> str:
+    """Look at uv.lock: there, and that of the pyproject.toml files."""
+    done = ask(environment.uv(), "lock", "--check", *LOOKING, "--python", sys.executable)
+    if done.returncode:
+        raise environment.diagnose(done.stdout.replace(RESOLVES, "lock needs to be updated"))
+    return "uv.lock is there and fresh"
+
+
+def venv() -> str:
+    """Look at .venv: its interpreter starts, and it has what the lock says."""
+    program = environment.python(VENV)
+    if not VENV.is_dir():
+        raise InfrastructureError(".venv is not there", "uv run invoke setup")
+    python = version(str(program), "--version", hint="uv run invoke setup, which makes a new one")
+    if environment.moved(VENV):
+        raise InfrastructureError(
+            ".venv was copied or moved to here: its programs start what is elsewhere", REINSTALL
+        )
+    gone = sorted(_gone())
+    if gone:
+        raise InfrastructureError(f".venv has lost files of {', '.join(gone)}", REINSTALL)
+    words = ("sync", "--check", "--locked", "--all-packages", "--all-groups", *LOOKING)
+    done = ask(environment.uv(), *words, "--python", str(program))
+    if "environment is outdated" in done.stdout:
+        changes = len(re.findall(r"^ [+~-] ", done.stdout, re.MULTILINE))
+        raise InfrastructureError(
+            f".venv is not what uv.lock says: {changes} changes", "uv run invoke setup"
+        )
+    if done.returncode:
+        raise InfrastructureError(".venv cannot be compared with uv.lock", "uv run invoke setup")
+    return f".venv is what uv.lock says, on {python}"
+
+
+def terraform() -> str:
+    """Look at Terraform, or OpenTofu."""
+    program = shutil.which("terraform") or shutil.which("tofu")
+    if not program:
+        raise InfrastructureError(
+            "neither terraform nor tofu is on PATH", "see opentofu.org/docs/intro/install"
+        )
+    done = ask(program, "version", hint="install it again")
+    found = re.search(r"v\d[\w.+-]*", done.stdout)
+    return f"{found[0] if found else 'of some version'} ({program})"
+
+
+def _oldest_python() -> str:
+    """Return the lowest version that the engine allows."""
+    source = ENGINE / "pyproject.toml"
+    # An engine that is a wheel says it in its metadata.
+    wheel = "" if source.exists() else str(importlib.metadata.metadata("stratakit"))
+    text = wheel or source.read_text(encoding="utf-8")
+    bound = re.search(r"^requires-python\W+(\d+\.\d+)", text, re.IGNORECASE | re.MULTILINE)
+    if not bound:
+        raise ConfigurationError(
+            f"{source} has no lower bound of Python", 'requires-python = ">=3.11"'
+        )
+    return bound[1]
+
+
+def _gone() -> Iterator[str]:
+    """Yield the packages whose modules are not where their installer put them."""
+    folders = [str(folder) for folder in VENV.glob("[Ll]ib/**/site-packages")]
+    for found in importlib.metadata.distributions(path=folders):
+        record = found.read_text("RECORD") or ""
+        modules = re.findall(r"^([\w-]+/__init__\.py|[\w-]+\.py),", record, re.MULTILINE)
+        if not all(Path(str(found.locate_file(name))).exists() for name in modules):
+            yield found.name
 
 
 def project_folder() -> str:
@@ -129,3 +273,40 @@ def ports() -> str:
     if taken:
         raise InfrastructureError("; ".join(each.message for each in taken), taken[0].hint)
     return ", ".join(said) or "no service has a port"
+
+
+def docker_engine() -> str:
+    """Look at the engine, and at the room that it has where it is on this machine."""
+    from ..servers import docker
+
+    with docker.client() as client:
+        about = client.info()
+    found = f"{about.get('ServerVersion', 'an engine')} at {docker.address()}"
+    data = Path(about.get("DockerRootDir") or "/nonexistent")
+    # Where the engine is on another machine, or its data not ours to see, only it knows the room.
+    with suppress(OSError):
+        if docker.address().startswith("unix:") and any(data.iterdir()):
+            return f"{found}, data in {room(data, 'docker system prune')}"
+    return found
+
+
+def images() -> str:
+    """Look for the images of the servers."""
+    from ..servers import docker
+
+    names = [image.name for image in docker.IMAGES.values()]
+    with docker.client() as client:
+        missing = [name for name in names if not docker.has(client, name)]
+    if missing:
+        raise InfrastructureError(
+            f"not pulled: {', '.join(missing)}",
+            " && ".join(f"docker pull {name}" for name in missing),
+        )
+    return ", ".join(names)
+
+
+def stack() -> str:
+    """Look whether the stack is up."""
+    from ..stack import require  # Slow to import, and not there where nothing is installed.
+
+    return ", ".join(f"{name} at {url}" for name, url in require().items())

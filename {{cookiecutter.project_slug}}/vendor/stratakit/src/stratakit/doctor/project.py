@@ -1,16 +1,30 @@
-"""The repository: its services, its tests, git and where it came from."""
+"""Checks of the project: its tables, tests, settings, servers, git and where it came from."""
 
 import json
+import os
+import re
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .. import discovery, environment, project, pyproject
 from .. import hooks as git_hooks
 from .. import tiers as table
+from ..environment import REINSTALL
 from ..errors import AbsentError, ConfigurationError, InfrastructureError
 from ..pyproject import ROOT
 from ..tiers import Tier
-from .run import ask, version
+from . import machine
+from .machine import ask, version
+
+if TYPE_CHECKING:
+    from ..servers import Kind
 
 HINT = "uv run invoke setup"
+DOTENV = ROOT / ".env"
+LOAD = "from {package} import settings; settings.load(settings.Settings)"
+"""Reads the settings of a service as it does itself when it starts."""
+PROGRAMS = {"postgres": ("postgres",), "redis": ("valkey-server", "redis-server")}
 
 
 def services() -> str:
@@ -45,6 +59,95 @@ def strays() -> str:
     """Look for tests that no tier would run."""
     discovery.refuse_strays(project.packages())
     return "a tier runs each"
+
+
+def of_tests() -> str:
+    """Look at what test runs are set to."""
+    from .. import settings
+
+    found = settings.load().model_dump(exclude_defaults=True, by_alias=True)
+    said = [f"{name}={settings.masked(str(value))}" for name, value in found.items()]
+    return ", ".join(said) or "nothing is set"
+
+
+def of_services() -> str:
+    """Look at .env: readable, with what .env.example has, and as each service wants it."""
+    if not DOTENV.exists():
+        raise InfrastructureError(
+            ".env is not there", "uv run invoke setup, or: cp .env.example .env"
+        )
+    try:
+        text = DOTENV.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f".env cannot be read: {error}", "cp .env.example .env, and set again what was yours"
+        ) from error
+    if "change_me" in text.lower():
+        names = re.findall(r"(?im)^\s*(\w+)\s*=.*change_me", text)
+        raise ConfigurationError(
+            f"{', '.join(names)} in .env still holds the placeholder CHANGE_ME",
+            "write the real value into .env",
+        )
+    return ", ".join(f"{each.name} {_read_by(each)}" for each in project.services())
+
+
+def _read_by(service: project.Service) -> str:
+    done = ask(sys.executable, "-c", LOAD.format(package=service.package))
+    if done.returncode == 0:
+        from ..stack import service_env
+
+        service_env.refuse_misspelt(service, {**service_env.dotenv(), **os.environ})
+        return "can start with it"
+    # Ours end in such an error, after a traceback; another service may do without such a module.
+    said = done.stdout.rpartition("SettingsError: ")[2].strip()
+    if said == done.stdout.strip():
+        return "reads its settings in a way of its own"
+    what, _, hint = said.partition("\n  hint: in the environment or in .env: ")
+    raise ConfigurationError(f"{service.name}: {what}", hint or "correct it in .env")
+
+
+def source(kind: "Kind") -> str:
+    """Look at the server that a test run would take, and why that one."""
+    from .. import servers, settings
+    from ..servers import external
+
+    given = settings.load()
+    if kind == "postgres":
+        external.settle_environment(given)
+    name, why = servers.choose(given, kind)
+    if name == "url":
+        with external.lease(kind, given) as address:
+            return f"url ({why}): {settings.masked(address)} answers"
+    refusal: str | None = import_module(f"..servers.{name}", __package__).refusal(kind)
+    if refusal:
+        raise InfrastructureError(
+            f"{name} ({why}): {refusal}", "start Docker and get its images, or unset STRATA_SERVERS"
+        )
+    if name == "embedded":
+        return f"{name} ({why}): {program(kind)}, data in {machine.server_data()}"
+    return f"{name} ({why})"
+
+
+def embedded() -> str:
+    """Look at the programs of the embedded servers."""
+    return ", ".join([program("postgres"), program("redis")])
+
+
+def program(kind: "Kind") -> str:
+    """Return the version of an embedded server's program.
+
+    Raises:
+        InfrastructureError: it is not there, or does not start.
+    """
+    from ..servers import binaries
+
+    found = binaries.postgres() if kind == "postgres" else binaries.redis()
+    if not found:
+        raise InfrastructureError(f"no programs of {kind} are installed", REINSTALL)
+    names = [found.folder / name for name in PROGRAMS[kind]]
+    path = next((name for name in names if name.exists()), names[0])
+    said = version(str(path), "--version", hint=REINSTALL)
+    return said.partition(" sha=")[0]
 
 
 def git() -> str:

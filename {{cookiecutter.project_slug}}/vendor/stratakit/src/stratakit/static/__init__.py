@@ -1,1 +1,1 @@
-"""What can be said about the project without running it: `nox -s static`, and the commit hook."""
+"""Check the project without running it: `nox -s static`, and the hook of a commit."""

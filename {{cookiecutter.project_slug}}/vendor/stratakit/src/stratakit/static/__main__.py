@@ -6,13 +6,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from .. import liveness, location, pyproject, results
-from ..errors import Code, ConfigurationError, InfrastructureError, StrataError, did_you_mean
-from . import files
+from ..errors import (
+    Code,
+    CommandLine,
+    ConfigurationError,
+    InfrastructureError,
+    StrataError,
+    did_you_mean,
+)
+from ..runner import find
 from .checks import CHECKS
-from .runner import COLOUR, Outcome, outcomes, plain
+from .runner import COLOUR, Outcome, outcomes, plain, project_files
 
 NAMES = [check.name for check in CHECKS]
 
@@ -20,16 +26,30 @@ GREEN, YELLOW, RED = 32, 33, 31
 
 
 def main(words: Sequence[str] | None = None) -> Code:
-    """Do what `words` say and return the exit code."""
+    """Make the checks that the command line asks for, and return the exit code."""
+    parser = CommandLine(
+        "uv run nox -s static -- --help",
+        prog="stratakit.static",
+        description="Check the project without running it.",
+    )
+    parser.add_argument("--fix", action="store_true", help="fix what can be fixed")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="a check to make; repeatable"
+    )
+    parser.add_argument(
+        "--require", action="append", default=[], metavar="NAME", help="one that must not be absent"
+    )
+    parser.add_argument("--results", type=Path, help="where to write the results, as JSON")
+    parser.add_argument("files", nargs="*", help="files and folders to look at; default: all")
     made: list[Outcome] = []
     liveness.join()
     report: Path | None = None
     reason: str | None = None
     try:
-        wish = parser().parse_args(words)
-        report = wish.results
+        options = parser.parse_args(words)
+        report = options.results
         location.require(Path.cwd())
-        code, reason = check(wish, made)
+        code, reason = check(options, made)
     except StrataError as error:
         code, reason = error.code, str(error)
         sys.stderr.write(f"{error}\n")
@@ -38,57 +58,47 @@ def main(words: Sequence[str] | None = None) -> Code:
     return code
 
 
-class Parser(argparse.ArgumentParser):
-    """One whose errors are ours: argparse exits with 2, which means something else here."""
+def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str | None]:
+    """Make the checks that were asked for, and add the outcome of each to `made`.
 
-    def error(self, message: str) -> NoReturn:
-        """Raise the message as a configuration error."""
-        raise ConfigurationError(message, "uv run nox -s static -- --help")
-
-
-def parser() -> Parser:
-    """Return the parser of the command line."""
-    made = Parser(prog="stratakit.static", description="Check the project without running it.")
-    made.add_argument("--fix", action="store_true", help="fix what can be fixed")
-    made.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="a check to make; repeatable"
-    )
-    made.add_argument(
-        "--require", action="append", default=[], metavar="NAME", help="one that must not be absent"
-    )
-    made.add_argument("--results", type=Path, help="where to write what came of it, as JSON")
-    made.add_argument("files", nargs="*", help="files and folders to look at; all if none is given")
-    return made
-
-
-def check(wish: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str | None]:
-    """Make the checks that were asked for, add what comes of them to `made`, and judge it.
+    Returns:
+        The exit code of all together, and the reason if it is not 0.
 
     Raises:
         ConfigurationError: a name is not known, or a setting is wrong.
-        InfrastructureError: there is nothing to look at.
+        InfrastructureError: not one check was made, though that was wanted.
     """
-    required = {*wish.require, *setting()}
-    for name in (*wish.only, *sorted(required)):
+    required = {*options.require, *required_by_settings()}
+    for name in (*options.only, *sorted(required)):
         if name not in NAMES:
             raise ConfigurationError(
                 f"there is no check {name!r}; there are: {', '.join(NAMES)}",
                 did_you_mean(name, NAMES, "uv run nox -s static -- --only lint"),
             )
-    present = files.project_files()
-    chosen = files.choose(present, wish.files) if wish.files else present
+    present = project_files()
+    chosen = choose(present, options.files) if options.files else present
     checks = [
         each
         for each in CHECKS
-        if each.name in (wish.only or NAMES) and (each.of(chosen) or not wish.files)
+        if each.name in (options.only or NAMES) and (each.of(chosen) or not options.files)
     ]
-    for outcome in outcomes(checks, present, chosen, fix=wish.fix):
+    for outcome in outcomes(checks, present, chosen, fix=options.fix):
         tell(outcome, required=outcome.check.name in required)
         made.append(outcome)
-    return judge(made, required, nothing_is_fine=bool(wish.files))
+    failed = [each for each in made if each.code]
+    missing = [each.check.name for each in made if each.absent and each.check.name in required]
+    worst = max((each.code for each in failed), default=Code.PASSED)
+    if missing:
+        return max(Code.INFRASTRUCTURE, worst), f"required, and absent: {', '.join(missing)}"
+    if failed:
+        return worst, f"a check failed: {', '.join(each.check.name for each in failed)}"
+    # No check may be about the files that were named.
+    if not options.files and all(each.absent for each in made):
+        raise InfrastructureError("no check was made: what was asked for is absent here")
+    return Code.PASSED, None
 
 
-def setting() -> list[str]:
+def required_by_settings() -> list[str]:
     """Return `require` of the table `[tool.stratakit.static]`.
 
     Raises:
@@ -105,31 +115,25 @@ def setting() -> list[str]:
     return names
 
 
-def judge(
-    made: Sequence[Outcome], required: set[str], *, nothing_is_fine: bool
-) -> tuple[Code, str | None]:
-    """Return the exit code of all together, and the reason if it is not 0.
+def choose(files: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return those of `files` that `names` name, or that are in folders that these name.
 
     Raises:
-        InfrastructureError: not one check was made, though that was wanted.
+        ConfigurationError: one of the names is no file.
     """
-    failed = [each for each in made if each.code]
-    missing = [each.check.name for each in made if each.absent and each.check.name in required]
-    if missing:
-        return (
-            max([Code.INFRASTRUCTURE, *(each.code for each in failed)]),
-            f"required, and absent: {', '.join(missing)}",
-        )
-    if failed:
-        names = ", ".join(each.check.name for each in failed)
-        return max(each.code for each in failed), f"a check failed: {names}"
-    if not nothing_is_fine and all(each.absent for each in made):
-        raise InfrastructureError("no check was made: what was asked for is absent here")
-    return Code.PASSED, None
+    named: set[Path | None] = set()
+    for name in names:
+        path = find(name)
+        if not path:
+            raise ConfigurationError(
+                f"there is no file {name}", "name one, for example: noxfile.py"
+            )
+        named.add(location.relative(path.resolve()))
+    return [file for file in files if not named.isdisjoint((Path(file), *Path(file).parents))]
 
 
 def tell(outcome: Outcome, *, required: bool) -> None:
-    """Print what came of a check."""
+    """Print the outcome of a check."""
     if outcome.absent:
         word, colour = "ABSENT", RED if required else YELLOW
         rest = f"though required: {outcome.absent}" if required else outcome.absent
@@ -145,7 +149,7 @@ def tell(outcome: Outcome, *, required: bool) -> None:
 
 
 def record(made: Sequence[Outcome], reason: str | None) -> dict[str, object]:
-    """Return what came of it as the tier's results."""
+    """Return the outcomes as the tier's results."""
     return {
         "reason": reason,
         "tests": [

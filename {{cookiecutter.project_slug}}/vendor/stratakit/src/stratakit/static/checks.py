@@ -1,4 +1,4 @@
-"""The table of checks: one row more is one check more.
+"""The table of checks; a row more is a check more.
 
 A tool comes out of a wheel that uv.lock pins, or it is looked up on PATH and its row says why it
 may be absent. None of them needs a network.

@@ -1,20 +1,21 @@
-"""Asking a check's tool its question, and what came of it."""
+"""Run the tools of checks on the files of the project, and tell what each has found."""
 
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .. import environment, limits, programs
 from ..errors import Code, InfrastructureError
 from ..pyproject import ROOT
-from . import files
-from .checks import Check
+from .checks import Check, is_vendored
 
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
@@ -23,7 +24,7 @@ _ESCAPES = re.compile(r"\x1b(\[[0-9;]*[a-zA-Z]|\([A-Z0-9])")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a check: a code and what was found, or the reason why it was not made."""
+    """The result of a check: a code and what was found, or the reason why it was not made."""
 
     check: Check
     code: Code = Code.PASSED
@@ -36,52 +37,96 @@ class Outcome:
 def outcomes(
     checks: Sequence[Check], present: Sequence[str], chosen: Sequence[str], *, fix: bool
 ) -> Iterator[Outcome]:
-    """Make `checks` side by side and yield what came of each, in their order.
+    """Make `checks` side by side and yield the outcome of each, in their order.
 
     `present` are the project's files, `chosen` those of them to look at. With `fix`, those that
     can fix do so, one after another and before any other reads the files.
     """
     fixed = {
-        check.name: ask(check, check.fix, present, chosen) for check in checks if fix and check.fix
+        check.name: _make(check, check.fix, present, chosen)
+        for check in checks
+        if fix and check.fix
     }
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        asked = {
-            check.name: pool.submit(ask, check, check.command, present, chosen)
+        started = {
+            check.name: pool.submit(_make, check, check.command, present, chosen)
             for check in checks
             if check.name not in fixed
         }
         for check in checks:
-            yield fixed.get(check.name) or asked[check.name].result()
+            yield fixed.get(check.name) or started[check.name].result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def ask(
+def project_files() -> list[str]:
+    """Return the files that git would commit, as paths relative to the project.
+
+    Without git, or in a repository that ignores the whole project, .gitignore alone decides.
+    """
+    command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, check=True, timeout=limits.COMMAND
+        )
+        files = set(os.fsdecode(done.stdout).split("\0"))
+    except (OSError, subprocess.SubprocessError):
+        files = set()
+    if "pyproject.toml" not in files:
+        files = set(_walk())
+    return sorted(file for file in files if file and (ROOT / file).is_file())
+
+
+def plain(text: str) -> str:
+    """Return `text` without the colours of a terminal."""
+    return _ESCAPES.sub("", text)
+
+
+def _walk() -> Iterator[str]:
+    """Yield the files that the plain names and globs in .gitignore leave."""
+    file = ROOT / ".gitignore"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    globs = [".git", *(line.strip("/") for line in lines if line and not line.startswith("#"))]
+
+    def kept(name: str) -> bool:
+        return not any(fnmatchcase(name, glob) for glob in globs)
+
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = filter(kept, folders)
+        for name in filter(kept, names):
+            yield (Path(folder) / name).relative_to(ROOT).as_posix()
+
+
+def _make(
     check: Check, command: Sequence[str], present: Sequence[str], chosen: Sequence[str]
 ) -> Outcome:
-    """Run `command` for each package or at once, and return what came of it."""
-    if not check.of(chosen):
+    """Run `command` once or for each package, and return the worst outcome."""
+    files = check.of(chosen)
+    if not files:
         return Outcome(check, absent=f"there is no {' or '.join(check.about)}")
     if check.needs and not (ROOT / check.needs).is_file():
         return Outcome(check, absent=f"there is no {check.needs}: {check.absent}")
     try:
-        program = find(command[0])
+        program = _find(command[0])
     except InfrastructureError as error:
         if check.absent:
             return Outcome(check, absent=check.absent)
         return Outcome(check, error.code, error.message, error.hint)
     start = time.monotonic()
-    runs = [
-        answer(check, [program, *expand(command[1:], package, paths)], package)
-        for package, paths in rounds(check, present, chosen)
-    ]
+    runs = []
+    for package, paths in _packages(check, present, files) if check.per_package else [(".", files)]:
+        words = [word.replace("{package}", package) for word in command[1:]]
+        if "{files}" in words:
+            place = words.index("{files}")
+            words[place : place + 1] = paths
+        runs.append(_run(check, [program, *words], package))
     worst = max(runs, key=lambda run: run.code)
     found = "\n".join(run.found for run in runs if run.found)
     return Outcome(check, worst.code, found, worst.hint, seconds=time.monotonic() - start)
 
 
-def find(tool: str) -> str:
+def _find(tool: str) -> str:
     """Return the path of a program: beside this interpreter, else on PATH.
 
     Raises:
@@ -99,33 +144,24 @@ def find(tool: str) -> str:
     return found
 
 
-def rounds(
-    check: Check, present: Sequence[str], chosen: Sequence[str]
+def _packages(
+    check: Check, present: Sequence[str], files: Sequence[str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield the package and the files of each run of the check's command."""
-    if not check.per_package:
-        yield ".", check.of(chosen)
-        return
-    folders = files.packages(present)
-    touched = {files.package_of(path, folders) for path in check.of(chosen)}
-    for package in sorted(touched):
-        yield (
-            package,
-            [path for path in check.of(present) if files.package_of(path, folders) == package],
-        )
+    """Yield the packages that `files` are of, and all files of each that the check is about."""
+    manifests = (Path(file) for file in present if not is_vendored(file))
+    folders = [file.parent for file in manifests if file.name == "pyproject.toml"]
+    # The deepest first, and the project itself last: the first that a file is in is its package.
+    folders.sort(key=lambda folder: (-len(folder.parts), folder))
+
+    def package(file: str) -> str:
+        return next(each for each in folders if Path(file).is_relative_to(each)).as_posix()
+
+    for touched in sorted(set(map(package, files))):
+        yield touched, [file for file in check.of(present) if package(file) == touched]
 
 
-def expand(words: Sequence[str], package: str, paths: Sequence[str]) -> Iterator[str]:
-    """Yield `words` with the placeholders replaced."""
-    for word in words:
-        if word == "{files}":
-            yield from paths
-        else:
-            yield word.replace("{package}", package)
-
-
-def answer(check: Check, command: Sequence[str], package: str) -> Outcome:
-    """Run one command and return what came of it."""
+def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
+    """Run one command and return its outcome."""
     env = {name: value.replace("{package}", package) for name, value in check.env.items()}
     colour = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"} if COLOUR else {}
     try:
@@ -148,8 +184,3 @@ def answer(check: Check, command: Sequence[str], package: str) -> Outcome:
             check, Code.CONFIGURATION, found, f"correct the settings of {check.command[0]}"
         )
     return Outcome(check, Code.FAILED, found or f"it exited with {done.returncode}", check.hint)
-
-
-def plain(text: str) -> str:
-    """Return `text` without the colours of a terminal."""
-    return _ESCAPES.sub("", text)

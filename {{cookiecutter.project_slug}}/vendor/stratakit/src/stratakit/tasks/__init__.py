@@ -2,19 +2,19 @@
 
 from invoke.collection import Collection
 
-from . import ci, completion, db, doctor, engine, graph, report, service, setup, stack
+from . import db, graph, project, report, service, stack
 from .executor import TypedTask
 
 ACTIONS: tuple[Collection | TypedTask, ...] = (
-    setup.setup,
-    doctor.doctor,
-    completion.completion,
+    project.setup,
+    project.doctor,
+    project.completion,
     graph.graph,
     db.db,
     service.service,
     stack.stack,
-    ci.ci,
+    graph.ci,
     report.report,
-    engine.engine,
+    project.engine,
 )
 """Those of the engine; a project adds its own in tasks.py."""

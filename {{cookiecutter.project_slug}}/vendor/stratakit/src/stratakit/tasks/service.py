@@ -1,5 +1,7 @@
-"""`invoke service.*`: services come, are run and looked at, and go."""
+"""`invoke service.*`: add, remove, run and list services."""
 
+import os
+import sys
 from typing import Any
 
 from invoke.collection import Collection
@@ -7,10 +9,10 @@ from invoke.context import Context
 
 from .. import downloads, environment, project, pyproject, scaffold, tiers
 from ..database import guards
-from ..errors import AbsentError
+from ..stack import launch
+from ..stack.health import DOCS
 from . import console
 from .executor import task
-from .running import run
 
 JSON = "print JSON"
 
@@ -75,6 +77,24 @@ def remove(
 @task(
     positional=["name"],
     help={
+        "name": "service name",
+        "reload": "restart it when its code or a library in libs/ changes",
+        "port": "listen on this port instead of its own",
+    },
+)
+def run(_: Context, name: str, reload: bool = False, port: int | None = None) -> None:
+    """Run one service in the foreground; its servers stay up until stack.down."""
+    what = launch(project.service(name), port=port, reload=reload)
+    console.say(f"{name}: {what.url} and {what.url}{DOCS}; Ctrl-C ends it")
+    sys.stdout.flush()
+    os.chdir(pyproject.ROOT)
+    # It takes our place: Ctrl-C and signals go straight to it, and its exit code is ours.
+    os.execve(what.command[0], what.command, what.environment)  # noqa: S606 - no shell is wanted
+
+
+@task(
+    positional=["name"],
+    help={
         "name": "file name in [tool.stratakit.service.downloads] of a service",
         "service": "service, if several have a file of this name",
     },
@@ -93,7 +113,21 @@ def download(_: Context, name: str, service: str | None = None) -> None:
 @task(name="list", help={"json": JSON})
 def show_list(_: Context, json: bool = False) -> None:
     """List the services: port, needs and tiers with tests."""
-    found = [_described(each) for each in project.services()]
+    found: list[dict[str, Any]] = [
+        {
+            "name": each.name,
+            "path": each.path.relative_to(pyproject.ROOT).as_posix(),
+            "package": each.package,
+            "port": each.port,
+            "needs": each.needs,
+            "tests": {
+                tier.name: bool(tier.found(each.path))
+                for tier in tiers.load()
+                if tier.scope in each.scopes
+            },
+        }
+        for each in project.services()
+    ]
     if json:
         console.write_json(found)
         return
@@ -110,26 +144,6 @@ def show_list(_: Context, json: bool = False) -> None:
         for each in found
     ]
     console.say(console.table(head, rows))
-
-
-def _described(service: project.Service) -> dict[str, Any]:
-    return {
-        "name": service.name,
-        "path": service.path.relative_to(pyproject.ROOT).as_posix(),
-        "package": service.package,
-        "port": service.port,
-        "needs": list(service.needs),
-        "tests": {
-            tier.name: _has(tier, service) for tier in tiers.load() if tier.scope in service.scopes
-        },
-    }
-
-
-def _has(tier: tiers.Tier, service: project.Service) -> bool:
-    try:
-        return bool(project.folders(tier, service))
-    except AbsentError:
-        return False
 
 
 service = Collection("service", add, remove, run, download, show_list)

@@ -1,0 +1,169 @@
+"""Actions on the project as a whole: setup, doctor, completion and engine.eject."""
+
+import os
+import re
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from typing import Literal, get_args
+
+from invoke.collection import Collection
+from invoke.completion.complete import print_completion_script
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from .. import doctor as examination
+from .. import environment, hooks, limits, programs, scaffold
+from ..errors import ConfigurationError, InfrastructureError
+from ..pyproject import ROOT
+from . import console
+from .executor import task
+
+PLACEHOLDER = "CHANGE_ME"
+"""What stands in .env.example for a secret."""
+
+Shell = Literal["bash", "zsh", "fish"]
+ACTIVATION: dict[Shell, tuple[str, ...]] = {
+    "bash": (". .venv/bin/activate", 'eval "$(invoke completion --shell bash)"'),
+    "zsh": (
+        ". .venv/bin/activate",
+        "autoload -U compinit && compinit",
+        'eval "$(invoke completion --shell zsh)"',
+    ),
+    "fish": (". .venv/bin/activate.fish", "invoke completion --shell fish | source"),
+}
+"""What a person types to have the completion. Both scripts call `nox` and `invoke` by these names,
+so the environment has to be active, or both be on PATH."""
+
+
+@task()
+def setup(_: Context) -> None:
+    """Set up the project: git, lock, environment, hooks, .env. Safe to run again."""
+    steps = {
+        "git": _git,
+        "lock": _lock,
+        "environment": _environment,
+        ".env": _dotenv,
+        "hooks": _hooks,
+    }
+    for name, step in steps.items():
+        console.say(f"{name}: {step()}")
+    console.say("ready. Next: uvx nox")
+
+
+def _git() -> str:
+    if shutil.which("git") is None:
+        return "not installed, so no repository is made: install git and run this again"
+    if programs.run(("git", "rev-parse", "--git-dir"), cwd=ROOT).returncode == 0:
+        return "a repository is there"
+    _run("git", "init", "--quiet", "--initial-branch=main")
+    return "repository made; the first commit is yours"
+
+
+def _lock() -> str:
+    _uv(environment.uv(), "lock")
+    return "uv.lock is up to date"
+
+
+def _environment() -> str:
+    _uv(*environment.sync(None, environment.VENV))
+    return ".venv has everything: for Invoke, an IDE and a bare pytest"
+
+
+def _dotenv() -> str:
+    target = ROOT / ".env"
+    if target.exists():
+        return "is there, and stays as it is"
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    # Nobody else may read it, from its first byte on.
+    target.touch(mode=0o600)
+    # Each is a secret of its own.
+    target.write_text(
+        re.sub(PLACEHOLDER, lambda _: secrets.token_urlsafe(), text), encoding="utf-8"
+    )
+    found = len(re.findall(PLACEHOLDER, text))
+    return f"copied from .env.example{f', with {found} fresh secrets' if found else ''}"
+
+
+def _hooks() -> str:
+    repository = hooks.repository()
+    if not repository:
+        return "no git repository to install them in"
+    blocked = [f"--hook-type={stage}" for stage in repository.blocked()]
+    if blocked:
+        _run(sys.executable, "-m", "pre_commit", "uninstall", *blocked)
+    if repository.prefix:
+        return f"not installed: {repository.reason()}; let them call: {repository.command}"
+    _run(sys.executable, "-m", "pre_commit", "install")
+    hooks.write(repository.hooks)
+    return "installed: static checks and the message at a commit, unit tests before a push"
+
+
+def _uv(*command: str) -> None:
+    """Run a command of uv, which has to succeed; it may have to download every package.
+
+    Raises:
+        StrataError: it does not; the message says what that means.
+    """
+    done = programs.run([*command, "--quiet"], limits.DOWNLOAD, cwd=ROOT, together=True)
+    if done.returncode:
+        raise environment.diagnose(done.stdout)
+
+
+def _run(*command: str) -> None:
+    """Run a command that has to succeed.
+
+    Raises:
+        InfrastructureError: it does not; the message is what it printed.
+    """
+    done = programs.run(command, limits.DOWNLOAD, cwd=ROOT, together=True)
+    if done.returncode:
+        raise InfrastructureError(
+            f"`{' '.join(command)}` ended with exit code {done.returncode}:\n{done.stdout.strip()}",
+            "see its message; then run it again: uv run invoke setup",
+        )
+
+
+@task(help={"tier": "check only what this tier needs", "json": "print JSON"})
+def doctor(_: Context, tier: str | None = None, json: bool = False) -> None:
+    """Check this machine; show what each tier is missing and how to get it."""
+    code = examination.examine(tier, as_json=json)
+    if code:
+        raise Exit(code=code)
+
+
+@task(help={"shell": "bash, zsh or fish; default: the one in $SHELL"})
+def completion(_: Context, shell: Shell | None = None) -> None:
+    """Print the shell completion for nox and invoke."""
+    name = shell or Path(os.environ.get("SHELL", "")).name
+    chosen: Shell | None = next((each for each in get_args(Shell) if each == name), None)
+    if not chosen:
+        raise ConfigurationError(
+            f"the shell {name!r} of $SHELL is none of {', '.join(get_args(Shell))}",
+            "uv run invoke completion --shell bash",
+        )
+    try:
+        from argcomplete.shell_integration import shellcode
+    except ImportError as error:
+        raise environment.incomplete(error) from error
+    steps = ("To have it, from the project:", *ACTIVATION[chosen])
+    console.say("\n".join(f"# {line}" for line in steps))
+    console.say(shellcode(["nox"], shell=chosen))
+    print_completion_script(chosen, ["invoke", "inv"])
+
+
+@task(help={"yes": "do not ask for confirmation"})
+def eject(_: Context, yes: bool = False) -> None:
+    """Turn the vendored engine into a package of your own."""
+    if not yes:
+        console.confirm("move vendor/stratakit to engine/, to maintain it yourselves", "--yes")
+    changed = scaffold.eject()
+    console.say(
+        f"changed: {', '.join(changed)}. Next:\n"
+        "  uv sync --all-packages --all-groups\n"
+        "  uvx nox -s static unit"
+    )
+
+
+engine = Collection("engine", eject)
