@@ -58,7 +58,7 @@ SOURCES = {
 def test_the_lines_of_error_paths_are_known(source: str) -> None:
     # Not imported, which would leave bytecode in the template.
     error_lines: Callable[[bytes], frozenset[int]]
-    error_lines = runpy.run_path(str(MACHINERY / "error_paths.py"))["error_lines"]
+    error_lines = runpy.run_path(str(MACHINERY / "gates.py"))["error_lines"]
     text, lines = SOURCES[source]
     assert error_lines(text.encode()) == lines
 

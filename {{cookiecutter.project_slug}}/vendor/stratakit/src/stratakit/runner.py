@@ -78,12 +78,12 @@ def run_tier(session: "nox.Session", tier: Tier, package: str | None = None) -> 
 def run_coverage(session: "nox.Session") -> None:
     """Run the tiers that are measured, unless their data is there, and judge them together."""
     # For these alone: what judges is no part of what each tier runs.
-    from .coverage import options, settings
+    from .coverage import settings
 
     run = results.begin()
     measured: list[TierResult] = []
     with run.part(tiers.COVERAGE.name, python=_python(session)) as part:
-        asked = options.parse(session.posargs)
+        asked = settings.parse(session.posargs)
         # A wrong setting is told before the tests run, not after.
         settings.load()
         discovery.refuse_strays(asked.packages)

@@ -1,1 +1,1 @@
-"""How much of the services and libraries the tiers unit and integration run together."""
+"""Judge how much of the services and libraries the tiers unit and integration run together."""

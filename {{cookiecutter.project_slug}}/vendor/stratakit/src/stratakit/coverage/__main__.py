@@ -1,4 +1,4 @@
-"""`python -m stratakit.coverage`: put the tiers' data together, judge it, write the reports.
+"""Put the tiers' data together, judge it and write the reports: `python -m stratakit.coverage`.
 
 noxfile.py calls it; for people it is `nox -s coverage`.
 """
@@ -6,48 +6,57 @@ noxfile.py calls it; for people it is `nox -s coverage`.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from coverage import Coverage
+from coverage import Coverage, CoverageData
+from coverage.exceptions import CoverageException
 
-from .. import liveness, location, project, pyproject, results, runner
-from ..errors import Code, StrataError
-from . import markdown, measurements, settings, sources
-from .gates import Gate, gates
+from .. import liveness, location, project, results, runner, tiers
+from ..errors import Code, InfrastructureError, StrataError
+from ..pyproject import ROOT
+from . import settings
+from .gates import File, Gate, error_lines
 
 TOLD = 10
 """How many files or lines a gate that is missed names on the terminal."""
+HINT = "uv run nox -s coverage"
+DEFINITION = (
+    "Error paths are the lines in `except` blocks and the `raise` statements, of those lines that "
+    "coverage counts."
+)
 
 
 def main(words: Sequence[str] | None = None) -> Code:
-    """Do what `words` say and return the exit code."""
+    """Judge the packages that the command line names, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="stratakit.coverage", description="Judge coverage.")
+    parser.add_argument("--results", type=Path, required=True, help="where to write the results")
+    parser.add_argument("--left", type=Path, required=True, help="where tiers have left their data")
+    parser.add_argument("--python", help="the one that they were asked to run with")
+    parser.add_argument("--package", action="append", required=True, help="one; repeatable")
     liveness.join()
-    wish = parser().parse_args(words)
-    judged: list[Gate] = []
+    options = parser.parse_args(words)
+    gates: list[Gate] = []
+    code, reason = Code.PASSED, None
     try:
         location.require(Path.cwd())
-        judged = judge(wish)
-        code, reason = _verdict(judged)
+        gates = judge(options)
+        missed = [each for each in gates if each.lines_short]
+        if missed:
+            said = (
+                f"{each.name} ({each.percent:g} %, {each.wanted:g} % wanted)" for each in missed
+            )
+            code, reason = Code.FAILED, f"too little is covered: {', '.join(said)}"
     except StrataError as error:
         code, reason = error.code, str(error)
         sys.stderr.write(f"{error}\n")
-    results.write(wish.results, json.dumps({"reason": reason, "tests": [*map(record, judged)]}))
+    tests = [*map(record, gates)]
+    results.write(options.results, json.dumps({"reason": reason, "tests": tests}))
     return code
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    made = argparse.ArgumentParser(prog="stratakit.coverage", description="Judge coverage.")
-    made.add_argument("--results", type=Path, required=True, help="what came of it, as JSON")
-    made.add_argument("--left", type=Path, required=True, help="where tiers have left their data")
-    made.add_argument("--python", help="the one that they were asked to run with")
-    made.add_argument("--package", action="append", required=True, help="one to judge; repeatable")
-    return made
-
-
-def judge(wish: argparse.Namespace) -> list[Gate]:
+def judge(options: argparse.Namespace) -> list[Gate]:
     """Write the reports beside the results, print what the gates say, and return them.
 
     Raises:
@@ -56,51 +65,133 @@ def judge(wish: argparse.Namespace) -> list[Gate]:
         StrataError: a file is no Python.
     """
     wanted = settings.load()
-    chosen = [project.package(name) for name in wish.package]
-    packages = sources.packages(chosen)
-    paths = [*chain.from_iterable(packages.values())]
-    folder = wish.results.parent
+    chosen = [project.package(name) for name in options.package]
+    sources = settings.sources(chosen)
+    paths = [*chain.from_iterable(sources.values())]
+    folder = options.results.parent
     data = folder / runner.COVERAGE_DATA
-    coverage = measurements.combine(pyproject.ROOT / wish.left, wish.python, chosen, paths, data)
-    files = {name: [*measurements.read(coverage, paths)] for name, paths in packages.items()}
-    judged = gates(chain.from_iterable(files.values()), wanted)
-    results.write(folder / "summary.md", markdown.page(judged, files))
-    _write_reports(coverage, paths, folder)
-    for gate in judged:
-        sys.stdout.write(f"{'FAILED' if gate.lacking else 'ok':<7}{markdown.told(gate)}\n")
-        sys.stdout.writelines(f"       {line}\n" for line in _where(gate))
-    return judged
+    coverage = combine(ROOT / options.left, options.python, chosen, paths, data)
+    files = {name: [*read(coverage, paths)] for name, paths in sources.items()}
+    every = tuple(chain.from_iterable(files.values()))
+    gates = [Gate("overall", wanted.overall, every)]
+    for glob in wanted.critical_paths:
+        named = settings.files(glob)
+        found = tuple(file for file in every if file.path in named)
+        # Of several services one may be asked about alone, and have no such path.
+        if found:
+            gates.append(Gate(f"critical: {glob}", wanted.critical, found))
+    errors = tuple(map(File.error_paths, every))
+    gates.append(Gate("error paths", wanted.error_paths, errors, by_line=True))
+    results.write(folder / "summary.md", page(gates, files))
+    coverage.html_report(morfs=paths, directory=str(folder))
+    coverage.json_report(morfs=paths, outfile=str(folder / "coverage.json"))
+    coverage.xml_report(morfs=paths, outfile=str(folder / "coverage.xml"))
+    for gate in gates:
+        sys.stdout.write(f"{'FAILED' if gate.lines_short else 'ok':<7}{gate.summary_line}\n")
+        if gate.lines_short:
+            sys.stdout.writelines(f"       {line}\n" for line in gate.missing(TOLD))
+    return gates
+
+
+def combine(
+    left: Path,
+    python: str | None,
+    packages: Sequence[project.Package],
+    files: Iterable[str],
+    to: Path,
+) -> Coverage:
+    """Return what the measured tiers of `packages` have left in `left`, as one in the file `to`.
+
+    `files` are in it even if no test has imported them.
+
+    Raises:
+        InfrastructureError: a tier has left no data, or none that can be read, or nothing ran.
+    """
+    found: list[str] = []
+    for tier in tiers.measured():
+        for package in project.packages_of(tier):
+            if package not in packages:
+                continue
+            folder = left / results.folder(tier.name, package.name, python)
+            file = folder / runner.COVERAGE_DATA
+            name = file.relative_to(ROOT)
+            if not file.exists():
+                raise InfrastructureError(
+                    f"there is no {name}: the tier has not been measured", HINT
+                )
+            try:
+                CoverageData(str(file)).read()
+            except CoverageException as error:
+                raise InfrastructureError(f"{name} cannot be read: {error}", HINT) from error
+            found.append(str(file))
+    coverage = Coverage(data_file=str(to), config_file=str(ROOT / "pyproject.toml"))
+    coverage.combine(found, keep=True, strict=True)
+    data = coverage.get_data()
+    if not data.measured_files():
+        raise InfrastructureError("the tests ran not one line of services/ or libs/", HINT)
+    for path in files:
+        data.touch_file(path)
+    return coverage
+
+
+def read(coverage: Coverage, files: Iterable[str]) -> Iterator[File]:
+    """Yield the files, with the lines that count and those that are missing.
+
+    Raises:
+        StrataError: a file is no Python.
+    """
+    for file in files:
+        try:
+            _, lines, _, missing, ranges = coverage.analysis2(file)
+            errors = error_lines((ROOT / file).read_bytes())
+        except (CoverageException, SyntaxError) as error:
+            raise StrataError(f"{file} cannot be read as Python: {error}", "correct it") from error
+        yield File(file, frozenset(lines), frozenset(missing), errors, ranges)
 
 
 def record(gate: Gate) -> dict[str, object]:
     """Return a gate as one of the results of a tier."""
     metrics = {"percent": gate.percent, "wanted": gate.wanted, "lines": gate.total}
+    error = "\n".join([gate.summary_line, *gate.missing(TOLD)]) if gate.lines_short else None
     return {
         "name": gate.name,
-        "status": "failed" if gate.lacking else "passed",
+        "status": "failed" if gate.lines_short else "passed",
         "duration": 0.0,
-        "error": "\n".join([markdown.told(gate), *_where(gate)]) if gate.lacking else None,
+        "error": error,
         "metrics": metrics,
     }
 
 
-def _verdict(judged: Sequence[Gate]) -> tuple[Code, str | None]:
-    missed = ", ".join(
-        f"{gate.name} ({gate.percent:g} %, {gate.wanted:g} % wanted)"
-        for gate in judged
-        if gate.lacking
-    )
-    return (Code.FAILED, f"too little is covered: {missed}") if missed else (Code.PASSED, None)
-
-
-def _where(gate: Gate) -> list[str]:
-    return markdown.missing(gate, TOLD) if gate.lacking else []
-
-
-def _write_reports(coverage: Coverage, files: Sequence[str], folder: Path) -> None:
-    coverage.html_report(morfs=files, directory=str(folder))
-    coverage.json_report(morfs=files, outfile=str(folder / "coverage.json"))
-    coverage.xml_report(morfs=files, outfile=str(folder / "coverage.xml"))
+def page(gates: Sequence[Gate], packages: Mapping[str, Sequence[File]]) -> str:
+    """Return the whole report as Markdown, for the summary of a CI job."""
+    lines = ["## Coverage of unit and integration", ""]
+    lines += ["| gate | covered | wanted | lines |  |", "| --- | --- | --- | --- | --- |"]
+    for gate in gates:
+        result = f"{gate.lines_short} lines short" if gate.lines_short else "passed"
+        # Marked as code, since the stars of a glob would be taken for emphasis.
+        lines.append(
+            f"| `{gate.name}` | {gate.percent:g} % | {gate.wanted:g} % |"
+            f" {gate.covered} of {gate.total} | {result} |"
+        )
+    lines += ["", "| package | lines | error paths |", "| --- | --- | --- |"]
+    for name, files in packages.items():
+        whole, errors = (
+            Gate(name, 0, tuple(each)) for each in (files, map(File.error_paths, files))
+        )
+        lines.append(
+            f"| `{name}` | {whole.percent:g} % of {whole.total} |"
+            f" {errors.percent:g} % of {errors.total} |"
+        )
+    lines += ["", DEFINITION]
+    overall, *_, error_paths = gates
+    for title, gate in (
+        ("Lines that no test runs", overall),
+        ("Error paths that no test runs", error_paths),
+    ):
+        if missing := gate.missing():
+            # Four, since a line of source may hold three.
+            lines += ["", f"### {title}", "", "````", *missing, "````"]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,19 @@
-"""The gates: how many lines of which files have to run."""
+"""The gates: how many lines of which files have to run.
 
+Error paths are the lines that run when something goes wrong: those in the bodies of `except` and
+`except*` blocks, with all that is nested in them, and `raise` statements wherever they stand. Of
+those count the ones that coverage counts at all: executable, reachable, and not excluded by a
+comment or a pattern. Coverage knows lines, not statements: in `if wrong: raise Error`, both run
+when the `if` does.
+"""
+
+import ast
+import linecache
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from . import settings
-from .settings import Settings
+LISTED = 50
+"""How many files or lines are listed; whoever misses more has to begin somewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +24,8 @@ class File:
     lines: frozenset[int]
     missing: frozenset[int]
     error_lines: frozenset[int]
+    ranges: str
+    """The missing lines as one writes them: `3, 7-9`."""
 
     def error_paths(self) -> "File":
         """Return the file as if it had no other lines than those of error paths."""
@@ -32,7 +42,7 @@ class Gate:
     wanted: float
     files: tuple[File, ...]
     by_line: bool = False
-    """Whether each missing line is worth a line of its own where it is named."""
+    """Whether each missing line is listed by itself, with its source."""
 
     @property
     def total(self) -> int:
@@ -50,32 +60,48 @@ class Gate:
         return math.floor(1000 * self.covered / self.total) / 10 if self.total else 100.0
 
     @property
-    def lacking(self) -> int:
+    def lines_short(self) -> int:
         """How many more lines have to run."""
         # Of 70.1 %, 701 lines in a thousand and not, for the sake of the last bit, 702.
         return max(0, math.ceil(round(self.wanted * self.total / 100, 6)) - self.covered)
 
-    def missing(self) -> list[File]:
-        """Return the files that lines are missing of, the one with the most first."""
-        found = [file for file in self.files if file.missing]
-        return sorted(found, key=lambda file: (-len(file.missing), file.path))
+    @property
+    def summary_line(self) -> str:
+        """Return the result in one line."""
+        line = f"{self.name}: {self.percent:g} % of {self.total} lines, {self.wanted:g} % wanted"
+        return f"{line}: {self.lines_short} lines short" if self.lines_short else line
+
+    def missing(self, limit: int = LISTED) -> list[str]:
+        """Return where lines are missing, the file with the most first; at most `limit` places."""
+        places: list[str] = []
+        for file in sorted(self.files, key=lambda file: (-len(file.missing), file.path)):
+            if self.by_line:
+                for number in sorted(file.missing):
+                    source = linecache.getline(file.path, number).strip()
+                    places.append(f"{file.path}:{number}: {source}")
+            elif file.missing:
+                places.append(f"{file.path}:{file.ranges}")
+        more = len(places) - limit
+        return [*places[:limit], *([f"and {more} more: see index.html"] if more > 0 else [])]
 
 
-def gates(files: Iterable[File], wanted: Settings) -> list[Gate]:
-    """Return the gates for these files."""
-    files = tuple(files)
-    critical = [
-        Gate(f"critical: {glob}", wanted.critical, _named(files, glob))
-        for glob in wanted.critical_paths
-    ]
-    return [
-        Gate("overall", wanted.overall, files),
-        # Of several services one may be asked about alone, and have no such path.
-        *(gate for gate in critical if gate.files),
-        Gate("error paths", wanted.error_paths, tuple(map(File.error_paths, files)), by_line=True),
-    ]
+def error_lines(source: bytes) -> frozenset[int]:
+    """Return the numbers of the lines of `source` that belong to error paths.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    lines: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ExceptHandler):
+            lines.update(*map(_lines, node.body))
+        elif isinstance(node, ast.Raise):
+            lines.update(_lines(node))
+    return frozenset(lines)
 
 
-def _named(files: Iterable[File], glob: str) -> tuple[File, ...]:
-    named = settings.files(glob)
-    return tuple(file for file in files if file.path in named)
+def _lines(statement: ast.stmt) -> range:
+    # A function begins with its decorators; its own line is that of `def`.
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    first = min(statement.lineno, *(each.lineno for each in decorators), statement.lineno)
+    return range(first, (statement.end_lineno or first) + 1)

@@ -1,18 +1,17 @@
-"""The table `[tool.stratakit.coverage]`: how much has to be covered, and what is critical.
+"""The settings and options of `nox -s coverage`: what is judged, by which percentages.
 
-Standard library only, since noxfile.py reads it before any test runs.
+Standard library only, since noxfile.py reads them before any test runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from .. import pyproject
-from ..errors import ConfigurationError
-from ..project import packages, services
+from .. import project, pyproject
+from ..errors import AbsentError, CommandLine, ConfigurationError
 from ..pyproject import ROOT, refuse_unknown
-from . import sources
 
 WHOLE = 100
 TABLE = "[tool.stratakit.coverage] of pyproject.toml"
@@ -20,7 +19,7 @@ TABLE = "[tool.stratakit.coverage] of pyproject.toml"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What has to be covered, in percent of the lines."""
+    """The table `[tool.stratakit.coverage]`: what has to be covered, in percent of the lines."""
 
     overall: float
     error_paths: float
@@ -28,6 +27,21 @@ class Settings:
     """Of the files of each critical path."""
     critical_paths: tuple[str, ...]
     """Globs, relative to the project; `**` stands for any folders. Services add their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What follows `--`: which packages to judge, whether by data that is there, pytest's words."""
+
+    packages: tuple[project.Package, ...]
+    combine: bool
+    pytest: tuple[str, ...]
+
+    def judge(self, left: Path, python: str | None) -> list[str]:
+        """Return the arguments of stratakit.coverage; the tiers have left their data in `left`."""
+        words = ["--left", str(left.relative_to(ROOT))]
+        words += ["--python", python] if python else []
+        return words + [word for each in self.packages for word in ("--package", each.name)]
 
 
 def load() -> Settings:
@@ -44,9 +58,61 @@ def load() -> Settings:
         raise ConfigurationError(f"{TABLE} lacks the key {key}", f"its keys are {', '.join(known)}")
     *percentages, paths = known
     for key in percentages:
-        _refuse_no_percentage(key, table[key])
-    _refuse_no_globs(f"{paths} in {TABLE}", table[paths])
-    return Settings(**{**table, paths: (*table[paths], *_of_services())})
+        value = table[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= WHOLE:
+            raise ConfigurationError(
+                f"{key} = {value!r} in {TABLE} is not a number from 0 to 100",
+                f"write a number from 0 to {WHOLE}, for example: {key} = 80",
+            )
+    _refuse_bad_globs(f"{paths} in {TABLE}", table[paths])
+    critical = list(table[paths])
+    for service in project.services():
+        home = service.path.relative_to(ROOT).as_posix()
+        globs = [f"{home}/{glob}" for glob in service.critical]
+        _refuse_bad_globs(f"critical in [tool.stratakit.service] of {home}/pyproject.toml", globs)
+        critical += globs
+    return Settings(**{**table, paths: tuple(critical)})
+
+
+def parse(words: Sequence[str]) -> Options:
+    """Return the options; words that are not ours are pytest's.
+
+    Raises:
+        AbsentError: there is nothing to judge.
+        ConfigurationError: a package is not known, or a word would have no effect.
+    """
+    # pytest has options that begin as ours do, and a help of its own.
+    hint = "uv run nox -s coverage -- --package NAME"
+    parser = CommandLine(hint, allow_abbrev=False, add_help=False)
+    parser.add_argument("--combine", action="store_true")
+    parser.add_argument("--package", "--service", dest="packages", action="append", default=[])
+    known, rest = parser.parse_known_args(words)
+    if known.combine and rest:
+        raise ConfigurationError(
+            f"--combine runs no tests; remove: {' '.join(rest)}",
+            "uv run nox -s coverage -- --combine",
+        )
+    if not project.packages():
+        raise AbsentError("there is no service in services/", "uv run invoke graph")
+    named = tuple(project.package(name) for name in known.packages)
+    return Options(named or project.packages(), known.combine, tuple(rest))
+
+
+def sources(chosen: Sequence[project.Package]) -> dict[str, list[str]]:
+    """Return the Python files in src/ of each of these packages, by its folder.
+
+    Libraries without tests are in it if those are all that have some: what one service runs of a
+    library says little.
+    """
+    folders = [package.path for package in chosen]
+    if set(chosen) == set(project.packages()):
+        folders += sorted({path.parent for path in ROOT.glob("libs/*/src")} - {*folders})
+    return {
+        folder.relative_to(ROOT).as_posix(): [
+            file.relative_to(ROOT).as_posix() for file in sorted((folder / "src").rglob("*.py"))
+        ]
+        for folder in folders
+    }
 
 
 def files(glob: str) -> frozenset[str]:
@@ -54,29 +120,13 @@ def files(glob: str) -> frozenset[str]:
     return frozenset(path.relative_to(ROOT).as_posix() for path in ROOT.glob(glob))
 
 
-def _of_services() -> Iterator[str]:
-    """Yield the critical paths that services name themselves."""
-    for service in services():
-        home = service.path.relative_to(ROOT).as_posix()
-        globs = [f"{home}/{glob}" for glob in service.critical]
-        _refuse_no_globs(f"critical in [tool.stratakit.service] of {home}/pyproject.toml", globs)
-        yield from globs
-
-
-def _refuse_no_percentage(key: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= WHOLE:
-        raise ConfigurationError(
-            f"{key} = {value!r} in {TABLE} is not a number from 0 to 100",
-            f"write a number from 0 to {WHOLE}, for example: {key} = 80",
-        )
-
-
-def _refuse_no_globs(where: str, value: object) -> None:
+def _refuse_bad_globs(where: str, value: object) -> None:
+    """Refuse what is no list of globs, or one that names no file that is judged."""
     key = where.partition(" ")[0]
     example = f'write globs, for example: {key} = ["services/*/src/*/domain.py"]'
     if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
         raise ConfigurationError(f"{where} is no list of texts", example)
-    covered = frozenset(chain.from_iterable(sources.packages(packages()).values()))
+    covered = frozenset(chain.from_iterable(sources(project.packages()).values()))
     for glob in value:
         try:
             found = files(glob)
