@@ -14,9 +14,10 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from .. import doctor as examination
-from .. import environment, hooks, limits, programs, scaffold
+from .. import environment, hooks, limits, programs
 from ..errors import ConfigurationError, InfrastructureError
 from ..pyproject import ROOT
+from ..scaffold import eject as ejection
 from . import console
 from .executor import task
 
@@ -158,7 +159,7 @@ def eject(_: Context, yes: bool = False) -> None:
     """Turn the vendored engine into a package of your own."""
     if not yes:
         console.confirm("move vendor/stratakit to engine/, to maintain it yourselves", "--yes")
-    changed = scaffold.eject()
+    changed = ejection.eject()
     console.say(
         f"changed: {', '.join(changed)}. Next:\n"
         "  uv sync --all-packages --all-groups\n"

@@ -7,8 +7,9 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import downloads, environment, project, pyproject, scaffold, tiers
+from .. import downloads, environment, project, pyproject, tiers
 from ..database import guards
+from ..scaffold import services as scaffold
 from ..stack import launch
 from ..stack.health import DOCS
 from . import console

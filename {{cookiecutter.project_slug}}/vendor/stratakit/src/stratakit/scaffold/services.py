@@ -1,0 +1,266 @@
+"""Add a service and remove one: all of it, or nothing.
+
+Whatever can fail is done in a scratch folder. The project is touched last, by renaming.
+"""
+
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from .. import environment, limits, programs, project, servers, settings
+from ..database import guards
+from ..database.lifecycle import Database
+from ..database.stamps import DEV, PURPOSES
+from ..environment import LOCK
+from ..errors import ConfigurationError, InfrastructureError
+from ..git import GitError, git
+from ..project import Service
+from ..pyproject import ROOT
+from ..stack import current, dev_servers
+from . import template
+
+SERVICES = ROOT / "services"
+SHOWN = 5
+"""Names that a message has before it says how many more there are."""
+
+
+def add(name: str, resource: str, *, dry_run: bool = False) -> list[str]:
+    """Bake the service `name`, which keeps `resource`, and lock it; return the paths of its files.
+
+    A `dry_run` does all that can fail, and leaves the project as it is.
+
+    Raises:
+        ConfigurationError: there is something of that name, or the template refuses a name or is
+            not recorded, or the dependencies do not go together. Nothing was changed.
+        InfrastructureError: the template or the package index is out of reach, or git or uv is not
+            installed, or a file cannot be written. Nothing was changed.
+    """
+    _refuse_taken(name)
+    services = {each.name: each.path for each in project.services()}
+    with _scratch() as scratch:
+        # Whatever the project began with, the next service is a skeleton.
+        answers = {"starter": "blank", "service": name, "resource": resource}
+        ports = [each.port for each in project.services() if each.port]
+        if ports:
+            # One that no other service has.
+            answers["__port"] = str(max(ports) + 1)
+        baked = template.recorded().bake(scratch, **answers)
+        fresh = baked / "services" / name
+        _refuse_hiding(fresh)
+        files = [each.relative_to(baked) for each in fresh.rglob("*") if each.is_file()]
+        lock = _lock(scratch, {**services, name: fresh})
+        if not dry_run:
+            SERVICES.mkdir(exist_ok=True)
+            _swap(fresh, SERVICES / name, lock)
+    return sorted(each.as_posix() for each in files)
+
+
+def remove(service: Service) -> None:
+    """Remove a service and its environment, and lock the project without it.
+
+    Raises:
+        ConfigurationError: something needs it. Nothing was changed.
+        InfrastructureError: uv is not installed, or a file cannot be written. Nothing was changed.
+    """
+    _refuse_needed(service)
+    others = {each.name: each.path for each in project.services() if each.name != service.name}
+    with _scratch() as scratch:
+        lock = _lock(scratch, others)
+        _swap(service.path, scratch / service.name, lock)
+    for each in environment.all_of(service):
+        shutil.rmtree(each, ignore_errors=True)
+
+
+@contextmanager
+def databases(service: Service) -> Iterator[list[Database]]:
+    """Yield those databases of a service that servers which are up have; none is started.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    with ExitStack() as stack:
+        own = []
+        for purpose in PURPOSES:
+            try:
+                up = stack.enter_context(_lease(kept=purpose == DEV))
+            except InfrastructureError:
+                continue
+            own += [Database(each, service, purpose) for each in up]
+        found = [(each, each.inspect()) for each in own]
+        yield [each for each, it in found if it.exists and not guards.FOREIGN.broken(it)]
+
+
+def refuse_uncommitted(service: Service) -> None:
+    """Refuse to lose a service that git could not bring back.
+
+    Raises:
+        ConfigurationError: it has changes that are not committed, or git knows nothing of it.
+        InfrastructureError: git is not installed.
+    """
+    folder = service.path.relative_to(ROOT).as_posix()
+    status = ("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z")
+    try:
+        entries = git(ROOT, *status, "--", folder).split("\0")
+        changed = [entry.partition(f"{folder}/")[2] for entry in entries if entry]
+        if not changed:
+            # Of a folder that is ignored as a whole, the status says nothing.
+            git(ROOT, "ls-files", "--error-unmatch", "--", f"{folder}/pyproject.toml")
+    except GitError as error:
+        raise ConfigurationError(
+            f"nothing could bring {folder} back, since git says: {error}",
+            f"uv run invoke service.remove {service.name} --force",
+        ) from error
+    if changed:
+        raise ConfigurationError(
+            f"{folder} has changes that are not committed, and would be lost: {_few(changed)}",
+            f"commit them, or: uv run invoke service.remove {service.name} --force",
+        )
+
+
+def _refuse_taken(name: str) -> None:
+    """Refuse the name of a service where services/ has something of that name, or libs/ a library.
+
+    Raises:
+        ConfigurationError: it has.
+    """
+    if (ROOT / "libs" / name / "pyproject.toml").exists():
+        # Its tests may come later: then it would not be known whose those of a tier are.
+        raise ConfigurationError(
+            f"there is a library {name} already, in libs/{name}", "take another name"
+        )
+    there = {entry.name: entry for entry in SERVICES.iterdir()} if SERVICES.exists() else {}
+    if name not in there:
+        return
+    folder = f"services/{name}"
+    if (there[name] / "pyproject.toml").exists():
+        raise ConfigurationError(
+            f"there is a service {name} already, in {folder}",
+            "take another name; uv run invoke service.list shows those that are taken",
+        )
+    found = [each.name for each in there[name].iterdir()] if there[name].is_dir() else ["a file"]
+    raise ConfigurationError(
+        f"{folder} is there and is no service: {_few(found) or 'an empty folder'}",
+        f"look at it, and take it away: rm -r {folder}",
+    )
+
+
+def _refuse_hiding(fresh: Path) -> None:
+    """Refuse a service whose package a library or another service has: one would hide the other.
+
+    Raises:
+        ConfigurationError: one has.
+    """
+    for package in (fresh / "src").iterdir():
+        for other in ROOT.glob(f"*/*/src/{package.name}"):
+            raise ConfigurationError(
+                f"{other.relative_to(ROOT)} is there already, and of two packages that are called"
+                f" {package.name} one would hide the other",
+                "take another name",
+            )
+
+
+def _refuse_needed(service: Service) -> None:
+    """Refuse to remove what another package of the project depends on.
+
+    Raises:
+        ConfigurationError: one does.
+    """
+    for file in (*ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/*/pyproject.toml")):
+        uv = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("uv", {})
+        if service.distribution in uv.get("sources", {}):
+            raise ConfigurationError(
+                f"{file.relative_to(ROOT)} has {service.distribution} among its sources, so"
+                f" services/{service.name} is needed",
+                "take it out of there, then run it again",
+            )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    # On the disk of the project, so that to rename is one step; and in no checkout.
+    home = ROOT / ".nox"
+    try:
+        home.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="scaffold-", dir=home) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise InfrastructureError(
+            f"a file cannot be written or read, so nothing was changed: {error}",
+            "make room on the disk, or fix what it names",
+        ) from error
+
+
+def _swap(source: Path, target: Path, lock: Path) -> None:
+    """Rename a folder, and put the lock that goes with it into its place."""
+    source.rename(target)
+    try:
+        lock.replace(LOCK)
+    except BaseException:
+        target.rename(source)
+        raise
+    project.services.cache_clear()
+
+
+def _lock(scratch: Path, services: Mapping[str, Path]) -> Path:
+    """Return a lock of the project with exactly these services; it is in `scratch`.
+
+    Raises:
+        ConfigurationError: their dependencies do not go together.
+        InfrastructureError: uv is not installed, or does not reach the package index.
+    """
+    workspace = scratch / "workspace"
+    (workspace / "services").mkdir(parents=True)
+    for entry in ROOT.iterdir():
+        if entry.name not in {".git", ".nox", "services", LOCK.name}:
+            (workspace / entry.name).symlink_to(entry)
+    for name, path in services.items():
+        (workspace / "services" / name).symlink_to(path)
+    if LOCK.exists():
+        # So that what is locked already stays at its version.
+        shutil.copy(LOCK, workspace)
+    said = ""
+    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    # Offline first: a service seldom needs what is not locked yet, and then nothing is asked for.
+    for flags in (["--offline"], []):
+        command = [environment.uv(), "lock", "--quiet", *flags]
+        done = programs.run(command, limits.DOWNLOAD, cwd=workspace, env=env)
+        if done.returncode == 0:
+            return workspace / LOCK.name
+        said = done.stderr.strip()
+    cause = environment.diagnose(said)
+    raise type(cause)(f"uv cannot lock the project, so nothing was changed:\n{said}", cause.hint)
+
+
+@contextmanager
+def _lease(*, kept: bool) -> Iterator[list[servers.Server]]:
+    """Lease the PostgreSQL of `dev` databases, or of test runs, if it is up; it is not started."""
+    wanted = settings.load()
+    if kept:
+        wanted = dev_servers.settings_of(current()[0], "postgres")
+    source, _ = servers.choose(wanted, "postgres")
+    up = True
+    # Windows has neither of them.
+    if source == "docker":
+        from ..servers import compose
+
+        up = bool(compose.run("ps", "--quiet", "postgres").strip())
+    elif source == "embedded":
+        from ..servers import embedded
+
+        up = embedded.find_running("postgres", kept=kept) is not None
+    if not up:
+        yield []
+        return
+    # Lasting only where it lasts anyway: a server that is up for a run alone is to go with it.
+    persistent = source == "docker"
+    with servers.lease(wanted, ("postgres",), persistent=persistent, kept=kept) as leased:
+        yield [leased["postgres"]]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(sorted(names)[:SHOWN]) + more
