@@ -320,7 +320,19 @@ RENAMED = {
         "from ops.testing import eventually\n    import ops.settings as s\n",
         "from stratakit.testing import eventually\n    import stratakit.settings as s\n",
     ),
-    "qualified.py": ("import ops\nops.graph.T\n", "import stratakit\nstratakit.graph.T\n"),
+    "qualified.py": ("import ops\nops.graph.T\n", "import stratakit\nstratakit.tiers.T\n"),
+    "graph.py": (
+        "from ops.graph import Service, Tier\n    from ops.graph import (\n  services,\n    )\n",
+        (
+            "from stratakit.project import Service\nfrom stratakit.tiers import Tier\n"
+            "    from stratakit.project import services\n"
+        ),
+    ),
+    "members.py": (
+        "import ops\nops.graph.services()\nops.verdict.SCHEMA\n",
+        "import stratakit\nstratakit.project.services()\nstratakit.results.SCHEMA\n",
+    ),
+    "whole.py": ("from ops import graph\n", "from stratakit import graph\n"),
     "plugin.py": ('P = ["ops.testing.plugin"]\n', 'P = ["stratakit.testing.plugin"]\n'),
     "pyproject.toml": (
         '[tool.ops]\nproject = "shop"\n[tool.ops.static]\n',
@@ -336,7 +348,7 @@ RENAMED = {
     ),
     ".env": ("OPS_SERVERS=url\n", "STRATA_SERVERS=url\n"),
     "ci.yml": ("python -m ops.static --fix\n", "python -m stratakit.static --fix\n"),
-    "way.md": ("`ops/src/ops/graph.py`\n", "`vendor/stratakit/src/stratakit/graph.py`\n"),
+    "way.md": ("`ops/src/ops/graph.py`\n", "`vendor/stratakit/src/stratakit/tiers.py`\n"),
 }
 KEPT = {
     "b.py": 'for ops in all_of_it:\n    ops.graph.show()\nlabel = "ops.errors"\n',
@@ -377,6 +389,7 @@ def test_what_names_the_engine_is_renamed_and_nothing_else(repository: Path) -> 
     assert (repository / "picture.bin").read_bytes() == b"\xff\xfe from ops import"
     assert done.stderr.splitlines() == [
         "look at it by hand: CODEOWNERS:1 names ops/: /ops/ @platform",
+        "look at it by hand: whole.py:1 names a module that is gone: from stratakit import graph",
         "look at it by hand: e.py.rej was rejected",
     ]
     again = baking.run(*command, cwd=repository, env=baking.clean_environment())

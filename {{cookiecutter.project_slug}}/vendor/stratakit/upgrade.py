@@ -45,7 +45,21 @@ IN_PYTHON: Renames = ((rf"(?<![\w./@-])ops\.({_MODULES})\b", r"stratakit.\1"),)
 """The same where Python has imported `ops`, which else may be a variable."""
 IN_TEXT: Renames = ((rf"(?:(?<=-m )|(?<=[\"'`]))ops\.({_MODULES})\b", r"stratakit.\1"),)
 """The same in other files; what is not quoted may be the name of a host."""
-MOVED: Renames = ((r"\bstratakit\.keyspaces\b", "stratakit.redis_databases"),)
+_OF_PROJECT = "Package|Library|Service|packages|libraries|services|package|service"
+MOVED: Renames = (
+    (r"\bstratakit\.keyspaces\b", "stratakit.redis_databases"),
+    (r"\bstratakit\.commands\b", "stratakit.runner"),
+    (r"\bstratakit\.verdict\b", "stratakit.results"),
+    (rf"\bstratakit\.graph\.({_OF_PROJECT})\b", r"stratakit.project.\1"),
+    (r"\bstratakit\.graph\.", "stratakit.tiers."),
+    (r"\bstratakit/graph\.py\b", "stratakit/tiers.py"),
+)
+"""Modules that are called otherwise; what was in `graph` is in `tiers` and in `project`."""
+GRAPH = re.compile(r"^([ \t]*)from stratakit\.graph import (\([^)#]*\)|[^\n(]+)$", re.MULTILINE)
+GONE = re.compile(
+    r"\bstratakit\.(?:ci|graph|report|routes|show)\b|\bfrom stratakit import (?:.*, )?graph\b"
+)
+"""Modules that are no more, and whose content is in several, or nowhere."""
 
 IMPORTED = re.compile(r"^\s*import ops\b", re.MULTILINE)
 FOLDER = re.compile(r"(?<![\w./-])/?ops/")
@@ -127,16 +141,36 @@ def _rename(file: Path, dependency: Renames) -> bool:
     new = text
     for old, by in (*dependency, *RENAMES, *qualified, *MOVED):
         new = re.sub(old, by, new, flags=re.MULTILINE)
+    new = GRAPH.sub(_split, new)
     if new != text:
         file.write_bytes(new.encode("utf-8"))
     return new != text
 
 
+def _split(imported: re.Match[str]) -> str:
+    """Return the import of names from `graph` as imports from the modules that have them now."""
+    indent, names = imported.groups()
+    code, _, comment = names.partition("#")
+    homes: dict[str, list[str]] = {}
+    for name in filter(None, (each.strip() for each in code.strip(" ()\n").split(","))):
+        module = "project" if re.match(rf"({_OF_PROJECT})\b", name) else "tiers"
+        homes.setdefault(module, []).append(name)
+    lines = [
+        f"{indent}from stratakit.{module} import {', '.join(names)}"
+        for module, names in sorted(homes.items())
+    ]
+    return "\n".join(lines) + (f"  #{comment}" if comment else "")
+
+
 def _naming(files: list[str]) -> Iterator[str]:
+    """Yield the lines that name what is not there any more, and that no rule renames."""
     for name in files:
         for number, line in enumerate(_text(ROOT / name).splitlines(), start=1):
+            gone = GONE.search(line)
             if FOLDER.search(line):
                 yield f"{name}:{number} names {OLD}: {line.strip()}"
+            elif gone:
+                yield f"{name}:{number} names a module that is gone: {line.strip()}"
 
 
 if __name__ == "__main__":
