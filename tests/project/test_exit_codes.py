@@ -459,6 +459,23 @@ def test_nox_inside_a_nox_session_keeps_its_own_code(project: Project, tmp_path:
     assert outcome.summary["exit_code"] == 2
 
 
+def test_a_session_of_the_projects_own_that_fails_is_named(
+    project: Project, changes: Changes
+) -> None:
+    changes.replace(
+        "noxfile.py",
+        'if __name__ == "__main__":',
+        "@nox.session(default=False)\ndef page(session: nox.Session) -> None:\n"
+        '    session.error("it is empty")\n\n\nif __name__ == "__main__":',
+    )
+    outcome = project.outcome(*NOX, "-s", "static", "page", "--", "--only", "lock")
+    assert outcome.code == 1, outcome.output
+    assert "page: failed, and is no tier: see its output above\n" in outcome.output
+    assert "exit 1 (failures)" in outcome.output
+    assert outcome.summary["exit_code"] == 1
+    assert [tier["status"] for tier in outcome.summary["tiers"]] == ["passed"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -106,6 +106,8 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.interrupted = False
+        self.failed_sessions: list[str] = []
+        """Those of nox that failed, of tiers and of the project's own."""
         self._inner_seconds = 0.0
 
     @contextmanager
@@ -148,19 +150,56 @@ class Run:
         names = [each.name for each in tiers.sessions()]
         parts.sort(key=lambda part: (names.index(part.name), part.service or "", part.python or ""))
         _refuse_empty_tiers(parts)
-        code = 130 if self.interrupted else max(part.exit_code for part in parts)
+        titles = {part.title for part in parts}
+        others = [name for name in self.failed_sessions if name not in titles]
+        code = max([part.exit_code for part in parts] + [Code.FAILED for _ in others])
+        if self.interrupted:
+            code = 130
         for part in parts:
             part.clear()
             _publish(part, REPORTS / part.folder.relative_to(self.folder))
         write(REPORTS / "summary.json", json.dumps(summary(parts, code), indent=2) + "\n")
         shutil.rmtree(self.folder, ignore_errors=True)
         _forget_dead_runs(self.folder.parent)
+        for name in others:
+            sys.stderr.write(f"{name}: failed, and is no tier: see its output above\n")
         _print_summary(parts, code)
         if code not in (0, 130):
             # atexit has no other way to change the code that nox chose.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    def hear(self, record: logging.LogRecord) -> bool:
+        """Take note of what nox says, as a filter of its messages.
+
+        A session that failed counts, whatever it was; a refusal of one that is not there is told
+        which ones there are.
+        """
+        said = record.getMessage()
+        if failed := _FAILED.fullmatch(said):
+            self.failed_sessions.append(failed[1])
+        elif unknown := _UNKNOWN.fullmatch(said):
+            sessions = tiers.sessions()
+            names = [each.name for each in sessions]
+            there = ", ".join(names)
+            for each in sessions:
+                names += [f"{each.name}({of.name})" for of in project.packages_of(each)]
+            wrong = (unknown[1] or unknown[2] or "").split(", ")
+            hints = [*filter(None, (did_you_mean(name, names) for name in wrong))]
+            hints.append(f"There are {there}; all that there are: uv run nox -l")
+            record.msg = f"{said}\n  hint: {' '.join(hints)}"
+            record.args = ()
+        return True
+
+
+_FAILED = re.compile(r"\* (.+): (?:failed|aborted)(?:, took .*)?")
+"""What nox says of a session that failed, once several have run."""
+_UNKNOWN = re.compile(
+    r"Sessions not found: (.+)|Session (.+) not found\.|.*no sessions (?:to be )?selected.*",
+    re.IGNORECASE,
+)
+"""What nox says where it is asked for a session that is not there, or for none."""
 
 
 @cache
@@ -172,8 +211,8 @@ def begin() -> Run:
     if _PARALLEL_WORKER in sys.argv and liveness.RUN in os.environ:
         liveness.join()
         return Run(Path(os.environ[liveness.RUN]))
-    logging.getLogger("nox").addFilter(_name_the_sessions)
     run = Run(REPORTS / ".runs" / f"{time.time_ns()}-{os.getpid()}")
+    logging.getLogger("nox").addFilter(run.hear)
     os.environ[liveness.RUN] = str(run.folder)
     liveness.begin(run.folder)
     atexit.register(run.finish)
@@ -186,32 +225,6 @@ def begin() -> Run:
 
     signal.signal(signal.SIGINT, interrupt)
     return run
-
-
-_UNKNOWN = re.compile(
-    r"Sessions not found: (.+)|Session (.+) not found\.|.*no sessions (?:to be )?selected.*",
-    re.IGNORECASE,
-)
-"""What nox says where it is asked for a session that is not there, or for none."""
-
-
-def _name_the_sessions(record: logging.LogRecord) -> bool:
-    """Add to nox's refusal of a session which ones there are, as a filter of its messages."""
-    said = record.getMessage()
-    found = _UNKNOWN.fullmatch(said)
-    if found:
-        sessions = tiers.sessions()
-        names = [
-            *(each.name for each in sessions),
-            *(f"{each.name}({of.name})" for each in sessions for of in project.packages_of(each)),
-        ]
-        wrong = (found[1] or found[2] or "").split(", ")
-        there = ", ".join(names[: len(sessions)])
-        hints = [*filter(None, (did_you_mean(name, names) for name in wrong))]
-        hints.append(f"There are {there}; all that there are: uv run nox -l")
-        record.msg = f"{said}\n  hint: {' '.join(hints)}"
-        record.args = ()
-    return True
 
 
 def exit_on_error(read: Callable[[], T]) -> T:
