@@ -10,6 +10,7 @@ from pathlib import Path
 from invoke.collection import Collection
 
 HERE = Path(__file__).parent
+ENGINE = HERE / "vendor" / "stratakit" / "src"
 
 try:
     from stratakit import location, results
@@ -18,14 +19,16 @@ try:
     from stratakit.tasks import ACTIONS
     from stratakit.tasks.executor import check_command_line
 except ImportError as missing:
-    # It would come out as a traceback, and with the exit code of a failed test.
-    sys.path.insert(0, str(HERE / "vendor" / "stratakit" / "src"))
-    from stratakit import environment
-
-    error = environment.incomplete(missing)
-    more = "PYTHONPATH=vendor/stratakit/src python3 -m stratakit.doctor"
-    sys.stderr.write(f"{error}\n  what else is wrong: {more}\n")
-    sys.exit(error.code)
+    # It would come out as a traceback, and with the exit code of a failed test. The engine, whose
+    # words these are, may itself be what is missing.
+    sys.stderr.write(
+        f"infrastructure: the environment of {sys.executable} is incomplete: {missing}\n"
+        "  hint: uv sync --all-packages --all-groups --reinstall\n"
+    )
+    if ENGINE.is_dir():
+        source = ENGINE.relative_to(HERE).as_posix()
+        sys.stderr.write(f"  what else is wrong: PYTHONPATH={source} python3 -m stratakit.doctor\n")
+    sys.exit(2)
 
 # Actions of your own go here: any task of Invoke, named in the collection beside the engine's.
 

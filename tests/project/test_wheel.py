@@ -49,3 +49,12 @@ def test_a_project_whose_engine_is_a_wheel_runs_its_tiers_and_actions(
     refused = project.outcome(INVOKE, "engine.eject", "--yes")
     assert refused.code == 3
     assert "or is a wheel" in refused.output
+
+    (installed,) = project.path.glob(".venv/lib/python*/site-packages/stratakit")
+    changes.hide(str(installed.relative_to(project.path)))
+    lost = project.outcome(INVOKE, "graph")
+    assert lost.code == 2, lost.output
+    assert "is incomplete: No module named 'stratakit'" in lost.output
+    assert "hint: uv sync --all-packages --all-groups --reinstall" in lost.output
+    assert "Traceback" not in lost.output
+    assert "vendor/stratakit" not in lost.output
