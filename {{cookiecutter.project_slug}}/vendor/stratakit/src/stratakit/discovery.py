@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from . import location, project, tiers
+from . import location, tiers
 from .errors import ConfigurationError, InfrastructureError
 from .git import GitError, git
 from .project import Library, Package, Service, packages
@@ -36,18 +36,6 @@ DEFAULTS: dict[str, str | list[str]] = {
 REPOSITORY: tuple[Scope, ...] = ("repository",)
 
 _KINDS: dict[str, type[Package]] = {"services": Service, "libs": Library}
-
-
-def folders(tier: Tier, package: Package | None) -> list[Path]:
-    """Return the folders that hold the tests of a tier, none for a tier that has no tests.
-
-    Raises:
-        ConfigurationError: there is a test nearby that no tier runs.
-        AbsentError: the tier has tests elsewhere, but none here.
-    """
-    if tier.paths:
-        refuse_strays([package] if package else [])
-    return project.folders(tier, package)
 
 
 def refuse_strays(chosen: Collection[Package]) -> None:
@@ -72,18 +60,13 @@ def is_stray(file: Path) -> bool:
 def tiers_of(file: Path) -> tuple[Tier, ...]:
     """Return the tiers that run the tests in a file."""
     file = ROOT / (location.relative(file) or file)
-    package = owner(file)
+    package = next((each for each in packages() if file.is_relative_to(each.path)), None)
     home, scopes = (package.path, package.scopes) if package else (ROOT, REPOSITORY)
     return tuple(
         tier
         for tier in tiers.load()
         if tier.scope in scopes and any(file.is_relative_to(home / path) for path in tier.paths)
     )
-
-
-def owner(file: Path) -> Package | None:
-    """Return the service or library that a file is of."""
-    return next((each for each in packages() if file.is_relative_to(each.path)), None)
 
 
 def test_files(passed_over: frozenset[Path]) -> Iterator[Path]:

@@ -95,7 +95,9 @@ def run_coverage(session: "nox.Session") -> None:
                 for tier in tiers.measured()
                 if each in project.packages_of(tier)
             ]
-        _require_all_ran(measured)
+        for each in measured:
+            if each.exit_code >= Code.INFRASTRUCTURE:
+                raise InfrastructureError(f"not judged, since {each.title} could not run")
         if measured and not any(each.tests for each in measured):
             part.set_result(
                 Code.PASSED, "not judged, since no test was run", status=measured[0].status
@@ -146,8 +148,10 @@ def _run(
     Raises:
         StrataError: something other than the code is at fault.
     """
-    # No environment is made for tests that are not there, or that are where nothing runs them.
-    discovery.folders(tier, package)
+    # No environment is made for tests that are where nothing runs them, or that are not there.
+    if tier.paths:
+        discovery.refuse_strays([package] if package else [])
+    project.folders(tier, package)
     home = environment.folder(tier, package, part.python)
     _sync(session, package, home, part)
     with scratch(part) as folder:
@@ -155,7 +159,11 @@ def _run(
             session.run,
             str(environment.python(home).relative_to(ROOT)),
             *arguments(tier, package, part, folder, words),
-            env={**environment.variables(home), **variables(part, session.invoked_from)},
+            env={
+                **environment.variables(home),
+                "COVERAGE_FILE": str(part.file(COVERAGE_DATA)),
+                _STARTED: session.invoked_from,
+            },
             # An interrupted run may drop its databases first; nox's own 0.3 s are too short.
             interrupt_timeout=10,
             success_codes=[0, NOTHING_RAN],
@@ -238,11 +246,6 @@ def scratch(part: TierResult) -> Iterator[Path]:
         yield Path(folder)
 
 
-def variables(part: TierResult, started_in: str) -> dict[str, str]:
-    """Return what a command gets in its environment that depends on the part, or on the caller."""
-    return {"COVERAGE_FILE": str(part.file(COVERAGE_DATA)), _STARTED: started_in}
-
-
 def started_in() -> Path:
     """Return the folder in which nox was started; without nox, the one that we are in."""
     return Path(os.environ.get(_STARTED) or Path.cwd())
@@ -261,17 +264,6 @@ def find(name: str) -> Path | None:
     return None
 
 
-def _require_all_ran(measured: Sequence[TierResult]) -> None:
-    """Refuse to judge what tiers have left of which not all could run.
-
-    Raises:
-        InfrastructureError: one could not.
-    """
-    for part in measured:
-        if part.exit_code >= Code.INFRASTRUCTURE:
-            raise InfrastructureError(f"not judged, since {part.title} could not run")
-
-
 def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[str]) -> None:
     """Read what the command left behind and say what its exit code means."""
     left: dict[str, Any] = {}
@@ -281,20 +273,17 @@ def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[s
     part.tests, part.absent = left.get("tests", []), left.get("absent", [])
     if left.get("status") == "empty":
         asked = shlex.join(word for word in posargs if word not in MEASURE)
-        reason = left.get("reason") or f"no test was selected{asked and f' by {asked}'}"
-        part.set_result(Code.PASSED, reason, status="empty")
+        nothing = left.get("reason") or f"no test was selected{asked and f' by {asked}'}"
+        part.set_result(Code.PASSED, nothing, status="empty")
         return
-    code, reason = _meaning(tier, exit_code)
-    if tier.paths and not exit_code and not part.tests:
-        reason = "no test was run, since pytest was asked to show something instead"
-    part.set_result(code, left.get("reason") or reason, status=left.get("status"))
-
-
-def _meaning(tier: Tier, exit_code: int) -> tuple[Code, str | None]:
+    reason: str | None
+    code, reason = Code.FAILED, f"it exited with {exit_code}"
     if exit_code < 0:
-        return Code.FAILED, f"it was killed by signal {-exit_code}"
-    if tier.paths:
-        return _PYTEST_EXIT.get(exit_code, (Code.FAILED, f"pytest exited with {exit_code}"))
-    if exit_code in set(Code):
-        return Code(exit_code), "a check failed" if exit_code == Code.FAILED else None
-    return Code.FAILED, f"it exited with {exit_code}"
+        reason = f"it was killed by signal {-exit_code}"
+    elif tier.paths:
+        code, reason = _PYTEST_EXIT.get(exit_code, (code, f"pytest exited with {exit_code}"))
+        if not exit_code and not part.tests:
+            reason = "no test was run, since pytest was asked to show something instead"
+    elif exit_code in set(Code):
+        code, reason = Code(exit_code), "a check failed" if exit_code == Code.FAILED else None
+    part.set_result(code, left.get("reason") or reason, status=left.get("status"))

@@ -10,7 +10,7 @@ Standard library only, since noxfile.py imports it in whatever environment runs 
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import inf
@@ -255,22 +255,15 @@ def _is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not _is_flag(value) and 0 <= value < inf
 
 
-def _are(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(fits, value))
-
-
-def _is_folder(value: Any) -> bool:
-    """Return whether it is a folder inside of a package, written as it is compared with paths."""
-    return (
-        isinstance(value, str)
-        and value == str(PurePosixPath(value))
-        and not {"..", "/", "."} & set(PurePosixPath(value).parts or ".")
-        and "\\" not in value
+def _are_folders(value: Any) -> bool:
+    """Return whether these are folders inside of a package, written as compared with paths."""
+    return isinstance(value, list) and all(
+        isinstance(each, str)
+        and each == str(PurePosixPath(each))
+        and not {"..", "/", "."} & set(PurePosixPath(each).parts or ".")
+        and "\\" not in each
+        for each in value
     )
-
-
-def _is_one_of(known: Iterable[str]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in known
 
 
 class _Key(NamedTuple):
@@ -281,22 +274,18 @@ class _Key(NamedTuple):
     """What its values may be, where there are few."""
 
 
-def _one_of(known: Iterable[str]) -> str:
-    return ", ".join(known)
-
-
 _SCOPES = get_args(Scope)
 _FLAG = _Key(_is_flag, "true or false", "true")
 _SECONDS = ("budget", "test_budget", "timeout")
 _KEYS = {
     "checks": _Key(_is_text, "one line of text", '"a user\'s whole way"'),
-    "scope": _Key(_is_one_of(_SCOPES), f"one of {_one_of(_SCOPES)}", '"service"', _SCOPES),
-    "paths": _Key(
-        _are(_is_folder), "a list of folders below the project or package", '["tests/e2e"]'
+    "scope": _Key(
+        lambda value: value in _SCOPES, f"one of {', '.join(_SCOPES)}", '"service"', _SCOPES
     ),
+    "paths": _Key(_are_folders, "a list of folders below the project or package", '["tests/e2e"]'),
     "needs": _Key(
-        _are(_is_one_of(RESOURCES)),
-        f"a list of {_one_of(RESOURCES)}",
+        lambda value: isinstance(value, list) and all(each in [*RESOURCES] for each in value),
+        f"a list of {', '.join(RESOURCES)}",
         '["stack"]',
         tuple(RESOURCES),
     ),
