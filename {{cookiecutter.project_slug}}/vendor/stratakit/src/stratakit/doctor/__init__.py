@@ -117,7 +117,7 @@ def _make(check: Check, tiers: Sequence[Tier]) -> Finding:
     """Make one check, and return its result whichever way it fails."""
     code, hint = Code.PASSED, ""
     try:
-        found = check.look()
+        found = check.probe()
     except StrataError as error:
         code, found, hint = error.code, error.message, error.hint
     except ImportError as error:

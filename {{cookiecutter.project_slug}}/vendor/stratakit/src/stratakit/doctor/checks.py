@@ -14,18 +14,18 @@ from .machine import INSTALL_DOCKER, version
 class Check:
     """One thing that tiers or actions need.
 
-    `look` returns what is there, and raises a StrataError where that is not enough.
+    `probe` returns what is there, and raises a StrataError where that is not enough.
     """
 
     name: str
-    look: Callable[[], str]
+    probe: Callable[[], str]
     tiers: Callable[[Tier], bool] = lambda _: False
     """Which tiers do not run without it."""
     actions: tuple[str, ...] = ()
     """What else people do that does not work without it."""
 
 
-def every(_: Tier) -> bool:
+def all_tiers(_: Tier) -> bool:
     """Return True: every tier needs it."""
     return True
 
@@ -38,11 +38,11 @@ def needing(*resources: str) -> Callable[[Tier], bool]:
 def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
     """Return the checks: of the machine, of the project, and of the tests of each tier."""
     return (
-        Check("python", machine.python, every),
-        Check("uv", machine.uv, every),
-        Check("lock", machine.lock, every),
-        Check("services", project.services, every),
-        Check("tiers", project.tiers, every),
+        Check("python", machine.python, all_tiers),
+        Check("uv", machine.uv, all_tiers),
+        Check("lock", machine.lock, all_tiers),
+        Check("services", project.services, all_tiers),
+        Check("tiers", project.tiers, all_tiers),
         Check("environment", machine.venv, actions=("actions", "an IDE", "a bare pytest")),
         Check("tests", project.strays, lambda tier: bool(tier.paths)),
         *(
@@ -71,9 +71,9 @@ def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
         Check("images", machine.images, needing("docker"), ("STRATA_SERVERS=docker",)),
         Check("stack", machine.stack, needing("stack")),
         Check("ports", machine.ports, needing("stack"), ("stack.up", "service.run")),
-        Check("project folder", machine.project_folder, every),
-        Check("temporary folder", machine.temporary_folder, every),
-        Check("uv cache", machine.uv_cache, every),
+        Check("project folder", machine.project_folder, all_tiers),
+        Check("temporary folder", machine.temporary_folder, all_tiers),
+        Check("uv cache", machine.uv_cache, all_tiers),
         Check("server data", machine.server_data, actions=("STRATA_SERVERS=embedded",)),
         Check("git", project.git, actions=("git commit", "updates of the template")),
         Check("hooks", project.hooks, actions=("checks at git commit",)),

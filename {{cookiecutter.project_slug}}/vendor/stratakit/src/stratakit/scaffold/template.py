@@ -64,14 +64,14 @@ class Template:
         *clones, source = self._sources()
         for clone in clones:
             with suppress(GitError):
-                self._take(clone, checkout)
+                self._fetch_commit(clone, checkout)
                 return
         try:
-            self._take(source, checkout)
+            self._fetch_commit(source, checkout)
         except GitError as error:
             raise self._diagnose(checkout, source, error) from error
 
-    def _take(self, source: str, checkout: Path) -> None:
+    def _fetch_commit(self, source: str, checkout: Path) -> None:
         git(checkout, "fetch", "--quiet", "--depth=1", source, self.commit)
         # The user's own hooks, if they have some for all repositories, are not for this one.
         git(checkout, "-c", f"core.hooksPath={os.devnull}", "checkout", "--quiet", "FETCH_HEAD")

@@ -80,10 +80,10 @@ def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str |
     checks = [
         each
         for each in CHECKS
-        if each.name in (options.only or NAMES) and (each.of(chosen) or not options.files)
+        if each.name in (options.only or NAMES) and (each.select(chosen) or not options.files)
     ]
     for outcome in outcomes(checks, present, chosen, fix=options.fix):
-        tell(outcome, required=outcome.check.name in required)
+        print_outcome(outcome, required=outcome.check.name in required)
         made.append(outcome)
     failed = [each for each in made if each.code]
     missing = [each.check.name for each in made if each.absent and each.check.name in required]
@@ -132,7 +132,7 @@ def choose(files: Sequence[str], names: Sequence[str]) -> list[str]:
     return [file for file in files if not named.isdisjoint((Path(file), *Path(file).parents))]
 
 
-def tell(outcome: Outcome, *, required: bool) -> None:
+def print_outcome(outcome: Outcome, *, required: bool) -> None:
     """Print the outcome of a check."""
     if outcome.absent:
         word, colour = "ABSENT", RED if required else YELLOW

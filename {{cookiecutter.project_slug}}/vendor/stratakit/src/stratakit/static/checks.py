@@ -17,50 +17,50 @@ from ..errors import ConfigurationError, StrataError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question to one tool.
+    """A check that one tool makes.
 
-    `about` are globs over paths relative to the project; their `*` crosses slashes. In a command,
-    `{files}` stands for the files that it is about and `{package}` for the folder of a package.
+    `files` are globs over paths relative to the project; their `*` crosses slashes. In a command,
+    `{files}` stands for the files that match and `{package}` for the folder of a package.
     """
 
     name: str
-    about: tuple[str, ...]
+    files: tuple[str, ...]
     command: tuple[str, ...]
     hint: str
     """What fixes a finding; where that can be, a command."""
     fix: tuple[str, ...] = ()
-    """Runs in the stead of `command` to fix what it can; fails for what it cannot."""
+    """The command that fixes what it can, in place of `command`; it fails for the rest."""
     per_package: bool = False
-    """Runs once for each folder with a pyproject.toml that has such files, and on all of those."""
+    """Whether it runs once for each package with such files, on all of those in it."""
     env: Mapping[str, str] = field(default_factory=dict)
     absent: str = ""
     """Why the tool may be missing, and how to get it; empty where the lock pins it."""
     usage_exit_code: int | None = 2
     """The tool's exit code for settings that it cannot work with."""
     explain: Callable[[str], StrataError] | None = None
-    """Tells from the output what is wrong, where the exit code does not."""
+    """Returns the error that the output means, where the exit code does not tell."""
     vendored: bool = False
-    """Whether it is about what is vendored, which the others leave out."""
+    """Whether it looks at what is vendored, which the others leave out."""
     needs: str = ""
     """The file without which it cannot be made; `absent` says why it may be missing."""
 
-    def of(self, files: Sequence[str]) -> list[str]:
-        """Return those of `files` that the check is about."""
+    def select(self, paths: Sequence[str]) -> list[str]:
+        """Return those of `paths` that the check looks at."""
         return [
             file
-            for file in files
+            for file in paths
             if is_vendored(file) == self.vendored
-            and any(fnmatchcase(file, glob) for glob in self.about)
+            and any(fnmatchcase(file, glob) for glob in self.files)
         ]
 
 
 def is_vendored(file: str) -> bool:
-    """Return whether a file is somebody else's, whom its manifest answers for."""
+    """Return whether a file is vendored: its manifest is checked, not its content."""
     return file.startswith("vendor/")
 
 
 def explain_lock(output: str) -> StrataError:
-    """Return what it means that `uv lock --check` failed and printed `output`."""
+    """Return the error that `uv lock --check` means by `output`."""
     if "Unable to find lockfile" in output:
         return ConfigurationError("uv.lock is missing: it belongs in git", "uv lock")
     return environment.diagnose(output)
@@ -77,21 +77,21 @@ CHECKS = (
     # Before `format`: what its fixes leave may need to be formatted.
     Check(
         name="lint",
-        about=PYTHON,
+        files=PYTHON,
         command=("ruff", "check", "--force-exclude", "{files}"),
         fix=("ruff", "check", "--force-exclude", "--fix", "{files}"),
         hint=FIX,
     ),
     Check(
         name="format",
-        about=PYTHON,
+        files=PYTHON,
         command=("ruff", "format", "--force-exclude", "--check", "{files}"),
         fix=("ruff", "format", "--force-exclude", "{files}"),
         hint=FIX,
     ),
     Check(
         name="types",
-        about=PYTHON,
+        files=PYTHON,
         command=("mypy", "{files}"),
         # Two services may each have a tests/conftest.py, which in one run would be one module.
         per_package=True,
@@ -106,66 +106,66 @@ CHECKS = (
     ),
     Check(
         name="dependencies",
-        about=("*/src/*.py", "*/pyproject.toml"),
+        files=("*/src/*.py", "*/pyproject.toml"),
         command=("deptry", "--config", "{package}/pyproject.toml", "{package}/src"),
         per_package=True,
         hint="uv add it, uv remove it, or say why not under [tool.deptry] of the package",
     ),
     Check(
         name="lock",
-        about=(*MANIFESTS, "uv.lock"),
+        files=(*MANIFESTS, "uv.lock"),
         command=("uv", "lock", "--check"),
         hint="uv lock",
         explain=explain_lock,
     ),
     Check(
         name="pyproject",
-        about=MANIFESTS,
+        files=MANIFESTS,
         # Of the tools' own schemas only uv's: uv itself passes over a key that it does not know.
         command=("validate-pyproject", "{files}", "--enable-plugins", "uv"),
         hint=KEY,
     ),
     Check(
         name="workflows",
-        about=WORKFLOWS,
+        files=WORKFLOWS,
         command=("check-jsonschema", "--builtin-schema", "vendor.github-workflows", "{files}"),
         hint=KEY,
     ),
     Check(
         name="zizmor",
-        about=(*WORKFLOWS, ".github/actions/*.yml", ".github/dependabot.yml"),
+        files=(*WORKFLOWS, ".github/actions/*.yml", ".github/dependabot.yml"),
         command=("zizmor", "--offline", "--no-progress", "{files}"),
         hint="follow its link, or write the reason: # zizmor: ignore[name] why",
     ),
     Check(
         name="actionlint",
-        about=WORKFLOWS,
+        files=WORKFLOWS,
         command=("actionlint", "{files}"),
         absent="it is not on PATH, and no wheel carries it: see github.com/rhysd/actionlint",
         hint="correct what it names",
     ),
     Check(
         name="dependabot",
-        about=(".github/dependabot.yml",),
+        files=(".github/dependabot.yml",),
         command=("check-jsonschema", "--builtin-schema", "vendor.dependabot", "{files}"),
         hint=KEY,
     ),
     Check(
         name="renovate",
-        about=("renovate.json", ".github/renovate.json"),
+        files=("renovate.json", ".github/renovate.json"),
         command=("check-jsonschema", "--builtin-schema", "vendor.renovate", "{files}"),
         hint=KEY,
     ),
     Check(
         name="hadolint",
-        about=("Dockerfile", "*/Dockerfile", "*.Dockerfile"),
+        files=("Dockerfile", "*/Dockerfile", "*.Dockerfile"),
         command=("hadolint", "--no-color", "{files}"),
         hint="follow the rule, or write the reason above the line: # hadolint ignore=DL3008",
         usage_exit_code=None,
     ),
     Check(
         name="secrets",
-        about=("*",),
+        files=("*",),
         command=(
             "detect-secrets-hook",
             # Else it tries out what it finds, against the service that it opens.
@@ -181,7 +181,7 @@ CHECKS = (
     ),
     Check(
         name="engine",
-        about=("vendor/stratakit/*",),
+        files=("vendor/stratakit/*",),
         command=("python", "-m", "stratakit.manifest"),
         vendored=True,
         needs="vendor/stratakit/manifest.sha256",

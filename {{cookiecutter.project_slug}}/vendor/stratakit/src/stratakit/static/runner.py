@@ -3,17 +3,18 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .. import environment, limits, programs
 from ..errors import Code, InfrastructureError
+from ..git import GitError, git
 from ..pyproject import ROOT
 from .checks import Check, is_vendored
 
@@ -65,14 +66,10 @@ def project_files() -> list[str]:
 
     Without git, or in a repository that ignores the whole project, .gitignore alone decides.
     """
-    command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, check=True, timeout=limits.COMMAND
-        )
-        files = set(os.fsdecode(done.stdout).split("\0"))
-    except (OSError, subprocess.SubprocessError):
-        files = set()
+    files: set[str] = set()
+    with suppress(GitError, InfrastructureError):
+        listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        files.update(listed.split("\0"))
     if "pyproject.toml" not in files:
         files = set(_walk())
     return sorted(file for file in files if file and (ROOT / file).is_file())
@@ -102,9 +99,9 @@ def _make(
     check: Check, command: Sequence[str], present: Sequence[str], chosen: Sequence[str]
 ) -> Outcome:
     """Run `command` once or for each package, and return the worst outcome."""
-    files = check.of(chosen)
+    files = check.select(chosen)
     if not files:
-        return Outcome(check, absent=f"there is no {' or '.join(check.about)}")
+        return Outcome(check, absent=f"there is no {' or '.join(check.files)}")
     if check.needs and not (ROOT / check.needs).is_file():
         return Outcome(check, absent=f"there is no {check.needs}: {check.absent}")
     try:
@@ -157,7 +154,7 @@ def _packages(
         return next(each for each in folders if Path(file).is_relative_to(each)).as_posix()
 
     for touched in sorted(set(map(package, files))):
-        yield touched, [file for file in check.of(present) if package(file) == touched]
+        yield touched, [file for file in check.select(present) if package(file) == touched]
 
 
 def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
