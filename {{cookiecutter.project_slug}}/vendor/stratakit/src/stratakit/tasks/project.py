@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from invoke.collection import Collection
-from invoke.completion.complete import print_completion_script
 from invoke.context import Context
 from invoke.exceptions import Exit
 
@@ -151,7 +150,10 @@ def completion(_: Context, shell: Shell | None = None) -> None:
     steps = ("To have it, from the project:", *ACTIVATION[chosen])
     console.say("\n".join(f"# {line}" for line in steps))
     console.say(shellcode(["nox"], shell=chosen))
-    print_completion_script(chosen, ["invoke", "inv"])
+    # Under the name of the program that it is started by, the script completes that.
+    invoke = Path(sys.executable).with_name("invoke")
+    done = programs.run([str(invoke), "--print-completion-script", chosen], cwd=ROOT)
+    console.say(done.stdout)
 
 
 @task(help={"yes": "do not ask for confirmation"})
