@@ -7,12 +7,12 @@ Baking writes it. Standard library only, since the hook of the template imports 
 
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import Code, ConfigurationError, InfrastructureError
-from .git import GitError, git
+from .errors import Code, ConfigurationError
 
 ENGINE = Path(__file__).resolve().parents[2]
 NAME = "manifest.sha256"
@@ -81,10 +81,12 @@ def _is_left(name: str) -> bool:
 
 def _index(engine: Path) -> set[str]:
     """Return the files of the engine in git's index; none without git or a repository."""
+    command = ("git", "ls-files", "-z", "--cached", ".")
     try:
-        return set(filter(None, git(engine, "ls-files", "-z", "--cached", ".").split("\0")))
-    except (GitError, InfrastructureError):
+        done = subprocess.run(command, cwd=engine, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
         return set()
+    return set(filter(None, os.fsdecode(done.stdout).split("\0")))
 
 
 def main() -> Code:
