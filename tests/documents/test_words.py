@@ -68,5 +68,5 @@ def test_words_that_stay_out_are_written_nowhere(words: str, texts: dict[str, st
 def test_the_help_of_each_action_begins_with_an_imperative_verb() -> None:
     texts = [file.read_text(encoding="utf-8") for file in TASKS.glob("*.py")]
     helps = [found for text in texts for pattern in HELPS for found in pattern.findall(text)]
-    assert len(helps) > 30
+    assert len(helps) >= 30
     assert [each for each in helps if each.split()[0].lower() not in VERBS] == []

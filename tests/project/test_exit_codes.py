@@ -401,7 +401,10 @@ def test_an_interrupt_exits_with_130_and_the_summary_says_so(
         assert not [*Path(own).glob("strata-*")]
     assert outcome.code == 130, outcome.output
     assert outcome.summary["exit_code"] == 130
-    assert [tier["status"] for tier in outcome.summary["tiers"]] == ["interrupted"]
+    # Side by side, another part may have come to its end before.
+    statuses = {tier["service"]: tier["status"] for tier in outcome.summary["tiers"]}
+    assert statuses["gateway"] == "interrupted"
+    assert set(statuses) == ({"gateway", "servicebase"} if order else {"gateway"})
 
 
 @pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])
