@@ -86,7 +86,7 @@ class Contents(NamedTuple):
     held: dict[str, int]
     """Objects of each kind, but for those of every new database."""
     size: int
-    """Bytes."""
+    """Its size in bytes."""
     facts: stamps.Facts | None = None
     """Read after the objects were counted.
 

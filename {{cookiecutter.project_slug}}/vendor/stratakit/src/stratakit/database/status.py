@@ -40,7 +40,7 @@ class Status:
     """Version, and where the server comes from."""
     owner: str | None
     size: int
-    """Bytes."""
+    """Its size in bytes."""
     stamp: str | None
     belongs_to: str | None
     """Which service of which project has it, as far as it says so."""

@@ -83,7 +83,7 @@ def address(port: int) -> str:
 
 
 def readiness_error(port: int) -> str | None:
-    """Ask a service whether it is ready; return None if it is, else what it answers instead."""
+    """Return why a service is not ready, from its answer; None if it is ready."""
     # Not urllib, which would ask a proxy for what is on this machine.
     connection = http.client.HTTPConnection(HOST, port, timeout=limits.ANSWER)
     try:
