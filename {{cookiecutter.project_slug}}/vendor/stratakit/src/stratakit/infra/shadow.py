@@ -1,0 +1,136 @@
+"""Plan a Terraform module without its provider.
+
+Each resource becomes a `terraform_data`, which is built into Terraform, with the resource's arguments
+as its input. Terraform itself then resolves variables, locals, modules, conditions and dynamic blocks.
+What a provider would add (defaults, computed values, the check of its schema) is missing, so a plan
+made in this way is called a shadow, and never a validation.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import hcl2
+
+OPTIONS = hcl2.SerializationOptions(
+    strip_string_quotes=True, explicit_blocks=False, with_comments=False
+)
+META = ("count", "for_each")
+"""Arguments that Terraform itself reads; they stay where they are."""
+DROPPED = ("depends_on", "lifecycle", "provider", "provisioner", "connection", "timeouts")
+"""Arguments and blocks without a meaning in a plan that nobody applies."""
+
+Body = dict[str, Any]
+
+
+def write(module: Path, target: Path) -> None:
+    """Write the shadow of a module into an existing folder, as `main.tf.json`.
+
+    Raises:
+        ValueError: a file is not HCL.
+    """
+    parsed: dict[str, list[Body]] = {}
+    for file in sorted(module.glob("*.tf")):
+        with file.open(encoding="utf-8") as stream:
+            try:
+                blocks = hcl2.load(stream, serialization_options=OPTIONS)
+            except Exception as error:
+                raise ValueError(f"{file}: {error}") from error
+        for kind, bodies in blocks.items():
+            parsed.setdefault(kind, []).extend(bodies)
+    (target / "main.tf.json").write_text(json.dumps(_shadow(parsed), indent=1), encoding="utf-8")
+
+
+def _shadow(parsed: Mapping[str, list[Body]]) -> Body:
+    resources = {
+        (kind, name): body
+        for block in parsed.get("resource", [])
+        for kind, named in block.items()
+        for name, body in named.items()
+    }
+    references = _references(resources)
+    shadows = {}
+    for (kind, name), body in resources.items():
+        kept = {key: body[key] for key in META if key in body}
+        shadows[f"{kind}__{name}"] = references(kept | {"input": _arguments(body)})
+    shadow: Body = {"resource": {"terraform_data": shadows}} if shadows else {}
+    for block in parsed.get("variable", []):
+        for name, body in block.items():
+            typed = {"type": _bare(body["type"])} if "type" in body else {}
+            shadow.setdefault("variable", {})[name] = body | typed
+    for kind in ("locals", "module"):
+        for block in parsed.get(kind, []):
+            shadow.setdefault(kind, {}).update(references(block))
+    return shadow
+
+
+def _arguments(body: Body) -> Body:
+    """Return the arguments of a block, dynamic blocks as expressions over what they repeat."""
+    arguments = {
+        key: [_arguments(each) if isinstance(each, dict) else each for each in value]
+        if isinstance(value, list)
+        else value
+        for key, value in body.items()
+        if key not in (*META, *DROPPED, "dynamic")
+    }
+    for name, block in _dynamic(body):
+        iterator = _bare(block.get("iterator", name))
+        (content,) = block["content"]
+        made = re.sub(rf"\b{iterator}\.(key|value)\b", r"each__\1", _expression(_arguments(content)))
+        repeated = f"[for each__key, each__value in {_bare(block['for_each'])} : {made}]"
+        fixed = _expression(arguments.get(name, []))
+        arguments[name] = f"${{concat({fixed}, {repeated})}}"
+    return arguments
+
+
+def _dynamic(body: Body) -> Iterator[tuple[str, Body]]:
+    for block in body.get("dynamic", []):
+        yield from block.items()
+
+
+def _references(resources: Mapping[tuple[str, str], Body]) -> Any:
+    """Return what rewrites references to resources, in strings at any depth."""
+    kinds = "|".join(sorted({re.escape(kind) for kind, _ in resources})) or "(?!)"
+    pattern = re.compile(
+        rf"\b(?P<kind>{kinds})\.(?P<name>\w+)(?P<index>\[[^\]]*\])?(?:\.(?P<attribute>\w+))?"
+    )
+
+    def rewritten(match: re.Match[str]) -> str:
+        kind, name, index, attribute = match.group("kind", "name", "index", "attribute")
+        shadow = f"terraform_data.{kind}__{name}{index or ''}"
+        if attribute is None:
+            return shadow
+        given = attribute in resources.get((kind, name), {})
+        return f"{shadow}.input.{attribute}" if given else f"{shadow}.id"
+
+    def rewrite(value: Any) -> Any:
+        if isinstance(value, str):
+            return pattern.sub(rewritten, value) if "${" in value else value
+        if isinstance(value, list):
+            return [rewrite(each) for each in value]
+        if isinstance(value, dict):
+            return {key: rewrite(each) for key, each in value.items()}
+        return value
+
+    return rewrite
+
+
+def _expression(value: Any) -> str:
+    """Return a value as an HCL expression."""
+    if isinstance(value, str):
+        whole = re.fullmatch(r"\$\{(.*)\}", value, re.DOTALL)
+        return f"({whole[1]})" if whole and "${" not in whole[1] else json.dumps(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_expression, value))}]"
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {_expression(each)}" for key, each in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    return json.dumps(value)
+
+
+def _bare(text: str) -> str:
+    """Return an expression without the braces that python-hcl2 puts around it."""
+    whole = re.fullmatch(r"\$\{(.*)\}", text, re.DOTALL)
+    return whole[1] if whole else text
