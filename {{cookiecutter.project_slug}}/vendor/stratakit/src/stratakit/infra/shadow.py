@@ -8,6 +8,7 @@ made in this way is called a shadow, and never a validation.
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,7 @@ def _bare(text: str) -> str:
     """Return an expression without the braces that python-hcl2 puts around it."""
     whole = re.fullmatch(r"\$\{(.*)\}", text, re.DOTALL)
     return whole[1] if whole else text
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), Path(sys.argv[2]))

