@@ -5,7 +5,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, DirectoryPath, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from . import liveness
@@ -23,6 +23,9 @@ EXAMPLES = {
     "TEST_POOL_SIZE": "TEST_POOL_SIZE=10",
     "TEST_SQL_LOG": "TEST_SQL_LOG=true",
     "TEST_AUTHENTICATION": "TEST_AUTHENTICATION=false",
+    "STRATA_TF_PLUGIN_DIR": "STRATA_TF_PLUGIN_DIR=/opt/terraform/providers",
+    "STRATA_AWS_ENDPOINT": "STRATA_AWS_ENDPOINT=http://127.0.0.1:4566",
+    "STRATA_GCS_ENDPOINT": "STRATA_GCS_ENDPOINT=http://127.0.0.1:4443",
 }
 
 
@@ -44,6 +47,18 @@ def _url_of(*schemes: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _loopback(value: str | None) -> str | None:
+    if value and urlsplit(value).hostname not in LOOPBACK:
+        raise ValueError("it is not on this machine, so tests might change a real account")
+    return value
+
+
+_on_loopback = AfterValidator(_loopback)
 
 
 class Settings(BaseSettings):
@@ -68,6 +83,12 @@ class Settings(BaseSettings):
     redis_url: Annotated[str | None, _url_of("redis", "rediss", "unix")] = Field(
         None, alias="TEST_REDIS_URL"
     )
+    tf_plugin_dir: DirectoryPath | None = Field(None, alias="STRATA_TF_PLUGIN_DIR")
+    """A folder with Terraform providers, for machines that do not reach a registry."""
+    aws_endpoint: Annotated[str | None, _on_loopback] = Field(None, alias="STRATA_AWS_ENDPOINT")
+    """A local AWS that runs already, such as LocalStack; by default one is started."""
+    gcs_endpoint: Annotated[str | None, _on_loopback] = Field(None, alias="STRATA_GCS_ENDPOINT")
+    """A local Google Cloud Storage that runs already; by default one is started."""
 
 
 def load() -> Settings:

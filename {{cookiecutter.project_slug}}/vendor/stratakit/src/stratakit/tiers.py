@@ -74,15 +74,16 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Tests of integration that can be asked for by `-m NAME`.
+    """Tests of a tier that can be asked for by `-m NAME`.
 
-    They are in tests/integration/NAME/ or in a file test_NAME*.py. The budget is that of one test,
-    in seconds.
+    They are in the folder NAME of the tier's first folder, or in a file test_NAME*.py. The budget
+    is that of one test, in seconds.
     """
 
     name: str
     checks: str
     test_budget: float
+    tier: str = "integration"
 
 
 UNIT, INTEGRATION = "unit", "integration"

@@ -10,12 +10,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import environment, limits, programs
+from .. import limits, programs, settings
 from ..errors import AbsentError, InfrastructureError, StrataError
 from ..pyproject import ROOT, table
 from . import tools
@@ -23,8 +23,6 @@ from . import tools
 MODULES = ROOT / "infra" / "terraform"
 OLDEST = (1, 7)
 """The first version with `mock_provider`, which the modules' tests use."""
-MIRROR = "STRATA_TF_PLUGIN_DIR"
-"""The variable that names a folder with providers, as `terraform init -plugin-dir` takes it."""
 UNREACHABLE = re.compile(
     r"provider registry|not found in any of the search locations|Failed to query available provider"
     r"|registry service|no available releases|has no package",
@@ -121,7 +119,7 @@ class Workspace:
             AbsentError: a provider cannot be had here.
             StrataError: the module is wrong.
         """
-        mirror = os.environ.get(MIRROR)
+        mirror = settings.load().tf_plugin_dir
         words = (f"-plugin-dir={mirror}",) if mirror else ()
         done = self.run(module, "init", "-backend=false", "-input=false", "-no-color", *words)
         if done.returncode == 0:
@@ -130,7 +128,7 @@ class Workspace:
         if UNREACHABLE.search(said):
             raise AbsentError(
                 f"the provider of {module} cannot be had: {_first_error(said)}",
-                f"let the machine reach the registry, or name a folder of providers: {MIRROR}=PATH",
+                f"let the machine reach the registry, or name a folder of providers: STRATA_TF_PLUGIN_DIR=PATH",
             )
         raise StrataError(f"terraform init fails in {module}: {said}", "correct the module")
 

@@ -310,7 +310,8 @@ def pytest_terminal_summary(
     if budget is None or RESULTS not in config.stash or config.pluginmanager.hasplugin("_cov"):
         return
     for test in sorted(config.stash[RESULTS].tests.values(), key=lambda test: -test["duration"]):
-        own = max([budget, *(each.test_budget for each in markers_of(test["name"]))])
+        kinds = markers_of(tiers.tier(name), test["name"])
+        own = max([budget, *(each.test_budget for each in kinds)])
         if test["duration"] > own:
             terminalreporter.write_line(
                 f"over the budget of {own:g} s a test: {test['name']} ({test['duration']:.2f} s)"
