@@ -1,0 +1,70 @@
+"""`invoke infra.*` and `invoke clouds.*`: Terraform modules, and local clouds for work by hand."""
+
+from invoke.collection import Collection
+from invoke.context import Context
+
+from ..errors import ConfigurationError, did_you_mean
+from ..infra import terraform
+from . import console
+from .executor import fail, task
+
+CLOUD = {"cloud": "module to run: aws, gcp or hetzner; default: all"}
+
+
+def chosen(cloud: str | None, names: list[str]) -> list[str]:
+    """Return the modules to run.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    if cloud is None:
+        return names
+    if cloud not in names:
+        raise ConfigurationError(
+            f"there is no module {cloud!r} in infra/terraform",
+            did_you_mean(cloud, names, f"there are {', '.join(names)}"),
+        )
+    return [cloud]
+
+
+def each_module(cloud: str | None, verb: str, *words: str) -> None:
+    """Run a command of Terraform in modules, on copies; exit with 1 if one fails."""
+    failed = []
+    with terraform.workspace() as work:
+        for module in chosen(cloud, terraform.modules()):
+            with console.progress(f"{verb} {module}"):
+                work.init(module)
+                done = work.run(module, verb, "-no-color", *words)
+            console.say((done.stdout + done.stderr).strip())
+            if done.returncode:
+                failed.append(module)
+    if failed:
+        fail(f"terraform {verb} failed in {', '.join(failed)}")
+
+
+@task()
+def fmt(_: Context) -> None:
+    """Format the Terraform modules."""
+    done = terraform.run_here("fmt", "-recursive")
+    console.say(done or "all modules were formatted already")
+
+
+@task(help=CLOUD)
+def validate(_: Context, cloud: str | None = None) -> None:
+    """Validate Terraform modules against their providers' schemas."""
+    each_module(cloud, "validate")
+
+
+@task(help=CLOUD)
+def test(_: Context, cloud: str | None = None) -> None:
+    """Run the tests of Terraform modules, on mocks of their providers."""
+    each_module(cloud, "test")
+
+
+@task(help={"cloud": "module to plan: aws, gcp or hetzner"})
+def plan(_: Context, cloud: str) -> None:
+    """Plan a Terraform module with its dev.tfvars and your credentials; nothing is changed."""
+    each_module(cloud, "plan", "-input=false", "-var-file=dev.tfvars")
+
+
+infra = Collection("infra", fmt, validate, test, plan)
