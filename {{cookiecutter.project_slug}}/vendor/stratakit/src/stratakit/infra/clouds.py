@@ -1,4 +1,4 @@
-"""Local clouds: real servers that speak the APIs of AWS and of Google Cloud Storage, on loopback."""
+"""Local clouds: real servers that speak the APIs of AWS and of Google Cloud Storage."""
 
 import os
 import socket
@@ -15,7 +15,6 @@ from .. import limits, settings
 from ..errors import InfrastructureError
 from ..servers.waiting import until
 from . import tools
-
 
 
 @dataclass(frozen=True, slots=True)

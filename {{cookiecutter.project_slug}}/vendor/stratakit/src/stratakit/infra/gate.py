@@ -74,7 +74,9 @@ def judge(clouds: Sequence[str], *, shadows: bool | None = None) -> Verdict:
 
 def compose_files() -> list[Path]:
     """Return the project's Compose files."""
-    return [file for glob in ("compose.yaml", "services/*/compose.yaml") for file in ROOT.glob(glob)]
+    return [
+        file for glob in ("compose.yaml", "services/*/compose.yaml") for file in ROOT.glob(glob)
+    ]
 
 
 def _subject(name: str, policies: Sequence[str], given: object) -> dict[str, object]:
@@ -84,7 +86,7 @@ def _subject(name: str, policies: Sequence[str], given: object) -> dict[str, obj
 def _plan(
     work: terraform.Workspace, cloud: str, folder: Path, *, shadows: bool | None
 ) -> tuple[dict[str, Any], bool]:
-    """Return the plan of a module with the values of its dev.tfvars, and whether it is a real one."""
+    """Return the plan of a module with its dev.tfvars, and whether it is a real one."""
     values = "-var-file=dev.tfvars"
     if not shadows:
         try:

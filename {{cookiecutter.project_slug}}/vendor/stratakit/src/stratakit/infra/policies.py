@@ -43,7 +43,9 @@ class Opa:
             text=True,
             check=True,
         )
-        found: list[dict[str, str]] = json.loads(done.stdout)["result"][0]["expressions"][0]["value"]
+        found: list[dict[str, str]] = json.loads(done.stdout)["result"][0]["expressions"][0][
+            "value"
+        ]
         return found
 
 
@@ -120,7 +122,9 @@ def main() -> int:
 
 def _read(given: Any) -> Any:
     """Return the input of a subject; a path is that of a YAML file."""
-    return yaml.safe_load(Path(given).read_text(encoding="utf-8")) if isinstance(given, str) else given
+    return (
+        yaml.safe_load(Path(given).read_text(encoding="utf-8")) if isinstance(given, str) else given
+    )
 
 
 if __name__ == "__main__":

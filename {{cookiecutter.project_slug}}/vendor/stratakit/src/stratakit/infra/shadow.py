@@ -1,9 +1,9 @@
 """Plan a Terraform module without its provider.
 
-Each resource becomes a `terraform_data`, which is built into Terraform, with the resource's arguments
-as its input. Terraform itself then resolves variables, locals, modules, conditions and dynamic blocks.
-What a provider would add (defaults, computed values, the check of its schema) is missing, so a plan
-made in this way is called a shadow, and never a validation.
+Each resource becomes a `terraform_data`, which is built into Terraform, with the resource's
+arguments as its input. Terraform itself then resolves variables, locals, modules, conditions and
+dynamic blocks. What a provider would add (defaults, computed values, the check of its schema) is
+missing, so a plan made in this way is called a shadow, and never a validation.
 """
 
 import json
@@ -79,7 +79,9 @@ def _arguments(body: Body) -> Body:
     for name, block in _dynamic(body):
         iterator = _bare(block.get("iterator", name))
         (content,) = block["content"]
-        made = re.sub(rf"\b{iterator}\.(key|value)\b", r"each__\1", _expression(_arguments(content)))
+        made = re.sub(
+            rf"\b{iterator}\.(key|value)\b", r"each__\1", _expression(_arguments(content))
+        )
         repeated = f"[for each__key, each__value in {_bare(block['for_each'])} : {made}]"
         fixed = _expression(arguments.get(name, []))
         arguments[name] = f"${{concat({fixed}, {repeated})}}"

@@ -41,7 +41,9 @@ class Program:
     """Those on PATH that are too old, each with its version."""
 
     def __str__(self) -> str:
-        note = "".join(f"; {each} is older than {OLDEST[0]}.{OLDEST[1]}" for each in self.passed_over)
+        note = "".join(
+            f"; {each} is older than {OLDEST[0]}.{OLDEST[1]}" for each in self.passed_over
+        )
         return f"{' '.join(map(str, self.command[:1]))} {self.version}{note}"
 
 
@@ -128,7 +130,8 @@ class Workspace:
         if UNREACHABLE.search(said):
             raise AbsentError(
                 f"the provider of {module} cannot be had: {_first_error(said)}",
-                f"let the machine reach the registry, or name a folder of providers: STRATA_TF_PLUGIN_DIR=PATH",
+                "let the machine reach the registry, or name a folder of providers: "
+                "STRATA_TF_PLUGIN_DIR=PATH",
             )
         raise StrataError(f"terraform init fails in {module}: {said}", "correct the module")
 
@@ -138,7 +141,10 @@ class Workspace:
         Raises:
             StrataError: it cannot be planned.
         """
-        for command in (("plan", "-input=false", "-no-color", "-out=plan", *words), ("show", "-json", "plan")):
+        for command in (
+            ("plan", "-input=false", "-no-color", "-out=plan", *words),
+            ("show", "-json", "plan"),
+        ):
             done = self.run(module, *command)
             if done.returncode:
                 raise StrataError(

@@ -55,8 +55,8 @@ def validate(_: Context, cloud: str | None = None) -> None:
     each_module(cloud, "validate")
 
 
-@task(help=CLOUD)
-def test(_: Context, cloud: str | None = None) -> None:
+@task(name="test", help=CLOUD)
+def run_tests(_: Context, cloud: str | None = None) -> None:
     """Run the tests of Terraform modules, on mocks of their providers."""
     each_module(cloud, "test")
 
@@ -67,4 +67,4 @@ def plan(_: Context, cloud: str) -> None:
     each_module(cloud, "plan", "-input=false", "-var-file=dev.tfvars")
 
 
-infra = Collection("infra", fmt, validate, test, plan)
+infra = Collection("infra", fmt, validate, run_tests, plan)
