@@ -3,7 +3,8 @@
 from typing import Literal
 
 import pytest
-from stratakit.testing.results import Results
+from stratakit.errors import Code
+from stratakit.testing.results import ABSENT, Results
 
 
 def report(
@@ -63,3 +64,44 @@ def test_a_run_that_was_stopped_is_told_from_one_that_could_not_begin(
         pytest.exit("Quitting debugger")
     results.pytest_keyboard_interrupt(stopped)
     assert results.interruption() == (status, reason)
+
+
+def lacking(part: str, reason: str) -> pytest.TestReport:
+    skipped = report("setup", "skipped", reason)
+    skipped.user_properties.append((ABSENT, (part, reason)))
+    return skipped
+
+
+def test_a_part_that_two_tests_lack_is_listed_once_and_two_reasons_apart() -> None:
+    results = Results(None)
+    for reason in ("aws cannot be had", "aws cannot be had", "google cannot be had"):
+        results.pytest_runtest_logreport(lacking("providers", reason))
+    assert results.absent == [
+        {"name": "providers", "reason": "aws cannot be had"},
+        {"name": "providers", "reason": "google cannot be had"},
+    ]
+    assert results.tests["a test"]["status"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("required", "codes"),
+    [
+        ([], {}),
+        (["terraform"], {}),
+        (["providers"], {Code.INFRASTRUCTURE: "required, and absent: providers"}),
+    ],
+)
+def test_what_is_absent_is_an_error_where_it_is_required(
+    required: list[str], codes: dict[Code, str]
+) -> None:
+    results = Results(None)
+    results.pytest_runtest_logreport(lacking("providers", "aws cannot be had"))
+    results.refuse_absent(required)
+    assert results.codes == codes
+
+
+def test_a_skip_that_the_test_itself_chose_is_no_absent_part() -> None:
+    results = Results(None)
+    results.pytest_runtest_logreport(report("setup", "skipped", "not on Windows"))
+    assert not results.absent
+    assert not results.nothing_but_absent

@@ -44,6 +44,25 @@ def test_holds(tmp_path: pathlib.Path) -> None:
     while not pathlib.Path({end!r}).exists():
         time.sleep(0.05)  # Between two looks: nobody tells it.
 """
+ABSENT = "tests/infrastructure/test_planted.py"
+NEEDS_DOCKER = """
+import pytest
+
+from stratakit.errors import AbsentError
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    raise AbsentError("no Docker engine answers", "start one", part="docker")
+
+
+def test_one(engine: None) -> None: ...
+def test_other(engine: None) -> None: ...
+
+
+@pytest.mark.ci_skip
+def test_by_hand() -> None: ...
+"""
 BROKEN_MIGRATION = """
 revision = "planted"
 down_revision = "0001"
@@ -145,6 +164,50 @@ SITUATIONS = [
         code=2,
         says="there is no tier cloud here",
         arguments=("-s", "cloud"),
+    ),
+    Situation(
+        name="what some tests need is absent",
+        code=0,
+        says="infrastructure: ABSENT docker: no Docker engine answers: start one",
+        arguments=("-s", "infrastructure", "--", ABSENT),
+        changes=(write(ABSENT, NEEDS_DOCKER),),
+        env={"CI": ""},
+    ),
+    Situation(
+        name="what every test needs is absent",
+        code=0,
+        says="infrastructure: ABSENT ci_skip: test_by_hand is not run where CI is set",
+        arguments=("-s", "infrastructure", "--", ABSENT),
+        changes=(write(ABSENT, NEEDS_DOCKER),),
+        env={"CI": "true"},
+    ),
+    Situation(
+        name="what tests need is absent, and an option requires it",
+        code=2,
+        says="infrastructure: required, and absent: docker",
+        arguments=("-s", "infrastructure", "--", "--require", "docker", ABSENT),
+        changes=(write(ABSENT, NEEDS_DOCKER),),
+    ),
+    Situation(
+        name="what tests need is absent, and the project requires it",
+        code=2,
+        says="infrastructure: required, and absent: docker",
+        arguments=("-s", "infrastructure", "--", ABSENT),
+        changes=(
+            write(ABSENT, NEEDS_DOCKER),
+            replace(
+                "pyproject.toml",
+                "[tool.stratakit.static]",
+                '[tool.stratakit.infrastructure]\nrequire = ["docker"]\n\n[tool.stratakit.static]',
+            ),
+        ),
+    ),
+    Situation(
+        name="a part that is required is misspelt",
+        code=3,
+        says="did you mean docker?",
+        arguments=("-s", "infrastructure", "--", "--require", "doker", ABSENT),
+        changes=(write(ABSENT, NEEDS_DOCKER),),
     ),
     Situation(
         name="the packages cannot be had",

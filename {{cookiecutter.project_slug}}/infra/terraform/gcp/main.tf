@@ -48,6 +48,7 @@ resource "google_compute_firewall" "ssh" {
 }
 
 resource "google_storage_bucket" "checkpoints" {
+  #checkov:skip=CKV_GCP_62: only the machines of one account read and write it, and IAM says which
   name                        = module.naming.bucket
   location                    = upper(var.region)
   uniform_bucket_level_access = true

@@ -78,9 +78,16 @@ def translated(what: str) -> Iterator[None]:
 
 
 class AbsentError(InfrastructureError):
-    """A tier that was asked for, or a part that was required, is not in this project."""
+    """A tier, or a part of one, is not here: its tests are not in the project, or a tool is not.
+
+    A test that raises it is skipped, and the results list `part` with the message as absent.
+    """
 
     status = "absent"
+
+    def __init__(self, what: str, hint: str = "", *, part: str = "") -> None:
+        super().__init__(what, hint)
+        self.part = part
 
 
 class ConfigurationError(StrataError):

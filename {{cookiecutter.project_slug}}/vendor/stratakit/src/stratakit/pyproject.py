@@ -13,7 +13,7 @@ from .errors import ConfigurationError, did_you_mean
 
 KEYS = (
     *("project", "python", "destroyable_hosts", "uncleaned", "coverage", "static"),
-    "tiers",
+    *("infrastructure", "tiers"),
 )
 """What `[tool.stratakit]` of the project may hold."""
 
@@ -67,6 +67,24 @@ def pytest_settings() -> dict[str, Any]:
     """
     found = tool(ROOT / "pyproject.toml", "pytest")
     return {**found.get("ini_options", {}), **found}
+
+
+def required(tier: str) -> list[str]:
+    """Return `require` of the table `[tool.stratakit.TIER]`: what of a tier must not be absent.
+
+    Raises:
+        ConfigurationError: it is no list of names.
+    """
+    where = f"[tool.stratakit.{tier}]"
+    found = table().get(tier, {})
+    refuse_unknown(found, ("require",), f"{where} of pyproject.toml")
+    names = found.get("require", [])
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise ConfigurationError(
+            f"{where} in pyproject.toml holds {found}, not a list of names",
+            'write, for example: require = ["docker"]',
+        )
+    return names
 
 
 def refuse_unknown(table: dict[str, Any], known: Iterable[str], where: str) -> None:

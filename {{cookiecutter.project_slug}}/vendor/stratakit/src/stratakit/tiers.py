@@ -88,6 +88,8 @@ class Marker:
 
 UNIT, INTEGRATION = "unit", "integration"
 """The tiers that the session `coverage` measures; sockets are blocked in the former."""
+INFRASTRUCTURE = "infrastructure"
+"""The tier whose parts may be absent, unless `[tool.stratakit.infrastructure]` requires them."""
 COVERAGE = Tier(
     name="coverage",
     checks="how many of the lines unit and integration run together",

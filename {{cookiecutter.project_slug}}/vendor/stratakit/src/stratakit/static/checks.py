@@ -1,7 +1,8 @@
 """The table of checks; a row more is a check more.
 
 A tool comes out of a wheel that uv.lock pins, or it is looked up on PATH and its row says why it
-may be absent. None of them needs a network.
+may be absent. None of them needs a network, but to install those of infrastructure, whose pins
+clash with everybody's: each is in an environment of its own (see stratakit.infra).
 """
 
 import os
@@ -43,6 +44,10 @@ class Check:
     """Whether it looks at what is vendored, which the others leave out."""
     needs: str = ""
     """The file without which it cannot be made; `absent` says why it may be missing."""
+    absent_exit_code: int | None = None
+    """The exit code by which a command says that it is absent; its output is the reason."""
+    kept: bool = False
+    """Whether it is slow, so not made again before a file that it reads has changed."""
 
     def select(self, paths: Sequence[str]) -> list[str]:
         """Return those of `paths` that the check looks at."""
@@ -66,12 +71,34 @@ def explain_lock(output: str) -> StrataError:
     return environment.diagnose(output)
 
 
+ABSENT = 75
+"""The exit code of our own commands where a check cannot be made: EX_TEMPFAIL of sysexits.h."""
+
+
+def _infrastructure(name: str, hint: str, *files: str, fix: str = "") -> Check:
+    """Return the row of a check that `stratakit.infra` makes."""
+    command = ("python", "-m", "stratakit.infra")
+    return Check(
+        name=name,
+        files=files,
+        command=(*command, name),
+        fix=(*command, fix) if fix else (),
+        hint=hint,
+        usage_exit_code=None,
+        absent_exit_code=ABSENT,
+        kept=True,
+    )
+
+
 FIX = "uv run nox -s static -- --fix"
 KEY = "correct the key that it names"
 
 PYTHON = ("*.py", "*.pyi")
 MANIFESTS = ("pyproject.toml", "*/pyproject.toml")
 WORKFLOWS = (".github/workflows/*.yml", ".github/workflows/*.yaml")
+DOCKERFILES = ("Dockerfile", "*/Dockerfile", "*.Dockerfile")
+TERRAFORM = ("infra/terraform/*",)
+COMPOSE = ("compose.yaml", "services/*/compose.yaml")
 
 CHECKS = (
     # Before `format`: what its fixes leave may need to be formatted.
@@ -140,8 +167,7 @@ CHECKS = (
     Check(
         name="actionlint",
         files=WORKFLOWS,
-        command=("actionlint", "{files}"),
-        absent="it is not on PATH, and no wheel carries it: see github.com/rhysd/actionlint",
+        command=("jactionlint", "{files}"),
         hint="correct what it names",
     ),
     Check(
@@ -158,10 +184,29 @@ CHECKS = (
     ),
     Check(
         name="hadolint",
-        files=("Dockerfile", "*/Dockerfile", "*.Dockerfile"),
+        files=DOCKERFILES,
         command=("hadolint", "--no-color", "{files}"),
         hint="follow the rule, or write the reason above the line: # hadolint ignore=DL3008",
         usage_exit_code=None,
+    ),
+    _infrastructure("terraform", FIX, *TERRAFORM, fix="terraform-fix"),
+    _infrastructure(
+        "tflint", "correct what it names, or infra/.tflint.hcl", *TERRAFORM, "infra/.tflint.hcl"
+    ),
+    _infrastructure(
+        "checkov",
+        "correct what it names, or skip it with the reason: #checkov:skip=ID:why",
+        *TERRAFORM,
+        "infra/checkov.yaml",
+        *DOCKERFILES,
+        *WORKFLOWS,
+    ),
+    _infrastructure(
+        "policies",
+        "correct the module or Compose file, or the rule and its fixtures in infra/policies",
+        *TERRAFORM,
+        "infra/policies/*",
+        *COMPOSE,
     ),
     Check(
         name="secrets",
@@ -174,7 +219,7 @@ CHECKS = (
             *("--disable-plugin", "HexHighEntropyString"),
             # What opens only the machine that it stands on is no secret, nor is a placeholder.
             *("--exclude-lines", r"@(localhost|127\.0\.0\.1)\b"),
-            *("--exclude-secrets", "^(password|postgres|secret|CHANGE_ME)$"),
+            *("--exclude-secrets", "^(password|postgres|secret|CHANGE_ME|required|optional)$"),
             "{files}",
         ),
         hint="revoke it and take it out; a false alarm: # pragma: allowlist secret",

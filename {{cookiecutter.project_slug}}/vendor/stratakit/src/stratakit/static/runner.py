@@ -1,5 +1,6 @@
 """Run the tools of checks on the files of the project, and tell what each has found."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -8,17 +9,20 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .. import environment, limits, programs
+from .. import environment, infra, limits, programs, results
 from ..errors import Code, InfrastructureError
 from ..git import GitError, git
 from ..pyproject import ROOT
 from .checks import Check, is_vendored
 
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+PASSED = environment.ENVIRONMENTS / "passed"
+"""Where of each check that is kept the digest stands of what it has last passed."""
 
 _ESCAPES = re.compile(r"\x1b(\[[0-9;]*[a-zA-Z]|\([A-Z0-9])")
 
@@ -33,6 +37,8 @@ class Outcome:
     hint: str = ""
     absent: str = ""
     seconds: float = 0.0
+    unchanged: bool = False
+    """Whether it was not made again, since it passed on the same files."""
 
 
 def outcomes(
@@ -98,7 +104,7 @@ def _walk() -> Iterator[str]:
 def _make(
     check: Check, command: Sequence[str], present: Sequence[str], chosen: Sequence[str]
 ) -> Outcome:
-    """Run `command` once or for each package, and return the worst outcome."""
+    """Return the outcome of a check, by `command` unless it is absent or known to pass."""
     files = check.select(chosen)
     if not files:
         return Outcome(check, absent=f"there is no {' or '.join(check.files)}")
@@ -110,17 +116,41 @@ def _make(
         if check.absent:
             return Outcome(check, absent=check.absent)
         return Outcome(check, error.code, error.message, error.hint)
+    stamp = PASSED / check.name
+    digest = _digest(check, present) if check.kept and command == check.command else ""
+    if digest and stamp.exists() and stamp.read_text(encoding="ascii") == digest:
+        return Outcome(check, unchanged=True)
+    outcome = _run_on_packages(check, [program, *command[1:]], present, files)
+    if digest and not outcome.code and not outcome.absent:
+        results.write(stamp, digest)
+    return outcome
+
+
+def _run_on_packages(
+    check: Check, command: Sequence[str], present: Sequence[str], files: Sequence[str]
+) -> Outcome:
+    """Run a command once, or for each package, and return the worst outcome."""
     start = time.monotonic()
     runs = []
     for package, paths in _packages(check, present, files) if check.per_package else [(".", files)]:
-        words = [word.replace("{package}", package) for word in command[1:]]
+        words = [word.replace("{package}", package) for word in command]
         if "{files}" in words:
             place = words.index("{files}")
             words[place : place + 1] = paths
-        runs.append(_run(check, [program, *words], package))
+        runs.append(_run(check, words, package))
     worst = max(runs, key=lambda run: run.code)
     found = "\n".join(run.found for run in runs if run.found)
-    return Outcome(check, worst.code, found, worst.hint, seconds=time.monotonic() - start)
+    return replace(worst, found=found, seconds=time.monotonic() - start)
+
+
+def _digest(check: Check, present: Sequence[str]) -> str:
+    """Return a digest of all files that a check reads, and of what makes it."""
+    digest = hashlib.sha256(repr(check.command).encode())
+    own = sorted(Path(infra.__file__).parent.glob("*.py"))
+    for file in (*map(ROOT.joinpath, check.select(present)), *own):
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _find(tool: str) -> str:
@@ -170,14 +200,20 @@ def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
         return Outcome(
             check, Code.INFRASTRUCTURE, f"{command[0]} does not start: {error}", check.hint
         )
-    found = done.stdout.strip()
-    if done.returncode == 0:
+    return _outcome(check, done.returncode, done.stdout.strip())
+
+
+def _outcome(check: Check, exit_code: int, found: str) -> Outcome:
+    """Return what it means that a check's command ended so and printed `found`."""
+    if exit_code == 0:
         return Outcome(check)
+    if exit_code == check.absent_exit_code:
+        return Outcome(check, absent=found)
     if check.explain:
         wrong = check.explain(plain(found))
         return Outcome(check, wrong.code, wrong.message, wrong.hint)
-    if done.returncode == check.usage_exit_code:
+    if exit_code == check.usage_exit_code:
         return Outcome(
             check, Code.CONFIGURATION, found, f"correct the settings of {check.command[0]}"
         )
-    return Outcome(check, Code.FAILED, found or f"it exited with {done.returncode}", check.hint)
+    return Outcome(check, Code.FAILED, found or f"it exited with {exit_code}", check.hint)

@@ -2,7 +2,7 @@
 
 from invoke.collection import Collection
 
-from . import db, graph, project, report, service, stack
+from . import db, graph, infra, project, report, service, stack
 from .executor import TypedTask
 
 ACTIONS: tuple[Collection | TypedTask, ...] = (
@@ -13,6 +13,7 @@ ACTIONS: tuple[Collection | TypedTask, ...] = (
     db.db,
     service.service,
     stack.stack,
+    infra.infra,
     graph.ci,
     report.report,
     project.engine,

@@ -30,8 +30,6 @@ UNBUDGETED = 30 * 60
 """Seconds for a tier that has no budget."""
 
 WORDS = {
-    # No wheel carries it: a developer's machine may be without it, CI may not.
-    "static": ("--require", "actionlint"),
     # For the job that judges them together.
     UNIT: MEASURE,
     INTEGRATION: MEASURE,

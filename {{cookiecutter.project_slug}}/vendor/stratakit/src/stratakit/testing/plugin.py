@@ -5,6 +5,7 @@ It is an entry point of this package, so a bare `pytest` and an IDE have it as `
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ import pytest_socket
 from _pytest.junitxml import xml_key
 
 from .. import discovery, liveness, location, project, pyproject, runner, settings, tiers
-from ..errors import Code, StrataError, translated
+from ..errors import AbsentError, Code, StrataError, translated
 from .collection import TIER, below_root, markers_of, named, select
-from .results import RESULTS, STRATA_ERROR, UNCOLLECTED, Results, masked
+from .results import ABSENT, RESULTS, STRATA_ERROR, UNCOLLECTED, Results, masked
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -35,6 +36,7 @@ EXITS = {
 }
 EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 """Pytest's exit codes where tests may have failed, in the latter case before a stop by `-x`."""
+CI_SKIP = "ci_skip"
 CHANNEL = "strata_shared_state"
 """Key of the channel by which the controller tells a worker what it has started."""
 RESOURCES = pytest.StashKey["RunResources"]()
@@ -52,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group = parser.getgroup("strata")
     group.addoption("--tier", help="run the tests of this tier alone")
     group.addoption("--home", type=Path, help="run the tests of the package in this folder alone")
+    group.addoption(
+        "--require", action="append", default=[], metavar="PART", help="fail where it is absent"
+    )
     group.addoption("--reports", type=Path, help="write JUnit, CTRF and our results to this folder")
     if pluginmanager.is_blocked("cacheprovider"):
         # `-p no:cacheprovider`: what nox says to it is for nobody, and no error.
@@ -72,11 +77,13 @@ def pytest_configure(config: pytest.Config) -> None:
             **{each.name: each.checks for each in tiers.load()},
         }.items():
             config.addinivalue_line("markers", f"{name}: {checks}")
+        config.addinivalue_line("markers", f"{CI_SKIP}: what is not run where CI is set")
         config.args = [below_root(config, arg) for arg in config.args]
         if settings.load().sql_log:
             logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
         if config.getoption("--tier"):
             tiers.tier(config.getoption("--tier"))
+        _required(config)
         project.packages()
         elsewhere = select(config)
     except StrataError as error:
@@ -92,6 +99,18 @@ def pytest_configure(config: pytest.Config) -> None:
             # Both plugins read these when they are configured, which is after us.
             config.option.xmlpath = str(reports / "junit.xml")
             config.option.ctrf = str(reports / "ctrf.json")
+
+
+def _required(config: pytest.Config) -> list[str]:
+    """Return which parts of the tier must not be absent.
+
+    Raises:
+        ConfigurationError: there is no such part.
+    """
+    required = [*config.getoption("--require"), *pyproject.required(tiers.INFRASTRUCTURE)]
+    for name in required:
+        tiers.named("part", name, tuple(tiers.RESOURCES.values()))
+    return required
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -259,11 +278,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Block sockets in the unit tier: a unit test opens no connections.
 
     Raises:
+        AbsentError: it is not for CI, where we are.
         ConfigurationError: no tier runs the test.
         InfrastructureError: its tier needs the stack, which is not up.
     """
     if TIER not in item.stash:
         raise discovery.refusal([item.path])
+    if os.environ.get("CI") and item.get_closest_marker(CI_SKIP):
+        raise AbsentError(f"{item.name} is not run where CI is set", part=CI_SKIP)
     if item.stash[TIER].name == tiers.UNIT:
         # asyncio wakes its loop through a pair of Unix sockets.
         pytest_socket.disable_socket(allow_unix_socket=True)
@@ -291,6 +313,13 @@ def pytest_runtest_makereport(
     """Note that a test failed, and whether a server or a setting is at fault."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    if call.excinfo and isinstance(call.excinfo.value, AbsentError):
+        absent = call.excinfo.value
+        reason = f"{absent.message}: {absent.hint}" if absent.hint else absent.message
+        report.user_properties.append((ABSENT, (absent.part, reason)))
+        file, line, _ = item.location
+        report.outcome, report.longrepr = "skipped", (file, line or 0, reason)
+        return report
     if call.excinfo and isinstance(call.excinfo.value, StrataError):
         error = call.excinfo.value
         report.user_properties.append((STRATA_ERROR, (int(error.code), str(error))))
@@ -326,6 +355,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     resources = session.config.stash.get(RESOURCES, None)
     status, reason = None, results.reason
+    results.refuse_absent(_required(session.config))
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         status, reason = "empty", results.elsewhere
     elif exitstatus == pytest.ExitCode.INTERRUPTED:
@@ -337,7 +367,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         if results.uncollected:
             # Of workers, the exit code does not tell it.
             reason = UNCOLLECTED
-    if exitstatus in EXITS_OF_TESTS and results.codes:
+    elif results.nothing_but_absent:
+        status, reason = "absent", "what its tests need is absent"
+    if exitstatus in (pytest.ExitCode.OK, *EXITS_OF_TESTS) and results.codes:
         worst = max(results.codes)
         status, reason = None, results.codes[worst]
         session.exitstatus = EXITS[worst]

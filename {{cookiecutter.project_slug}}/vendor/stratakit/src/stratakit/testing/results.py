@@ -1,6 +1,7 @@
 """The results of tests, gathered in the controller and written where nox looks for them."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from ..errors import Code
 UNCOLLECTED = "tests could not be collected"
 STRATA_ERROR = "strata_error"
 """Property of a test that something other than the code is at fault: its `Code` and message."""
+ABSENT = "strata_absent"
+"""Property of a test that was skipped since a part is absent: the part's name, and the reason."""
 
 
 class Results:
@@ -21,6 +24,7 @@ class Results:
         self.file = file
         self.tests: dict[str, dict[str, Any]] = {}
         self.codes: dict[Code, str] = {}
+        self.absent: list[dict[str, str]] = []
         self.elsewhere: str | None = None
         """Why no test was selected, where those that were collected are of other tiers."""
         self.uncollected = False
@@ -36,6 +40,10 @@ class Results:
         if STRATA_ERROR in properties:
             code, wrong = properties.pop(STRATA_ERROR)
             self.codes.setdefault(Code(code), wrong)
+        if ABSENT in properties:
+            name, reason = properties.pop(ABSENT)
+            if (part := {"name": name, "reason": reason}) not in self.absent:
+                self.absent.append(part)
         test["metrics"].update(_numbers(properties))
         if report.failed:
             # What the test itself says comes first: its teardown often fails because of that.
@@ -63,10 +71,29 @@ class Results:
             return "failed", f"tests failed, and the run was stopped: {self.stopped_by}"
         return "interrupted", f"the run was interrupted: {self.stopped_by}"
 
+    def refuse_absent(self, required: Collection[str]) -> None:
+        """Make it an error of the infrastructure that a part is absent which was required."""
+        missing = sorted({each["name"] for each in self.absent} & {*required})
+        if missing:
+            said = f"required, and absent: {', '.join(missing)}"
+            self.codes.setdefault(Code.INFRASTRUCTURE, said)
+
+    @property
+    def nothing_but_absent(self) -> bool:
+        """Whether not one test was made, since what each needs is absent."""
+        return bool(self.absent) and all(
+            test["status"] == "skipped" for test in self.tests.values()
+        )
+
     def write(self, reason: str | None, status: str | None = None) -> None:
         """Write the results, with the reason why the run as a whole could not be."""
         if self.file:
-            left = {"tests": list(self.tests.values()), "reason": reason, "status": status}
+            left = {
+                "tests": list(self.tests.values()),
+                "absent": self.absent,
+                "reason": reason,
+                "status": status,
+            }
             self.file.write_text(json.dumps(left), encoding="utf-8")
 
 
