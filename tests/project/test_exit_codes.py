@@ -168,7 +168,7 @@ SITUATIONS = [
     Situation(
         name="what some tests need is absent",
         code=0,
-        says="infrastructure: ABSENT docker: no Docker engine answers: start one",
+        says="infrastructure: ABSENT docker: no Docker engine answers; start one",
         arguments=("-s", "infrastructure", "--", ABSENT),
         changes=(write(ABSENT, NEEDS_DOCKER),),
         env={"CI": ""},

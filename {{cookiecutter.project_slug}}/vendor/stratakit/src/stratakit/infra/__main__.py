@@ -81,7 +81,7 @@ def main() -> int:
     try:
         found = CHECKS[sys.argv[1]]()
     except AbsentError as error:
-        sys.stdout.write(f"{error.message}: {error.hint}\n")
+        sys.stdout.write(f"{error.message}; {error.hint}\n")
         return ABSENT
     except StrataError as error:
         sys.stdout.write(f"{error.message}\n")

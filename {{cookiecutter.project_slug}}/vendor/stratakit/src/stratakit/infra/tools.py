@@ -61,7 +61,7 @@ def provide(tool: Tool) -> Path:
                 *_, why = done.stdout.strip().splitlines() or [f"exit {done.returncode}"]
                 raise AbsentError(
                     f"{tool.name} cannot be installed: {why.strip()}",
-                    f"see more: {shlex.join(command)}",
+                    f"see more: {shlex.join(('uv', *command[1:]))}",
                     part=tool.part,
                 )
         stamp.write_text(wanted, encoding="utf-8")

@@ -315,7 +315,7 @@ def pytest_runtest_makereport(
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
     if call.excinfo and isinstance(call.excinfo.value, AbsentError):
         absent = call.excinfo.value
-        reason = f"{absent.message}: {absent.hint}" if absent.hint else absent.message
+        reason = f"{absent.message}; {absent.hint}" if absent.hint else absent.message
         report.user_properties.append((ABSENT, (absent.part, reason)))
         file, line, _ = item.location
         report.outcome, report.longrepr = "skipped", (file, line or 0, reason)
