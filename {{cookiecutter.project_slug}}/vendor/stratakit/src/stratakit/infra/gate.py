@@ -54,12 +54,14 @@ def judge(clouds: Sequence[str], *, shadows: bool | None = None) -> Verdict:
         StrataError: a module cannot be planned, or a rule does not do what its fixtures say.
     """
     folder = tools.provide(tools.POLICIES)
-    subjects, without = [], []
-    with terraform.workspace() as work:
-        for cloud in clouds:
-            plan, real = _plan(work, cloud, folder, shadows=shadows)
-            without += [] if real else [cloud]
-            subjects.append(_subject(cloud, OF_PLANS, form(plan, cloud)))
+    subjects: list[dict[str, object]] = []
+    without: list[str] = []
+    if clouds:
+        with terraform.workspace() as work:
+            for cloud in clouds:
+                plan, real = _plan(work, cloud, folder, shadows=shadows)
+                without += [] if real else [cloud]
+                subjects.append(_subject(cloud, OF_PLANS, form(plan, cloud)))
     for file in compose_files():
         name = file.relative_to(ROOT).as_posix()
         subjects.append(_subject(name, ("compose",), str(file)))

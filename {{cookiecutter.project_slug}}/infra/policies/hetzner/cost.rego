@@ -1,0 +1,8 @@
+package strata.cost
+
+import rego.v1
+
+regions["hetzner"] := {"fsn1", "nbg1", "hel1"}
+
+# From eight cores on.
+expensive["hetzner"] := `^(ccx[3-9]3|cpx[4-9]1|cx[4-9]3|cax[3-9]1)$`
