@@ -77,6 +77,6 @@ def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
         Check("server data", machine.server_data, actions=("STRATA_SERVERS=embedded",)),
         Check("git", project.git, actions=("git commit", "updates of the template")),
         Check("hooks", project.hooks, actions=("checks at git commit",)),
-        Check("terraform", machine.terraform, actions=("infra/",)),
+        Check("terraform", machine.terraform, needing("terraform"), ("infra.*",)),
         Check("template", project.template, actions=("uvx cruft update", "service.add")),
     )

