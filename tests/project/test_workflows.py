@@ -59,7 +59,11 @@ def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_step
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
         checkout = [each for each in job["steps"] if "actions/checkout@" in each.get("uses", "")]
-        assert job.get("permissions", {}) == ({"contents": "read"} if checkout else {})
+        keeps_issue = any("--issue" in each.get("run", "") for each in job["steps"])
+        assert job.get("permissions", {}) == {
+            **({"contents": "read"} if checkout else {}),
+            **({"issues": "write"} if keeps_issue else {}),
+        }
         assert all(each["with"]["persist-credentials"] is False for each in checkout)
 
 
@@ -109,7 +113,15 @@ def test_only_runs_of_a_pull_request_are_cancelled(bake: Bakery) -> None:
 def test_the_gate_waits_for_every_other_job_whatever_comes_of_it(bake: Bakery) -> None:
     jobs = read(bake(), "test")["jobs"]
     assert jobs["gate"]["if"] == "always()"
-    assert sorted(jobs["gate"]["needs"]) == sorted(jobs.keys() - {"gate"})
+    assert sorted(jobs["gate"]["needs"]) == sorted(jobs.keys() - {"gate", "notify"})
+
+
+def test_a_red_main_and_a_red_night_are_told_and_a_pull_request_tells_nobody(bake: Bakery) -> None:
+    day, night = (read(bake(), name)["jobs"]["notify"] for name in NAMES)
+    assert day["if"] == "failure() && github.event_name == 'push'"
+    assert day["needs"] == ["gate"]
+    assert night["if"] == "${{ !cancelled() }}"
+    assert sorted(night["needs"]) == sorted(read(bake(), "nightly")["jobs"].keys() - {"notify"})
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +129,10 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A locked project, for the Python that there is."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = tmp_path_factory.mktemp("workflows with ä space")
-    return ready(bake, folder, "Acme Flows", python=python)
+    project = ready(bake, folder, "Acme Flows", python=python)
+    # What a commit touches is seen from the one before it.
+    project.run("git", "commit", "--quiet", "--allow-empty", "--message", "Nothing")
+    return project
 
 
 @pytest.fixture
@@ -164,6 +179,28 @@ def test_a_fresh_bake_passes_all_of_test_yml(day: Runner) -> None:
 
 
 @proof
+def test_a_change_of_infrastructure_is_tested_on_mocks_and_neither_docker_nor_a_cloud(
+    project: Project, day: Runner
+) -> None:
+    def changed(file: str) -> dict[str, Any] | None:
+        (project.path / file).write_text("changed\n", encoding="utf-8")
+        project.run("git", "add", file)
+        project.run("git", "commit", "--quiet", "--no-verify", "--message", "A change")
+        try:
+            _, jobs = planned(day)
+        finally:
+            project.run("git", "reset", "--quiet", "--hard", "HEAD^")
+        return next((job for job in jobs if job["matrix.session"] == "infrastructure"), None)
+
+    assert changed("README.md") is None
+    for file in ("infra/terraform/naming/main.tf", "tests/infrastructure/test_new.py"):
+        job = changed(file)
+        assert job
+        words = job["matrix.words"].split()
+        assert words == "-m terraform --require terraform --require providers".split()
+
+
+@proof
 def test_a_failure_is_named_in_the_summary_and_keeps_the_gate_shut(
     day: Runner, changes: Changes
 ) -> None:
@@ -198,12 +235,14 @@ def test_the_image_is_built_as_its_dockerfile_says(project: Project, day: Runner
 
 
 @proof
-def test_a_night_without_tests_passes_and_says_what_is_absent(night: Runner) -> None:
+def test_a_night_runs_infrastructure_and_says_what_is_absent(night: Runner) -> None:
     plan, jobs = planned(night)
     assert plan.result == "success", plan.said
-    assert jobs == []
+    assert [job["matrix.session"] for job in jobs] == ["infrastructure"]
+    for part in ("docker", "terraform", "providers"):
+        assert f"--require {part}" in jobs[0]["matrix.words"]
     assert night.workflow["jobs"]["tier"]["if"] == "needs.plan.outputs.jobs != '[]'"
-    for tier in ("infrastructure", "load(gateway)", "cloud"):
+    for tier in ("load(gateway)", "cloud"):
         assert f"{tier}: there is no tier" in plan.summary
 
 
@@ -212,6 +251,7 @@ def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
     changes.write(PLANTED["infrastructure"], PASSING)
     plan, (infrastructure,) = planned(night)
     assert "ABSENT load(gateway)" in plan.summary
+    infrastructure["matrix.words"] += " -k planted"
     done = night.job("tier", infrastructure)
     assert done.result == "success", done.said
     assert "| infrastructure | - | passed | 1 |" in done.summary
@@ -294,9 +334,7 @@ def runner(project: Project, name: str, folder: Path) -> Runner:
     """Return a runner of a workflow, on a machine that has what GitHub's has or something alike."""
     (folder / "artifacts").mkdir(parents=True)
     programs = {
-        # Where Go would build it, which is another folder on PATH.
-        "go": 'printf "#!/bin/sh\\n" > "${0%go}actionlint" && chmod +x "${0%go}actionlint"',
-        # A build fetches images and packages.
+        # A build, and a pull, fetch images and packages.
         "docker": 'echo docker "$@"',
     }
     for program, body in programs.items():

@@ -35,7 +35,7 @@ class Runner:
 
     def job(self, name: str, scope: Scope | None = None) -> Done:
         """Run a job. `scope` says what its expressions stand for; one that it lacks is an error."""
-        job, known = self.workflow["jobs"][name], dict(scope or {})
+        job, known = self.workflow["jobs"][name], {"github.token": "", **(scope or {})}
         summary = self.folder / "summary"
         summary.write_text("", encoding="utf-8")
         said: list[str] = []

@@ -1,40 +1,18 @@
-"""`invoke graph` and `invoke ci.matrix`: what people, programs and CI read of the tiers.
+"""`invoke graph`: what people and programs read of the tiers.
 
-The table and the picture in README.md are printed here; the template's tests compare them. A tier
-that runs by default is checked on every change, in test.yml; any other at night, in nightly.yml.
-Workflows hold no names of tiers or services: they ask for them when they run.
+The table and the picture in README.md are printed here; the template's tests compare them.
 """
 
 import json
 from dataclasses import asdict
-from math import ceil
-from typing import Any, Literal
+from typing import Literal
 
-from invoke.collection import Collection
 from invoke.context import Context
 
 from .. import tiers
-from ..errors import AbsentError, ConfigurationError
-from ..project import Package, folders, libraries, packages_of, services
-from ..pyproject import table as settings
-from ..runner import MEASURE
-from ..tiers import INTEGRATION, UNIT, Tier
+from ..project import libraries, services
 from . import console
 from .executor import task
-
-SETUP = 10 * 60
-"""Seconds that CI adds for an empty cache, images to pull and reports to keep."""
-SLOWER = 2
-"""How many times as long as a developer's machine a shared runner may take."""
-UNBUDGETED = 30 * 60
-"""Seconds for a tier that has no budget."""
-
-WORDS = {
-    # For the job that judges them together.
-    UNIT: MEASURE,
-    INTEGRATION: MEASURE,
-}
-"""The options that CI passes to a tier after `--`."""
 
 _SCOPES = {
     "repository": "the repository",
@@ -105,62 +83,3 @@ def mermaid() -> str:
         lines.append(f"    {tier.scope}[{_SCOPES[tier.scope]}] --> {tier.name}([{tier.name}])")
         lines += [f"    {tier.name} --> {each.name}[({each.name})]" for each in tier.needs]
     return "\n".join(lines)
-
-
-@task(positional=["workflow"], help={"workflow": "test or nightly"})
-def matrix(_: Context, workflow: Literal["test", "nightly"]) -> None:
-    """Print the jobs of a workflow as outputs of a GitHub step, NAME=VALUE."""
-    python = settings().get("python")
-    if not isinstance(python, str):
-        raise ConfigurationError(
-            "[tool.stratakit] in pyproject.toml does not say which Python CI and the images have",
-            'write it, for example: python = "3.13"',
-        )
-    jobs, absent = _jobs(nightly=workflow == "nightly")
-    images = [each.name for each in services() if (each.path / "Dockerfile").exists()]
-    console.say(
-        f"jobs={json.dumps(jobs)}\nimages={json.dumps(images)}\npython={python}\n"
-        f"absent={'; '.join(absent) or 'nothing'}"
-    )
-
-
-def _jobs(*, nightly: bool) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the jobs of a workflow, and for each tier without tests why it has no job.
-
-    Of a job, `session` is what to ask nox for, `words` what to put after `--`, `minutes` after how
-    many it is stopped, and `stack` whether a stack has to run.
-    """
-    jobs: list[dict[str, Any]] = []
-    absent: list[str] = []
-    for tier in tiers.load():
-        if tier.default is nightly:
-            continue
-        # Without packages the tier is asked for all the same, and says what is missing.
-        for package in packages_of(tier) or (None,):
-            session = f"{tier.name}({package.name})" if package else tier.name
-            reason = None if tier.default else _absence(tier, package)
-            if reason:
-                absent.append(f"{session}: {reason}")
-                continue
-            seconds = SETUP + (SLOWER * tier.budget if tier.budget else UNBUDGETED)
-            jobs.append(
-                {
-                    "session": session,
-                    "words": " ".join(WORDS.get(tier.name, ())),
-                    "minutes": ceil(seconds / 60),
-                    "stack": tier.requires("stack"),
-                }
-            )
-    return jobs, absent
-
-
-def _absence(tier: Tier, package: Package | None) -> str | None:
-    """Return why a tier has no tests; None if it has some."""
-    try:
-        folders(tier, package)
-    except AbsentError as error:
-        return error.message
-    return None
-
-
-ci = Collection("ci", matrix)
