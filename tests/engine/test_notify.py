@@ -52,7 +52,7 @@ class Receiver(BaseHTTPRequestHandler):
 
     posted: ClassVar[list[tuple[str, dict[str, str]]]] = []
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         """Take a message, unless the path says that the webhook is gone."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.posted.append((self.path, json.loads(body)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from baking import Bake, Bakery, is_rendered
+from baking import Bake, Bakery, commit, is_rendered
 from project import Change, Changes, Project, has_images, hide, ready, replace, write
 from runner import EXPRESSION, Done, Runner
 
@@ -131,6 +131,8 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("workflows with ä space")
     project = ready(bake, folder, "Acme Flows", python=python)
     # What a commit touches is seen from the one before it.
+    project.run("git", "init", "--quiet")
+    commit(project.path)
     project.run("git", "commit", "--quiet", "--allow-empty", "--message", "Nothing")
     return project
 

@@ -35,7 +35,7 @@ class Runner:
 
     def job(self, name: str, scope: Scope | None = None) -> Done:
         """Run a job. `scope` says what its expressions stand for; one that it lacks is an error."""
-        job, known = self.workflow["jobs"][name], {"github.token": "", **(scope or {})}
+        job, known = self.workflow["jobs"][name], {"github.token": "a token", **(scope or {})}
         summary = self.folder / "summary"
         summary.write_text("", encoding="utf-8")
         said: list[str] = []
@@ -72,6 +72,8 @@ class Runner:
     def _use(self, step: Mapping[str, Any], scope: Scope) -> None:
         """Do what an action does, where a later job can tell."""
         action = step["uses"].partition("@")[0]
+        if not action.endswith("-artifact"):
+            return
         given = {key: _filled(str(value), scope) for key, value in step.get("with", {}).items()}
         if action == "actions/upload-artifact":
             path = self.project.path / given["path"]
