@@ -23,9 +23,38 @@ ANSWERS: dict[str, Any] = dict(json.loads(r"""{{ cookiecutter.items() | list | t
 
 Manifest = Mapping[tuple[str, str], tuple[str, ...]]
 
+# What there is for the sake of one cloud, and of any.
+CLOUDS = {
+    "aws": (
+        "infra/policies/aws",
+        "infra/terraform/aws",
+        "tests/infrastructure/test_localstack_aws.py",
+    ),
+    "gcp": (
+        "infra/policies/gcp",
+        "infra/terraform/gcp",
+        "tests/infrastructure/test_localstack_gcs.py",
+    ),
+    "hetzner": ("infra/policies/hetzner", "infra/terraform/hetzner"),
+}
+ANY_CLOUD = (
+    "infra/.tflint.hcl",
+    "infra/policies/cost.rego",
+    "infra/policies/security.rego",
+    "infra/terraform/naming",
+    "tests/infrastructure/test_terraform.py",
+)
+
 # The one manifest: which paths go with which answer.
 PRUNED: Manifest = {
     ("ci", "none"): (".github",),
+    **{
+        ("clouds", chosen): tuple(
+            path for cloud, paths in CLOUDS.items() if cloud != chosen for path in paths
+        )
+        for chosen in CLOUDS
+    },
+    ("clouds", "none"): (*(path for paths in CLOUDS.values() for path in paths), *ANY_CLOUD),
     # Both starters may be called alike, so the one that is not wanted is rendered out of the way.
     ("starter", "inference"): (".nox/unused",),
     ("starter", "blank"): (".nox/unused",),

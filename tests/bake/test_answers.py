@@ -117,9 +117,14 @@ def test_a_bad_answer_is_refused_with_one_message_and_leaves_nothing(
     assert list(output.parent.rglob("*")) == [output]
 
 
-def test_a_choice_that_does_not_exist_leaves_nothing(bake: Bakery, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="license"):
-        bake.into(tmp_path, license="GPL")
+@pytest.mark.parametrize(
+    ("key", "answer"), [("license", "GPL"), ("clouds", "azure"), ("clouds", ""), ("clouds", "AWS")]
+)
+def test_a_choice_that_does_not_exist_leaves_nothing(
+    key: str, answer: str, bake: Bakery, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=key):
+        bake.into(tmp_path, {key: answer})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -17,15 +18,25 @@ CASES = {
     "defaults": {},
     "inference": INFERENCE,
     "no ci": {"ci": "none"},
+    "one cloud": {"clouds": "hetzner"},
+    "no cloud": {"clouds": "none"},
     "hostile texts": {"project_name": HOSTILE, "author": HOSTILE, "project_slug": "acme"},
     "one name for all": {"project_slug": "acme", "service": "acme", "resource": "acme"},
 }
 
 # What the example is about, and is made of beside what every service is. (xdist reaches a worker through
-# what it calls `node.gateway`.)
+# what it calls `node.gateway`; AWS has internet gateways, and a local one a GATEWAY_PORT.)
 EXAMPLES_WORDS = re.compile(
-    rb"(?i)(?<!node\.)gateway|openai|argon2|jwt|hiredis|prometheus|schemathesis|llama|gguf|completion[s_/]"
+    rb"(?i)(?<!node\.)(?<!internet_)gateway(?!_id|_port)|openai|argon2|jwt|hiredis|prometheus"
+    rb"|schemathesis|llama|gguf|completion[s_/]"
 )
+
+# How files speak of a cloud. (pydocstyle has a convention that is called google.)
+CLOUDS_WORDS = {
+    "aws": r"aws|amazon|s3(?!\d)|ec2|boto|ministack",
+    "gcp": r"gcp|gcs|(?<!convention = \")google|gcloud",
+    "hetzner": r"hetzner|hcloud",
+}
 
 PARSERS: dict[str, Callable[[str], object]] = {
     ".py": ast.parse,
@@ -99,15 +110,51 @@ def test_a_blank_project_knows_nothing_of_the_example(bake: Bakery) -> None:
         assert not (found := EXAMPLES_WORDS.search(content)), f"{name}: {found}"
 
 
-def test_hooks_off_gives_the_same_files_and_prunes_nothing(baked: Bake, bake: Bakery) -> None:
+@pytest.mark.parametrize("starter", PROMPTS["starter"])
+@pytest.mark.parametrize("clouds", PROMPTS["clouds"])
+def test_a_project_knows_nothing_of_the_clouds_that_were_not_chosen(
+    clouds: str, starter: str, bake: Bakery
+) -> None:
+    others = [words for cloud, words in CLOUDS_WORDS.items() if clouds not in {cloud, "all"}]
+    word = re.compile(rf"(?i)(?<![a-z])({'|'.join(others) or '(?!)'})".encode())
+    contents = bake(clouds=clouds, starter=starter).contents()
+    for name, content in contents.items():
+        # The engine is the same bytes in every project.
+        found = word.search(name.encode() + b"\n" + content)
+        assert not found or name.startswith("vendor/"), f"{name}: {found}"
+    assert (clouds == "none") != any(name.startswith("infra/terraform/") for name in contents)
+    assert "infra/policies/compose.rego" in contents
+
+
+@pytest.mark.parametrize("cloud", CLOUDS_WORDS)
+def test_a_cloud_alone_has_the_files_that_it_has_beside_the_others(
+    cloud: str, bake: Bakery
+) -> None:
+    alone = bake(clouds=cloud).contents()
+    theirs = {name: content for name, content in bake().contents().items() if f"/{cloud}/" in name}
+    assert theirs.items() <= alone.items()
+    assert {name.split("/")[1] for name in theirs} == {"policies", "terraform"}
+
+
+def test_hooks_prune_what_the_manifest_lists_and_change_no_other_file(
+    baked: Bake, bake: Bakery, hook: Callable[..., ModuleType]
+) -> None:
     with_hooks = baked.contents()
     # They write it; `static` calls it absent where it is not.
     assert with_hooks.pop("vendor/stratakit/manifest.sha256")
     without = bake(baked.answers, hooks=False).contents()
     assert {name: without[name] for name in with_hooks} == with_hooks
-    pruned = {name.split("/")[0] for name in without.keys() - with_hooks.keys()}
-    # Where no tool looks, since all keep their own things there.
-    assert pruned == {".nox", *([".github"] if baked.answers.get("ci") == "none" else [])}
+    module = hook("post_gen_project", **baked.answers)
+    pruned = [
+        path
+        for (key, value), paths in module.PRUNED.items()
+        if module.ANSWERS[key] == value
+        for path in paths
+    ]
+    gone = without.keys() - with_hooks.keys()
+    assert [name for name in gone if not name.startswith(tuple(pruned))] == []
+    # The starter that is not wanted is where no tool looks, since all keep their own things there.
+    assert ".nox" in {name.split("/")[0] for name in gone}
 
 
 def test_free_texts_are_verbatim_wherever_they_stand(bake: Bakery) -> None:

@@ -74,7 +74,7 @@ def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, fo
 
 
 def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
-    typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n{{ 1 }}\n\n\n"
+    typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n{{ 1 }}\n\n\n\n"
     command = ("cookiecutter", str(bake.template))
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed=typed, check=False)
     assert done.returncode == 1

@@ -20,7 +20,7 @@ NETWORK = {"asyncio", "ftplib", "http", "smtplib", "socket", "socketserver", "ss
 
 each_hook = pytest.mark.parametrize("file", HOOKS, ids=lambda file: file.stem)
 Hook = Callable[..., ModuleType]
-KEPT = {"ci": "github", "starter": "blank"}
+KEPT = {"ci": "github", "clouds": "all", "starter": "blank"}
 """Answers by which nothing goes but what always does."""
 
 

@@ -2,14 +2,23 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
-import boto3
+import boto3  # type: ignore[import-untyped]  # Its clients are made at run time.
+import pytest
 
+from stratakit.infra import clouds
 from stratakit.infra.terraform import Workspace
 
-
 VALUES = ("-var-file=dev.tfvars", "-var=environment=test", "-var=lifecycle_rules=false")
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """The endpoint of a local AWS."""
+    with clouds.running("aws") as endpoint:
+        yield endpoint
 
 
 def provider(endpoint: str) -> dict[str, object]:

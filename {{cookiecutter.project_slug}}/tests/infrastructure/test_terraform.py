@@ -8,7 +8,6 @@ from stratakit.infra import terraform
 from stratakit.infra.terraform import Workspace
 
 
-
 @pytest.mark.parametrize("module", terraform.modules())
 def test_the_tests_of_the_module_pass(module: str, workspace: Workspace) -> None:
     workspace.init(module)

@@ -9,7 +9,7 @@ output "name" {
 }
 
 output "bucket" {
-  description = "Name of the checkpoint bucket: at most 63 characters, as S3 and Cloud Storage demand."
+  description = "Name of the checkpoint bucket: at most 63 characters, as object stores demand."
   value       = join("-", compact([local.prefix, "checkpoints", var.suffix]))
 }
 
