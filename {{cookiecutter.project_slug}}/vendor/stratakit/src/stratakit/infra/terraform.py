@@ -23,6 +23,12 @@ from . import tools
 MODULES = ROOT / "infra" / "terraform"
 OLDEST = (1, 7)
 """The first version with `mock_provider`, which the modules' tests use."""
+PROVIDERS: dict[str, dict[str, dict[str, object]]] = {
+    "aws": {"aws": {"region": "${var.region}"}},
+    "gcp": {"google": {"region": "${var.region}"}},
+    "hetzner": {"hcloud": {}},
+}
+"""The provider of each module, as its variables configure it; the account is the environment's."""
 UNREACHABLE = re.compile(
     r"provider registry|not found in any of the search locations|Failed to query available provider"
     r"|registry service|no available releases|has no package",
@@ -190,7 +196,7 @@ class Workspace:
 def _first_error(said: str) -> str:
     """Return the text of Terraform's first error, in one line."""
     lines = (line.strip("│╷╵ ") for line in said.partition("Error:")[2].splitlines())
-    return " ".join(filter(None, lines))
+    return " ".join(filter(None, lines)).partition(" To see which modules")[0]
 
 
 @contextmanager

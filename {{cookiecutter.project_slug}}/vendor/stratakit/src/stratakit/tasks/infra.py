@@ -3,7 +3,7 @@
 from invoke.collection import Collection
 from invoke.context import Context
 
-from ..errors import ConfigurationError, did_you_mean
+from ..errors import AbsentError, ConfigurationError, did_you_mean
 from ..infra import terraform
 from . import console
 from .executor import fail, task
@@ -28,18 +28,30 @@ def chosen(cloud: str | None, names: list[str]) -> list[str]:
 
 
 def each_module(cloud: str | None, verb: str, *words: str) -> None:
-    """Run a command of Terraform in modules, on copies; exit with 1 if one fails."""
-    failed = []
+    """Run a command of Terraform in modules, on copies; one that fails does not end the others.
+
+    Raises:
+        AbsentError: the provider of a module cannot be had, and no module failed.
+    """
+    failed, absent = [], []
     with terraform.workspace() as work:
         for module in chosen(cloud, terraform.modules()):
-            with console.progress(f"{verb} {module}"):
+            try:
+                if module in terraform.PROVIDERS:
+                    work.configure(module, **terraform.PROVIDERS[module])
                 work.init(module)
-                done = work.run(module, verb, "-no-color", *words)
+            except AbsentError as error:
+                absent.append(error)
+                console.say(f"ABSENT {module}: {error.message}")
+                continue
+            done = work.run(module, verb, "-no-color", *words)
+            console.say(f"{'FAILED' if done.returncode else 'ok'} {verb} {module}")
             console.say((done.stdout + done.stderr).strip())
-            if done.returncode:
-                failed.append(module)
+            failed += [module] if done.returncode else []
     if failed:
         fail(f"terraform {verb} failed in {', '.join(failed)}")
+    if absent:
+        raise AbsentError(f"modules that were not looked at: {len(absent)}", absent[0].hint)
 
 
 @task()
