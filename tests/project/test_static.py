@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from project import Change, Changes, Project, hide, ready, replace, write
 pytestmark = pytest.mark.slow
 
 ENVIRONMENT = ".nox/static"
+NO_NETWORK = {"UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
 EVERYTHING = ("--all-packages", "--all-groups")
 
 SOURCE = "services/gateway/src/gateway/planted.py"
@@ -95,6 +96,7 @@ class Situation:
     says: tuple[str, ...]
     arguments: tuple[str, ...]
     change: Change | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 SITUATIONS = [
@@ -248,14 +250,16 @@ SITUATIONS = [
     Situation(
         name="a tool that may be absent is",
         code=0,
-        says=("actionlint   ABSENT  it is not on PATH",),
-        arguments=("--only", "actionlint", "--only", "format"),
+        says=("tflint       ABSENT  it is not on PATH, and tflint cannot be installed",),
+        arguments=("--only", "tflint", "--only", "format"),
+        env=NO_NETWORK,
     ),
     Situation(
         name="a tool that may be absent is required",
         code=2,
-        says=("actionlint   ABSENT  though required: it is not on PATH",),
-        arguments=("--only", "actionlint", "--only", "format", "--require", "actionlint"),
+        says=("tflint       ABSENT  though required: it is not on PATH",),
+        arguments=("--only", "tflint", "--only", "format", "--require", "tflint"),
+        env=NO_NETWORK,
     ),
     Situation(
         name="the settings require what is absent",
@@ -317,7 +321,7 @@ def test_a_situation_has_its_code_and_message(
 ) -> None:
     if situation.change:
         situation.change(changes)
-    said = static(project, *situation.arguments)
+    said = static(project, *situation.arguments, env=situation.env)
     assert said.code == situation.code, said.output
     for words in situation.says:
         assert words in said.output
@@ -342,7 +346,9 @@ def test_a_fresh_bake_passes_every_check_and_lists_them_in_the_order_of_the_tabl
 @pytest.mark.skipif(
     not shutil.which("unshare") or os.geteuid() != 0, reason="only root can take the network away"
 )
-def test_no_check_needs_a_network(project: Project) -> None:
+def test_no_check_needs_a_network_once_its_tool_is_installed(project: Project) -> None:
+    static(project)
+    shutil.rmtree(project.path / ".nox" / "passed")
     python = str(project.path / ENVIRONMENT / "bin" / "python")
     project.run("unshare", "--net", python, "-m", "stratakit.static")
 
@@ -404,14 +410,35 @@ def test_what_git_ignores_is_not_looked_at_and_what_it_does_not_track_yet_is(
 
 
 def test_a_tool_on_path_is_used(project: Project, changes: Changes, tmp_path: Path) -> None:
-    program = tmp_path / "actionlint"
+    program = tmp_path / "tflint"
     # Not our own Python by its path: a space in that would end the name of the interpreter.
-    program.write_text("#!/usr/bin/env python3\nimport sys\nprint(sys.argv[1:])\nsys.exit(1)\n")
+    program.write_text(
+        "#!/usr/bin/env python3\nimport sys\nprint(sys.argv)\nsys.exit('--init' not in sys.argv)\n"
+    )
     program.chmod(0o755)
     path = os.pathsep.join((str(tmp_path), project.environment["PATH"]))
-    said = static(project, "--only", "actionlint", env={"PATH": path})
+    said = static(project, "--only", "tflint", env={"PATH": path})
     assert said.code == 1
-    assert "['.github/workflows/nightly.yml', '.github/workflows/test.yml']" in said.output
+    assert f"'--chdir={project.path / 'infra' / 'terraform'}'" in said.output
+
+
+def test_a_slow_check_is_not_made_again_before_a_file_that_it_reads_changes(
+    project: Project, changes: Changes
+) -> None:
+    only = ("--only", "terraform")
+    assert static(project, *only).code == 0
+    assert "terraform    ok      unchanged" in static(project, *only).output
+    file = "infra/terraform/naming/main.tf"
+    text = (project.path / file).read_text(encoding="utf-8")
+    changes.write(file, f"{text}  # an indented comment\n")
+    # What fails is made again, and so is what was taken back.
+    for _ in range(2):
+        failed = static(project, *only)
+        assert failed.code == 1
+        assert "infra/terraform/naming/main.tf" in failed.output
+    assert static(project, *only, "--fix").code == 0
+    assert "unchanged" not in static(project, *only).output
+    assert "unchanged" in static(project, *only).output
 
 
 def test_the_worst_code_wins(project: Project, changes: Changes) -> None:

@@ -1,8 +1,8 @@
 """The table of checks; a row more is a check more.
 
-A tool comes out of a wheel that uv.lock pins, or it is looked up on PATH and its row says why it
-may be absent. None of them needs a network, but to install those of infrastructure, whose pins
-clash with everybody's: each is in an environment of its own (see stratakit.infra).
+A tool comes out of a wheel that uv.lock pins. Those of infrastructure, whose pins clash with
+everybody's, are on PATH or in environments of their own (see stratakit.infra); where one cannot be
+had, its check is absent. Once they are installed, none of them needs a network.
 """
 
 import os
@@ -34,8 +34,6 @@ class Check:
     per_package: bool = False
     """Whether it runs once for each package with such files, on all of those in it."""
     env: Mapping[str, str] = field(default_factory=dict)
-    absent: str = ""
-    """Why the tool may be missing, and how to get it; empty where the lock pins it."""
     usage_exit_code: int | None = 2
     """The tool's exit code for settings that it cannot work with."""
     explain: Callable[[str], StrataError] | None = None
@@ -43,7 +41,9 @@ class Check:
     vendored: bool = False
     """Whether it looks at what is vendored, which the others leave out."""
     needs: str = ""
-    """The file without which it cannot be made; `absent` says why it may be missing."""
+    """The file without which it cannot be made."""
+    absent: str = ""
+    """Why that file may be missing, and how to get it."""
     absent_exit_code: int | None = None
     """The exit code by which a command says that it is absent; its output is the reason."""
     kept: bool = False

@@ -113,8 +113,6 @@ def _make(
     try:
         program = _find(command[0])
     except InfrastructureError as error:
-        if check.absent:
-            return Outcome(check, absent=check.absent)
         return Outcome(check, error.code, error.message, error.hint)
     stamp = PASSED / check.name
     digest = _digest(check, present) if check.kept and command == check.command else ""

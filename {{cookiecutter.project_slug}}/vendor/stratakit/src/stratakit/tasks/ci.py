@@ -138,7 +138,7 @@ TITLE = "The nightly run is red"
     },
 )
 def notify(_: Context, results: str, *, issue: bool = False) -> None:
-    """Tell people that a workflow is red: by the webhook in NOTIFY_WEBHOOK_URL, by an issue."""
+    """Report a red workflow to people: by the webhook in NOTIFY_WEBHOOK_URL, by an issue."""
     red = "failure" in results.split()
     if not red and "cancelled" in results.split():
         console.say("cancelled: there is nothing to tell")
