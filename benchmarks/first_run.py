@@ -34,9 +34,12 @@ class Row:
 
 STARTERS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))["starter"]
 LOCK = ("uv", "lock", "--quiet")
-UNIT, INTEGRATION, ALL = (("nox", *names) for names in (("-s", "unit"), ("-s", "integration"), ()))
+STATIC, UNIT, INTEGRATION = (("nox", "-s", name) for name in ("static", "unit", "integration"))
+ALL = ("nox",)
 ROWS = (
     Row("bake", 1, ()),
+    Row("bake and static", 30, (LOCK, STATIC)),
+    Row("static again", 10, (STATIC,), before=(LOCK, STATIC), bakes=False),
     Row("bake and unit", 8, (LOCK, UNIT)),
     Row("bake and integration", 20, (LOCK, INTEGRATION)),
     Row("bake and the default tiers", 60, (LOCK, ALL)),

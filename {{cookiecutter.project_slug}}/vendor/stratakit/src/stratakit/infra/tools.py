@@ -1,5 +1,6 @@
 """The tools that have an environment of their own, since their pins clash with everybody's."""
 
+import re
 import shlex
 import shutil
 import sys
@@ -57,10 +58,10 @@ def provide(tool: Tool) -> Path:
         ):
             done = programs.run(command, limits.DOWNLOAD, cwd=pyproject.ROOT, together=True)
             if done.returncode:
-                # Of a build and its causes, the last line is the one that tells.
-                *_, why = done.stdout.strip().splitlines() or [f"exit {done.returncode}"]
+                # Of an error and its causes, each of several lines, the last is the one that tells.
+                why = re.split(r"\b(?:error|cause|fatal): ", done.stdout)[-1].split()
                 raise AbsentError(
-                    f"{tool.name} cannot be installed: {why.strip()}",
+                    f"{tool.name} cannot be installed: {' '.join(why)}",
                     f"see more: {shlex.join(('uv', *command[1:]))}",
                     part=tool.part,
                 )
