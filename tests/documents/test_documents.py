@@ -25,7 +25,7 @@ PARSES = TESTS / "support" / "parses.py"
 WALKED = {
     "README.md": "documents/test_readme_walkthrough.py",
     "AGENTS.md": "documents/test_readme_walkthrough.py",
-    "development.md": "documents/test_readme_walkthrough.py",
+    "actions.md": "documents/test_readme_walkthrough.py",
 }
 
 
@@ -90,7 +90,7 @@ def test_each_command_that_the_template_names_is_its_own_or_one_of_projects(
 def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
     commands: list[Command],
 ) -> None:
-    walked = {"README.md", "development.md"}
+    walked = {"README.md", "actions.md"}
     of_newcomers = {each.line for each in commands if each.document in walked}
     in_blocks = {each.line for each in commands if each.in_block and not each.needs}
     for command in commands:
@@ -120,7 +120,7 @@ def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> N
                 if not re.search("invoke service|nox -s coverage", line):
                     follow(project, line)
     assert examples
-    follow(project, f"uvx nox -s static -- --only lint --only format {shlex.join(examples)}")
+    follow(project, f"uv run nox -s static -- --only lint --only format {shlex.join(examples)}")
 
 
 def test_each_message_that_is_explained_is_one_that_is_printed(project: Project) -> None:

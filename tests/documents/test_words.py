@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+import documents
 import pytest
 from baking import PROJECT, ROOT
 
@@ -62,6 +63,29 @@ def test_words_that_stay_out_are_written_nowhere(words: str, texts: dict[str, st
         for name, text in texts.items()
         for match in re.finditer(words, text, re.IGNORECASE if words.islower() else 0)
     ]
+    assert found == []
+
+
+BARE = (
+    # Of workflows, hooks and an editor's tasks.
+    re.compile(r"""(?:run|entry|command)"?: *"?((?:nox|invoke)\b.*)"""),
+    # Of the engine's hints; in what completes a command line the environment is active.
+    re.compile(r"""["']((?:nox|invoke) (?!completion)[-a-z].*)"""),
+)
+"""A command of a project that lacks what it is run by."""
+
+
+def test_a_project_runs_nox_and_invoke_by_uv_run_alone(texts: dict[str, str]) -> None:
+    project = {name: text for name, text in texts.items() if name.startswith(PROJECT)}
+    found = [
+        f"{name}: {match}"
+        for name, text in project.items()
+        for pattern in (re.compile(r"\buvx (?:nox|invoke)\b.*"), *BARE)
+        for match in pattern.findall(text)
+    ]
+    for document in documents.of(ROOT / PROJECT):
+        lines = [each.line for each in document.commands()]
+        found += [line for line in lines if line.startswith(("nox ", "invoke "))]
     assert found == []
 
 

@@ -171,7 +171,7 @@ TROUBLES = [
         name="uv is not installed",
         doctor=Told(2, "uv is not installed, or not on PATH"),
         action=Told(2, "uv is not installed, or not on PATH", (*INVOKE, "setup")),
-        # `uvx nox` leaves its own path there.
+        # uv leaves its own path there.
         env={**NOTHING_ON_PATH, "UV": ""},
     ),
     Trouble(

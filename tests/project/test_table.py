@@ -205,9 +205,12 @@ TIER, WAY, ACTION = "pyproject.toml", "tests/e2e/test_pages.py", "tasks.py"
 
 
 def add(living: Project, changes: Changes, *names: str) -> None:
-    """Add to the project what its docs/development.md shows to be added to these files."""
-    told = Document(living.path / "docs" / "development.md")
-    blocks = {each.note.removeprefix("added: "): each.text + "\n" for each in told.blocks}
+    """Add to the project what the engine's documents show to be added to these files."""
+    guides = living.path / "vendor" / "stratakit" / "docs"
+    told = [
+        each for name in ("tiers", "actions") for each in Document(guides / f"{name}.md").blocks
+    ]
+    blocks = {each.note.removeprefix("added: "): each.text + "\n" for each in told}
     for name in names:
         file = living.path / name
         text = file.read_text(encoding="utf-8") if file.exists() else ""

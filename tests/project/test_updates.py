@@ -22,7 +22,7 @@ ENGINE = "vendor/stratakit"
 PACKAGE = f"{ENGINE}/src/stratakit"
 SCRIPT = f"{ENGINE}/upgrade.py"
 UNTOUCHED = "nothing to rename\n"
-NEXT = "Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uvx nox\n"
+NEXT = "Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uv run nox\n"
 LATER = "\n\nLATER = 'a line that only the engine has'\n"
 
 

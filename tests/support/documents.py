@@ -24,9 +24,9 @@ ELSEWHERE = {
     "uv run pytest": "project/test_tiers.py",
     "uv sync --all-packages --all-groups --reinstall": "project/test_places.py",
     "uvx cruft update": "bake/test_provenance.py",
-    "uvx nox -s coverage": "project/test_coverage.py",
-    "uvx nox -s load": "project/test_exit_codes.py",
-    "uvx nox": "project/test_tiers.py",
+    "uv run nox -s coverage": "project/test_coverage.py",
+    "uv run nox -s load": "project/test_exit_codes.py",
+    "uv run nox": "project/test_tiers.py",
 }
 """Which tests run what takes long, never ends or needs the template, by what it begins with."""
 NOUNS = ("db", "stack", "service", "ci", "report")

@@ -89,7 +89,7 @@ def main() -> int:
         more = [f"{len(lines) - SHOWN} more such"] if len(lines) > SHOWN else []
         for line in (*lines[:SHOWN], *more):
             sys.stderr.write(f"look at it by hand: {line}\n")
-    sys.stdout.write("Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uvx nox\n")
+    sys.stdout.write("Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uv run nox\n")
     return 0
 
 

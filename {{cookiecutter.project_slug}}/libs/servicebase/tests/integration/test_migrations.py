@@ -11,7 +11,6 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from servicebase.testing.migrations import Migrations
 from stratakit.testing import eventually
 from stratakit.testing.locks import waiting
 
@@ -99,43 +98,3 @@ async def test_of_two_that_migrate_at_once_one_waits_for_the_other(
         await eventually(lambda: waiting(engine))
         await transaction.rollback()
     assert await other == {"migrated"}
-
-
-def suite(folder: Path, *names: str) -> Migrations:
-    """Return the tests of a service whose models are these tables."""
-    metadata = sa.MetaData()
-    for name in names:
-        sa.Table(name, metadata, sa.Column("id", sa.Integer))
-    pyproject = folder / "pyproject.toml"
-    pyproject.write_text("[tool.alembic]\nscript_location = '%(here)s'\n", encoding="utf-8")
-    tests = Migrations()
-    tests.metadata, tests.prefix, tests.pyproject = metadata, "KIT_", pyproject
-    return tests
-
-
-async def test_the_tests_of_a_service_pass_where_migrations_lead_to_the_models(
-    folder: Path, engine: AsyncEngine
-) -> None:
-    tests = suite(folder, "migrated")
-    tests.test_they_have_one_head()
-    tests.test_they_can_be_printed_for_someone_else_to_run()
-    async with engine.connect() as connection, connection.begin() as transaction:
-        await tests.test_they_go_down_to_nothing_and_up_again(connection)
-        await tests.test_they_lead_to_the_models(connection)
-        await transaction.rollback()
-
-
-async def test_the_tests_of_a_service_fail_where_a_table_has_no_migration(
-    folder: Path, engine: AsyncEngine
-) -> None:
-    tests = suite(folder, "migrated", "forgotten")
-    with pytest.raises(AssertionError):
-        tests.test_they_can_be_printed_for_someone_else_to_run()
-    async with engine.connect() as connection, connection.begin() as transaction:
-        for test in (
-            tests.test_they_go_down_to_nothing_and_up_again,
-            tests.test_they_lead_to_the_models,
-        ):
-            with pytest.raises(AssertionError):
-                await test(connection)
-        await transaction.rollback()

@@ -5,15 +5,15 @@ from fastapi import FastAPI
 
 from servicebase import testing
 from servicebase.idempotency import IdempotencyStore
+from stratakit.testing import services
 
 from {{ cookiecutter.__package }} import ports
 from {{ cookiecutter.__package }}.app import create_app
-from {{ cookiecutter.__package }}.settings import PREFIX
 
 redis_idempotency = testing.redis_idempotency
-settings = testing.settings
-service = testing.service("{{ cookiecutter.__package }}", PREFIX)
-ahead = testing.ahead
+settings = services.settings
+service = services.fixture("{{ cookiecutter.__service }}")
+ahead = services.ahead
 
 
 @pytest.fixture

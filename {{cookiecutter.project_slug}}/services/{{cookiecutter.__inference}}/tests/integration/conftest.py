@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from servicebase import testing
-from stratakit.testing import Service
+from stratakit.testing import Service, services
 
 from gateway.adapters.redis import connection
 from gateway.adapters.redis.connection import Client
-from gateway.settings import PREFIX
 
 from ..proxy import Proxy
 from .people import ADMIN_TOKEN, SECRET, Connect, Team, connecting
@@ -27,8 +25,8 @@ def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
     }
 
 
-service = testing.service("gateway", PREFIX)
-ahead = testing.ahead
+service = services.fixture("gateway")
+ahead = services.ahead
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def uv() -> str:
     Raises:
         InfrastructureError: it is not installed.
     """
-    # `uvx nox` leaves its own path in UV, and need not have it on PATH; pip puts it beside Python.
+    # uv leaves its own path in UV, and need not have it on PATH; pip puts it beside Python.
     # On PATH it may be a version manager's script, which takes as long again. As nox looks for it.
     beside = shutil.which("uv", path=str(Path(sys.executable).parent))
     found = os.environ.get("UV") or beside or shutil.which("uv")

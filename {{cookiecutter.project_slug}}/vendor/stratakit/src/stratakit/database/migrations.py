@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
@@ -176,7 +176,7 @@ def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
     from alembic.util.exc import CommandError
 
     try:
-        yield ScriptDirectory.from_config(_alembic(service))
+        yield ScriptDirectory.from_config(configuration(service))
     except (CommandError, SyntaxError) as error:
         raise MigrationError(
             f"{problem}{error}", f"fix services/{service.name}/migrations"
@@ -201,7 +201,7 @@ def _config(connection: Connection, service: Service) -> Iterator["Config"]:
     It is closed in the end, as SQLAlchemy's. That makes none of its own, which nobody has checked.
     """
     engine = engine_over(connection)
-    config = _alembic(service)
+    config = configuration(service)
     try:
         # Not in a transaction yet: Alembic begins it, or none where a migration asks for none.
         with engine.connect() as own:
@@ -232,9 +232,10 @@ def engine_over(connection: Connection) -> Engine:
     return create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
 
 
-def _alembic(service: Service) -> "Config":
+def configuration(service: Service, **options: Any) -> "Config":
+    """Return Alembic's configuration for a service; the options are those of its `Config`."""
     from alembic.config import Config
 
     # It would print what it does, where an action's output may have to be JSON.
-    options = Namespace(quiet=True)
-    return Config(toml_file=service.path / "pyproject.toml", cmd_opts=options)
+    quiet = Namespace(quiet=True)
+    return Config(toml_file=service.path / "pyproject.toml", cmd_opts=quiet, **options)

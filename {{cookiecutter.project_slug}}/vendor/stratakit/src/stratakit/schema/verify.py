@@ -268,7 +268,7 @@ def models(context: VerifyContext) -> Iterator[Outcome]:
     migrated = context.migrated(context.revisions.chain)
     where = context.service.metadata
     try:
-        metadata = _load(where)
+        metadata = load_metadata(where)
     except Exception as error:  # noqa: BLE001 - importing the service's code can fail in any way
         yield FAILED, f"{where} cannot be loaded: {brief(error)}"
         return
@@ -288,7 +288,12 @@ def models(context: VerifyContext) -> Iterator[Outcome]:
         yield PASSED, f"as migrated, tables: {len(metadata.tables)}"
 
 
-def _load(where: str) -> sa.MetaData:
+def load_metadata(where: str) -> sa.MetaData:
+    """Return the metadata of a service's models, which are at `where`, as `module:attribute`.
+
+    Raises:
+        TypeError: something else is there. Importing the service's code can fail in any other way.
+    """
     module, _, attribute = where.partition(":")
     found = attrgetter(attribute)(import_module(module))
     if not isinstance(found, sa.MetaData):

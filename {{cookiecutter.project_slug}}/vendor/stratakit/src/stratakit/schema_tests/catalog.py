@@ -6,7 +6,7 @@ equal texts mean equal things.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,16 +81,21 @@ def read(connection: sa.Connection, metadata: sa.MetaData) -> Catalog:
         connection.execute(schema.CreateSchema(PROBE + name))
     for statement in _statements(metadata):
         connection.execute(statement, execution_options={"schema_translate_map": translated})
-    with connection.begin_nested() as savepoint:
-        connection.exec_driver_sql(fingerprint.SET_ALL)
-        query = fingerprint.QUERY.decode()
-        rows = connection.exec_driver_sql(query, execution_options={"no_parameters": True}).all()
-        savepoint.rollback()
     sides: dict[bool, list[list[str | None]]] = {False: [], True: []}
-    for row in rows:
+    for row in rows(connection):
         cells = [cell and _LEFT_OUT.sub("", cell).replace(PROBE, "") for cell in row]
         sides[PROBE in row.name].append(cells)
     return Catalog(fingerprint.by_key(sides[False]), fingerprint.by_key(sides[True]), default)
+
+
+def rows(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """Return the rows of which `fingerprint.by_key` makes facts, whatever transaction is open."""
+    with connection.begin_nested() as savepoint:
+        connection.exec_driver_sql(fingerprint.SET_ALL)
+        query = fingerprint.QUERY.decode()
+        found = connection.exec_driver_sql(query, execution_options={"no_parameters": True}).all()
+        savepoint.rollback()
+    return found
 
 
 def enums(metadata: sa.MetaData) -> list[pg.ENUM]:

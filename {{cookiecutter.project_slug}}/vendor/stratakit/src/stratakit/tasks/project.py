@@ -49,7 +49,7 @@ def setup(_: Context) -> None:
     }
     for name, step in steps.items():
         console.say(f"{name}: {step()}")
-    console.say("ready. Next: uvx nox")
+    console.say("ready. Next: uv run nox")
 
 
 def _git() -> str:
@@ -165,7 +165,7 @@ def eject(_: Context, yes: bool = False) -> None:
     console.say(
         f"changed: {', '.join(changed)}. Next:\n"
         "  uv sync --all-packages --all-groups\n"
-        "  uvx nox -s static unit"
+        "  uv run nox -s static unit"
     )
 
 

@@ -37,7 +37,7 @@ def add(_: Context, name: str, resource: str, dry_run: bool = False, json: bool 
     else:
         console.say(
             f"services/{name} is there: {len(files)} files, not in git yet. Next:\n"
-            f'  uvx nox -s "unit({name})" "integration({name})"\n'
+            f'  uv run nox -s "unit({name})" "integration({name})"\n'
             "  uv run invoke setup"
         )
 

@@ -8,8 +8,18 @@ from .waiting import eventually
 if TYPE_CHECKING:
     from .. import schema_tests as schema
     from ..factories import Build, BuildError, example
+    from ..schema_tests import migrations
 
-__all__ = ["Build", "BuildError", "Service", "eventually", "example", "schema", "serving"]
+__all__ = [
+    "Build",
+    "BuildError",
+    "Service",
+    "eventually",
+    "example",
+    "migrations",
+    "schema",
+    "serving",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -20,6 +30,10 @@ def __getattr__(name: str) -> object:
         from .. import schema_tests
 
         return schema_tests
+    if name == "migrations":
+        from ..schema_tests import migrations
+
+        return migrations
     from .. import factories
 
     return getattr(factories, name)

@@ -8,8 +8,8 @@ So each service has its own, with its own database. Drivers are imported when a 
 the unit tier does without them and the time that they take.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import httpx2
 import hypothesis
@@ -17,15 +17,12 @@ import pytest
 from fastapi import FastAPI
 
 from stratakit.settings import Settings
-from stratakit.testing import Service, serving
 
-from ..idempotency import IdempotencyStore, MemoryIdempotency
+from .idempotency import IdempotencyStore, MemoryIdempotency
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-pytest.register_assert_rewrite(f"{__name__}.migrations")
 
 NAME = "tests"
 TIMEOUT = 5.0
@@ -38,7 +35,7 @@ hypothesis.settings.load_profile("service")
 @pytest.fixture(scope="session")
 async def engine(postgres_url: str, test_settings: Settings) -> AsyncIterator["AsyncEngine"]:
     """Connections to this worker's own database."""
-    from .. import postgres
+    from . import postgres
 
     pool_size = test_settings.pool_size
     engine = postgres.connect(postgres_url, name=NAME, pool_size=pool_size, timeout=TIMEOUT)
@@ -49,7 +46,7 @@ async def engine(postgres_url: str, test_settings: Settings) -> AsyncIterator["A
 @pytest.fixture(scope="session")
 async def redis_client(redis_url: str) -> AsyncIterator["Redis"]:
     """Connections to this worker's own Redis database."""
-    from .. import redis
+    from . import redis
 
     client = redis.connect(redis_url, timeout=TIMEOUT)
     yield client
@@ -59,7 +56,7 @@ async def redis_client(redis_url: str) -> AsyncIterator["Redis"]:
 @pytest.fixture
 def redis_idempotency(redis_client: "Redis") -> IdempotencyStore:
     """The idempotency store as it runs in production."""
-    from .. import redis
+    from . import redis
 
     return redis.RedisIdempotency(redis_client, prefix=f"{NAME}:", ttl=60)
 
@@ -76,35 +73,3 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
-    """No more settings than every service needs."""
-    return {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
-
-
-def service(module: str, prefix: str) -> Callable[..., Any]:
-    """Return a fixture: the service as it is started in production, with the fixture `settings`.
-
-    Args:
-        module: what `python -m` runs.
-        prefix: what the names of its settings begin with.
-    """
-
-    @pytest.fixture(scope="session")
-    def service(
-        settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Service]:
-        folder = tmp_path_factory.mktemp("service")
-        with serving(module, settings, prefix=prefix, folder=folder) as service:
-            yield service
-
-    return service
-
-
-@pytest.fixture(scope="session", autouse=True)
-def ahead(request: pytest.FixtureRequest) -> None:
-    """Start the service with the first test, so that it is up when its own tests come."""
-    if any("service" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("service")
