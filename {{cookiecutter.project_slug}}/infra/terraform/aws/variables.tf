@@ -118,12 +118,12 @@ variable "instance_type" {
 }
 
 variable "spot" {
-  description = "Whether machines are spot instances. On-demand ones are for production alone."
+  description = "Whether machines are spot instances. On-demand ones are for production, and for tests on a local AWS."
   type        = bool
   default     = true
 
   validation {
-    condition     = var.spot || var.environment == "production"
+    condition     = var.spot || contains(["test", "production"], var.environment)
     error_message = "spot must be true outside of production."
   }
 }

@@ -44,6 +44,8 @@ LOOK = 10.0
 """A program that only looks has answered."""
 COMMAND = 120.0
 """A program that works on this machine is done: git or docker."""
+CLOUD = 600.0
+"""Terraform has applied a module on a local cloud: half a minute, and that of lifecycle rules."""
 TOOL = 1800.0
 """A check of the static tier is done: the first look of a type checker takes minutes."""
 DOWNLOAD = 3600.0

