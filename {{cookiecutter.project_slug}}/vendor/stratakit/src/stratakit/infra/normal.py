@@ -4,19 +4,33 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def form(plan: Mapping[str, Any], cloud: str) -> dict[str, Any]:
-    """Return what policies read of `terraform show -json`.
+def form(plan: Mapping[str, Any], module: str, cloud: str) -> dict[str, Any]:
+    """Return what policies read of one module in `terraform show -json`.
 
     Args:
-        plan: of a module itself, or of its shadow.
+        plan: of the module itself, or of its shadow, as a part.
+        module: the name by which it is a part.
         cloud: aws, gcp or hetzner.
     """
-    given = {name: each.get("value") for name, each in plan.get("variables", {}).items()}
+    call = plan["configuration"]["root_module"]["module_calls"][module]
+    given, declared = call["expressions"], call["module"].get("variables", {})
+
+    def value(name: str) -> Any:
+        default = declared.get(name, {}).get("default")
+        return given.get(name, {}).get("constant_value", default)
+
+    prefix = f"module.{module}"
+    parts = plan["planned_values"]["root_module"].get("child_modules", [])
     return {
         "cloud": cloud,
-        "environment": given.get("environment"),
-        "region": given.get("region", given.get("location")),
-        "resources": [*_resources(plan["planned_values"]["root_module"])],
+        "environment": value("environment"),
+        "region": value("region") or value("location"),
+        "resources": [
+            {**each, "address": each["address"].removeprefix(f"{prefix}.")}
+            for part in parts
+            if part["address"] == prefix
+            for each in _resources(part)
+        ],
     }
 
 
@@ -34,6 +48,6 @@ def _plain(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shadowed(resource: Mapping[str, Any]) -> dict[str, Any]:
     kind, _, name = resource["name"].partition("__")
-    index = f"[{resource['index']}]" if "index" in resource else ""
+    address = resource["address"].replace(f"terraform_data.{kind}__{name}", f"{kind}.{name}")
     values = resource["values"].get("input") or {}
-    return {"address": f"{kind}.{name}{index}", "type": kind, "values": values}
+    return {"address": address, "type": kind, "values": values}

@@ -27,19 +27,10 @@ Body = dict[str, Any]
 
 
 def write(module: Path, target: Path) -> None:
-    """Write the shadow of a module into an existing folder, as `main.tf.json`.
-
-    Raises:
-        ValueError: a file is not HCL.
-    """
+    """Write the shadow of a module into an existing folder, as `main.tf.json`."""
     parsed: dict[str, list[Body]] = {}
     for file in sorted(module.glob("*.tf")):
-        with file.open(encoding="utf-8") as stream:
-            try:
-                blocks = hcl2.load(stream, serialization_options=OPTIONS)
-            except Exception as error:
-                raise ValueError(f"{file}: {error}") from error
-        for kind, bodies in blocks.items():
+        for kind, bodies in _read(file).items():
             parsed.setdefault(kind, []).extend(bodies)
     (target / "main.tf.json").write_text(json.dumps(_shadow(parsed), indent=1), encoding="utf-8")
 
@@ -139,5 +130,27 @@ def _bare(text: str) -> str:
     return whole[1] if whole else text
 
 
+def _read(file: Path) -> Body:
+    """Return what is in a file of HCL; say which it is, and end, if it is none."""
+    with file.open(encoding="utf-8") as stream:
+        try:
+            read: Body = hcl2.load(stream, serialization_options=OPTIONS)
+        except Exception as error:  # noqa: BLE001 - its parser has several, of a package of its own
+            sys.exit(f"infra/terraform/{file.parent.name}/{file.name} is not HCL: {error}")
+    return read
+
+
+def main() -> None:
+    """Write `NAME-shadow` beside each module that is named; print their values of development."""
+    folder = Path(sys.argv[1])
+    values = {}
+    for name in sys.argv[2:]:
+        target = folder / f"{name}-shadow"
+        target.mkdir()
+        write(folder / name, target)
+        values[name] = _read(folder / name / "dev.tfvars")
+    json.dump(values, sys.stdout)
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

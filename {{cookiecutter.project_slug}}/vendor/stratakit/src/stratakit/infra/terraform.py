@@ -145,19 +145,26 @@ class Workspace:
 
     folder: Path
     program: Program
-    variables: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Variables that every module has."""
 
     def run(self, module: str, *words: str, limit: float = limits.COMMAND) -> programs.Completed:
         """Run Terraform in a module; return its exit code and what it printed."""
         command = (*self.program.command, *words)
-        own = {"TF_DATA_DIR": str(self.folder / f".terraform-{module}")}
+        own = {f"TF_VAR_{name}": value for name, value in self.arguments.items()}
+        own["TF_DATA_DIR"] = str(self.folder / f".terraform-{module}")
         where = self.folder / module
-        return programs.run(command, limit, cwd=where, env=_environment({**own, **self.variables}))
+        return programs.run(command, limit, cwd=where, env=_environment(own))
 
     def configure(self, module: str, **providers: Mapping[str, object]) -> None:
         """Configure the providers of a module's copy; a provider that it has is replaced."""
-        file = self.folder / module / "providers_override.tf.json"
-        file.write_text(json.dumps({"provider": providers}), encoding="utf-8")
+        self.write(module, {"provider": providers}, "providers_override")
+
+    def write(self, module: str, body: Mapping[str, object], name: str = "main") -> None:
+        """Write a file of a module, which is made if it is not there."""
+        file = self.folder / module / f"{name}.tf.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(body), encoding="utf-8")
 
     def init(self, module: str) -> None:
         """Prepare a module, with the providers that it names.
@@ -222,4 +229,4 @@ def workspace(source: Path = MODULES) -> Iterator[Workspace]:
     with tempfile.TemporaryDirectory(prefix="strata-tf-") as folder:
         target = Path(folder) / "terraform"
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
-        yield Workspace(target, find(), {"TF_VAR_project": str(table()["project"])})
+        yield Workspace(target, find(), {"project": str(table()["project"])})
