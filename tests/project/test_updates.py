@@ -80,9 +80,10 @@ class Team(Project):
         """Return what a file holds."""
         return (self.path / name).read_text(encoding="utf-8")
 
-    def update(self) -> None:
-        """Update the project, and make sure that there was something to update."""
-        said = self.run("cruft", "update", "--skip-apply-ask").stdout
+    def update(self, **answers: str) -> None:
+        """Update the project, answers as well, and make sure that there was something to update."""
+        words = ("--variables-to-update", json.dumps(answers)) if answers else ()
+        said = self.run("cruft", "update", "--skip-apply-ask", *words).stdout
         assert "has been updated" in said
 
     def upgrade(self) -> tuple[str, str]:
@@ -119,11 +120,11 @@ def team(bake: Bakery, tmp_path: Path) -> Join:
     home.mkdir()
     own = {"GIT_CONFIG_GLOBAL": str(home / ".gitconfig"), "GIT_CONFIG_NOSYSTEM": "1"}
 
-    def team(template: Path, name: str, starter: str = "blank") -> Team:
+    def team(template: Path, name: str, starter: str = "blank", **more: str) -> Team:
         output = Path(tempfile.mkdtemp(dir=tmp_path))
         environment = {**bake.environment, **own, "STRATA_SERVERS": "embedded"}
         command = ("cruft", "create", str(template), "-y", "--output-dir", str(output))
-        answers = {"project_name": name, "starter": starter}
+        answers = {"project_name": name, "starter": starter, **more}
         env = {**environment, "HOME": str(home)}
         baking.run(*command, "--extra-context", json.dumps(answers), cwd=tmp_path, env=env)
         (path,) = output.iterdir()
@@ -253,6 +254,22 @@ def test_a_project_that_nobody_has_changed_becomes_what_a_fresh_bake_is(
     record = {".cruft.json": b""}
     assert {**project.contents(), **record} == {**fresh.contents(), **record}
     assert project.upgrade() == (f"{UNTOUCHED}{NEXT}", "")
+
+
+@updates
+def test_a_project_of_before_the_prompt_has_the_infrastructure_that_its_update_asks_for(
+    upstream: Upstream, team: Join
+) -> None:
+    upstream.show(upstream.former)
+    project = team(upstream.path, "Acme Clouds")
+    upstream.show(upstream.latest)
+    # As CHANGELOG.md says; and a team may change its mind, with no newer template.
+    for clouds in ("none", "hetzner"):
+        project.update(clouds=clouds)
+        commit(project.path)
+        fresh = team(upstream.path, "Acme Clouds", clouds=clouds)
+        record = {".cruft.json": b""}
+        assert {**project.contents(), **record} == {**fresh.contents(), **record}
 
 
 @updates
