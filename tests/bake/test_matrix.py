@@ -37,15 +37,27 @@ class Environment:
         (folder,) = self.folder.glob("[Ll]ib/**/site-packages")
         return folder
 
-    def run(self, bake: Bake, *arguments: str) -> str:
-        """Run the interpreter as if the packages of the project were installed in it."""
+    def share_tools(self, bake: Bake) -> Bake:
+        """Have a project share the environments of its tools with others."""
+        tools = self.folder.with_name("tools")
+        tools.mkdir(exist_ok=True)
+        (bake.path / ".nox").symlink_to(tools)
+        return bake
+
+    def run(self, bake: Bake, *arguments: str, code: int = 0) -> str:
+        """Run the interpreter as if the packages of the project were installed in it.
+
+        Returns what it prints, which is on standard error unless it exits with 0.
+        """
         sources = [*bake.path.glob("vendor/stratakit/src"), *bake.path.glob("*/*/src")]
         (self.site_packages / "bake.pth").write_text("\n".join(map(str, sources)), "utf-8")
         env = {
             "VIRTUAL_ENV": str(self.folder),
             "PATH": os.pathsep.join([str(self.python.parent), bake.environment["PATH"]]),
         }
-        return bake.run(str(self.python), *arguments, env=env).stdout
+        done = bake.run(str(self.python), *arguments, env=env, check=not code)
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -70,13 +82,28 @@ def baked(request: pytest.FixtureRequest, bake: Bakery, tmp_path: Path) -> Bake:
 def test_a_bake_passes_its_own_static_checks_untouched(
     baked: Bake, environment: Environment
 ) -> None:
-    # Some tools have environments of their own, which all of these bakes share.
-    tools = environment.folder.with_name("tools")
-    tools.mkdir(exist_ok=True)
-    (baked.path / ".nox").symlink_to(tools)
+    environment.share_tools(baked)
     names = environment.run(baked, "-c", CHECKS).split()
     only = [f"--only={name}" for name in names if name not in DEAR]
     environment.run(baked, "-m", "stratakit.static", *only)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clouds", PROMPTS["clouds"])
+def test_a_bake_passes_its_policies_whatever_its_clouds(
+    clouds: str, environment: Environment, bake: Bakery, tmp_path: Path
+) -> None:
+    baked = environment.share_tools(bake.into(tmp_path, clouds=clouds))
+    environment.run(baked, "-m", "stratakit.infra", "policies")
+
+
+@pytest.mark.slow
+def test_a_bake_without_a_cloud_says_so_where_it_is_asked_for_modules(
+    environment: Environment, bake: Bakery
+) -> None:
+    for action in ("infra.fmt", "infra.test", "infra.plan --cloud aws"):
+        done = environment.run(bake(clouds="none"), "-m", "invoke", *action.split(), code=3)
+        assert "there is no infra/terraform in this project" in done, action
 
 
 @answers

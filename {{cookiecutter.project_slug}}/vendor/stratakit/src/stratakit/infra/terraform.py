@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import limits, programs, settings
-from ..errors import AbsentError, StrataError
+from ..errors import AbsentError, ConfigurationError, StrataError
 from ..pyproject import ROOT, table
 from . import tools
 
@@ -125,12 +125,23 @@ def run_here(*words: str) -> str:
     """Run a command that needs no providers on the modules themselves; return its output.
 
     Raises:
+        ConfigurationError: there are no modules.
         StrataError: it fails.
     """
+    _require_modules(MODULES)
     done = programs.run((*find().command, *words), cwd=MODULES, env=_environment({}), together=True)
     if done.returncode:
         raise StrataError(f"terraform {words[0]} fails: {done.stdout.strip()}", "correct the file")
     return done.stdout.strip()
+
+
+def _require_modules(folder: Path) -> None:
+    """Raise ConfigurationError if there are no modules, as in a project that names no clouds."""
+    if not folder.is_dir():
+        raise ConfigurationError(
+            "there is no infra/terraform in this project",
+            """to add it: uvx cruft update --variables-to-update '{"clouds": "all"}'""",
+        )
 
 
 def modules() -> list[str]:
@@ -225,7 +236,9 @@ def workspace(source: Path = MODULES) -> Iterator[Workspace]:
 
     Raises:
         AbsentError: there is no Terraform.
+        ConfigurationError: there are no modules.
     """
+    _require_modules(source)
     with tempfile.TemporaryDirectory(prefix="strata-tf-") as folder:
         target = Path(folder) / "terraform"
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
