@@ -29,7 +29,7 @@ ELSEWHERE = {
     "uv run nox": "project/test_tiers.py",
 }
 """Which tests run what takes long, never ends or needs the template, by what it begins with."""
-NOUNS = ("db", "stack", "service", "ci", "report")
+NOUNS = ("db", "stack", "service", "infra", "clouds", "ci", "report")
 """The collections of tasks, whose verbs are often named without a head: `db.clean`."""
 
 

@@ -25,6 +25,8 @@ ALL = ("--profile", "*")
 """Of whatever profile: what runs is to be found though COMPOSE_PROFILES is not set any more."""
 PORT = 8000
 """Where a service listens in its container, as its Dockerfile says."""
+LIMIT = "1g"
+"""Memory that a service may take: one that leaks does not take the machine with it."""
 ANY_HOST = "0.0.0.0"  # noqa: S104 - of the container; its port is published for this machine alone
 OUTSIDE = (
     "connection refused",
@@ -165,6 +167,7 @@ def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
                 },
                 "ports": [f"{HOST}:{ports.of(each)}:{PORT}"],
                 "depends_on": list(each.needs),
+                "mem_limit": LIMIT,
             }
             for each in project.services()
             if each.port is not None
@@ -196,14 +199,18 @@ def _build_error(output: str) -> StrataError:
 
 
 def _options() -> list[str]:
-    own = (ROOT / "compose.yaml", *_additions(), ROOT / "compose.override.yaml", _model_file())
+    own = (ROOT / "compose.yaml", *_additions(), _model_file())
     files = [word for file in own if file.exists() for word in ("--file", str(file))]
     return ["--project-directory", str(ROOT), *files]
 
 
 def _additions() -> list[Path]:
-    """Return the Compose files that services have of their own."""
-    return sorted(ROOT.glob("services/*/compose.yaml"))
+    """Return the Compose files that services, and perhaps a developer, have of their own."""
+    override = ROOT / "compose.override.yaml"
+    return [
+        *sorted(ROOT.glob("services/*/compose.yaml")),
+        *([override] if override.exists() else []),
+    ]
 
 
 def _extra_services() -> list[str]:

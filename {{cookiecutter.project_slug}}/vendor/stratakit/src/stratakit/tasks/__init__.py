@@ -2,7 +2,7 @@
 
 from invoke.collection import Collection
 
-from . import ci, db, graph, infra, project, report, service, stack
+from . import ci, clouds, db, graph, infra, project, report, service, stack
 from .executor import TypedTask
 
 ACTIONS: tuple[Collection | TypedTask, ...] = (
@@ -14,6 +14,7 @@ ACTIONS: tuple[Collection | TypedTask, ...] = (
     service.service,
     stack.stack,
     infra.infra,
+    clouds.clouds,
     ci.ci,
     report.report,
     project.engine,
