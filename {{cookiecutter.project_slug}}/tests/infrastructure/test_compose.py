@@ -21,6 +21,7 @@ services:
   extra:
     image: redis:8-alpine
     profiles: [extra]
+    tmpfs: [/data] # Else its image makes a volume without a name, which stays.
     mem_limit: 64m
 """
 
