@@ -2,11 +2,9 @@
 
 import dataclasses
 import typing
-from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import FastAPI, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, Strict
@@ -29,12 +27,8 @@ class NewNote:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Note(NewNote):
+class Note(NewNote, repository.Entity):
     """One that exists."""
-
-    id: UUID
-    created_at: datetime
-    updated_at: datetime
 
 
 class NoteChanges(typing.TypedDict, total=False):

@@ -4,12 +4,10 @@ Imports modules, not names, so that a class of this file can never hide one of t
 """
 
 import dataclasses
-import datetime as dt
 import typing
-import uuid
 from collections import abc
 
-from servicebase import errors, values
+from servicebase import errors, repository, values
 
 NAME_LENGTH = 200
 QUANTITY_LIMIT = 2**31 - 1  # of PostgreSQL's integer
@@ -26,12 +24,8 @@ class New{{ cookiecutter.__class }}:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class {{ cookiecutter.__class }}(New{{ cookiecutter.__class }}):
+class {{ cookiecutter.__class }}(New{{ cookiecutter.__class }}, repository.Entity):
     """One that exists. Not checked again, so that older ones outlive stricter rules."""
-
-    id: uuid.UUID
-    created_at: dt.datetime
-    updated_at: dt.datetime
 
 
 class {{ cookiecutter.__class }}Changes(typing.TypedDict, total=False):
