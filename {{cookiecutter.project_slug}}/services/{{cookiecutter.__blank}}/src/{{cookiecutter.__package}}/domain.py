@@ -5,12 +5,25 @@ Imports modules, not names, so that a class of this file can never hide one of t
 
 import dataclasses
 import typing
-from collections import abc
 
-from servicebase import errors, repository, values
+import pydantic
+
+from servicebase import repository, values
 
 NAME_LENGTH = 200
 QUANTITY_LIMIT = 2**31 - 1  # of PostgreSQL's integer
+
+{{ cookiecutter.__class }}Name = typing.Annotated[
+    str,
+    pydantic.Field(min_length=1, max_length=NAME_LENGTH),
+    values.CANONICAL,
+    values.TYPED,
+]
+{{ cookiecutter.__class }}Quantity = typing.Annotated[
+    int,
+    pydantic.Strict(),
+    pydantic.Field(ge=0, le=QUANTITY_LIMIT),
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,25 +48,3 @@ class {{ cookiecutter.__class }}Changes(typing.TypedDict, total=False):
     quantity: int
     tags: tuple[str, ...]
     attributes: dict[str, object]
-
-
-def check_name(value: str) -> str:
-    """Return `value` in its canonical form, or raise InvalidError."""
-    return values.check_text("name", value, length=NAME_LENGTH)
-
-
-def check_quantity(value: int) -> int:
-    """Return `value`, which the database can hold, or raise InvalidError."""
-    if not 0 <= value <= QUANTITY_LIMIT:
-        raise errors.InvalidError("quantity", f"must be from 0 to {QUANTITY_LIMIT}")
-    return value
-
-
-def check_tags(value: abc.Iterable[str]) -> tuple[str, ...]:
-    """Return `value` in its canonical form, or raise InvalidError."""
-    return values.check_tags("tags", value)
-
-
-def check_attributes(value: dict[str, object]) -> dict[str, object]:
-    """Return `value`, which JSONB can store and give back unchanged, or raise InvalidError."""
-    return values.check_json("attributes", value)

@@ -50,7 +50,7 @@ async def test_create_needs_a_name_alone(client: httpx2.AsyncClient) -> None:
         ("POST", {"name": ""}, "#/name"),
         ("POST", {"name": "x", "quantity": -1}, "#/quantity"),
         ("POST", {"name": "x", "quantity": "1"}, "#/quantity"),
-        ("POST", {"name": "x", "tags": ["a b"]}, "#/tags"),
+        ("POST", {"name": "x", "tags": ["a b"]}, "#/tags/0"),
         ("POST", {"name": "x", "attributes": []}, "#/attributes"),
         ("POST", {"name": "x", "attributes": {"a": "\0"}}, "#/attributes"),
         ("POST", {"name": "x", "id": str(UUID(int=8))}, "#/id"),
