@@ -96,9 +96,7 @@ async def test_what_is_removed_is_gone_and_its_name_is_free_again(repository: No
     await add(repository, "lamp")
 
 
-async def test_an_update_changes_only_what_it_names_and_each_as_a_whole(
-    repository: Notes,
-) -> None:
+async def test_an_update_changes_only_what_it_names_and_each_as_a_whole(repository: Notes) -> None:
     new = NewNote(name="lamp", quantity=3, attributes={"b": 1})
     before = await repository.add(uuid4(), new)
     after = await repository.update(before.id, {"quantity": 4, "attributes": {"c": 2}})

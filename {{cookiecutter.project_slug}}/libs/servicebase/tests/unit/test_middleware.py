@@ -24,10 +24,7 @@ async def test_an_id_that_could_do_harm_is_replaced_by_one_of_its_own(
     assert not ids & {*bad}
 
 
-async def test_each_request_is_one_line(
-    client: httpx2.AsyncClient,
-    lines: list[EventDict],
-) -> None:
+async def test_each_request_is_one_line(client: httpx2.AsyncClient, lines: list[EventDict]) -> None:
     response = await client.get(f"{PATH}?limit=7", headers={"X-Request-ID": "id-1"})
     assert response.headers["x-request-id"] == "id-1"
     [line] = lines
@@ -45,17 +42,14 @@ async def test_each_request_is_one_line(
 
 
 async def test_a_probe_that_found_all_well_is_a_line_for_debugging(
-    client: httpx2.AsyncClient,
-    lines: list[EventDict],
+    client: httpx2.AsyncClient, lines: list[EventDict]
 ) -> None:
     await client.get("/health/ready")
     assert [line["log_level"] for line in lines] == ["debug"]
 
 
 async def test_a_crash_is_logged_with_its_cause_and_answered_without_it(
-    app: FastAPI,
-    client: httpx2.AsyncClient,
-    lines: list[EventDict],
+    app: FastAPI, client: httpx2.AsyncClient, lines: list[EventDict]
 ) -> None:
     @app.get("/crash")
     def crash() -> None:

@@ -83,8 +83,7 @@ def test_a_variable_sets_what_has_its_name(
 
 
 def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = f"{PREFIX}PORT=81\n{PREFIX}HOST=file\nSOMETHING_ELSE=1\n"
     (tmp_path / ".env").write_text(text, encoding="utf-8")
@@ -134,9 +133,7 @@ def test_all_that_is_missing_or_wrong_is_named_at_once_with_an_example(
     ],
 )
 def test_a_bad_value_is_named_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    value: str,
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(SettingsError, match=f"^{PREFIX}{name}: ") as caught:
@@ -145,8 +142,7 @@ def test_a_bad_value_is_named_and_not_shown(
 
 
 def test_serving_without_settings_says_so_and_exits(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(f"{PREFIX}DATABASE_URL")
     with pytest.raises(SystemExit) as caught:

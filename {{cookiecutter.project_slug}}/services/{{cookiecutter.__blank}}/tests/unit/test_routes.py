@@ -116,11 +116,11 @@ async def test_list_answers_422_to_a_bad_search(client: httpx2.AsyncClient, sear
 
 async def test_ready_asks_both_servers(
     client: httpx2.AsyncClient,
-    repository: memory.MemoryRepository,
+    memory_repository: memory.MemoryRepository,
     idempotency: MemoryIdempotency,
 ) -> None:
     assert (await client.get("/health/ready")).status_code == 200
-    repository.down = idempotency.down = True
+    memory_repository.down = idempotency.down = True
     response = await client.get("/health/ready")
     assert (response.status_code, response.json()["detail"]) == (503, "down: postgres, redis")
 
