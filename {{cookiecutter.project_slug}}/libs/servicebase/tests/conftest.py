@@ -1,5 +1,6 @@
 """What the tests of every tier share: an application on fakes, and real servers."""
 
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,16 @@ def lines() -> Iterator[list[EventDict]]:
     """What is logged during the test."""
     with structlog.testing.capture_logs([merge_contextvars]) as lines:
         yield lines
+
+
+@pytest.fixture(params=["refuses", "is silent"])
+def faulty_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port of a server that is at fault, in each way."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        if request.param == "refuses":
+            server.close()
+        yield port
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tables with a constraint of each kind, and the one in which notes are kept."""
+"""The table in which notes are kept, with a constraint of each kind."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -27,42 +27,23 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = TYPES
 
 
-class Shelf(Stored, Base):
-    """What books are on."""
-
-    __tablename__ = "shelves"
-
-    name: Mapped[str] = mapped_column(String(9), unique=True)
-    colour: Mapped[str] = mapped_column(server_default="red")
-    attributes: Mapped[dict[str, object]] = mapped_column(server_default="{}")
-    tags: Mapped[list[str]] = mapped_column(server_default="{}")
-
-    __table_args__ = (
-        CheckConstraint("colour <> 'grey'", "colour_not_grey", info={"field": "colour"}),
-        CheckConstraint("colour <> 'none'", "not_for_clients"),
-        Index(None, "colour", "tags", unique=True),
-    )
-
-
-class Book(Stored, Base):
-    """What is on a shelf."""
-
-    __tablename__ = "books"
-
-    shelf_id: Mapped[UUID] = mapped_column(ForeignKey("shelves.id"))
-    name: Mapped[str]
-
-    __table_args__ = (UniqueConstraint("shelf_id", "name"),)
-
-
 class NoteRow(Stored, Base):
-    """A note."""
+    """A note, on another one or on none."""
 
     __tablename__ = "notes"
 
-    name: Mapped[str] = mapped_column(unique=True)
-    quantity: Mapped[int]
-    attributes: Mapped[dict[str, object]]
+    name: Mapped[str] = mapped_column(String(9), unique=True)
+    quantity: Mapped[int] = mapped_column(server_default="0")
+    attributes: Mapped[dict[str, object]] = mapped_column(server_default="{}")
+    tags: Mapped[list[str]] = mapped_column(server_default="{}")
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("notes.id"))
+
+    __table_args__ = (
+        CheckConstraint("quantity >= 0", "quantity_not_negative", info={"field": "quantity"}),
+        CheckConstraint("quantity <> 99", "not_for_clients"),
+        UniqueConstraint("parent_id", "quantity"),
+        Index(None, "parent_id", "tags", unique=True),
+    )
 
 
 class PostgresNotes(PostgresRepository[notes.NewNote, notes.Note, notes.NoteChanges, NoteRow]):

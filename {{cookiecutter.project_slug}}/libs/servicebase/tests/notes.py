@@ -2,14 +2,11 @@
 
 import dataclasses
 import typing
-from datetime import datetime
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import FastAPI, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, Strict
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from servicebase import health, problem, repository, values
 from servicebase.idempotency import IdempotencyKey, IdempotencyStore, id_for
@@ -29,12 +26,8 @@ class NewNote:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Note(NewNote):
+class Note(NewNote, repository.Entity):
     """One that exists."""
-
-    id: UUID
-    created_at: datetime
-    updated_at: datetime
 
 
 class NoteChanges(typing.TypedDict, total=False):
@@ -53,12 +46,10 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, AfterValidator(partial(values.check_text, "name", length=9))]
+    name: Annotated[str, Field(min_length=1, max_length=9), values.CANONICAL, values.TYPED]
     quantity: Annotated[int, Strict()] = 0
     tags: tuple[str, ...] = ()
-    attributes: Annotated[
-        dict[str, JsonValue], AfterValidator(partial(values.check_json, "attributes"))
-    ] = {}
+    attributes: values.JsonObject = {}
 
 
 class MemoryNotes(repository.MemoryRepository[NewNote, Note, NoteChanges]):

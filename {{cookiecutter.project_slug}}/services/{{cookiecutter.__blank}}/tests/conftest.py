@@ -1,4 +1,4 @@
-"""What the tests of every tier share: the kit's fixtures, and the repository on a real server."""
+"""What the tests of every tier share: the kit's fixtures, and the repository on each adapter."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ import pytest
 from servicebase import testing
 
 from {{ cookiecutter.__package }} import ports
+from {{ cookiecutter.__package }}.adapters import memory
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 engine = testing.engine
 redis_client = testing.redis_client
 client = testing.client
+
+
+@pytest.fixture
+def memory_repository() -> memory.MemoryRepository:
+    """The repository without a server."""
+    return memory.MemoryRepository()
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def _detail(error: Mapping[str, Any]) -> dict[str, str]:
     if error["type"] == "json_invalid":
         path = []  # It is an offset, no place in a document.
     cause = error.get("ctx", {}).get("error")
-    detail = str(cause) if isinstance(cause, errors.InvalidError) else error["msg"]
+    detail = str(cause) if isinstance(cause, ValueError) else error["msg"]
     if where != "body":
         return {"detail": detail, "parameter": ".".join(map(str, path))}
     # RFC 6901 has two escapes.

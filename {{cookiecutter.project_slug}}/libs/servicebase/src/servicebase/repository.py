@@ -5,42 +5,29 @@ postgres_repository.py has the one for production. A contract in tests/contracts
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from . import errors
 from .pagination import Position
 
-
-class Dataclass(Protocol):
-    """Any dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-class Entity(Dataclass, Protocol):
-    """What exists: a dataclass with the fields of what its creator decides, and these."""
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """What exists. A service's own class has besides what its creator decides."""
 
-    @property
-    def id(self) -> UUID:
-        """Its id."""
-        ...
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was created."""
-        ...
-
-    @property
-    def updated_at(self) -> datetime:
-        """When it was last changed."""
-        ...
+    id: UUID
+    created_at: datetime
+    updated_at: datetime
 
 
-New = TypeVar("New", bound=Dataclass)
-New_contra = TypeVar("New_contra", bound=Dataclass, contravariant=True)
+New = TypeVar("New", bound="DataclassInstance")
+New_contra = TypeVar("New_contra", bound="DataclassInstance", contravariant=True)
 Found = TypeVar("Found", bound=Entity)
 Found_co = TypeVar("Found_co", bound=Entity, covariant=True)
 Changes = TypeVar("Changes", bound=Mapping[str, object])

@@ -1,6 +1,8 @@
 """The repository on PostgreSQL, beyond its contract: transactions, and writers at once."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,12 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
 from servicebase import errors
-from servicebase.postgres import connect
 from stratakit.testing import eventually
 from stratakit.testing.locks import waiting
 
 from ..models import NoteRow, PostgresNotes
-from ..notes import NewNote, Notes
+from ..notes import NewNote, Note, Notes
 
 LAMP = NewNote(name="lamp")
 
@@ -24,13 +25,22 @@ def within(connection: AsyncConnection) -> PostgresNotes:
     return PostgresNotes(sessions)
 
 
-async def test_what_is_added_is_committed(postgres_notes: Notes, engine: AsyncEngine) -> None:
-    await postgres_notes.add(uuid4(), LAMP)
-    async with engine.connect() as connection:
-        assert await connection.scalar(sa.select(NoteRow.name)) == "lamp"
+async def meet(
+    engine: AsyncEngine,
+    first: Callable[[Notes], Awaitable[Note]],
+    second: Coroutine[Any, Any, Note],
+    end: Literal["commit", "rollback"] = "commit",
+) -> tuple[Note, asyncio.Task[Note]]:
+    """Return what comes of two writers, of which the second waits until the first one's end."""
+    async with engine.connect() as connection, connection.begin() as transaction:
+        written = await first(within(connection))
+        task = asyncio.create_task(second)
+        await eventually(lambda: waiting(engine))
+        await getattr(transaction, end)()
+    return written, task
 
 
-async def test_what_is_not_committed_is_not_seen_by_others(
+async def test_what_is_added_is_seen_by_others_once_it_is_committed(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
@@ -39,6 +49,9 @@ async def test_what_is_not_committed_is_not_seen_by_others(
             await postgres_notes.get(note.id)
         await transaction.rollback()
     assert not await postgres_notes.page(limit=1)
+    await postgres_notes.add(uuid4(), LAMP)
+    async with engine.connect() as connection:
+        assert await connection.scalar(sa.select(NoteRow.name)) == "lamp"
 
 
 @pytest.mark.usefixtures("tables")
@@ -52,14 +65,11 @@ async def test_a_failed_call_leaves_the_transaction_around_it_usable(engine: Asy
         await transaction.rollback()
 
 
-async def test_a_writer_waits_for_the_one_before_it_and_loses_the_name(
+async def test_a_writer_loses_the_name_to_the_one_before_it(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
-    async with engine.connect() as connection, connection.begin() as transaction:
-        await within(connection).add(uuid4(), LAMP)
-        second = asyncio.create_task(postgres_notes.add(uuid4(), LAMP))
-        await eventually(lambda: waiting(engine))
-        await transaction.commit()
+    late = postgres_notes.add(uuid4(), LAMP)
+    _, second = await meet(engine, lambda notes: notes.add(uuid4(), LAMP), late)
     with pytest.raises(errors.ConflictError):
         await second
 
@@ -67,22 +77,16 @@ async def test_a_writer_waits_for_the_one_before_it_and_loses_the_name(
 async def test_a_writer_gets_the_name_when_the_one_before_it_gives_up(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
-    async with engine.connect() as connection, connection.begin() as transaction:
-        await within(connection).add(uuid4(), LAMP)
-        second = asyncio.create_task(postgres_notes.add(uuid4(), LAMP))
-        await eventually(lambda: waiting(engine))
-        await transaction.rollback()
+    late = postgres_notes.add(uuid4(), LAMP)
+    _, second = await meet(engine, lambda notes: notes.add(uuid4(), LAMP), late, "rollback")
     assert (await second).name == "lamp"
 
 
-async def test_a_retry_waits_for_the_first_attempt_and_returns_what_that_created(
+async def test_a_retry_returns_what_the_first_attempt_created(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
-    async with engine.connect() as connection, connection.begin() as transaction:
-        first = await within(connection).add(UUID(int=7), LAMP)
-        retry = asyncio.create_task(postgres_notes.add(UUID(int=7), LAMP))
-        await eventually(lambda: waiting(engine))
-        await transaction.commit()
+    late = postgres_notes.add(UUID(int=7), LAMP)
+    first, retry = await meet(engine, lambda notes: notes.add(UUID(int=7), LAMP), late)
     assert await retry == first
 
 
@@ -90,18 +94,7 @@ async def test_a_writer_changes_what_the_one_before_it_left(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
     note = await postgres_notes.add(uuid4(), LAMP)
-    async with engine.connect() as connection, connection.begin() as transaction:
-        await within(connection).update(note.id, {"quantity": 5})
-        second = asyncio.create_task(postgres_notes.update(note.id, {"attributes": {"a": 1}}))
-        await eventually(lambda: waiting(engine))
-        await transaction.commit()
+    late = postgres_notes.update(note.id, {"attributes": {"a": 1}})
+    _, second = await meet(engine, lambda notes: notes.update(note.id, {"quantity": 5}), late)
     after = await second
     assert (after.quantity, after.attributes) == (5, {"a": 1})
-
-
-async def test_a_server_that_is_away_is_unavailable() -> None:
-    # Port 1 is nobody's.
-    away = connect("postgresql://127.0.0.1:1/name", name="own", pool_size=1, timeout=5)
-    with pytest.raises(errors.UnavailableError, match="postgres is not available"):
-        await PostgresNotes(async_sessionmaker(away)).get(UUID(int=7))
-    await away.dispose()

@@ -1,6 +1,7 @@
 """Cursors, what they carry and what they refuse; and the pages that they lead to."""
 
 from datetime import UTC, datetime
+from itertools import chain
 from uuid import UUID, uuid4
 
 import httpx2
@@ -34,41 +35,31 @@ def test_what_is_no_cursor_is_refused(text: str) -> None:
         decode(text)
 
 
-async def fill(memory_notes: MemoryNotes, count: int) -> None:
-    for number in range(count):
-        await memory_notes.add(uuid4(), NewNote(name=f"{number}"))
-
-
-async def test_a_list_of_nothing_is_empty(client: httpx2.AsyncClient) -> None:
-    assert (await client.get(PATH)).json() == {"data": [], "next": None}
-
-
+@pytest.mark.parametrize(
+    ("limit", "sizes"),
+    [("?limit=2", [2, 2, 1]), ("?limit=5", [5]), ("", [5])],
+)
 async def test_pages_lead_from_one_to_the_next_until_there_is_no_more(
-    client: httpx2.AsyncClient, memory_notes: MemoryNotes
+    client: httpx2.AsyncClient, memory_notes: MemoryNotes, limit: str, sizes: list[int]
 ) -> None:
-    await fill(memory_notes, 5)
-    sizes, names = [], []
-    following = f"{PATH}?limit=2"
+    assert (await client.get(PATH + limit)).json() == {"data": [], "next": None}
+    for name in "abcde":
+        await memory_notes.add(uuid4(), NewNote(name=name))
+    pages = []
+    following = PATH + limit
     while following:
         page = (await client.get(following)).json()
-        sizes.append(len(page["data"]))
-        names += [note["name"] for note in page["data"]]
+        pages.append([note["name"] for note in page["data"]])
         following = page["next"]
-    assert sizes == [2, 2, 1]
-    assert names == ["4", "3", "2", "1", "0"]
-
-
-async def test_there_is_no_next_page_when_this_one_holds_all(
-    client: httpx2.AsyncClient, memory_notes: MemoryNotes
-) -> None:
-    await fill(memory_notes, 2)
-    assert (await client.get(PATH, params={"limit": 2})).json()["next"] is None
+    assert [len(page) for page in pages] == sizes
+    assert "".join(chain(*pages)) == "edcba"
 
 
 async def test_a_page_is_limited_without_being_asked(
     client: httpx2.AsyncClient, memory_notes: MemoryNotes
 ) -> None:
-    await fill(memory_notes, SIZE + 1)
+    for number in range(SIZE + 1):
+        await memory_notes.add(uuid4(), NewNote(name=f"{number}"))
     assert len((await client.get(PATH)).json()["data"]) == SIZE
 
 

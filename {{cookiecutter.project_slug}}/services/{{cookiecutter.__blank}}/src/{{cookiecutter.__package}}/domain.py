@@ -4,15 +4,26 @@ Imports modules, not names, so that a class of this file can never hide one of t
 """
 
 import dataclasses
-import datetime as dt
 import typing
-import uuid
-from collections import abc
 
-from servicebase import errors, values
+import pydantic
+
+from servicebase import repository, values
 
 NAME_LENGTH = 200
 QUANTITY_LIMIT = 2**31 - 1  # of PostgreSQL's integer
+
+{{ cookiecutter.__class }}Name = typing.Annotated[
+    str,
+    pydantic.Field(min_length=1, max_length=NAME_LENGTH),
+    values.CANONICAL,
+    values.TYPED,
+]
+{{ cookiecutter.__class }}Quantity = typing.Annotated[
+    int,
+    pydantic.Strict(),
+    pydantic.Field(ge=0, le=QUANTITY_LIMIT),
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +37,8 @@ class New{{ cookiecutter.__class }}:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class {{ cookiecutter.__class }}(New{{ cookiecutter.__class }}):
+class {{ cookiecutter.__class }}(New{{ cookiecutter.__class }}, repository.Entity):
     """One that exists. Not checked again, so that older ones outlive stricter rules."""
-
-    id: uuid.UUID
-    created_at: dt.datetime
-    updated_at: dt.datetime
 
 
 class {{ cookiecutter.__class }}Changes(typing.TypedDict, total=False):
@@ -41,25 +48,3 @@ class {{ cookiecutter.__class }}Changes(typing.TypedDict, total=False):
     quantity: int
     tags: tuple[str, ...]
     attributes: dict[str, object]
-
-
-def check_name(value: str) -> str:
-    """Return `value` in its canonical form, or raise InvalidError."""
-    return values.check_text("name", value, length=NAME_LENGTH)
-
-
-def check_quantity(value: int) -> int:
-    """Return `value`, which the database can hold, or raise InvalidError."""
-    if not 0 <= value <= QUANTITY_LIMIT:
-        raise errors.InvalidError("quantity", f"must be from 0 to {QUANTITY_LIMIT}")
-    return value
-
-
-def check_tags(value: abc.Iterable[str]) -> tuple[str, ...]:
-    """Return `value` in its canonical form, or raise InvalidError."""
-    return values.check_tags("tags", value)
-
-
-def check_attributes(value: dict[str, object]) -> dict[str, object]:
-    """Return `value`, which JSONB can store and give back unchanged, or raise InvalidError."""
-    return values.check_json("attributes", value)

@@ -9,10 +9,12 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from servicebase import errors
 
 from {{ cookiecutter.__package }} import domain
+from {{ cookiecutter.__package }}.api import schemas
 from {{ cookiecutter.__package }}.ports import {{ cookiecutter.__class }}Repository
 
 # Any code point, good or not. (st.text would spend a second on tables of Unicode.)
@@ -44,13 +46,14 @@ async def test_what_the_domain_allows_comes_back_unchanged(
     repository: Repository, name: str, quantity: int, attributes: dict[str, object]
 ) -> None:
     try:
-        name = domain.check_name(f"{uuid4()}{name}")
-        attributes = domain.check_attributes(attributes)
-    except errors.InvalidError:
+        body = {"name": f"{uuid4()}{name}", "quantity": quantity, "attributes": attributes}
+        new = schemas.{{ cookiecutter.__class }}Create.model_validate(body).new()
+    except ValidationError:
         return
-    added = await add(repository, name, quantity=quantity, attributes=attributes)
+    added = await repository.add(uuid4(), new)
     stored = await repository.get(added.id)
-    assert (stored.name, stored.quantity, stored.attributes) == (name, quantity, attributes)
+    assert (stored.name, stored.quantity) == (new.name, quantity)
+    assert stored.attributes == attributes
 
 
 async def test_every_field_can_be_replaced(repository: Repository) -> None:

@@ -14,12 +14,6 @@ idempotency = testing.memory_idempotency
 
 
 @pytest.fixture
-def repository() -> MemoryRepository:
-    """What the application keeps."""
-    return MemoryRepository()
-
-
-@pytest.fixture
-def app(repository: MemoryRepository, idempotency: MemoryIdempotency) -> FastAPI:
+def app(memory_repository: MemoryRepository, idempotency: MemoryIdempotency) -> FastAPI:
     """The application."""
-    return create_app(Ports(repository, idempotency))
+    return create_app(Ports(memory_repository, idempotency))

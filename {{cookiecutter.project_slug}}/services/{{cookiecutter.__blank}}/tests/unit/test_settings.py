@@ -17,12 +17,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(f"{PREFIX}REDIS_URL", "redis://cache")
 
 
-def test_it_has_a_port_of_its_own() -> None:
-    assert load(Settings).port == {{ cookiecutter.__port }}
-
-
-def test_a_key_is_remembered_for_a_day() -> None:
-    assert load(Settings).idempotency_ttl == 86_400
+def test_it_has_a_port_of_its_own_and_remembers_a_key_for_a_day() -> None:
+    settings = load(Settings)
+    assert (settings.port, settings.idempotency_ttl) == ({{ cookiecutter.__port }}, 86_400)
 
 
 @pytest.mark.parametrize(("name", "value"), [("IDEMPOTENCY_TTL", "0"), ("PORT", "65536")])

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import argon2
 import jwt
 
-from servicebase.values import check_typed
+from servicebase.values import is_typed
 
 from . import domain, errors
 from .changes import publish_after
@@ -52,7 +52,9 @@ def check_password(value: str, least: int = PASSWORD_LENGTHS[0]) -> str:
     most = PASSWORD_LENGTHS[1]
     if not least <= len(password) <= most:
         raise errors.InvalidError("password", f"must have {least} to {most} characters")
-    return check_typed("password", password)
+    if not is_typed(password):
+        raise errors.InvalidError("password", "must not hold control characters")
+    return password
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ checked again, so that older ones outlive stricter rules.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -192,11 +192,6 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-def check_name(value: str) -> str:
-    """Return `value` in its canonical form, or raise InvalidError."""
-    return values.check_text("name", value, length=NAME_LENGTH)
-
-
 def check_email(value: str) -> str:
     """Return `value` in its canonical form: lower case, since nobody means two people by it.
 
@@ -220,16 +215,6 @@ def check_alias(value: str, what: str = "alias") -> str:
             what, "must have 1 to 100 of A-Z, a-z, 0-9 and ._:/- and begin with a letter or digit"
         )
     return value
-
-
-def check_tags(value: Iterable[str]) -> tuple[str, ...]:
-    """Return `value` in its canonical form, or raise InvalidError."""
-    return values.check_tags("tags", value)
-
-
-def check_parameters(value: dict[str, object]) -> dict[str, object]:
-    """Return `value`, which JSONB can store and give back unchanged, or raise InvalidError."""
-    return values.check_json("parameters", value)
 
 
 def check_amount(field: str, value: int) -> int:

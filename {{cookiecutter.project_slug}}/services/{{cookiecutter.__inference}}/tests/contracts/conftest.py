@@ -1,11 +1,10 @@
-"""Each port, once for every adapter that it has.
-
-The fake is held to the contract in the unit tier, the real one in the integration tier.
-"""
+"""Each port, once for every adapter that it has."""
 
 from collections.abc import Awaitable, Callable
 
 import pytest
+
+from stratakit.testing import contracts
 
 from gateway import ports
 from gateway.adapters.clock import SystemClock
@@ -18,18 +17,14 @@ from gateway.adapters.memory.sessions import MemorySessions
 
 from .samples import SAMPLES, Sample
 
+database = contracts.adapters("memory_database", "postgres_database")
+backend = contracts.adapters("echo_backend", "openai_backend")
+
 
 @pytest.fixture
 def memory_database() -> ports.Database:
     """The database as unit tests use it."""
     return MemoryDatabase()
-
-
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
-def database(request: pytest.FixtureRequest) -> ports.Database:
-    """A database, each of them."""
-    found: ports.Database = request.getfixturevalue(f"{request.param}_database")
-    return found
 
 
 @pytest.fixture(params=SAMPLES, ids=lambda sample: str(sample.kind))
@@ -43,13 +38,6 @@ def sample(request: pytest.FixtureRequest) -> Sample:
 def echo_backend() -> ports.InferenceBackend:
     """The backend as unit tests use it."""
     return EchoBackend(MemoryClock(), EchoSettings())
-
-
-@pytest.fixture(params=["echo", pytest.param("openai", marks=pytest.mark.integration)])
-def backend(request: pytest.FixtureRequest) -> ports.InferenceBackend:
-    """A backend, each of them."""
-    found: ports.InferenceBackend = request.getfixturevalue(f"{request.param}_backend")
-    return found
 
 
 @pytest.fixture

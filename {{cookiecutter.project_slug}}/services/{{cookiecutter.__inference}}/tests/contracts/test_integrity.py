@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from gateway import domain, errors
+from gateway.api.schemas import fields
 from gateway.ports import Database
 
 from . import samples
@@ -17,6 +19,8 @@ from .samples import Sample
 
 # Any code point, good or not. (st.text would spend a second on tables of Unicode.)
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=20).map("".join)
+NAME: TypeAdapter[str] = TypeAdapter(fields.Name)
+PARAMETERS: TypeAdapter[dict[str, Any]] = TypeAdapter(fields.Parameters)
 
 
 async def test_the_same_again_is_a_conflict(database: Database, sample: Sample) -> None:
@@ -148,9 +152,9 @@ async def test_what_the_domain_allows_comes_back_unchanged(
     database: Database, name: str, budget: int, parameters: dict[str, object]
 ) -> None:
     try:
-        name = domain.check_name(f"{uuid4()}{name}")
-        parameters = domain.check_parameters(parameters)
-    except errors.InvalidError:
+        name = NAME.validate_python(f"{uuid4()}{name}")
+        PARAMETERS.validate_python(parameters)
+    except ValidationError:
         return
     team = await database.teams.create(domain.NewTeam(name=name, budget_cents=budget))
     new = domain.NewModelAlias(

@@ -88,7 +88,7 @@ ALIAS = Case(
         *({"alias": each} for each in ("", "a b", None)),
         *({"target": each} for each in ("", None)),
         *({"provider": each} for each in ("nobody", "\0", None)),
-        *({"tags": each} for each in (["a b"], None)),
+        *({"tags": each} for each in (["a"] * 21, None)),
         {"parameters": {"a": "\0"}},
     ],
     unique=("alias", "alias"),

@@ -13,21 +13,6 @@ from gateway import domain, errors
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=30).map("".join)
 
 
-@pytest.mark.parametrize("name", ["x", "lamp", "x" * domain.NAME_LENGTH, "雪", "a/b", "👩‍🚀"])
-def test_a_good_name_stays_as_it_is(name: str) -> None:
-    assert domain.check_name(name) == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", "  ", "x" * (domain.NAME_LENGTH + 1), "a\0b", "a\nb", "\ud800"],
-)
-def test_a_bad_name_is_refused(name: str) -> None:
-    with pytest.raises(errors.InvalidError, match="name must") as caught:
-        domain.check_name(name)
-    assert caught.value.field == "name"
-
-
 @pytest.mark.parametrize("value", [0, 1, domain.INTEGER_LIMIT])
 def test_a_good_amount_stays_as_it_is(value: int) -> None:
     assert domain.check_amount("budget_cents", value) == value
@@ -127,11 +112,3 @@ def test_quotas_and_the_config_have_limits_in_common() -> None:
 
 def test_usage_is_of_prompt_and_completion_together() -> None:
     assert domain.Usage(prompt_tokens=3, completion_tokens=4).total == 7
-
-
-def test_tags_and_parameters_have_the_rules_of_what_postgresql_stores() -> None:
-    assert domain.check_tags(["b", " A", "a"]) == ("a", "b")
-    with pytest.raises(errors.InvalidError, match="tags must each"):
-        domain.check_tags(["a b"])
-    with pytest.raises(errors.InvalidError, match="parameters must not hold NUL"):
-        domain.check_parameters({"a": "\0"})

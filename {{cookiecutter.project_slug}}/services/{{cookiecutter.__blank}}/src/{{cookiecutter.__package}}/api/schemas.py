@@ -1,30 +1,12 @@
 """Bodies of requests and responses. The rules are the domain's."""
 
-from typing import Annotated, cast
+from typing import cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict
+from pydantic import BaseModel, ConfigDict
 
-from servicebase.values import TAG_COUNT
+from servicebase import values
 
 from .. import domain
-
-Name = Annotated[
-    str,
-    AfterValidator(domain.check_name),
-    Field(json_schema_extra={"minLength": 1, "maxLength": domain.NAME_LENGTH}),
-]
-Quantity = Annotated[
-    int,
-    Strict(),
-    AfterValidator(domain.check_quantity),
-    Field(json_schema_extra={"minimum": 0, "maximum": domain.QUANTITY_LIMIT}),
-]
-Tags = Annotated[
-    tuple[str, ...],
-    AfterValidator(domain.check_tags),
-    Field(json_schema_extra={"maxItems": TAG_COUNT}),
-]
-Attributes = Annotated[dict[str, JsonValue], AfterValidator(domain.check_attributes)]
 
 
 class {{ cookiecutter.__class }}Create(BaseModel):
@@ -32,10 +14,10 @@ class {{ cookiecutter.__class }}Create(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Name
-    quantity: Quantity = 0
-    tags: Tags = ()
-    attributes: Attributes = {}
+    name: domain.{{ cookiecutter.__class }}Name
+    quantity: domain.{{ cookiecutter.__class }}Quantity = 0
+    tags: values.Tags = ()
+    attributes: values.JsonObject = {}
 
     def new(self) -> domain.New{{ cookiecutter.__class }}:
         """Return it as the domain knows it."""
@@ -48,10 +30,10 @@ class {{ cookiecutter.__class }}Patch(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     # The defaults are never used: a field that was not sent is not changed, and null is no value.
-    name: Name = ""
-    quantity: Quantity = 0
-    tags: Tags = ()
-    attributes: Attributes = {}
+    name: domain.{{ cookiecutter.__class }}Name = ""
+    quantity: domain.{{ cookiecutter.__class }}Quantity = 0
+    tags: values.Tags = ()
+    attributes: values.JsonObject = {}
 
     def changes(self) -> domain.{{ cookiecutter.__class }}Changes:
         """Return the fields that were sent."""

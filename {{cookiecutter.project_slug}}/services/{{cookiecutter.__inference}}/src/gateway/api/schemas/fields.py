@@ -13,12 +13,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     Strict,
     ValidationInfo,
 )
 
-from servicebase.values import TAG_COUNT
+from servicebase import values
 
 from ... import accounts, domain, errors
 
@@ -51,7 +50,7 @@ def _utc(value: datetime) -> datetime:
 # Taken as text in paths and queries: the ports say themselves what is no id.
 Id = Annotated[str, _shown(format="uuid")]
 Name = Annotated[
-    str, AfterValidator(domain.check_name), _shown(minLength=1, maxLength=domain.NAME_LENGTH)
+    str, Field(min_length=1, max_length=domain.NAME_LENGTH), values.CANONICAL, values.TYPED
 ]
 # As it may be typed; and JSON has no lone surrogates, which not every engine knows in patterns.
 _EMAIL = domain.EMAIL_PATTERN.pattern.replace(r"\ud800-\udfff", "").replace("a-z", "A-Za-z")
@@ -79,8 +78,8 @@ Model = Annotated[str, AfterValidator(partial(domain.check_alias, what="model"))
 TargetModel = Annotated[str, AfterValidator(partial(domain.check_alias, what="target")), _MODEL]
 Provider = Annotated[str, Field(max_length=100)]
 Positive = Annotated[int, Strict(), Field(ge=1, le=domain.INTEGER_LIMIT)]
-Tags = Annotated[tuple[str, ...], AfterValidator(domain.check_tags), _shown(maxItems=TAG_COUNT)]
-Parameters = Annotated[dict[str, JsonValue], AfterValidator(domain.check_parameters)]
+Tags = values.Tags
+Parameters = values.JsonObject
 Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
 
 
