@@ -17,7 +17,7 @@ from .redis_servers import running
 # They start the servers that they need, or need none, so that Docker's would show nothing new.
 OF_NO_SOURCE = frozenset(
     "checks download_folders downloads folders keyspaces keyspaces_of_runs limits local_clouds"
-    " one_server registry results serving settings waits".split()
+    " one_server registry results serving settings stack_copies waits".split()
 )
 # They kill what runs, wait for what does not answer, or start servers again and again.
 SLOW = frozenset(

@@ -36,13 +36,13 @@ _SHARED = Path("/var/tmp")  # noqa: S108 - `private` makes sure that the folder 
 _KEPT = Path("/var/lib")
 
 
-def candidates() -> list[Path]:
-    """Return the folders that may be the cache, in the order in which they are tried.
+def candidates(project: str = "") -> list[Path]:
+    """Return the folders that may be the cache of a project, by default of this one, as tried.
 
     It is in the user's cache, or in a shared temporary folder where that is of no use: `nobody`
     cannot enter root's, and a home may be read-only.
     """
-    name = str(table()["project"])
+    name = project or str(table()["project"])
     shared = _SHARED / f"{name}-{_user()}"
     return [shared] if server_user() else [user_cache_path(name), shared]
 
@@ -72,12 +72,10 @@ def data() -> Path:
     Raises:
         InfrastructureError: it cannot be made, or is not ours, or servers cannot enter it.
     """
-    name = str(table()["project"])
+    folder = data_folder(str(table()["project"]))
     try:
         if not server_user():
-            return made(user_data_path(name), 0o700)
-        # Below root's home nobody else can enter.
-        folder = Path(os.environ.get("XDG_DATA_HOME") or _KEPT) / name
+            return made(folder, 0o700)
         refuse_closed(folder)
         return private(folder, mode=0o711)
     except OSError as error:
@@ -85,6 +83,14 @@ def data() -> Path:
             f"the folder for the data of dev cannot be made: {error}",
             "XDG_DATA_HOME=/a/folder/elsewhere, or STRATA_SERVERS=docker",
         ) from error
+
+
+def data_folder(project: str) -> Path:
+    """Return where the data of a project is kept; it need not be there."""
+    if not server_user():
+        return user_data_path(project)
+    # Below root's home nobody else can enter.
+    return Path(os.environ.get("XDG_DATA_HOME") or _KEPT) / project
 
 
 def elsewhere() -> str:

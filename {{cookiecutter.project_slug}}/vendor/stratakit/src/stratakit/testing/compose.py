@@ -1,7 +1,8 @@
 """The stack of a copy of the project, for tests that start it, break it and take it down.
 
-The copy has a Compose project, ports and folders for data of its own, so a developer's stack and
-other runs are out of its reach. It is driven by the actions that people type.
+The copy is a project of another name, and so has containers, databases, locks and folders of its
+own, and ports that were free: a developer's stack and other runs are out of its reach. It is driven
+by the actions that people type.
 """
 
 import json
@@ -25,7 +26,7 @@ from .. import limits, liveness, programs
 from ..errors import AbsentError, Code, InfrastructureError
 from ..pyproject import ROOT
 from ..servers import docker, external
-from ..servers.home import cache
+from ..servers.home import cache, candidates, data_folder
 from ..stack.health import readiness_error
 from ..static.runner import project_files
 
@@ -70,7 +71,7 @@ class StackCopy:
 
     def compose(self, *words: str) -> str:
         """Run a command of Docker Compose on the servers of compose.yaml; return its output."""
-        return _docker("compose", "--project-name", self.name, *words, cwd=self.folder).strip()
+        return _docker("compose", *words, cwd=self.folder, env=self.environment).strip()
 
     def kill(self, container: str) -> None:
         """Send SIGKILL to the first process of a container."""
@@ -84,7 +85,7 @@ class StackCopy:
 
     def left(self) -> dict[str, list[str]]:
         """Return what Docker has of the stack: containers, volumes, networks and images."""
-        return {kind: found for kind in KINDS if (found := _labelled(kind, self.name))}
+        return _left(self.name)
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def copied() -> Iterator[StackCopy]:
     What a killed run has left is removed first.
 
     Raises:
-        AbsentError: Docker or its plugins are not here.
+        AbsentError: Docker, a plugin of it or an image of compose.yaml cannot be had.
     """
     _require_docker()
     sweep()
@@ -102,12 +103,9 @@ def copied() -> Iterator[StackCopy]:
     home = cache() / name
     liveness.begin(home)
     try:
-        for folder in ("cache", "data"):
-            (home / folder).mkdir()
-        yield StackCopy(name, _copy(home / "project"), _environment(name, home))
+        yield StackCopy(name, _copy(home / "project", name), _environment(name, home))
     finally:
         _remove(name)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
@@ -148,11 +146,16 @@ def _problem(part: Mapping[str, Any]) -> str | None:
 
 
 def sweep() -> None:
-    """Remove what runs have left that were killed."""
+    """Remove what runs have left that were killed, once no action of theirs works on any more."""
     for home in cache().glob(f"{PREFIX}*"):
-        if liveness.run_ended(home):
+        locks = (lock for folder in _folders(home.name) for lock in folder.rglob("*.lock"))
+        if liveness.run_ended(home) and not any(map(liveness.is_held, locks)):
             _remove(home.name)
-            shutil.rmtree(home, ignore_errors=True)
+
+
+def _folders(name: str) -> list[Path]:
+    """Return the folders of a copy: where it is, its caches and its data."""
+    return [cache() / name, *candidates(name), data_folder(name)]
 
 
 def _require_docker() -> None:
@@ -160,24 +163,37 @@ def _require_docker() -> None:
         with docker.client():
             pass
     except InfrastructureError as error:
-        raise AbsentError(error.message, error.hint, part="docker") from error
+        raise AbsentError(error.message, "start Docker", part="docker") from error
     for plugin in ("compose", "buildx"):
-        try:
-            _docker(plugin, "version")
-        except InfrastructureError as error:
-            raise AbsentError(f"docker {plugin} is not here", INSTALL, part="docker") from error
+        _require(f"`docker {plugin}` does not work", INSTALL, plugin, "version")
+    lack = "the images of compose.yaml are unknown"
+    for image in _require(lack, "docker compose config", "compose", "config", "--images").split():
+        if programs.run(("docker", "image", "inspect", image)).returncode:
+            _require(f"{image} cannot be pulled", f"docker pull {image}", "pull", "--quiet", image)
 
 
-def _copy(target: Path) -> Path:
-    """Copy what git has of the project, each service on a port that is free now."""
+def _require(lack: str, hint: str, *words: str) -> str:
+    """Run a command of Docker without which there is no stack; return its output."""
+    try:
+        return _docker(*words, cwd=ROOT)
+    except InfrastructureError as error:
+        raise AbsentError(f"{lack}: {error.message}", hint, part="docker") from error
+
+
+def _copy(target: Path, name: str) -> Path:
+    """Copy what git has of the project, under a name, each service on a port that is free now."""
     for file in project_files():
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, target / file)
+    _set(target / "pyproject.toml", "project", f'"{name}"')
     for manifest in target.glob("services/*/pyproject.toml"):
-        text = manifest.read_text(encoding="utf-8")
-        moved = re.sub(r"(?m)^port = \d+", lambda _: f"port = {free_port()}", text)
-        manifest.write_text(moved, encoding="utf-8")
+        _set(manifest, "port", str(free_port()))
     return target
+
+
+def _set(manifest: Path, key: str, value: str) -> None:
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(re.sub(rf"(?m)^{key} = .*", f"{key} = {value}", text), encoding="utf-8")
 
 
 def free_port() -> int:
@@ -194,11 +210,13 @@ def _environment(name: str, home: Path) -> dict[str, str]:
         **{key: value for key, value in os.environ.items() if not key.startswith(ours)},
         "STRATA_SERVERS": "docker",
         "COMPOSE_PROJECT_NAME": name,
-        "XDG_CACHE_HOME": str(home / "cache"),
-        "XDG_DATA_HOME": str(home / "data"),
         # Before the engine that is installed, which looks after the project itself.
         "PYTHONPATH": str(home / "project" / "vendor" / "stratakit" / "src"),
     }
+
+
+def _left(name: str) -> dict[str, list[str]]:
+    return {kind: found for kind in KINDS if (found := _labelled(kind, name))}
 
 
 def _labelled(kind: str, name: str) -> list[str]:
@@ -208,15 +226,26 @@ def _labelled(kind: str, name: str) -> list[str]:
 
 
 def _remove(name: str) -> None:
-    """Remove what Docker has of a Compose project, containers first, since they use the rest."""
+    """Remove what Docker has of a copy, containers first, since they use the rest; then its files.
+
+    Another run may be removing the same.
+    """
     for kind in KINDS:
         for each in _labelled(kind, name):
             force = () if kind == "network" else ("--force",)
-            _docker(kind, "rm", *force, each)
+            programs.run(("docker", kind, "rm", *force, each))
+    if left := _left(name):
+        raise InfrastructureError(f"Docker does not remove {left}", "see what uses them: docker ps")
+    for folder in reversed(_folders(name)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _docker(*words: str, cwd: Path | None = None) -> str:
-    done = programs.run(("docker", *words), limits.DOWNLOAD, cwd=cwd)
+def _docker(*words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    command = ("docker", *words)
+    try:
+        done = programs.run(command, limits.DOWNLOAD, cwd=cwd, env=env)
+    except FileNotFoundError as error:
+        raise InfrastructureError("docker is not on PATH", INSTALL) from error
     if done.returncode:
-        raise InfrastructureError(f"`docker {' '.join(words)}` fails: {done.stderr.strip()}")
+        raise InfrastructureError(f"`{' '.join(command)}` fails: {done.stderr.strip()}")
     return done.stdout

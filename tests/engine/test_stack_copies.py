@@ -1,0 +1,155 @@
+"""Copies of a project for tests of its stack: out of reach of the project, and gone afterwards."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fake_docker
+import pytest
+
+from stratakit import liveness
+from stratakit.errors import AbsentError, InfrastructureError
+from stratakit.servers import home
+from stratakit.servers.waiting import locked
+from stratakit.testing import compose
+
+PLACES = """
+from stratakit.servers import checkout, compose, home
+from stratakit.stack import record
+print(home.cache(), home.data(), record.file(), sep="\\n")
+print(compose.project_name(), file=__import__("sys").stderr)
+"""
+HOLDER = """
+import sys
+from pathlib import Path
+from stratakit import liveness
+liveness.begin(Path(sys.argv[1]))
+"""
+
+WITHOUT_REGISTRY = """
+case "$1 $2" in
+    "compose config") echo redis:8 ;;
+    "image inspect" | "pull --quiet") echo no such host >&2; exit 1 ;;
+esac
+"""
+
+Docker = Callable[[str], None]
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Docker]:
+    """Write the program `docker`, a shell script; an engine answers beside it."""
+
+    def write(script: str) -> None:
+        program = tmp_path / "docker"
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        program.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with fake_docker.without_images() as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        write("exit 0")
+        yield write
+
+
+@pytest.fixture
+def dead(docker: Docker) -> Path:
+    """The folder of a copy whose run was killed, with data beside it."""
+    folder = home.cache() / f"{compose.PREFIX}dead"
+    subprocess.run((sys.executable, "-c", HOLDER, str(folder)), check=True)
+    home.data_folder(folder.name).mkdir(parents=True)
+    return folder
+
+
+def test_a_copy_is_a_project_of_its_own_and_leaves_nothing(docker: Docker) -> None:
+    ours = {home.cache(), home.data()}
+    with compose.copied() as stack:
+        command = (sys.executable, "-c", PLACES)
+        done = subprocess.run(
+            command,
+            cwd=stack.folder,
+            env={**os.environ, **stack.environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        # Docker Compose takes the name from the environment, where no checkout is in the way.
+        assert done.stderr.strip() == "[]"
+        places = [Path(line) for line in done.stdout.splitlines()]
+        assert all(stack.name in str(place) for place in places), places
+        assert not ours & {*places}
+    assert [place for place in places if place.exists()] == []
+    assert [*home.cache().glob(f"{compose.PREFIX}*")] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "message", "hint"),
+    [
+        ('[ "$1" != buildx ]', "`docker buildx` does not work", "docs.docker.com"),
+        ('[ "$1" != compose ]', "`docker compose` does not work", "docs.docker.com"),
+        (
+            WITHOUT_REGISTRY,
+            "redis:8 cannot be pulled: `docker pull --quiet redis:8` fails: no such host",
+            "docker pull redis:8",
+        ),
+    ],
+)
+def test_a_part_of_docker_that_does_not_work_is_absent(
+    docker: Docker, script: str, message: str, hint: str
+) -> None:
+    docker(script)
+    with pytest.raises(AbsentError, match=message) as raised, compose.copied():
+        pass
+    assert raised.value.part == "docker"
+    assert hint in raised.value.hint
+
+
+def test_docker_is_absent_where_the_program_is(
+    docker: Docker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(AbsentError, match="docker is not on PATH"), compose.copied():
+        pass
+
+
+def test_no_engine_is_absent_and_embedded_servers_are_no_way_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(AbsentError, match="no Docker engine answers") as raised, compose.copied():
+        pass
+    assert "embedded" not in str(raised.value)
+
+
+def test_what_a_killed_run_has_left_is_removed(dead: Path) -> None:
+    compose.sweep()
+    assert not dead.exists()
+    assert not home.data_folder(dead.name).exists()
+
+
+def test_an_action_that_outlives_its_run_is_left_to_end(dead: Path) -> None:
+    # As `stack.up` does, which may be building an image.
+    with locked(home.data_folder(dead.name) / "stack.lock", "changes the stack"):
+        compose.sweep()
+        assert dead.exists()
+    compose.sweep()
+    assert not dead.exists()
+
+
+def test_a_copy_of_a_run_that_lives_is_left_alone(docker: Docker) -> None:
+    with compose.copied() as stack:
+        compose.sweep()
+        assert stack.folder.exists()
+
+
+def test_what_docker_does_not_remove_is_named_and_kept_for_the_next_run(
+    dead: Path, docker: Docker
+) -> None:
+    docker('case "$2" in ls) echo stubborn;; rm) exit 1;; esac')
+    with pytest.raises(InfrastructureError, match=r"does not remove .*stubborn"):
+        compose.sweep()
+    assert liveness.run_ended(dead)
+    docker("exit 0")
+    compose.sweep()
