@@ -1,11 +1,19 @@
 """Each Terraform module: its own tests, on a mock of its provider."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from stratakit.infra import terraform
 from stratakit.infra.terraform import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace() -> Iterator[Workspace]:
+    """A copy of the modules."""
+    with terraform.workspace() as work:
+        yield work
 
 
 @pytest.mark.parametrize("module", terraform.modules())
