@@ -14,10 +14,11 @@ from botocore.exceptions import ProxyConnectionError  # type: ignore[import-unty
 
 from stratakit.infra import clouds, terraform
 
-REGION = "eu-central-1"
+REGION, OPERATORS = "eu-central-1", "203.0.113.0/24"
 VALUES = (
     *("-var-file=dev.tfvars", f"-var=region={REGION}", "-var=environment=test"),
     *("-var=spot=false", "-var=lifecycle_rules=false"),
+    f'-var=ssh_cidrs=["{OPERATORS}"]',
 )
 
 
@@ -73,7 +74,9 @@ def read_back(outputs: dict[str, Any]) -> None:
     assert len({each["AvailabilityZone"] for each in subnets}) == len(outputs["subnet_ids"])
     groups = {"GroupIds": [outputs["security_group_id"]]}
     (group,) = ec2.describe_security_groups(**groups)["SecurityGroups"]
-    assert group["IpPermissions"] == []
+    (ssh,) = group["IpPermissions"]
+    assert (ssh["FromPort"], ssh["ToPort"]) == (22, 22)
+    assert [each["CidrIp"] for each in ssh["IpRanges"]] == [OPERATORS]
     for rule in group["IpPermissionsEgress"]:
         # MiniStack gives each group the rule of AWS that lets all out, and does not understand the
         # request by which the provider takes it away: it has ports, which AWS passes over.

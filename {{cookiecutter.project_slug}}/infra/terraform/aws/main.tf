@@ -69,7 +69,7 @@ resource "aws_security_group" "machines" {
     for_each = var.ssh_cidrs
 
     content {
-      description = "SSH from an operator's network"
+      description = "SSH from the network of an operator"
       protocol    = "tcp"
       from_port   = 22
       to_port     = 22

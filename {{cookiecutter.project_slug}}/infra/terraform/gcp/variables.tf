@@ -102,7 +102,7 @@ variable "machine_type" {
   default     = "e2-standard-2"
 
   validation {
-    condition     = can(regex("^[a-z][0-9][a-z]?-[a-z]+(-[0-9]+)?$", var.machine_type))
+    condition     = can(regex("^[a-z][0-9][a-z]?-[a-z]+(-[0-9]+g?)?$", var.machine_type))
     error_message = "machine_type must be a Compute Engine type, such as \"e2-standard-2\"."
   }
 }

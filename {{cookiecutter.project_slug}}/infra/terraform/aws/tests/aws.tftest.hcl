@@ -110,6 +110,19 @@ run "a_machine_may_use_its_bucket_and_nothing_else" {
   }
 }
 
+run "operators_may_connect_by_ssh" {
+  command = plan
+
+  variables {
+    ssh_cidrs = ["203.0.113.0/24"]
+  }
+
+  assert {
+    condition     = one(aws_security_group.machines.ingress).cidr_blocks == tolist(["203.0.113.0/24"])
+    error_message = "got ${jsonencode(aws_security_group.machines.ingress)}"
+  }
+}
+
 run "subnets_do_not_overlap" {
   command = plan
 

@@ -73,7 +73,9 @@ def _arguments(body: Body) -> Body:
         made = re.sub(
             rf"\b{iterator}\.(key|value)\b", r"each__\1", _expression(_arguments(content))
         )
-        repeated = f"[for each__key, each__value in {_bare(block['for_each'])} : {made}]"
+        over = block["for_each"]
+        over = _bare(over) if isinstance(over, str) else _expression(over)
+        repeated = f"[for each__key, each__value in {over} : {made}]"
         fixed = _expression(arguments.get(name, []))
         arguments[name] = f"${{concat({fixed}, {repeated})}}"
     return arguments
