@@ -1,4 +1,4 @@
-"""Copies of a project for tests of its stack: out of reach of the project, and gone afterwards."""
+"""Stacks in containers, on a stand-in for the program `docker`; copies of a project for their tests."""
 
 import os
 import subprocess
@@ -9,10 +9,11 @@ from pathlib import Path
 import fake_docker
 import pytest
 
-from stratakit import liveness
+from stratakit import liveness, project
 from stratakit.errors import AbsentError, InfrastructureError
 from stratakit.servers import home
 from stratakit.servers.waiting import locked
+from stratakit.stack.containers import Containers
 from stratakit.testing import compose
 
 PLACES = """
@@ -24,7 +25,7 @@ print(compose.project_name(), file=__import__("sys").stderr)
 HOLDER = """
 import sys
 from pathlib import Path
-from stratakit import liveness
+from stratakit import liveness, project
 liveness.begin(Path(sys.argv[1]))
 """
 
@@ -32,6 +33,14 @@ WITHOUT_REGISTRY = """
 case "$1 $2" in
     "compose config") echo redis:8 ;;
     "image inspect" | "pull --quiet") echo no such host >&2; exit 1 ;;
+esac
+"""
+
+LOGS = r"""
+case "$*" in
+    *" ps "*) echo one ;;
+    inspect*) echo '[{"Config": {"Labels": {"com.docker.compose.service": "gateway"}}}]' ;;
+    *" logs "*) printf '\033[2Kfirst\n\033[2K\033[31mred\033[0m\n' ;;
 esac
 """
 
@@ -153,3 +162,8 @@ def test_what_docker_does_not_remove_is_named_and_kept_for_the_next_run(
     assert liveness.run_ended(dead)
     docker("exit 0")
     compose.sweep()
+
+
+def test_what_compose_erases_lines_with_is_not_in_the_output_of_a_service(docker: Docker) -> None:
+    docker(LOGS)
+    assert Containers().output(project.service("gateway"), 2) == "first\n\x1b[31mred\x1b[0m"

@@ -46,6 +46,8 @@ OUTSIDE = (
 """What a build prints, in lower case, that fails through no fault of the code or the Dockerfile."""
 TAIL = 30
 """Lines of a failed build that are shown."""
+ERASE = "\x1b[2K"
+"""What some versions of Compose (2.26) begin each line of a log with, `--ansi never` or not."""
 
 
 class BuildError(StrataError):
@@ -118,7 +120,8 @@ class Containers:
         """Return the last lines of a service's output."""
         if service.name not in _containers():
             return ""
-        return _compose("logs", "--no-log-prefix", "--tail", str(lines), service.name).strip()
+        shown = _compose("logs", "--no-log-prefix", "--tail", str(lines), service.name)
+        return shown.replace(ERASE, "").strip()
 
     def follow(self, services: Sequence[Service], lines: int) -> NoReturn:
         """Show the services' output as it grows, in the place of this process."""
