@@ -34,6 +34,7 @@ PROOFS = [
     "engine-docker",
     "engine-embedded",
     "example",
+    "infrastructure",
     "newcomer",
     "outcomes",
     "personas",
