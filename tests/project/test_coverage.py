@@ -215,10 +215,10 @@ SITUATIONS = [
         code=1,
         says=(
             "FAILED overall: ",
-            f"lines short\n       {PLANTED}:1-400\n",
+            f"lines short\n       {PLANTED}:1-300\n",
             "coverage: too little is covered: overall (7",
         ),
-        changes=(write(PLANTED, "X = 1\n" * 400),),
+        changes=(write(PLANTED, "X = 1\n" * 300),),
     ),
     Situation(
         name="too few lines of error paths run",

@@ -1,7 +1,8 @@
-"""The contract of `Repository`, for the fake and the real one alike."""
+"""The contract of `Repository`, for the fake and the real one alike.
 
-import asyncio
-from collections.abc import Awaitable
+Of writers at once, integration/test_postgres_repository.py asks the one that has any.
+"""
+
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,15 +27,6 @@ async def walk(repository: Notes, limit: int, search: str = "") -> list[str]:
     return names
 
 
-async def outcomes(*attempts: Awaitable[Note]) -> tuple[list[Note], list[BaseException]]:
-    """Return what came of attempts made at once: the results, and the errors."""
-    ended = await asyncio.gather(*attempts, return_exceptions=True)
-    return (
-        [end for end in ended if not isinstance(end, BaseException)],
-        [end for end in ended if isinstance(end, BaseException)],
-    )
-
-
 async def test_what_is_added_can_be_read(repository: Notes) -> None:
     await repository.ping()
     new = NewNote(name="lamp", quantity=3, attributes={"deep": [{"er": None}]})
@@ -50,21 +42,6 @@ async def test_adding_an_id_again_returns_the_first(repository: Notes) -> None:
     first = await repository.add(UUID(int=7), NewNote(name="lamp"))
     assert await repository.add(UUID(int=7), NewNote(name="desk", quantity=9)) == first
     assert await repository.get(UUID(int=7)) == first
-
-
-async def test_adding_one_id_many_times_at_once_adds_it_once(repository: Notes) -> None:
-    new = NewNote(name="lamp")
-    added, failed = await outcomes(*(repository.add(UUID(int=7), new) for _ in range(8)))
-    assert not failed
-    assert len({note.created_at for note in added}) == 1
-
-
-async def test_of_many_who_add_one_name_at_once_exactly_one_wins(repository: Notes) -> None:
-    new = NewNote(name="lamp")
-    added, failed = await outcomes(*(repository.add(uuid4(), new) for _ in range(8)))
-    assert len(added) == 1
-    assert {type(error) for error in failed} == {errors.ConflictError}
-    assert await walk(repository, 10) == ["lamp"]
 
 
 async def test_what_is_taken_is_a_conflict_that_changes_nothing(repository: Notes) -> None:
@@ -112,16 +89,6 @@ async def test_an_update_of_nothing_changes_nothing_and_its_own_name_is_no_confl
     [before] = await add(repository, "lamp")
     assert await repository.update(before.id, {}) == before
     assert (await repository.update(before.id, {"name": "lamp"})).name == "lamp"
-
-
-async def test_updates_of_different_fields_at_once_are_both_kept(repository: Notes) -> None:
-    [note] = await add(repository, "lamp")
-    await asyncio.gather(
-        repository.update(note.id, {"quantity": 5}),
-        repository.update(note.id, {"attributes": {"a": 1}}),
-    )
-    after = await repository.get(note.id)
-    assert (after.quantity, after.attributes) == (5, {"a": 1})
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6])
