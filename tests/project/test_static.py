@@ -439,6 +439,13 @@ def test_a_slow_check_is_not_made_again_before_a_file_that_it_reads_changes(
     assert static(project, *only, "--fix").code == 0
     assert "unchanged" not in static(project, *only).output
     assert "unchanged" in static(project, *only).output
+    # A file that is elsewhere, beside the same neighbours.
+    module = project.path / "infra" / "terraform" / "naming"
+    moved = module.rename(module.with_name("names"))
+    try:
+        assert "unchanged" not in static(project, *only).output
+    finally:
+        moved.rename(module)
 
 
 def test_the_worst_code_wins(project: Project, changes: Changes) -> None:

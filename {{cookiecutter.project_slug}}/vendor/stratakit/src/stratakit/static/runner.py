@@ -144,9 +144,10 @@ def _run_on_packages(
 def _digest(check: Check, present: Sequence[str]) -> str:
     """Return a digest of all files that a check reads, and of what makes it."""
     digest = hashlib.sha256(repr(check.command).encode())
-    own = sorted(Path(infra.__file__).parent.glob("*.py"))
-    for file in (*map(ROOT.joinpath, check.select(present)), *own):
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+    named = {name: ROOT / name for name in check.select(present)}
+    named |= {file.name: file for file in sorted(Path(infra.__file__).parent.glob("*.py"))}
+    for name, file in named.items():
+        digest.update(f"{name}\0{file.stat().st_size}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
