@@ -67,8 +67,10 @@ def test_one_tier_is_asked_about_alone(project: Project) -> None:
     assert "docker" not in unit.output
     infrastructure = project.outcome(*DOCTOR, "--tier", "infrastructure")
     assert infrastructure.code == 2, infrastructure.output
-    assert "there is no tier infrastructure here" in infrastructure.output
     assert "no Docker engine answers" in infrastructure.output
+    cloud = project.outcome(*DOCTOR, "--tier", "cloud")
+    assert cloud.code == 2, cloud.output
+    assert "there is no tier cloud here" in cloud.output
 
 
 def test_a_tier_that_is_not_known_is_a_configuration_error(project: Project) -> None:

@@ -135,7 +135,7 @@ WRONG = {
     ),
     "another need": key(
         'needs = ["postgers"]',
-        "a list of postgres, redis, docker, stack, account",
+        "a list of postgres, redis, docker, terraform, providers, local-cloud, stack, account",
         'write, for example: needs = ["stack"]; did you mean postgres?',
     ),
     "a text for a list": Wrong(
@@ -236,9 +236,13 @@ def test_a_tier_of_ones_own_is_wherever_a_tier_is(living: Project, changes: Chan
     assert f"@pytest.mark.e2e: {checks}" in markers
     invoke = ".venv/bin/invoke"
     night = living.run(invoke, "ci.matrix", "nightly").stdout.partition("\n")[0]
-    assert json.loads(night.removeprefix("jobs=")) == [
-        {"session": "e2e", "words": "", "minutes": 20, "stack": True}
-    ]
+    assert json.loads(night.removeprefix("jobs="))[-1] == {
+        "session": "e2e",
+        "words": "",
+        "minutes": 20,
+        "stack": True,
+        "images": False,
+    }
     row = f"| `e2e` | {checks} | the repository | stack | no | 300 s |"
     assert row == living.run(invoke, "graph").stdout.splitlines()[-1]
     picture = living.run(invoke, "graph", "--format", "mermaid").stdout
