@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .. import environment, limits, programs, pyproject
 from ..errors import AbsentError
-from ..servers.waiting import locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,19 @@ def provide(tool: Tool) -> Path:
     wanted = "\n".join((sys.version, *tool.requirements))
     stamp = home / "requirements.txt"
     folder = environment.python(home).parent
+
+    def made() -> bool:
+        return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted
+
+    if made():
+        return folder
+    # It brings the clients of all servers with it, which a check of what is there needs not.
+    from ..servers.waiting import locked
+
     home.parent.mkdir(exist_ok=True)
     making = f"makes the environment of {tool.name}"
     with locked(home.with_name(f"{home.name}.lock"), making, limits.DOWNLOAD):
-        if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        if made():
             return folder
         shutil.rmtree(home, ignore_errors=True)
         uv = environment.uv()
