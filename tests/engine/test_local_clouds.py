@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
@@ -71,6 +73,24 @@ def test_it_is_heard_on_this_machine_alone_and_ends_without_a_trace(cloud: str) 
         folder = Path(server.cwd())
         assert listeners(server) == {("127.0.0.1", int(endpoint.rpartition(":")[2]))}
     assert not server.is_running()
+    assert not folder.exists()
+
+
+def test_it_ends_with_a_run_that_is_killed(cloud: str) -> None:
+    script = (
+        "import sys\nfrom stratakit.infra import clouds\n"
+        f"with clouds.running({cloud!r}) as endpoint:\n    print(endpoint, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as run:
+        assert run.stdout
+        assert run.stdout.readline().startswith(b"http://127.0.0.1:")
+        (server,) = psutil.Process(run.pid).children()
+        folder, processes = Path(server.cwd()), [server, *server.children(recursive=True)]
+        run.kill()
+    _, alive = psutil.wait_procs(processes, limits.PROCESS)
+    assert alive == []
     assert not folder.exists()
 
 

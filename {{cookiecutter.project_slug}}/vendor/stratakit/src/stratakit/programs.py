@@ -3,6 +3,7 @@
 Standard library only, as far as modules need it that noxfile.py imports.
 """
 
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,3 +54,11 @@ def run(
             f"`{words}` was not done after {limit:g} s, and was ended",
             f"see what it waits for: {words}",
         ) from error
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -52,16 +52,15 @@ def tflint() -> str:
 
 
 def checkov() -> str:
-    """Return what Checkov finds; it leaves reports/static/checkov.sarif as well."""
+    """Return what Checkov finds; it leaves reports/checkov.sarif as well."""
     program = tools.provide(tools.CHECKOV) / "checkov"
-    folder = REPORTS / "static"
-    folder.mkdir(parents=True, exist_ok=True)
+    REPORTS.mkdir(exist_ok=True)
     # It would look for news, and for the account of a customer.
     quiet = {"LOG_LEVEL": "ERROR", "CHECKOV_RUN_SCA_PACKAGE_SCAN": "false"}
     return _output(
         *(str(program), "--config-file", "infra/checkov.yaml", "--directory", "."),
         *("--output", "cli", "--output", "sarif"),
-        *("--output-file-path", f"console,{folder / 'checkov.sarif'}"),
+        *("--output-file-path", f"console,{REPORTS / 'checkov.sarif'}"),
         **quiet,
     )
 

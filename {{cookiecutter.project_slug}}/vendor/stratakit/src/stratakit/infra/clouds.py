@@ -1,8 +1,9 @@
 """Local clouds: real servers that speak the APIs of AWS and of Google Cloud Storage."""
 
 import os
-import socket
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from .. import limits, settings
 from ..errors import InfrastructureError
+from ..programs import free_port
 from ..servers.waiting import until
 from . import tools
 
@@ -105,29 +107,26 @@ def running(cloud: str) -> Iterator[str]:
         with fenced(local, endpoint):
             yield endpoint
         return
-    with tempfile.TemporaryDirectory(prefix=f"strata-{cloud}-") as folder:
-        home, port = Path(folder), free_port()
-        endpoint, log = address(port), home / "log"
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                command(local, port),
-                env=variables(local, port, home),
-                cwd=home,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        try:
+    program = command(local, port := free_port())
+    home = Path(tempfile.mkdtemp(prefix=f"strata-{cloud}-"))
+    endpoint, log = address(port), home / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            # It ends with us, even if we are killed.
+            [sys.executable, "-IS", str(Path(__file__).with_name("tied.py")), str(home), *program],
+            env=variables(local, port, home),
+            cwd=home,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        with server:
             wait(cloud, endpoint, lambda: server.poll() is not None, log)
             with fenced(local, endpoint):
                 yield endpoint
-        finally:
-            server.terminate()
-            try:
-                server.wait(limits.PROCESS)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
@@ -185,14 +184,6 @@ def variables(cloud: LocalCloud, port: int, home: Path) -> dict[str, str]:
         "DOCKER_HOST": f"unix://{home}/no-docker.sock",
         **own,
     }
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait(cloud: str, endpoint: str, ended: Callable[[], bool], log: Path) -> None:

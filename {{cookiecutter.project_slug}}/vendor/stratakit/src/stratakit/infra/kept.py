@@ -3,6 +3,7 @@
 import shutil
 
 from .. import environment
+from ..programs import free_port
 from ..servers.home import made
 from ..stack.health import State
 from ..stack.processes import Process
@@ -29,7 +30,7 @@ def up(name: str) -> str:
     if status(name)[0] != State.RUNNING:
         # The parent of one that has ended may still be there.
         process.stop()
-        cloud, port = clouds.CLOUDS[name], clouds.free_port()
+        cloud, port = clouds.CLOUDS[name], free_port()
         home = made(process.folder / "home", 0o700)
         process.run(clouds.command(cloud, port), clouds.variables(cloud, port, home), port)
     endpoint = clouds.address(process.facts()["port"])

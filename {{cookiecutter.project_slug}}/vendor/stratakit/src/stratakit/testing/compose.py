@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ import redis
 
 from .. import limits, liveness, programs
 from ..errors import AbsentError, Code, InfrastructureError
+from ..programs import free_port
 from ..pyproject import ROOT
 from ..servers import docker, external
 from ..servers.home import cache, candidates, data_folder
@@ -32,7 +32,13 @@ from ..static.runner import project_files
 
 PREFIX = "strata-compose-"
 INSTALL = "see docs.docker.com/get-started/get-docker"
-KINDS = ("container", "volume", "network", "image")
+KINDS = {
+    "container": ("--force", "--volumes"),
+    "volume": ("--force",),
+    "network": (),
+    "image": ("--force",),
+}
+"""What a stack has in Docker, each with the options by which it is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +202,6 @@ def _set(manifest: Path, key: str, value: str) -> None:
     manifest.write_text(re.sub(rf"(?m)^{key} = .*", f"{key} = {value}", text), encoding="utf-8")
 
 
-def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def _environment(name: str, home: Path) -> dict[str, str]:
     ours = ("STRATA_", "TEST_", "COMPOSE_")
     return {
@@ -230,10 +228,9 @@ def _remove(name: str) -> None:
 
     Another run may be removing the same.
     """
-    for kind in KINDS:
+    for kind, options in KINDS.items():
         for each in _labelled(kind, name):
-            force = () if kind == "network" else ("--force",)
-            programs.run(("docker", kind, "rm", *force, each))
+            programs.run(("docker", kind, "rm", *options, each))
     if left := _left(name):
         raise InfrastructureError(f"Docker does not remove {left}", "see what uses them: docker ps")
     for folder in reversed(_folders(name)):

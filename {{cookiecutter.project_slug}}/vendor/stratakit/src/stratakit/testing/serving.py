@@ -7,7 +7,6 @@ of which the kernel closes the other end then.
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..programs import free_port
 from .waiting import eventually
 
 ENDED_EARLY = (-signal.SIGTERM, -signal.SIGINT)
@@ -98,7 +98,7 @@ def serving(
         AssertionError: told to stop, it did not within ten seconds, or not with exit code 0. One
             that is not up yet may end by the signal.
     """
-    port = _free_port()
+    port = free_port()
     others = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
     given = {prefix + name: value for name, value in {**settings, "PORT": str(port)}.items()}
     path = folder / "output"
@@ -132,10 +132,3 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None and sys.platform != "win32":
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
