@@ -218,7 +218,7 @@ def test_checkov_sees_it(variant: Variant, by_checkov: Found) -> None:
 PROGRAMS = {
     "hadolint": ("hadolint", "--no-color"),
     "zizmor": ("zizmor", "--offline", "--no-progress"),
-    "actionlint": ("jactionlint",),
+    "actionlint": ("jactionlint", "--profile", "correctness"),
 }
 
 

@@ -278,7 +278,9 @@ def test_an_edit_of_the_engine_that_an_update_contradicts_is_a_conflict_that_can
 ) -> None:
     upstream.show(upstream.former)
     project = team(upstream.path, "Acme Clash")
-    project.edit("ops/src/ops/errors.py", "class OpsError(", "class OpsError(ValueError, ")
+    project.edit(
+        "ops/src/ops/tasks/executor.py", "except OpsError as", "except (OpsError, OSError) as"
+    )
     project.edit(
         "pyproject.toml", '    "acme-clash-ops",\n', '    "acme-clash-ops",\n    "rich",\n'
     )
@@ -286,18 +288,18 @@ def test_an_edit_of_the_engine_that_an_update_contradicts_is_a_conflict_that_can
     commit(project.path)
     upstream.show(upstream.latest)
     project.update()
-    assert project.conflicts() == {f"{PACKAGE}/errors.py", "pyproject.toml"}
+    assert project.conflicts() == {f"{PACKAGE}/tasks/executor.py", "pyproject.toml"}
     _, by_hand = project.upgrade()
     assert by_hand.splitlines() == [
         "look at it by hand: ops/src/ops/tasks/ours.py is where the engine was",
         "look at it by hand: pyproject.toml is in conflict",
-        f"look at it by hand: {PACKAGE}/errors.py is in conflict",
+        f"look at it by hand: {PACKAGE}/tasks/executor.py is in conflict",
     ]
     # Who takes theirs has the engine as it is; who keeps an edit is told of it by `static`.
-    git(project.path, "checkout", "--theirs", "pyproject.toml", f"{PACKAGE}/errors.py")
+    git(project.path, "checkout", "--theirs", "pyproject.toml", f"{PACKAGE}/tasks/executor.py")
     assert project.differences_of_the_engine() == []
-    git(project.path, "checkout", "--ours", f"{PACKAGE}/errors.py")
-    assert project.differences_of_the_engine() == ["changed: src/stratakit/errors.py"]
+    git(project.path, "checkout", "--ours", f"{PACKAGE}/tasks/executor.py")
+    assert project.differences_of_the_engine() == ["changed: src/stratakit/tasks/executor.py"]
 
 
 @updates
