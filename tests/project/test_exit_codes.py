@@ -27,6 +27,16 @@ def test_stops_redis(redis_url: str) -> None:
     redis.Redis.from_url(redis_url).shutdown(nosave=True)
     assert redis.Redis.from_url(redis_url).ping()
 """
+RESTARTS_REDIS = """
+import redis
+
+from stratakit import servers, settings
+
+def test_restarts_redis(redis_url: str) -> None:
+    redis.Redis.from_url(redis_url).shutdown(nosave=True)
+    with servers.lease(settings.load(), ("redis",)):
+        assert redis.Redis.from_url(redis_url).get("written before")
+"""
 DIES = "import os, signal\n\ndef test_dies() -> None:\n    os.kill(os.getpid(), signal.SIGKILL)\n"
 WAITS = """
 import pathlib, threading
@@ -132,6 +142,14 @@ SITUATIONS = [
         says="redis has gone away during the run",
         arguments=("-s", "integration", "--", "-k", "test_stops_redis"),
         changes=(write(INTEGRATION, STOPS_REDIS),),
+        env=EMBEDDED,
+    ),
+    Situation(
+        name="a server goes away during the run and another run starts it again",
+        code=2,
+        says="redis has gone away during the run: another run has started it again",
+        arguments=("-s", "integration(gateway)", "--", "-k", "test_restarts_redis"),
+        changes=(write(INTEGRATION, RESTARTS_REDIS),),
         env=EMBEDDED,
     ),
     Situation(

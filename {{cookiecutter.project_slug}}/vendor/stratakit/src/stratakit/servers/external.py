@@ -166,6 +166,17 @@ def _said(error: Exception, address: str) -> str:
     return _QUOTED.sub(lambda part: part[0] if part[0][1:-1] in shown else "'***'", text)
 
 
+def started(kind: "Kind", address: str) -> str:
+    """Return what tells a server from one that is started in its place; raises as `ping`."""
+    if kind == "postgres":
+        with psycopg.connect(address, connect_timeout=round(limits.ANSWER)) as connection:
+            return str(connection.execute("SELECT pg_postmaster_start_time()").fetchone())
+    with redis.Redis.from_url(
+        address, socket_connect_timeout=limits.ANSWER, socket_timeout=limits.ANSWER
+    ) as client:
+        return str(client.info("server")["run_id"])
+
+
 def ping(kind: "Kind", address: str) -> None:
     """Ask a server for a sign of life; raises its client's own error where there is none."""
     if kind == "postgres":

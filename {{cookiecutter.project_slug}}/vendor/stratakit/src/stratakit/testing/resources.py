@@ -59,6 +59,7 @@ class RunResources:
         self._stack = ExitStack()
         self._prefetched: Future[Acquired] | None = None
         self._state: SharedState | None = None
+        self._started: dict[servers.Kind, str] = {}
         self._numbers = itertools.count()
         self._databases: dict[str, IsolatedDatabase] = {}
         self._pools: dict[str, ClonePool] = {}
@@ -132,6 +133,10 @@ class RunResources:
             },
             lent={service: each.name for service, each in lent.items()},
         )
+        # Behind an address that was given there may be several, of which each has begun once.
+        for kind, server in up.items():
+            if server.owned:
+                self._started[kind] = servers.external.started(kind, server.url)
         said = "; ".join(f"{each.kind}: {each.source} ({each.why})" for each in up.values())
         return "\n".join([said, *self._left(up["redis"].url)])
 
@@ -189,10 +194,14 @@ class RunResources:
         """Return which server has gone away since the run began, or None."""
         if self._state:
             for kind, address in self._state.servers.items():
+                gone = f"{kind} has gone away during the run"
                 try:
                     servers.external.ping(kind, address)
+                    now = kind in self._started and servers.external.started(kind, address)
                 except Exception as error:  # noqa: BLE001 - whichever way it does not answer
-                    return f"{kind} has gone away during the run: {str(error).strip()}"
+                    return f"{gone}: {str(error).strip()}"
+                if now and now != self._started[kind]:
+                    return f"{gone}: another run has started it again"
         return None
 
     def close(self) -> None:
