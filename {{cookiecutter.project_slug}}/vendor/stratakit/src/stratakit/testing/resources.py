@@ -194,14 +194,13 @@ class RunResources:
         """Return which server has gone away since the run began, or None."""
         if self._state:
             for kind, address in self._state.servers.items():
-                gone = f"{kind} has gone away during the run"
                 try:
                     servers.external.ping(kind, address)
                     now = kind in self._started and servers.external.started(kind, address)
                 except Exception as error:  # noqa: BLE001 - whichever way it does not answer
-                    return f"{gone}: {str(error).strip()}"
+                    return f"{kind} has gone away during the run: {str(error).strip()}"
                 if now and now != self._started[kind]:
-                    return f"{gone}: another run has started it again"
+                    return f"{kind} has gone away during the run: another run has started it again"
         return None
 
     def close(self) -> None:
