@@ -57,10 +57,7 @@ def test_one_that_is_too_old_is_passed_over_and_named(install: Install, tmp_path
 
 def test_where_all_are_too_old_it_is_the_one_in_the_wheel(install: Install) -> None:
     install(terraform="0.15.5", tofu="1.6.2")
-    try:
-        home = tools.provide(tools.TERRAFORM)
-    except AbsentError as error:
-        pytest.skip(str(error))
+    home = tools.provide(tools.TERRAFORM)
     found = terraform.find()
     assert found.command[0] == str(home / "python")
     assert tuple(map(int, found.version.split(".")[:2])) >= terraform.OLDEST
@@ -69,10 +66,7 @@ def test_where_all_are_too_old_it_is_the_one_in_the_wheel(install: Install) -> N
 
 def test_the_one_in_the_wheel_tests_a_module(install: Install) -> None:
     install()
-    try:
-        tools.provide(tools.TERRAFORM)
-    except AbsentError as error:
-        pytest.skip(str(error))
+    tools.provide(tools.TERRAFORM)
     with terraform.workspace() as work:
         work.init("naming")
         assert "0 failed" in work.require("naming", "test")

@@ -123,7 +123,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def ask(project: Project) -> Callable[..., Any]:
-    """Run a script of Python in the project, with arguments as JSON; return what it answers."""
+    """Run a Python script in the project, with arguments as JSON; return its output, parsed."""
     given = os.environ.get("STRATA_TF_PLUGIN_DIR")
     env = {"STRATA_TF_PLUGIN_DIR": given} if given else {}
 
