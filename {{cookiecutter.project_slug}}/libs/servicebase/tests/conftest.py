@@ -5,10 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from fastapi import FastAPI
-from structlog.contextvars import merge_contextvars
-from structlog.typing import EventDict
 
 from servicebase import testing
 from servicebase.idempotency import MemoryIdempotency
@@ -23,6 +20,7 @@ redis_client = testing.redis_client
 memory_idempotency = testing.memory_idempotency
 redis_idempotency = testing.redis_idempotency
 client = testing.client
+lines = testing.lines
 
 
 @pytest.fixture
@@ -35,13 +33,6 @@ def memory_notes() -> MemoryNotes:
 def app(memory_notes: MemoryNotes, memory_idempotency: MemoryIdempotency) -> FastAPI:
     """An application that is made of the kit."""
     return create_app(memory_notes, memory_idempotency)
-
-
-@pytest.fixture
-def lines() -> Iterator[list[EventDict]]:
-    """What is logged during the test."""
-    with structlog.testing.capture_logs([merge_contextvars]) as lines:
-        yield lines
 
 
 @pytest.fixture(params=["refuses", "is silent"])

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Strict
 
 from servicebase import health, problem, repository, values
 from servicebase.idempotency import IdempotencyKey, IdempotencyStore, id_for
@@ -46,7 +46,7 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=9), values.CANONICAL, values.TYPED]
+    name: Annotated[str, values.Text(9)]
     quantity: Annotated[int, Strict()] = 0
     tags: tuple[str, ...] = ()
     attributes: values.JsonObject = {}

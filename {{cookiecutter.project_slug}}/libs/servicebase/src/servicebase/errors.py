@@ -46,8 +46,9 @@ class KeyReusedError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """`server` does not answer; the same request may succeed later."""
+    """`server` does not answer; the same request may succeed later, after so many seconds."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, retry_after: float = 1) -> None:
         super().__init__(f"{server} is not available")
         self.server = server
+        self.retry_after = retry_after

@@ -1,14 +1,17 @@
-"""What surrounds every request: its id, its line in the log, and the answer to a crash."""
+"""What surrounds every request: its id, its line in the log, a limit, and a last answer."""
 
+import asyncio
 import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
 import structlog
 from fastapi import Response
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +20,9 @@ from . import health, problem
 HEADER = "X-Request-ID"
 CLIENT_GONE = 499
 """As nginx has it: no server answers with it, since nobody is there to read it."""
+BODY_BYTES = 64 * 2**10
+STOPPING = "the service is stopping; try again"
+RETRY = {"Retry-After": "1"}
 # Of others' ids only those that can do no harm in a log or a header.
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _NAME = HEADER.lower().encode()
@@ -46,6 +52,10 @@ class AccessLog:
         """Return the answer to a request that crashed."""
         return problem.response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
+    def stopping(self) -> Response:
+        """Return the answer to a request that did not end in the time that a shutdown grants."""
+        return problem.response(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING, headers=RETRY)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
@@ -63,28 +73,80 @@ class AccessLog:
 
         start = time.perf_counter()
         self.began()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, reply)
-            except ClientDisconnect:
-                pass  # In the middle of its request: there is nobody to answer.
-            except Exception:
-                log.exception("crash")
-                if status != CLIENT_GONE:
-                    raise
-                await self.crash()(scope, receive, reply)
-            finally:
-                seconds = time.perf_counter() - start
-                self.ended(scope, status, seconds)
-                quiet = status == HTTPStatus.OK and scope["path"].startswith(self.QUIET)
-                log.log(
-                    logging.DEBUG if quiet else logging.INFO,
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    duration_ms=round(1000 * seconds, 3),
-                )
+        # What the service binds besides, such as who asks, is in the line as well.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, reply)
+        except ClientDisconnect:
+            pass  # There is nobody to answer.
+        except asyncio.CancelledError:
+            if status != CLIENT_GONE:
+                raise
+            await self.stopping()(scope, receive, reply)
+        except Exception:
+            log.exception("crash")
+            if status != CLIENT_GONE:
+                raise
+            await self.crash()(scope, receive, reply)
+        finally:
+            seconds = time.perf_counter() - start
+            self.ended(scope, status, seconds)
+            quiet = status == HTTPStatus.OK and scope["path"].startswith(self.QUIET)
+            log.log(
+                logging.DEBUG if quiet else logging.INFO,
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round(1000 * seconds, 3),
+            )
+            structlog.contextvars.clear_contextvars()
+
+
+class BodyLimit:
+    """ASGI middleware. Refuses a body that is too large while it comes, or that is compressed.
+
+    FastAPI reads the body before a route can ask for a credential, so that anybody may send one.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, most: int = BODY_BYTES, others: Mapping[str, int] | None = None
+    ) -> None:
+        """Limit bodies to `most` bytes, but those for paths that begin with one of `others`."""
+        self._app = app
+        self._most = most
+        self._others = others or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        most = next((n for each, n in self._others.items() if path.startswith(each)), self._most)
+        left = most
+
+        async def limited() -> Message:
+            nonlocal left
+            if left == most:
+                _refuse_encoding(scope)
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                # What http.HTTPStatus calls it depends on the version of Python.
+                raise HTTPException(413, f"the body is larger than {most} bytes")
+            return message
+
+        await self._app(scope, limited, send)
+
+
+def _refuse_encoding(scope: Scope) -> None:
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            raise HTTPException(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "a Content-Encoding is not supported: send the body as it is",
+            )
 
 
 def _request_id(scope: Scope) -> str:

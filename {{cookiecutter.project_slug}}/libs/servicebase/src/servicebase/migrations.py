@@ -6,6 +6,8 @@
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alembic import context
 from sqlalchemy import Connection, MetaData, pool, text
@@ -15,7 +17,10 @@ from . import logs, postgres
 from .settings import DatabaseSettings, load
 
 # Any number that is no other program's, as long as it is the same in each deployment.
-_LOCK = 7_262_318_501
+LOCK = 7_262_318_501
+"""The advisory lock of the database that whoever migrates it has."""
+PAUSE = 0.1
+"""Seconds between two attempts to get it."""
 
 
 def run(metadata: MetaData, prefix: str) -> None:
@@ -46,7 +51,31 @@ async def _connect_and_migrate(metadata: MetaData, prefix: str) -> None:
 
 def _migrate(connection: Connection, metadata: MetaData) -> None:
     context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
-    with context.begin_transaction():
-        # Of several replicas that start at once, one migrates and the others wait for it.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    # Of several replicas that start at once, one migrates and the others wait for it.
+    with _alone(connection), context.begin_transaction():
         context.run_migrations()
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Hold the lock of a database, also while a migration commits what it has done so far.
+
+    It belongs to the session, but for a connection that is in a transaction: to that.
+    """
+    inside = connection.in_transaction()
+    lock = f"SELECT pg_try_advisory{'_xact' if inside else ''}_lock({LOCK})"
+    while not connection.scalar(text(lock)):
+        connection.execute(text(f"SELECT pg_sleep({PAUSE})"))
+        # CREATE INDEX CONCURRENTLY waits for the end of whatever transaction has a snapshot.
+        if not inside:
+            connection.rollback()
+    if inside:
+        yield
+        return
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
+        connection.commit()

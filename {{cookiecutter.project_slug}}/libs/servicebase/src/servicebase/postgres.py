@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and what its errors mean."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,22 +14,30 @@ from . import errors
 # unknown database, deadlock, resources, operator, system.
 _UNAVAILABLE = ("08", "28", "3D", "40", "53", "57", "58")
 
+_UNIQUE_VIOLATION = "23505"
+# How the server tells which columns have the values of another row, in any language.
+_KEY = re.compile(r"\(([^()]+)\)=\(")
+
+# What a URL may say to libpq, and `connect` does itself or asyncpg has no word for.
+_NOT_ASYNCPGS = ("sslmode", "application_name", "connect_timeout", "channel_binding")
+
 
 def address(url: str | sa.URL) -> sa.URL:
     """Return a URL for asyncpg, which knows neither libpq's `sslmode` nor other drivers."""
     given = sa.make_url(url)
     ssl = given.query.get("sslmode")
     if isinstance(ssl, str):
-        given = given.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
-    return given.set(drivername="postgresql+asyncpg")
+        given = given.update_query_dict({"ssl": ssl})
+    return given.set(drivername="postgresql+asyncpg").difference_update_query(_NOT_ASYNCPGS)
 
 
 def connect(url: str | sa.URL, *, name: str, pool_size: int, timeout: float) -> AsyncEngine:
     """Return an engine that waits at most `timeout` seconds: for a connection, for a statement.
 
     It connects when it is first used. The caller disposes of it. `name` says whose connection it
-    is, in pg_stat_activity and the server's log.
+    is, in pg_stat_activity and the server's log, unless the URL has an `application_name`.
     """
+    given = sa.make_url(url).query
     engine = create_async_engine(
         address(url),
         pool_size=pool_size,
@@ -37,9 +46,9 @@ def connect(url: str | sa.URL, *, name: str, pool_size: int, timeout: float) -> 
         # Values that clients sent do not belong in logs.
         hide_parameters=True,
         connect_args={
-            "timeout": timeout,
+            "timeout": min(timeout, float(str(given.get("connect_timeout") or timeout))),
             "command_timeout": timeout,
-            "server_settings": {"application_name": name},
+            "server_settings": {"application_name": given.get("application_name", name)},
         },
     )
     sa.event.listen(engine.sync_engine, "checkout", _refuse_closed)
@@ -91,11 +100,18 @@ def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.Servic
     The models know it by the same name; a test holds that unique and check constraints have one.
     """
     # SQLAlchemy keeps the text alone; asyncpg's own exception is its cause.
-    name = getattr(error.orig and error.orig.__cause__, "constraint_name", None)
+    cause = error.orig and error.orig.__cause__
+    name = getattr(cause, "constraint_name", None)
     rules: list[sa.Constraint | sa.Index] = []
     for table in metadata.tables.values():
         rules += [*table.constraints, *table.indexes]
-    match next((rule for rule in rules if name and rule.name == name), None):
+    found = next((rule for rule in rules if name and rule.name == name), None)
+    if found is None and getattr(cause, "sqlstate", None) == _UNIQUE_VIOLATION:
+        # That of a partition has a name of its own, and the same columns.
+        detail = _KEY.search(str(getattr(cause, "detail", None)))
+        columns = detail[1].split(", ") if detail else []
+        found = next((rule for rule in rules if _is_unique(rule, columns)), None)
+    match found:
         case sa.PrimaryKeyConstraint() | sa.UniqueConstraint() | sa.Index() as unique:
             # The columns before the last one say among whom it must be unique.
             return errors.ConflictError(unique.columns.keys()[-1])
@@ -104,3 +120,9 @@ def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.Servic
         case sa.CheckConstraint(info={"field": str(field)}):
             return errors.InvalidError(field, "breaks a rule")
     return None
+
+
+def _is_unique(rule: sa.Constraint | sa.Index, columns: list[str]) -> bool:
+    """Return whether a rule says that no two rows have the same in these columns."""
+    unique = sa.PrimaryKeyConstraint | sa.UniqueConstraint
+    return isinstance(rule, unique) and rule.columns.keys() == columns

@@ -19,7 +19,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 # Stricter parsers refuse a `#` in a password, and a user without a host, which means a socket.
 _POSTGRES = re.compile(
     r"postgres(ql)?(\+\w+)?://"
-    r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]*)(:\d*)?(/[^?]*)?(\?.*)?"
+    r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]*)(:\d*)?(/[^?]*)?(\?(?P<options>.*))?"
+)
+# What postgres.py hands on or does itself, of libpq's and asyncpg's; neither can bind a channel.
+_OPTIONS = re.compile(
+    r"(host|port|ssl|sslmode|target_session_attrs|application_name|connect_timeout"
+    r"|prepared_statement_cache_size)=[^&]*|channel_binding=(prefer|disable)"
 )
 
 
@@ -34,8 +39,13 @@ def _no_placeholder(value: object) -> object:
 
 
 def _postgres(value: SecretStr) -> SecretStr:
-    if not _POSTGRES.fullmatch(value.get_secret_value()):
+    match = _POSTGRES.fullmatch(value.get_secret_value())
+    if not match:
         raise ValueError("is no URL of PostgreSQL")
+    options = filter(None, (match["options"] or "").split("&"))
+    if strange := [each for each in options if not _OPTIONS.fullmatch(each)]:
+        names = ", ".join(each.partition("=")[0] for each in strange)
+        raise ValueError(f"has options that a service cannot obey: {names}")
     return value
 
 
@@ -76,6 +86,10 @@ class ServiceSettings(DatabaseSettings):
     redis_url: RedisUrl
     server_timeout: float = Field(default=5.0, gt=0)
     """Seconds to wait for PostgreSQL or Redis before a request is answered with 503."""
+    client_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that a client may take for its headers, for 64 KiB of a body, or to read as much."""
+    shutdown_grace: int = Field(default=8, ge=0)
+    """Seconds that requests have to end after SIGTERM; Docker kills after ten by default."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -8,13 +8,16 @@ So each service has its own, with its own database. Drivers are imported when a 
 the unit tier does without them and the time that they take.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import httpx2
 import hypothesis
 import pytest
+import structlog
 from fastapi import FastAPI
+from structlog.contextvars import merge_contextvars
+from structlog.typing import EventDict
 
 from stratakit.settings import Settings
 
@@ -73,3 +76,12 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
         yield client
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    """What is logged during the test, at every level."""
+    # Migrations that ran before in this process have set a level, which would hold here as well.
+    structlog.reset_defaults()
+    with structlog.testing.capture_logs([merge_contextvars]) as lines:
+        yield lines

@@ -3,9 +3,11 @@
 import json
 import math
 import unicodedata
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic_core import core_schema
 
 TAG_COUNT = 20
 JSON_BYTES = 16_384
@@ -23,8 +25,21 @@ def is_typed(text: str) -> bool:
     return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in text)
 
 
-def _canonical(value: object) -> object:
-    return canonical(value) if isinstance(value, str) else value
+@dataclass(frozen=True)
+class Text:
+    """A text of 1 to `most` characters, both as it is sent and in its one form.
+
+    `Annotated[str, Text(200)]` gives it that form, and refuses control characters.
+    """
+
+    most: int
+
+    def __get_pydantic_core_schema__(self, *_: object) -> core_schema.CoreSchema:
+        """Return what pydantic checks; a schema of JSON has the lengths of what is sent."""
+        length = core_schema.str_schema(min_length=1, max_length=self.most)
+        typed = core_schema.no_info_plain_validator_function(_typed)
+        form = core_schema.no_info_plain_validator_function(canonical)
+        return core_schema.chain_schema([length, form, length, typed])
 
 
 def _typed(text: str) -> str:
@@ -53,10 +68,6 @@ def _storable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
-CANONICAL = BeforeValidator(_canonical)
-"""Gives a text its one form, before its length is checked."""
-TYPED = AfterValidator(_typed)
-"""Refuses a text that holds control characters."""
 Tag = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,49}$"),

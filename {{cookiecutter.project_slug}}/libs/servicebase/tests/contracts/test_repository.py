@@ -3,14 +3,17 @@
 Of writers at once, integration/test_postgres_repository.py asks the one that has any.
 """
 
+from dataclasses import asdict, replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from servicebase import errors
 from servicebase.pagination import Position
+from stratakit.testing import contracts
 
-from ..notes import NewNote, Note, Notes
+from ..notes import NewNote, Note, NoteChanges, Notes
 
 
 async def add(repository: Notes, *names: str) -> list[Note]:
@@ -29,11 +32,10 @@ async def walk(repository: Notes, limit: int, search: str = "") -> list[str]:
 
 async def test_what_is_added_can_be_read(repository: Notes) -> None:
     await repository.ping()
-    new = NewNote(name="lamp", quantity=3, attributes={"deep": [{"er": None}]})
+    new = contracts.filled(NewNote)
     added = await repository.add(UUID(int=7), new)
     assert await repository.get(UUID(int=7)) == added
-    assert (added.id, added.name, added.quantity) == (UUID(int=7), "lamp", 3)
-    assert added.attributes == {"deep": [{"er": None}]}
+    assert asdict(added) == {**asdict(added), **asdict(new), "id": UUID(int=7)}
     assert added.created_at == added.updated_at
     assert added.created_at.tzinfo is not None
 
@@ -74,13 +76,14 @@ async def test_what_is_removed_is_gone_and_its_name_is_free_again(repository: No
 
 
 async def test_an_update_changes_only_what_it_names_and_each_as_a_whole(repository: Notes) -> None:
-    new = NewNote(name="lamp", quantity=3, attributes={"b": 1})
-    before = await repository.add(uuid4(), new)
-    after = await repository.update(before.id, {"quantity": 4, "attributes": {"c": 2}})
-    assert (after.name, after.quantity, after.attributes) == ("lamp", 4, {"c": 2})
-    assert after.created_at == before.created_at
-    assert after.updated_at > before.updated_at
-    assert await repository.get(before.id) == after
+    before = await repository.add(uuid4(), contracts.filled(NewNote))
+    for name, value in contracts.filled(NoteChanges, unlike=before).items():
+        change: Any = {name: value}
+        after = await repository.update(before.id, change)
+        assert after == replace(before, updated_at=after.updated_at, **change)
+        assert after.updated_at > before.updated_at
+        assert await repository.get(before.id) == after
+        before = after
 
 
 async def test_an_update_of_nothing_changes_nothing_and_its_own_name_is_no_conflict(

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from stratakit.testing import eventually
-from stratakit.testing.locks import waiting
 
 ENV = """
 from sqlalchemy import MetaData
@@ -34,6 +34,20 @@ def upgrade():
 
 def downgrade():
     op.drop_table("migrated")
+"""
+FAILING = """
+from alembic import op
+
+revision, down_revision = "2", "1"
+
+
+def upgrade():
+    with op.get_context().autocommit_block():
+        op.drop_table("nothing")
+"""
+HELD = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE locktype = 'advisory' AND datname = current_database()
 """
 
 
@@ -95,6 +109,28 @@ async def test_of_two_that_migrate_at_once_one_waits_for_the_other(
     async with engine.connect() as connection, connection.begin() as transaction:
         assert await connection.run_sync(upgrade) == {"migrated"}
         other = asyncio.create_task(second())
-        await eventually(lambda: waiting(engine))
+        await eventually(lambda: pausing(engine))
         await transaction.rollback()
     assert await other == {"migrated"}
+
+
+async def test_the_lock_is_let_go_when_a_migration_fails(folder: Path, clone_url: str) -> None:
+    (folder / "versions" / "2.py").write_text(FAILING, encoding="utf-8")
+
+    def upgrade(connection: sa.Connection) -> None:
+        command.upgrade(config(folder, attributes={"connection": connection}), "head")
+
+    engine = create_async_engine(clone_url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        with pytest.raises(sa.exc.ProgrammingError):
+            await connection.run_sync(upgrade)
+        assert not await connection.scalar(sa.text(HELD))
+    await engine.dispose()
+
+
+async def pausing(engine: AsyncEngine) -> bool:
+    """Return whether somebody pauses, before asking for the lock again."""
+    query = "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+    async with engine.connect() as connection:
+        found = await connection.execute(sa.text(f"{query} AND wait_event = 'PgSleep'"))
+        return found.rowcount > 0

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
 from servicebase import errors, testing
 from servicebase.postgres import address, connect, translated
@@ -40,7 +40,10 @@ async def ping(engine: AsyncEngine) -> None:
         ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
         ("postgresql+psycopg://h/d", "postgresql+asyncpg://h/d"),
         ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
-        ("postgresql://h/d?sslmode=require", "postgresql+asyncpg://h/d?ssl=require"),
+        (
+            "postgresql://h/d?sslmode=require&channel_binding=prefer&connect_timeout=3",
+            "postgresql+asyncpg://h/d?ssl=require",
+        ),
         ("postgresql:///d?host=/run/pg", "postgresql+asyncpg:///d?host=%2Frun%2Fpg"),
     ],
 )
@@ -48,9 +51,14 @@ def test_a_url_is_made_one_for_asyncpg(given: str, used: str) -> None:
     assert address(given).render_as_string(hide_password=False) == used
 
 
-async def test_a_connection_says_whose_it_is(engine: AsyncEngine) -> None:
+async def test_a_connection_says_whose_it_is_as_the_url_does_first(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         assert await connection.scalar(sa.text("SHOW application_name")) == testing.NAME
+    named = engine.url.update_query_dict({"application_name": "theirs", "connect_timeout": "3"})
+    own = connect(named, name="own", pool_size=1, timeout=5)
+    async with own.connect() as connection:
+        assert await connection.scalar(sa.text("SHOW application_name")) == "theirs"
+    await own.dispose()
 
 
 @pytest.mark.usefixtures("tables")
@@ -74,6 +82,21 @@ async def test_a_violated_constraint_is_an_error_that_names_the_field(
     with pytest.raises(kind) as caught:
         await insert(engine, **values)
     assert caught.value.field == field
+
+
+async def test_the_key_of_a_partition_is_that_of_its_table(rollback: AsyncConnection) -> None:
+    metadata = sa.MetaData()
+    key = (
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("day", sa.Date, primary_key=True),
+    )
+    days = sa.Table("days", metadata, *key, postgresql_partition_by="LIST (day)")
+    await rollback.run_sync(metadata.create_all)
+    await rollback.execute(sa.text("CREATE TABLE days_rest PARTITION OF days DEFAULT"))
+    twice = sa.insert(days).values([{"id": 1, "day": sa.func.current_date()}] * 2)
+    with pytest.raises(errors.ConflictError) as caught, translated(metadata):
+        await rollback.execute(twice)
+    assert caught.value.field == "day"
 
 
 @pytest.mark.usefixtures("tables")

@@ -1,26 +1,45 @@
 """The process, from its start to its end."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from stratakit.testing import eventually, serving
 
 SERVICE = """
+import asyncio
+from contextlib import asynccontextmanager
+
+import structlog
 from fastapi import FastAPI
 from pydantic_settings import SettingsConfigDict
 
 from servicebase import health, logs
-from servicebase.middleware import AccessLog
+from servicebase.middleware import AccessLog, BodyLimit
 from servicebase.serve import serve
 from servicebase.settings import ServiceSettings
 
 
 def create(settings):
     logs.configure(settings.log_level)
-    app = FastAPI(routes=health.router(lambda: {}).routes)
+    @asynccontextmanager
+    async def lifespan(app):
+        structlog.get_logger().info("started")
+        yield
+        structlog.get_logger().info("ended")
+
+    app = FastAPI(routes=health.router(lambda: {}).routes, lifespan=lifespan)
+    app.add_middleware(BodyLimit)
     app.add_middleware(AccessLog)
+
+    @app.get("/forever")
+    async def forever():
+        structlog.get_logger().info("begun")
+        await asyncio.Event().wait()
+
     return app
 
 
@@ -34,7 +53,11 @@ if __name__ == "__main__":
 SETTINGS = {"DATABASE_URL": "postgresql://db/name", "REDIS_URL": "redis://cache"}
 
 
-async def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(tmp_path: Path) -> None:
+async def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As some platforms set it, for servers that are started in another way.
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
     (tmp_path / "sample.py").write_text(SERVICE, encoding="utf-8")
     # That it ends, and with 0, is seen at the end of the block.
     with serving("sample", SETTINGS, prefix="SAMPLE_", folder=tmp_path) as service:
@@ -47,3 +70,24 @@ async def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(tmp_path: Path
             return any(json.loads(line).get("path") == "/nothing" for line in lines)
 
         await eventually(logged)
+    events = service.output.read_text(encoding="utf-8")
+    assert '"started"' in events
+    assert '"ended"' in events
+
+
+async def test_who_takes_longer_than_the_shutdown_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "sample.py").write_text(SERVICE, encoding="utf-8")
+    settings = SETTINGS | {"SHUTDOWN_GRACE": "0", "CLIENT_TIMEOUT": "0.1"}
+    with serving("sample", settings, prefix="SAMPLE_", folder=tmp_path) as service:
+        await service.ready()
+        # Who sends nothing is dropped meanwhile.
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        assert await reader.read() == b""
+        writer.close()
+        async with httpx2.AsyncClient(base_url=service.url) as client:
+            answer = asyncio.create_task(client.get("/forever"))
+            await eventually(lambda: "begun" in service.output.read_text(encoding="utf-8"))
+            service.process.terminate()
+            response = await answer
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.json()["detail"] == "the service is stopping; try again"

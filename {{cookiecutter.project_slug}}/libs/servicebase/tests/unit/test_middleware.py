@@ -1,5 +1,7 @@
 """Request ids and access lines."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 
 import httpx2
@@ -9,7 +11,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import EventDict
 
-from servicebase.middleware import CLIENT_GONE, AccessLog
+from servicebase import problem
+from servicebase.middleware import BODY_BYTES, CLIENT_GONE, AccessLog, BodyLimit
 
 from ..notes import PATH
 
@@ -64,6 +67,78 @@ async def test_a_crash_is_logged_with_its_cause_and_answered_without_it(
     assert (crashed["event"], crashed["exc_info"]) == ("crash", True)
     assert (request["event"], request["status"]) == ("request", 500)
     assert {line["request_id"] for line in lines} == {response.headers["x-request-id"]}
+
+
+async def test_what_a_service_binds_is_in_the_line_and_ends_with_the_request(
+    app: FastAPI, client: httpx2.AsyncClient, lines: list[EventDict]
+) -> None:
+    @app.get("/who")
+    async def who() -> None:
+        structlog.contextvars.bind_contextvars(team="blue")
+
+    await client.get("/who")
+    await client.get("/health/live")
+    assert [line.get("team") for line in lines] == ["blue", None]
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "headers", "status"),
+    [
+        ("/any", BODY_BYTES, {}, 200),
+        ("/any", BODY_BYTES + 1, {}, 413),
+        ("/any", BODY_BYTES, {"Content-Encoding": "identity"}, 200),
+        ("/any", 1, {"Content-Encoding": "gzip"}, 415),
+        ("/other", 2, {}, 200),
+        ("/other", 3, {}, 413),
+    ],
+)
+@pytest.mark.usefixtures("lines")
+async def test_a_body_is_limited_and_is_not_compressed(
+    path: str, size: int, headers: dict[str, str], status: int
+) -> None:
+    app = FastAPI()
+    problem.install(app)
+    app.add_middleware(BodyLimit, others={"/other": 2})
+
+    @app.post("/any")
+    @app.post("/other")
+    async def read(request: Request) -> int:
+        return len(await request.body())
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * size  # In chunks, so that nothing says how long it is.
+
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+        response = await client.post(path, content=body(), headers=headers)
+    assert response.status_code == status, response.text
+
+
+@pytest.mark.usefixtures("lines")
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_is_not_done_at_the_end_is_told_so(begun: bool) -> None:
+    sent: list[Message] = []
+    waiting = asyncio.Event()
+
+    async def slow(scope: Scope, _: Receive, send: Send) -> None:
+        if begun:
+            await Response("half")(scope, _, send)
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise NotImplementedError
+
+    scope = {"type": "http", "method": "GET", "path": PATH, "headers": []}
+    serving = asyncio.create_task(AccessLog(slow)(scope, receive, send))
+    await waiting.wait()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError) if begun else nullcontext():
+        await serving
+    assert sent[0]["status"] == (200 if begun else 503)
 
 
 async def breaks_off(_: Scope, __: Receive, send: Send) -> None:

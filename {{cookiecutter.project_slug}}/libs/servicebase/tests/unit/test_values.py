@@ -7,19 +7,20 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from servicebase import values
 
 # Any code point, good or not. (st.text would spend a second on tables of Unicode.)
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=30).map("".join)
-NAME: TypeAdapter[str] = TypeAdapter(
-    Annotated[str, Field(min_length=1, max_length=30), values.CANONICAL, values.TYPED]
-)
+NAME: TypeAdapter[str] = TypeAdapter(Annotated[str, values.Text(30)])
 TAGS: TypeAdapter[tuple[str, ...]] = TypeAdapter(values.Tags)
 JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(values.JsonObject)
 MANY = [f"t{number}" for number in range(values.TAG_COUNT)]
+# As it is sent, though it is trimmed; and in its one form, in which each of these is two.
+TOO_LONG = ("x" * 31, "\x1f" + "x" * 30, "\u0958" * 30)
 ROOM = values.JSON_BYTES - len('{"a": ""}')
+NO_NAMES = ("", "  ", "a\0b", "a\nb", "\ud800", 7, *TOO_LONG)
 NOT_STORED = (
     *(math.nan, math.inf, -math.inf, "a\0b", "\udfff"),
     *(["\0"], {"\0": 1}, {"a": [{"b": math.nan}]}),
@@ -63,7 +64,7 @@ def test_good_json_stays_as_it_is(value: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("kind", "bad"),
     [
-        *((NAME, each) for each in ("", "  ", "x" * 31, "a\0b", "a\nb", "\ud800", 7)),
+        *((NAME, each) for each in NO_NAMES),
         *((TAGS, [each]) for each in ("", "-a", "a b", "é", "a\0", "a\nb", "x" * 51, 7)),
         (TAGS, [*MANY, "more"]),
         *((JSON, {"key": each}) for each in NOT_STORED),

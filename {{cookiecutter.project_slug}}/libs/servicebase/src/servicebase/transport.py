@@ -1,0 +1,211 @@
+"""What one connection may take: bytes of headers, time, and one request at once.
+
+uvicorn leaves these to a proxy. Its parsers, httptools and h11, are guarded alike: they are given
+whole headers alone, and the body of just the request at hand.
+"""
+
+import asyncio
+import re
+import sys
+from collections import Counter
+from typing import Any, ClassVar
+
+import structlog
+
+HEAD_BYTES = 64 * 2**10
+"""Of a request's line and headers; beside a body as much may come that is none of it."""
+HEAD_LINES = 100
+DRAINED = 64 * HEAD_BYTES
+"""Bytes of a body that are thrown away, so that who is refused early reads why."""
+DESCRIPTORS = 2**13
+"""As many files and connections the process asks the system for."""
+
+REASONS = ("malformed", "headers", "too slow", "reads nothing", "too many")
+DROPPED: Counter[str] = Counter()
+"""Connections that this process has dropped since it began, by the reason."""
+
+_LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(.*?)[ \t]*\r$")
+_NUMBER = re.compile(rb"[0-9]{1,18}")
+_CODED = re.compile(rb"(?im)^transfer-encoding[ \t]*:")
+# No service speaks another protocol, and what asks for one may be ignored (RFC 9110, 7.8).
+# httptools ignores the body as well, and takes it for the next request. The name stays as long.
+_UPGRADE = re.compile(rb"(?im)^upgrade(?=[ \t]*:)")
+_IGNORED = b"x-upgrd"
+_CHUNKED = -1
+
+log = structlog.get_logger("transport")
+
+
+class Guard(asyncio.Protocol):
+    """What `options` puts before a parser of uvicorn, whose attributes and methods these are."""
+
+    seconds: ClassVar[float]
+    connections: set[object]
+    cycle: Any
+    flow: Any
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    most: ClassVar[int]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request, unless there are too many connections."""
+        super().connection_made(transport)
+        self._held = bytearray()
+        self._searched = self._left = self._idle = self._progress = 0
+        self._slow: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._wait()
+        if len(self.connections) > self.most:
+            self._drop("too many", 503)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._done()
+        self._resumed()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand whole headers on, and bodies; what comes before its turn waits."""
+        self._unset_keepalive_if_required()  # type: ignore[attr-defined] # the parser's
+        if not self._held and not self._left:
+            self._wait()
+        self._held += data
+        while self._held and not self.transport.is_closing():
+            if self._left:
+                self._feed_body()
+            elif self.cycle and not self.cycle.response_complete:
+                self._done()
+                self.flow.pause_reading()
+                return
+            elif not self._feed_head():
+                return
+
+    def on_response_complete(self) -> None:
+        """Go on with what has come in the meantime."""
+        super().on_response_complete()  # type: ignore[misc] # the parser's
+        if self._held:
+            self.loop.call_soon(self.data_received, b"")
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read what it was sent."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.seconds, self._drop, "reads nothing")
+
+    def resume_writing(self) -> None:
+        """Go on, since it has."""
+        self._resumed()
+        super().resume_writing()
+
+    def _feed_head(self) -> bool:
+        """Hand on a request's line and headers; return whether they are whole."""
+        found = self._held.find(b"\r\n\r\n", self._searched)
+        end = len(self._held) if found < 0 else found + 4
+        if end > HEAD_BYTES or self._held.count(b"\n", 0, end) > HEAD_LINES:
+            self._drop("headers", 431)
+        elif found < 0:
+            self._searched = max(0, end - 3)
+            return False
+        else:
+            self._begin(bytes(self._held[:end]))
+            del self._held[:end]
+        return True
+
+    def _begin(self, head: bytes) -> None:
+        self._done()
+        self._searched = self._idle = 0
+        lengths, coded = _LENGTH.findall(head), _CODED.search(head)
+        good = len(lengths) + bool(coded) <= 1 and all(map(_NUMBER.fullmatch, lengths))
+        if not good or head.lstrip().startswith(b"CONNECT"):
+            self._drop("malformed", 400)
+            return
+        super().data_received(_UPGRADE.sub(_IGNORED, head))
+        self._left = _CHUNKED if coded else int(lengths[0]) if lengths else 0
+        if self._left:
+            self._wait()
+
+    def _feed_body(self) -> None:
+        cycle = self.cycle
+        part = bytes(self._held if self._left == _CHUNKED else self._held[: self._left])
+        del self._held[: len(part)]
+        before = len(cycle.body)
+        super().data_received(part)
+        self._idle = 0 if len(cycle.body) > before else self._idle + len(part)
+        self._progress += len(part)
+        if self._left > 0:
+            self._left -= len(part)
+        elif not cycle.more_body:
+            # What came after the last chunk was no longer looked at, so that nothing is to come.
+            self._left = 0
+            cycle.keep_alive = False
+            if cycle.response_complete:
+                self.transport.close()
+        if self.cycle is not cycle:
+            self.cycle = cycle
+            self._drop("malformed")
+        elif self._idle > (DRAINED if cycle.response_complete else HEAD_BYTES):
+            self._drop("headers")
+        elif not self._left:
+            self._done()
+        elif self._progress > HEAD_BYTES and not cycle.response_complete:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Grant a client its time anew: for headers, and for every 64 KiB of a body."""
+        self._done()
+        self._progress = 0
+        self._slow = self.loop.call_later(self.seconds, self._drop, "too slow")
+
+    def _done(self) -> None:
+        if self._slow:
+            self._slow.cancel()
+
+    def _resumed(self) -> None:
+        if self._stalled:
+            self._stalled.cancel()
+
+    def _drop(self, reason: str, status: int | None = None) -> None:
+        """End the connection; a status may be told only while no request is being answered."""
+        DROPPED[reason] += 1
+        log.warning("connection dropped", reason=reason)
+        if status:
+            answer = f"HTTP/1.1 {status} \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(answer.encode())
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+
+def options(
+    parser: type[asyncio.Protocol], *, seconds: float, most: int | None = None
+) -> dict[str, Any]:
+    """Return what uvicorn has to be told, so that a parser of it has the limits of this module.
+
+    Args:
+        parser: which.
+        seconds: how long a client may take for headers, for 64 KiB of a body, or to read what it
+            was sent.
+        most: connections at once; by default half of the files that the process may open, since
+            databases and backends need some.
+    """
+    namespace = {"seconds": seconds, "most": _descriptors() // 2 if most is None else most}
+    return {
+        "http": type("Guarded", (Guard, parser), namespace),
+        "ws": "none",
+        # Ours comes first, and tells why.
+        "h11_max_incomplete_event_size": 2 * HEAD_BYTES,
+    }
+
+
+def _descriptors() -> int:
+    """Raise what the process may open at once as far as it may itself, and return it."""
+    if sys.platform == "win32":
+        return DESCRIPTORS
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):  # macOS has another limit, which it does not tell.
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most

@@ -1,0 +1,269 @@
+"""What a connection may take, whichever of uvicorn's parsers is behind."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from structlog.typing import EventDict
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from servicebase.transport import DESCRIPTORS, DRAINED, DROPPED, HEAD_BYTES, HEAD_LINES, options
+from stratakit.testing import eventually
+
+GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+SECONDS = 60.0
+"""More than a test takes: it ends a client's time itself."""
+
+
+class Connection(asyncio.Transport):
+    """A connection without a socket, to an application that answers with what it was asked."""
+
+    def __init__(self, parser: type[asyncio.Protocol], *, most: int = 9) -> None:
+        super().__init__()
+        self.sent = b""
+        self.closed = self.paused = False
+        self.left: list[str] = []
+        """Paths of requests whose client was gone before they were answered."""
+        self.answering = asyncio.Event()
+        self.answering.set()
+        limits = options(parser, seconds=SECONDS, most=most)
+        config = uvicorn.Config(self.app, interface="asgi3", log_config=None, **limits)
+        config.load()
+        self.state = ServerState()
+        self.protocol: Any = config.http_protocol_class(  # type: ignore[call-arg] # uvicorn's
+            config=config, server_state=self.state, app_state={}
+        )
+        self.protocol.connection_made(self)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the path and the body, once it may."""
+        request = Request(scope, receive)
+        try:
+            body = await request.body() if scope["path"] != "/early" else b""
+        except ClientDisconnect:
+            self.left.append(scope["path"])
+            return
+        await self.answering.wait()
+        await PlainTextResponse(f"<{scope['path']} {body.decode()}>")(scope, receive, send)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        del name
+        return default
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def gives(self, *pieces: bytes) -> "Connection":
+        """Send pieces, as long as the service takes them."""
+        for piece in pieces:
+            if not self.closed:
+                self.protocol.data_received(piece)
+        return self
+
+    async def answers(self, *texts: str) -> None:
+        """Wait until these are the answers, in this order."""
+
+        def told() -> list[str]:
+            text = self.sent.decode()
+            return [part.partition(">")[0] for part in text.split("<")[1:]]
+
+        await eventually(lambda: told() == [*texts])
+
+    async def is_dropped(self, reason: str, status: int | None = None) -> None:
+        """Wait until it is, for this reason and with this status."""
+        await eventually(lambda: self.closed and not self.state.connections | self.state.tasks)
+        assert DROPPED[reason] == 1
+        assert self.sent[9:12].decode() == str(status or "")
+
+
+@pytest.fixture(params=[HttpToolsProtocol, H11Protocol])
+def parser(request: pytest.FixtureRequest) -> type[asyncio.Protocol]:
+    """A parser of uvicorn."""
+    chosen: type[asyncio.Protocol] = request.param
+    return chosen
+
+
+@pytest.fixture(autouse=True)
+def nothing_dropped(lines: list[EventDict]) -> None:
+    """Nothing was dropped yet."""
+    del lines
+    DROPPED.clear()
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        ([GET % 1 + b"\r\n"], ["/1 "]),
+        ([GET % 1 + b"\r\n" + GET % 2 + b"\r\n", GET % 3, b"\r\n"], ["/1 ", "/2 ", "/3 "]),
+        ([POST + b"Content-Length: 5\r\n\r\nhello" + GET % 2 + b"\r\n"], ["/ hello", "/2 "]),
+        ([bytes([each]) for each in POST + b"Content-Length: 2\r\n\r\nhi"], ["/ hi"]),
+        ([CHUNKED + b"2\r\nhe\r\n", b"3\r\nllo\r\n0\r\n\r\n"], ["/ hello"]),
+        ([CHUNKED + b"2\r\nhi\r\n0\r\nA: b\r\n\r\n"], ["/ hi"]),
+        # As JDK's client asks for HTTP/2; the body is the body, not the next request.
+        (
+            [
+                POST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+                b"HTTP2-Settings: AAEAAEAAAAIAAAAB\r\nContent-Length: 26\r\n\r\n"
+                b"GET /evil HTTP/1.1\r\na: b\r\n" + GET % 2 + b"\r\n"
+            ],
+            ["/ GET /evil HTTP/1.1\r\na: b\r\n", "/2 "],
+        ),
+    ],
+)
+async def test_requests_are_answered_one_after_the_other(
+    parser: type[asyncio.Protocol], sent: list[bytes], answers: list[str]
+) -> None:
+    await Connection(parser).gives(*sent).answers(*answers)
+
+
+async def test_a_request_waits_for_the_answer_to_the_one_before(
+    parser: type[asyncio.Protocol],
+) -> None:
+    connection = Connection(parser)
+    connection.answering.clear()
+    connection.gives(*[GET % 1 + b"\r\n"] * 2)
+    assert connection.paused
+    assert len(connection.state.tasks) == 1
+    connection.answering.set()
+    await connection.answers("/1 ", "/1 ")
+
+
+LINE = b"A: " + b"b" * 2**13 + b"\r\n"
+BYTES, LINES = HEAD_BYTES // len(LINE) + 1, HEAD_LINES
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason", "status"),
+    [
+        ([GET % 1, *[LINE] * BYTES], "headers", 431),
+        ([GET % 1 + LINE * BYTES + b"\r\n"], "headers", 431),
+        ([GET % 1, b"A: " + b"b" * HEAD_BYTES], "headers", 431),
+        ([GET % 1 + b"a: b\r\n" * LINES + b"\r\n"], "headers", 431),
+        # Beside the body, as well.
+        ([CHUNKED + b"2\r\nhi\r\n0\r\n", *[LINE] * BYTES], "headers", None),
+        ([POST.replace(b"/", b"/early", 1) + b"Content-Length: 9999999\r\n\r\n"], "", 200),
+        ([b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"], "malformed", 400),
+        ([POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na"], "malformed", 400),
+        ([POST + b"Content-Length: 1, 1\r\n\r\na"], "malformed", 400),
+        ([POST + b"Content-Length: " + b"1" * 19 + b"\r\n\r\na"], "malformed", 400),
+        ([CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n")], "malformed", 400),
+    ],
+)
+async def test_what_takes_too_much_or_is_ambiguous_is_refused(
+    parser: type[asyncio.Protocol], sent: list[bytes], reason: str, status: int | None
+) -> None:
+    connection = Connection(parser).gives(*sent)
+    if not reason:
+        # Refused early, and some of the rest thrown away, so that the client can read why.
+        await connection.answers("/early ")
+        connection.gives(*[b"x" * 2**18] * (DRAINED // 2**18 + 1))
+        reason = "headers"
+    await connection.is_dropped(reason, status)
+
+
+async def test_what_came_after_the_last_chunk_is_no_request(
+    parser: type[asyncio.Protocol],
+) -> None:
+    connection = Connection(parser).gives(CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + GET % 2 + b"\r\n")
+    await eventually(lambda: connection.closed and not connection.state.tasks)
+    assert b"/2" not in connection.sent
+
+
+def pause(connection: Connection) -> None:
+    connection.protocol.pause_writing()
+
+
+def pause_and_go_on(connection: Connection) -> None:
+    connection.protocol.pause_writing()
+    connection.protocol.resume_writing()
+
+
+@pytest.mark.parametrize(
+    ("sent", "then", "reason"),
+    [
+        ([], None, "too slow"),
+        ([GET % 1], None, "too slow"),
+        ([POST + b"Content-Length: 9\r\n\r\nhalf"], None, "too slow"),
+        ([CHUNKED + b"2\r\nhi\r\n"], None, "too slow"),
+        ([GET % 1 + b"\r\n"], pause, "reads nothing"),
+        ([GET % 1 + b"\r\n"], pause_and_go_on, None),
+        ([GET % 1 + b"\r\n"], None, None),
+    ],
+)
+async def test_a_client_has_its_time_and_no_more(
+    parser: type[asyncio.Protocol],
+    monkeypatch: pytest.MonkeyPatch,
+    sent: list[bytes],
+    then: Callable[[Connection], None] | None,
+    reason: str | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    timers: list[tuple[asyncio.TimerHandle, Callable[[], None]]] = []
+    call_later = loop.call_later
+
+    def noted(delay: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
+        timer = call_later(delay, callback, *args)
+        if delay == SECONDS:
+            timers.append((timer, lambda: callback(*args)))
+        return timer
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    connection = Connection(parser)
+    connection.answering.clear()
+    connection.gives(*sent)
+    if then:
+        then(connection)
+    due = [end for timer, end in timers if not timer.cancelled()]
+    assert len(due) == (reason is not None)
+    for end in due:
+        end()
+    connection.answering.set()
+    if reason:
+        await connection.is_dropped(reason)
+    else:
+        await connection.answers("/1 ")
+
+
+async def test_who_is_slow_with_a_body_that_comes_has_more_time(
+    parser: type[asyncio.Protocol], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(parser).gives(POST + b"Content-Length: 999999\r\n\r\n")
+    before = connection.protocol._slow  # noqa: SLF001 - what ends it
+    connection.gives(b"x" * HEAD_BYTES)
+    assert not before.cancelled()
+    connection.gives(b"x")
+    assert before.cancelled()
+    connection.close()
+    await eventually(lambda: connection.left == ["/"])
+
+
+async def test_there_are_only_so_many_connections(parser: type[asyncio.Protocol]) -> None:
+    connection = Connection(parser, most=0)
+    await connection.is_dropped("too many", 503)
+    assert 0 < options(parser, seconds=1)["http"].most <= DESCRIPTORS / 2
