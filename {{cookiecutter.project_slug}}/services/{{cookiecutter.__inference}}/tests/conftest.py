@@ -3,7 +3,7 @@
 They are imported then, since the unit tier does without them and the time that they take.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from gateway.adapters.redis.connection import Client
     from gateway.adapters.redis.limiter import RedisLimiter
 
-    from .engine.server import Engine
-
 engine = testing.engine
 
 
@@ -30,24 +28,6 @@ def postgres_database(engine: "AsyncEngine") -> ports.Database:
     from gateway.adapters import postgres
 
     return postgres.PostgresDatabase(engine)
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Engine]":
-    """A real inference engine, with a model of its own."""
-    from .engine.server import running
-
-    with running(tmp_path_factory.mktemp("llama")) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="session")
-async def openai_backend(llama: "Engine") -> AsyncIterator[ports.InferenceBackend]:
-    """The backend as it runs in production, on the real engine."""
-    from gateway.adapters.openai import OpenAIBackend
-
-    async with llama.client() as client:
-        yield OpenAIBackend(client)
 
 
 @pytest.fixture
@@ -67,14 +47,11 @@ async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
 
 
 @pytest.fixture
-async def redis_config(redis_client: "Client") -> AsyncIterator[ports.ConfigStore]:
-    """The config store as it runs in production; what is published ends with the test."""
-    from gateway.adapters.redis.config import RedisConfigStore
+def redis_announcements(redis_client: "Client") -> ports.Announcements:
+    """The announcements as they are made in production."""
+    from gateway.adapters.redis.announcements import RedisAnnouncements
 
-    from .updates import withdraw
-
-    yield RedisConfigStore(redis_client)
-    await withdraw(redis_client)
+    return RedisAnnouncements(redis_client)
 
 
 @pytest.fixture
@@ -88,11 +65,3 @@ async def redis_limiter(
     yield limiter
     # Else it would correct, in the middle of the next test, what that one has counted.
     await limiter.flush()
-
-
-@pytest.fixture
-def redis_sessions(redis_client: "Client", clock: MemoryClock) -> ports.Sessions:
-    """The revoked tokens as they are kept in production, but for the time."""
-    from gateway.adapters.redis.sessions import RedisSessions
-
-    return RedisSessions(redis_client, clock)

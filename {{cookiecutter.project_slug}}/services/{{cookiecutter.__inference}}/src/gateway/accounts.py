@@ -1,4 +1,4 @@
-"""What lets people and programs in: API keys, passwords, session tokens."""
+"""What lets people and programs in: passwords, API keys, session tokens."""
 
 import asyncio
 import hmac
@@ -7,29 +7,27 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
-from uuid import UUID, uuid4
 
 import argon2
-import jwt
 
 from servicebase.values import is_typed
 
 from . import domain, errors
-from .changes import publish_after
-from .ports import Clock, Database, Ports, Sessions
+from .changes import announced
+from .ports import Ports
 
-KEY_BEGINNING = "sk-"
-KEY_BYTES = 32
-SHOWN = len(KEY_BEGINNING) + 8
+SECRET_BYTES = 32
+SHOWN = len("sk-") + 8
 """Characters of a key by which its owner recognises it, and which nobody can use."""
 PASSWORD_LENGTHS = (12, 256)
 
 T = TypeVar("T")
 
-# Few, since each of them takes 64 MiB: of many who log in at once the others wait.
+# Few, since each of them takes 64 MiB: of many who log in at once the others wait, if not too many.
 _threads = ThreadPoolExecutor(2, "argon2")
+_places = asyncio.Semaphore(40)
 
 
 def derive(secret: str, label: str) -> bytes:
@@ -58,10 +56,10 @@ def check_password(value: str, least: int = PASSWORD_LENGTHS[0]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedKey:
-    """A new API key."""
+class Issued:
+    """A new credential."""
 
-    key: str = field(repr=False)
+    secret: str = field(repr=False)
     """To be shown to its owner once; the gateway keeps the next two alone."""
     prefix: str
     hash: str = field(repr=False)
@@ -73,28 +71,37 @@ class Keys:
     The hash is keyed, so that whoever reads the database cannot try keys, nor add one.
     """
 
+    LABEL, BEGINNING = "api-keys", "sk-"
+
     def __init__(self, secret: str) -> None:
-        self._pepper = derive(secret, "api-keys")
+        self._pepper = derive(secret, self.LABEL)
 
-    def issue(self) -> IssuedKey:
-        """Return a new key."""
-        key = KEY_BEGINNING + secrets.token_urlsafe(KEY_BYTES)
-        return IssuedKey(key, key[:SHOWN], self.hash(key))
+    def issue(self) -> Issued:
+        """Return a new one."""
+        secret = self.BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
+        return Issued(secret, secret[:SHOWN], self.hash(secret))
 
-    def hash(self, key: str) -> str:
-        """Return the HMAC-SHA256 of a key, in hexadecimal."""
-        return hmac.digest(self._pepper, key.encode(), "sha256").hex()
+    def hash(self, secret: str) -> str:
+        """Return the HMAC-SHA256 of what was shown, in hexadecimal."""
+        return hmac.digest(self._pepper, secret.encode(), "sha256").hex()
+
+
+class Tokens(Keys):
+    """Makes the tokens of sessions in the same way: the database knows which have not ended."""
+
+    LABEL, BEGINNING = "session-tokens", "st-"
 
 
 async def issue_key(
-    database: Database,
-    keys: Keys,
-    user: domain.User,
-    *,
-    name: str | None,
-    expires_at: datetime | None,
+    ports: Ports, keys: Keys, user: domain.User, name: str | None, expires_at: datetime | None
 ) -> tuple[domain.ApiKey, str]:
-    """Create an API key of a user; return what is kept of it, and the key itself."""
+    """Create an API key of a user; return what is kept of it, and the key itself.
+
+    Raises:
+        InvalidError: it would have expired already.
+    """
+    if expires_at and expires_at <= ports.clock.now():
+        raise errors.InvalidError("expires_at", "must be in the future")
     issued = keys.issue()
     new = domain.NewApiKey(
         team_id=user.team_id,
@@ -104,20 +111,23 @@ async def issue_key(
         name=name,
         expires_at=expires_at,
     )
-    return await database.keys.create(new), issued.key
+    return await ports.database.keys.create(new), issued.secret
 
 
 async def revoke_key(ports: Ports, key: domain.ApiKey) -> domain.ApiKey:
     """Make an API key useless everywhere; the first time that it was revoked stays."""
     revoked_at = key.revoked_at or ports.clock.now()
-    return await publish_after(
-        ports.config,
+    return await announced(
+        ports.announcements,
         lambda: ports.database.keys.update(key.id, {"revoked_at": revoked_at}),
     )
 
 
 class Passwords:
-    """Hashes passwords with Argon2id, in threads, so that the event loop goes on meanwhile."""
+    """Hashes passwords with Argon2id, in threads, so that the event loop goes on meanwhile.
+
+    Both methods raise an OverloadedError where too many are waiting.
+    """
 
     def __init__(self, hasher: argon2.PasswordHasher) -> None:
         self._hasher = hasher
@@ -145,67 +155,8 @@ class Passwords:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What a session token says."""
-
-    id: str
-    user_id: UUID
-    expires_at: datetime
-
-
-class Tokens:
-    """Issues session tokens: JSON Web Tokens, signed and not encrypted."""
-
-    ALGORITHM = "HS256"
-    CLAIMS = ("sub", "jti", "iat", "exp")
-
-    def __init__(self, secret: str, ttl: timedelta, *, sessions: Sessions, clock: Clock) -> None:
-        self._key = derive(secret, "session-tokens")
-        self._ttl = ttl
-        self._sessions = sessions
-        self._clock = clock
-
-    def issue(self, user: domain.User) -> tuple[str, Session]:
-        """Return a new token of a user, and what it says."""
-        now = self._clock.now().replace(microsecond=0)
-        session = Session(uuid4().hex, user.id, now + self._ttl)
-        claims = {
-            "sub": str(session.user_id),
-            "jti": session.id,
-            "iat": now,
-            "exp": session.expires_at,
-        }
-        return jwt.encode(claims, self._key, self.ALGORITHM), session
-
-    async def read(self, token: str) -> Session:
-        """Return what a token says.
-
-        Raises:
-            CredentialError: it is not ours, has expired, or was revoked.
-            UnavailableError: nobody can say whether it was revoked.
-        """
-        try:
-            claims = jwt.decode(
-                token,
-                self._key,
-                # Fixed: a token must not choose how it is checked.
-                algorithms=[self.ALGORITHM],
-                # PyJWT would compare the times with its own clock; ours does so below.
-                options={"require": [*self.CLAIMS], "verify_exp": False, "verify_iat": False},
-            )
-            expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
-            session = Session(claims["jti"], UUID(claims["sub"]), expires_at)
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
-            raise errors.CredentialError("this session token is not valid") from error
-        if session.expires_at <= self._clock.now() or await self._sessions.is_revoked(session.id):
-            raise errors.CredentialError("this session token is no longer valid")
-        return session
-
-    async def revoke(self, session: Session) -> None:
-        """Make the token of this session useless."""
-        await self._sessions.revoke(session.id, session.expires_at)
-
-
 async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_threads, work)
+    if _places.locked():
+        raise errors.OverloadedError
+    async with _places:
+        return await asyncio.get_running_loop().run_in_executor(_threads, work)

@@ -3,18 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any
 
 from fastapi import FastAPI
-from pydantic.json_schema import models_json_schema
-from starlette.routing import Match, Route
-from starlette.types import Scope
 
 from servicebase import health
+from servicebase.middleware import BodyLimit
 
 from . import accounts
 from .api import accounts as accounts_api
-from .api import admin, completions, dependencies, error_handlers, metrics, middleware, models
+from .api import (
+    admin,
+    completions,
+    dependencies,
+    docs,
+    error_handlers,
+    fast,
+    metrics,
+    middleware,
+    models,
+)
 from .background import Background
 from .completion_service import CompletionService
 from .concurrency import ConcurrencyLimit
@@ -32,52 +39,12 @@ ROUTERS = (
         dependencies.servers, down=error_handlers.unavailable, documented=error_handlers.documented
     ),
     metrics.router,
+    docs.router,
     accounts_api.router,
     admin.router,
 )
-ROUTES = [route for router in ROUTERS for route in router.routes]
-
-
-class FastRoute(Route):
-    """A route to an endpoint that reads and writes by itself.
-
-    What FastAPI does around an endpoint would cost it a quarter more, for nothing.
-    """
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Tell which route it was, as FastAPI's do."""
-        match, found = super().matches(scope)
-        return match, {**found, "route": self}
-
-
-# Those that FastAPI made of them come after these, for the OpenAPI page.
-FAST = [
-    FastRoute(route.path, route.endpoint, methods=route.methods)
-    for route in completions.router.routes
-    if isinstance(route, Route)
-]
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-
-
-class Application(FastAPI):
-    """FastAPI whose OpenAPI page has what FastAPI does not see, and not what never happens."""
-
-    def openapi(self) -> dict[str, Any]:
-        """Return the page."""
-        page = super().openapi()
-        bodies = completions.BODIES
-        _, found = models_json_schema(
-            [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
-        )
-        schemas = page["components"]["schemas"]
-        schemas.update(found["$defs"])
-        for path in page["paths"].values():
-            for operation in path.values():
-                operation["responses"].pop("422", None)
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        return page
 
 
 def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = None) -> FastAPI:
@@ -88,26 +55,36 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         async with lifespan(app) if lifespan else nullcontext():
-            following = asyncio.create_task(policy.follow())
+            reservations = app.state.completions.reservations
+            tasks = [asyncio.create_task(policy.follow()), asyncio.create_task(reservations.run())]
             try:
                 yield
             finally:
-                following.cancel()
-                # However it ended: what is left to do is done.
-                await asyncio.wait([following])
+                for task in tasks:
+                    task.cancel()
+                # However they ended: what is left to do is done.
+                await asyncio.wait(tasks)
                 await background.drain()
+                await reservations.end()
 
-    app = Application(
+    app = FastAPI(
         title=NAME,
         # Of the API, which its paths begin with.
         version="1",
         lifespan=living,
-        # Included ones FastAPI would make anew for each application, and be slower to find.
-        routes=[*FAST, *ROUTES],
+        routes=fast.routes(completions.router),
+        # Its own needs a network.
+        docs_url=None,
+        redoc_url=None,
+        # Who shows a key in each request needs no protection from forms of other sites.
+        strict_content_type=False,
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
     )
-    concurrency = ConcurrencyLimit(options.max_concurrency)
+    for router in ROUTERS:
+        app.include_router(router)
+    docs.correct(app)
+    concurrency = ConcurrencyLimit(options.max_concurrency, options.max_concurrency_of_team)
     counted = Metrics(concurrency)
     state = app.state
     state.ports, state.options = ports, options
@@ -116,6 +93,6 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
     state.background = background
     state.completions = CompletionService(ports, policy, concurrency, counted, background)
     error_handlers.install(app)
-    app.add_middleware(middleware.BodyLimit)
+    app.add_middleware(BodyLimit, others=middleware.BODIES)
     app.add_middleware(middleware.AccessLog, metrics=counted)
     return app

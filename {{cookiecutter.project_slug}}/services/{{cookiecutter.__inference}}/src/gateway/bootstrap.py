@@ -12,10 +12,9 @@ from servicebase.postgres import connect as connect_postgres
 from .adapters import echo, openai
 from .adapters.clock import SystemClock
 from .adapters.postgres import PostgresDatabase
-from .adapters.redis.config import RedisConfigStore
+from .adapters.redis.announcements import RedisAnnouncements
 from .adapters.redis.connection import connect
 from .adapters.redis.limiter import RedisLimiter
-from .adapters.redis.sessions import RedisSessions
 from .app import NAME, create_app
 from .options import Options
 from .ports import InferenceBackend, Ports
@@ -70,9 +69,8 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
 
     ports = Ports(
         database=PostgresDatabase(engine),
-        config=RedisConfigStore(redis),
+        announcements=RedisAnnouncements(redis),
         limiter=limiter,
-        sessions=RedisSessions(redis, clock),
         backends=backends,
         clock=clock,
     )
@@ -80,6 +78,8 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         admin_token=settings.admin_token.get_secret_value(),
         secret=settings.secret.get_secret_value(),
         max_concurrency=settings.max_concurrency,
+        max_concurrency_of_team=settings.max_concurrency_of_team,
+        registration=settings.registration,
         session_ttl=settings.session_ttl,
     )
     return create_app(ports, options, lifespan=lifespan)

@@ -1,6 +1,7 @@
 """The way of one request: route, admit, spend, infer, settle."""
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -13,6 +14,10 @@ from .concurrency import ConcurrencyLimit
 from .metrics import Metrics
 from .policy import Policy
 from .ports import Admission, Chunk, Completion, Inference, InferenceBackend, Message, Ports
+from .reservations import Reservations
+
+ESTIMATE = 256
+"""Tokens that are set aside for a choice that nobody limits. What it takes beyond is booked."""
 
 log = structlog.get_logger("completions")
 
@@ -23,9 +28,13 @@ class CompletionRequest:
 
     model: str
     """By the name that the client has for it."""
-    prompt: str | tuple[Message, ...]
+    prompt: str | Sequence[Message]
     max_tokens: int | None = None
+    n: int = 1
     parameters: Mapping[str, object] = field(default_factory=dict)
+    """What is the backend's. None stands for its default, whatever an alias says."""
+    features: Mapping[str, str] = field(default_factory=dict)
+    """What the backend has to support beside these, each with the field that asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,12 @@ class RoutedRequest:
 
     @property
     def tokens(self) -> int:
-        """Return how many it can take at most."""
-        return self.prompt_tokens + self.inference.max_tokens
+        """Return how many are set aside: all that it can take, if there is a limit."""
+        most, n = self.inference.max_tokens, self.inference.n
+        if most is None:
+            # No more than the quota has: else nobody with a small one would get an answer.
+            most = max(1, min(ESTIMATE, (self.limits.tokens - self.prompt_tokens) // n))
+        return self.prompt_tokens + most * n
 
 
 class Admitted:
@@ -58,13 +71,18 @@ class Admitted:
         self.admission: Admission
         self.tokens = 0
         """That the limiter has counted."""
-        self.microcents = 0
-        """That were taken of the budget."""
+        self.reservation: UUID | None = None
+        """What was set aside of the budget."""
         self.usage = domain.Usage(0, 0)
 
     async def complete(self) -> Completion:
         """Return the whole answer; raises what the backend does."""
-        completion = await self.request.backend.complete(self.request.inference)
+        try:
+            completion = await self.request.backend.complete(self.request.inference)
+        except asyncio.CancelledError:
+            # Who leaves has had the backend read the prompt.
+            self.usage = domain.Usage(self.request.prompt_tokens, 0)
+            raise
         self.usage = completion.usage
         return completion
 
@@ -77,6 +95,9 @@ class Admitted:
                 made += 1
                 # Until the backend says how many there were, a piece counts as a token.
                 self.usage = chunk.usage or domain.Usage(self.request.prompt_tokens, made)
+                if chunk.usage:
+                    # Before the client has it all: who was answered has paid, whatever is killed.
+                    await self._service.book(self, self.usage)
                 yield chunk
 
     async def close(self) -> None:
@@ -102,6 +123,7 @@ class CompletionService:
         self._concurrency = concurrency
         self._metrics = metrics
         self._background = background
+        self.reservations = Reservations(ports.database.spending, ports.clock)
 
     async def admit(self, key_hash: str, request: CompletionRequest) -> Admitted:
         """Let a request through.
@@ -109,20 +131,23 @@ class CompletionService:
         Raises:
             BudgetError: the budget does not pay for what it may take at most.
             CredentialError: the key is not valid.
+            QuotaError: the whole quota is less than the request.
             RateLimitedError: the quota is used up.
             OverloadedError: no slot is free.
             UnavailableError: the database or the limiter does not answer.
             UnknownModelError: the team has no such model.
-            UnreadableError: nobody knows the config.
+            UnpricedModelError: nobody has said what the model costs.
+            UnreadableError: what is stored as the config is none.
+            UnsupportedError: the backend cannot do what is asked for.
         """
         version = self._policy.version
         routed = await self._route(key_hash, request)
-        self._concurrency.take()
+        self._concurrency.take(routed.team)
         admitted = Admitted(self, routed)
         try:
             await self._count(admitted)
-            if admitted.admission.policy != version:
-                self._policy.renew(admitted.admission.policy)
+            if admitted.admission.version != version:
+                self._policy.renew(admitted.admission.version)
                 await self._judge_anew(admitted, await self._route(key_hash, request))
             await self._pay(admitted)
         except BaseException:
@@ -132,16 +157,10 @@ class CompletionService:
 
     async def close(self, admitted: Admitted, usage: domain.Usage) -> None:
         """See `Admitted.close`."""
-        self._concurrency.free()
-        if not admitted.tokens:
-            return
-        self._metrics.used(admitted.request.provider, usage)
-        tokens = usage.total - admitted.tokens
-        microcents = (
-            usage.total * admitted.request.price - admitted.microcents if admitted.microcents else 0
-        )
-        if tokens or microcents:
-            await self._background.run(self._settle(admitted, tokens, microcents))
+        self._concurrency.free(admitted.request.team)
+        if admitted.tokens:
+            self._metrics.used(admitted.request.provider, usage)
+            await self._background.run(self._settle(admitted, usage))
 
     async def _route(self, key_hash: str, request: CompletionRequest) -> RoutedRequest:
         grant = await self._policy.grant(key_hash)
@@ -151,11 +170,20 @@ class CompletionService:
         backend = self._ports.backends.get(route.target.provider)
         if backend is None:
             raise errors.UnknownModelError(request.model)
+        price = config.prices.get(route.target.model)
+        if price is None:
+            raise errors.UnpricedModelError(request.model)
+        given = {name: name for name, value in request.parameters.items() if value is not None}
+        for feature, asking in {**given, **request.features}.items():
+            if not backend.supports(feature):
+                raise errors.UnsupportedError(asking, request.model)
+        parameters = {**route.parameters, **request.parameters}
         inference = Inference(
             model=route.target.model,
             prompt=request.prompt,
             max_tokens=request.max_tokens or route.max_tokens or config.max_tokens,
-            parameters={**route.parameters, **request.parameters},
+            n=request.n,
+            parameters={name: each for name, each in parameters.items() if each is not None},
         )
         return RoutedRequest(
             team,
@@ -164,7 +192,7 @@ class CompletionService:
             route.target.provider,
             inference,
             backend.tokens_at_most(inference),
-            config.prices.get(route.target.model, 0),
+            price,
         )
 
     async def _count(self, admitted: Admitted) -> None:
@@ -185,27 +213,28 @@ class CompletionService:
 
     async def _pay(self, admitted: Admitted) -> None:
         if admitted.admission.refused:
-            raise errors.RateLimitedError(admitted.request.limits, admitted.admission)
+            raise _refusal(admitted.request, admitted.admission)
         if microcents := admitted.request.tokens * admitted.request.price:
-            await self._ports.database.spend(admitted.request.team, microcents)
-            admitted.microcents = microcents
+            admitted.reservation = await self.reservations.reserve(
+                admitted.request.team, microcents
+            )
 
-    async def _settle(self, admitted: Admitted, tokens: int, microcents: int) -> None:
-        team = admitted.request.team
+    async def book(self, admitted: Admitted, usage: domain.Usage) -> None:
+        """Book what was used of the budget, once."""
+        reservation, admitted.reservation = admitted.reservation, None
+        if reservation:
+            microcents = usage.total * admitted.request.price
+            await self._background.run(self.reservations.settle(reservation, microcents))
+
+    async def _settle(self, admitted: Admitted, usage: domain.Usage) -> None:
+        await self.book(admitted, usage)
+        team, tokens = admitted.request.team, usage.total - admitted.tokens
         try:
             if tokens:
                 await self._ports.limiter.settle(team, admitted.admission.at, tokens)
         except Exception:
             # It is out of the window in a minute anyway.
             log.exception("tokens not settled", team=str(team), tokens=tokens)
-        try:
-            if microcents:
-                await self._ports.database.spend(team, microcents)
-        except errors.BudgetError:
-            # It took more than was set aside for it, and the answer is out.
-            log.warning("budget overrun", team=str(team), microcents=microcents)
-        except Exception:
-            log.exception("budget not settled", team=str(team), microcents=microcents)
 
 
 def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -> Admission:
@@ -222,3 +251,15 @@ def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -
         tokens_left=max(0, tokens),
         retry_after=getattr(admission, f"{refused}_reset") if refused else 0,
     )
+
+
+def _refusal(routed: RoutedRequest, admission: Admission) -> errors.ServiceError:
+    """Return whether a request that was refused may come again, or is too much at any time."""
+    limits = routed.limits
+    for what, wanted, limit in (
+        ("requests", 1, limits.requests),
+        ("tokens", routed.tokens, limits.tokens),
+    ):
+        if wanted > limit:
+            return errors.QuotaError(what, wanted, limit)
+    return errors.RateLimitedError(limits, admission)

@@ -1,25 +1,40 @@
 """How many requests may be with backends at once."""
 
+from collections import Counter
+from uuid import UUID
+
 from . import errors
 
 
 class ConcurrencyLimit:
     """A number of slots. Nobody waits for one: whoever comes too late is to try elsewhere."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, share: int) -> None:
+        """Make `size` slots, of which one team may have `share`."""
         self.size = size
-        self.taken = 0
+        self._share = share
+        self._teams: Counter[UUID] = Counter()
 
-    def take(self) -> None:
+    @property
+    def taken(self) -> int:
+        """Return how many are."""
+        return self._teams.total()
+
+    def take(self, team: UUID) -> None:
         """Take a slot, which the caller frees.
 
         Raises:
             OverloadedError: all are taken.
+            ThrottledError: the team has its share.
         """
         if self.taken >= self.size:
             raise errors.OverloadedError
-        self.taken += 1
+        if self._teams[team] >= self._share:
+            raise errors.ThrottledError("requests of your team at once", 1)
+        self._teams[team] += 1
 
-    def free(self) -> None:
+    def free(self, team: UUID) -> None:
         """Give a slot back."""
-        self.taken -= 1
+        self._teams[team] -= 1
+        if not self._teams[team]:
+            del self._teams[team]

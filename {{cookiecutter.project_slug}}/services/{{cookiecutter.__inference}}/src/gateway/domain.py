@@ -12,6 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 from servicebase import values
+from servicebase.repository import Entity
 
 from . import errors
 
@@ -26,16 +27,6 @@ Role = Literal["member", "admin"]
 """What a user is to their team; nothing here is decided by it."""
 
 
-# No slots: of several bases one alone may have them.
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """What everything that exists has."""
-
-    id: UUID
-    created_at: datetime
-    updated_at: datetime
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTeam:
     """Who pays. Names are unique."""
@@ -45,7 +36,7 @@ class NewTeam:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Team(NewTeam, Stored):
+class Team(NewTeam, Entity):
     """A team, and what it has spent or set aside for requests at hand, in millionths of a cent."""
 
     spent_microcents: int = 0
@@ -63,7 +54,7 @@ class NewUser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class User(NewUser, Stored):
+class User(NewUser, Entity):
     """A user."""
 
 
@@ -81,7 +72,7 @@ class NewApiKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey(NewApiKey, Stored):
+class ApiKey(NewApiKey, Entity):
     """An API key."""
 
     revoked_at: datetime | None = None
@@ -89,6 +80,15 @@ class ApiKey(NewApiKey, Stored):
     def good(self, now: datetime) -> bool:
         """Return whether it lets one in at this time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is logged in. The token itself is not stored."""
+
+    hash: str = field(repr=False)
+    user_id: UUID
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class NewModelAlias:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelAlias(NewModelAlias, Stored):
+class ModelAlias(NewModelAlias, Entity):
     """An alias. Each update makes a new version; the older ones stay readable."""
 
     version: int = 1
@@ -135,7 +135,7 @@ class NewQuota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quota(NewQuota, Stored):
+class Quota(NewQuota, Entity):
     """A quota."""
 
 
@@ -155,28 +155,18 @@ class Config:
     """Counted up by each publication."""
     models: Mapping[str, Target] = field(default_factory=lambda: {"echo": Target("echo", "echo")})
     """Models that every team has, unless an alias of its own hides one."""
-    prices: Mapping[str, int] = field(default_factory=dict)
-    """Of a model, by its provider's name for it, in microcents a token; others are free."""
+    prices: Mapping[str, int] = field(default_factory=lambda: {"echo": 0})
+    """Of a model, by its provider's name for it, in microcents a token; nobody gets any other."""
     requests_per_minute: int = 6_000
     """Of a team without a quota; as is the next."""
     tokens_per_minute: int = 1_000_000
-    max_tokens: int = 256
-    """Of a completion whose request sets no limit."""
+    max_tokens: int | None = None
+    """Of a completion whose request sets no limit; None for as many as the model makes."""
 
     @property
     def limits(self) -> Limits:
         """Return the quota of a team that has none of its own."""
         return Limits(self.requests_per_minute, self.tokens_per_minute)
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyUpdate:
-    """Something that decides on requests has changed: a key, an alias, a quota, a team."""
-
-    version: int
-    """Counted up by each publication; 0 before the first."""
-    team_id: UUID | None
-    """Whose; None means that of every team."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,26 +21,22 @@ __all__ = [
     "ConflictError",
     "CredentialError",
     "InvalidError",
-    "InvalidIdError",
     "InvalidReferenceError",
     "NotFoundError",
     "OverloadedError",
+    "QuotaError",
     "RateLimitedError",
+    "RefusedError",
+    "RegistrationClosedError",
     "ServiceError",
     "ThrottledError",
     "UnavailableError",
     "UnknownModelError",
+    "UnpricedModelError",
     "UnreadableError",
+    "UnsupportedError",
     "VersionConflictError",
 ]
-
-
-class InvalidIdError(ServiceError):
-    """What was given as an id is no UUID."""
-
-    def __init__(self, field: str = "id") -> None:
-        super().__init__(f"{field} must be a UUID")
-        self.field = field
 
 
 class VersionConflictError(ServiceError):
@@ -62,6 +58,38 @@ class UnknownModelError(ServiceError):
         self.field = "model"
 
 
+class UnpricedModelError(ServiceError):
+    """Nobody has said what the model costs, so nobody gets it."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the model {model!r} has no price; an administrator sets one, be it 0")
+        self.field = "model"
+
+
+class RegistrationClosedError(ServiceError):
+    """Nobody registers by themselves here."""
+
+    def __init__(self) -> None:
+        super().__init__("registration is closed; ask an administrator for an account")
+
+
+class UnsupportedError(ServiceError):
+    """The backend of a model cannot do what `field` asks for."""
+
+    def __init__(self, field: str, model: str) -> None:
+        super().__init__(f"{field} is not supported by the model {model!r}")
+        self.field = field
+
+
+class QuotaError(ServiceError):
+    """The request is more than the team's whole quota of a minute: no waiting helps."""
+
+    def __init__(self, what: str, wanted: int, limit: int) -> None:
+        super().__init__(
+            f"your team's quota is {limit} {what} a minute, and this may take {wanted} of them"
+        )
+
+
 class RateLimitedError(ServiceError):
     """The team has used up its quota; the admission says when there will be enough again."""
 
@@ -72,6 +100,7 @@ class RateLimitedError(ServiceError):
         )
         self.limits = limits
         self.admission = admission
+        self.retry_after = admission.retry_after
 
 
 class ThrottledError(ServiceError):
@@ -92,15 +121,30 @@ class BudgetError(ServiceError):
 class OverloadedError(ServiceError):
     """All slots for requests to backends are taken."""
 
+    retry_after = 1
+
     def __init__(self) -> None:
         super().__init__("the gateway is at its limit of requests at once; try again")
 
 
 class BackendError(ServiceError):
-    """The backend answered, and not with a completion."""
+    """The backend answered, and not with a completion.
 
-    def __init__(self, provider: str, reason: str) -> None:
+    It is `final` if the same request would fare no better: the gateway's key or URL is wrong.
+    """
+
+    def __init__(self, provider: str, reason: str, *, final: bool = False) -> None:
         super().__init__(f"{provider} failed: {reason}")
+        self.final = final
+
+
+class RefusedError(ServiceError):
+    """The backend finds the request wrong; the words, the field and the code are its own."""
+
+    def __init__(self, message: str, field: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.code = code
 
 
 class UnreadableError(ServiceError):

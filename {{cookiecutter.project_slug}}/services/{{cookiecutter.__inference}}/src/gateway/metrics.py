@@ -1,7 +1,11 @@
 """What is counted, for Prometheus."""
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
+
+from servicebase import transport
 
 from .concurrency import ConcurrencyLimit
 from .domain import Usage
@@ -49,6 +53,14 @@ class Metrics:
         taken = Gauge("gateway_slots_in_use", "Requests that are with backends.", registry=registry)
         taken.set_function(lambda: concurrency.taken)
         Gauge("gateway_slots", "Requests that may be.", registry=registry).set(concurrency.size)
+        dropped = Gauge(
+            "gateway_dropped_connections",
+            "Connections that were dropped since the process began.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in transport.REASONS:
+            dropped.labels(reason).set_function(partial(_dropped, reason))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is the template of its path, not the path itself."""
@@ -65,3 +77,7 @@ class Metrics:
         """Return all of them in a format that the Accept header asks for, and its media type."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
+
+
+def _dropped(reason: str) -> float:
+    return transport.DROPPED[reason]

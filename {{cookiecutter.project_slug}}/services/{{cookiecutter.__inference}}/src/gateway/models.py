@@ -5,9 +5,10 @@ from typing import ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import CheckConstraint, DateTime, Index, MetaData, String, Text, func
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import CheckConstraint, Index, MetaData, String, Text, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column
+
+from servicebase.tables import NAMING, TYPES, Stored
 
 from . import domain
 
@@ -15,32 +16,8 @@ from . import domain
 class Base(DeclarativeBase):
     """What every table has in common."""
 
-    # Without names of our own, neither a migration nor an error could tell constraints apart.
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        }
-    )
-    type_annotation_map: ClassVar = {
-        str: Text,
-        datetime: DateTime(timezone=True),
-        dict[str, object]: JSONB,
-        list[str]: ARRAY(Text),
-    }
-
-
-class Stored:
-    """What every kind has. Columns are named as the fields of the domain's class."""
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # Moved by each UPDATE that SQLAlchemy writes. A trigger would catch hand-written SQL as well,
-    # but the metadata cannot hold one: nobody would see it missing from a migration.
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar = {**TYPES, str: Text}
 
 
 def _owner(column: str, *, unique: bool | None = None) -> MappedColumn[UUID]:
@@ -91,6 +68,23 @@ class TeamRow(Stored, Base):
     )
 
 
+class ReservationRow(Base):
+    """What is set aside of a team's budget for a request; nothing once it was given back."""
+
+    __tablename__ = "reservations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    team_id: Mapped[UUID] = _owner("teams.id")
+    microcents: Mapped[int] = mapped_column(sa.BigInteger)
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (
+        _not_negative("microcents"),
+        Index(None, "team_id"),
+        Index(None, "expires_at"),
+    )
+
+
 class UserRow(Stored, Base):
     """One user."""
 
@@ -107,6 +101,28 @@ class UserRow(Stored, Base):
         _listing("team_id"),
         _search(__tablename__, "email"),
     )
+
+
+class SessionRow(Base):
+    """Somebody who is logged in; of the token only the hash is stored."""
+
+    __tablename__ = "sessions"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = _owner("users.id")
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
+
+
+class ConfigRow(Base):
+    """A config that was published. That with the greatest version holds."""
+
+    __tablename__ = "configs"
+
+    version: Mapped[int] = mapped_column(sa.Identity(), primary_key=True)
+    config: Mapped[dict[str, object]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class ApiKeyRow(Stored, Base):

@@ -15,6 +15,10 @@ class Options:
     """From which the keys of hashes and of session tokens are derived."""
     max_concurrency: int = 512
     """Requests that may be with backends at once."""
+    max_concurrency_of_team: int = 128
+    """How many of them may be one team's."""
+    registration: bool = True
+    """Whether anybody may register; without, administrators create teams and users."""
     session_ttl: int = 900
     """Seconds for which a session token is good."""
     hasher: PasswordHasher = field(default_factory=PasswordHasher, repr=False)

@@ -1,7 +1,7 @@
 """What decides on requests: keys, quotas, aliases and the config, kept at hand.
 
-Each admission tells the newest policy version, so that a change holds for the very next request of
-any process; `follow` tells it too, and is what a config comes by.
+The truth is in the database. Each admission tells the version of the newest announcement, so that a
+change holds for the very next request of any process; `follow` tells it too.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -14,7 +14,7 @@ import structlog
 
 from . import domain, errors
 from .accounts import same
-from .ports import ConfigStore, Database, Grant, Ports
+from .ports import Database, Grant, Ports
 
 KEPT = timedelta(minutes=1)
 """A change whose publication was lost (Redis was down after the commit) holds after this time."""
@@ -43,20 +43,20 @@ class Policy:
 
     def __init__(self, ports: Ports) -> None:
         self._database: Database = ports.database
-        self._store: ConfigStore = ports.config
+        self._announcements = ports.announcements
         self._clock = ports.clock
-        self.version = 0
+        self.version = ""
         """Nothing that is remembered is older."""
         self._generation = 0
         self._until = datetime.min.replace(tzinfo=self._clock.now().tzinfo)
-        self._config: domain.Config | None = None
+        self._configs: dict[None, domain.Config] = {}
         self._grants: dict[str, Grant] = {}
         self._routes: dict[UUID, Mapping[str, Route]] = {}
 
-    def renew(self, version: int) -> None:
+    def renew(self, version: str) -> None:
         """Forget all, unless it is of this version.
 
-        Any other version does, also a lesser one: Redis may have lost its data and count anew.
+        Any other one does: Redis may have lost its data, or have those of an hour ago.
         """
         if version != self.version:
             self._forget(version)
@@ -99,7 +99,7 @@ class Policy:
 
         Raises:
             UnknownModelError: it has no such model.
-            UnreadableError: nobody knows the config.
+            UnreadableError: what is stored as the config is none.
         """
         routes = self._routes.get(team)
         if routes is None:
@@ -116,30 +116,22 @@ class Policy:
         """Return the config.
 
         Raises:
-            UnreadableError: it cannot be read, and never could by this process.
+            UnreadableError: what is stored is none.
         """
-        config = self._config
-        if config is None:
-            fetched = await self._store.fetch()
-            # What `follow` has brought meanwhile may be newer.
-            config = self._config = self._config or fetched
-        return config
+        if not self._configs:
+            return await self._load(self._configs, None, lambda _: self._database.config())
+        return self._configs[None]
 
     async def follow(self) -> None:
-        """Take over what is published, for as long as the process lives."""
-        async for update in self._store.updates():
-            match update:
-                case domain.Config():
-                    self._config = update
-                    log.info("config", version=update.version)
-                case domain.PolicyUpdate(version=version):
-                    self.renew(version)
+        """Forget all at each announcement, for as long as the process lives."""
+        async for version in self._announcements.versions():
+            self.renew(version)
 
-    def _forget(self, version: int) -> None:
+    def _forget(self, version: str) -> None:
         self._generation += 1
         self.version = version
-        self._grants.clear()
-        self._routes.clear()
+        for kept in (self._configs, self._grants, self._routes):
+            kept.clear()
 
     async def _load(self, kept: dict[K, V], key: K, fetch: Callable[[K], Awaitable[V]]) -> V:
         generation = self._generation
@@ -149,7 +141,10 @@ class Policy:
         return value
 
     async def _fetch_routes(self, team: UUID) -> Mapping[str, Route]:
-        return {name: _route(alias) for name, alias in (await self._database.routes(team)).items()}
+        return {
+            name: _route(alias)
+            for name, alias in (await self._database.aliases.routes(team)).items()
+        }
 
 
 def _route(alias: domain.ModelAlias) -> Route:

@@ -6,7 +6,7 @@ Every method raises UnavailableError when its server does not answer in time.
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from servicebase.pagination import Position
@@ -16,14 +16,9 @@ from . import domain
 New_contra = TypeVar("New_contra", contravariant=True)
 Kept_co = TypeVar("Kept_co", covariant=True)
 
-Update = domain.Config | domain.PolicyUpdate
-
 
 class Collection(Protocol[New_contra, Kept_co]):
-    """All that is kept of one kind. An id may be given as text.
-
-    Every method that takes one raises InvalidIdError for a text that is no UUID.
-    """
+    """All that is kept of one kind."""
 
     async def create(self, new: New_contra) -> Kept_co:
         """Create one.
@@ -35,7 +30,7 @@ class Collection(Protocol[New_contra, Kept_co]):
         """
         ...
 
-    async def get(self, id_: UUID | str) -> Kept_co:
+    async def get(self, id_: UUID) -> Kept_co:
         """Return the one with this id.
 
         Raises:
@@ -49,8 +44,8 @@ class Collection(Protocol[New_contra, Kept_co]):
         limit: int,
         after: Position | None = None,
         search: str = "",
-        team: UUID | str | None = None,
-        user: UUID | str | None = None,
+        team: UUID | None = None,
+        user: UUID | None = None,
     ) -> Sequence[Kept_co]:
         """Return at most `limit` of those that come after a position.
 
@@ -63,7 +58,7 @@ class Collection(Protocol[New_contra, Kept_co]):
         ...
 
     async def update(
-        self, id_: UUID | str, changes: Mapping[str, Any], *, version: int | None = None
+        self, id_: UUID, changes: Mapping[str, Any], *, version: int | None = None
     ) -> Kept_co:
         """Replace some fields of one, and return it; with none, return it as it is.
 
@@ -80,11 +75,61 @@ class Collection(Protocol[New_contra, Kept_co]):
         """
         ...
 
-    async def remove(self, id_: UUID | str) -> None:
+    async def remove(self, id_: UUID) -> None:
         """Remove the one with this id, and all that belongs to it.
 
         Raises:
             NotFoundError: there is none.
+        """
+        ...
+
+
+class Users(Collection[domain.NewUser, domain.User], Protocol):
+    """The users, and their sessions. A new password ends these; none revokes the keys as well."""
+
+    async def by_email(self, email: str) -> domain.User:
+        """Return the user with this email.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def open_session(
+        self, session: domain.Session, password_hash: str, now: datetime
+    ) -> None:
+        """Store a session, and forget those that have expired.
+
+        Raises:
+            NotFoundError: there is no such user, or by now they have another password.
+        """
+        ...
+
+    async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
+        """Return a session and whose it is, be it expired.
+
+        Raises:
+            NotFoundError: there is none, since it never was or has ended.
+        """
+        ...
+
+    async def end_session(self, hash_: str) -> None:
+        """End a session; repeating it changes nothing."""
+        ...
+
+
+class Aliases(Collection[domain.NewModelAlias, domain.ModelAlias], Protocol):
+    """The aliases, each at its newest version."""
+
+    async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
+        """Return a team's aliases by their names; none for a team that does not exist."""
+        ...
+
+    async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
+        """Return all versions of an alias, the newest first.
+
+        Raises:
+            NotFoundError: there is no such alias.
         """
         ...
 
@@ -107,7 +152,7 @@ class Database(Protocol):
         ...
 
     @property
-    def users(self) -> Collection[domain.NewUser, domain.User]:
+    def users(self) -> "Users":
         """Return the users."""
         ...
 
@@ -117,7 +162,7 @@ class Database(Protocol):
         ...
 
     @property
-    def aliases(self) -> Collection[domain.NewModelAlias, domain.ModelAlias]:
+    def aliases(self) -> "Aliases":
         """Return the aliases, each at its newest version."""
         ...
 
@@ -134,12 +179,16 @@ class Database(Protocol):
         """
         ...
 
-    async def user_by_email(self, email: str) -> domain.User:
-        """Return the user with this email.
+    async def config(self) -> domain.Config:
+        """Return the newest config; the default one if there is none.
 
         Raises:
-            NotFoundError: there is none.
+            UnreadableError: what is stored is no config.
         """
+        ...
+
+    async def add_config(self, config: domain.Config) -> domain.Config:
+        """Store a config, and return it with a version greater than all others."""
         ...
 
     async def grant(self, key_hash: str) -> Grant:
@@ -150,26 +199,9 @@ class Database(Protocol):
         """
         ...
 
-    async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
-        """Return a team's aliases by their names; none for a team that does not exist."""
-        ...
-
-    async def versions(self, alias: UUID | str) -> Sequence[domain.ModelAlias]:
-        """Return all versions of an alias, the newest first.
-
-        Raises:
-            InvalidIdError: a text that is no UUID.
-            NotFoundError: there is no such alias.
-        """
-        ...
-
-    async def spend(self, team: UUID, microcents: int) -> None:
-        """Take this much of a team's budget, in one atomic step; a negative amount gives back.
-
-        Raises:
-            BudgetError: what is left is less. Giving back is never refused.
-            NotFoundError: there is no such team.
-        """
+    @property
+    def spending(self) -> "Spending":
+        """Return what is spent of the teams' budgets."""
         ...
 
     async def ping(self) -> None:
@@ -177,36 +209,48 @@ class Database(Protocol):
         ...
 
 
-class ConfigStore(Protocol):
-    """What all processes of the gateway have to know at once."""
+class Spending(Protocol):
+    """What is spent of the teams' budgets, or set aside for requests at hand. Each is atomic."""
 
-    async def fetch(self) -> domain.Config:
-        """Return the config that was published last; the default one, if none was.
+    async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
+        """Set this much of a team's budget aside, for `ttl` seconds.
 
         Raises:
-            UnreadableError: what is stored is no config.
+            BudgetError: what is left is less.
+            NotFoundError: there is no such team.
         """
         ...
 
-    async def publish(self, config: domain.Config) -> domain.Config:
-        """Store a config and tell everybody; return it with the next version, whatever it had.
+    async def settle(self, reservation: UUID, microcents: int) -> None:
+        """Book what was used, however much, in the place of what a reservation has set aside.
 
-        Of two at the same time the one that gets the greater version stays. One that cannot be
-        read is replaced.
+        Repeating it changes nothing. A reservation that was given back is booked all the same, for
+        a day.
         """
         ...
 
-    async def publish_policy(self, team: UUID | None) -> domain.PolicyUpdate:
-        """Tell everybody that something of a team (None: of every team) is new; count it up."""
+    async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
+        """Let reservations hold for `ttl` seconds from now."""
         ...
 
-    def updates(self) -> AsyncIterator[Update]:
-        """Yield what changes, without end.
+    async def give_back(self) -> int:
+        """Give back what is set aside by reservations that have expired; return how many."""
+        ...
 
-        It begins with the config and the newest policy version (with team None) as they are, and
-        yields them anew after each time that it had to connect again, so that nothing which was
-        published meanwhile is lost. It does not raise, but tries again. A stored config that
-        cannot be read is logged and left out.
+
+class Announcements(Protocol):
+    """Tells every process of the gateway that something in the database has changed."""
+
+    async def announce(self) -> None:
+        """Tell everybody, by a version that was never there before."""
+        ...
+
+    def versions(self) -> AsyncIterator[str]:
+        """Yield the version whenever it may be another, without end; "" is the first.
+
+        It begins with the one that holds, and yields it anew after each time that it had to connect
+        again, so that nothing which was announced meanwhile is lost. It does not raise, but tries
+        again.
         """
         ...
 
@@ -230,8 +274,8 @@ class Admission:
     """Until this request would be let through; 0 if it was."""
     at: float
     """When it was counted, in seconds of the epoch: `settle` wants to know."""
-    policy: int
-    """The version of the newest PolicyUpdate that had been published by then."""
+    version: str
+    """The one of the newest announcement by then."""
 
 
 class Limiter(Protocol):
@@ -254,23 +298,8 @@ class Limiter(Protocol):
         ...
 
 
-class Sessions(Protocol):
-    """Remembers which session tokens were revoked before they expired."""
-
-    async def revoke(self, token_id: str, until: datetime) -> None:
-        """Revoke a token, which expires at `until` anyway; repeating it changes nothing."""
-        ...
-
-    async def is_revoked(self, token_id: str) -> bool:
-        """Return whether a token was revoked."""
-        ...
-
-
-class Message(NamedTuple):
-    """One turn of a chat."""
-
-    role: str
-    content: str
+Message = Mapping[str, Any]
+"""One turn of a chat, as in the API of OpenAI; so is whatever else is called a mapping below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,35 +308,54 @@ class Inference:
 
     model: str
     """As the provider calls it."""
-    prompt: str | tuple[Message, ...]
+    prompt: str | Sequence[Message]
     """A text to go on with, or a chat to answer."""
-    max_tokens: int
-    """At most so many are to be made."""
+    max_tokens: int | None
+    """At most so many are to be made for each choice; None for as many as the model makes."""
+    n: int = 1
+    """How many choices are to be made."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """As in the API of OpenAI: temperature, top_p, seed, stop and so on."""
+    """As in the API of OpenAI: temperature, tools, response_format and so on."""
+
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a choice, or the whole of one.
+
+    Of a stream the last piece of each choice, and it alone, has the reason; the last of all, and it
+    alone, the usage.
+    """
+
+    text: str
+    finish_reason: FinishReason | None = None
+    usage: domain.Usage | None = None
+    index: int = 0
+    """Which choice it is of."""
+    more: dict[str, Any] | None = None
+    """What a message has beside its content: tool_calls, a refusal."""
+    logprobs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A whole answer."""
 
-    text: str
-    finish_reason: str
-    """"stop" or "length"."""
+    choices: Sequence[Chunk]
     usage: domain.Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of an answer. The last one, and it alone, has the reason and the usage."""
-
-    text: str
-    finish_reason: str | None = None
-    usage: domain.Usage | None = None
 
 
 class InferenceBackend(Protocol):
     """Where language models run."""
+
+    def supports(self, feature: str) -> bool:
+        """Return whether it does what a parameter, or a part of a message, asks for.
+
+        What it does not support is refused, rather than answered as if it had not been asked for.
+        """
+        ...
 
     def tokens_at_most(self, inference: Inference) -> int:
         """Return how many tokens the prompt can be, without asking: no fewer than it will be."""
@@ -317,7 +365,9 @@ class InferenceBackend(Protocol):
         """Return the whole answer.
 
         Raises:
-            BackendError: the backend refuses, or what it says is no completion.
+            BackendError: the backend fails, or what it says is no completion.
+            RefusedError: the request is wrong.
+            ThrottledError: the backend is asked too often.
             UnavailableError: it does not answer.
         """
         ...
@@ -329,6 +379,8 @@ class InferenceBackend(Protocol):
 
         Raises:
             BackendError: as in `complete`, and if the answer breaks off: between two pieces.
+            RefusedError: as in `complete`, and as the next two before the first piece.
+            ThrottledError: as in `complete`.
             UnavailableError: as in `complete`.
         """
         ...
@@ -355,9 +407,8 @@ class Ports:
     """All that the gateway needs from outside."""
 
     database: Database
-    config: ConfigStore
+    announcements: Announcements
     limiter: Limiter
-    sessions: Sessions
     backends: Mapping[str, InferenceBackend]
     """By the provider's name, as in an alias."""
     clock: Clock

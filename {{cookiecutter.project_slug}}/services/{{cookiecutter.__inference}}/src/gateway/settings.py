@@ -27,10 +27,14 @@ class Settings(ServiceSettings):
     """Who shows it may do anything in /admin."""
     secret: Key
     """From which the keys of hashes and of session tokens are derived: a new one ends them all."""
+    registration: bool = True
+    """Whether anybody may register; without, administrators create teams and users."""
     session_ttl: int = Field(default=900, ge=1, le=86_400)
     """Seconds for which a session token is good."""
     max_concurrency: int = Field(default=512, ge=1)
     """Requests that may be with backends at once; more are answered with 503."""
+    max_concurrency_of_team: int = Field(default=128, ge=1)
+    """How many of them may be one team's; more are answered with 429."""
 
     openai_url: HttpUrl | None = None
     """Of a server that speaks OpenAI's API, up to and with `/v1`; without, there is none."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from stratakit.testing import contracts
+
 from gateway import domain
 from gateway.ports import Collection, Database
 
@@ -18,36 +20,28 @@ async def user(database: Database) -> domain.User:
 
 
 async def _new_team(_: Database, text: str) -> domain.NewTeam:
-    return domain.NewTeam(name=text, budget_cents=100)
+    return contracts.filled(domain.NewTeam, name=text)
 
 
 async def _new_user(database: Database, text: str) -> domain.NewUser:
     owner = await team(database)
-    return domain.NewUser(team_id=owner.id, email=text, password_hash="argon2")
+    return contracts.filled(domain.NewUser, team_id=owner.id, email=text)
 
 
 async def _new_key(database: Database, text: str) -> domain.NewApiKey:
     owner = await user(database)
-    return domain.NewApiKey(
-        team_id=owner.team_id, user_id=owner.id, hash=uuid4().hex, prefix="sk-", name=text
-    )
+    whose = {"team_id": owner.team_id, "user_id": owner.id}
+    return contracts.filled(domain.NewApiKey, **whose, hash=uuid4().hex, name=text)
 
 
 async def _new_alias(database: Database, text: str) -> domain.NewModelAlias:
     owner = await team(database)
-    return domain.NewModelAlias(
-        team_id=owner.id,
-        alias=text,
-        target="llama",
-        provider="echo",
-        tags=("chat", "small"),
-        parameters={"temperature": 0.5},
-    )
+    return contracts.filled(domain.NewModelAlias, team_id=owner.id, alias=text)
 
 
 async def _new_quota(database: Database, _: str) -> domain.NewQuota:
     owner = await team(database)
-    return domain.NewQuota(team_id=owner.id, requests_per_minute=10, tokens_per_minute=100)
+    return contracts.filled(domain.NewQuota, team_id=owner.id)
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,14 @@ async def test_each_update_makes_a_version_and_the_older_ones_stay(database: Dat
     third = await database.aliases.update(first.id, {"alias": "desk", "parameters": {"seed": 1}})
     assert [alias.version for alias in (first, second, third)] == [1, 2, 3]
     assert (third.target, third.tags) == ("b", ("x",))
-    assert list(await database.versions(first.id)) == [third, second, first]
-    assert list(await database.versions(str(first.id))) == [third, second, first]
+    assert list(await database.aliases.versions(first.id)) == [third, second, first]
     assert await database.aliases.get(first.id) == third
 
 
 async def test_an_update_of_nothing_makes_no_version(database: Database) -> None:
     alias = await create(database)
     await database.aliases.update(alias.id, {}, version=1)
-    assert list(await database.versions(alias.id)) == [alias]
+    assert list(await database.aliases.versions(alias.id)) == [alias]
 
 
 async def test_an_update_that_fails_makes_no_version(database: Database) -> None:
@@ -41,7 +40,7 @@ async def test_an_update_that_fails_makes_no_version(database: Database) -> None
     await database.aliases.create(replace(new, team_id=alias.team_id))
     with pytest.raises(errors.ConflictError):
         await database.aliases.update(alias.id, {"alias": "desk"})
-    assert list(await database.versions(alias.id)) == [alias]
+    assert list(await database.aliases.versions(alias.id)) == [alias]
 
 
 async def test_an_update_of_the_version_that_was_seen_is_made(database: Database) -> None:
@@ -69,7 +68,7 @@ async def test_of_many_who_update_one_version_at_once_exactly_one_wins(database:
     ]
     ended = await asyncio.gather(*attempts, return_exceptions=True)
     assert sum(isinstance(end, errors.VersionConflictError) for end in ended) == 7
-    assert len(await database.versions(alias.id)) == 2
+    assert len(await database.aliases.versions(alias.id)) == 2
 
 
 async def test_of_many_who_update_whatever_there_is_each_makes_a_version(
@@ -79,15 +78,13 @@ async def test_of_many_who_update_whatever_there_is_each_makes_a_version(
     attempts = [database.aliases.update(alias.id, {"target": str(each)}) for each in range(8)]
     made = await asyncio.gather(*attempts)
     newest_first = sorted(made, key=lambda each: each.version, reverse=True)
-    assert list(await database.versions(alias.id)) == [*newest_first, alias]
+    assert list(await database.aliases.versions(alias.id)) == [*newest_first, alias]
     assert [each.version for each in newest_first] == [9, 8, 7, 6, 5, 4, 3, 2]
 
 
 async def test_what_is_no_alias_has_no_versions(database: Database) -> None:
     with pytest.raises(errors.NotFoundError):
-        await database.versions(UUID(int=7))
-    with pytest.raises(errors.InvalidIdError):
-        await database.versions("lamp")
+        await database.aliases.versions(UUID(int=7))
 
 
 async def test_the_versions_of_an_alias_go_with_it(database: Database) -> None:
@@ -95,7 +92,7 @@ async def test_the_versions_of_an_alias_go_with_it(database: Database) -> None:
     await database.aliases.update(alias.id, {"target": "b"})
     await database.aliases.remove(alias.id)
     with pytest.raises(errors.NotFoundError):
-        await database.versions(alias.id)
+        await database.aliases.versions(alias.id)
 
 
 async def test_the_routes_of_a_team_are_its_aliases_by_name(database: Database) -> None:
@@ -103,11 +100,11 @@ async def test_the_routes_of_a_team_are_its_aliases_by_name(database: Database) 
     await create(database)
     new = await samples.of("aliases").new(database, "desk")
     second = await database.aliases.create(replace(new, team_id=first.team_id))
-    assert await database.routes(first.team_id) == {"lamp": first, "desk": second}
+    assert await database.aliases.routes(first.team_id) == {"lamp": first, "desk": second}
     newest = await database.aliases.update(first.id, {"alias": "light"})
-    assert await database.routes(first.team_id) == {"light": newest, "desk": second}
+    assert await database.aliases.routes(first.team_id) == {"light": newest, "desk": second}
 
 
 async def test_a_team_without_aliases_has_no_routes(database: Database) -> None:
-    assert await database.routes((await samples.team(database)).id) == {}
-    assert await database.routes(UUID(int=7)) == {}
+    assert await database.aliases.routes((await samples.team(database)).id) == {}
+    assert await database.aliases.routes(UUID(int=7)) == {}

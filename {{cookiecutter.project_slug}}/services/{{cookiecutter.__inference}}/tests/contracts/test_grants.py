@@ -56,14 +56,14 @@ async def test_of_many_who_register_one_email_at_once_exactly_one_wins(database:
 
 async def test_a_user_is_found_by_the_email(database: Database) -> None:
     _, user = await samples.of("users").create(database, "ann@example.org", "bob@example.org")
-    assert await database.user_by_email("bob@example.org") == user
+    assert await database.users.by_email("bob@example.org") == user
 
 
 async def test_an_email_of_nobody_finds_nobody(database: Database) -> None:
     await samples.of("users").create(database, "ann@example.org")
     for email in ("bob@example.org", "Ann@example.org", "", "ann@example.or_"):
         with pytest.raises(errors.NotFoundError):
-            await database.user_by_email(email)
+            await database.users.by_email(email)
 
 
 async def test_a_key_of_a_team_without_a_quota_has_no_limits(database: Database) -> None:

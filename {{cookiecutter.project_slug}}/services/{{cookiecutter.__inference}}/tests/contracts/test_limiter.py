@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.adapters.memory.clock import MemoryClock
 from gateway.domain import Limits
-from gateway.ports import Admission, ConfigStore, Limiter
+from gateway.ports import Admission, Announcements, Limiter
+
+from ..following import following
 
 TEAM = UUID(int=7)
 MINUTE = 60.0
@@ -33,7 +35,7 @@ async def test_a_request_within_the_limits_is_let_through(
         tokens_reset=MINUTE,
         retry_after=0,
         at=clock.now().timestamp(),
-        policy=0,
+        version="",
     )
 
 
@@ -176,16 +178,19 @@ async def test_tokens_that_were_all_given_back_have_no_reset(limiter: Limiter) -
     assert (after.refused, after.requests_reset, after.tokens_reset) == ("requests", MINUTE, 0)
 
 
-async def test_an_admission_has_the_newest_policy_version(
-    limiter: Limiter, config: ConfigStore
+async def test_an_admission_has_the_version_of_the_newest_announcement(
+    limiter: Limiter, announcements: Announcements
 ) -> None:
     limits = Limits(1, PLENTY)
     versions = []
     for _ in range(3):
         [admission] = await admit(limiter, limits, 1)
-        versions.append(admission.policy)
-        await config.publish_policy(TEAM)
-    assert versions == [0, 1, 2]
+        versions.append(admission.version)
+        await announcements.announce()
+    async with following(announcements) as seen:
+        [admission] = await admit(limiter, limits, 1)
+        assert seen == [admission.version]
+    assert len({*versions, *seen}) == 4
 
 
 @pytest.mark.parametrize("limits", [Limits(10, PLENTY), Limits(PLENTY, 70)])

@@ -1,4 +1,4 @@
-"""The contract of `Database.spend`: no budget is exceeded, however many spend at once."""
+"""The contract of `Spending`: no budget is exceeded, and nothing that was set aside is lost."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -11,6 +11,9 @@ from gateway import domain, errors
 from gateway.domain import MICROCENTS
 from gateway.ports import Database
 
+LONG, OVER = 3600.0, -1.0
+"""Seconds that a reservation holds: until after the test, and not even until it is made."""
+
 
 async def create(database: Database, cents: int) -> UUID:
     new = domain.NewTeam(name=uuid4().hex, budget_cents=cents)
@@ -21,74 +24,101 @@ async def spent(database: Database, team: UUID) -> int:
     return (await database.teams.get(team)).spent_microcents
 
 
-async def test_what_is_spent_adds_up(database: Database) -> None:
+async def reserve(database: Database, team: UUID, microcents: int, ttl: float = LONG) -> UUID:
+    reservation = uuid4()
+    await database.spending.reserve(reservation, team, microcents, ttl=ttl)
+    return reservation
+
+
+async def test_what_is_set_aside_and_booked_adds_up(database: Database) -> None:
     team, other = await create(database, 1), await create(database, 1)
-    await database.spend(team, 400_000)
-    await database.spend(team, 600_000)
-    assert await spent(database, team) == MICROCENTS
+    before = await database.teams.get(team)
+    first = await reserve(database, team, 400_000)
+    await reserve(database, team, 600_000)
+    with pytest.raises(errors.BudgetError):
+        await reserve(database, team, 1)
+    await database.spending.settle(first, 7)
+    assert await spent(database, team) == 600_007
     assert await spent(database, other) == 0
+    # What was spent is no change of the team.
+    assert (await database.teams.get(team)).updated_at == before.updated_at
 
 
-async def test_more_than_is_left_is_refused_and_nothing_taken(database: Database) -> None:
-    team = await create(database, 1)
-    await database.spend(team, 999_999)
+@pytest.mark.parametrize(
+    ("cents", "microcents"),
+    [(0, 1), (0, 2**31), (0, 2**63), (0, 10**30), (1, MICROCENTS + 1)],
+)
+async def test_more_than_is_left_is_refused_and_nothing_taken(
+    database: Database, cents: int, microcents: int
+) -> None:
+    team = await create(database, cents)
     with pytest.raises(errors.BudgetError):
-        await database.spend(team, 2)
-    assert await spent(database, team) == 999_999
-    await database.spend(team, 1)
-
-
-@pytest.mark.parametrize("microcents", [1, 2**31, 2**63, 10**30])
-async def test_without_a_budget_nothing_can_be_spent(database: Database, microcents: int) -> None:
-    team = await create(database, 0)
-    with pytest.raises(errors.BudgetError):
-        await database.spend(team, microcents)
+        await reserve(database, team, microcents)
+    assert await spent(database, team) == 0
+    await reserve(database, team, cents * MICROCENTS)
 
 
 async def test_the_largest_budget_can_be_spent(database: Database) -> None:
     team = await create(database, domain.INTEGER_LIMIT)
-    await database.spend(team, domain.INTEGER_LIMIT * MICROCENTS)
+    await reserve(database, team, domain.INTEGER_LIMIT * MICROCENTS)
     with pytest.raises(errors.BudgetError):
-        await database.spend(team, 1)
+        await reserve(database, team, 1)
 
 
-async def test_what_is_given_back_can_be_spent_again(database: Database) -> None:
+@pytest.mark.parametrize("used", [0, 5, 2 * MICROCENTS])
+async def test_what_was_used_is_booked_once_however_much_it_is(
+    database: Database, used: int
+) -> None:
     team = await create(database, 1)
-    await database.spend(team, MICROCENTS)
-    await database.spend(team, -300_000)
-    await database.spend(team, 300_000)
-    assert await spent(database, team) == MICROCENTS
+    reservation = await reserve(database, team, MICROCENTS)
+    await database.teams.update(team, {"budget_cents": 0})
+    for _ in range(2):
+        await database.spending.settle(reservation, used)
+        assert await spent(database, team) == used
 
 
-async def test_no_more_is_given_back_than_was_spent(database: Database) -> None:
+async def test_a_usage_that_no_column_holds_is_booked_as_the_most_that_it_does(
+    database: Database,
+) -> None:
     team = await create(database, 1)
-    await database.spend(team, 5)
-    await database.spend(team, -(10**30))
-    assert await spent(database, team) == 0
+    await database.spending.settle(await reserve(database, team, 1), 10**30)
+    assert await spent(database, team) == 2**63 - 1
 
 
-async def test_giving_back_is_not_refused_though_the_budget_was_cut(database: Database) -> None:
-    team = await create(database, 2)
-    await database.spend(team, 2 * MICROCENTS)
-    await database.teams.update(team, {"budget_cents": 1})
-    await database.spend(team, -5)
-    await database.spend(team, 0)
-    assert await spent(database, team) == 2 * MICROCENTS - 5
-    with pytest.raises(errors.BudgetError):
-        await database.spend(team, 1)
+async def test_what_nobody_renews_is_given_back_once(database: Database) -> None:
+    team, other = await create(database, 1), await create(database, 1)
+    for each in (team, team, other):
+        await reserve(database, each, 300_000, OVER)
+    renewed, held = await reserve(database, team, 5, OVER), await reserve(database, team, 7)
+    await database.spending.renew([renewed, uuid4()], ttl=LONG)
+    assert await database.spending.give_back() == 3
+    assert await database.spending.give_back() == 0
+    assert (await spent(database, team), await spent(database, other)) == (12, 0)
+    for reservation in (renewed, held):
+        await database.spending.settle(reservation, 1)
+    assert await spent(database, team) == 2
 
 
-async def test_spending_is_no_change_of_the_team(database: Database) -> None:
+async def test_what_was_given_back_too_early_is_booked_all_the_same(database: Database) -> None:
     team = await create(database, 1)
-    before = await database.teams.get(team)
-    await database.spend(team, 5)
-    assert (await database.teams.get(team)).updated_at == before.updated_at
+    reservation = await reserve(database, team, MICROCENTS, OVER)
+    await database.spending.give_back()
+    for _ in range(2):
+        await database.spending.settle(reservation, 300_000)
+    assert await spent(database, team) == 300_000
 
 
-@pytest.mark.parametrize("microcents", [-1, 0, 1])
-async def test_a_team_that_is_not_there_cannot_spend(database: Database, microcents: int) -> None:
+async def test_a_team_that_is_not_there_can_neither_spend_nor_be_given_back(
+    database: Database,
+) -> None:
     with pytest.raises(errors.NotFoundError):
-        await database.spend(UUID(int=7), microcents)
+        await reserve(database, UUID(int=7), 0)
+    team = await create(database, 1)
+    removed = [await reserve(database, team, 1, ttl) for ttl in (OVER, LONG)]
+    await database.teams.remove(team)
+    await database.spending.give_back()
+    for reservation in removed:
+        await database.spending.settle(reservation, 1)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # Each has its own team.
@@ -98,11 +128,12 @@ async def test_of_those_who_spend_at_once_all_that_the_budget_pays_for_succeed(
 ) -> None:
     team = await create(database, cents)
     ended = await asyncio.gather(
-        *(database.spend(team, amount) for amount in amounts), return_exceptions=True
+        *(reserve(database, team, amount) for amount in amounts), return_exceptions=True
     )
-    taken = sum(amount for amount, end in zip(amounts, ended, strict=True) if end is None)
-    refused = [amount for amount, end in zip(amounts, ended, strict=True) if end]
-    assert {type(end) for end in ended if end} <= {errors.BudgetError}
+    pairs = list(zip(amounts, ended, strict=True))
+    taken = sum(amount for amount, end in pairs if isinstance(end, UUID))
+    refused = [amount for amount, end in pairs if not isinstance(end, UUID)]
+    assert {type(end) for end in ended} <= {errors.BudgetError, UUID}
     assert await spent(database, team) == taken <= cents * MICROCENTS
     # What was refused would be too much still: nothing is given back here.
     assert all(taken + amount > cents * MICROCENTS for amount in refused)

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 
-from stratakit.testing import Service, eventually
+from stratakit.testing import Service, eventually, timed
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
@@ -34,9 +35,11 @@ async def connecting(service: Service) -> AsyncIterator[Connect]:
 
         def make(credential: str | None) -> httpx2.AsyncClient:
             headers = {"Authorization": f"Bearer {credential}"} if credential else {}
+            # From an address of its own: some limits are by address.
+            headers["X-Forwarded-For"] = str(IPv6Address(uuid4().int))
             client = httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=30)
             stack.push_async_callback(client.aclose)
-            return client
+            return timed(client)
 
         yield make
 

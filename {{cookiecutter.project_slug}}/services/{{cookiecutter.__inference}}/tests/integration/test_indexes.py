@@ -22,14 +22,16 @@ INSERT INTO api_keys (team_id, user_id, hash, prefix, name)
     SELECT team_id, id, email, 'sk-' || email, 'key ' || email FROM users;
 INSERT INTO model_aliases (team_id, alias, target, provider, tags)
     SELECT id, name, 'echo', 'echo', ARRAY[name] FROM teams;
-ANALYZE teams, users, api_keys, model_aliases
+INSERT INTO reservations (id, team_id, microcents, expires_at)
+    SELECT gen_random_uuid(), id, 1, now() + interval '9 s' FROM teams;
+ANALYZE teams, users, api_keys, model_aliases, reservations
 """
 CASES: list[tuple[Callable[[Database], Awaitable[object]], set[str]]] = [
     (lambda here: here.teams.page(limit=9, after=HERE), {"ix_teams_created_at_id"}),
     (lambda here: here.teams.page(limit=9, search="team 77"), {"ix_teams_name_search"}),
     (lambda here: here.users.page(limit=9, search="team 77"), {"ix_users_email_search"}),
     (lambda here: here.users.page(limit=9, team=ID), {"ix_users_team_id_created_at_id"}),
-    (lambda here: here.user_by_email("ann@example.org"), {"uq_users_email"}),
+    (lambda here: here.users.by_email("ann@example.org"), {"uq_users_email"}),
     (
         lambda here: here.keys.page(limit=9, search="key 77"),
         {"ix_api_keys_name_search", "ix_api_keys_prefix_search"},
@@ -41,8 +43,11 @@ CASES: list[tuple[Callable[[Database], Awaitable[object]], set[str]]] = [
         lambda here: here.aliases.page(limit=9, search="team 77"),
         {"ix_model_aliases_alias_search", "ix_model_aliases_tags"},
     ),
-    (lambda here: here.routes(ID), {"uq_model_aliases_team_id_alias"}),
-    (lambda here: here.spend(ID, 1), {"pk_teams"}),
+    (lambda here: here.aliases.routes(ID), {"uq_model_aliases_team_id_alias"}),
+    (lambda here: here.spending.reserve(ID, ID, 1, ttl=9), {"pk_teams"}),
+    (lambda here: here.spending.settle(ID, 1), {"pk_reservations", "pk_teams"}),
+    (lambda here: here.spending.renew([ID], ttl=9), {"pk_reservations"}),
+    (lambda here: here.spending.give_back(), {"ix_reservations_expires_at"}),
 ]
 
 

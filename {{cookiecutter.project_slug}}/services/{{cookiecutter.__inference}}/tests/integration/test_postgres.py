@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -107,7 +108,9 @@ async def test_a_spender_waits_for_the_one_before_it_and_finds_the_budget_spent(
     team = await postgres_database.teams.create(LAMP)
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.update(Team).values(spent_microcents=MICROCENTS))
-        second = asyncio.create_task(postgres_database.spend(team.id, 1))
+        second = asyncio.create_task(
+            postgres_database.spending.reserve(UUID(int=7), team.id, 1, ttl=9)
+        )
         await eventually(lambda: waiting(engine))
         await transaction.commit()
     with pytest.raises(errors.BudgetError):
@@ -202,3 +205,15 @@ async def test_a_call_that_is_given_up_leaves_nothing_behind(
         await transaction.rollback()
     await eventually(lambda: pool.checkedout() == 0)
     assert not await postgres_database.teams.page(limit=1)
+
+
+@pytest.mark.parametrize("stored", [{"version": "many"}, {"models": {"echo": "echo"}}])
+async def test_a_stored_config_that_is_none_is_told_until_the_next_one(
+    postgres_database: Database, engine: AsyncEngine, stored: dict[str, object]
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(sa.insert(models.ConfigRow).values(config=stored))
+    with pytest.raises(errors.UnreadableError):
+        await postgres_database.config()
+    added = await postgres_database.add_config(domain.Config(max_tokens=5))
+    assert await postgres_database.config() == added

@@ -3,9 +3,8 @@
 import asyncio
 import sys
 from contextlib import aclosing
-from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import structlog
@@ -16,12 +15,10 @@ from stratakit.testing import eventually
 from gateway import errors
 from gateway.adapters.memory.clock import MemoryClock
 from gateway.adapters.redis import connection
-from gateway.adapters.redis.config import CONFIG, RedisConfigStore
 from gateway.adapters.redis.connection import CONNECTIONS, Client
 from gateway.adapters.redis.limiter import RedisLimiter
-from gateway.adapters.redis.sessions import MARGIN
-from gateway.domain import Config, Limits
-from gateway.ports import Admission, ConfigStore, Limiter, Sessions
+from gateway.domain import Limits
+from gateway.ports import Admission, Announcements, Limiter
 
 from ..proxy import Proxy
 
@@ -84,21 +81,12 @@ async def written(client: Client) -> set[str]:
 
 async def test_all_keys_carry_the_name_of_the_service(
     redis_client: Client,
-    redis_config: ConfigStore,
+    redis_announcements: Announcements,
     redis_limiter: Limiter,
-    redis_sessions: Sessions,
-    clock: MemoryClock,
 ) -> None:
-    await redis_config.publish(Config())
-    await redis_config.publish_policy(TEAM)
+    await redis_announcements.announce()
     await redis_limiter.admit(TEAM, LIMITS, 1)
-    await redis_sessions.revoke("token", clock.now() + timedelta(minutes=1))
-    assert await written(redis_client) == {
-        "gateway:config",
-        "gateway:policy",
-        WINDOW,
-        "gateway:revoked:token",
-    }
+    assert await written(redis_client) == {"gateway:version", WINDOW}
 
 
 async def test_a_window_expires_by_itself_whatever_is_done_to_it(
@@ -258,10 +246,10 @@ async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
 
 
 async def test_a_server_that_has_lost_the_scripts_is_given_them_again(
-    redis_url: str, redis_config: ConfigStore, clock: MemoryClock
+    redis_url: str, clock: MemoryClock
 ) -> None:
     async with aclosing(Forgetting(connection.connect(redis_url, timeout=5))) as server:
-        limiter, config = RedisLimiter(server, clock), RedisConfigStore(server)
+        limiter = RedisLimiter(server, clock)
         await limiter.admit(TEAM, LIMITS, 1)
         server.forget()
         admission = await limiter.admit(TEAM, LIMITS, 1)
@@ -269,11 +257,8 @@ async def test_a_server_that_has_lost_the_scripts_is_given_them_again(
         await limiter.settle(TEAM, admission.at, 1)
         await limiter.flush()
         assert admission.requests_left == PLENTY - 2
-        published = await config.publish(Config())
-    assert published.version == 1
-    assert await redis_config.fetch() == published
-    # Each of three, one of them again.
-    assert server.refused == 4
+    # Each of two, one of them again.
+    assert server.refused == 3
 
 
 async def test_who_finds_all_connections_taken_waits_for_one(redis_url: str) -> None:
@@ -297,55 +282,3 @@ async def test_a_server_that_cannot_do_it_now_is_not_available(
 async def test_a_mistake_of_ours_is_no_failure_of_the_server(redis_client: Client) -> None:
     with pytest.raises(ResponseError):
         await redis_client.eval("return redis.error_reply('ERR no')", 0)
-
-
-@pytest.mark.parametrize(
-    ("command", "value"),
-    [
-        (("HSET", CONFIG, "config"), "{"),
-        (("HSET", CONFIG, "config"), "[]"),
-        (("HSET", CONFIG, "config"), '{"max_tokens": "many"}'),  # pragma: allowlist secret
-        (("HSET", CONFIG, "config"), b"\xff"),
-        (("HDEL", CONFIG), "config"),
-        (("HDEL", CONFIG), "version"),
-        (("HSET", CONFIG, "version"), "one"),
-        (("SET", CONFIG), "text"),
-    ],
-)
-async def test_a_stored_value_that_is_no_config_is_told_and_can_be_replaced(
-    redis_client: Client,
-    redis_config: ConfigStore,
-    command: tuple[str, ...],
-    value: str | bytes,
-) -> None:
-    before = await redis_config.publish(Config())
-    await redis_client.execute_command(*command, value)
-    with pytest.raises(errors.UnreadableError, match=CONFIG):
-        await redis_config.fetch()
-    published = await redis_config.publish(Config(max_tokens=5))
-    assert await redis_config.fetch() == published
-    # Else those who have seen the one before would take it for that.
-    assert published.version > before.version or value == "version"
-
-
-async def test_what_a_newer_gateway_has_written_can_be_read(
-    redis_client: Client, redis_config: ConfigStore
-) -> None:
-    await redis_config.publish(Config())
-    await redis_client.hset(CONFIG, "config", '{"max_tokens": 5, "invented_later": true}')
-    assert await redis_config.fetch() == Config(version=1, max_tokens=5)
-
-
-async def test_a_revoked_token_is_forgotten_after_it_has_expired(
-    redis_client: Client, redis_sessions: Sessions, clock: MemoryClock
-) -> None:
-    await redis_sessions.revoke("token", clock.now() + timedelta(minutes=10))
-    left = timedelta(milliseconds=await redis_client.pttl("gateway:revoked:token"))
-    assert timedelta(minutes=9) < left - MARGIN <= timedelta(minutes=10)
-
-
-async def test_a_token_that_has_long_expired_is_not_kept(
-    redis_client: Client, redis_sessions: Sessions, clock: MemoryClock
-) -> None:
-    await redis_sessions.revoke(str(uuid4()), clock.now() - MARGIN)
-    assert not await written(redis_client)

@@ -1,28 +1,29 @@
 """The application on adapters in memory, and a team that may use it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import argon2
 import httpx2
 import pytest
-import structlog
 from fastapi import FastAPI
-from structlog.contextvars import merge_contextvars
-from structlog.typing import EventDict
+
+from servicebase import testing
 
 from gateway import domain
 from gateway.accounts import Keys
 from gateway.adapters.echo import EchoBackend, EchoSettings
+from gateway.adapters.memory.announcements import MemoryAnnouncements
 from gateway.adapters.memory.clock import MemoryClock
-from gateway.adapters.memory.config import MemoryConfigStore
 from gateway.adapters.memory.database import MemoryDatabase
 from gateway.adapters.memory.limiter import MemoryLimiter
-from gateway.adapters.memory.sessions import MemorySessions
 from gateway.app import create_app
 from gateway.options import Options
 from gateway.ports import Chunk, Completion, Inference, InferenceBackend, Ports
+
+lines = testing.lines
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
@@ -30,6 +31,7 @@ OPTIONS = Options(
     admin_token=ADMIN_TOKEN,
     secret=SECRET,
     max_concurrency=4,
+    max_concurrency_of_team=3,
     hasher=argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
 )
 
@@ -41,12 +43,20 @@ class ScriptedBackend:
     script: list[Chunk | Exception] = field(default_factory=list)
     waits: asyncio.Event = field(default_factory=asyncio.Event)
     """What `complete` waits for before it answers, and `stream` before its second piece."""
+    starts: asyncio.Event = field(default_factory=asyncio.Event)
+    """What it waits for once it was asked."""
     asked: list[Inference] = field(default_factory=list)
     closed: int = 0
     """How many streams ended, in whatever way."""
+    unsupported: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.waits.set()
+        self.starts.set()
+
+    def supports(self, feature: str) -> bool:
+        """Return what a test wants."""
+        return feature not in self.unsupported
 
     def tokens_at_most(self, inference: Inference) -> int:
         """Return what a test can calculate with."""
@@ -54,22 +64,28 @@ class ScriptedBackend:
         return 10
 
     async def complete(self, inference: Inference) -> Completion:
-        """Return what `stream` says, in one piece."""
+        """Return what `stream` says, each choice in one piece."""
         await self.waits.wait()
-        chunks = [chunk async for chunk in self.stream(inference)]
-        last = chunks[-1]
-        assert last.finish_reason
-        assert last.usage
-        text = "".join(chunk.text for chunk in chunks)
-        return Completion(text, last.finish_reason, last.usage)
+        usage, choices = None, dict[int, Chunk]()
+        async for chunk in self.stream(inference):
+            usage = chunk.usage or usage
+            before = choices.get(chunk.index, Chunk(""))
+            choices[chunk.index] = replace(
+                chunk,
+                text=before.text + chunk.text,
+                usage=None,
+                more=chunk.more or before.more,
+                logprobs=chunk.logprobs or before.logprobs,
+            )
+        assert usage
+        return Completion([*choices.values()], usage)
 
     async def stream(self, inference: Inference) -> AsyncGenerator[Chunk, None]:
         """Return what the script says."""
         self.asked.append(inference)
         try:
             for number, each in enumerate(self.script):
-                if number:
-                    await self.waits.wait()
+                await (self.waits if number else self.starts).wait()
                 if isinstance(each, Exception):
                     raise each
                 yield each
@@ -92,13 +108,12 @@ class World:
     """All that is outside of the application; its fields are the ports."""
 
     clock: MemoryClock = field(default_factory=MemoryClock)
-    config: MemoryConfigStore = field(default_factory=MemoryConfigStore)
+    announcements: MemoryAnnouncements = field(default_factory=MemoryAnnouncements)
     backends: dict[str, InferenceBackend] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.database = MemoryDatabase(self.clock)
-        self.limiter = MemoryLimiter(self.clock, self.config)
-        self.sessions = MemorySessions(self.clock)
+        self.limiter = MemoryLimiter(self.clock, self.announcements)
         self.backend = ScriptedBackend([*ANSWER])
         self.backends["echo"] = EchoBackend(self.clock, EchoSettings())
         self.backends["scripted"] = self.backend
@@ -108,12 +123,17 @@ class World:
         """Return them as the application gets them."""
         return Ports(
             database=self.database,
-            config=self.config,
+            announcements=self.announcements,
             limiter=self.limiter,
-            sessions=self.sessions,
             backends=self.backends,
             clock=self.clock,
         )
+
+    async def configure(self, **changes: Any) -> domain.Config:
+        """Return the config that holds from now on."""
+        config = await self.database.add_config(replace(domain.Config(), **changes))
+        await self.announcements.announce()
+        return config
 
     async def team(
         self, name: str = "team", *, budget_cents: int = 0, limits: domain.Limits | None = None
@@ -139,7 +159,7 @@ class World:
         new = domain.NewApiKey(
             team_id=team.id, user_id=user.id, hash=issued.hash, prefix=issued.prefix
         )
-        return issued.key, await self.database.keys.create(new)
+        return issued.secret, await self.database.keys.create(new)
 
 
 @pytest.fixture
@@ -178,7 +198,8 @@ async def key(world: World, team: domain.Team, client: httpx2.AsyncClient) -> st
 
 @pytest.fixture
 async def alias(world: World, team: domain.Team) -> domain.ModelAlias:
-    """A model of the team, `mine`, which the scripted backend is asked for."""
+    """A model of the team, `mine`, which the scripted backend is asked for; it is free."""
+    await world.database.add_config(domain.Config(prices={"echo": 0, "real": 0}))
     new = domain.NewModelAlias(
         team_id=team.id,
         alias="mine",
@@ -187,10 +208,3 @@ async def alias(world: World, team: domain.Team) -> domain.ModelAlias:
         parameters={"temperature": 0.5, "max_tokens": 20},
     )
     return await world.database.aliases.create(new)
-
-
-@pytest.fixture
-def lines() -> Iterator[list[EventDict]]:
-    """What is logged during the test."""
-    with structlog.testing.capture_logs([merge_contextvars]) as lines:
-        yield lines

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
@@ -20,7 +19,7 @@ from .conftest import OPTIONS, World
 async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> None:
     app = create_app(world.ports, OPTIONS)
     async with app.router.lifespan_context(app):
-        published = await world.config.publish(replace(domain.Config(), max_tokens=7))
+        published = await world.configure(max_tokens=7)
 
         async def known() -> bool:
             return bool(await app.state.policy.config() == published)
@@ -42,7 +41,7 @@ async def test_at_its_end_all_is_settled_before_anything_is_closed(
     app = create_app(world.ports, OPTIONS, lifespan=lifespan)
     _, kept = await world.key(team)
     await world.database.teams.update(team.id, {"budget_cents": 1})
-    await world.config.publish(replace(domain.Config(), prices={"real": 7}))
+    await world.configure(prices={"real": 7})
     async with app.router.lifespan_context(app):
         admitted = await app.state.completions.admit(
             kept.hash, CompletionRequest(model="mine", prompt="")

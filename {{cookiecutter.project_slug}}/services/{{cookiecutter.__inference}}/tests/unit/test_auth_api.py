@@ -2,7 +2,9 @@
 
 import asyncio
 import unicodedata
+from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +13,8 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
-from gateway import domain
-from gateway.api.accounts import LOGIN_LIMITS, REGISTER_LIMITS, REGISTRATIONS
+from gateway import accounts, domain
+from gateway.api.accounts import LOGIN_LIMITS, REGISTER_LIMITS
 from gateway.app import create_app
 
 from .conftest import OPTIONS, World
@@ -21,6 +23,7 @@ PASSWORD = "correct horse battery"  # pragma: allowlist secret
 ANN: dict[str, Any] = {"team": "Blue", "email": "ann@example.org", "password": PASSWORD}
 BOB: dict[str, Any] = {"team": "Red", "email": "bob@example.org", "password": PASSWORD}
 KEYS = "/auth/keys"
+MOST = LOGIN_LIMITS["logins with this email from this address"].tokens
 GUARDED: list[tuple[str, str, Any]] = [
     ("POST", "/auth/logout", None),
     ("GET", "/auth/me", None),
@@ -33,6 +36,16 @@ GUARDED: list[tuple[str, str, Any]] = [
 async def login(client: httpx2.AsyncClient, who: dict[str, Any], **other: str) -> httpx2.Response:
     body = {"email": who["email"], "password": who["password"], **other}
     return await client.post("/auth/login", json=body)
+
+
+async def coming_from(
+    app: FastAPI, address: str, path: str, who: dict[str, Any]
+) -> httpx2.Response:
+    """Register or log in from another address."""
+    body = {name: who[name] for name in who if path == "register" or name != "team"}
+    transport = httpx2.ASGITransport(app=app, client=(address, 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+        return await client.post(f"/auth/{path}", json=body)
 
 
 async def logged_in(client: httpx2.AsyncClient, who: dict[str, Any]) -> dict[str, str]:
@@ -104,13 +117,62 @@ async def test_register_answers_400_and_names_what_is_wrong(
     assert response.json()["error"]["param"] == param
 
 
+@pytest.mark.parametrize("what", REGISTER_LIMITS)
 async def test_register_answers_429_after_too_many_in_a_minute(
-    client: httpx2.AsyncClient, world: World
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    for _ in range(REGISTER_LIMITS.requests):
-        await world.limiter.admit(REGISTRATIONS, REGISTER_LIMITS, 1)
-    response = await client.post("/auth/register", json=BOB)
+    monkeypatch.setitem(REGISTER_LIMITS, what, domain.Limits(requests=1, tokens=1))
+    address, other = ("198.51.100.1", "198.51.100.2") if "address" in what else ("a", "b")
+    assert (await coming_from(app, address, "register", ANN)).status_code == 201
+    response = await coming_from(app, address, "register", BOB)
     assert (response.status_code, response.headers["retry-after"]) == (429, "60")
+    assert what in response.text
+    elsewhere = await coming_from(app, other, "register", BOB)
+    assert elsewhere.status_code == (201 if "address" in what else 429)
+
+
+async def test_register_answers_403_where_it_is_closed(world: World) -> None:
+    closed = create_app(world.ports, replace(OPTIONS, registration=False))
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=closed), base_url="http://service"
+    ) as client:
+        response = await client.post("/auth/register", json=ANN)
+    assert response.status_code == 403
+    assert response.json()["error"]["code"] == "registration_closed"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "owner", "method"),
+    [
+        (
+            "/auth/login",
+            {"email": ANN["email"], "password": PASSWORD},
+            "database.users",
+            "open_session",
+        ),
+        (KEYS, {}, "database.keys", "create"),
+    ],
+)
+async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
+    client: httpx2.AsyncClient,
+    ann: dict[str, str],
+    world: World,
+    path: str,
+    body: object,
+    owner: str,
+    method: str,
+) -> None:
+    slow = attrgetter(owner)(world)
+    finish = getattr(slow, method)
+
+    async def lock_out_and_finish(*arguments: object) -> object:
+        user = await world.database.users.by_email(ANN["email"])
+        await world.database.users.update(user.id, {"password_hash": None})
+        return await finish(*arguments)
+
+    setattr(slow, method, lock_out_and_finish)
+    assert (await client.post(path, json=body, headers=ann)).status_code == 401
+    assert not list(world.database.keys)
 
 
 async def test_a_password_that_can_be_typed_in_two_ways_is_one(client: httpx2.AsyncClient) -> None:
@@ -167,7 +229,7 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
     client: httpx2.AsyncClient, ann: dict[str, str], world: World
 ) -> None:
     world.clock.advance(60)
-    for _ in range(LOGIN_LIMITS.tokens):
+    for _ in range(MOST):
         assert (await login(client, ANN, password="secret")).status_code == 401
     response = await login(client, ANN)
     assert response.status_code == 429
@@ -177,34 +239,71 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
     assert (await login(client, ANN)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("others", "most"),
+    [(False, "logins with this email from this address"), (True, "logins from this address")],
+)
 async def test_guesses_that_come_at_once_are_limited_as_well(
-    client: httpx2.AsyncClient, world: World
+    client: httpx2.AsyncClient, world: World, most: str, *, others: bool
 ) -> None:
-    guesses = [login(client, ANN, password="secret") for _ in range(LOGIN_LIMITS.tokens + 5)]
-    statuses = [response.status_code for response in await asyncio.gather(*guesses)]
-    assert (statuses.count(401), statuses.count(429)) == (LOGIN_LIMITS.tokens, 5)
+    many = LOGIN_LIMITS[most].tokens
+    emails = [f"ann{number * others}@example.org" for number in range(many + 5)]
+    guesses = [login(client, ANN, email=each, password="secret") for each in emails]
+    answers = await asyncio.gather(*guesses)
+    statuses = [response.status_code for response in answers]
+    assert (statuses.count(401), statuses.count(429)) == (many, 5)
+    assert most in answers[-1].text
 
 
 async def test_logins_that_succeed_are_not_counted_as_failures(
     client: httpx2.AsyncClient, ann: dict[str, str], world: World
 ) -> None:
-    for _ in range(LOGIN_LIMITS.tokens + 1):
+    for _ in range(MOST + 1):
         world.clock.advance(0.1)
         assert (await login(client, ANN)).status_code == 200
 
 
-async def test_failures_of_one_email_are_no_matter_to_others(
-    client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str]
+async def test_failures_lock_out_no_other_email_and_nobody_elsewhere(
+    app: FastAPI, client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str]
 ) -> None:
-    for _ in range(LOGIN_LIMITS.tokens + 1):
+    for _ in range(MOST + 1):
         await login(client, ANN, password="secret")
     assert (await login(client, BOB)).status_code == 200
+    assert (await login(client, ANN)).status_code == 429
+    assert (await coming_from(app, "198.51.100.1", "login", ANN)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("198.51.100.1", "198.51.100.2", False),
+        ("a", "b", False),
+    ],
+)
+async def test_the_addresses_that_one_client_may_have_are_one(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, first: str, second: str, *, same: bool
+) -> None:
+    once = domain.Limits(requests=1, tokens=1)
+    monkeypatch.setitem(LOGIN_LIMITS, "logins from this address", once)
+    assert (await coming_from(app, first, "login", ANN)).status_code == 401
+    assert (await coming_from(app, second, "login", ANN)).status_code == (429 if same else 401)
+
+
+async def test_of_too_many_passwords_at_once_some_are_refused(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "_places", asyncio.Semaphore(1))
+    answers = await asyncio.gather(*(login(client, ANN) for _ in range(3)))
+    assert sorted(answer.status_code for answer in answers) == [401, 503, 503]
+    assert answers[-1].headers["retry-after"] == "1"
 
 
 async def test_login_renews_a_hash_that_was_made_when_less_was_enough(
     client: httpx2.AsyncClient, ann: dict[str, str], world: World
 ) -> None:
-    user = await world.database.user_by_email(ANN["email"])
+    user = await world.database.users.by_email(ANN["email"])
     older = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     await world.database.users.update(user.id, {"password_hash": older})
     assert (await login(client, ANN)).status_code == 200
@@ -214,18 +313,12 @@ async def test_login_renews_a_hash_that_was_made_when_less_was_enough(
     assert (await login(client, ANN)).status_code == 200
 
 
-async def test_me_answers_200_with_who_is_logged_in(
+async def test_me_tells_who_is_logged_in_until_logout_answers_204(
     client: httpx2.AsyncClient, ann: dict[str, str]
 ) -> None:
     response = await client.get("/auth/me", headers=ann)
-    assert response.status_code == 200
+    assert (response.status_code, response.json()["team"]["name"]) == (200, "Blue")
     assert response.json()["user"]["email"] == ANN["email"]
-    assert response.json()["team"]["name"] == "Blue"
-
-
-async def test_logout_answers_204_and_the_token_is_refused_from_then_on(
-    client: httpx2.AsyncClient, ann: dict[str, str]
-) -> None:
     assert (await client.post("/auth/logout", headers=ann)).status_code == 204
     assert (await client.get("/auth/me", headers=ann)).status_code == 401
 
@@ -242,17 +335,14 @@ async def test_every_guarded_route_answers_401_without_a_token(
         assert response.json()["error"]["code"] == "invalid_api_key"
 
 
-async def test_a_token_expires(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_token_expires_and_is_refused_once_its_user_is_gone(
+    client: httpx2.AsyncClient, ann: dict[str, str], world: World, *, gone: bool
 ) -> None:
-    world.clock.advance(OPTIONS.session_ttl)
-    assert (await client.get("/auth/me", headers=ann)).status_code == 401
-
-
-async def test_a_token_is_refused_once_its_user_is_gone(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
-) -> None:
-    await world.database.users.remove((await world.database.user_by_email(ANN["email"])).id)
+    if gone:
+        await world.database.users.remove((await world.database.users.by_email(ANN["email"])).id)
+    else:
+        world.clock.advance(OPTIONS.session_ttl)
     assert (await client.get("/auth/me", headers=ann)).status_code == 401
 
 
@@ -267,7 +357,7 @@ async def test_a_key_is_shown_once_with_201_and_kept_as_a_hash(
     [listed] = (await client.get(KEYS, headers=ann)).json()["data"]
     assert {**listed, "key": created["key"]} == created
     assert "hash" not in created
-    assert (await world.database.keys.get(created["id"])).hash not in response.text
+    assert (await world.database.keys.get(UUID(created["id"]))).hash not in response.text
 
 
 async def test_a_key_expires_when_its_owner_says(
@@ -285,6 +375,8 @@ async def test_a_key_expires_when_its_owner_says(
         ({"expires_at": 7}, "expires_at"),
         ({"expires_at": "1700000000"}, "expires_at"),
         ({"expires_at": "2030-01-31"}, "expires_at"),
+        ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
+        ({"expires_at": "2026-01-01T00:00:00Z"}, "expires_at"),
         ({"expires_at": "2030-01-31T12:00:00"}, "expires_at"),
         ({"expires_at": "0001-01-01T00:00:00+23:00"}, "expires_at"),
         ({"user_id": str(UUID(int=7))}, "user_id"),
@@ -324,21 +416,17 @@ async def test_revoking_a_key_answers_204_and_everybody_is_told(
     client: httpx2.AsyncClient, ann: dict[str, str], world: World
 ) -> None:
     id_ = (await create_key(client, ann))["id"]
-    before = world.config.policy
-    assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 204
-    assert world.config.policy == before + 1
-    assert not (await world.database.keys.get(id_)).good(world.clock.now())
-
-
-async def test_a_key_that_is_revoked_again_was_revoked_the_first_time(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
-) -> None:
-    id_ = (await create_key(client, ann))["id"]
-    first = world.clock.now()
+    first, before = world.clock.now(), world.announcements.count
+    world.announcements.down = True
+    assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 503
+    assert (await world.database.keys.get(UUID(id_))).good(world.clock.now())
+    world.announcements.down = False
     for _ in range(2):
         assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 204
         world.clock.advance(1)
-    assert (await world.database.keys.get(id_)).revoked_at == first
+    assert world.announcements.count == before + 2
+    # The first time that it was revoked stays.
+    assert (await world.database.keys.get(UUID(id_))).revoked_at == first
 
 
 async def test_a_key_of_another_answers_404_and_goes_on_working(
@@ -348,21 +436,9 @@ async def test_a_key_of_another_answers_404_and_goes_on_working(
     theirs = await client.delete(f"{KEYS}/{id_}", headers=bob)
     nobodys = await client.delete(f"{KEYS}/{UUID(int=7)}", headers=bob)
     assert (theirs.status_code, nobodys.status_code) == (404, 404)
+    assert (await client.delete(f"{KEYS}/7", headers=bob)).status_code == 400
     assert theirs.text.replace(id_, "") == nobodys.text.replace(str(UUID(int=7)), "")
-    assert (await world.database.keys.get(id_)).good(world.clock.now())
-
-
-async def test_what_is_no_id_answers_400(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
-    assert (await client.delete(f"{KEYS}/7", headers=ann)).status_code == 400
-
-
-async def test_no_key_is_revoked_while_nobody_can_be_told(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
-) -> None:
-    id_ = (await create_key(client, ann))["id"]
-    world.config.down = True
-    assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 503
-    assert (await world.database.keys.get(id_)).good(world.clock.now())
+    assert (await world.database.keys.get(UUID(id_))).good(world.clock.now())
 
 
 @pytest.mark.parametrize(
@@ -381,7 +457,7 @@ async def test_every_route_answers_503_without_its_servers(
     path: str,
     body: object,
 ) -> None:
-    world.database.down = world.sessions.down = world.limiter.down = True
+    world.database.down = world.limiter.down = True
     response = await client.request(method, path, json=body, headers=ann)
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def clock() -> CountingClock:
 
 
 def asked(
-    prompt: str | tuple[Message, ...] = PROMPT, max_tokens: int = 100, **parameters: object
+    prompt: str | Sequence[Message] = PROMPT, max_tokens: int = 100, **parameters: object
 ) -> Inference:
     return Inference(model="echo", prompt=prompt, max_tokens=max_tokens, parameters=parameters)
 
@@ -61,8 +62,8 @@ async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
 
 async def test_an_answer_is_the_words_of_the_prompt(clock: CountingClock) -> None:
     whole = await EchoBackend(clock, EchoSettings()).complete(asked())
-    assert Counter(whole.text.split()) == Counter(PROMPT.split())
-    assert whole.finish_reason == "stop"
+    assert Counter(whole.choices[0].text.split()) == Counter(PROMPT.split())
+    assert whole.choices[0].finish_reason == "stop"
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (9, 9)
 
 
@@ -74,20 +75,24 @@ async def test_a_piece_is_a_word_with_the_blank_before_it(clock: CountingClock) 
 
 async def test_the_words_of_a_chat_are_those_of_all_its_turns(clock: CountingClock) -> None:
     backend = EchoBackend(clock, EchoSettings())
-    chat = asked((Message("system", "one two"), Message("user", "three")))
+    chat = asked(({"role": "system", "content": "one two"}, {"role": "user", "content": "three"}))
     whole = await backend.complete(chat)
-    assert set(whole.text.split()) == {"one", "two", "three"}
+    assert set(whole.choices[0].text.split()) == {"one", "two", "three"}
     assert whole.usage.prompt_tokens == backend.tokens_at_most(chat) == 3
 
 
 async def test_an_answer_to_nothing_is_empty(clock: CountingClock) -> None:
     whole = await EchoBackend(clock, EchoSettings()).complete(asked(" ", ignore_eos=True))
-    assert (whole.text, whole.finish_reason, whole.usage.total) == ("", "stop", 0)
+    assert (whole.choices[0].text, whole.choices[0].finish_reason, whole.usage.total) == (
+        "",
+        "stop",
+        0,
+    )
 
 
 async def test_the_answer_is_the_same_in_every_process(clock: CountingClock) -> None:
     whole = await EchoBackend(clock, EchoSettings()).complete(asked())
-    assert whole.text == "jumps over the lazy dog the quick brown fox"
+    assert whole.choices[0].text == "jumps over the lazy dog the quick brown fox"
 
 
 @given(TEXT.map("".join), st.integers(1, 60), st.booleans())
@@ -97,11 +102,11 @@ async def test_whatever_the_prompt_usage_counts_what_was_said(
     backend = EchoBackend(MemoryClock(), EchoSettings())
     inference = asked(text, limit, ignore_eos=ignore_eos)
     whole = await backend.complete(inference)
-    assert whole.usage.completion_tokens == len(whole.text.split()) <= limit
+    assert whole.usage.completion_tokens == len(whole.choices[0].text.split()) <= limit
     assert whole.usage.prompt_tokens == backend.tokens_at_most(inference) == len(text.split())
     chunks = await pieces(backend, inference)
-    assert "".join(chunk.text for chunk in chunks) == whole.text
-    assert chunks[-1] == Chunk("", whole.finish_reason, whole.usage)
+    assert "".join(chunk.text for chunk in chunks) == whole.choices[0].text
+    assert chunks[-1] == Chunk("", whole.choices[0].finish_reason, whole.usage)
 
 
 async def test_without_a_delay_it_never_waits(clock: CountingClock) -> None:

@@ -1,5 +1,6 @@
 """Errors that no route raises itself, and the shape that all have in common."""
 
+import json
 from uuid import UUID
 
 import httpx2
@@ -12,6 +13,7 @@ from servicebase import errors as kit
 from gateway import errors
 from gateway.api import error_handlers
 from gateway.api.models import PATH
+from gateway.api.schemas.completion_requests import ChatRequest, CompletionRequest
 
 from .conftest import World
 
@@ -78,9 +80,37 @@ async def test_what_was_sent_is_not_sent_back(client: httpx2.AsyncClient, key: s
     assert "secret" not in response.text
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-async def test_the_api_documents_itself(client: httpx2.AsyncClient, path: str) -> None:
-    assert (await client.get(path)).status_code == 200
+@pytest.mark.parametrize(
+    ("path", "type_", "code"),
+    [
+        ("/auth/login", None, "invalid_api_key"),
+        ("/auth/login", "text/plain", "invalid_content_type"),
+        ("/auth/login", "application/x-www-form-urlencoded", "invalid_content_type"),
+        ("/v1/completions", None, None),
+        ("/v1/completions", "text/plain", None),
+    ],
+)
+async def test_json_needs_no_header_and_a_wrong_one_is_named(
+    client: httpx2.AsyncClient, key: str, path: str, type_: str | None, code: str | None
+) -> None:
+    body = {
+        "/auth/login": {"email": "ann@example.org", "password": "not hers, whoever she is"},
+        "/v1/completions": {"model": "echo", "prompt": "x"},
+    }[path]
+    headers = {"Content-Type": type_} if type_ else {}
+    response = await client.post(path, content=json.dumps(body), headers=headers)
+    assert response.json().get("error", {}).get("code") == code
+
+
+async def test_the_api_documents_itself_with_examples_and_without_a_network(
+    client: httpx2.AsyncClient,
+) -> None:
+    page = (await client.get("/docs")).text
+    assert '<a href="/openapi.json">' in page.partition('id="swagger-ui"')[2].partition("</div>")[0]
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    for schema in (ChatRequest, CompletionRequest):
+        [example] = schemas[schema.__name__]["examples"]
+        assert schema.model_validate(example)
 
 
 def test_no_route_promises_an_answer_that_none_gives(app: FastAPI) -> None:

@@ -10,7 +10,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def test_a_key_carries_32_random_bytes_and_fits_in_a_header() -> None:
-    key = KEYS.issue().key
+    key = KEYS.issue().secret
     assert key.startswith("sk-")
     assert len(key) == len("sk-") + 43
     assert key.replace("-", "").replace("_", "").isalnum()
@@ -18,24 +18,27 @@ def test_a_key_carries_32_random_bytes_and_fits_in_a_header() -> None:
 
 def test_no_two_keys_are_alike() -> None:
     issued = [KEYS.issue() for _ in range(100)]
-    assert len({each.key for each in issued}) == len({each.hash for each in issued}) == 100
+    assert len({each.secret for each in issued}) == len({each.hash for each in issued}) == 100
 
 
 def test_of_a_key_only_the_beginning_is_kept_readable() -> None:
     issued = KEYS.issue()
-    assert issued.key.startswith(issued.prefix)
+    assert issued.secret.startswith(issued.prefix)
     assert len(issued.prefix) == 11
-    assert issued.hash == KEYS.hash(issued.key)
+    assert issued.hash == KEYS.hash(issued.secret)
 
 
 def test_a_key_is_in_no_log() -> None:
     issued = KEYS.issue()
-    assert issued.key not in repr(issued)
+    assert issued.secret not in repr(issued)
     assert issued.hash not in repr(issued)
 
 
 def test_a_hash_is_worth_nothing_without_the_secret() -> None:
-    assert accounts.Keys("another").hash("sk-x") != KEYS.hash("sk-x")
+    hashes = {
+        kind.hash("x") for kind in (KEYS, accounts.Keys("another"), accounts.Tokens("secret"))
+    }
+    assert len(hashes) == 3
 
 
 def test_what_is_derived_for_one_purpose_tells_nothing_of_another() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway import errors
 from gateway.adapters.memory.clock import MemoryClock
 from gateway.adapters.memory.database import MemoryDatabase
-from gateway.domain import NewTeam
+from gateway.domain import Config, NewTeam
 
 ID = UUID(int=7)
 
@@ -22,11 +22,15 @@ ID = UUID(int=7)
         ("aliases.update", (ID, {})),
         ("quotas.remove", (ID,)),
         ("register", (NewTeam(name="lamp"), "ann@example.org", "hash")),
-        ("user_by_email", ("ann@example.org",)),
+        ("users.by_email", ("ann@example.org",)),
+        ("users.session", ("hash",)),
+        ("users.end_session", ("hash",)),
+        ("config", ()),
+        ("add_config", (Config(),)),
         ("grant", ("hash",)),
-        ("routes", (ID,)),
-        ("versions", (ID,)),
-        ("spend", (ID, 1)),
+        ("aliases.routes", (ID,)),
+        ("aliases.versions", (ID,)),
+        ("spending.settle", (ID, 1)),
         ("ping", ()),
     ],
 )

@@ -1,5 +1,7 @@
 """What Prometheus reads."""
 
+from uuid import uuid4
+
 import httpx2
 import pytest
 from fastapi import FastAPI
@@ -37,13 +39,15 @@ async def test_they_are_openmetrics_for_those_who_ask(client: httpx2.AsyncClient
 
 async def test_requests_are_counted_by_route_method_and_status(client: httpx2.AsyncClient) -> None:
     await post(client)
-    await post(client, n=2)
+    await post(client, n=0)
     await client.get("/v1/models/a")
     await client.get("/v1/models/b")
     total = "gateway_requests_total"
     assert await value(client, total, route=CHAT, method="POST", status="200") == 1
     assert await value(client, total, route=CHAT, method="POST", status="400") == 1
     assert await value(client, total, route="/v1/models/{model:path}", status="404") == 2
+    await client.get("/admin/teams/a")
+    assert await value(client, total, route="/admin/teams/{team_id}", status="401") == 1
     assert await value(client, "gateway_request_seconds_count", route=CHAT) == 2
 
 
@@ -71,16 +75,17 @@ async def test_failures_are_counted_by_their_code(client: httpx2.AsyncClient, wo
 
 
 async def test_slots_and_requests_are_gauges(client: httpx2.AsyncClient, app: FastAPI) -> None:
-    app.state.concurrency.take()
+    app.state.concurrency.take(uuid4())
     assert await value(client, "gateway_slots") == OPTIONS.max_concurrency
     assert await value(client, "gateway_slots_in_use") == 1
     assert await value(client, "gateway_requests_in_flight") == 1
     assert await value(client, "gateway_streams_open") == 0
+    assert await value(client, "gateway_dropped_connections", reason="headers") == 0
 
 
 def test_two_applications_do_not_count_together(app: FastAPI, world: World) -> None:
     from gateway.concurrency import ConcurrencyLimit
     from gateway.metrics import Metrics
 
-    Metrics(ConcurrencyLimit(1)).used("echo", domain.Usage(1, 1))
+    Metrics(ConcurrencyLimit(1, 1)).used("echo", domain.Usage(1, 1))
     assert b"echo" not in app.state.metrics.exposition("")[0]

@@ -1,84 +1,70 @@
-"""Request ids and access lines."""
-
-from typing import Any
+"""What the gateway's requests have besides those of every service."""
 
 import httpx2
-import structlog
-from fastapi import FastAPI
+import pytest
 from structlog.typing import EventDict
-
-from servicebase.middleware import CLIENT_GONE
 
 from gateway.api.models import PATH
 
+from .conftest import ADMIN_TOKEN, World
+from .test_completions import CHAT, refusal
 
-async def test_each_request_is_one_line(
-    client: httpx2.AsyncClient,
-    lines: list[EventDict],
-) -> None:
-    await client.get(f"{PATH}?key=secret", headers={"X-Request-ID": "id-1"})
-    [line] = lines
-    assert line.pop("duration_ms") >= 0
-    assert line == {
-        "event": "request",
-        "log_level": "info",
-        "request_id": "id-1",
-        "method": "GET",
-        "path": PATH,
-        "status": 401,
-    }
+AUTH = "/auth/login"
 
 
-async def test_a_probe_that_found_all_well_is_a_line_for_debugging(
-    client: httpx2.AsyncClient,
-    lines: list[EventDict],
+async def test_probes_that_found_all_well_are_lines_for_debugging(
+    client: httpx2.AsyncClient, lines: list[EventDict]
 ) -> None:
     await client.get("/health/ready")
     await client.get("/metrics")
     assert [line["log_level"] for line in lines] == ["debug", "debug"]
 
 
-async def test_a_crash_is_logged_with_its_cause_and_its_request(
-    app: FastAPI,
+async def test_the_line_of_a_request_says_who_asked(
+    client: httpx2.AsyncClient, world: World, lines: list[EventDict]
+) -> None:
+    team = await world.team()
+    key, kept = await world.key(team)
+    for credential in (key, "sk-strange", ADMIN_TOKEN):
+        path = "/admin/teams" if credential == ADMIN_TOKEN else PATH
+        await client.get(path, headers={"Authorization": f"Bearer {credential}"})
+    who = ("team", "key", "user")
+    known = [{name: line[name] for name in who if name in line} for line in lines]
+    assert known == [{"team": str(team.id), "key": kept.prefix}, {}, {"user": "administrator"}]
+    assert key not in str(lines)
+
+
+@pytest.mark.usefixtures("key", "lines")
+@pytest.mark.parametrize("path", [CHAT, AUTH])
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        (b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "Content-Encoding"),
+        (b"[" * 4_000, {}, 400, "recursion limit|too deeply|EOF"),
+        (b'{"a":', {}, 400, "is no JSON: "),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_told_why(
     client: httpx2.AsyncClient,
-    lines: list[EventDict],
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
+    says: str,
 ) -> None:
-    @app.get("/crash")
-    def crash() -> None:
-        raise RuntimeError("the cause")
-
-    response = await client.get("/crash")
-    crashed, request = lines
-    assert (crashed["event"], crashed["exc_info"]) == ("crash", True)
-    assert (request["event"], request["status"]) == ("request", 500)
-    assert {line["request_id"] for line in lines} == {response.headers["x-request-id"]}
+    response = await client.post(path, content=body, headers=headers)
+    assert refusal(response)[0] == status
+    response_text = response.json()["error"]["message"]
+    assert any(each in response_text for each in says.split("|")), response_text
 
 
-async def test_a_client_that_left_in_the_middle_of_its_request_is_no_crash(
-    app: FastAPI, lines: list[EventDict]
+@pytest.mark.usefixtures("lines")
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [(AUTH, 4_097, 413), ("/admin/teams", 65_537, 413), (CHAT, 1, 401), ("/nothing", 1, 404)],
+)
+async def test_strangers_may_send_little(
+    client: httpx2.AsyncClient, path: str, size: int, status: int
 ) -> None:
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/completions",
-        "query_string": b"",
-        "headers": [(b"authorization", b"Bearer sk-x")],
-    }
-    messages = iter(
-        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
-    )
-
-    async def receive() -> Any:
-        return next(messages)
-
-    async def send(message: object) -> None:
-        raise AssertionError(message)
-
-    await app(scope, receive, send)
-    [line] = lines
-    assert (line["event"], line["status"]) == ("request", CLIENT_GONE)
-
-
-async def test_nothing_of_a_request_is_left_in_the_next(client: httpx2.AsyncClient) -> None:
-    await client.get(PATH)
-    assert structlog.contextvars.get_contextvars() == {}
+    response = await client.post(path, content=b" " * size)
+    assert response.status_code == status

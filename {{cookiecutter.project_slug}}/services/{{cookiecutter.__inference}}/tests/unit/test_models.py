@@ -73,12 +73,24 @@ async def test_a_key_that_is_no_longer_good_answers_401_at_once(
     assert refusal(await client.get(path)) == (401, None, "invalid_api_key")
 
 
-@pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
-@pytest.mark.parametrize("server", ["database", "config"])
-async def test_a_server_that_is_away_answers_503(
-    client: httpx2.AsyncClient, world: World, server: str, path: str
+async def test_a_model_without_a_price_is_neither_listed_nor_served(
+    client: httpx2.AsyncClient, key: str, world: World
 ) -> None:
-    getattr(world, server).down = True
+    await world.configure(prices={})
+    assert (await client.get(PATH)).json()["data"] == []
+    for model in ("echo", "mine"):
+        body = {"model": model, "prompt": ""}
+        assert refusal(await client.get(f"{PATH}/{model}")) == (404, "model", "model_not_found")
+        response = await client.post("/v1/completions", json=body)
+        assert refusal(response) == (404, "model", "model_not_found")
+        assert "price" in response.text
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
+async def test_a_server_that_is_away_answers_503(
+    client: httpx2.AsyncClient, world: World, path: str
+) -> None:
+    world.database.down = True
     assert refusal(await client.get(path)) == (503, None, "unavailable")
 
 

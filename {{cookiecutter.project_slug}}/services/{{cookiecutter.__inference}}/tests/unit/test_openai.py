@@ -1,19 +1,20 @@
 """The backend that hands requests on, before servers that misbehave."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
 from gateway import domain, errors
-from gateway.adapters.openai import ATTEMPTS, OpenAIBackend
+from gateway.adapters.openai import ATTEMPTS, FINISH_REASONS, OpenAIBackend
 from gateway.ports import Chunk, Inference, Message
 
 KEY = "sk-secret"
-CHAT = (Message("user", "Hi."),)
+CHAT = ({"role": "user", "content": "Hi."},)
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 Serve = Callable[[httpx2.Request], httpx2.Response]
@@ -45,7 +46,7 @@ def backend(serve: Serve) -> OpenAIBackend:
     return OpenAIBackend(client)
 
 
-def asked(prompt: str | tuple[Message, ...] = CHAT, **parameters: object) -> Inference:
+def asked(prompt: str | Sequence[Message] = CHAT, **parameters: object) -> Inference:
     return Inference(model="m", prompt=prompt, max_tokens=7, parameters=parameters)
 
 
@@ -70,8 +71,8 @@ def answering(value: Any, status: int = 200) -> Serve:
     return lambda _: httpx2.Response(status, json=value)
 
 
-def saying(content: bytes) -> Serve:
-    return lambda _: httpx2.Response(200, content=content)
+def saying(content: bytes, status: int = 200) -> Serve:
+    return lambda _: httpx2.Response(status, content=content)
 
 
 def streaming(*parts: bytes | Exception, type_: str = "text/event-stream") -> Serve:
@@ -109,12 +110,16 @@ FAILURES: dict[str, tuple[Serve, type[errors.ServiceError]]] = {
     "has no connection left": (failing(httpx2.PoolTimeout(KEY)), errors.UnavailableError),
     "hangs up": (failing(httpx2.RemoteProtocolError(KEY)), errors.UnavailableError),
     "sends what is no HTTP": (failing(httpx2.DecodingError(KEY)), errors.BackendError),
-    "limits us": (answering({"error": {"message": KEY}}, 429), errors.UnavailableError),
+    "limits us": (answering({"error": {"message": KEY}}, 429), errors.ThrottledError),
     "is overloaded": (answering({"error": {"message": KEY}}, 503), errors.UnavailableError),
     "is behind a proxy, and gone": (answering(KEY, 502), errors.UnavailableError),
     "is behind a proxy, and slow": (answering(KEY, 504), errors.UnavailableError),
     "crashes": (answering({"error": {"message": KEY}}, 500), errors.BackendError),
-    "finds the request wrong": (answering({"error": {"message": KEY}}, 400), errors.BackendError),
+    "finds the request wrong": (
+        answering({"error": {"message": f"openai: {KEY}"}}, 400),
+        errors.RefusedError,
+    ),
+    "finds the request wrong, in HTML": (saying(b"<html>", 413), errors.RefusedError),
     "does not know our key": (answering({"error": {"message": KEY}}, 401), errors.BackendError),
     "has no such model": (answering({"error": {"message": KEY}}, 404), errors.BackendError),
     "is elsewhere": (
@@ -190,7 +195,7 @@ async def test_a_stream_that_is_reset_before_it_begins_may_succeed_later() -> No
 )
 async def test_a_connection_that_was_closed_meanwhile_is_replaced(error: Exception) -> None:
     serve = in_turn(*(ATTEMPTS - 1) * [failing(error)], answering(answer()))
-    assert (await backend(serve).complete(asked())).text == "Hello."
+    assert (await backend(serve).complete(asked())).choices[0].text == "Hello."
 
 
 @pytest.mark.parametrize("error", [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow")])
@@ -227,7 +232,7 @@ async def test_parameters_neither_replace_what_was_asked_nor_multiply_it() -> No
         assert body == {
             "model": "m",
             "messages": [{"role": "user", "content": "Hi."}],
-            "max_tokens": 7,
+            limit: 7,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -235,6 +240,7 @@ async def test_parameters_neither_replace_what_was_asked_nor_multiply_it() -> No
 
     ours = {"model": "other", "max_tokens": 999, "messages": [], "stream": False}
     more = {"n": 9, "best_of": 9, "max_completion_tokens": 999, "stream_options": {}}
+    limit = "max_completion_tokens"
     inference = Inference(model="m", prompt=CHAT, max_tokens=7, parameters=ours | more)
     await pieces(backend(serve), inference)
 
@@ -252,18 +258,18 @@ async def test_any_text_reaches_the_server(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("told", "reason"),
-    [("stop", "stop"), ("length", "length"), ("content_filter", "stop"), ("eos", "stop")],
+    [*((reason, reason) for reason in FINISH_REASONS), ("eos", "stop")],
 )
-async def test_there_are_two_reasons_to_end(told: str, reason: str) -> None:
+async def test_a_reason_to_end_is_passed_on_if_clients_know_it(told: str, reason: str) -> None:
     whole = await backend(answering(answer("a", told, usage=USAGE))).complete(asked())
-    assert (whole.finish_reason, whole.usage) == (reason, domain.Usage(3, 2))
+    assert (whole.choices[0].finish_reason, whole.usage) == (reason, domain.Usage(3, 2))
     *_, last = await pieces(backend(streaming(piece("a", told), DONE)), asked())
     assert last.finish_reason == reason
 
 
 async def test_an_answer_may_have_no_text() -> None:
     whole = await backend(answering(answer(None, usage=USAGE))).complete(asked())
-    assert whole.text == ""
+    assert whole.choices[0].text == ""
     chunks = await pieces(backend(streaming(piece(), piece(None, "stop"), DONE)), asked())
     assert [chunk.text for chunk in chunks] == [""]
 
@@ -312,3 +318,94 @@ async def test_whoever_leaves_early_closes_the_response() -> None:
 
 async def test_a_server_that_knows_its_models_is_there() -> None:
     await backend(answering({"data": []})).ping()
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "wait"), [(429, "20", 20), (429, "soon", 1), (503, "7", 7)]
+)
+async def test_when_the_server_wants_to_be_asked_again_is_passed_on(
+    status: int, told: str, wait: float
+) -> None:
+    with pytest.raises(errors.ServiceError) as caught:
+        await backend(lambda _: httpx2.Response(status, headers={"Retry-After": told})).ping()
+    assert getattr(caught.value, "retry_after", None) == wait
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"message": "too long", "param": "messages", "code": "x"}, ("too long", "messages", "x")),
+        ({"message": "bad", "code": 400, "type": "y"}, ("bad", None, None)),
+        ({"message": f"of {KEY} " + "x" * 999}, (f"of ... {'x' * 493}", None, None)),
+    ],
+)
+async def test_why_the_server_finds_a_request_wrong_is_repeated(
+    error: dict[str, object], told: tuple[str, str | None, str | None]
+) -> None:
+    with pytest.raises(errors.RefusedError) as caught:
+        await backend(answering({"error": error}, 400)).complete(asked())
+    assert (str(caught.value), caught.value.field, caught.value.code) == told
+
+
+@pytest.mark.parametrize(("status", "final"), [(401, True), (404, True), (500, False)])
+async def test_a_failure_is_final_if_asking_again_does_not_help(
+    status: int, *, final: bool
+) -> None:
+    with pytest.raises(errors.BackendError) as caught:
+        await backend(answering({}, status)).complete(asked())
+    assert caught.value.final == final
+
+
+CALL = {"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+async def test_what_else_a_model_says_is_passed_on() -> None:
+    likely: dict[str, Any] = {"content": []}
+    said = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [CALL]}
+    choices = [
+        {"index": number, "message": said, "logprobs": likely, "finish_reason": "tool_calls"}
+        for number in range(2)
+    ]
+    whole = await backend(answering({"choices": choices, "usage": USAGE})).complete(asked(n=2))
+    more = {"tool_calls": [CALL]}
+    assert whole.choices == [
+        Chunk("", "tool_calls", None, number, more, likely) for number in range(2)
+    ]
+    deltas = [
+        {"index": number, "delta": said, "finish_reason": reason}
+        for reason in (None, "tool_calls")
+        for number in (1, 0)
+    ]
+    parts = [event(json.dumps({"choices": [delta]})) for delta in deltas]
+    inference = replace(asked(), n=2)
+    chunks = await pieces(backend(streaming(*parts, piece(usage=USAGE), DONE)), inference)
+    assert [(chunk.index, chunk.more, chunk.finish_reason) for chunk in chunks] == [
+        *((number, more, None) for number in (1, 0, 1, 0)),
+        (0, None, "tool_calls"),
+        (1, None, "tool_calls"),
+    ]
+    assert [chunk.usage for chunk in chunks] == [*[None] * 5, domain.Usage(3, 2)]
+    with pytest.raises(errors.BackendError, match="broke off"):
+        await pieces(backend(streaming(*parts[:3], DONE)), inference)
+
+
+@pytest.mark.parametrize("given", [None, 7])
+async def test_no_limit_is_invented(given: int | None) -> None:
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content)
+        assert (body.get("max_tokens"), body["n"]) == (given, 2)
+        return httpx2.Response(200, json=answer("abc"))
+
+    asking = backend(serve)
+    inference = replace(asked(), max_tokens=given, n=2)
+    assert (await asking.complete(inference)).usage.completion_tokens == 3
+
+
+async def test_what_the_model_reads_beside_the_prompt_is_part_of_the_bound() -> None:
+    asking = backend(answering(answer()))
+    bound = asking.tokens_at_most(asked())
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 1000}}]
+    assert asking.tokens_at_most(asked(tools=tools)) > bound + 1000
+    url = "data:image/png;base64," + "x" * 1_000_000
+    picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+    assert bound < asking.tokens_at_most(asked((picture,))) < 10_000

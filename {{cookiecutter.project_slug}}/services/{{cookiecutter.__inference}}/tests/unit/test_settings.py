@@ -48,8 +48,10 @@ def test_two_urls_and_two_secrets_are_enough() -> None:
     [
         ("database_pool_size", "7", 7),
         ("server_timeout", "0.5", 0.5),
+        ("registration", "false", False),
         ("session_ttl", "60", 60),
         ("max_concurrency", "7", 7),
+        ("max_concurrency_of_team", "7", 7),
         ("backend_timeout", "0.5", 0.5),
         ("openai_url", "http://localhost:8080/v1", HttpUrl("http://localhost:8080/v1")),
         ("openai_api_key", "secret", SecretStr("secret")),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -20,7 +20,7 @@ from gateway.api.streaming import DONE
 from gateway.ports import Chunk
 
 from .conftest import World
-from .test_completions import BODIES, CHAT, TEXT, post, refusal
+from .test_completions import BODIES, CHAT, TEXT, post
 
 pytestmark = pytest.mark.usefixtures("key", "alias")
 
@@ -33,11 +33,12 @@ class Connection:
 
     app: FastAPI
     key: str
+    stream: bool = True
     sent: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._received: asyncio.Queue[Message] = asyncio.Queue()
-        body = json.dumps(BODIES[CHAT] | {"stream": True}).encode()
+        body = json.dumps(BODIES[CHAT] | {"stream": self.stream}).encode()
         self._received.put_nowait({"type": "http.request", "body": body, "more_body": False})
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
         scope = {
@@ -62,7 +63,9 @@ def data(response: httpx2.Response) -> list[Any]:
     *events, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     assert all(event.startswith("data: ") and "\n" not in event for event in events)
-    return [json.loads(event.removeprefix("data: ")) for event in events]
+    found = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert len({(each["id"], each["created"], each["object"]) for each in found}) == 1
+    return found
 
 
 async def test_a_chat_comes_in_pieces(client: httpx2.AsyncClient) -> None:
@@ -76,7 +79,6 @@ async def test_a_chat_comes_in_pieces(client: httpx2.AsyncClient) -> None:
     assert {(event["object"], event["model"]) for event in events} == {
         ("chat.completion.chunk", "mine")
     }
-    assert len({(event["id"], event["created"]) for event in events}) == 1
     choices = [choice for event in events for choice in event["choices"]]
     assert [choice["delta"] for choice in choices] == [
         {"role": "assistant", "content": "one"},
@@ -123,26 +125,27 @@ async def test_an_answer_of_nothing_has_a_role_and_an_end(
     assert event["choices"][0]["finish_reason"] == "stop"
 
 
-@pytest.mark.parametrize("path", [CHAT, TEXT])
-@pytest.mark.parametrize(
-    ("error", "status", "code"),
-    [
-        (errors.BackendError("scripted", "told to"), 502, "backend_error"),
-        (errors.UnavailableError("scripted"), 503, "unavailable"),
-    ],
-)
-async def test_an_error_before_the_first_piece_has_its_status(
-    client: httpx2.AsyncClient,
-    world: World,
-    path: str,
-    error: errors.ServiceError,
-    status: int,
-    code: str,
+async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(
+    client: httpx2.AsyncClient, world: World
 ) -> None:
-    world.backend.script = [error]
-    response = await post(client, path, stream=True)
-    assert refusal(response) == (status, None, code)
-    assert response.headers["content-type"] == "application/json"
+    begin, end = ({"tool_calls": [{"index": 0, **more}]} for more in ({"id": "1"}, {"type": "x"}))
+    likely: dict[str, Any] = {"content": []}
+    world.backend.script = [
+        Chunk("", more=begin),
+        Chunk("two", index=1, logprobs=likely),
+        Chunk("", more=end),
+        Chunk("", "tool_calls"),
+        Chunk("", "content_filter", domain.Usage(3, 2), 1),
+    ]
+    choices = [event["choices"][0] for event in data(await post(client, stream=True))]
+    assert [(each["index"], each["delta"], each["finish_reason"]) for each in choices] == [
+        (0, {"role": "assistant", "content": None, **begin}, None),
+        (1, {"role": "assistant", "content": "two"}, None),
+        (0, end, None),
+        (0, {}, "tool_calls"),
+        (1, {}, "content_filter"),
+    ]
+    assert choices[1]["logprobs"] == likely
 
 
 async def test_an_error_after_the_first_piece_is_the_last_event(
@@ -162,7 +165,7 @@ async def test_what_was_made_before_an_error_is_paid_for(
     client: httpx2.AsyncClient, world: World, team: domain.Team, lines: list[EventDict]
 ) -> None:
     await world.database.teams.update(team.id, {"budget_cents": 1})
-    await world.config.publish(replace(domain.Config(), prices={"real": 7}))
+    await world.configure(prices={"real": 7})
     world.backend.script = [Chunk("one"), errors.BackendError("scripted", "the answer broke off")]
     await post(client, stream=True)
     # The prompt's bound of ten, and a piece.
@@ -180,7 +183,12 @@ async def test_a_crash_after_the_first_piece_breaks_the_stream_off(
     assert app.state.concurrency.taken == 0
 
 
-@pytest.mark.parametrize("hang_up", [Connection.hang_up, lambda c: c.served.cancel()])
+def stop(connection: Connection) -> None:
+    """Have the service stop, whose grace is over."""
+    connection.served.cancel()
+
+
+@pytest.mark.parametrize("hang_up", [Connection.hang_up, stop])
 async def test_a_client_that_is_gone_stops_the_backend_and_costs_what_was_made(
     app: FastAPI,
     key: str,
@@ -190,13 +198,18 @@ async def test_a_client_that_is_gone_stops_the_backend_and_costs_what_was_made(
     lines: list[EventDict],
 ) -> None:
     await world.database.teams.update(team.id, {"budget_cents": 1})
-    await world.config.publish(replace(domain.Config(), prices={"real": 7}))
+    await world.configure(prices={"real": 7})
     world.backend.waits.clear()
     connection = Connection(app, key)
     await eventually(lambda: len(connection.sent) == 2)
     assert (app.state.concurrency.taken, world.backend.closed) == (1, 0)
     hang_up(connection)
-    await asyncio.wait([connection.served])
+    await connection.served
+    last = connection.sent[-1]
+    if hang_up is stop:
+        assert (b"the service is stopping" in last["body"], last["more_body"]) == (True, False)
+    else:
+        assert last["more_body"]
     await app.state.background.drain()
     assert (app.state.concurrency.taken, world.backend.closed) == (0, 1)
     assert (await world.database.teams.get(team.id)).spent_microcents == 11 * 7
@@ -204,16 +217,25 @@ async def test_a_client_that_is_gone_stops_the_backend_and_costs_what_was_made(
     assert (await world.limiter.admit(team.id, limits, 0)).tokens_left == limits.tokens - 11
 
 
-async def test_a_client_that_is_gone_before_the_first_piece_costs_nothing(
-    app: FastAPI, key: str, world: World, team: domain.Team, lines: list[EventDict]
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("hang_up", "statuses"), [(Connection.hang_up, []), (stop, [503])])
+async def test_a_client_that_is_gone_before_the_first_piece_frees_its_slot_at_once(
+    app: FastAPI,
+    key: str,
+    world: World,
+    lines: list[EventDict],
+    hang_up: Callable[[Connection], object],
+    statuses: list[int],
+    *,
+    stream: bool,
 ) -> None:
-    world.backend.script.insert(0, Chunk(""))
-    world.backend.waits.clear()
-    connection = Connection(app, key)
+    world.backend.starts.clear()
+    connection = Connection(app, key, stream)
     await eventually(lambda: world.backend.asked)
-    connection.hang_up()
+    hang_up(connection)
     await connection.served
     assert (app.state.concurrency.taken, world.backend.closed) == (0, 1)
+    assert [each["status"] for each in connection.sent if "status" in each] == statuses
 
 
 async def test_the_official_client_is_content(app: FastAPI, key: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle, islice
 
@@ -12,6 +12,16 @@ from .. import domain, errors, ports
 PROVIDER = "echo"
 TURN = 32
 """After so many tokens without a wait others get their turn, such as who would cancel us."""
+CONTEXT = 8_192
+"""Tokens of an answer that nobody has limited, as a model has a context."""
+SUPPORTED = frozenset(
+    {
+        *("frequency_penalty", "logit_bias", "presence_penalty", "seed", "stop", "temperature"),
+        *("max_completion_tokens", "metadata", "top_p", "user", "verbosity"),
+        *("prompt_cache_key", "reasoning_effort", "safety_identifier", "service_tier", "text"),
+    }
+)
+"""What may be asked for: how tokens are chosen, for which it has no choice, and who asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +60,10 @@ class EchoBackend:
         self._settings = settings
         self._numbers = count()
 
+    def supports(self, feature: str) -> bool:
+        """Look it up."""
+        return feature in SUPPORTED
+
     def tokens_at_most(self, inference: ports.Inference) -> int:
         """Return how many tokens the prompt is, exactly."""
         return len(_text(inference.prompt).split())
@@ -62,7 +76,7 @@ class EchoBackend:
             fate.fail()
             if wait := sum(fate.wait(number) for number in range(len(words))):
                 await self._clock.sleep(wait)
-        return ports.Completion(" ".join(words), finish_reason, usage)
+        return ports.Completion([ports.Chunk(" ".join(words), finish_reason)], usage)
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
         """Yield the answer token by token."""
@@ -72,9 +86,7 @@ class EchoBackend:
             fate = self._fate()
             fate.fail()
             end = fate.cut_off(len(words))
-        for number, word in enumerate(words):
-            if number == end:
-                break
+        for number, word in enumerate(words[:end]):
             if fate and (wait := fate.wait(number)):
                 await self._clock.sleep(wait)
             elif number % TURN == TURN - 1:
@@ -116,7 +128,7 @@ class _Fate:
         return max(0.0, seconds * (1 + self._settings.jitter * self._random.uniform(-1, 1)))
 
 
-def _answer(inference: ports.Inference) -> tuple[list[str], str, domain.Usage]:
+def _answer(inference: ports.Inference) -> tuple[list[str], ports.FinishReason, domain.Usage]:
     text = _text(inference.prompt)
     words = text.split()
     prompt_tokens = len(words)
@@ -124,15 +136,22 @@ def _answer(inference: ports.Inference) -> tuple[list[str], str, domain.Usage]:
         # Not hash(), which differs from process to process.
         first = zlib.crc32(text.encode("utf-8", "surrogatepass")) % prompt_tokens
         words = words[first:] + words[:first]
-    limit = inference.max_tokens
+    limit = inference.max_tokens or CONTEXT
+    finish_reason: ports.FinishReason = "length"
     if len(words) > limit:
-        words, finish_reason = words[:limit], "length"
+        words = words[:limit]
     elif words and inference.parameters.get("ignore_eos"):
-        words, finish_reason = list(islice(cycle(words), limit)), "length"
+        words = list(islice(cycle(words), limit))
     else:
         finish_reason = "stop"
     return words, finish_reason, domain.Usage(prompt_tokens, len(words))
 
 
-def _text(prompt: str | tuple[ports.Message, ...]) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join([turn.content for turn in prompt])
+def _text(prompt: str | Sequence[ports.Message]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    contents = [message.get("content") or "" for message in prompt]
+    return "\n".join(
+        content if isinstance(content, str) else "\n".join([part["text"] for part in content])
+        for content in contents
+    )

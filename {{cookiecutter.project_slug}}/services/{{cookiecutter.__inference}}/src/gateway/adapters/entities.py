@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
 from uuid import UUID
 
-from .. import domain, errors
+from servicebase import repository
+
+from .. import domain
 
 New = TypeVar("New")
-Kept = TypeVar("Kept", bound=domain.Stored)
+Kept = TypeVar("Kept", bound=repository.Entity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,23 +74,7 @@ QUOTA: Entity[domain.NewQuota, domain.Quota] = Entity(
 )
 
 
-def identified(id_: UUID | str, field: str = "id") -> UUID:
-    """Return an id that may have been given as text.
-
-    Raises:
-        InvalidIdError: a text that is no UUID.
-    """
-    try:
-        return id_ if isinstance(id_, UUID) else UUID(id_)
-    except ValueError:
-        raise errors.InvalidIdError(field) from None
-
-
-def owners(team: UUID | str | None, user: UUID | str | None) -> dict[str, UUID]:
-    """Return the ids of owners that were given.
-
-    Raises:
-        InvalidIdError: a text that is no UUID.
-    """
+def owners(team: UUID | None, user: UUID | None) -> dict[str, UUID]:
+    """Return the ids of owners that were given, by their names."""
     given = {TEAM.name: team, USER.name: user}
-    return {owner: identified(id_, owner) for owner, id_ in given.items() if id_ is not None}
+    return {owner: id_ for owner, id_ in given.items() if id_ is not None}

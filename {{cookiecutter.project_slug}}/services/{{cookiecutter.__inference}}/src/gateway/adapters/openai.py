@@ -1,33 +1,46 @@
 """A backend that is any server with OpenAI's API: llama.cpp, vLLM, a provider on the internet."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
+from typing import Any, get_args
 
 import httpx2
-from pydantic import BaseModel, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from .. import domain, errors, ports
 
 PROVIDER = "openai"
-LATER = {
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.BAD_GATEWAY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.GATEWAY_TIMEOUT,
-}
+LATER = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 """Statuses by which a server, or what stands before it, says that it may answer another time."""
+REFUSED = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus(413),  # Whose name depends on the version of Python, as that of the next does.
+    HTTPStatus(422),
+}
+"""Statuses by which it says that the request is wrong, which only the client can correct."""
+REASON_LENGTH = 500
+"""Characters that are repeated of its reason."""
 ATTEMPTS = 3
 """Times that a request is sent at most. A server may close a connection that it has promised to
 keep, as llama.cpp does after each stream, just when the next request is under way on it."""
-WITHHELD = {"n", "n_cmpl", "best_of", "max_completion_tokens", "n_predict", "stream_options"}
+LIMITS = ("max_completion_tokens", "max_tokens")
+"""Names of the limit. A model that reasons knows only the first, an older server only the last."""
+WITHHELD = {*LIMITS, "n", "n_cmpl", "best_of", "n_predict", "stream_options"}
 """Parameters that are not passed on, since an answer would have more tokens than were asked for;
 and `stream_options`, which is ours to say."""
 PROMPT_OVERHEAD = 64
 """Tokens that a chat template may add once, such as a system message of its own."""
 MESSAGE_OVERHEAD = 32
 """Tokens that a chat template may add to each message, which says who speaks and where it ends."""
+IN_PROMPT = ("tools", "functions", "response_format")
+"""Parameters that the model reads with its prompt."""
+TOOLS_OVERHEAD = 512
+"""Tokens that a chat template may add to explain one of these."""
+MEDIA = 4_096
+"""Tokens that a picture or another file is taken to be: what it is, the server knows alone."""
+FINISH_REASONS: tuple[ports.FinishReason, ...] = get_args(ports.FinishReason)
 
 
 class _Usage(BaseModel):
@@ -36,19 +49,32 @@ class _Usage(BaseModel):
 
 
 class _Said(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
     content: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
 
 
 class _Choice(BaseModel):
+    index: NonNegativeInt = 0
     text: str | None = None
     message: _Said | None = None
     delta: _Said | None = None
+    logprobs: dict[str, Any] | None = None
     finish_reason: str | None = None
 
     @property
-    def said(self) -> str:
-        part = self.message or self.delta
-        return (part.content if part else self.text) or ""
+    def reason(self) -> ports.FinishReason | None:
+        """Return the reason; servers have names of their own for a plain end."""
+        known = (reason for reason in FINISH_REASONS if reason == self.finish_reason)
+        return next(known, "stop") if self.finish_reason else None
+
+    def chunk(self, reason: ports.FinishReason | None = None) -> ports.Chunk:
+        """Return it as the gateway knows it."""
+        said = self.message or self.delta
+        more = said.model_dump(exclude={"content", "role"}, exclude_none=True) if said else None
+        text = (said.content if said else self.text) or ""
+        return ports.Chunk(text, reason, None, self.index, more or None, self.logprobs)
 
 
 class _Answer(BaseModel):
@@ -58,23 +84,38 @@ class _Answer(BaseModel):
     usage: _Usage | None = None
 
 
+class _Error(BaseModel):
+    message: str
+    param: str | None = None
+    code: str | int | None = None
+
+
+class _Failure(BaseModel):
+    error: _Error
+
+
 class OpenAIBackend:
     """Hands requests on.
 
-    What the server says of an error is not repeated, since it may hold keys or prompts of others.
+    Why the server refuses a request is repeated, without our key; of other errors nothing is, since
+    it may be about others.
     """
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         """Ask by `client`, which knows the base URL, the credential and the timeouts."""
         self._client = client
 
+    def supports(self, feature: str) -> bool:
+        """Return True: the server says itself what it cannot do."""
+        del feature
+        return True
+
     def tokens_at_most(self, inference: ports.Inference) -> int:
         """Return a bound: no tokenizer in use makes more tokens of a text than it has bytes."""
-        if isinstance(inference.prompt, str):
-            return PROMPT_OVERHEAD + _size(inference.prompt)
-        return PROMPT_OVERHEAD + sum(
-            MESSAGE_OVERHEAD + _size(turn.role) + _size(turn.content) for turn in inference.prompt
-        )
+        read = [inference.parameters[name] for name in IN_PROMPT if name in inference.parameters]
+        messages = 0 if isinstance(inference.prompt, str) else len(inference.prompt)
+        overhead = PROMPT_OVERHEAD + MESSAGE_OVERHEAD * messages + TOOLS_OVERHEAD * len(read)
+        return overhead + _size(inference.prompt) + _size(read)
 
     async def complete(self, inference: ports.Inference) -> ports.Completion:
         """Return the whole answer."""
@@ -83,20 +124,18 @@ class OpenAIBackend:
                 answer = _parse(await response.aread())
         except httpx2.HTTPError as error:
             raise _failure(error) from error
-        if not answer.choices or not answer.choices[0].finish_reason:
+        choices = [choice.chunk(choice.reason) for choice in answer.choices]
+        if not choices or not all(choice.finish_reason for choice in choices):
             raise errors.BackendError(PROVIDER, "the answer has no end")
-        text = answer.choices[0].said
         # A server that does not count is taken to have made as many tokens as it can have.
-        made = min(_size(text), inference.max_tokens)
-        return ports.Completion(
-            text,
-            _reason(answer.choices[0].finish_reason),
-            self._usage(inference, answer.usage, made),
-        )
+        sizes = [_size(choice.text) + _size(choice.more) for choice in choices]
+        made = sum(min(size, inference.max_tokens or size) for size in sizes)
+        return ports.Completion(choices, self._usage(inference, answer.usage, made))
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
         """Yield the answer in the pieces that the server sends."""
-        pieces, finish_reason, usage = 0, None, None
+        pieces, usage = 0, None
+        reasons: dict[int, ports.FinishReason] = {}
         try:
             async with self._asked(inference, stream=True) as response:
                 async for event in httpx2.EventSource(response):
@@ -105,16 +144,21 @@ class OpenAIBackend:
                         continue
                     part = _parse(event.data)
                     usage = part.usage or usage
-                    for choice in part.choices[:1]:
-                        finish_reason = choice.finish_reason or finish_reason
-                        if choice.said:
+                    for choice in part.choices:
+                        if choice.reason:
+                            reasons[choice.index] = choice.reason
+                        chunk = choice.chunk()
+                        if chunk.text or chunk.more or chunk.logprobs:
                             pieces += 1
-                            yield ports.Chunk(choice.said)
+                            yield chunk
         except httpx2.HTTPError as error:
             raise _failure(error, begun=pieces > 0) from error
-        if not finish_reason:
+        if len(reasons) < inference.n:
             raise errors.BackendError(PROVIDER, "the answer broke off")
-        yield ports.Chunk("", _reason(finish_reason), self._usage(inference, usage, pieces))
+        last = max(reasons)
+        for index, reason in sorted(reasons.items()):
+            told = self._usage(inference, usage, pieces) if index == last else None
+            yield ports.Chunk("", reason, told, index)
 
     async def ping(self) -> None:
         """Ask which models there are."""
@@ -136,11 +180,8 @@ class OpenAIBackend:
     ) -> AsyncIterator[httpx2.Response]:
         response = await self._sent(method, path, content)
         try:
-            if response.status_code in LATER:
-                raise errors.UnavailableError(PROVIDER)
             if response.status_code != HTTPStatus.OK:
-                reason = f"it answered with status {response.status_code}"
-                raise errors.BackendError(PROVIDER, reason)
+                raise await self._error(response)
             yield response
         finally:
             await response.aclose()
@@ -157,6 +198,26 @@ class OpenAIBackend:
                     raise
                 attempt += 1
 
+    async def _error(self, response: httpx2.Response) -> errors.ServiceError:
+        """Return what a status stands for."""
+        status = response.status_code
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            return errors.ThrottledError(f"requests to {PROVIDER}", _retry_after(response))
+        if status in LATER:
+            return errors.UnavailableError(PROVIDER, _retry_after(response))
+        if status not in REFUSED:
+            reason = f"it answered with status {status}"
+            final = status < HTTPStatus.INTERNAL_SERVER_ERROR
+            return errors.BackendError(PROVIDER, reason, final=final)
+        try:
+            told = _Failure.model_validate_json(await response.aread()).error
+        except ValidationError:
+            return errors.RefusedError(f"{PROVIDER} refuses the request with status {status}")
+        _, _, key = self._client.headers.get("Authorization", "").partition(" ")
+        reason = told.message.replace(key, "...") if key else told.message
+        code = told.code if isinstance(told.code, str) else None
+        return errors.RefusedError(reason[:REASON_LENGTH], told.param, code)
+
     def _usage(self, inference: ports.Inference, told: _Usage | None, made: int) -> domain.Usage:
         if told:
             return domain.Usage(told.prompt_tokens, told.completion_tokens)
@@ -164,15 +225,17 @@ class OpenAIBackend:
 
 
 def _body(inference: ports.Inference, *, stream: bool) -> bytes:
-    passed = {name: value for name, value in inference.parameters.items() if name not in WITHHELD}
+    given = inference.parameters
+    body = {name: value for name, value in given.items() if name not in WITHHELD}
     # Ours come last, so that parameters cannot replace them.
-    body = passed | {"model": inference.model, "max_tokens": inference.max_tokens, "stream": stream}
+    body |= {"model": inference.model, "stream": stream}
+    if inference.max_tokens is not None:
+        body[LIMITS[0] if LIMITS[0] in given else LIMITS[1]] = inference.max_tokens
+    if inference.n > 1:
+        body["n"] = inference.n
     if stream:
         body["stream_options"] = {"include_usage": True}
-    if isinstance(inference.prompt, str):
-        body["prompt"] = inference.prompt
-    else:
-        body["messages"] = [turn._asdict() for turn in inference.prompt]
+    body["prompt" if isinstance(inference.prompt, str) else "messages"] = inference.prompt
     # In ASCII: half a surrogate pair, which UTF-8 cannot carry, is for the server to refuse.
     return json.dumps(body).encode("ascii")
 
@@ -193,9 +256,24 @@ def _failure(error: httpx2.HTTPError, *, begun: bool = False) -> errors.ServiceE
     return errors.BackendError(PROVIDER, "what it said cannot be read")
 
 
-def _reason(told: str) -> str:
-    return "length" if told == "length" else "stop"
+def _retry_after(response: httpx2.Response) -> float:
+    """Return after how many seconds the server wants to be asked again; a date is not read."""
+    told = response.headers.get("Retry-After", "")
+    return float(told) if told.isdecimal() else 1
 
 
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+def _size(value: object) -> int:
+    """Return a bound to the tokens of a JSON value."""
+    match value:
+        case str():
+            return len(value.encode("utf-8", "surrogatepass"))
+        case {"type": "image_url" | "input_audio" | "file"}:
+            return MEDIA
+        case Mapping():
+            return sum(_size(name) + _size(part) + len('"": ,') for name, part in value.items())
+        case list() | tuple():
+            return sum(_size(part) + len(", ") for part in value)
+        case None:
+            return 0
+        case _:
+            return len(str(value))

@@ -1,9 +1,11 @@
 """What people do for themselves: register, log in, manage their own API keys."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
@@ -13,18 +15,26 @@ from pydantic import AfterValidator, BaseModel
 from servicebase.pagination import Page, PageParams, page
 
 from .. import accounts, domain, errors
-from ..ports import Admission, Ports
+from ..ports import Ports
 from .credentials import Credentials, CredentialsDep, CurrentUser
-from .dependencies import PortsDep
+from .dependencies import OptionsDep, PortsDep
 from .error_handlers import documented
 from .schemas import fields, requests, responses
 
-_LOGINS = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
-REGISTRATIONS = UUID("0c6e1d59-7a6c-4a3c-9a43-3f5a8f0f2b1e")
-LOGIN_LIMITS = domain.Limits(requests=60, tokens=10)
-"""Of one email in a minute: logins, and by `tokens` those that failed or are under way."""
-REGISTER_LIMITS = domain.Limits(requests=300, tokens=300)
-"""Of all in a minute: each takes a thread for a while, which logins need as well."""
+WRONG = "wrong email or password"
+_COUNTED = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
+LOGIN_LIMITS = {
+    "logins from this address": domain.Limits(requests=600, tokens=20),
+    "logins with this email from this address": domain.Limits(requests=60, tokens=10),
+    # So high that nobody locks out another from one address, nor from a few.
+    "logins with this email": domain.Limits(requests=600, tokens=200),
+}
+"""In a minute, in this order: logins, and by `tokens` those that failed or are under way."""
+REGISTER_LIMITS = {
+    "registrations from this address": domain.Limits(requests=60, tokens=60),
+    "registrations": domain.Limits(requests=300, tokens=300),
+}
+"""In a minute: each takes a thread for a while, which logins need as well."""
 
 router = APIRouter(
     prefix="/auth",
@@ -72,11 +82,19 @@ class SessionToken(BaseModel):
     "/register",
     status_code=HTTPStatus.CREATED,
     response_model=Account,
-    responses=documented(HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
+    responses=documented(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
 )
-async def register(body: Register, ports: PortsDep, credentials: CredentialsDep) -> Any:
+async def register(
+    body: Register,
+    ports: PortsDep,
+    options: OptionsDep,
+    credentials: CredentialsDep,
+    request: Request,
+) -> Any:
     """Create a team without a budget, and its first user."""
-    await _admit(ports, REGISTRATIONS, REGISTER_LIMITS, "registrations")
+    if not options.registration:
+        raise errors.RegistrationClosedError
+    await _admit(ports, REGISTER_LIMITS, "", _address(request))
     password_hash = await credentials.passwords.hash(body.password)
     new = domain.NewTeam(name=body.team)
     user = await ports.database.register(new, body.email, password_hash)
@@ -88,17 +106,28 @@ async def register(body: Register, ports: PortsDep, credentials: CredentialsDep)
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
 )
 async def login(
-    body: Login, ports: PortsDep, credentials: CredentialsDep, response: Response
+    body: Login,
+    request: Request,
+    ports: PortsDep,
+    credentials: CredentialsDep,
+    response: Response,
 ) -> SessionToken:
     """Return a session token."""
-    counted = uuid5(_LOGINS, body.email)
     # Counted before the password is looked at, or many guesses at once would all be let through.
-    admission = await _admit(ports, counted, LOGIN_LIMITS, "logins with this email")
+    admissions = await _admit(ports, LOGIN_LIMITS, body.email, _address(request))
     user = await _authenticated(body, ports, credentials)
-    await ports.limiter.settle(counted, admission.at, -1)
-    token, session = credentials.tokens.issue(user)
+    for counted, at in admissions.items():
+        await ports.limiter.settle(counted, at, -1)
+    issued = credentials.tokens.issue()
+    now, ttl = ports.clock.now(), request.app.state.options.session_ttl
+    session = domain.Session(issued.hash, user.id, now + timedelta(seconds=ttl))
+    try:
+        await ports.database.users.open_session(session, user.password_hash or "", now)
+    except errors.NotFoundError:
+        # Who was locked out meanwhile.
+        raise errors.CredentialError(WRONG) from None
     response.headers["Cache-Control"] = "no-store"
-    return SessionToken(token=token, expires_at=session.expires_at)
+    return SessionToken(token=issued.secret, expires_at=session.expires_at)
 
 
 @router.post(
@@ -106,9 +135,9 @@ async def login(
     status_code=HTTPStatus.NO_CONTENT,
     responses=documented(HTTPStatus.UNAUTHORIZED),
 )
-async def logout(caller: CurrentUser, credentials: CredentialsDep) -> None:
+async def logout(caller: CurrentUser, ports: PortsDep) -> None:
     """Make the session token useless."""
-    await credentials.tokens.revoke(caller.session)
+    await ports.database.users.end_session(caller.session.hash)
 
 
 @router.get("/me", response_model=Account, responses=documented(HTTPStatus.UNAUTHORIZED))
@@ -131,15 +160,16 @@ async def create_key(
 ) -> responses.IssuedKey:
     """Create an API key of one's own. The key is shown this once."""
     response.headers["Cache-Control"] = "no-store"
-    return responses.IssuedKey.of(
-        *await accounts.issue_key(
-            ports.database,
-            credentials.keys,
-            caller.user,
-            name=body.name,
-            expires_at=body.expires_at,
-        )
+    key, secret = await accounts.issue_key(
+        ports, credentials.keys, caller.user, body.name, body.expires_at
     )
+    try:
+        await ports.database.users.session(caller.session.hash)
+    except errors.NotFoundError:
+        # Who was locked out meanwhile keeps no key.
+        await ports.database.keys.remove(key.id)
+        raise errors.CredentialError("this session token is not valid") from None
+    return responses.IssuedKey.of(key, secret)
 
 
 @router.get(
@@ -157,7 +187,7 @@ async def list_keys(
     status_code=HTTPStatus.NO_CONTENT,
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND),
 )
-async def revoke_key(caller: CurrentUser, ports: PortsDep, key_id: fields.Id) -> None:
+async def revoke_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> None:
     """Make an API key of one's own useless at once."""
     key = await ports.database.keys.get(key_id)
     if key.user_id != caller.user.id:
@@ -166,16 +196,31 @@ async def revoke_key(caller: CurrentUser, ports: PortsDep, key_id: fields.Id) ->
     await accounts.revoke_key(ports, key)
 
 
-async def _admit(ports: Ports, who: UUID, limits: domain.Limits, what: str) -> Admission:
-    """Count one.
+async def _admit(
+    ports: Ports, limits: Mapping[str, domain.Limits], email: str, address: str
+) -> dict[UUID, float]:
+    """Count one by each of the limits; return what was counted, and when.
 
     Raises:
         ThrottledError: there were too many in the last minute.
     """
-    admission = await ports.limiter.admit(who, limits, 1)
-    if admission.refused:
-        raise errors.ThrottledError(what, admission.retry_after)
-    return admission
+    counted = {}
+    for what, most in limits.items():
+        whose = (what, email * ("email" in what), address * ("address" in what))
+        who = uuid5(_COUNTED, " ".join(whose))
+        admission = await ports.limiter.admit(who, most, 1)
+        if admission.refused:
+            raise errors.ThrottledError(what, admission.retry_after)
+        counted[who] = admission.at
+    return counted
+
+
+def _address(request: Request) -> str:
+    """Return where a request comes from: of IPv6 the network, all of which one client may have."""
+    host = request.client.host if request.client else ""
+    with suppress(ValueError):
+        return str(ip_network((host, 64 if ":" in host else 32), strict=False))
+    return host
 
 
 async def _authenticated(body: Login, ports: PortsDep, credentials: Credentials) -> domain.User:
@@ -187,11 +232,11 @@ async def _authenticated(body: Login, ports: PortsDep, credentials: Credentials)
     passwords = credentials.passwords
     user: domain.User | None = None
     with suppress(errors.NotFoundError):
-        user = await ports.database.user_by_email(body.email)
+        user = await ports.database.users.by_email(body.email)
     hash_ = user.password_hash if user else None
     good = await passwords.verify(hash_, body.password)
     if user is None or hash_ is None or not good:
-        raise errors.CredentialError("wrong email or password")
+        raise errors.CredentialError(WRONG)
     if passwords.outdated(hash_):
         renewed = await passwords.hash(body.password)
         user = await ports.database.users.update(user.id, {"password_hash": renewed})

@@ -1,11 +1,12 @@
 """Who asks: administrators show a configured token, people one that they logged in for."""
 
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from structlog.contextvars import bind_contextvars
 
 from .. import accounts, domain, errors
 from .dependencies import OptionsDep, PortsDep
@@ -29,7 +30,7 @@ class Caller:
     """Somebody who is logged in."""
 
     user: domain.User
-    session: accounts.Session
+    session: domain.Session
 
 
 async def administrator(bearer: AdminBearer, options: OptionsDep) -> None:
@@ -40,28 +41,35 @@ async def administrator(bearer: AdminBearer, options: OptionsDep) -> None:
     """
     if bearer is None or not accounts.same(bearer.credentials, options.admin_token):
         raise errors.CredentialError("this needs the token of the administrators")
+    bind_contextvars(user="administrator")
 
 
-async def _credentials(ports: PortsDep, options: OptionsDep) -> Credentials:
-    ttl = timedelta(seconds=options.session_ttl)
+async def _credentials(options: OptionsDep) -> Credentials:
     return Credentials(
         accounts.Keys(options.secret),
         accounts.Passwords(options.hasher),
-        accounts.Tokens(options.secret, ttl, sessions=ports.sessions, clock=ports.clock),
+        accounts.Tokens(options.secret),
     )
 
 
 CredentialsDep = Annotated[Credentials, Depends(_credentials)]
 
 
-async def _caller(bearer: UserBearer, ports: PortsDep, credentials: CredentialsDep) -> Caller:
+async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: CredentialsDep) -> Caller:
+    """Return who is logged in, as the database has it now.
+
+    Raises:
+        CredentialError: nobody is.
+    """
     if bearer is None:
         raise errors.CredentialError("this needs a session token; log in")
-    session = await credentials.tokens.read(bearer.credentials)
-    try:
-        return Caller(await ports.database.users.get(session.user_id), session)
-    except errors.NotFoundError as error:
-        raise errors.CredentialError("this session token is no longer valid") from error
+    hash_ = credentials.tokens.hash(bearer.credentials)
+    with suppress(errors.NotFoundError):
+        session, user = await ports.database.users.session(hash_)
+        if accounts.same(session.hash, hash_) and ports.clock.now() < session.expires_at:
+            bind_contextvars(team=str(user.team_id), user=str(user.id))
+            return Caller(user, session)
+    raise errors.CredentialError("this session token is not valid")
 
 
-CurrentUser = Annotated[Caller, Depends(_caller)]
+CurrentUser = Annotated[Caller, Depends(authenticate)]

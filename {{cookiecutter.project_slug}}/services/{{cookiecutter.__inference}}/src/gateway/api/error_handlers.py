@@ -1,11 +1,9 @@
 """Errors in the shape of OpenAI's API, whoever raised them."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from itertools import takewhile
 from typing import Any, NamedTuple
 
 import structlog
@@ -15,16 +13,24 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from servicebase.middleware import RETRY, STOPPING
+
 from .. import errors
 from . import ratelimits
+from .json import JsonResponse
 
-MEDIA_TYPE = "application/json"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 CONTENT_TOO_LARGE = 413
-REQUEST, SERVER = "invalid_request_error", "server_error"
+HTTP_CODES = {
+    # FastAPI's, of a body that is not even text, or too deep.
+    400: "invalid_json",
+    # What http.HTTPStatus calls it depends on the version of Python.
+    CONTENT_TOO_LARGE: "content_too_large",
+}
+JSON = re.compile(r"application/(.+\+)?json\b", re.ASCII)
 
 # What pydantic calls a branch of a union: a field has no such name.
-_BRANCH = re.compile(r"\[|^(constrained-)?str$")
+_BRANCH = re.compile(r"\[|^(constrained-)?str$|Part$")
 
 log = structlog.get_logger("error_handlers")
 
@@ -32,33 +38,37 @@ log = structlog.get_logger("error_handlers")
 class ErrorSpec(NamedTuple):
     """How an error is answered. Official clients choose their exception by the status."""
 
-    status: HTTPStatus
-    type: str
+    status: int
     code: str
 
+    @property
+    def type(self) -> str:
+        """Return what OpenAI calls the kind."""
+        server = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return TYPES.get(self.code, "server_error" if server else "invalid_request_error")
 
+
+TYPES = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
 ERROR_SPECS: dict[type[errors.ServiceError], ErrorSpec] = {
-    errors.InvalidError: ErrorSpec(HTTPStatus.BAD_REQUEST, REQUEST, "invalid_value"),
-    errors.InvalidIdError: ErrorSpec(HTTPStatus.BAD_REQUEST, REQUEST, "invalid_id"),
-    errors.InvalidReferenceError: ErrorSpec(HTTPStatus.BAD_REQUEST, REQUEST, "invalid_reference"),
-    errors.CredentialError: ErrorSpec(HTTPStatus.UNAUTHORIZED, REQUEST, "invalid_api_key"),
-    errors.NotFoundError: ErrorSpec(HTTPStatus.NOT_FOUND, REQUEST, "not_found"),
-    errors.UnknownModelError: ErrorSpec(HTTPStatus.NOT_FOUND, REQUEST, "model_not_found"),
-    errors.ConflictError: ErrorSpec(HTTPStatus.CONFLICT, REQUEST, "conflict"),
-    errors.VersionConflictError: ErrorSpec(HTTPStatus.CONFLICT, REQUEST, "version_conflict"),
-    errors.RateLimitedError: ErrorSpec(
-        HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"
-    ),
-    errors.ThrottledError: ErrorSpec(
-        HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"
-    ),
-    errors.BudgetError: ErrorSpec(
-        HTTPStatus.TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota"
-    ),
-    errors.BackendError: ErrorSpec(HTTPStatus.BAD_GATEWAY, SERVER, "backend_error"),
-    errors.OverloadedError: ErrorSpec(HTTPStatus.SERVICE_UNAVAILABLE, SERVER, "overloaded"),
-    errors.UnavailableError: ErrorSpec(HTTPStatus.SERVICE_UNAVAILABLE, SERVER, "unavailable"),
-    errors.UnreadableError: ErrorSpec(HTTPStatus.SERVICE_UNAVAILABLE, SERVER, "unreadable"),
+    errors.InvalidError: ErrorSpec(400, "invalid_value"),
+    errors.InvalidReferenceError: ErrorSpec(400, "invalid_reference"),
+    errors.QuotaError: ErrorSpec(400, "request_too_large"),
+    errors.RefusedError: ErrorSpec(400, "refused"),
+    errors.UnsupportedError: ErrorSpec(400, "unsupported_parameter"),
+    errors.CredentialError: ErrorSpec(401, "invalid_api_key"),
+    errors.RegistrationClosedError: ErrorSpec(403, "registration_closed"),
+    errors.NotFoundError: ErrorSpec(404, "not_found"),
+    errors.UnknownModelError: ErrorSpec(404, "model_not_found"),
+    errors.UnpricedModelError: ErrorSpec(404, "model_not_found"),
+    errors.ConflictError: ErrorSpec(409, "conflict"),
+    errors.VersionConflictError: ErrorSpec(409, "version_conflict"),
+    errors.RateLimitedError: ErrorSpec(429, "rate_limit_exceeded"),
+    errors.ThrottledError: ErrorSpec(429, "rate_limit_exceeded"),
+    errors.BudgetError: ErrorSpec(429, "insufficient_quota"),
+    errors.BackendError: ErrorSpec(502, "backend_error"),
+    errors.OverloadedError: ErrorSpec(503, "overloaded"),
+    errors.UnavailableError: ErrorSpec(503, "unavailable"),
+    errors.UnreadableError: ErrorSpec(503, "unreadable"),
 }
 
 
@@ -78,21 +88,21 @@ class Failure(BaseModel):
     error: Error
 
 
-def body(message: str, type_: str, code: str, param: str | None = None) -> bytes:
-    """Return a Failure as JSON."""
-    error = {"message": message, "type": type_, "param": param, "code": code}
-    # ASCII: what a client sent may hold half a surrogate pair, which UTF-8 cannot carry.
-    return json.dumps({"error": error}).encode()
-
-
-def body_of(error: errors.ServiceError) -> bytes:
+def body_of(error: errors.ServiceError) -> dict[str, object]:
     """Return the Failure that tells of `error`."""
-    _, type_, code = ERROR_SPECS[type(error)]
-    return body(str(error), type_, code, getattr(error, "field", None))
+    spec = ERROR_SPECS[type(error)]
+    return _body(spec, str(error), getattr(error, "field", None), getattr(error, "code", None))
+
+
+def _body(
+    spec: ErrorSpec, message: str, param: str | None = None, code: str | None = None
+) -> dict[str, object]:
+    told = {"message": message, "type": spec.type, "param": param, "code": code or spec.code}
+    return {"error": told}
 
 
 def response(
-    status: HTTPStatus,
+    status: int,
     message: str | None = None,
     *,
     code: str | None = None,
@@ -100,14 +110,19 @@ def response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an answer that no error of ours stands for; by default the code is the status."""
-    type_ = SERVER if status >= HTTPStatus.INTERNAL_SERVER_ERROR else REQUEST
-    content = body(message or status.phrase, type_, code or status.name.lower(), param)
-    return Response(content, status.value, headers, MEDIA_TYPE)
+    known = HTTPStatus(status)
+    spec = ErrorSpec(status, code or known.name.lower())
+    return JsonResponse(_body(spec, message or known.phrase, param), status, headers)
 
 
 def unavailable(message: str) -> Response:
     """Return the answer that tells which servers are down."""
     return response(HTTPStatus.SERVICE_UNAVAILABLE, message, code="unavailable")
+
+
+def stopping() -> Response:
+    """Return the answer to a request that a shutdown has cut short."""
+    return response(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING, code="unavailable", headers=RETRY)
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -126,50 +141,57 @@ def install(app: FastAPI) -> None:
 
 
 async def _service_error(request: Request, error: errors.ServiceError) -> Response:
-    request.app.state.metrics.failures.labels(ERROR_SPECS[type(error)].code).inc()
-    headers = {}
+    spec = ERROR_SPECS[type(error)]
+    request.app.state.metrics.failures.labels(spec.code).inc()
+    headers: dict[str, str] = {}
+    if wait := getattr(error, "retry_after", None):
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
     match error:
         case errors.CredentialError():
             headers["WWW-Authenticate"] = "Bearer"
         case errors.RateLimitedError(limits=limits, admission=admission):
-            headers = ratelimits.headers(limits, admission)
-            headers["Retry-After"] = _seconds(admission.retry_after)
-        case errors.ThrottledError(retry_after=wait):
-            headers["Retry-After"] = _seconds(wait)
-        case errors.OverloadedError():
-            headers["Retry-After"] = "1"
+            headers |= ratelimits.headers(limits, admission)
+        case errors.BackendError(final=True):
+            # OpenAI's clients try a 502 again, unless they are told not to.
+            headers["X-Should-Retry"] = "false"
         case errors.UnavailableError(server=server):
-            headers["Retry-After"] = "1"
             # The client is not told why, so the log has to.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
-    return Response(body_of(error), ERROR_SPECS[type(error)].status.value, headers, MEDIA_TYPE)
+    return JsonResponse(body_of(error), spec.status, headers)
 
 
-def _seconds(wait: float) -> str:
-    return str(max(1, math.ceil(wait)))
-
-
-async def _validation_error(_: Request, error: RequestValidationError) -> Response:
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     """Answer with the first thing that is wrong: the shape has room for one."""
-    first = error.errors()[0]
+    found = error.errors()
+    place = _place(found[0]["loc"])
+    # Of a union each branch says what it misses: the one that got furthest is meant.
+    first = max(
+        (each for each in found if _place(each["loc"]).startswith(place)),
+        key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])),
+    )
     if first["type"] == "json_invalid":
-        return response(HTTPStatus.BAD_REQUEST, "the body is no JSON", code="invalid_json")
-    cause = first.get("ctx", {}).get("error")
+        message = f"the body is no JSON: {first['ctx']['error']}"
+        return response(400, message, code="invalid_json")
+    if first["loc"] == ("body",) and not JSON.match(request.headers.get("Content-Type", "")):
+        message = "the body must be JSON, with the header `Content-Type: application/json`"
+        return response(400, message, code="invalid_content_type")
     place = _place(first["loc"])
+    cause = first.get("ctx", {}).get("error")
     # Without the value, which may be a secret.
     message = f"{place or 'the body'}: {first['msg']}"
     if isinstance(cause, errors.InvalidError):
         place, message = place or cause.field, str(cause)
-    return response(HTTPStatus.BAD_REQUEST, message, code="invalid_value", param=place or None)
+    return response(400, message, code="invalid_value", param=place or None)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request))
-    # What http.HTTPStatus calls it depends on the version of Python.
-    code = "content_too_large" if error.status_code == CONTENT_TOO_LARGE else None
-    return response(HTTPStatus(error.status_code), error.detail, code=code, headers=headers)
+    code = HTTP_CODES.get(error.status_code)
+    deep = isinstance(error.__cause__, RecursionError)
+    message = "the body is nested too deeply" if deep else error.detail
+    return response(error.status_code, message, code=code, headers=headers)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -187,5 +209,5 @@ def _allowed(request: Request) -> list[str]:
 def _place(location: tuple[str | int, ...]) -> str:
     """Return a place in a request as OpenAI's API writes it, such as `messages[0].role`."""
     # Without the branches of a union, which pydantic puts into the path as well.
-    steps = takewhile(lambda step: not _BRANCH.search(str(step)), location[1:])
+    steps = (step for step in location[1:] if not _BRANCH.search(str(step)))
     return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")

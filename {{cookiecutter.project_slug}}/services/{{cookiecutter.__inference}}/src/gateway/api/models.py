@@ -8,14 +8,13 @@ from pydantic import BaseModel
 
 from .. import errors
 from .error_handlers import documented
-from .keys import DOCUMENTED, hash_of
+from .keys import KeyHash
 
 PATH = "/v1/models"
 
 router = APIRouter(
     prefix=PATH,
     tags=["models"],
-    dependencies=[DOCUMENTED],
     responses=documented(
         HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE
     ),
@@ -40,34 +39,36 @@ class Models(BaseModel):
 
 
 @router.get("")
-async def list_(request: Request) -> Models:
+async def list_(request: Request, key_hash: KeyHash) -> Models:
     """List the models, the team's own names for them among them."""
-    found = await _models(request)
+    found = await _models(request, key_hash)
     return Models(data=[found[name] for name in sorted(found)])
 
 
 @router.get("/{model:path}", responses=documented(HTTPStatus.NOT_FOUND))
-async def read(model: str, request: Request) -> Model:
+async def read(model: str, request: Request, key_hash: KeyHash) -> Model:
     """Return one."""
-    found = await _models(request)
+    found = await _models(request, key_hash)
     if model not in found:
         raise errors.UnknownModelError(model)
     return found[model]
 
 
-async def _models(request: Request) -> dict[str, Model]:
+async def _models(request: Request, key_hash: str) -> dict[str, Model]:
     state = request.app.state
     # From the database: no admission says here whether what is remembered is still true.
-    grant = await state.policy.fresh_grant(hash_of(request))
+    grant = await state.policy.fresh_grant(key_hash)
     config = await state.policy.config()
-    aliases = await state.ports.database.routes(grant.key.team_id)
+    aliases = await state.ports.database.aliases.routes(grant.key.team_id)
     shared = {
         name: Model(id=name, created=0, owned_by=target.provider)
         for name, target in config.models.items()
+        if target.model in config.prices
     }
     own = {
         name: Model(id=name, created=int(alias.created_at.timestamp()), owned_by=alias.provider)
         for name, alias in aliases.items()
+        if alias.target in config.prices
     }
     return {
         name: model

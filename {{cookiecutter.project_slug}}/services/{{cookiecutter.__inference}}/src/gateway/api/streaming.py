@@ -1,9 +1,8 @@
 """Server-sent events: an answer in pieces."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Protocol
 
 import structlog
 from starlette.responses import Response
@@ -13,7 +12,8 @@ from .. import errors
 from ..completion_service import Admitted
 from ..metrics import Metrics
 from ..ports import Chunk
-from . import error_handlers
+from . import error_handlers, json
+from .connection import connected
 
 MEDIA_TYPE = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
@@ -21,12 +21,8 @@ DONE = b"data: [DONE]\n\n"
 log = structlog.get_logger("streaming")
 
 
-class Encode(Protocol):
-    """Makes events of a piece of an answer."""
-
-    def __call__(self, chunk: Chunk, *, first: bool = False) -> bytes:
-        """Return them."""
-        ...
+Encode = Callable[[Chunk], bytes]
+"""Makes events of a piece of an answer."""
 
 
 def event(data: bytes) -> bytes:
@@ -53,34 +49,30 @@ class EventStream(Response):
         self._admitted = admitted
         self._encode = encode
         self._metrics = metrics
+        self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         del scope
-        sending = asyncio.create_task(self._send(send))
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            sending.cancel()
-            await asyncio.wait((sending, gone))
-        if not sending.cancelled():
-            sending.result()
-
-    async def _send(self, send: Send) -> None:
         self._metrics.streams.inc()
         try:
-            async with aclosing(self._admitted.stream()) as chunks:
-                first = self._encode(await anext(chunks), first=True)
-                await send(
-                    {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-                )
-                await send(_piece(first))
-                await self._rest(chunks, send)
+            async with connected(receive):
+                await self._send(send)
+        except asyncio.CancelledError:
+            if not self._begun:
+                raise
+            await send(_piece(event(bytes(error_handlers.stopping().body)), more=False))
         finally:
             self._metrics.streams.dec()
             await self._admitted.close()
+
+    async def _send(self, send: Send) -> None:
+        async with aclosing(self._admitted.stream()) as chunks:
+            first = self._encode(await anext(chunks))
+            self._begun = True
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send(_piece(first))
+            await self._rest(chunks, send)
 
     async def _rest(self, chunks: AsyncIterator[Chunk], send: Send) -> None:
         try:
@@ -90,7 +82,7 @@ class EventStream(Response):
             # No [DONE]: it says that the answer is whole.
             log.warning("broken off", error=str(error), cause=repr(error.__cause__))
             self._metrics.failures.labels(error_handlers.ERROR_SPECS[type(error)].code).inc()
-            last = event(error_handlers.body_of(error))
+            last = event(json.encode(error_handlers.body_of(error)))
         else:
             last = DONE
         await send(_piece(last, more=False))
@@ -98,8 +90,3 @@ class EventStream(Response):
 
 def _piece(content: bytes, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": content, "more_body": more}
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

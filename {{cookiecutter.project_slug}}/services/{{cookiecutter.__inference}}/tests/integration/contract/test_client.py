@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from stratakit.testing import Service
 
-from ..people import Team, created
+from ..people import CHAT, Connect, Team, chat, created
 
 MESSAGES: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "be brief"},
@@ -80,6 +80,16 @@ async def test_a_streamed_text_is_the_whole_one_in_pieces(client: openai.AsyncOp
         stream = await lax.completions.create(model="echo", prompt="one two three", stream=True)
         pieces = [chunk.choices[0].text async for chunk in stream if chunk.choices]
     assert "".join(pieces) == whole.choices[0].text
+
+
+async def test_a_stream_is_framed_and_ends_with_one_done(connect: Connect, team: Team) -> None:
+    body = chat("one two three", stream=True)
+    async with connect(team.key).stream("POST", CHAT, json=body) as answer:
+        assert answer.headers["content-type"].partition(";")[0] == "text/event-stream"
+        raw = (await answer.aread()).decode()
+    *events, done, rest = raw.split("\n\n")
+    assert (len(events), done, rest) == (4, "data: [DONE]", "")
+    assert all(event.startswith("data: {") and "\n" not in event for event in events)
 
 
 async def test_models_are_listed_and_found(client: openai.AsyncOpenAI) -> None:

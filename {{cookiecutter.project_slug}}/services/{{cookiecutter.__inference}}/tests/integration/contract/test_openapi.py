@@ -14,7 +14,9 @@ import pytest
 
 from stratakit.testing import Service
 
-from ..people import ADMIN_TOKEN, Connect, Team
+from gateway.ports import Announcements
+
+from ..people import ADMIN_TOKEN, Team
 
 # Many requests, one after the other: on a busy machine they take longer than the tier allows.
 pytestmark = pytest.mark.timeout(600)
@@ -52,11 +54,12 @@ async def check(service: Service, folder: Path, credential: str, *options: str) 
     assert process.returncode == 0, printed.decode()
 
 
-@pytest.mark.usefixtures("redis_config")  # The gateway is not left with what it was put.
 async def test_the_administration_keeps_its_word(
-    service: Service, connect: Connect, tmp_path: Path
+    service: Service, redis_announcements: Announcements, tmp_path: Path
 ) -> None:
     await check(service, tmp_path, ADMIN_TOKEN, "--include-path-regex=^/admin/")
+    # The gateway is not left with the config that it was put.
+    await redis_announcements.announce()
 
 
 async def test_the_accounts_keep_their_word(service: Service, session: str, tmp_path: Path) -> None:

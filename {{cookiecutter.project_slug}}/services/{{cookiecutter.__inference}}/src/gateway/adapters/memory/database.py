@@ -10,7 +10,8 @@ from servicebase.pagination import Position
 
 from ... import domain, errors, ports
 from .. import entities
-from ..entities import Entity, Kept, New, identified
+from ..entities import Entity, Kept, New
+from .spending import MemorySpending
 
 
 class MemoryCollection(Generic[New, Kept]):
@@ -37,10 +38,9 @@ class MemoryCollection(Generic[New, Kept]):
         self.put(kept)
         return kept
 
-    async def get(self, id_: UUID | str) -> Kept:
+    async def get(self, id_: UUID) -> Kept:
         """Return the one with this id."""
         await self._database.ping()
-        id_ = identified(id_)
         if id_ not in self:
             raise errors.NotFoundError(self.entity.name, id_)
         return self._stored[id_]
@@ -51,8 +51,8 @@ class MemoryCollection(Generic[New, Kept]):
         limit: int,
         after: Position | None = None,
         search: str = "",
-        team: UUID | str | None = None,
-        user: UUID | str | None = None,
+        team: UUID | None = None,
+        user: UUID | None = None,
     ) -> Sequence[Kept]:
         """Return at most `limit` of those that come after a position."""
         await self._database.ping()
@@ -69,7 +69,7 @@ class MemoryCollection(Generic[New, Kept]):
 
     async def update(
         self,
-        id_: UUID | str,
+        id_: UUID,
         changes: Mapping[str, Any],
         *,
         version: int | None = None,  # noqa: ARG002 - only aliases have one
@@ -82,7 +82,7 @@ class MemoryCollection(Generic[New, Kept]):
             self.put(kept)
         return kept
 
-    async def remove(self, id_: UUID | str) -> None:
+    async def remove(self, id_: UUID) -> None:
         """Remove the one with this id, and all that belongs to it."""
         removed = await self.get(id_)
         del self._stored[removed.id]
@@ -130,7 +130,7 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
         self._versions: dict[UUID, list[domain.ModelAlias]] = {}
 
     async def update(
-        self, id_: UUID | str, changes: Mapping[str, Any], *, version: int | None = None
+        self, id_: UUID, changes: Mapping[str, Any], *, version: int | None = None
     ) -> domain.ModelAlias:
         """Replace some fields of one as its next version, and return it."""
         alias = await self.get(id_)
@@ -138,7 +138,12 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
             raise errors.VersionConflictError(self.entity.name, version)
         return await super().update(id_, changes and {**changes, "version": alias.version + 1})
 
-    async def versions(self, id_: UUID | str) -> Sequence[domain.ModelAlias]:
+    async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
+        """Return a team's aliases by their names; none for a team that does not exist."""
+        await self._database.ping()
+        return {alias.alias: alias for alias in self if alias.team_id == team}
+
+    async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
         """Return one as it is and as it was, the newest first."""
         alias = await self.get(id_)
         return self._versions[alias.id][::-1]
@@ -147,6 +152,57 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
         """Store one as it is now."""
         super().put(kept)
         self._versions.setdefault(kept.id, []).append(kept)
+
+
+class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
+    """Keeps the users, and the sessions that they have open."""
+
+    def __init__(self, database: "MemoryDatabase") -> None:
+        super().__init__(entities.USER, database)
+        self._sessions: dict[str, domain.Session] = {}
+
+    async def update(
+        self, id_: UUID, changes: Mapping[str, Any], *, version: int | None = None
+    ) -> domain.User:
+        """Replace some fields of one, and return it."""
+        user = await super().update(id_, changes, version=version)
+        if "password_hash" in changes:
+            self._sessions = {h: s for h, s in self._sessions.items() if s.user_id != id_}
+            for key in self._database.keys:
+                if user.password_hash is None and key.user_id == id_ and not key.revoked_at:
+                    self._database.keys.put(replace(key, revoked_at=self._database.now()))
+        return user
+
+    async def by_email(self, email: str) -> domain.User:
+        """Return the user with this email."""
+        await self._database.ping()
+        for user in self:
+            if user.email == email:
+                return user
+        raise errors.NotFoundError(self.entity.name, email)
+
+    async def open_session(
+        self, session: domain.Session, password_hash: str, now: datetime
+    ) -> None:
+        """Store a session, and forget those that have expired."""
+        user = await self.get(session.user_id)
+        if user.password_hash != password_hash:
+            raise errors.NotFoundError(self.entity.name, "with this password")
+        self._sessions = {h: each for h, each in self._sessions.items() if each.expires_at > now}
+        self._sessions[session.hash] = session
+
+    async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
+        """Return a session and whose it is, be it expired."""
+        await self._database.ping()
+        if hash_ not in self._sessions:
+            raise errors.NotFoundError("session", "with this hash")
+        session = self._sessions[hash_]
+        return session, await self.get(session.user_id)
+
+    async def end_session(self, hash_: str) -> None:
+        """End a session."""
+        await self._database.ping()
+        self._sessions.pop(hash_, None)
 
 
 class MemoryDatabase:
@@ -161,10 +217,15 @@ class MemoryDatabase:
         self._clock = clock
         self._last = datetime.min.replace(tzinfo=UTC)
         self.teams = MemoryCollection(entities.TEAM, self)
-        self.users = MemoryCollection(entities.USER, self)
+        self.users = MemoryUsers(self)
         self.keys = MemoryCollection(entities.API_KEY, self)
         self.aliases = MemoryAliases(self)
         self.quotas = MemoryCollection(entities.QUOTA, self)
+        self.spending = MemorySpending(self)
+        self.unreadable = False
+        """Set it, and what is stored is no config, until the next is added."""
+        self._config = domain.Config()
+        self._sessions: dict[str, domain.Session] = {}
         self.collections: list[MemoryCollection[Any, Any]] = [
             self.teams,
             self.users,
@@ -185,13 +246,19 @@ class MemoryDatabase:
             await self.teams.remove(created.id)
             raise
 
-    async def user_by_email(self, email: str) -> domain.User:
-        """Return the user with this email."""
+    async def config(self) -> domain.Config:
+        """Return the newest config; the default one if there is none."""
         await self.ping()
-        for user in self.users:
-            if user.email == email:
-                return user
-        raise errors.NotFoundError(entities.USER.name, email)
+        if self.unreadable:
+            raise errors.UnreadableError("config")
+        return self._config
+
+    async def add_config(self, config: domain.Config) -> domain.Config:
+        """Store a config, and return it with a version greater than all others."""
+        await self.ping()
+        self.unreadable = False
+        self._config = replace(config, version=self._config.version + 1)
+        return self._config
 
     async def grant(self, key_hash: str) -> ports.Grant:
         """Return what the key with this hash gives access to, be it expired or revoked."""
@@ -201,23 +268,6 @@ class MemoryDatabase:
                 limits = [quota.limits for quota in self.quotas if quota.team_id == key.team_id]
                 return ports.Grant(key, limits[0] if limits else None)
         raise errors.NotFoundError(entities.API_KEY.name, "with this hash")
-
-    async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
-        """Return a team's aliases by their names; none for a team that does not exist."""
-        await self.ping()
-        return {alias.alias: alias for alias in self.aliases if alias.team_id == team}
-
-    async def versions(self, alias: UUID | str) -> Sequence[domain.ModelAlias]:
-        """Return all versions of an alias, the newest first."""
-        return await self.aliases.versions(alias)
-
-    async def spend(self, team: UUID, microcents: int) -> None:
-        """Take this much of a team's budget, in one atomic step; a negative amount gives back."""
-        payer = await self.teams.get(team)
-        spent = payer.spent_microcents + microcents
-        if microcents > 0 and spent > payer.budget_cents * domain.MICROCENTS:
-            raise errors.BudgetError
-        self.teams.put(replace(payer, spent_microcents=max(spent, 0)))
 
     async def ping(self) -> None:
         """Return unless `down` is set."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ... import domain, errors, ports
-from .config import MemoryConfigStore
+from .announcements import MemoryAnnouncements
 
 SECOND = 1_000_000
 """Microseconds: sums of integers are exact."""
@@ -24,11 +24,11 @@ class _Use:
 class MemoryLimiter:
     """Remembers every request for sixty seconds."""
 
-    def __init__(self, clock: ports.Clock, config: MemoryConfigStore) -> None:
+    def __init__(self, clock: ports.Clock, announcements: MemoryAnnouncements) -> None:
         self.down = False
         """Set it, and every call fails as it does when the server is gone."""
         self._clock = clock
-        self._config = config
+        self._announcements = announcements
         self._windows: dict[UUID, deque[_Use]] = {}
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
@@ -60,7 +60,7 @@ class MemoryLimiter:
             tokens_reset=(max(token_ends, default=now) - now) / SECOND,
             retry_after=(max(free_at.values()) - now) / SECOND,
             at=now / SECOND,
-            policy=self._config.policy,
+            version=self._announcements.version,
         )
 
     async def settle(self, team: UUID, at: float, tokens: int) -> None:

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ... import domain, errors, models
 from .. import entities
-from ..entities import identified
 from .collection import PostgresCollection, table
 from .connection import transaction
 
@@ -27,10 +26,9 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         super().__init__(engine, entities.ALIAS, table(models.ModelAliasRow))
 
     async def update(
-        self, id_: UUID | str, changes: Mapping[str, Any], *, version: int | None = None
+        self, id_: UUID, changes: Mapping[str, Any], *, version: int | None = None
     ) -> domain.ModelAlias:
         """Replace some fields of one as its next version, and return it."""
-        id_ = identified(id_)
         # Locked, so that nobody else makes the same version.
         statement = sa.select(self.rows).where(self.rows.c.id == id_).with_for_update()
         async with transaction(self.engine) as connection:
@@ -55,9 +53,8 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
             found = await connection.execute(statement)
         return {row.alias: self.read(row) for row in found}
 
-    async def versions(self, id_: UUID | str) -> Sequence[domain.ModelAlias]:
+    async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
         """Return one as it is and as it was, the newest first."""
-        id_ = identified(id_)
         statement = (
             sa.select(
                 *(COLUMNS.get(each.name, each).label(each.name) for each in self.rows.columns)

@@ -12,7 +12,7 @@ from servicebase.pagination import Position
 
 from ... import errors, models
 from .. import entities
-from ..entities import Entity, Kept, New, identified
+from ..entities import Entity, Kept, New
 from .connection import transaction
 
 
@@ -34,9 +34,9 @@ class PostgresCollection(Generic[New, Kept]):
         async with transaction(self.engine) as connection:
             return await self.insert(connection, new)
 
-    async def get(self, id_: UUID | str) -> Kept:
+    async def get(self, id_: UUID) -> Kept:
         """Return the one with this id."""
-        return await self.find(self.rows.c.id, identified(id_))
+        return await self.find(self.rows.c.id, id_)
 
     async def page(
         self,
@@ -44,8 +44,8 @@ class PostgresCollection(Generic[New, Kept]):
         limit: int,
         after: Position | None = None,
         search: str = "",
-        team: UUID | str | None = None,
-        user: UUID | str | None = None,
+        team: UUID | None = None,
+        user: UUID | None = None,
     ) -> Sequence[Kept]:
         """Return at most `limit` of those that come after a position."""
         columns = self.rows.c
@@ -70,7 +70,7 @@ class PostgresCollection(Generic[New, Kept]):
 
     async def update(
         self,
-        id_: UUID | str,
+        id_: UUID,
         changes: Mapping[str, Any],
         *,
         version: int | None = None,  # noqa: ARG002 - only aliases have one
@@ -79,11 +79,10 @@ class PostgresCollection(Generic[New, Kept]):
         if not changes:
             return await self.get(id_)
         async with transaction(self.engine) as connection:
-            return await self.replace(connection, identified(id_), changes)
+            return await self.replace(connection, id_, changes)
 
-    async def remove(self, id_: UUID | str) -> None:
+    async def remove(self, id_: UUID) -> None:
         """Remove the one with this id, and all that belongs to it."""
-        id_ = identified(id_)
         statement = sa.delete(self.rows).where(self.rows.c.id == id_).returning(self.rows)
         async with transaction(self.engine) as connection:
             self.found(await connection.execute(statement), id_)

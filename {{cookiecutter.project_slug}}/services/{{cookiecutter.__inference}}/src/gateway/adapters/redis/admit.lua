@@ -1,11 +1,11 @@
 -- Count one request and its tokens against a team's limits, or neither.
 --
--- KEYS: the team's window, the counter of policies.
+-- KEYS: the team's window, the version of the newest announcement.
 -- ARGV: now (microseconds of the epoch), the limits of requests and of tokens, the tokens of this request;
 -- from the fifth on, what is to be corrected first.
 local now, tokens = tonumber(ARGV[1]), tonumber(ARGV[4])
 local request_limit, token_limit = tonumber(ARGV[2]), tonumber(ARGV[3])
-local policy = tonumber(redis.call('GET', KEYS[2]) or 0)
+local version = redis.call('GET', KEYS[2]) or ''
 
 correct(5)
 -- The clock of another process may be ahead: in the order of a window time never runs back.
@@ -69,5 +69,5 @@ return {
   tokens_end - now,
   math.max(requests_at, tokens_at) - now,
   now,
-  policy,
+  version,
 }

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from ... import domain, errors, ports
-from .config import POLICY
+from .announcements import VERSION
 from .connection import PREFIX, Client, script
 from .script_batcher import ScriptBatcher
 
@@ -48,9 +48,9 @@ class RedisLimiter:
             reset,
             retry,
             at,
-            policy,
+            version,
         ) = await self._admit(
-            keys=(_key(team), POLICY),
+            keys=(_key(team), VERSION),
             args=(now, limits.requests, limits.tokens, tokens, *self._corrections(team)),
         )
         return ports.Admission(
@@ -61,7 +61,7 @@ class RedisLimiter:
             tokens_reset=reset / _SECOND,
             retry_after=retry / _SECOND,
             at=at / _SECOND,
-            policy=policy,
+            version=version,
         )
 
     async def settle(self, team: UUID, at: float, tokens: int) -> None:

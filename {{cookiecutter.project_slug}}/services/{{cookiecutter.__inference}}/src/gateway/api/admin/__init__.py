@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 
 from ..credentials import administrator
 from ..error_handlers import documented
-from . import extras, routes
+from . import extras
 from .resources import RESOURCES
 
 router = APIRouter(
@@ -18,4 +18,4 @@ router = APIRouter(
 )
 router.include_router(extras.router)
 for resource in RESOURCES:
-    router.include_router(routes.of(resource))
+    router.include_router(resource.router)

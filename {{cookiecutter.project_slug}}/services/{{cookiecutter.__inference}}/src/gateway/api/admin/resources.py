@@ -1,126 +1,109 @@
-"""What differs between the resources that administrators manage."""
+"""The resources that administrators manage, and what each is made of."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from ... import accounts, domain, errors
-from ...ports import Collection, Database, Ports
-from ..credentials import Credentials
 from ..schemas import fields, requests, responses
+from .routes import Desk, DeskDep, Resource
 
-Values = Callable[[Any, Ports, Credentials], Awaitable[dict[str, Any]]]
-Make = Callable[["AdminResource", Any, Ports, Credentials], Awaitable[Any]]
-
-
-async def _sent(body: fields.Body, *_: object) -> dict[str, Any]:
-    return body.model_dump(exclude_unset=True)
-
-
-async def _user_values(
-    body: requests.UserPatch, _: Ports, credentials: Credentials
-) -> dict[str, Any]:
-    values = body.model_dump(exclude_unset=True)
-    if "password" in values:
-        password = values.pop("password")
-        values["password_hash"] = password and await credentials.passwords.hash(password)
-    return values
+TEAMS = Resource("team", "teams", lambda database: database.teams, shown=responses.Team)
+USERS = Resource("user", "users", lambda database: database.users, shown=responses.User)
+KEYS = Resource(
+    "key", "keys", lambda database: database.keys, shown=responses.Key, made=responses.IssuedKey
+)
+ALIASES = Resource("alias", "aliases", lambda database: database.aliases, shown=domain.ModelAlias)
+QUOTAS = Resource("quota", "quotas", lambda database: database.quotas, shown=domain.Quota)
+RESOURCES = (TEAMS, USERS, KEYS, ALIASES, QUOTAS)
 
 
-async def _alias_values(body: requests.AliasFields, ports: Ports, _: Credentials) -> dict[str, Any]:
-    if "provider" in body.model_fields_set:
-        fields.check_provider(ports.backends, body.provider)
-    return body.model_dump(exclude_unset=True, exclude={"version"})
+@TEAMS.created
+async def create_team(body: requests.TeamCreate, desk: DeskDep) -> Any:
+    """Create a team."""
+    new = domain.NewTeam(**body.sent())
+    return await desk.create(lambda: desk.ports.database.teams.create(new))
 
 
-async def _make(
-    resource: "AdminResource", body: Any, ports: Ports, credentials: Credentials
-) -> object:
-    new = resource.new(**await resource.values(body, ports, credentials))
-    return await resource.collection(ports.database).create(new)
+@TEAMS.updated
+async def update_team(body: requests.TeamPatch, desk: DeskDep, team_id: UUID) -> Any:
+    """Replace the fields that are sent, and return the whole."""
+    return await desk.change(lambda: desk.ports.database.teams.update(team_id, body.sent()))
 
 
-async def _make_key(
-    _: "AdminResource", body: requests.KeyCreate, ports: Ports, credentials: Credentials
-) -> object:
+@USERS.created
+async def create_user(body: requests.UserCreate, desk: DeskDep) -> Any:
+    """Create a user, who can log in if there is a password."""
+    new = domain.NewUser(**await _with_hash(body, desk))
+    return await desk.create(lambda: desk.ports.database.users.create(new))
+
+
+@USERS.updated
+async def update_user(body: requests.UserPatch, desk: DeskDep, user_id: UUID) -> Any:
+    """Replace the fields that are sent. A password ends sessions; null revokes the keys, too."""
+    values = await _with_hash(body, desk)
+    return await desk.change(lambda: desk.ports.database.users.update(user_id, values))
+
+
+@KEYS.created
+async def create_key(body: requests.KeyCreate, desk: DeskDep) -> Any:
+    """Create an API key of a user. The key is shown this once."""
     try:
-        user = await ports.database.users.get(body.user_id)
+        user = await desk.ports.database.users.get(body.user_id)
     except errors.NotFoundError as error:
         raise errors.InvalidReferenceError("user_id") from error
-    return responses.IssuedKey.of(
-        *await accounts.issue_key(
-            ports.database, credentials.keys, user, name=body.name, expires_at=body.expires_at
+
+    async def issue() -> responses.IssuedKey:
+        keys = desk.credentials.keys
+        return responses.IssuedKey.of(
+            *await accounts.issue_key(desk.ports, keys, user, body.name, body.expires_at)
         )
-    )
+
+    desk.response.headers["Cache-Control"] = "no-store"
+    return await desk.create(issue)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdminResource:
-    """One resource."""
-
-    name: str
-    plural: str
-    collection: Callable[[Database], Collection[Any, Any]]
-    new: Callable[..., object]
-    create: type[fields.Body]
-    patch: type[fields.Body]
-    view: Any
-    """How one is shown,"""
-    made: Any = None
-    """and how it is shown when it is created, if that is another way."""
-    values: Values = _sent
-    """Returns what a body says, in the fields of the domain."""
-    make: Make = _make
-    """Creates one."""
+@KEYS.updated
+async def update_key(body: requests.KeyPatch, desk: DeskDep, key_id: UUID) -> Any:
+    """Replace the fields that are sent, and return the whole."""
+    return await desk.change(lambda: desk.ports.database.keys.update(key_id, body.sent()))
 
 
-TEAMS = AdminResource(
-    name="team",
-    plural="teams",
-    collection=lambda database: database.teams,
-    new=domain.NewTeam,
-    create=requests.TeamCreate,
-    patch=requests.TeamPatch,
-    view=responses.Team,
-)
-USERS = AdminResource(
-    name="user",
-    plural="users",
-    collection=lambda database: database.users,
-    new=domain.NewUser,
-    create=requests.UserCreate,
-    patch=requests.UserPatch,
-    view=responses.User,
-    values=_user_values,
-)
-KEYS = AdminResource(
-    name="key",
-    plural="keys",
-    collection=lambda database: database.keys,
-    new=domain.NewApiKey,
-    create=requests.KeyCreate,
-    patch=requests.KeyPatch,
-    view=responses.Key,
-    made=responses.IssuedKey,
-    make=_make_key,
-)
-ALIASES = AdminResource(
-    name="alias",
-    plural="aliases",
-    collection=lambda database: database.aliases,
-    new=domain.NewModelAlias,
-    create=requests.AliasCreate,
-    patch=requests.AliasPatch,
-    view=domain.ModelAlias,
-    values=_alias_values,
-)
-QUOTAS = AdminResource(
-    name="quota",
-    plural="quotas",
-    collection=lambda database: database.quotas,
-    new=domain.NewQuota,
-    create=requests.QuotaCreate,
-    patch=requests.QuotaPatch,
-    view=domain.Quota,
-)
-RESOURCES = (TEAMS, USERS, KEYS, ALIASES, QUOTAS)
+@ALIASES.created
+async def create_alias(body: requests.AliasCreate, desk: DeskDep) -> Any:
+    """Create an alias."""
+    fields.check_provider(desk.ports.backends, body.provider)
+    new = domain.NewModelAlias(**body.sent())
+    return await desk.create(lambda: desk.ports.database.aliases.create(new))
+
+
+@ALIASES.updated
+async def update_alias(body: requests.AliasPatch, desk: DeskDep, alias_id: UUID) -> Any:
+    """Make a new version with the fields that are sent, and return the whole."""
+    if "provider" in body.model_fields_set:
+        fields.check_provider(desk.ports.backends, body.provider)
+    values = body.sent()
+    seen = values.pop("version", None)
+    aliases = desk.ports.database.aliases
+    return await desk.change(lambda: aliases.update(alias_id, values, version=seen))
+
+
+@QUOTAS.created
+async def create_quota(body: requests.QuotaCreate, desk: DeskDep) -> Any:
+    """Create the quota of a team."""
+    new = domain.NewQuota(**body.sent())
+    return await desk.create(lambda: desk.ports.database.quotas.create(new))
+
+
+@QUOTAS.updated
+async def update_quota(body: requests.QuotaPatch, desk: DeskDep, quota_id: UUID) -> Any:
+    """Replace the fields that are sent, and return the whole."""
+    return await desk.change(lambda: desk.ports.database.quotas.update(quota_id, body.sent()))
+
+
+async def _with_hash(body: requests.UserPatch, desk: Desk) -> dict[str, Any]:
+    """Return what was sent, with the hash of a password in its place."""
+    values = body.sent()
+    if "password" in values:
+        password = values.pop("password")
+        values["password_hash"] = password and await desk.credentials.passwords.hash(password)
+    return values

@@ -1,22 +1,23 @@
-"""The routes of one resource: create, list, read, update, delete."""
+"""What administrators do with each resource: list, read and delete it, and tell of what changes."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from servicebase.pagination import Page, PageParams, page
 from servicebase.values import canonical
 
-from ... import domain
-from ...changes import publish_after
-from ..credentials import CredentialsDep
+from ... import domain, ports
+from ...changes import announced
+from ..credentials import Credentials, CredentialsDep
 from ..dependencies import PortsDep
 from ..error_handlers import documented
-from ..schemas import fields
-from .resources import AdminResource
 
 
 class Filters(PageParams):
@@ -24,95 +25,90 @@ class Filters(PageParams):
 
     # PostgreSQL knows no NUL in a text.
     search: str = Field(default="", max_length=domain.EMAIL_LENGTH, pattern=r"^[^\x00]*$")
-    team: fields.Id | None = None
+    team: UUID | None = None
 
 
-def of(resource: AdminResource) -> APIRouter:
-    """Return the routes of `resource`."""
-    router = APIRouter(prefix=f"/{resource.plural}", tags=[resource.plural])
-    # By these names tools see that a team's id is what a user's team_id is about.
-    one, parameter = f"/{{{resource.name}_id}}", Path(alias=f"{resource.name}_id")
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where a request changes something, and everybody is told."""
 
-    @router.post(
-        "",
-        name=f"create_{resource.name}",
-        status_code=HTTPStatus.CREATED,
-        response_model=resource.made or resource.view,
-        responses=documented(HTTPStatus.CONFLICT),
-    )
-    async def create(
-        body: resource.create,  # type: ignore[name-defined]  # It is known when FastAPI looks.
-        ports: PortsDep,
-        credentials: CredentialsDep,
-        request: Request,
-        response: Response,
-    ) -> Any:
-        """Create one."""
-        made = await publish_after(
-            ports.config, lambda: resource.make(resource, body, ports, credentials)
-        )
-        response.headers["Location"] = f"{request.url.path}/{made.id}"
-        if resource.made:
-            response.headers["Cache-Control"] = "no-store"
+    ports: ports.Ports
+    credentials: Credentials
+    request: Request
+    response: Response
+
+    async def create(self, making: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what was made, and say where it is."""
+        made = await self.change(making)
+        self.response.headers["Location"] = f"{self.request.url.path}/{made.id}"
         return made
 
-    @router.get(
-        "", name=f"list_{resource.plural}", response_model=Page.__class_getitem__(resource.view)
-    )
-    async def list_(ports: PortsDep, request: Request, params: Annotated[Filters, Query()]) -> Any:
-        """List them, newest first; `search` picks by name, `team` those of one team."""
-        find = partial(
-            resource.collection(ports.database).page,
-            search=canonical(params.search),
-            team=params.team,
+    async def change(self, changing: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what the change returns."""
+        return await announced(self.ports.announcements, changing)
+
+
+async def _desk(
+    ports: PortsDep, credentials: CredentialsDep, request: Request, response: Response
+) -> Desk:
+    return Desk(ports, credentials, request, response)
+
+
+DeskDep = Annotated[Desk, Depends(_desk)]
+
+
+class Resource:
+    """One resource; its own routes are `created` and `updated`, which differ by what is sent."""
+
+    def __init__(
+        self,
+        name: str,
+        plural: str,
+        collection: Callable[[ports.Database], ports.Collection[Any, Any]],
+        *,
+        shown: Any,
+        made: Any = None,
+    ) -> None:
+        self.router = APIRouter(prefix=f"/{plural}", tags=[plural])
+        # By these names tools see that a team's id is what a user's team_id is about.
+        one, parameter = f"/{{{name}_id}}", Path(alias=f"{name}_id")
+        self.created = self.router.post(
+            "",
+            status_code=HTTPStatus.CREATED,
+            response_model=made or shown,
+            responses=documented(HTTPStatus.CONFLICT),
         )
-        return await page(request, params, find)
-
-    @router.get(
-        one,
-        name=f"get_{resource.name}",
-        response_model=resource.view,
-        responses=documented(HTTPStatus.NOT_FOUND),
-    )
-    async def get(ports: PortsDep, id_: Annotated[fields.Id, parameter]) -> Any:
-        """Return one."""
-        return await resource.collection(ports.database).get(id_)
-
-    @router.patch(
-        one,
-        name=f"update_{resource.name}",
-        response_model=resource.view,
-        responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-    )
-    async def update(
-        body: resource.patch,  # type: ignore[name-defined]  # As above.
-        ports: PortsDep,
-        credentials: CredentialsDep,
-        id_: Annotated[fields.Id, parameter],
-    ) -> Any:
-        """Replace the fields that are sent, and return the whole."""
-        values = await resource.values(body, ports, credentials)
-        version = getattr(body, "version", None)
-        collection = resource.collection(ports.database)
-        return await publish_after(
-            ports.config, lambda: collection.update(id_, values, version=version)
+        self.updated = self.router.patch(
+            one,
+            response_model=shown,
+            responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
         )
 
-    @router.delete(
-        one,
-        name=f"delete_{resource.name}",
-        status_code=HTTPStatus.NO_CONTENT,
-        responses=documented(HTTPStatus.NOT_FOUND),
-    )
-    async def delete(ports: PortsDep, id_: Annotated[fields.Id, parameter]) -> None:
-        """Delete one, and all that belongs to it."""
-        collection = resource.collection(ports.database)
+        @self.router.get("", name=f"list_{plural}", response_model=Page.__class_getitem__(shown))
+        async def list_(
+            ports: PortsDep, request: Request, params: Annotated[Filters, Query()]
+        ) -> Any:
+            """List them, newest first; `search` picks by name, `team` those of one team."""
+            found = collection(ports.database)
+            find = partial(found.page, search=canonical(params.search), team=params.team)
+            return await page(request, params, find)
 
-        async def remove() -> object:
-            removed = await collection.get(id_)
-            await collection.remove(id_)
-            return removed
+        @self.router.get(
+            one,
+            name=f"get_{name}",
+            response_model=shown,
+            responses=documented(HTTPStatus.NOT_FOUND),
+        )
+        async def get(ports: PortsDep, id_: Annotated[UUID, parameter]) -> Any:
+            """Return one."""
+            return await collection(ports.database).get(id_)
 
-        await publish_after(ports.config, remove)
-
-    return router
+        @self.router.delete(
+            one,
+            name=f"delete_{name}",
+            status_code=HTTPStatus.NO_CONTENT,
+            responses=documented(HTTPStatus.NOT_FOUND),
+        )
+        async def delete(desk: DeskDep, id_: Annotated[UUID, parameter]) -> None:
+            """Delete one, and all that belongs to it."""
+            await desk.change(lambda: collection(desk.ports.database).remove(id_))

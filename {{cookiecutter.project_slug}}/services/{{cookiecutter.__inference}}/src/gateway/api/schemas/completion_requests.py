@@ -1,19 +1,28 @@
 """Bodies of requests to models, as OpenAI's API has them.
 
-A field that the gateway would ignore is refused: better an error than another answer than asked
-for.
+What changes nothing is not passed on. Whatever else is given a backend does, or the request is
+refused: better an error than another answer than asked for.
 """
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    model_validator,
+    with_config,
+)
+from typing_extensions import TypedDict
 
-from ... import completion_service, domain
-from ...ports import Message
-from .fields import Body
+from ... import completion_service, domain, errors
+from .fields import Body, example
 
 MESSAGES = 1_000
 STOPS = 4
+CHOICES = 128
 
 
 def _whole(value: object) -> object:
@@ -21,105 +30,196 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+OWN = {"best_of", "max_tokens", "messages", "model", "n", "prompt", "stream", "stream_options"}
+"""What the gateway itself understands; all else is the backend's."""
+NEUTRAL: Mapping[str, object] = {
+    "echo": False,
+    "functions": [],
+    "logit_bias": {},
+    "logprobs": False,
+    "metadata": {},
+    "modalities": ["text"],
+    "parallel_tool_calls": True,
+    "response_format": {"type": "text"},
+    "service_tier": "auto",
+    "stop": [],
+    "store": False,
+    "suffix": "",
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "verbosity": "medium",
+}
+"""What a model does anyway, as it does for a null."""
+
 Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Tokens = Annotated[int, Strict(), Field(ge=1, le=domain.INTEGER_LIMIT), BeforeValidator(_whole)]
+Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
+Tokens = Annotated[Whole, Field(ge=1, le=domain.INTEGER_LIMIT)]
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
-# Every reader of JSON keeps such numbers as they are.
-Seed = Annotated[int, Strict(), Field(ge=-(2**53), le=2**53), BeforeValidator(_whole)]
 Stop = Annotated[str, Field(min_length=1)]
+Object = dict[str, Any]
 
 
 class StreamOptions(Body):
     """What a stream holds besides the answer."""
 
     include_usage: Flag = False
+    include_obfuscation: Flag = False
 
 
-class Sampling(Body):
-    """What is asked for of any model."""
-
-    PARAMETERS: ClassVar[tuple[str, ...]] = (
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "stop",
-        "temperature",
-        "top_p",
-    )
-
-    model: Annotated[str, Field(min_length=1, max_length=domain.NAME_LENGTH)]
-    max_tokens: Tokens | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    seed: Seed | None = None
-    stop: Stop | Annotated[list[Stop], Field(min_length=1, max_length=STOPS)] | None = None
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    n: Literal[1] | None = None
-    stream: Flag | None = None
-    stream_options: StreamOptions | None = None
-    user: str | None = None
-
-    def parameters(self) -> dict[str, object]:
-        """Return what the backend is told about how to choose tokens."""
-        given = ((name, getattr(self, name)) for name in self.PARAMETERS)
-        return {name: value for name, value in given if value is not None}
-
-    def include_usage(self) -> bool:
-        """Return whether a stream ends with the tokens that it took."""
-        return self.stream_options is not None and self.stream_options.include_usage
-
-
-class TextPart(Body):
+@with_config(extra="allow")
+class TextPart(TypedDict):
     """A piece of a message."""
 
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(Body):
-    """One turn of a chat."""
+@with_config(extra="allow")
+class MediaPart(TypedDict):
+    """A picture, a recording or another file, for models that take one."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
-    name: str | None = None
-    # Clients send back what they were answered.
-    refusal: None = None
+    type: Literal["image_url", "input_audio", "file", "refusal"]
 
-    def message(self) -> Message:
-        """Return it as backends know it."""
-        if isinstance(self.content, str):
-            return Message(self.role, self.content)
-        return Message(self.role, "\n".join(part.text for part in self.content))
+
+@with_config(extra="allow")
+class ChatMessage(TypedDict):
+    """One turn of a chat. What else it has is for the model."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: NotRequired[str | Annotated[list[TextPart | MediaPart], Field(min_length=1)] | None]
+    tool_calls: NotRequired[list[Object] | None]
+
+
+def _neutral(name: str, value: object) -> bool:
+    default = NEUTRAL.get(name)
+    # By type as well: False is 0, which is not nothing to the `logprobs` of a text.
+    return type(value) is type(default) and value == default
+
+
+def _said(message: ChatMessage) -> ChatMessage:
+    if message.get("content") is None and message["role"] != "assistant":
+        raise errors.InvalidError("content", "must be given")
+    return message
+
+
+class Sampling(Body):
+    """What is asked for of any model."""
+
+    model: Annotated[str, Field(min_length=1, max_length=domain.NAME_LENGTH)]
+    max_tokens: Tokens | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, Number] | None = None
+    n: Annotated[Whole, Field(ge=1, le=CHOICES)] | None = None
+    presence_penalty: Penalty | None = None
+    # Every reader of JSON keeps such numbers as they are.
+    seed: Annotated[Whole, Field(ge=-(2**53), le=2**53)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None = None
+    stream: Flag | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    user: str | None = None
+
+    @model_validator(mode="after")
+    def _options_of_a_stream(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise errors.InvalidError("stream_options", "is for a request with `stream` alone")
+        return self
+
+    def include_usage(self) -> bool:
+        """Return whether a stream ends with the tokens that it took."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def parameters(self) -> Object:
+        """Return what is the backend's; None, in the place of what an alias says, is neutral."""
+        given = ((name, getattr(self, name)) for name in self.model_fields_set - OWN)
+        return {
+            name: None if _neutral(name, value) else value
+            for name, value in given
+            if value is not None
+        }
+
+    def features(self) -> dict[str, str]:
+        """Return what else the backend has to support, each with the field that asks for it."""
+        return {"n": "n"} if self.n is not None and self.n > 1 else {}
+
+    def request(self) -> completion_service.CompletionRequest:
+        """Return it as the gateway knows it."""
+        return completion_service.CompletionRequest(
+            model=self.model,
+            prompt=self.said(),
+            max_tokens=getattr(self, "max_completion_tokens", None) or self.max_tokens,
+            n=self.n or 1,
+            parameters=self.parameters(),
+            features=self.features(),
+        )
+
+    def said(self) -> str | list[Object]:
+        """Return what the model is given."""
+        raise NotImplementedError
 
 
 class ChatRequest(Sampling):
     """What a client sends to have a chat answered."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MESSAGES)]
-    max_completion_tokens: Tokens | None = None
+    model_config = example(model="echo", messages=[{"role": "user", "content": "hello there"}])
 
-    def request(self) -> completion_service.CompletionRequest:
-        """Return it as the gateway knows it."""
-        return completion_service.CompletionRequest(
-            model=self.model,
-            prompt=tuple([message.message() for message in self.messages]),
-            max_tokens=self.max_completion_tokens or self.max_tokens,
-            parameters=self.parameters(),
-        )
+    messages: Annotated[
+        list[Annotated[ChatMessage, AfterValidator(_said)]],
+        Field(min_length=1, max_length=MESSAGES),
+    ]
+    audio: None = None
+    function_call: str | Object | None = None
+    functions: list[Object] | None = None
+    logprobs: Flag | None = None
+    max_completion_tokens: Tokens | None = None
+    metadata: dict[str, str] | None = None
+    modalities: list[str] | None = None
+    parallel_tool_calls: Flag | None = None
+    prediction: Object | None = None
+    prompt_cache_key: str | None = None
+    reasoning_effort: str | None = None
+    response_format: Object | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    store: Flag | None = None
+    tool_choice: str | Object | None = None
+    tools: list[Object] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
+    verbosity: str | None = None
+    web_search_options: None = None
+
+    def features(self) -> dict[str, str]:
+        """Return the parts of messages as well."""
+        return super().features() | {
+            part["type"]: f"messages[{at}].content[{number}]"
+            for at, message in enumerate(self.messages)
+            if isinstance(content := message.get("content"), list)
+            for number, part in enumerate(content)
+            if part["type"] != "text"
+        }
+
+    def said(self) -> list[Object]:
+        """Return the messages; a null in one says nothing."""
+        return [
+            {name: part for name, part in message.items() if part is not None}
+            for message in self.messages
+        ]
 
 
 class CompletionRequest(Sampling):
     """What a client sends to have a text gone on with."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+    model_config = example(model="echo", prompt="one two three")
 
-    def request(self) -> completion_service.CompletionRequest:
-        """Return it as the gateway knows it."""
-        return completion_service.CompletionRequest(
-            model=self.model,
-            prompt=self.prompt if isinstance(self.prompt, str) else self.prompt[0],
-            max_tokens=self.max_tokens,
-            parameters=self.parameters(),
-        )
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+    best_of: Literal[1] | None = None
+    echo: Flag | None = None
+    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
+    suffix: str | None = None
+
+    def said(self) -> str:
+        """Return the text."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]

@@ -1,22 +1,20 @@
 """Completions as OpenAI's API shows them, whole and in pieces."""
 
-import json
 import secrets
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, NotRequired
 
-from pydantic import BaseModel
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from ... import domain
-from ...ports import Chunk, Completion
+from ...ports import Chunk, Completion, FinishReason
+from .. import json
 from ..streaming import event
 
-# ASCII: what a model makes may hold half a surrogate pair, which UTF-8 cannot carry.
-_json = json.JSONEncoder(separators=(",", ":")).encode
-
-FinishReason = Literal["stop", "length"]
+Object = dict[str, Any]
 
 
-class Usage(BaseModel):
+class Usage(TypedDict):
     """Tokens that it took."""
 
     prompt_tokens: int
@@ -24,126 +22,104 @@ class Usage(BaseModel):
     total_tokens: int
 
 
-class ChatAnswer(BaseModel):
+class Answer(TypedDict):
+    """What both kinds of answers have."""
+
+    id: str
+    created: int
+    model: str
+    usage: Usage
+
+
+class Choice(TypedDict):
+    """What both kinds of choices have."""
+
+    index: int
+    logprobs: Object | None
+    finish_reason: FinishReason
+
+
+@with_config(extra="allow")
+class ChatAnswer(TypedDict):
     """What the model says."""
 
     role: Literal["assistant"]
-    content: str
-    refusal: None
+    content: str | None
+    refusal: str | None
+    tool_calls: NotRequired[list[Object]]
 
 
-class ChatChoice(BaseModel):
-    """The answer; there is one."""
+class ChatChoice(Choice):
+    """One answer."""
 
-    index: Literal[0]
     message: ChatAnswer
-    logprobs: None
-    finish_reason: FinishReason
 
 
-class ChatCompletion(BaseModel):
-    """The answer to a chat."""
+class ChatCompletion(Answer):
+    """The answers to a chat."""
 
-    id: str
     object: Literal["chat.completion"]
-    created: int
-    model: str
     choices: list[ChatChoice]
-    usage: Usage
 
 
-class TextChoice(BaseModel):
-    """How the text goes on; there is one way."""
+class TextChoice(Choice):
+    """One way in which the text goes on."""
 
-    index: Literal[0]
     text: str
-    logprobs: None
-    finish_reason: FinishReason
 
 
-class TextCompletion(BaseModel):
+class TextCompletion(Answer):
     """How a text goes on."""
 
-    id: str
     object: Literal["text_completion"]
-    created: int
-    model: str
     choices: list[TextChoice]
-    usage: Usage
 
 
 class Encoder:
-    """Writes the answer to one request, without the models above, which are slow to make.
-
-    They say what it looks like, for the OpenAPI page, and a test holds it to them.
-    """
+    """Writes the answer to one request."""
 
     PREFIX: ClassVar[str]
     WHOLE: ClassVar[str]
     PIECE: ClassVar[str]
 
     def __init__(self, model: str, created: int, *, include_usage: bool = False) -> None:
-        self._id = f"{self.PREFIX}-{secrets.token_hex(16)}"
-        self._model = model
-        self._created = created
+        self._head = {
+            "id": f"{self.PREFIX}-{secrets.token_hex(16)}",
+            "created": created,
+            "model": model,
+        }
         self._include_usage = include_usage
+        self._begun = set[int]()
+        """Choices of which the first piece was told."""
 
-    def whole(self, completion: Completion) -> bytes:
-        """Return the whole answer."""
-        choice = self._choice(completion.text, completion.finish_reason)
-        return self._write(self.WHOLE, [choice], usage=_usage(completion.usage))
+    def whole(self, completion: Completion) -> Object:
+        """Return the whole answer, a ChatCompletion or a TextCompletion."""
+        choices = [_choice(each, self.said(each)) for each in completion.choices]
+        usage = _usage(completion.usage)
+        return {**self._head, "object": self.WHOLE, "choices": choices, "usage": usage}
 
-    def events(self, chunk: Chunk, *, first: bool = False) -> bytes:
+    def events(self, chunk: Chunk) -> bytes:
         """Return the events that tell of a piece."""
-        choice = self._piece(chunk.text, chunk.finish_reason, first=first)
+        choice = _choice(chunk, self.piece(chunk, first=chunk.index not in self._begun))
+        self._begun.add(chunk.index)
         if not self._include_usage:
-            return event(self._write(self.PIECE, [choice]))
-        events = event(self._write(self.PIECE, [choice], usage=None))
+            return self._event(choices=[choice])
+        events = self._event(choices=[choice], usage=None)
         if chunk.usage:
-            events += event(self._write(self.PIECE, [], usage=_usage(chunk.usage)))
+            events += self._event(choices=[], usage=_usage(chunk.usage))
         return events
 
-    def _write(self, kind: str, choices: list[dict[str, object]], **more: object) -> bytes:
-        return _json(
-            {
-                "id": self._id,
-                "object": kind,
-                "created": self._created,
-                "model": self._model,
-                "choices": choices,
-                **more,
-            }
-        ).encode()
+    def said(self, chunk: Chunk) -> Object:
+        """Return what a whole choice says."""
+        return {"text": chunk.text}
 
-    def _choice(self, text: str, finish_reason: str | None) -> dict[str, object]:
-        raise NotImplementedError
-
-    def _piece(self, text: str, finish_reason: str | None, *, first: bool) -> dict[str, object]:
+    def piece(self, chunk: Chunk, *, first: bool) -> Object:
+        """Return what a piece adds to a choice; the first one says whose it is."""
         del first
-        return self._choice(text, finish_reason)
+        return {"text": chunk.text}
 
-
-class ChatEncoder(Encoder):
-    """Of a chat."""
-
-    PREFIX, WHOLE, PIECE = "chatcmpl", "chat.completion", "chat.completion.chunk"
-
-    def _choice(self, text: str, finish_reason: str | None) -> dict[str, object]:
-        return {
-            "index": 0,
-            "message": {"role": "assistant", "content": text, "refusal": None},
-            "logprobs": None,
-            "finish_reason": finish_reason,
-        }
-
-    def _piece(self, text: str, finish_reason: str | None, *, first: bool) -> dict[str, object]:
-        delta = {"content": text} if text or first else {}
-        return {
-            "index": 0,
-            "delta": {"role": "assistant", **delta} if first else delta,
-            "logprobs": None,
-            "finish_reason": finish_reason,
-        }
+    def _event(self, **fields: object) -> bytes:
+        return event(json.encode({**self._head, "object": self.PIECE, **fields}))
 
 
 class TextEncoder(Encoder):
@@ -151,11 +127,33 @@ class TextEncoder(Encoder):
 
     PREFIX, WHOLE, PIECE = "cmpl", "text_completion", "text_completion"
 
-    def _choice(self, text: str, finish_reason: str | None) -> dict[str, object]:
-        return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+
+class ChatEncoder(Encoder):
+    """Of a chat."""
+
+    PREFIX, WHOLE, PIECE = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def said(self, chunk: Chunk) -> Object:
+        """Return the message."""
+        return {"message": {**_spoken(chunk), "refusal": None, **(chunk.more or {})}}
+
+    def piece(self, chunk: Chunk, *, first: bool) -> Object:
+        """Return the delta."""
+        text = {"content": chunk.text} if chunk.text else {}
+        return {"delta": {**(_spoken(chunk) if first else text), **(chunk.more or {})}}
 
 
-def _usage(usage: domain.Usage) -> dict[str, int]:
+def _spoken(chunk: Chunk) -> Object:
+    # Who calls a tool, or refuses, says nothing.
+    return {"role": "assistant", "content": chunk.text or (None if chunk.more else "")}
+
+
+def _choice(chunk: Chunk, said: Object) -> Object:
+    ending = {"logprobs": chunk.logprobs, "finish_reason": chunk.finish_reason}
+    return {"index": chunk.index, **said, **ending}
+
+
+def _usage(usage: domain.Usage) -> Usage:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     Strict,
     ValidationInfo,
 )
@@ -47,11 +48,7 @@ def _utc(value: datetime) -> datetime:
         raise ValueError("is too far from now") from error
 
 
-# Taken as text in paths and queries: the ports say themselves what is no id.
-Id = Annotated[str, _shown(format="uuid")]
-Name = Annotated[
-    str, Field(min_length=1, max_length=domain.NAME_LENGTH), values.CANONICAL, values.TYPED
-]
+Name = Annotated[str, values.Text(domain.NAME_LENGTH)]
 # As it may be typed; and JSON has no lone surrogates, which not every engine knows in patterns.
 _EMAIL = domain.EMAIL_PATTERN.pattern.replace(r"\ud800-\udfff", "").replace("a-z", "A-Za-z")
 Email = Annotated[
@@ -83,10 +80,19 @@ Parameters = values.JsonObject
 Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
 
 
+def example(**fields: JsonValue) -> ConfigDict:
+    """Return what the OpenAPI page fills a body in with."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
 class Body(BaseModel):
     """What a client sends. In a patch the defaults are never used: what was not sent stays."""
 
     model_config = ConfigDict(extra="forbid")
+
+    def sent(self) -> dict[str, Any]:
+        """Return what the client has sent, by the names of the fields."""
+        return self.model_dump(exclude_unset=True)
 
 
 def check_provider(backends: Mapping[str, object], provider: str) -> None:

@@ -1,10 +1,12 @@
 """What administrators send."""
 
+from dataclasses import asdict
+from typing import Any, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
-from ... import domain
+from ... import domain, errors
 from . import fields
 
 
@@ -22,7 +24,11 @@ class TeamCreate(TeamPatch):
 
 
 class UserPatch(fields.Body):
-    """Changes of a user. With null as the password they can no longer log in."""
+    """Changes of a user.
+
+    A new password ends their sessions. With null they can no longer log in: it revokes their keys,
+    too.
+    """
 
     email: fields.Email = ""
     role: domain.Role = "member"
@@ -96,14 +102,27 @@ class TargetBody(fields.Body):
     model: fields.Model
 
 
+def _example() -> dict[str, Any]:
+    """Return what holds by default: who tries it out removes no model."""
+    return {name: value for name, value in asdict(domain.Config()).items() if name != "version"}
+
+
 class ConfigBody(fields.Body):
-    """What is to hold for all teams, as a whole."""
+    """What is to hold for all teams, as a whole: models that it leaves out are gone."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _example()})
 
     models: dict[fields.Model, TargetBody] = Field(max_length=1000)
-    prices: dict[fields.Model, fields.Amount] = Field(default={}, max_length=1000)
+    prices: dict[fields.Model, fields.Amount] = Field(max_length=1000)
     requests_per_minute: fields.Amount
     tokens_per_minute: fields.Amount
-    max_tokens: fields.Positive
+    max_tokens: fields.Positive | None = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if missing := {target.model for target in self.models.values()} - set(self.prices):
+            raise errors.InvalidError("prices", f"lacks {min(missing)}; a model that is free has 0")
+        return self
 
     def config(self) -> domain.Config:
         """Return it as the domain knows it."""

@@ -1,1 +1,0 @@
-"""An inference engine that needs no download."""

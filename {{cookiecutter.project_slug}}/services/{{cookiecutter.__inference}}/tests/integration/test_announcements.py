@@ -1,0 +1,164 @@
+"""Announcements on Redis: across processes, and when connections break or data are lost."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from uuid import uuid4
+
+import pytest
+import structlog
+
+from stratakit.testing import eventually
+
+from gateway import errors
+from gateway.adapters.redis import connection
+from gateway.adapters.redis.announcements import RECONCILE, VERSION, RedisAnnouncements
+from gateway.adapters.redis.connection import Client
+from gateway.ports import Announcements
+
+from ..following import following
+from ..proxy import Proxy
+
+LOOK = b"GET"
+"""What looks at the version."""
+
+
+@pytest.fixture
+async def mine(through: Client) -> AsyncIterator[RedisAnnouncements]:
+    """The announcements as this process hears them; `redis_announcements` are the others'."""
+    yield RedisAnnouncements(through)
+    # Else the gateway that other tests use would not know of what they find.
+    await RedisAnnouncements(through).announce()
+
+
+@pytest.mark.parametrize("fault", [Proxy.cut, Proxy.partition])
+async def test_what_is_announced_while_the_connection_is_away_is_heard_when_it_is_back(
+    proxy: Proxy,
+    mine: RedisAnnouncements,
+    redis_announcements: Announcements,
+    redis_client: Client,
+    fault: Callable[[Proxy], object],
+) -> None:
+    async with following(mine) as seen:
+        await getattr(proxy, fault.__name__)()
+        for _ in range(2):
+            await redis_announcements.announce()
+        assert len(seen) == 1
+        await proxy.heal()
+        newest = await redis_client.get(VERSION)
+        await eventually(lambda: seen[-1] == newest)
+
+
+async def test_who_follows_a_server_that_is_not_there_waits_for_it(
+    proxy: Proxy, mine: RedisAnnouncements
+) -> None:
+    await proxy.cut()
+    with structlog.testing.capture_logs() as lines:
+
+        async def heal() -> None:
+            await eventually(lambda: len(lines) > 2)
+            await proxy.heal()
+
+        healing = asyncio.create_task(heal())
+        async with following(mine):
+            await healing
+    assert {line["event"] for line in lines} == {"announcements interrupted"}
+
+
+async def test_what_is_announced_in_another_database_of_the_server_is_not_heard(
+    redis_url: str, redis_client: Client, redis_announcements: Announcements
+) -> None:
+    # Nobody is there, not even another worker, and nothing is written there.
+    async with aclosing(connection.connect(redis_url, timeout=5)) as elsewhere:
+        elsewhere.connection_pool.connection_kwargs["db"] = 1_000_000
+        channel = RedisAnnouncements(elsewhere)._channel  # noqa: SLF001 - as another gateway's
+    async with following(redis_announcements) as seen:
+        assert await redis_client.publish(channel, "theirs") == 0
+        await redis_announcements.announce()
+        await eventually(lambda: len(seen) > 1)
+    assert "theirs" not in seen
+
+
+async def wipe(client: Client, version: str) -> None:
+    del version
+    await client.delete(VERSION)
+
+
+async def restore(client: Client, version: str) -> None:
+    await client.set(VERSION, version)
+
+
+@pytest.mark.parametrize("lose", [wipe, restore])
+async def test_a_server_that_has_lost_its_data_is_noticed_though_nobody_tells(
+    redis_client: Client,
+    proxy: Proxy,
+    through: Client,
+    redis_announcements: Announcements,
+    lose: Callable[[Client, str], Awaitable[None]],
+) -> None:
+    quick = RedisAnnouncements(through, reconcile=0.05)
+    await redis_announcements.announce()
+    async with following(quick) as seen:
+        before = seen[0]
+        await redis_announcements.announce()
+        await eventually(lambda: len(seen) == 2)
+        await lose(redis_client, before)
+        await eventually(lambda: len(seen) == 3)
+        await redis_announcements.announce()
+        await eventually(lambda: len(seen) == 4)
+        looked = proxy.count(LOOK)
+        await eventually(lambda: proxy.count(LOOK) > looked + 3)
+    assert len(seen) == 4
+    assert seen[2] == ("" if lose is wipe else before)
+
+
+async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -> None:
+    async def subscribed() -> int:
+        clients = await redis_client.client_list(_type="pubsub")
+        return sum(client["name"] == name for client in clients)
+
+    async def left() -> bool:
+        return await subscribed() == 0
+
+    async with aclosing(connection.connect(redis_url, timeout=5)) as client:
+        # A gateway that other tests have started follows as well. By the name in the URL, if there
+        # is one, connections are known to be a test's.
+        options = client.connection_pool.connection_kwargs
+        name = options["client_name"] = f"{options.get('client_name', 'test')}.{uuid4().hex}"
+        store = RedisAnnouncements(client)
+        async with following(store), following(store):
+            assert await subscribed() == 2
+        await eventually(left)
+
+
+async def test_commands_fail_while_the_server_is_gone_and_work_when_it_is_back(
+    proxy: Proxy, mine: RedisAnnouncements
+) -> None:
+    await mine.ping()
+    await proxy.cut()
+    with pytest.raises(errors.UnavailableError):
+        await mine.announce()
+    await proxy.heal()
+    await mine.announce()
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for_any_longer_than_was_said(
+    proxy: Proxy,
+) -> None:
+    async with aclosing(connection.connect(proxy.url, timeout=0.5)) as client:
+        hasty = RedisAnnouncements(client)
+
+        async def up() -> bool:
+            await hasty.ping()
+            return True
+
+        # Eventually, since half a second may pass while a machine is busy with other things.
+        await eventually(up)
+        await proxy.partition()
+        before = time.monotonic()
+        with pytest.raises(errors.UnavailableError):
+            await hasty.announce()
+        assert 0.4 < time.monotonic() - before < RECONCILE / 6
+        await proxy.heal()
+        await eventually(up)

@@ -1,0 +1,192 @@
+"""Strangers and greedy teams, and what others notice of them."""
+
+import asyncio
+import json
+import socket
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from threading import Event
+
+import httpx2
+import psutil
+import pytest
+
+from stratakit.testing import Service, eventually, serving
+
+from gateway.settings import PREFIX
+
+from .people import ADMIN_TOKEN, CHAT, Connect, Team, chat, connecting, created
+
+ANN = {"email": "flooded@example.org", "password": "correct horse battery"}
+GROWTH = 150 * 2**20
+"""Bytes by which the process may grow."""
+NOTICED = 0.05
+"""Seconds at the median that another client may wait for an answer of nothing, beside idly."""
+SAMPLES = 20
+"""Of each median. A busy machine may spoil some of these, a flood would spoil all."""
+PROMPT = ("word" * 40 + " ") * 900
+"""Whose answer is more than the buffers on its way hold."""
+
+Flood = Callable[[int, str, Event], None]
+
+
+def connections(port: int, many: int, stack: ExitStack) -> Iterator[socket.socket]:
+    """Open connections that take little and wait little."""
+    for _ in range(many):
+        connection = stack.enter_context(socket.socket())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # By these the other side's buffer is measured.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        connection.settimeout(0.5)
+        with suppress(OSError):
+            connection.connect(("127.0.0.1", port))
+            yield connection
+
+
+def headers(each: bytes, many: int) -> Flood:
+    """Return a flood of one connection after the other that sends so many headers."""
+
+    def flood(port: int, _: str, over: Event) -> None:
+        while not over.is_set():
+            with suppress(OSError), ExitStack() as stack:
+                for connection in connections(port, 1, stack):
+                    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
+                    for _sent in range(many):
+                        if over.is_set():
+                            return
+                        connection.sendall(each)
+
+    return flood
+
+
+def half_bodies(port: int, _: str, over: Event) -> None:
+    """Send the half of many bodies, to each kind of route, and wait."""
+    half = b"x" * 2**21
+    with ExitStack() as stack:
+        for number, connection in enumerate(connections(port, 250, stack)):
+            path = ("/auth/login", CHAT, "/admin/config", "/nothing")[number % 4]
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-{number}\r\n"
+            with suppress(OSError):
+                connection.sendall(f"{head}Content-Length: {2 * len(half)}\r\n\r\n".encode() + half)
+        over.wait()
+
+
+def unread_streams(port: int, key: str, over: Event) -> None:
+    """Ask for many streams, and read none."""
+    body = json.dumps(chat(PROMPT, max_tokens=900, stream=True)).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with ExitStack() as stack:
+        for connection in connections(port, 512, stack):
+            with suppress(OSError):
+                connection.sendall(request)
+        over.wait()
+
+
+def logins(port: int, _: str, over: Event) -> None:
+    """Log in as many who do not exist, at once, again and again."""
+    body = json.dumps({"email": "nobody@example.org", "password": "x"}).encode()
+    while not over.is_set():
+        with ExitStack() as stack:
+            for number, connection in enumerate(connections(port, 64, stack)):
+                sent = body.replace(b"nobody", b"nobody%d" % number)
+                head = "POST /auth/login HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\n"
+                head += f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+                with suppress(OSError):
+                    connection.sendall(head.encode() + sent)
+            over.wait(1)
+
+
+@pytest.fixture(scope="module")
+def patient(
+    settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A gateway that waits two seconds for its clients."""
+    folder = tmp_path_factory.mktemp("flooded")
+    own = settings | {"CLIENT_TIMEOUT": "2"}
+    with serving("gateway", own, prefix=PREFIX, folder=folder) as service:
+        yield service
+
+
+@pytest.fixture
+async def connect(patient: Service) -> AsyncIterator[Connect]:
+    """Make clients of that one."""
+    async with connecting(patient) as connect:
+        yield connect
+
+
+@asynccontextmanager
+async def flooded(flood: Flood, port: int, key: str) -> AsyncIterator[None]:
+    """Let a flood run in a thread for the length of a block."""
+    over = Event()
+    running = asyncio.create_task(asyncio.to_thread(flood, port, key, over))
+    try:
+        yield
+    finally:
+        over.set()
+        await running
+
+
+async def waited(client: httpx2.AsyncClient) -> float:
+    """Return how long another client waits at the median for an answer of nothing."""
+    times = []
+    for _ in range(SAMPLES):
+        start = time.perf_counter()
+        assert (await client.get("/health/live")).status_code == 200
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+@pytest.mark.parametrize(
+    ("flood", "dropped"),
+    [
+        pytest.param(headers(b"a" * 2**16, 2**10), "headers", id="an endless header"),
+        pytest.param(headers(b"a: b\r\n" * 100, 200), "headers", id="20,000 headers"),
+        pytest.param(half_bodies, "too slow", id="250 half bodies"),
+        pytest.param(unread_streams, "reads nothing", id="512 unread streams"),
+        pytest.param(logins, None, id="64 logins of strangers"),
+    ],
+)
+async def test_nobody_notices(
+    patient: Service, connect: Connect, flood: Flood, dropped: str | None
+) -> None:
+    admin, anybody = connect(ADMIN_TOKEN), connect(None)
+    client, greedy = connect((await Team.make(admin)).key), await Team.make(admin)
+    await created(
+        admin, "quotas", team_id=greedy.id, requests_per_minute=10**6, tokens_per_minute=10**9
+    )
+    registered = await anybody.post("/auth/register", json={"team": "Ann's", **ANN})
+    assert registered.status_code in {201, 409}
+    # By then all is there that a process needs once.
+    assert (await anybody.post("/auth/login", json=ANN)).status_code == 200
+    assert (await client.post(CHAT, json=chat())).status_code == 200
+    process = psutil.Process(patient.process.pid)
+    before = process.memory_info().rss
+
+    async def value(name: str) -> float:
+        lines = (await anybody.get("/metrics")).text.splitlines()
+        return float(next(line for line in lines if line.startswith(name)).rpartition(" ")[2])
+
+    counter = f'gateway_dropped_connections{{reason="{dropped}"}}'
+    already = await value(counter) if dropped else 0.0
+    idle = await waited(anybody)
+
+    async def is_quick() -> bool:
+        return await waited(anybody) < NOTICED + idle
+
+    async def is_dropped() -> bool:
+        return dropped is None or await value(counter) > already
+
+    async def is_free() -> bool:
+        return await value("gateway_slots_in_use") == 0
+
+    async with flooded(flood, patient.port, greedy.key):
+        await eventually(is_quick, timeout=30)
+        assert (await anybody.post("/auth/login", json=ANN)).status_code == 200
+        assert (await client.post(CHAT, json=chat())).status_code == 200
+        assert process.memory_info().rss - before < GROWTH
+        await eventually(is_dropped, timeout=30)
+        await eventually(is_free, timeout=30)
+        assert process.memory_info().rss - before < GROWTH

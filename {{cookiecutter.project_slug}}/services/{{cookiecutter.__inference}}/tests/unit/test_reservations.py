@@ -1,0 +1,111 @@
+"""What is set aside of budgets holds as long as the process that did it."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from structlog.typing import EventDict
+
+from stratakit.testing import eventually
+
+from gateway import domain, errors
+from gateway.reservations import BEAT, TTL, Reservations
+
+from .conftest import World
+
+
+@pytest.fixture
+async def team(world: World) -> domain.Team:
+    """A team that has one cent."""
+    return await world.team(budget_cents=1)
+
+
+@pytest.fixture
+def reservations(world: World) -> Reservations:
+    """Those of a process that lives."""
+    return Reservations(world.database.spending, world.clock)
+
+
+async def spent(world: World, team: domain.Team) -> int:
+    return (await world.database.teams.get(team.id)).spent_microcents
+
+
+async def test_what_a_killed_process_has_set_aside_others_give_back_within_a_minute(
+    world: World, team: domain.Team, reservations: Reservations
+) -> None:
+    await Reservations(world.database.spending, world.clock).reserve(team.id, 400_000)
+    await reservations.reserve(team.id, 300_000)
+    beating = asyncio.create_task(reservations.run())
+    for beat in range(1, 6):
+        await eventually(lambda: world.clock.sleeping == 1)
+        assert await spent(world, team) == (700_000 if beat * BEAT <= TTL + BEAT else 300_000)
+        world.clock.advance(BEAT)
+    beating.cancel()
+
+
+async def test_a_beat_that_fails_is_made_again(
+    world: World, team: domain.Team, reservations: Reservations, lines: list[EventDict]
+) -> None:
+    reservation = await reservations.reserve(team.id, 5)
+    world.database.down = True
+    await reservations.settle(reservation, 3)
+    beating = asyncio.create_task(reservations.run())
+    await eventually(lambda: world.clock.sleeping == 1)
+    world.database.down = False
+    assert await spent(world, team) == 5
+    world.clock.advance(BEAT)
+    await eventually(lambda: world.clock.sleeping == 1)
+    assert await spent(world, team) == 3
+    assert [line["event"] for line in lines] == ["not booked yet", "not renewed"]
+    beating.cancel()
+
+
+async def test_a_mistake_of_ours_ends_no_beats(
+    world: World, team: domain.Team, reservations: Reservations, lines: list[EventDict]
+) -> None:
+    await Reservations(world.database.spending, world.clock).reserve(team.id, 5)
+    give_back = world.database.spending.give_back
+
+    async def fail() -> int:
+        world.database.spending.give_back = give_back  # type: ignore[method-assign]  # Once only.
+        raise RuntimeError
+
+    world.database.spending.give_back = fail  # type: ignore[method-assign]  # As a bug would.
+    beating = asyncio.create_task(reservations.run())
+    await eventually(lambda: world.clock.sleeping == 1)
+    assert [line["log_level"] for line in lines] == ["error"]
+    world.clock.advance(TTL + BEAT)
+    await eventually(lambda: world.clock.sleeping == 1)
+    assert await spent(world, team) == 0
+    beating.cancel()
+
+
+async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
+    world: World, team: domain.Team, reservations: Reservations
+) -> None:
+    reserve = world.database.spending.reserve
+
+    async def lost(reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
+        await reserve(reservation, team, microcents, ttl=ttl)
+        raise errors.UnavailableError("postgres")
+
+    world.database.spending.reserve = lost  # type: ignore[method-assign]  # The answer is lost.
+    with pytest.raises(errors.UnavailableError):
+        await reservations.reserve(team.id, 5)
+    assert await spent(world, team) == 5
+    await reservations.beat()
+    assert await spent(world, team) == 0
+
+
+async def test_at_the_end_what_is_due_is_booked_or_told(
+    world: World, team: domain.Team, reservations: Reservations, lines: list[EventDict]
+) -> None:
+    reservation = await reservations.reserve(team.id, 5)
+    world.database.down = True
+    await reservations.settle(reservation, 3)
+    await reservations.end()
+    assert lines[-1]["event"] == "not booked"
+    assert lines[-1]["microcents"] == 3
+    world.database.down = False
+    await reservations.end()
+    assert await spent(world, team) == 3
