@@ -7,7 +7,7 @@ from importlib import metadata
 from fastapi import FastAPI
 
 from servicebase import health, problem
-from servicebase.middleware import AccessLog
+from servicebase.middleware import AccessLog, BodyLimit
 
 from .api import dependencies, routes
 from .ports import Ports
@@ -32,5 +32,6 @@ def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.ports = ports
     problem.install(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(AccessLog)
     return app

@@ -13,12 +13,7 @@ from servicebase import repository, values
 NAME_LENGTH = 200
 QUANTITY_LIMIT = 2**31 - 1  # of PostgreSQL's integer
 
-{{ cookiecutter.__class }}Name = typing.Annotated[
-    str,
-    pydantic.Field(min_length=1, max_length=NAME_LENGTH),
-    values.CANONICAL,
-    values.TYPED,
-]
+{{ cookiecutter.__class }}Name = typing.Annotated[str, values.Text(NAME_LENGTH)]
 {{ cookiecutter.__class }}Quantity = typing.Annotated[
     int,
     pydantic.Strict(),

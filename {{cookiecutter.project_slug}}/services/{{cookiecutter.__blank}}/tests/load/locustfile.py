@@ -1,0 +1,26 @@
+"""Users of the service, as `nox -s load` runs them: ordinary Locust."""
+
+from http import HTTPStatus
+from uuid import uuid4
+
+from locust import FastHttpUser, task
+
+PATH = "/v1/{{ cookiecutter.__resources }}"
+ONE = f"{PATH}/[id]"
+"""How requests are called that differ in the id alone."""
+
+
+class Editor(FastHttpUser):
+    """Somebody who works through one after the other, without a pause."""
+
+    @task
+    def create_to_delete(self) -> None:
+        """Go through the whole of a life."""
+        created = self.client.post(PATH, json={"name": uuid4().hex})
+        if created.status_code != HTTPStatus.CREATED:
+            return
+        place = f"{PATH}/{created.json()['id']}"
+        self.client.get(place, name=ONE)
+        self.client.patch(place, json={"quantity": 4}, name=ONE)
+        self.client.get(PATH)
+        self.client.delete(place, name=ONE)
