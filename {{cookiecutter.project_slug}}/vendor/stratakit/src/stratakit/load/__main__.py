@@ -1,0 +1,147 @@
+"""Run the load test of a service: `python -m stratakit.load`."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from math import inf
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .. import liveness, location, project, results
+from ..errors import Code, ConfigurationError, StrataError
+from ..pyproject import ROOT
+from . import baseline, driver, options, outcome, soak, stats, sweep, target, thresholds
+
+REPORT = "load.json"
+"""What a run leaves in full in the folder of its part, beside the results."""
+OPEN_SHARE = 0.7
+"""Of the tasks a second that the closed phase began, how many arrive in the open one."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for, and return the exit code."""
+    left: dict[str, Any] = {}
+    file: Path | None = None
+    liveness.join()
+    # Whatever ends us, what we have started is to end, and the databases to go.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        asked, rest = options.parse(words)
+        file = asked.results
+        location.require(Path.cwd())
+        # That of nox is removed even if this process is killed.
+        with nullcontext(asked.scratch) if asked.scratch else TemporaryDirectory() as scratch:
+            report = _run(asked, rest, Path(scratch))
+        results.write(file.with_name(REPORT), json.dumps(report) + "\n")
+        outcome.show(report)
+        left, code, reason = outcome.results(report, strict=asked.strict)
+        if asked.save and code <= Code.FAILED:
+            baseline.save(report["service"], asked.save, report["phases"])
+    except StrataError as error:
+        code, reason = error.code, str(error)
+    if reason:
+        sys.stderr.write(f"{reason}\n")
+    if file:
+        results.write(file, json.dumps({**left, "reason": reason}))
+    return code
+
+
+def _run(asked: argparse.Namespace, rest: list[str], folder: Path) -> dict[str, Any]:
+    """Run the phases, and return what came of them, in the shape of load.json.
+
+    Raises:
+        StrataError: something other than a threshold is missed.
+    """
+    service = project.service(asked.home.name)
+    settings = thresholds.load(service)
+    steps = sweep.steps(asked.sweep) if asked.sweep else ()
+    rate = asked.rate
+    if asked.baseline:
+        # Before anything is run: there may be none.
+        rate = rate or baseline.rate(service.name, asked.baseline)
+    phases: list[dict[str, Any]] = []
+    with _target(asked, service, settings, folder) as aim:
+
+        def measure(name: str, users: int, seconds: float, arriving: float | None = None) -> float:
+            """Run a phase, and return how many tasks a second were begun."""
+            run = driver.run_phase(
+                ROOT / asked.home,
+                aim,
+                users=users,
+                spawn_rate=max(asked.spawn_rate, users / 2) if steps else asked.spawn_rate,
+                seconds=seconds,
+                rate=arriving,
+                extra=rest,
+                folder=folder / name,
+            )
+            phases.append(
+                stats.summarise(
+                    name,
+                    "open" if arriving else "closed",
+                    run,
+                    users=users,
+                    rate=arriving,
+                    # Users who wait for answers cannot be late, only few.
+                    late_limit_ms=settings.late_limit_ms if arriving else inf,
+                )
+            )
+            return run.tasks / run.seconds
+
+        watched = None
+        if steps:
+            for users in steps:
+                measure(f"{users} users", users, asked.run_time)
+        elif asked.soak:
+            with soak.watching(aim.processes, asked.soak) as watch:
+                measure("soak", asked.users, asked.soak)
+            watched = watch.result(asked.soak)
+        else:
+            begun = measure("closed", asked.users, asked.run_time)
+            measure("open", asked.users, asked.run_time, rate or OPEN_SHARE * begun)
+        # That of this machine tells nothing of the workers of a master.
+        here = driver.MASTER not in rest
+        ceiling = driver.ceiling(folder, asked.users, rest) if here else None
+    return {
+        "service": service.name,
+        "target": aim.url,
+        "own_stack": aim.own,
+        "phases": phases,
+        # The steps of a sweep go beyond what a service is to bear.
+        "thresholds": [] if steps else thresholds.judge(settings, phases),
+        "sweep": sweep.result(phases) if steps else None,
+        "soak": watched,
+        "baseline": baseline.compare(service.name, asked.baseline, phases)
+        if asked.baseline
+        else None,
+        "ceiling": {"requests_per_second": ceiling} if ceiling else None,
+    }
+
+
+@contextmanager
+def _target(
+    asked: argparse.Namespace,
+    service: project.Service,
+    settings: thresholds.Settings,
+    folder: Path,
+) -> Iterator[target.Target]:
+    if not asked.host:
+        with target.own(service, folder) as own:
+            yield own
+    elif asked.soak:
+        raise ConfigurationError(
+            "--soak watches the processes of a service of this run, and --host has none of them",
+            f'uv run nox -s "load({service.name})" -- --soak 10m',
+        )
+    else:
+        yield target.elsewhere(asked.host, settings.hosts)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

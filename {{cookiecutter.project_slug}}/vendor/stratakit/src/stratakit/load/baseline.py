@@ -1,0 +1,160 @@
+"""Runs that are saved under a name, and whether a figure differs from theirs by more than noise.
+
+The intervals of one run tell how far its samples scatter, not how far runs do. So a name keeps the
+figures of several, and a figure has changed if its interval lies outside of all that theirs span:
+the more runs are saved, the less is taken for a change that is none.
+
+They are in reports/baselines/SERVICE/NAME.json, which no run of a tier touches and git ignores.
+
+Standard library only.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any, NamedTuple
+
+from .. import results
+from ..binomial import interval
+from ..errors import ConfigurationError, did_you_mean
+from ..pyproject import REPORTS
+
+FOLDER = REPORTS / "baselines"
+RUNS = 10
+"""How many runs a name keeps: the newest."""
+BATCHES = 10
+_T = 2.262
+"""Student's t of 95 % at one degree of freedom less than there are batches."""
+
+
+class Figure(NamedTuple):
+    """What a run has measured, and between which values it lies."""
+
+    value: float
+    low: float
+    high: float
+
+
+def save(service: str, name: str, phases: Sequence[dict[str, Any]]) -> Path:
+    """Add the figures of a run to those of a name, and return the file.
+
+    Raises:
+        ConfigurationError: it is no name for a file.
+    """
+    file = _file(service, name)
+    kept = _runs(file) if file.exists() else []
+    rates = [phase["rate"] for phase in phases if phase["rate"]]
+    run = {"rate": rates[-1] if rates else None, "figures": figures(phases)}
+    results.write(file, json.dumps({"runs": [*kept, run][-RUNS:]}, indent=1) + "\n")
+    return file
+
+
+def rate(service: str, name: str) -> float | None:
+    """Return the arrivals a second of the newest run of a name: latencies compare at one rate.
+
+    Raises:
+        ConfigurationError: no run has been saved under the name.
+    """
+    found: float | None = _load(service, name)[-1]["rate"]
+    return found
+
+
+def compare(service: str, name: str, phases: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what has changed, in the shape of `baseline` in load.json.
+
+    Raises:
+        ConfigurationError: no run has been saved under the name, or none of such phases.
+    """
+    saved = [run["figures"] for run in _load(service, name)]
+    changes = []
+    for what, now in figures(phases).items():
+        before = [Figure(*run[what]) for run in saved if what in run]
+        if not before:
+            continue
+        low, high = min(each.low for each in before), max(each.high for each in before)
+        changes.append(
+            {
+                "what": what,
+                "before": median(each.value for each in before),
+                "now": now.value,
+                "beyond_noise": now.low > high or now.high < low,
+            }
+        )
+    if not changes:
+        raise ConfigurationError(
+            f"the runs that are saved as {name} have no figure in common with this one",
+            "run as they were run: with the same -u, and as many requests",
+        )
+    return {"name": name, "changes": changes}
+
+
+def figures(phases: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """Return what of a run can be compared, by its phase, its users and its name."""
+    return {
+        f"{phase['name']}, {phase['users']} users: {what}": figure
+        for phase in phases
+        for what, figure in _figures(phase)
+    }
+
+
+def _figures(phase: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    for key in ("latency_ms", "ttft_ms", "itl_ms"):
+        for name, found in (phase[key] or {}).items():
+            if found:
+                yield f"{name} {key}", Figure(found["value"], found["low"], found["high"])
+    errors, requests = phase["errors"], phase["requests"]
+    if requests:
+        yield "error_rate", Figure(errors / requests, *interval(errors, requests))
+    # That of open arrivals is what was asked for.
+    throughput = _throughput(phase) if phase["kind"] == "closed" else None
+    if throughput:
+        yield "requests_per_second", throughput
+
+
+def _throughput(phase: dict[str, Any]) -> Figure | None:
+    """Return the requests a second with an interval, None of a phase of a few seconds.
+
+    By batch means (Law, Simulation Modeling and Analysis, section 9.5.3): a second resembles the
+    one before it, as means of longer times do not.
+    """
+    length = math.floor(phase["seconds"]) // BATCHES
+    answered = [requests - errors for _, requests, errors, _ in phase["series"]]
+    if length < 1 or len(answered) < length * BATCHES:
+        return None
+    means = [fmean(answered[at : at + length]) for at in range(0, length * BATCHES, length)]
+    half = _T * stdev(means) / math.sqrt(BATCHES)
+    return Figure(fmean(means), fmean(means) - half, fmean(means) + half)
+
+
+def _file(service: str, name: str) -> Path:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ConfigurationError(
+            f"no run can be saved as {name!r}",
+            "take letters, digits, `.`, `_` and `-`, for example: --save main",
+        )
+    return FOLDER / service / f"{name}.json"
+
+
+def _load(service: str, name: str) -> list[dict[str, Any]]:
+    file = _file(service, name)
+    if not file.exists():
+        there = sorted(each.stem for each in file.parent.glob("*.json"))
+        hint = f'save one: uv run nox -s "load({service})" -- --save {name}'
+        raise ConfigurationError(
+            f"no run of {service} is saved as {name}; saved are: {', '.join(there) or 'none'}",
+            did_you_mean(name, there, hint),
+        )
+    return _runs(file)
+
+
+def _runs(file: Path) -> list[dict[str, Any]]:
+    try:
+        runs: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["runs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error!r}", f"save the runs anew: rm {file}"
+        ) from error
+    return runs

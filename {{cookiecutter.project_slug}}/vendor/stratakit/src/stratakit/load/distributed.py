@@ -1,0 +1,103 @@
+"""A phase whose requests are made on other machines: Locust's own master and workers.
+
+The master tells its workers what to do and whom to ask, and they send what they have noted at the
+end, so that it is merged and judged as that of one machine. Who can reach the port of the master
+can do either: it belongs into a network of its own.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events, runners
+from locust.env import Environment
+from locust.rpc import Message
+from locust.runners import MasterRunner, WorkerRunner
+
+from . import arrivals
+from .recorder import Recorder
+from .samples import Order
+
+PATIENCE = "STRATA_LOAD_PATIENCE"
+"""The variable that holds for how many seconds a worker looks for its master."""
+UNTOLD = Order(folder="", warm_up=0, seconds=0, users=0, rate=None, processes=1)
+"""The order of a worker that its master has not told any."""
+LATEST = 60.0
+"""Seconds after which the notes of a worker are no longer waited for."""
+_ORDER, _END, _NOTES = "strata_order", "strata_end", "strata_notes"
+
+
+def lead(recorder: Recorder) -> None:
+    """Tell workers what to do, and write what they send to where this process would write."""
+    folder = Path(recorder.order.folder)
+    begun: list[MasterRunner] = []
+
+    def listen(environment: Environment, **_: Any) -> None:
+        runner = environment.runner
+        if isinstance(runner, MasterRunner):
+            begun.append(runner)
+            runner.register_message(_NOTES, keep)
+
+    def tell(environment: Environment, **_: Any) -> None:
+        order = {**asdict(recorder.order), "host": environment.host}
+        for runner in begun:
+            runner.send_message(_ORDER, order)
+
+    def keep(msg: Message, **_: Any) -> None:
+        for name, content in msg.data.items():
+            (folder / f"{msg.node_id}{name}").write_bytes(content)
+
+    def finish() -> None:
+        for runner in begun:
+            # Not by `stop`: then Locust's master forgets its workers, and tells none to quit.
+            count = runner.worker_count
+            runner.send_message(_END)
+            with gevent.Timeout(LATEST, False):  # noqa: FBT003 - it is to end the block in silence
+                while len([*folder.glob("*.json")]) < count:
+                    gevent.sleep(0.1)
+            runner.quit()
+
+    events.init.add_listener(listen)
+    events.test_start.add_listener(tell)
+    recorder.finish = finish
+
+
+def follow(recorder: Recorder) -> None:
+    """Do what a master tells, and send what was noted."""
+    runners.CONNECT_RETRY_COUNT = int(os.environ[PATIENCE]) // runners.CONNECT_TIMEOUT
+    folder = Path(tempfile.mkdtemp(prefix="strata-load-"))
+
+    def listen(environment: Environment, **_: Any) -> None:
+        if isinstance(environment.runner, WorkerRunner):
+            environment.runner.register_message(_ORDER, take)
+            environment.runner.register_message(_END, end, concurrent=True)
+
+    def take(environment: Environment, msg: Message, **_: Any) -> None:
+        told = dict(msg.data)
+        environment.host = told.pop("host")
+        recorder.order = replace(Order(**told), folder=str(folder))
+        if recorder.order.rate:
+            arrivals.replace_users(recorder)(environment)
+
+    def end(environment: Environment, **_: Any) -> None:
+        if environment.runner:
+            environment.runner.stop()
+
+    def send(environment: Environment, **_: Any) -> None:
+        recorder.save()
+        if isinstance(environment.runner, WorkerRunner):
+            environment.runner.send_message(_NOTES, dict(_files(folder)))
+
+    events.init.add_listener(listen)
+    events.test_stop.add_listener(send)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield what was noted, by the end of its name; the facts come last, which say it is whole."""
+    for suffix in (".samples", ".json"):
+        for file in folder.glob(f"*{suffix}"):
+            yield suffix, file.read_bytes()

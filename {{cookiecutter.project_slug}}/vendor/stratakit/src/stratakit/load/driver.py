@@ -1,0 +1,197 @@
+"""One phase of a load test: Locust in processes of its own, and what these have noted."""
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import limits
+from ..errors import ConfigurationError, InfrastructureError, StrataError
+from ..programs import free_port
+from ..progress import progress
+from ..pyproject import ROOT
+from ..servers.waiting import until
+from ..testing.serving import TIED, child
+from .samples import Order, Samples
+from .stats import percentile
+from .target import Target
+
+SCENARIO = Path("tests", "load", "locustfile.py")
+"""Where the scenario of a service is."""
+SETTLE = 2.0
+"""Seconds after the last user has begun for which nothing counts yet: connections, caches."""
+CEILING = 2.0
+"""Seconds for which it is measured what the generator itself can do."""
+STOP = 10
+"""Seconds that requests may take which are under way when a phase is over."""
+_PROCESSES = re.compile(r"--(?:processes|expect-workers)[= ](-?\d+)")
+MASTER = "--master"
+"""Locust's word for a process that has workers elsewhere."""
+GATHER = 300
+"""Seconds in which the workers of a master have to be there: an image may have to be pulled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """How the generator of the requests itself has fared."""
+
+    late_p99_ms: float
+    """By how much it was late: 99th percentile."""
+    cpu: float
+    """The share of a core that its busiest process took."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRun:
+    """What a phase has left, without its warm-up."""
+
+    samples: Samples
+    began: float
+    """When it began to count, in seconds since the epoch."""
+    seconds: float
+    generator: Generator
+    tasks: int
+    """How many tasks of the scenario were begun; each makes one request or several."""
+
+
+def run_phase(  # noqa: PLR0913 - each is a fact of its own
+    home: Path,
+    target: Target,
+    *,
+    users: int,
+    spawn_rate: float,
+    seconds: float,
+    rate: float | None,
+    extra: Sequence[str],
+    folder: Path,
+    scenario: Path = SCENARIO,
+) -> PhaseRun:
+    """Run the scenario of the service in `home` against a target, and return what was timed.
+
+    Args:
+        home: the folder of the service.
+        target: whom to ask.
+        users: how many ask at once; for open arrivals, how many are there from the beginning.
+        spawn_rate: how many of them begin in a second.
+        seconds: how long it counts.
+        rate: tasks that arrive in a second, whether or not others are under way; None for users
+            that wait for their answers.
+        extra: options for Locust.
+        folder: where to write, which may be there.
+        scenario: another locustfile, relative to `home`.
+
+    Raises:
+        ConfigurationError: Locust refuses an option, or the target redirects to another host.
+        InfrastructureError: no request was made, or Locust does not come to its end.
+        StrataError: there is a bug in the scenario, or the target has ended.
+    """
+    folder.mkdir(parents=True)
+    processes = _processes(extra)
+    # What arrives needs no users of Locust's but one for each process, which makes it arrive.
+    started = users if rate is None else processes
+    ramp = users / spawn_rate if rate is None else 1.0
+    order = Order(str(folder), ramp + SETTLE, seconds, users, rate, processes)
+    words = (
+        *(sys.executable, "-m", "stratakit.load.generator"),
+        *("--locustfile", str(home / scenario), "--headless"),
+        *("--host", target.url, "--users", str(started)),
+        *("--spawn-rate", str(spawn_rate if rate is None else started)),
+        # The recorder ends it.
+        *("--run-time", f"{round(order.warm_up + seconds) + 2 * STOP}s"),
+        *("--stop-timeout", str(STOP), "--only-summary", "--exit-code-on-error", "0"),
+        *extra,
+    )
+    output = folder / "output"
+    env = {**os.environ, **target.variables, **order.variables()}
+    name = f"{f'{users} users' if rate is None else f'{rate:g} arrivals a second'}"
+    with progress(f"load: {name}, {seconds:g} s"), child(words, output, env=env) as process:
+        patience = 60 + (GATHER if MASTER in extra else 0)
+        deadline = time.monotonic() + order.warm_up + seconds + STOP + patience
+        parent = os.getppid()
+        while process.poll() is None:
+            if time.monotonic() > deadline:
+                raise InfrastructureError(
+                    f"Locust did not come to its end:\n{_tail(output)}", "run it again"
+                )
+            if os.getppid() != parent:
+                raise KeyboardInterrupt
+            target.refuse_dead()
+            time.sleep(0.1)  # Between two looks: the process tells nobody that it has ended.
+    return _read(folder, order, process.returncode, home / scenario)
+
+
+def ceiling(folder: Path, users: int, extra: Sequence[str]) -> float:
+    """Return how many requests a second Locust can make of a server that does nothing."""
+    port, processes = free_port(), _processes(extra)
+    (folder / "ceiling").mkdir()
+    with child((*TIED, "stratakit.load.ceiling", str(port)), folder / "ceiling" / "server"):
+        until(lambda: socket.create_connection(("127.0.0.1", port)).close(), limits.PROCESS)
+        run = run_phase(
+            Path(__file__).parent,
+            Target(f"http://127.0.0.1:{port}"),
+            users=users,
+            spawn_rate=users,
+            seconds=CEILING,
+            rate=None,
+            extra=("--processes", str(processes)) if processes > 1 else (),
+            folder=folder / "ceiling" / "phase",
+            scenario=Path("nothing.py"),
+        )
+    return len(run.samples) / run.seconds
+
+
+def _read(folder: Path, order: Order, code: int, scenario: Path) -> PhaseRun:
+    facts = [json.loads(file.read_bytes()) for file in sorted(folder.glob("*.json"))]
+    for each in facts:
+        if each["foreign"]:
+            raise ConfigurationError(
+                f"{each['foreign']}: another host, which was not asked",
+                "name that one by --host, if it may be burdened",
+            )
+    output = folder / "output"
+    if code == 2 and "error: " in _tail(output):  # noqa: PLR2004 - that of argparse
+        raise ConfigurationError(
+            f"Locust refuses its options: {_tail(output).rpartition('error: ')[2]}",
+            "uv run nox -s load -- --help",
+        )
+    bugs: Counter[str] = sum((Counter(each["bugs"]) for each in facts), Counter())
+    shown = scenario.relative_to(ROOT) if scenario.is_relative_to(ROOT) else scenario
+    if bugs:
+        listed = "\n".join(f"  {count} times {bug}" for bug, count in bugs.most_common(5))
+        raise StrataError(
+            f"there is a bug in the scenario {shown}:\n{listed}",
+            "a request that fails is no exception: let the task end where there is no answer",
+        )
+    if code or not facts:
+        raise StrataError(f"the scenario {shown} cannot be run:\n{_tail(output)}", f"fix {shown}")
+    samples = Samples.load(sorted(folder.glob("*.samples")))
+    if not any(timed == "request" for _, _, _, timed, _ in samples):
+        raise InfrastructureError(
+            f"no request was made in {order.seconds:g} s by the scenario {shown}:\n{_tail(output)}",
+            "let its tasks make some, or give them the time: -t 60s",
+        )
+    late = sorted(value for each in facts for value in each["late_ms"])
+    generator = Generator(
+        late_p99_ms=percentile(late, 0.99) if late else 0.0, cpu=max(each["cpu"] for each in facts)
+    )
+    began = min(each["began"] for each in facts)
+    tasks = sum(each["tasks"] for each in facts)
+    return PhaseRun(samples, began, order.seconds, generator, tasks)
+
+
+def _processes(extra: Sequence[str]) -> int:
+    """Return how many processes Locust is told to take."""
+    found = _PROCESSES.search(" ".join(extra))
+    count = int(found[1]) if found else 1
+    return count if count > 0 else os.cpu_count() or 1
+
+
+def _tail(output: Path, lines: int = 12) -> str:
+    """Return the last lines of what Locust has put out."""
+    return "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

@@ -1,0 +1,200 @@
+"""What a process of Locust's notes for us: raw samples, bugs of the scenario, how late it was.
+
+Each process writes two files at its end, which the driver reads: `PID.samples` and `PID.json`.
+"""
+
+import functools
+import json
+import os
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import gevent
+from geventhttpclient.useragent import ConnectionError as FailedRequestError
+from locust import User, events
+from locust.clients import HttpSession
+from locust.contrib.fasthttp import FastRequest, LocustUserAgent
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from .samples import Order, Samples
+
+STREAMED = ("ttft", "itl")
+"""What is timed of a stream besides the whole of it; see `streaming`."""
+UNANSWERED = "not answered when the phase was over"
+SLACK = 0.2
+"""Seconds by which other processes may have begun later than the one that ends the phase."""
+TICK = 0.05
+"""Seconds between two looks at how late this process is."""
+
+
+class Recorder:
+    """The notes of this process."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.samples = Samples()
+        self.bugs: Counter[str] = Counter()
+        self.late_ms: list[float] = []
+        self.under_way: dict[Any, float] = {}
+        """Arrivals that have not come to their end, and when they were to begin."""
+        self.tasks = 0
+        """How many were begun while they counted."""
+        self.foreign = ""
+        self.finish: Any = None
+        """What ends the phase, in the place of Locust's own end."""
+        self.began = 0.0
+        self._cpu = 0.0
+        self._environment: Environment | None = None
+
+    def listen(self) -> None:
+        """Listen to what Locust tells."""
+        events.init.add_listener(self._count_tasks)
+        events.test_start.add_listener(self._start)
+        events.request.add_listener(self._request)
+        events.user_error.add_listener(self._user_error)
+        events.quitting.add_listener(self.save)
+        _refuse_redirects(self)
+
+    @property
+    def counts_from(self) -> float:
+        """When the warm-up is over, in seconds of the clock on the wall."""
+        return self.began + self.order.warm_up
+
+    def leave(self, url: str, location: str) -> None:
+        """Stop, since the host sends us somewhere else."""
+        self.foreign = f"{url} redirects to {location}"
+        if self._environment and self._environment.runner:
+            gevent.spawn(self._environment.runner.quit)
+
+    def save(self, **_: Any) -> None:
+        """Write what was noted; a process that has run no user writes nothing."""
+        if not self.began:
+            return
+        folder = Path(self.order.folder)
+        for due in self.under_way.values():
+            self.samples.add((due, (time.time() - due) * 1000, "(all)", "request", UNANSWERED))
+        self.samples.window(self.counts_from, self.order.seconds).save(
+            folder / f"{os.getpid()}.samples"
+        )
+        counted = max(time.time() - self.counts_from, 1e-9)
+        facts = {
+            "began": self.counts_from,
+            "late_ms": sorted(self.late_ms),
+            "cpu": max(0.0, time.process_time() - self._cpu) / counted if self._cpu else 0.0,
+            "tasks": self.tasks,
+            "bugs": self.bugs,
+            "foreign": self.foreign,
+        }
+        (folder / f"{os.getpid()}.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    def _count_tasks(self, environment: Environment, **_: Any) -> None:
+        for each in environment.user_classes:
+            each.tasks = [self._counted(task) for task in each.tasks]
+
+    def _counted(self, task: Any) -> Any:
+        if isinstance(task, type):
+            return task
+
+        @functools.wraps(task)
+        def counted(user: User) -> None:
+            # As its sample, an arrival counts where it was to begin, however late it does.
+            begun = getattr(gevent.getcurrent(), "intended", None) or time.time()
+            self.tasks += 0 <= begun - self.counts_from < self.order.seconds
+            task(user)
+
+        return counted
+
+    def _start(self, environment: Environment, **_: Any) -> None:
+        self._environment, runner = environment, environment.runner
+        if runner and not isinstance(runner, WorkerRunner):
+            # Not by Locust's own clock, which begins before ours.
+            gevent.spawn_later(
+                self.order.warm_up + self.order.seconds + SLACK, self.finish or runner.quit
+            )
+        # The master of several processes has no users itself.
+        if not isinstance(runner, MasterRunner):
+            self.began = time.time()
+            gevent.spawn_later(self.order.warm_up, self._watch)
+
+    def _watch(self) -> None:
+        """Note by how much this process is late, and what it takes, once the warm-up is over."""
+        self._cpu = time.process_time()
+        while self.order.rate is None:
+            due = time.perf_counter() + TICK
+            gevent.sleep(TICK)
+            self.late_ms.append((time.perf_counter() - due) * 1000)
+
+    def _request(
+        self,
+        request_type: str,
+        name: str,
+        response_time: float,
+        exception: BaseException | None = None,
+        start_time: float | None = None,
+        **_: Any,
+    ) -> None:
+        started = time.time() - response_time / 1000 if start_time is None else start_time
+        timed = request_type if request_type in STREAMED else "request"
+        current: Any = gevent.getcurrent()
+        intended = getattr(current, "intended", None)
+        # The first request of an arrival has waited since it was to be made, and so has its stream.
+        if intended is not None and timed != "itl":
+            response_time += (started - intended) * 1000
+            started = intended
+            if timed == "request":
+                current.intended = None
+        title = name if timed in STREAMED else f"{request_type} {name}"
+        error = _said(exception) if exception else None
+        self.samples.add((float(started), float(response_time), title, timed, error))
+
+    def _user_error(self, exception: Exception, tb: TracebackType, **_: Any) -> None:
+        frames = traceback.extract_tb(tb)
+        ours = [each for each in frames if Path(each.filename).name == "locustfile.py"] or frames
+        place = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+        self.bugs[f"{type(exception).__name__}: {exception}{place}"] += 1
+
+
+def _said(exception: BaseException) -> str:
+    """Return what went wrong, alike for all requests of which it is the same."""
+    code = getattr(exception, "code", None)
+    if code:
+        return f"status {code}"
+    text = str(exception)
+    return (
+        text
+        if type(exception).__name__ == "CatchResponseError"
+        else f"{type(exception).__name__}: {text}"
+    )
+
+
+def _refuse_redirects(recorder: Recorder) -> None:
+    """Let no redirect lead to another host, which nobody has allowed us to burden."""
+
+    class Request(FastRequest):
+        def redirect(self, code: int, location: str) -> None:
+            if self.url_split.redirect(location).host != self.original_host:
+                recorder.leave(str(self.url), location)
+                raise FailedRequestError(self.url, "a redirect to another host was not followed")
+            super().redirect(code, location)
+
+    LocustUserAgent.request_type = Request
+    usual = HttpSession.get_redirect_target
+
+    def target(session: HttpSession, resp: Any) -> str | None:
+        from urllib.parse import urljoin, urlsplit
+
+        location: str | None = usual(session, resp)
+        if (
+            location
+            and urlsplit(urljoin(resp.url, location)).hostname != urlsplit(resp.url).hostname
+        ):
+            recorder.leave(resp.url, location)
+            return None
+        return location
+
+    HttpSession.get_redirect_target = target  # type: ignore[assignment,method-assign]  # no hook

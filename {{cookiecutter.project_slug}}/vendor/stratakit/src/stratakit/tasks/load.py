@@ -1,0 +1,144 @@
+"""`invoke load.*`: a load test of which several machines make the requests."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from string import Template
+
+from invoke.collection import Collection
+from invoke.context import Context
+
+from .. import project
+from ..errors import Code, ConfigurationError, InfrastructureError
+from ..pyproject import REPORTS, ROOT
+from . import console
+from .executor import fail, task
+
+PORT = 5557
+"""Where the master listens: Locust's own default."""
+FIRST, NEXT = 300, 30
+"""Seconds for which a worker looks for its master, before the first phase and after one."""
+RESOURCES = {"requests": {"cpu": "1", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
+SECURITY = {
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+OPTIONS = "options of nox -s load, in one word: '-u 100 -r 10 -t 60s'"
+WORKERS = "how many workers there will be"
+HOST = "address of the service to test, this machine's or one that pyproject.toml allows"
+
+
+@task(
+    positional=["service"],
+    help={"service": "service", "host": HOST, "workers": WORKERS, "options": OPTIONS},
+)
+def master(_: Context, service: str, host: str, workers: int = 2, options: str = "") -> None:
+    """Run the load test of a service by workers, and judge what they send."""
+    home = _scenario(service)
+    left = REPORTS / "load" / service / "results.json"
+    done = subprocess.run(
+        (
+            *(sys.executable, "-m", "stratakit.load"),
+            *("--home", home.relative_to(ROOT).as_posix(), "--results", str(left)),
+            *("--host", host, "--master", "--expect-workers", str(_count(workers))),
+            *shlex.split(options),
+        ),
+        cwd=ROOT,
+        check=False,
+    )
+    left.unlink(missing_ok=True)
+    if done.returncode:
+        fail(f"the load test of {service} exited with {done.returncode}", Code(done.returncode))
+
+
+@task(
+    positional=["service"],
+    help={"service": "service", "master": "host of load.master", "port": "its port"},
+)
+def worker(_: Context, service: str, master: str, port: int = PORT) -> None:
+    """Make requests for a master, phase after phase, until it has gone."""
+    # Not imported before it is needed: it takes over threads and sockets.
+    from ..load.driver import SCENARIO
+
+    command = (
+        *(sys.executable, "-m", "stratakit.load.generator", "--worker"),
+        *("--locustfile", str(_scenario(service) / SCENARIO), "--exit-code-on-error", "0"),
+        *("--master-host", master, "--master-port", str(port)),
+    )
+    phases = 0
+    while True:
+        env = {**os.environ, "STRATA_LOAD_PATIENCE": str(NEXT if phases else FIRST)}
+        # It ends with us, and all of its group does.
+        with subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.PIPE, start_new_session=True
+        ) as process:
+            code = process.wait()
+        if code:
+            break
+        phases += 1
+    if not phases:
+        raise InfrastructureError(
+            f"no master at {master}:{port} has had this worker do anything (exit code {code})",
+            f"start it: uv run invoke load.master {service} --host URL",
+        )
+    console.say(f"{phases} phases; the master has gone")
+
+
+@task(
+    positional=["service"],
+    help={
+        "service": "service",
+        "image": "image with the project and its environment, in its working directory",
+        "host": HOST,
+        "workers": WORKERS,
+        "options": OPTIONS,
+    },
+)
+def manifest(
+    _: Context, service: str, image: str, host: str, workers: int = 2, options: str = ""
+) -> None:
+    """Print the Kubernetes manifest of a master and its workers."""
+    _scenario(service)
+    text = Path(__file__).parents[1].joinpath("load", "kubernetes.yaml").read_text(encoding="utf-8")
+    # JSON is YAML, whatever is in a word.
+    quoted = {"image": image, "host": host, "options": options}
+    values = {name: json.dumps(value) for name, value in quoted.items()}
+    sets = {"resources": json.dumps(RESOURCES), "security": json.dumps(SECURITY)}
+    console.say(
+        Template(text).substitute(
+            name=service.replace("_", "-"),
+            service=service,
+            workers=_count(workers),
+            **values,
+            **sets,
+        )
+    )
+
+
+def _scenario(name: str) -> Path:
+    """Return the folder of a service that has a load test.
+
+    Raises:
+        ConfigurationError: there is no such service, or it has none.
+    """
+    home = project.service(name).path
+    if not (home / "tests" / "load" / "locustfile.py").is_file():
+        raise ConfigurationError(
+            f"{name} has no load test: services/{name}/tests/load/locustfile.py",
+            "write one, an ordinary locustfile",
+        )
+    return home
+
+
+def _count(workers: int) -> int:
+    if workers < 1:
+        raise ConfigurationError(f"--workers {workers} is no number of workers", "--workers 2")
+    return workers
+
+
+load = Collection("load", master, worker, manifest)
