@@ -1,6 +1,6 @@
 """Valid rows for any model, derived from the metadata alone."""
 
 from .build import Build, example
-from .rows import BuildError
+from .constraints import BuildError
 
 __all__ = ["Build", "BuildError", "example"]

@@ -7,8 +7,9 @@ What is built is valid: it has the rows that it refers to, values of its own whe
 unique, and such as its CHECK constraints let pass. Each of them can be given instead.
 """
 
-import difflib
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -16,8 +17,9 @@ from sqlalchemy import exc, orm
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import attributes
 
-from .checks import checks
-from .rows import BuildError, Row, Rows, advice, violation
+from .constraints import BuildError, explain, may_share
+from .given import per_row, refuse_generated, refuse_unknown
+from .rows import Row, Rows
 
 M = TypeVar("M")
 
@@ -36,6 +38,7 @@ def example(model: type[M], number: int = 1, /, **given: object) -> M:
     Raises:
         BuildError: there is no such field, or no value is found for one.
     """
+    refuse_unknown(_mapper(model), given)
     rows = Rows("example", defaultdict(lambda: number - 1))
     return _Maker(rows, None).make(model, given)
 
@@ -43,12 +46,17 @@ def example(model: type[M], number: int = 1, /, **given: object) -> M:
 class Build:
     """Builds and commits instances in one database. Tests have it as the fixture `build`."""
 
-    def __init__(self, bind: AsyncEngine | AsyncConnection, seed: str) -> None:
-        """Take the database, and what all values depend on.
+    def __init__(
+        self,
+        bind: AsyncEngine | AsyncConnection,
+        seed: str,
+        built: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the database, what all values depend on, and what is called when rows are built.
 
         What is built over a connection that is in a transaction is committed with that.
         """
-        self._bind = bind
+        self._bind, self._built = bind, built
         self._seed = seed
         self._numbers: defaultdict[sa.Table, int] = defaultdict(int)
 
@@ -67,16 +75,29 @@ class Build:
         return built
 
     async def many(self, model: type[M], count: int, /, **given: object) -> list[M]:
-        """Build several in one transaction; they share what is given.
+        """Build several in one transaction; they share what is given, but for values per row.
+
+            await build.many(Line, 3, order=order, position=[1, 2, 3], amount=lambda n: n * 10)
+
+        Args:
+            model: a mapped class.
+            count: how many.
+            given: as for one. A function is called with the number of the row, from 1, and an
+                iterator is advanced; a list or another sequence has one value for each row, unless
+                the field itself holds such.
 
         Raises:
-            BuildError: as for one.
+            BuildError: as for one; or there are not as many values as rows.
             IntegrityError: as for one.
         """
+        mapper = _mapper(model)
+        refuse_unknown(mapper, given)
+        refuse_generated(mapper, given)
+        rows = per_row(mapper, count, given)
 
         def make(session: orm.Session) -> list[M]:
-            maker = _Maker(Rows(self._seed, self._numbers), session)
-            return [maker.make(model, given) for _ in range(count)]
+            numbered = Rows(self._seed, self._numbers)
+            return [_Maker(numbered, session).make(model, each) for each in rows]
 
         async with (
             AsyncSession(
@@ -84,19 +105,25 @@ class Build:
             ) as session,
             session.begin(),
         ):
-            return await session.run_sync(make)
+            made = await session.run_sync(make)
+        self._built()
+        return made
 
 
 class _Maker:
-    """Makes instances, and stores them if there is a session."""
+    """Makes an instance and what it needs, and stores them if there is a session.
+
+    What several of them refer to is one and the same, as long as no constraint forbids it.
+    """
 
     def __init__(self, rows: Rows, session: orm.Session | None) -> None:
         self._rows = rows
         self._session = session
+        self._related: dict[sa.FromClause, object] = {}
+        """An instance of each table that was given, or made so far."""
 
     def make(self, model: type[M], given: dict[str, object]) -> M:
         mapper = _mapper(model)
-        _refuse_unknown(mapper, given)
         # Not by calling the class, which may want arguments of its own.
         instance: M = mapper.class_manager.new_instance()
         if isinstance(mapper.polymorphic_on, sa.Column) and mapper.polymorphic_identity is not None:
@@ -108,17 +135,21 @@ class _Maker:
             else:
                 setattr(instance, name, value)
         known = _known(mapper, instance)
-        self._fill(mapper, instance, parents)
-        if self._session is None:
-            for name, parent in parents.items():
-                setattr(instance, name, parent)
-            return instance
-        self._session.add(instance)
-        _flush(self._session, mapper, known)
-        self._session.refresh(instance, [each.key for each in mapper.column_attrs])
+        with ExitStack() as stored:
+            rows = self._fill(mapper, instance, parents, stored)
+            if self._session is not None:
+                self._session.add(instance)
+                _flush(self._session, mapper, known)
+                self._session.refresh(instance, [each.key for each in mapper.column_attrs])
+            for row in rows:
+                row.update(_known(mapper, instance))
+            self._related.setdefault(mapper.local_table, instance)
         for name, parent in parents.items():
-            # Without a word to the session: it may be another one's, and stays the same object.
-            attributes.set_committed_value(instance, name, parent)
+            if self._session is None:
+                setattr(instance, name, parent)
+            else:
+                # Without a word to the session: it may be another one's, and stays the same object.
+                attributes.set_committed_value(instance, name, parent)
         return instance
 
     def _refer(
@@ -134,17 +165,49 @@ class _Maker:
         for local, remote in relationship.local_remote_pairs or ():
             value = None if parent is None else getattr(parent, _key(target, remote))
             setattr(instance, _key(relationship.parent, local), value)
+        self._relate(parent)
 
-    def _fill(self, mapper: orm.Mapper[Any], instance: object, parents: dict[str, object]) -> None:
-        """Set what an instance needs; add the parents that were made for it to `parents`."""
+    def _relate(self, parent: object) -> None:
+        """Note an instance that was given, and those that it is known to refer to."""
+        mapper = sa.inspect(type(parent), raiseerr=False)
+        if isinstance(mapper, orm.Mapper) and mapper.local_table not in self._related:
+            self._related[mapper.local_table] = parent
+            for name, value in vars(parent).items():
+                if _to_one(mapper, name):
+                    self._relate(value)
+
+    def _fill(
+        self,
+        mapper: orm.Mapper[Any],
+        instance: object,
+        parents: dict[str, object],
+        stored: ExitStack,
+    ) -> list[Row]:
+        """Set what an instance needs; add the parents that were made for it to `parents`.
+
+        Return the rows that are to be stored before `stored` is closed.
+        """
+        used = list(parents.values())
 
         def parent(key: sa.ForeignKeyConstraint, known: Row) -> Row:
             relationships = _over(mapper, key)
             target = relationships[0].mapper if relationships else None
-            made, row = self._parent(target, mapper.registry, key, known)
+            target = _concrete(target or _mapper_of(key.referred_table, mapper.registry))
+            if target is None:
+                return self._unmapped(key, known)
+            made = self._found(target, key, known) or self._shared(target, key, known, used)
+            if made is None:
+                given = {_key(target, column): value for column, value in known.items()}
+                made = self.make(target.class_, given)
+            used.append(made)
             parents.update({each.key: made for each in relationships})
-            return row
+            return {
+                column: getattr(made, _key(target, column))
+                for column in (each.column for each in key.elements)
+            }
 
+        rows = []
+        connection = self._session.connection() if self._session else None
         for table in (each for each in mapper.tables if isinstance(each, sa.Table)):
             known = _known(mapper, instance)
             # A table that extends another one has its key from there.
@@ -158,54 +221,54 @@ class _Maker:
                 **inherited,
                 **{column: known[column] for column in known if column.table is table},
             }
-            row = self._rows.fill(table, given, parent, complete=self._session is None)
+            row = stored.enter_context(self._rows.making(table, given, parent, connection))
+            rows.append(row)
             for column in row.keys() - given.keys():
                 if mapper.columns.contains_column(column):
                     setattr(instance, _key(mapper, column), row[column])
+        return rows
 
-    def _parent(
-        self,
-        target: orm.Mapper[Any] | None,
-        registry: orm.registry,
-        key: sa.ForeignKeyConstraint,
-        known: Row,
-    ) -> tuple[object, Row]:
-        """Make what a foreign key refers to; return the instance, if it is one, and its values."""
-        target = _concrete(target or _mapper_of(key.referred_table, registry))
-        if target:
-            given = {_key(target, column): value for column, value in known.items()}
-            made = self.make(target.class_, given)
-            columns = [each.column for each in key.elements]
-            return made, {column: getattr(made, _key(target, column)) for column in columns}
+    def _found(
+        self, target: orm.Mapper[Any], key: sa.ForeignKeyConstraint, known: Row
+    ) -> object | None:
+        """Return what a key refers to, if that is known and there."""
+        if self._session is None or not known.keys() >= {each.column for each in key.elements}:
+            return None
+        same = [column == value for column, value in known.items()]
+        found: object | None = self._session.scalars(sa.select(target.class_).where(*same)).first()
+        return found
+
+    def _shared(
+        self, target: orm.Mapper[Any], key: sa.ForeignKeyConstraint, known: Row, used: list[object]
+    ) -> object | None:
+        """Return the instance that others refer to as well, if this key may."""
+        found = self._related.get(target.local_table)
+        if found is None or any(found is each for each in used) or not may_share(key):
+            return None
+        if any(getattr(found, _key(target, column)) != value for column, value in known.items()):
+            return None
+        return found
+
+    def _unmapped(self, key: sa.ForeignKeyConstraint, known: Row) -> Row:
+        """Make a row of a table that no class is mapped to; return its values."""
         if self._session:
-            connection = self._session.connection()
-            return None, self._rows.insert(connection, key.referred_table, known)
-
-        def parent(key: sa.ForeignKeyConstraint, known: Row) -> Row:
-            return self._parent(None, registry, key, known)[1]
-
-        return None, self._rows.fill(key.referred_table, known, parent, complete=True)
+            return self._rows.stored(self._session.connection())(key, known)
+        table = key.referred_table
+        with self._rows.making(table, known, self._unmapped) as row:
+            return row
 
 
 def _flush(session: orm.Session, mapper: orm.Mapper[Any], given: Row) -> None:
     """Send what was added.
 
     Raises:
-        BuildError: a check refuses what was made up here.
+        BuildError: a constraint refuses what was made up here.
         IntegrityError: the server refuses what was given.
     """
     try:
         session.flush()
     except exc.IntegrityError as error:
-        name, fields = violation(error).constraint, {column.name for column in given}
-        tables = [each for each in mapper.tables if isinstance(each, sa.Table)]
-        for check in (each for table in tables for each in checks(table)):
-            if check.name == name and not check.columns & fields:
-                raise BuildError(
-                    f"{mapper.class_.__name__}: no values were found that the constraint {name}"
-                    f" lets pass: CHECK ({check.text})."
-                    f" {advice(min(check.columns, default='field'))}"
-                ) from error
+        explain(error, [each for each in mapper.tables if isinstance(each, sa.Table)], given)
         raise
 
 
@@ -268,12 +331,3 @@ def _known(mapper: orm.Mapper[Any], instance: object) -> Row:
         for column in each.columns
         if isinstance(column, sa.Column)
     }
-
-
-def _refuse_unknown(mapper: orm.Mapper[Any], given: dict[str, object]) -> None:
-    names = [str(each) for each in mapper.all_orm_descriptors.keys()]  # noqa: SIM118 - no mapping
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}"
-            raise BuildError(f"{mapper.class_.__name__} has no field {name!r}: {hint}")

@@ -1,25 +1,28 @@
 """The CHECK constraints of a table, and what they ask of the values of a row.
 
 They are read as far as they compare a column, or its length, with a literal or another column, by
-signs, BETWEEN, IN, LIKE, IS NULL, num_nonnulls, and what AND, OR and NOT make of them. Whatever
-else there is counts as met: the server sees each row, and knows better.
+signs, BETWEEN, IN, LIKE, IS NULL, num_nonnulls, and what AND, OR, NOT, CASE and `=` between two
+conditions make of them. Whatever else there is counts as met: the server sees each row, and knows
+better.
 """
 
+import datetime as dt
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 import sqlglot
 from sqlglot import exp
-from sqlglot.optimizer.simplify import simplify
 
-Node: TypeAlias = exp.Expr
+from . import conditions
+from .conditions import Node
 
 # Of the driver that doubles no percent sign.
 DIALECT: sa.Dialect = sa.make_url("postgresql+asyncpg://").get_dialect()()
@@ -60,7 +63,7 @@ class ColumnConstraints:
     excluded: list[object] = field(default_factory=list)
     shortest: int = 0
     longest: int | None = None
-    like: str | None = None
+    like: list[str] = field(default_factory=list)
     case: Callable[[str], str] | None = None
 
     def compare(self, sign: str, value: object) -> None:
@@ -123,19 +126,30 @@ def checks(table: sa.Table) -> tuple[Check, ...]:
     return tuple(sorted(found, key=lambda check: check.text))
 
 
+def literal(text: str) -> object | None:
+    """Return the value of a literal of SQL, maybe with a cast; None if it is something else."""
+    try:
+        found = _literal(sqlglot.parse_one(text, dialect="postgres"))
+    except sqlglot.errors.SqlglotError:
+        return None
+    return None if found is _UNKNOWN else found
+
+
 def _read(constraint: sa.CheckConstraint) -> Check:
     options = {"literal_binds": True}
     text = str(constraint.sqltext.compile(dialect=DIALECT, compile_kwargs=options))
     try:
-        # Without BETWEEN, and with NOT only where it has no other sign.
-        tree = simplify(sqlglot.parse_one(text, dialect="postgres"))
+        tree = conditions.read(text)
     except sqlglot.errors.SqlglotError:
         tree = None
     return Check(name_of(constraint), text, tree)
 
 
 def demands(
-    table: sa.Table, known: Mapping[str, object], filled: AbstractSet[str] = frozenset()
+    table: sa.Table,
+    known: Mapping[str, object],
+    filled: AbstractSet[str] = frozenset(),
+    more: Sequence[Check] = (),
 ) -> dict[str, ColumnConstraints]:
     """Return what the checks of a table ask of the columns whose values are not known.
 
@@ -145,19 +159,41 @@ def demands(
         table: the table.
         known: the values, by the names of their columns.
         filled: names of the columns that will have a value though they may be null.
+        more: what is asked of a row beside the checks of the table.
     """
+    solver, _ = _solved(table, known, filled, more)
+    return solver.demands
+
+
+def breaks(
+    table: sa.Table,
+    known: Mapping[str, object],
+    column: str,
+    filled: AbstractSet[str],
+    more: Sequence[Check] = (),
+) -> bool:
+    """Return whether a check on a column refuses a row, whatever is not known of it yet."""
+    _, broken = _solved(table, known, filled, more)
+    return any(column in each.columns for each in broken)
+
+
+def _solved(
+    table: sa.Table,
+    known: Mapping[str, object],
+    filled: AbstractSet[str],
+    more: Sequence[Check],
+) -> tuple["ConstraintSolver", list[Check]]:
+    """Return what is asked of a row, and the checks that what is known of it breaks."""
     nulls = {each.name for each in table.columns if each.nullable and not each.server_default}
-    wanted = ConstraintSolver(known, nulls - filled)
-    for check in checks(table):
-        if check.tree:
-            wanted.add(check.tree)
-    return wanted.demands
+    solver, every = ConstraintSolver(known, nulls - filled), (*checks(table), *more)
+    return solver, [each for each in every if each.tree and not solver.add(each.tree)]
 
 
 class ConstraintSolver:
     """Gathers demands on what is not known yet.
 
     The public methods each read one kind of condition, and return False if what is known breaks it.
+    Where all is known, that is what is left to be told.
     """
 
     def __init__(self, known: Mapping[str, object], nulls: AbstractSet[str]) -> None:
@@ -177,11 +213,15 @@ class ConstraintSolver:
         return all(list(map(self.add, node.flatten())))
 
     def one_of(self, node: Node) -> bool:
-        """Read OR: the first of its parts that can be met."""
+        """Read OR: the first of its parts that is met as it is, else the first that can be."""
+        possible = []
         for part in node.flatten():
-            if ConstraintSolver(self._known, self._nulls).add(part):
-                return self.add(part)
-        return False
+            alone = ConstraintSolver(self._known, self._nulls)
+            if alone.add(part):
+                if not alone.demands:
+                    return True
+                possible.append(part)
+        return bool(possible) and self.add(possible[0])
 
     def none_of(self, node: Node) -> bool:
         """Read NOT."""
@@ -209,11 +249,21 @@ class ConstraintSolver:
         """Read NOT IN."""
         return all(self._against(node.this, "<>", each) for each in node.expressions)
 
-    def like(self, node: Node) -> bool:
-        """Read LIKE."""
+    def like(self, node: Node, *, holds: bool = True) -> bool:
+        """Read LIKE, or NOT LIKE, which a value that was not made for it may meet or not."""
         column, pattern = _bare(node.this), _literal(node.expression)
-        if isinstance(column, exp.Column) and isinstance(pattern, str):
-            self._demand(column).like = pattern
+        known = self._value(column)
+        if isinstance(pattern, str) and isinstance(known, str):
+            return (
+                bool(
+                    conditions.regex(pattern, ignores_case=isinstance(node, exp.ILike)).fullmatch(
+                        known
+                    )
+                )
+                is holds
+            )
+        if isinstance(pattern, str) and isinstance(column, exp.Column) and holds:
+            self._demand(column).like.append(pattern)
         return True
 
     def compared(self, node: Node) -> bool:
@@ -244,8 +294,8 @@ class ConstraintSolver:
             self._demand(subject).compare(sign, value)
         elif measured and isinstance(value, int):
             self._demand(measured).measure(sign, value)
-        elif _called(subject) == "num_nonnulls" and sign == "=" and isinstance(value, int):
-            return self._count(subject, value)
+        elif _called(subject) == "num_nonnulls" and isinstance(value, int):
+            return self._count(subject, sign, value)
         return True
 
     def _among(self, subject: Node, values: list[Node]) -> bool:
@@ -257,14 +307,17 @@ class ConstraintSolver:
             self._demand(column).choose(literals)
         return True
 
-    def _count(self, subject: Node, wanted: int) -> bool:
-        """Ask for as many values as num_nonnulls wants of its columns."""
+    def _count(self, subject: Node, sign: str, number: int) -> bool:
+        """Ask for as few values as num_nonnulls can do with, of its columns."""
         columns = [each for each in subject.expressions if isinstance(each, exp.Column)]
         unknown = [each for each in columns if each.name not in self._known]
-        missing = wanted - sum(self._known.get(each.name) is not None for each in columns)
-        for column in unknown[: max(missing, 0)]:
-            self._demand(column).required = True
-        return 0 <= missing <= len(unknown)
+        there = sum(self._known.get(each.name) is not None for each in columns)
+        for more in range(len(unknown) + 1):
+            if _HOLDS[sign](there + more, number):
+                for column in unknown[:more]:
+                    self._demand(column).required = True
+                return True
+        return False
 
     def _value(self, node: Node) -> object:
         """Return what a side of a comparison is known to be."""
@@ -302,6 +355,7 @@ _NEGATED_READERS: dict[type[Node], Callable[[ConstraintSolver, Node], bool]] = {
     exp.Column: lambda wanted, node: wanted.compare(node, "=", value=False),
     exp.Is: lambda wanted, node: wanted.null(node, holds=False),
     exp.In: ConstraintSolver.not_among,
+    **dict.fromkeys((exp.Like, exp.ILike), lambda wanted, node: wanted.like(node, holds=False)),
 }
 
 
@@ -346,6 +400,15 @@ def _holds(known: object, sign: str, value: object) -> bool:
     if known is None or value is None:
         return True
     try:
+        if isinstance(value, str) and type(known) in _WRITTEN:
+            value = _WRITTEN[type(known)](value)
         return bool(_HOLDS[sign](known, value))
-    except TypeError:
+    except (TypeError, ValueError):
         return True
+
+
+_WRITTEN: dict[type, Callable[[str], object]] = {
+    UUID: UUID,
+    **{each: each.fromisoformat for each in (dt.date, dt.datetime, dt.time)},
+}
+"""How a literal is read that is compared with such a value."""

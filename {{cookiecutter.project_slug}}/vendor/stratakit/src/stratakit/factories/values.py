@@ -6,7 +6,6 @@ no order of tests or calls changes it. Two rows of a table differ in every colum
 
 import datetime as dt
 import math
-import string
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.ranges import MultiRange
 
-from .checks import DIALECT, ColumnConstraints
+from .checks import DIALECT, ColumnConstraints, literal
+from .texts import text
 
 EXAMPLE = "example"
 """Key of a column's `info`: a value that is valid, or a function from the row's number to one."""
@@ -26,13 +26,13 @@ EXAMPLE = "example"
 NONE_LEFT = "its checks leave no value"
 SMALL_DOMAIN = 2**12
 """So few values are counted out one by one."""
+_STRIDE = 4099
+"""A prime above it, so that several in turn lead to each value of a small domain."""
 LARGE_DOMAIN = 2**21
 """So many values, and the rows of different tests can be kept apart."""
 
 Type: TypeAlias = sa.types.TypeEngine[Any]
 
-_DIGITS = string.digits + string.ascii_lowercase
-_TOKEN = 8
 _EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _MINUTE = 60_000_000
@@ -55,6 +55,8 @@ class ColumnContext:
     seed: str
     number: int
     """Counts the rows of the table, from 1."""
+    attempt: int = 0
+    """Counts the values that were refused so far."""
 
     def digest(self, *words: object) -> int:
         """Return 128 bits that depend on the seed, the column and `words`."""
@@ -70,6 +72,10 @@ class ColumnContext:
         if not values:
             raise NoValueError(NONE_LEFT)
         return values[(self.number - 1) % len(values)]
+
+    def another(self) -> "ColumnContext":
+        """Return the place for a next attempt, and not for what another row has in its first."""
+        return replace(self, number=self.number + _STRIDE, attempt=self.attempt + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +189,29 @@ def members(type_: sa.Enum) -> list[tuple[str, Any]]:
     return list(zip(type_.enums, type_.enum_class or type_.enums, strict=False))
 
 
+def constant(column: sa.Column[Any]) -> object | None:
+    """Return what a column is if it is left out, if that is a constant, else None."""
+    default = column.default if column.server_default is None else column.server_default
+    found = getattr(default, "arg", None)
+    if isinstance(found, sa.TextClause):
+        found = literal(found.text)
+    if callable(found) or isinstance(found, sa.ClauseElement):
+        return None
+    if isinstance(found, str) and not isinstance(column.type, sa.Enum):
+        try:
+            return _PARSERS.get(in_postgresql(column.type).python_type, str)(found)
+        except (ArithmeticError, NotImplementedError, ValueError):
+            return None
+    return found
+
+
+_PARSERS: dict[type, Callable[[str], object]] = {
+    bool: lambda text: text.lower() in {"t", "true", "on", "1", "yes"},
+    **{each: each for each in (int, float, Decimal, uuid.UUID)},
+}
+"""How a default that is written as a text becomes a value, by the type of the latter."""
+
+
 def _member(type_: sa.Enum, slot: ColumnContext) -> Any:
     return slot.pick([each for name, each in members(type_) if _allowed(name, slot.demand)])
 
@@ -193,32 +222,6 @@ def _boolean(_: Type, slot: ColumnContext) -> bool:
 
 def _allowed(each: object, demand: ColumnConstraints) -> bool:
     return each not in demand.excluded and (demand.choices is None or each in demand.choices)
-
-
-def _text(type_: sa.String, slot: ColumnContext) -> str:
-    demand = slot.demand
-    if demand.choices is not None:
-        return str(slot.pick([each for each in demand.choices if each not in demand.excluded]))
-    longest = min(
-        (each for each in (type_.length, demand.longest) if each is not None), default=None
-    )
-    token = f"-{_digits(slot.digest(), _TOKEN)}" if slot.unique else ""
-    text = f"{slot.column.name}-{slot.number}{token}"
-    if demand.like is not None:
-        text = demand.like.replace("_", "x").replace("%", text)
-    if longest is not None and len(text) > longest:
-        text = _digits(slot.number + (slot.digest() if slot.unique else 0), longest)
-    text = text.ljust(demand.shortest, "x")
-    return demand.case(text) if demand.case else text
-
-
-def _digits(number: int, length: int) -> str:
-    """Return the last `length` digits of a number, in base 36."""
-    digits = ""
-    for _ in range(length):
-        number, digit = divmod(number, len(_DIGITS))
-        digits = _DIGITS[digit] + digits
-    return digits
 
 
 def _uuid(type_: sa.Uuid[Any], slot: ColumnContext) -> uuid.UUID | str:
@@ -324,14 +327,17 @@ def _day(_: Any) -> OrderedDomain:
     )
 
 
-def _time(_: Any) -> OrderedDomain:
+def _time(type_: sa.Time) -> OrderedDomain:
     def number(value: Any) -> Decimal:
-        moment = dt.datetime.combine(_EPOCH, _parsed(dt.time, value), dt.UTC)
+        time = _parsed(dt.time, value)
+        moment = dt.datetime.combine(_EPOCH, time, time.tzinfo or dt.UTC)
         return Decimal((moment - _EPOCH) // _MICROSECOND)
 
-    return OrderedDomain(
-        number, lambda number: (_EPOCH + number * _MICROSECOND).time(), 0, _DAY - 1, start=0
-    )
+    def value(number: int) -> dt.time:
+        moment = _EPOCH + number * _MICROSECOND
+        return moment.timetz() if type_.timezone else moment.time()
+
+    return OrderedDomain(number, value, 0, _DAY - 1, start=0)
 
 
 def _interval(_: Any) -> OrderedDomain:
@@ -365,7 +371,7 @@ _ORDERED: tuple[tuple[type[Type], Callable[[Any], OrderedDomain]], ...] = (
 _MAKERS: tuple[tuple[type[Type], Callable[[Any, ColumnContext], Any]], ...] = (
     (sa.Enum, _member),
     (sa.Boolean, _boolean),
-    (sa.String, _text),
+    (sa.String, text),
     (sa.Uuid, _uuid),
     (sa.LargeBinary, _bytes),
     (sa.ARRAY, _array),

@@ -7,7 +7,7 @@ index, no trigger, no privilege. The catalog holds everything that PostgreSQL go
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -145,15 +145,51 @@ _CATALOGS = {
     "nspname !~ '^pg_(toast_)?temp_'": "pg_namespace",
 }
 """The catalogs that the facts are read from, by the condition for those rows that can change."""
-# A row that is changed gets another place, and the number of another transaction.
-_PLACES = " UNION ALL ".join(
-    f"SELECT ctid, xmin FROM {catalog} WHERE {rows}"  # noqa: S608 - from the table above
-    for rows, catalogs in _CATALOGS.items()
-    for catalog in catalogs.split()
-)
-_VERSION = f"""
-    SELECT concat(count(*), ' ', sum(hashtext(concat(ctid, xmin)))) FROM ({_PLACES}) AS places
-"""  # noqa: S608 - as above
+_OBJECTS = ("pg_enum", "pg_extension", "pg_namespace", "pg_proc", "pg_rewrite", "pg_sequence")
+"""Those of the catalogs that have few rows, and one for each label, function or view."""
+_SETTINGS = """
+    SELECT ctid, xmin FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_SET_ON_DATABASE = """
+    SELECT concat_ws(' of ', split_part(each, '=', 1), nullif(setrole, 0)::regrole),
+      substr(each, strpos(each, '=') + 1)
+    FROM pg_db_role_setting, unnest(setconfig) AS each
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_REVISIONS = "SELECT ctid, xmin FROM alembic_version"
+
+
+def _version(*places: str, only: Container[str] | None = None) -> str:
+    """Return SQL for a text that changes with the rows of the catalogs, and with `places`."""
+    rows = (
+        f"SELECT ctid, xmin FROM {catalog} WHERE {condition}"  # noqa: S608 - from the table above
+        for condition, catalogs in _CATALOGS.items()
+        for catalog in catalogs.split()
+        if only is None or catalog in only
+    )
+    # A row that is changed gets another place, and the number of another transaction.
+    return f"""
+        SELECT concat(count(*), ' ', sum(hash_record(ROW(ctid, xmin))))
+        FROM ({" UNION ALL ".join([*rows, *places])}) AS places
+    """  # noqa: S608 - as above
+
+
+_VERSION = _version()
+
+
+def version_of_objects(connection: Connection) -> str:
+    """Return SQL for a text that changes with the objects, the settings and the revision.
+
+    It takes a tenth of the time of `catalog_version`. Objects that are new show, and few others;
+    what changes within a table, such as a column's default, does not.
+    """
+    there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+    revisions = () if there == (None,) else (_REVISIONS,)
+    return f"""
+        SELECT concat_ws(' ', (SELECT max(oid) FROM pg_class), (SELECT max(oid) FROM pg_type),
+                         ({_version(_SETTINGS, *revisions, only=_OBJECTS)}))
+    """  # noqa: S608 - as above
 
 
 def signature(connection: Connection) -> str:
@@ -163,7 +199,7 @@ def signature(connection: Connection) -> str:
 
 
 def catalog_version(connection: Connection) -> str:
-    """Return a text that changes with the catalog, in a third of the time that the facts take.
+    """Return a text that changes with the catalog, in less time than the facts take.
 
     It also changes with what leaves the schema the same, such as TRUNCATE.
     """
@@ -190,6 +226,16 @@ def has_signature(connection: Connection, wanted: str) -> bool:
     with suppress(errors.InsufficientPrivilege):
         connection.execute(statement)
     return True
+
+
+def shared_facts(connection: Connection) -> Facts:
+    """Return the facts of a schema, and the settings and the revision of its database."""
+    rows = connection.execute(_SET_ON_DATABASE).fetchall()
+    others = [
+        Fact("revision", "alembic_version", _revision(connection), None),
+        *(Fact("setting", name, value, None) for name, value in rows),
+    ]
+    return {**facts(connection), **{f"{each.kind} {each.name}": each for each in others}}
 
 
 def _revision(connection: Connection) -> str:

@@ -19,11 +19,14 @@ from alembic.script import Script
 from .. import database as databases
 from .. import names
 from ..database import MigrationError, migrations, runs
+from ..database.position import Position, told
+from ..database.server_errors import brief, raise_if_server_error
 from ..errors import InfrastructureError
+from ..factories.checks import DIALECT
 from ..project import Service
-from . import fingerprint
+from . import fingerprint, named_types, pending
 from .fingerprint import Difference, Facts
-from .revisions import Chain, Revisions, brief, raise_if_server_error
+from .revisions import Chain, Revisions
 
 PASSED, FAILED, NOT_ASKED = True, False, None
 RESULTS = {PASSED: "passed", FAILED: "failed", NOT_ASKED: "not asked"}
@@ -94,9 +97,10 @@ def verify(server_url: str, service: Service, database: str | None = None) -> li
 class Scratch:
     """A database that a run has made for itself; the run drops it."""
 
-    def __init__(self, server: str, name: str, stack: ExitStack) -> None:
+    def __init__(self, server: str, name: str, stack: ExitStack, source: str = "template0") -> None:
+        self.name = name
         with databases.connect(server) as maintenance:
-            runs.create(maintenance, name)
+            runs.create(maintenance, name, source)
         own = stack.enter_context(databases.connect(server, name))
         self.connection = stack.enter_context(migrations.engine_over(own).connect())
         # Its own, so that the query is prepared once and no transaction of a migration is met.
@@ -132,11 +136,10 @@ class VerifyContext:
         with databases.session(self.server, str(self.database)) as connection:
             return tuple(migrations.revisions(connection))
 
-    @property
-    def unknown_revisions(self) -> list[str]:
-        """The revisions among them that the code does not have."""
-        known = {each.revision for each in self.revisions.chain}
-        return [each for each in self.present if each not in known]
+    @cached_property
+    def position(self) -> Position:
+        """Where the database stands."""
+        return migrations.position(self.service, str(self.database), self.present)
 
     def scratch(self, chain: Chain = ()) -> Scratch:
         """Return a new database to which a chain of revisions was applied.
@@ -207,15 +210,13 @@ def revisions(context: VerifyContext) -> Iterator[Outcome]:
 
 def head(context: VerifyContext) -> Iterator[Outcome]:
     """Is there exactly one revision that no other one follows?"""
-    heads = context.revisions.heads
-    if not heads:
-        yield FAILED, 'there is none: uv run invoke db.revision -m "..."'
-    elif len(heads) > 1:
-        command = f"in services/{context.service.name}: uv run alembic merge heads"
-        there = ", ".join(heads)
-        yield FAILED, f"there are {len(heads)}: {there}; let one follow the other, or {command}"
+    position = migrations.position(context.service, "", ())
+    if position.fork:
+        yield FAILED, told(position.fork)
+    elif position.heads:
+        yield PASSED, position.heads[0]
     else:
-        yield PASSED, heads[0]
+        yield FAILED, 'there is none: uv run invoke db.revision -m "..."'
 
 
 def stairway(context: VerifyContext) -> Iterator[Outcome]:
@@ -263,49 +264,116 @@ def _label(script: Script) -> str:
     return f"{script.revision} ({script.doc})" if script.doc else script.revision
 
 
+def at_once(context: VerifyContext) -> Iterator[Outcome]:
+    """Do all pending revisions go up at once, from each earlier one and on rows?"""
+    sound, oldest = True, context.service.oldest_revision
+    for fault in pending.faults(
+        context.revisions, lambda chain: context.scratch(chain).connection, oldest
+    ):
+        sound = False
+        yield FAILED, fault
+    if sound:
+        yield PASSED, f"from each revision since {oldest or 'the first'}, on rows"
+
+
 def models(context: VerifyContext) -> Iterator[Outcome]:
     """Do the models give the schema that the migrations give?"""
     migrated = context.migrated(context.revisions.chain)
-    where = context.service.metadata
     try:
-        metadata = load_metadata(where)
-    except Exception as error:  # noqa: BLE001 - importing the service's code can fail in any way
-        yield FAILED, f"{where} cannot be loaded: {brief(error)}"
+        metadata = load_metadata(context.service.metadata)
+        created = create_models(context, metadata, migrated)
+    except MigrationError as error:
+        yield FAILED, error.message
         return
-    scratch = context.scratch()
-    try:
-        for statement in _prerequisites(migrated):
-            scratch.connection.exec_driver_sql(statement)
-        metadata.create_all(scratch.connection)
-        scratch.connection.commit()
-    except Exception as error:  # noqa: BLE001 - so can the types and events that are the service's
-        raise_if_server_error(error)
-        yield FAILED, f"{where} cannot be created: {brief(error)}"
-        return
-    if differences := fingerprint.compare(scratch.facts(), migrated):
+    if differences := compare(created, migrated):
         yield FAILED, MODELS_DIFFER, differences
     else:
         yield PASSED, f"as migrated, tables: {len(metadata.tables)}"
+
+
+def create_models(context: VerifyContext, metadata: sa.MetaData, migrated: Facts) -> Facts:
+    """Return the schema that the models give, on top of what the migrations make for them.
+
+    Raises:
+        MigrationError: they cannot be created.
+        InfrastructureError: the server has a fault, or lacks an extension.
+    """
+    scratch = context.scratch()
+    try:
+        for statement in _prerequisites(metadata, migrated):
+            scratch.connection.exec_driver_sql(statement)
+        metadata.create_all(scratch.connection)
+        scratch.connection.commit()
+    except Exception as error:
+        raise_if_server_error(error, "the models")
+        where = context.service.metadata
+        raise MigrationError(
+            f"{where} cannot be created: {brief(error)}", f"fix {where}, or what its events do"
+        ) from error
+    return scratch.facts()
+
+
+def compare(created: Facts, migrated: Facts) -> list[Difference]:
+    """Return where migrations give something else than the models.
+
+    A partition that the models do not have is none of it: it is a part of a table that they have.
+    """
+    return [
+        each
+        for each in fingerprint.compare(created, migrated)
+        if not (each.change == "unexpected" and "PARTITION OF " in each.found)
+    ]
+
+
+def forgotten(server_url: str, service: Service, template: str) -> list[Difference]:
+    """Return which tables, columns and types the models have that no migration makes so.
+
+    Args:
+        server_url: a server on which databases may be created.
+        service: whose models they are.
+        template: the database there which the migrations have made, and nothing else has.
+    """
+    with databases.run(server_url) as run, ExitStack() as stack:
+        context = VerifyContext(server_url, service, None, run, stack)
+        name = names.database(run, "migrated")
+        databases.clone(server_url, template, name)
+        migrated = stack.enter_context(databases.connect(server_url, name))
+        context.schemas[context.revisions.chain] = fingerprint.facts(migrated)
+        (outcome,) = models(context)
+    # What the models lack, or cannot say, is no cause for each test to fail.
+    return [
+        each
+        for each in (outcome[2] if len(outcome) > 2 else ())  # noqa: PLR2004 - with differences
+        if each.kind in {"table", "table column", "type"} and each.change != "unexpected"
+    ]
 
 
 def load_metadata(where: str) -> sa.MetaData:
     """Return the metadata of a service's models, which are at `where`, as `module:attribute`.
 
     Raises:
-        TypeError: something else is there. Importing the service's code can fail in any other way.
+        MigrationError: it cannot be loaded, or something else is there.
     """
     module, _, attribute = where.partition(":")
-    found = attrgetter(attribute)(import_module(module))
-    if not isinstance(found, sa.MetaData):
-        raise TypeError(f"it is {type(found).__name__}, not MetaData")
-    return found
+    try:
+        found = attrgetter(attribute)(import_module(module))
+    except Exception as error:  # noqa: BLE001 - the service's code can fail in any way
+        problem = brief(error)
+    else:
+        if isinstance(found, sa.MetaData):
+            return found
+        problem = f"TypeError: it is {type(found).__name__}, not MetaData"
+    raise MigrationError(f"{where} cannot be loaded: {problem}", f"fix {where}")
 
 
-def _prerequisites(migrated: Facts) -> Iterator[str]:
+def _prerequisites(metadata: sa.MetaData, migrated: Facts) -> Iterator[str]:
     """Yield the statements for what models stand on and `create_all` does not make."""
-    for fact in migrated.values():
-        if fact.kind == "schema":
-            yield f"CREATE SCHEMA IF NOT EXISTS {fact.name}"
+    quote = DIALECT.identifier_preparer.quote_schema
+    schemas = {quote(name) for name in named_types.schemas(metadata)}
+    for name in sorted(
+        schemas | {each.name for each in migrated.values() if each.kind == "schema"}
+    ):
+        yield f"CREATE SCHEMA IF NOT EXISTS {name}"
     for fact in migrated.values():
         if fact.kind == "extension":
             yield f"CREATE EXTENSION IF NOT EXISTS {fact.name} {fact.definition} CASCADE"
@@ -313,20 +381,12 @@ def _prerequisites(migrated: Facts) -> Iterator[str]:
 
 def at_head(context: VerifyContext) -> Iterator[Outcome]:
     """Is the database at the head?"""
-    name, present = context.database, context.present if context.database else ()
-    if name is None:
+    if context.database is None:
         yield NO_DATABASE
-    elif not present:
-        yield FAILED, f"{name} was never migrated: uv run invoke db.setup"
-    elif context.unknown_revisions:
-        text = "which this code does not have; another branch may: uv run invoke db.reset"
-        yield FAILED, f"{name} is at {', '.join(context.unknown_revisions)}, {text}"
-    elif present != tuple(context.revisions.heads):
-        behind = len(context.revisions.chain) - len(context.revisions.up_to(*present))
-        at = ", ".join(present)
-        yield FAILED, f"{name} is at {at}, {behind} behind: uv run invoke db.migrate"
+    elif problem := context.position.problem:
+        yield FAILED, told(problem)
     else:
-        yield PASSED, f"{name} is at {present[0]}"
+        yield PASSED, f"{context.database} is at {context.present[0]}"
 
 
 def drift(context: VerifyContext) -> Iterator[Outcome]:
@@ -335,7 +395,7 @@ def drift(context: VerifyContext) -> Iterator[Outcome]:
     if name is None:
         yield NO_DATABASE
         return
-    if not context.present or context.unknown_revisions:
+    if not context.present or context.position.unknown:
         yield NOT_ASKED, "it is at no revision that this code has"
         return
     expected = context.migrated(context.revisions.up_to(*context.present))
@@ -347,12 +407,15 @@ def drift(context: VerifyContext) -> Iterator[Outcome]:
         yield PASSED, f"{name} is as migrated, parts: {len(expected)}"
 
 
+CONNECTION = "connection"
+"""The one question that is about no migration: whether the database is there."""
 QUESTIONS = (
-    Question("connection", connection),
+    Question(CONNECTION, connection),
     Question("revisions", revisions),
     Question("head", head, after=("revisions",)),
     Question("stairway", stairway, after=("head",)),
+    Question("at once", at_once, after=("stairway",)),
     Question("models", models, after=("head",)),
-    Question("revision", at_head, after=("connection", "head")),
-    Question("drift", drift, after=("connection", "head")),
+    Question("revision", at_head, after=(CONNECTION, "head")),
+    Question("drift", drift, after=(CONNECTION, "head")),
 )

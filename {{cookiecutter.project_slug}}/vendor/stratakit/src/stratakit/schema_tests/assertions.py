@@ -6,20 +6,25 @@ their caller to roll back.
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql as pg
 
 from ..factories.checks import Check
-from ..factories.rows import Row, Rows, insert, violation
+from ..factories.constraints import BuildError, no_partition, violation, writable
+from ..factories.rows import Row, Rows, insert
 from ..factories.values import in_postgresql, members, ordered_domain
 from .catalog import Catalog, Kind
 
+IMMEDIATE = sa.text("SET CONSTRAINTS ALL IMMEDIATE")
+"""Without it, what is checked when a transaction is committed would never be."""
 NOT_NULL = "23502"
 LONG = 10_000
 """The length of a value that nobody wants to wait for."""
@@ -44,11 +49,14 @@ class ModelDatabase:
 
     def insert(self, table: sa.Table, given: Row | None = None, *, filled: Columns = ()) -> Row:
         """Insert a valid row, with some values given; return it."""
-        return self.rows.insert(self.connection, table, given, filled=filled)
+        row = self.rows.insert(self.connection, table, given, filled=filled)
+        # Rows that need each other may have had them deferred.
+        self.connection.execute(IMMEDIATE)
+        return row
 
     def fill(self, table: sa.Table, filled: Columns = ()) -> Row:
         """Return what a valid row needs; its parents are inserted, it is not."""
-        return self.rows.fill(table, {}, self.rows.stored(self.connection), filled=filled)
+        return self.rows.fill(self.connection, table, filled)
 
     def attempt(self, action: Callable[[], object]) -> exc.DBAPIError | None:
         """Do something and undo it; return how it was refused, or None if it was not."""
@@ -60,6 +68,24 @@ class ModelDatabase:
         finally:
             savepoint.rollback()
         return None
+
+    def broken(self, error: exc.DBAPIError) -> str | None:
+        """Return the name of a violated constraint; of a partition's, that of the whole table's."""
+        found = violation(error)
+        names = {"name": found.constraint, "table": found.table, "schema": found.schema}
+        whole: str | None = self.connection.scalar(_WHOLE, names)
+        return whole or found.constraint
+
+
+_WHOLE = sa.text("""
+    WITH RECURSIVE chain AS (
+      SELECT pg_constraint.* FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+      WHERE conname = :name AND relname = :table AND relnamespace = to_regnamespace(:schema)
+      UNION ALL
+      SELECT above.* FROM pg_constraint AS above JOIN chain ON above.oid = chain.conparentid
+    )
+    SELECT conname FROM chain WHERE conparentid = 0
+""")
 
 
 def require(condition: object, message: str) -> None:
@@ -96,7 +122,21 @@ def no_other_table(subject: ModelDatabase) -> None:
 
 def default(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
     """The server fills in a column that is left out."""
-    require(subject.insert(table)[column] is not None, f"{column} is null if it is left out")
+    row = subject.fill(table)
+    # Where a row that needs it was made first, it is not left out.
+    row.pop(column, None)
+    error, stored = _stored(subject, table, row, column)
+    # What is refused for another reason is not null.
+    refused = error is not None and violation(error).sqlstate == NOT_NULL
+    require(not refused and stored != [None], f"{column} is null if it is left out")
+
+
+def builds(subject: ModelDatabase, table: sa.Table) -> None:
+    """The server takes a row that is made up from the models."""
+    try:
+        subject.insert(table)
+    except BuildError as error:
+        raise AssertionError(str(error)) from error
 
 
 def not_null(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -104,7 +144,8 @@ def not_null(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) ->
     row: Row = {**subject.fill(table), column: sa.null()}
     error, stored = _stored(subject, table, row, column)
     if error:
-        require(violation(error).sqlstate == NOT_NULL, f"a null in {column} is no error: {error}")
+        refused = violation(error).sqlstate == NOT_NULL or no_partition(table, error)
+        require(refused, f"a null in {column} is no error: {error}")
     else:
         require(stored != [None], f"{column} can be null")
 
@@ -126,7 +167,7 @@ def broken_check(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.D
         for candidate in _candidates(check, column, row):
             broken = {**row, column: candidate}
             error = subject.attempt(partial(insert, subject.connection, table, broken))
-            if error and violation(error).constraint == check.name:
+            if error and subject.broken(error) == check.name:
                 return error
     return None
 
@@ -134,8 +175,6 @@ def broken_check(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.D
 def _candidates(check: Check, column: sa.Column[Any], row: Row) -> Iterator[object]:
     """Yield values that may break a check: those around what its text names."""
     near = [*check.literals, *(row[each] for each in row if each.name in check.columns)]
-    bounds = [each + by for each in near if isinstance(each, int) for by in (-1, 1)]
-    lengths = [each for each in bounds if 0 <= each <= LONG]
     plain = in_postgresql(column.type)
     if ordered := ordered_domain(plain):
         for each in near:
@@ -145,29 +184,60 @@ def _candidates(check: Check, column: sa.Column[Any], row: Row) -> Iterator[obje
             except (ArithmeticError, AttributeError, TypeError, ValueError):
                 # It is of another type.
                 continue
-    elif isinstance(plain, sa.Boolean):
-        yield from (False, True)
-    elif isinstance(plain, sa.Enum):
-        yield from (member for _, member in members(plain))
-    elif isinstance(plain, sa.String):
-        yield from ("", "~", str(row.get(column)).swapcase())
-        yield from ("~" * length for length in lengths)
-    elif isinstance(plain, sa.LargeBinary):
-        yield from (b"~" * length for length in lengths)
-    elif isinstance(plain, sa.ARRAY):
-        yield from ((row[column] or [None])[:1] * length for length in lengths)
-    elif isinstance(plain, sa.JSON):
-        yield from ([], 1, "~")
+    else:
+        for known, around in _AROUND:
+            if isinstance(plain, known):
+                yield from around(plain, near, row.get(column))
     yield sa.null()
+
+
+def _lengths(near: list[Any]) -> list[int]:
+    bounds = [each + by for each in near if isinstance(each, int) for by in (-1, 1)]
+    return [each for each in bounds if 0 <= each <= LONG]
+
+
+def _texts(near: list[Any]) -> list[str]:
+    return [each for each in near if isinstance(each, str)]
+
+
+def _uuids(type_: sa.Uuid[Any], near: list[Any], _: object) -> Iterator[object]:
+    with suppress(ValueError):
+        yield from (UUID(each) if type_.as_uuid else each for each in _texts(near))
+
+
+_AROUND: tuple[tuple[Any, Callable[[Any, list[Any], Any], Iterable[object]]], ...] = (
+    (sa.Boolean, lambda *_: (False, True)),
+    (sa.Enum, lambda type_, *_: [member for _, member in members(type_)]),
+    (
+        sa.String,
+        lambda _, near, built: [
+            *("", "~", str(built).swapcase(), *_texts(near)),
+            *("~" * length for length in _lengths(near)),
+        ],
+    ),
+    (sa.Uuid, _uuids),
+    (sa.LargeBinary, lambda _, near, __: [b"~" * length for length in _lengths(near)]),
+    (
+        sa.ARRAY,
+        lambda _, near, built: [(built or [None])[:1] * length for length in _lengths(near)],
+    ),
+    (sa.JSON, lambda *_: ([], 1, "~")),
+)
+"""What may break a check on a column of a type, by the values near, and by the one made for it."""
 
 
 def orphan(
     subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstraint
 ) -> exc.DBAPIError | None:
     """Return how a row is refused whose parent is gone; None if it is not."""
-    parent = subject.insert(key.referred_table)
+    # Inserted and undone: one that is deleted might be in use by those that it needs.
+    row, stored = subject.fill(key.referred_table), list[Row]()
+    error = subject.attempt(
+        lambda: stored.append(insert(subject.connection, key.referred_table, row))
+    )
+    require(not error, f"there is no row of {key.referred_table} to refer to: {error}")
+    [parent] = stored
     known = {each.parent: parent[each.column] for each in key.elements}
-    subject.connection.execute(sa.delete(key.referred_table).where(*_same(parent, key)))
     return subject.attempt(lambda: subject.insert(table, known))
 
 
@@ -175,6 +245,10 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
     """What a foreign key says of deletions is what becomes of a row whose parent is deleted."""
     parent = subject.insert(key.referred_table)
     child = subject.insert(table, {each.parent: parent[each.column] for each in key.elements})
+    rule = (key.ondelete or "NO ACTION").upper()
+    if rule == "SET DEFAULT":
+        # With a parent of its own, which that of the other row may be replaced by.
+        subject.insert(table)
     left: list[Row | None] = []
 
     def delete() -> None:
@@ -182,11 +256,10 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
         left.append(_again(subject, table, child))
 
     error = subject.attempt(delete)
-    if error and key.name not in {None, violation(error).constraint}:
+    if error and key.name not in {None, subject.broken(error)}:
         # Another key was in the way, one with a case of its own.
         require(violation(error).sqlstate != NOT_NULL, f"the parent cannot be deleted: {error}")
         return
-    rule = (key.ondelete or "NO ACTION").upper()
     if rule in {"NO ACTION", "RESTRICT"}:
         require(error, f"the parent can be deleted, {rule} notwithstanding")
         return
@@ -206,7 +279,8 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
 def moving(column: sa.Column[Any]) -> bool:
     """Return whether a column is a time stamp of its row's last change."""
     changes = column.onupdate is not None or column.server_onupdate is not None
-    return isinstance(column.type, sa.DateTime) and (changes or column.name == "updated_at")
+    stamp = isinstance(column.type, sa.DateTime) and writable(column)
+    return stamp and (changes or column.name == "updated_at")
 
 
 def changes_on_update(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -214,7 +288,9 @@ def changes_on_update(subject: ModelDatabase, table: sa.Table, column: sa.Column
     old: Row = {
         each: OLD if each.type.timezone else OLD.replace(tzinfo=None)
         for each in table.columns
-        if isinstance(each.type, sa.DateTime) and (each is column or each.server_default)
+        if isinstance(each.type, sa.DateTime)
+        and writable(each)
+        and (each is column or each.server_default)
     }
     row = subject.insert(table, old)
     columns = sorted(table.columns, key=lambda each: each.primary_key)
@@ -241,11 +317,6 @@ def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) 
         checked = isinstance(error, exc.IntegrityError) and sample is not built
         require(checked or not error, f"{column} does not take {sample!r}: {error}")
         require(checked or stored == [sample], f"{column} gives {stored} for {sample!r}")
-
-
-def writable(column: sa.Column[Any]) -> bool:
-    """Return whether a statement may set a column."""
-    return not column.computed and not (column.identity and column.identity.always)
 
 
 def _stored(

@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import schema
 from sqlalchemy.dialects import postgresql as pg
 
-from ..factories.checks import DIALECT
-from ..schema import fingerprint
+from ..schema import fingerprint, named_types
 from ..schema.fingerprint import Difference, Facts
 
 PROBE = "strata_probe_"
@@ -100,25 +99,12 @@ def rows(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
 
 def enums(metadata: sa.MetaData) -> list[pg.ENUM]:
     """Return the enums that the models' columns are of."""
-    return [each for each in _named_types(metadata) if isinstance(each, pg.ENUM)]
-
-
-def _named_types(metadata: sa.MetaData) -> list[pg.ENUM | pg.DOMAIN]:
-    """Return the enums and domains that the models' columns are of, each once."""
-    found: dict[str, pg.ENUM | pg.DOMAIN] = {}
-    for column in (column for table in metadata.tables.values() for column in table.columns):
-        type_: sa.types.TypeEngine[Any] = column.type.dialect_impl(DIALECT)
-        while isinstance(type_, sa.ARRAY | sa.types.TypeDecorator):
-            inner = type_.item_type if isinstance(type_, sa.ARRAY) else type_.impl_instance
-            type_ = inner.dialect_impl(DIALECT)
-        if isinstance(type_, pg.ENUM | pg.DOMAIN):
-            found[f"{type_.schema}.{type_.name}"] = type_
-    return [found[name] for name in sorted(found)]
+    return [each for each in named_types.of(metadata) if isinstance(each, pg.ENUM)]
 
 
 def _statements(metadata: sa.MetaData) -> Iterator[schema.ExecutableDDLElement]:
     """Yield what makes the models' tables, and nothing that their events would add."""
-    for type_ in _named_types(metadata):
+    for type_ in named_types.of(metadata):
         enum = isinstance(type_, pg.ENUM)
         yield pg.CreateEnumType(type_) if enum else pg.CreateDomainType(type_)
     tables = metadata.tables.values()

@@ -1,0 +1,160 @@
+"""What a table refuses rows by: its constraints and unique indexes, and what the server says."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+import sqlglot
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlglot import exp
+
+from .checks import checks, name_of
+from .partitions import key_of
+from .values import EXAMPLE
+
+CHECK_VIOLATION = "23514"
+_UNIQUE = (sa.PrimaryKeyConstraint, sa.UniqueConstraint, ExcludeConstraint)
+
+
+class BuildError(Exception):
+    """A row cannot be built from the metadata alone; the text says what to give."""
+
+    def __init__(self, message: str, table: sa.Table | None = None) -> None:
+        """Take the message, and the table that no row of can be built, if that is the reason."""
+        super().__init__(message)
+        self.table = table
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintViolation:
+    """A violated constraint, as the server names it."""
+
+    sqlstate: str
+    constraint: str | None
+    table: str | None
+    """The table that has it, which may be a partition of ours."""
+    schema: str | None
+
+
+def violation(error: DBAPIError) -> ConstraintViolation:
+    """Return what the server refused, whichever driver raised the error."""
+    # SQLAlchemy's wrapper of asyncpg keeps the text alone; psycopg has a part for such details.
+    details = getattr(error.orig, "diag", None) or (error.orig and error.orig.__cause__)
+    sqlstate = str(getattr(error.orig, "sqlstate", None))
+    names = (f"{part}_name" for part in ("constraint", "table", "schema"))
+    return ConstraintViolation(sqlstate, *(getattr(details, name, None) for name in names))
+
+
+def no_partition(table: sa.Table, error: DBAPIError) -> bool:
+    """Return whether a row was refused since no partition of a table takes it."""
+    found = violation(error)
+    return bool(key_of(table)) and (found.sqlstate, found.constraint) == (CHECK_VIOLATION, None)
+
+
+def explain(error: DBAPIError, tables: Sequence[sa.Table], given: Collection[Any]) -> None:
+    """Raise what says how to go on, where the server refuses what was made up and not given.
+
+    Raises:
+        BuildError: a constraint refuses values none of which was given; or nothing was given.
+    """
+    name, decided = violation(error).constraint, {column.name for column in given}
+    for table in tables:
+        if no_partition(table, error):
+            raise BuildError(
+                f"{table}: no partition takes the values that were made up, by {key_of(table)}."
+                f" {advice('field')}",
+                table,
+            ) from error
+        for rule, columns, text in _rules(table):
+            if rule == name and not columns & decided:
+                raise BuildError(
+                    f"{table}: no values were found that the constraint {name} lets pass: {text}."
+                    f" {advice(min(columns, default='field'))}",
+                    table,
+                ) from error
+    # A domain, or a trigger, of which the tables know nothing; and not a server that is away.
+    if not (given or isinstance(error, OperationalError)):
+        said = str(error.orig).strip().splitlines()[0]
+        raise BuildError(
+            f"{tables[0]}: the server takes no row that was made up: {said}. {advice('field')}",
+            tables[0],
+        ) from error
+
+
+def _rules(table: sa.Table) -> Iterator[tuple[str | None, set[str], str]]:
+    """Yield the names of what may refuse a row, the columns that it is about, and its text."""
+    for check in checks(table):
+        yield check.name, check.columns, f"CHECK ({check.text})"
+    for each in _unique(table):
+        names = sorted({column.name for column in columns_of(each)})
+        yield name_of(each), set(names), f"{type(each).__name__} of {', '.join(names)}"
+
+
+def advice(field: str) -> str:
+    """Return how to go on where no value for a field is found."""
+    return (
+        f"Give one, as in build(..., {field}=...), or say once in the model what is a good one:"
+        f' mapped_column(info={{"{EXAMPLE}": ...}}), a value or a function from 1, 2, 3, ... to one'
+    )
+
+
+def columns_of(part: sa.Constraint | sa.Index) -> list[sa.Column[Any]]:
+    """Return the columns of a constraint or an index, those of its expressions among them."""
+    found: list[sa.Column[Any]] = list(getattr(part, "columns", ()))
+    for each in getattr(part, "expressions", ()):
+        if isinstance(each, sa.TextClause) and isinstance(part.table, sa.Table):
+            with suppress(sqlglot.errors.SqlglotError):
+                named = sqlglot.parse_one(each.text, dialect="postgres").find_all(exp.Column)
+                found += [part.table.c[name.name] for name in named if name.name in part.table.c]
+    return found
+
+
+@cache
+def unique_sets(table: sa.Table) -> tuple[frozenset[sa.Column[Any]], ...]:
+    """Return the sets of columns that no two rows of a table may share."""
+    return tuple(frozenset(columns_of(each)) for each in _unique(table))
+
+
+def _unique(table: sa.Table) -> Iterator[sa.Constraint | sa.Index]:
+    for each in (*table.constraints, *table.indexes):
+        if isinstance(each, _UNIQUE) or (isinstance(each, sa.Index) and each.unique):
+            yield each
+
+
+@cache
+def may_share(key: sa.ForeignKeyConstraint) -> bool:
+    """Return whether rows of a key's table may refer to the same row, whatever else they hold.
+
+    What is unique about them has to have a part that is made up anew for each.
+    """
+    referring = {column for each in key.table.foreign_key_constraints for column in each.columns}
+    return all(
+        any(column not in referring and made_up(column) for column in unique)
+        for unique in unique_sets(key.table)
+        if unique & set(key.columns)
+    )
+
+
+def made_up(column: sa.Column[Any]) -> bool:
+    """Return whether each row has a value of its own in a column that is not given."""
+    own = column.identity is not None or column.table.autoincrement_column is column
+    return own or not (column.nullable or served(column))
+
+
+def writable(column: sa.Column[Any]) -> bool:
+    """Return whether a statement may set a column."""
+    return not column.computed and not (column.identity and column.identity.always)
+
+
+def served(column: sa.Column[Any]) -> bool:
+    """Return whether a column that is left out gets a value all the same."""
+    return (
+        column.server_default is not None
+        or column.default is not None
+        or column.identity is not None
+        or column.table.autoincrement_column is column
+    )
