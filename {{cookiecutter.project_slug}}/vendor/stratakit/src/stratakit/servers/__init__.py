@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Literal
 
 from ..errors import ConfigurationError, InfrastructureError, StrataError
+from ..pyproject import postgres
 from ..settings import EXAMPLES, Settings
 from . import external
 
@@ -67,10 +68,14 @@ def lease(
             name, why = choose(settings, kind)
             source = _source("compose" if persistent and name == "docker" else name)
             # A server of another source is the same for all.
-            own = {"kept": kept and kind == "postgres"} if name == "embedded" else {}
+            own = {"kept": kept} if name == "embedded" else {}
             address = stack.enter_context(source.lease(kind, settings, **own))
             if persistent and name == "embedded":
                 source.hold(kind, **own)
+            if name == "embedded" and kind == "postgres":
+                from .binaries import installation
+
+                why += f"; {postgres()} of {installation(kind).origin}"
             taken[kind] = Server(kind, address, name, why, owned=name != "url")
         yield taken
 

@@ -6,6 +6,7 @@ is `::1` and `127.0.0.1`. Clients take the next one where the first does not let
 
 import secrets
 import socket
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -35,6 +36,15 @@ def same_server(one: "psycopg.Connection[Any]", other: "psycopg.Connection[Any]"
     finally:
         if not one.broken:
             one.execute("SELECT pg_advisory_unlock(%s, %s)", keys)
+
+
+def leads_to(name: str, address: str) -> bool:
+    """Return whether a host, by its name or its address, is the one at an address."""
+    with suppress(OSError):
+        return name == address or address in {
+            str(each[4][0]) for each in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        }
+    return False
 
 
 def pinned(variable: str, address: str, timeout: int) -> str:

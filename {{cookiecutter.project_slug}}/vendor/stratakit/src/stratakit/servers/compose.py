@@ -1,5 +1,7 @@
 """Servers in the containers of compose.yaml, which stay up until they are taken down."""
 
+import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -9,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from .. import limits, programs
 from ..errors import InfrastructureError
-from ..pyproject import ROOT, table
+from ..pyproject import ROOT, postgres, table
 from ..settings import Settings
 from . import checkout, docker, external
+from .carriers import to_stay
 from .waiting import until
 
 if TYPE_CHECKING:
@@ -44,15 +47,63 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
         InfrastructureError: Docker Compose is not there, or does not start it.
     """
     run("up", "--detach", "--quiet-pull", kind)
-    address = run("port", kind, str(docker.IMAGES[kind].port)).strip()
-    found = ADDRESSES[kind].format(address=address)
     try:
-        until(lambda: external.ping(kind, found), limits.CONTAINER_START)
-    except TimeoutError as error:
+        address = run("port", kind, str(docker.IMAGES[kind].port)).strip()
+        found = ADDRESSES[kind].format(address=address)
+        until(lambda: _ping(kind, found), limits.CONTAINER_START, unless=ChildProcessError)
+    except (TimeoutError, ChildProcessError, ComposeError) as error:
+        _refuse_other_major(kind)
         raise InfrastructureError(
-            f"{kind} of compose.yaml is {error}", f"docker compose logs {kind}"
+            f"{kind} of compose.yaml is not ready: {error}", f"docker compose logs {kind}"
         ) from error
     yield found
+
+
+def _ping(kind: "Kind", address: str) -> None:
+    """Ask a server whether it is ready.
+
+    Raises:
+        ChildProcessError: it has ended, and so never will be.
+    """
+    try:
+        external.ping(kind, address)
+    except Exception as error:
+        if not run("ps", "--quiet", "--status=running", kind).strip():
+            raise ChildProcessError("it has ended") from error
+        raise
+
+
+def _refuse_other_major(kind: "Kind") -> None:
+    """Report it if PostgreSQL has ended because its data is of another major version.
+
+    Raises:
+        InfrastructureError: that is so. The data is as it was.
+    """
+    said = run("logs", "--no-log-prefix", "--tail=20", kind) if kind == "postgres" else ""
+    made = re.search(r"initialized by PostgreSQL version (\d+)", said)
+    if not made:
+        return
+    there, image = made[1], docker.IMAGES[kind]
+    number = run("ps", "--all", "--quiet", kind).strip()
+    template = '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}}{{end}}{{end}}'
+    volume = programs.run(["docker", "inspect", f"--format={template}", number]).stdout.strip()
+    own = image.name.format(major=there)
+    compose = shlex.join(("docker", "compose", *project_name()))
+    anew = (
+        f"{compose} rm --force {kind} && docker run --rm --entrypoint cp -v {volume}:/from"
+        f" -v {volume}-{there}:/to {own} -a /from/. /to && docker volume rm {volume}"
+    )
+    dump = (
+        "pg_ctl -w -o -k/tmp -l /tmp/log start >/dev/null && pg_dumpall -h /tmp -U postgres"
+        "; pg_ctl -w stop >/dev/null"
+    )
+    raise InfrastructureError(
+        f"the data of dev in Docker's volume {volume} was made by PostgreSQL {there}, and"
+        f" PostgreSQL {postgres()} is what runs here: it was not opened",
+        f"{to_stay(there)}\n  to dump it: docker run --rm --user postgres --entrypoint sh -v"
+        f" {volume}:{image.data} -e PGDATA={image.data} {own} -c '{dump}' >~/dev-{there}.sql"
+        f"\n  to begin anew, with a copy in {volume}-{there}: {anew}",
+    )
 
 
 def release(kind: "Kind") -> bool:

@@ -6,13 +6,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .. import limits
 from ..errors import InfrastructureError
 from ..liveness import alive, identity
+from ..pyproject import postgres
 from ..settings import Settings
 from . import external
 from .waiting import until
@@ -41,15 +42,22 @@ class Image:
     url: str
 
 
+def image(kind: "Kind") -> Image:
+    """Return the image of a server; PostgreSQL's is of the project's major version."""
+    found = IMAGES[kind]
+    return replace(found, name=found.name.format(major=postgres()))
+
+
 IMAGES: dict[str, Image] = {
     "postgres": Image(
-        name="postgres:17-alpine",
+        name="postgres:{major}-alpine",
         port=5432,
         command=(
             "postgres -c fsync=off -c full_page_writes=off -c synchronous_commit=off"
             " -c max_connections=200"
         ),
-        environment={"POSTGRES_PASSWORD": "{password}"},
+        # Where it is by default depends on the major.
+        environment={"POSTGRES_PASSWORD": "{password}", "PGDATA": "/var/lib/postgresql/data"},
         data="/var/lib/postgresql/data",
         url="postgresql://postgres:{password}@{host}:{port}/postgres",
     ),
@@ -68,10 +76,10 @@ def refusal(kind: "Kind") -> str | None:
     """Return why Docker cannot give a server right now, without a download; None if it can."""
     try:
         with client() as engine:
-            have = has(engine, IMAGES[kind].name)
+            have = has(engine, image(kind).name)
     except InfrastructureError as error:
         return error.message
-    name = IMAGES[kind].name
+    name = image(kind).name
     return None if have else f"Docker is running, but {name} is not pulled (docker pull {name})"
 
 
@@ -82,19 +90,19 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
     Raises:
         InfrastructureError: no engine answers, it has no such image, or the server does not start.
     """
-    image = IMAGES[kind]
+    wanted = image(kind)
     password = secrets.token_hex(16)
     with ExitStack() as stack:
-        with _translated(image):
+        with _translated(wanted):
             with client() as engine:
                 _sweep(engine)
-                if not has(engine, image.name):
-                    engine.images.pull(image.name)
+                if not has(engine, wanted.name):
+                    engine.images.pull(wanted.name)
                 _leave_reaping_to_us_without_ryuk(engine)
-            container = _container(image, password)
-            stack.callback(_stop, image, container)
+            container = _container(wanted, password)
+            stack.callback(_stop, wanted, container)
             container.start()
-            address = _ready(kind, image, password, container)
+            address = _ready(kind, wanted, password, container)
         yield address
 
 

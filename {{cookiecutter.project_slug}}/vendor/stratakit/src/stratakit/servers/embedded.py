@@ -1,8 +1,8 @@
 """Real servers without Docker: one of each for a machine, user and version, shared by its runs.
 
 A server is warm: its data stays when it stops, so that the next start takes some 50 ms. It listens
-on a Unix socket in a folder that only its user can enter, and on no TCP port. Beside them is the
-PostgreSQL of `dev`, which is `kept`: see `plans`.
+on a Unix socket in a folder that only its user can enter, and on no TCP port. Beside them are the
+servers of `dev`, which are `kept`: see `plans`.
 """
 
 import errno
@@ -25,7 +25,7 @@ from ..errors import InfrastructureError
 from ..liveness import boot, ended, is_held
 from ..settings import Settings
 from . import binaries, checkout, external, supervisor
-from .home import server_user
+from .home import nameless, server_user
 from .plans import ServerSpec, refuse_other_major, set_up
 from .plans import plan as plan_of
 from .supervisor import HELD, WAKE
@@ -37,11 +37,9 @@ if TYPE_CHECKING:
 
 def refusal(kind: "Kind") -> str | None:
     """Return why this machine cannot run a server by itself; None if it can."""
-    try:
-        binaries.installation(kind)
-    except InfrastructureError as error:
-        return error.message
-    return None
+    if why := binaries.refusal(kind):
+        return why
+    return nameless() if kind == "postgres" else None
 
 
 @contextmanager
@@ -56,6 +54,12 @@ def lease(
     Raises:
         InfrastructureError: its programs are not installed, or it does not start.
     """
+    if kind == "postgres" and (why := nameless()):
+        raise InfrastructureError(
+            f"the embedded postgres cannot be set up: {why}",
+            "run as a user who has one, in a container for example by"
+            " -v /etc/passwd:/etc/passwd:ro; or set TEST_DATABASE_URL",
+        )
     plan = plan_of(kind, kept=kept)
     with set_up(kind):
         handle = os.open(plan.home / supervisor.LEASE, os.O_RDWR | os.O_CREAT, 0o600)
@@ -69,6 +73,8 @@ def lease(
 
 def _bring_up(plan: ServerSpec, lease: int) -> None:
     """Take the lease of a server, and have it answer."""
+    if plan.kept and plan.kind == "postgres" and plan.data.exists():
+        refuse_other_major(plan, up=_supervised(plan))
     take(lease, limits.LEASE, lambda: _who_stops(plan), shared=True)
     with locked(plan.home / "start.lock", f"starts the embedded {plan.kind}"):
         if not _supervised(plan):
@@ -102,7 +108,7 @@ class RunningServer:
 
 def find_running(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
     """Return what is known of the server if it is up; it is not started."""
-    if refusal(kind):
+    if not _is_here(kind):
         return None
     plan = plan_of(kind, kept=kept)
     if not (_supervised(plan) and _listens(plan)):
@@ -119,16 +125,19 @@ def find_running(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
 
 def has_data(kind: "Kind", *, kept: bool = False) -> bool:
     """Return whether the server has been started before, so that there may be something on it."""
-    return not refusal(kind) and plan_of(kind, kept=kept).data.exists()
+    return _is_here(kind) and plan_of(kind, kept=kept).data.exists()
+
+
+def _is_here(kind: "Kind") -> bool:
+    """Return whether the programs of a server are here, without which it cannot be up."""
+    return not refusal(kind) and binaries.here(kind) is not None
 
 
 def release(kind: "Kind") -> bool:
     """Let what this checkout holds go as soon as no run uses it; return whether it held any."""
-    if refusal(kind):
+    if not _is_here(kind):
         return False
-    plans = {plan.home: plan for plan in (plan_of(kind, kept=kept) for kept in (False, True))}
-    # Of Redis, both are one server.
-    return sum(_released(kind, plan) for plan in plans.values()) > 0
+    return sum(_released(kind, plan_of(kind, kept=kept)) for kept in (False, True)) > 0
 
 
 def _released(kind: "Kind", plan: ServerSpec) -> bool:
@@ -219,7 +228,6 @@ def _make_data(plan: ServerSpec, prepare: list[str], log: Path) -> None:
     """Make the server's data unless there is some that can be trusted."""
     data, init, stamp = plan.data, plan.store / "init", plan.home / "boot"
     if plan.kept and data.exists():
-        refuse_other_major(plan)
         return
     # With fsync off, what is on the disk after a crash of the machine may be half of the truth.
     if data.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == boot():

@@ -30,6 +30,22 @@ def server_user() -> "struct_passwd | None":
     return getpwnam("nobody")
 
 
+def nameless() -> str | None:
+    """Return why initdb refuses the user that we are; None if it does not.
+
+    It wants a name for them, which a container that is started with a mere number has not.
+    """
+    try:
+        from pwd import getpwuid
+
+        getpwuid(_user())
+    except ImportError:  # On Windows, where users have no numbers.
+        return None
+    except KeyError:
+        return f"the user {_user()} has no entry in /etc/passwd, without which initdb refuses them"
+    return None
+
+
 # Unlike /tmp it is not emptied when the machine starts, which would cost the warm data.
 _SHARED = Path("/var/tmp")  # noqa: S108 - `private` makes sure that the folder in it is ours
 

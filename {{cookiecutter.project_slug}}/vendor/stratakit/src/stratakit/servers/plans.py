@@ -1,7 +1,8 @@
 """How to run each embedded server: its folder, its options, its command.
 
-Of PostgreSQL there are two. The one of test runs is fast and may lose its data with the machine's
-power; the one of `dev` keeps it, as PostgreSQL does by default, and each checkout has its own.
+Of each kind there are two. The one of test runs is fast and may lose its data, that of PostgreSQL
+with the machine's power, that of Redis when it stops. The one of `dev` keeps them, and each
+checkout has its own.
 """
 
 import shlex
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .. import limits, programs
+from .. import limits, pyproject
 from ..errors import InfrastructureError, translated
-from . import binaries, checkout
+from . import binaries, carriers, checkout
 from .home import cache, data, elsewhere, made, noexec, server_user, sockets, store
 from .supervisor import NOTE
 from .waiting import locked
@@ -46,6 +47,8 @@ REDIS_OPTIONS = {
     "save": "",
     "appendonly": "no",
 }
+KEPT_REDIS_OPTIONS = {**REDIS_OPTIONS, "appendonly": "yes"}
+"""Of the server of `dev`: a crash of the machine may cost a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +96,37 @@ def set_up(kind: "Kind") -> AbstractContextManager[None]:
 
 
 def plan(kind: "Kind", *, kept: bool = False) -> ServerSpec:
-    """Return how to run a server; `kept` is that of `dev`, and of PostgreSQL alone.
+    """Return how to run a server; `kept` is that of `dev`.
 
     Raises:
         InfrastructureError: its programs are not installed, or its folder cannot be made.
     """
     with set_up(kind):
         found = binaries.installation(kind)
-        return _postgres(found, kept=kept) if kind == "postgres" else _redis(found)
+        return (_postgres if kind == "postgres" else _redis)(found, kept=kept)
 
 
-def refuse_other_major(of: ServerSpec) -> None:
-    """Make sure that data which is there is of the major version that is installed.
+def refuse_other_major(of: ServerSpec, *, up: bool) -> None:
+    """Make sure that data which is there is of the project's major version.
+
+    Args:
+        of: the server of the data.
+        up: whether one runs on it.
 
     Raises:
         InfrastructureError: it is of another, which can neither be opened nor be replaced.
     """
     there = (of.data / "PG_VERSION").read_text(encoding="ascii").strip()
-    installed = _major(Path(of.command[0]))
-    if there == installed:
+    wanted = pyproject.postgres()
+    if there == wanted:
         return
+    down = "uv run invoke stack.down && " if up else ""
     begin = f"mv {shlex.quote(str(of.home))} {shlex.quote(str(of.home))}.{there}"
     raise InfrastructureError(
-        f"the data of dev in {of.data} was made by PostgreSQL {there}, and PostgreSQL {installed}"
+        f"the data of dev in {of.data} was made by PostgreSQL {there}, and PostgreSQL {wanted}"
         " is what runs here: it was not opened",
-        f"to dump it: {_dump(of, there)}\n  to begin anew, beside it: {begin}",
+        f"{carriers.to_stay(there)}\n  to dump it: {down}{_dump(of, there)}"
+        f"\n  to begin anew, beside it: {down}{begin}",
     )
 
 
@@ -125,22 +134,19 @@ def _dump(of: ServerSpec, major: str) -> str:
     """Return the command that dumps the data of another major version with programs of its own."""
     copies = cache().glob("pg-*/programs/*/*/bin/postgres")
     system = Path(f"/usr/lib/postgresql/{major}/bin/postgres")
-    own = next((each for each in copies if _major(each) == major), system).parent
+    own = next((each for each in copies if binaries.major_of(each) == major), system).parent
     user = server_user()
     run = f"runuser -u {user.pw_name} -- {own}" if user else f"{own}"
+    beside = (own / "pg_dumpall").exists()
+    # Packages of npm have none; one that is newer does as well.
+    dump = f"{run}/pg_dumpall" if beside else binaries.client("pg_dumpall") or "pg_dumpall"
     where, host = shlex.quote(str(of.data)), shlex.quote(str(of.store))
     start = shlex.quote(f"-c listen_addresses= -k {host}")
     return (
         f"cd / && {run}/pg_ctl -w -D {where} -o {start} start >/dev/null"
-        f" && {run}/pg_dumpall -h {host} -U postgres >~/dev-{major}.sql"
+        f" && {dump} -h {host} -U postgres >~/dev-{major}.sql"
         f"; {run}/pg_ctl -w -D {where} stop"
     )
-
-
-def _major(program: Path) -> str:
-    """Return the major version of a `postgres`."""
-    said = programs.run([str(program), "--version"], limits.LOOK).stdout
-    return said.rpartition(") ")[2].partition(".")[0].strip()
 
 
 def _programs(found: binaries.Installation, home: Path) -> Path:
@@ -184,21 +190,25 @@ def _postgres(found: binaries.Installation, *, kept: bool) -> ServerSpec:
     )
 
 
-def _redis(found: binaries.Installation) -> ServerSpec:
+def _redis(found: binaries.Installation, *, kept: bool) -> ServerSpec:
     identity = binaries.key(FORMAT, found.version or found.folder, REDIS_OPTIONS)
-    home = _home(f"redis-{identity}")
-    ready = _programs(found, home)
+    cached = _home(f"redis-{identity}")
+    ready = _programs(found, cached)
+    home = made(data() / checkout.named("dev-redis"), 0o711) if kept else cached
     names = ("valkey-server", "redis-server")
     program = next(ready / name for name in names if (ready / name).exists())
     place = sockets(store(home / "store"), "redis.sock") / "redis.sock"
-    options = [word for name, value in REDIS_OPTIONS.items() for word in (f"--{name}", value)]
+    chosen = KEPT_REDIS_OPTIONS if kept else REDIS_OPTIONS
+    options = [word for name, value in chosen.items() for word in (f"--{name}", value)]
     return ServerSpec(
         kind="redis",
         home=home,
-        programs=home / "programs",
+        programs=cached / "programs",
         socket=place,
         url=f"unix://{quote(str(place))}",
+        # It writes where it is started, which is its store.
         command=[str(program), "--unixsocket", str(place), *options],
+        kept=kept,
     )
 
 

@@ -39,7 +39,7 @@ def command(order: dict[str, Any]) -> list[str]:
 
     Args:
         order: the `folder` of the files, the `command` and, of a server, the user to run it `as`
-            and the `patience` between signals; of a service, its `port`.
+            and the `patience` between signals; of a service, what is `noted` of it.
     """
     # Isolated: what steers this run's Python, or measures what it runs, is not the parent's.
     return [sys.executable, "-IS", __file__, json.dumps(order)]
@@ -100,7 +100,7 @@ def keep(order: dict[str, Any], folder: Path, lock: int) -> None:
     facts = {
         "process": service.pid,
         "group": os.getpid(),
-        "port": order["port"],
+        **order["noted"],
         "started": time.time(),
     }
     note(folder, facts)

@@ -80,7 +80,10 @@ def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str |
     checks = [
         each
         for each in CHECKS
-        if each.name in (options.only or NAMES) and (each.select(chosen) or not options.files)
+        if each.name in (options.only or NAMES)
+        # A file that must not be there counts, whichever files are named: a commit may be the end
+        # of the update that has left it.
+        and (each.select(chosen if each.command else present) or not options.files)
     ]
     for outcome in outcomes(checks, present, chosen, fix=options.fix):
         print_outcome(outcome, required=outcome.check.name in required)

@@ -13,7 +13,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .. import environment
-from ..errors import ConfigurationError, StrataError
+from ..errors import Code, ConfigurationError, StrataError
+from . import versions
+from .versions import DOCKERFILES, MANIFESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Check:
     """A check that one tool makes.
 
     `files` are globs over paths relative to the project; their `*` crosses slashes. In a command,
-    `{files}` stands for the files that match and `{package}` for the folder of a package.
+    `{files}` stands for the files that match and `{package}` for the folder of a package. Without
+    a command there must be no such files in the whole project.
     """
 
     name: str
@@ -94,11 +97,16 @@ FIX = "uv run nox -s static -- --fix"
 KEY = "correct the key that it names"
 
 PYTHON = ("*.py", "*.pyi")
-MANIFESTS = ("pyproject.toml", "*/pyproject.toml")
 WORKFLOWS = (".github/workflows/*.yml", ".github/workflows/*.yaml")
-DOCKERFILES = ("Dockerfile", "*/Dockerfile", "*.Dockerfile")
 TERRAFORM = ("infra/terraform/*",)
 COMPOSE = ("compose.yaml", "services/*/compose.yaml")
+
+REJECTS = Check(
+    name="rejects",
+    files=("*.rej", "*.orig"),
+    command=(),
+    hint="an update or a merge left it: take over by hand what it holds, then remove it",
+)
 
 CHECKS = (
     # Before `format`: what its fixes leave may need to be formatted.
@@ -119,7 +127,8 @@ CHECKS = (
     Check(
         name="types",
         files=PYTHON,
-        command=("mypy", "{files}"),
+        # Most is of packages that are imported; two workers take two thirds of the time of one.
+        command=("mypy", "--num-workers", "2", "{files}"),
         # Two services may each have a tests/conftest.py, which in one run would be one module.
         per_package=True,
         env={
@@ -151,6 +160,14 @@ CHECKS = (
         # Of the tools' own schemas only uv's: uv itself passes over a key that it does not know.
         command=("validate-pyproject", "{files}", "--enable-plugins", "uv"),
         hint=KEY,
+    ),
+    Check(
+        name="versions",
+        files=versions.FILES,
+        command=("python", "-m", "stratakit.static.versions", "{files}"),
+        fix=("python", "-m", "stratakit.static.versions", "--fix", "{files}"),
+        hint=f"{FIX}; or set the key that it names in [tool.stratakit] of pyproject.toml",
+        usage_exit_code=Code.CONFIGURATION,
     ),
     Check(
         name="workflows",
@@ -209,6 +226,7 @@ CHECKS = (
         "infra/policies/*",
         *COMPOSE,
     ),
+    REJECTS,
     Check(
         name="secrets",
         files=("*",),

@@ -21,8 +21,8 @@ from .checks import Check, is_vendored
 
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
-PASSED = environment.ENVIRONMENTS / "passed"
-"""Where of each check that is kept the digest stands of what it has last passed."""
+BATCH = 24_000 if sys.platform == "win32" else 100_000
+"""Bytes of paths on one command line, of which Windows takes 32,767 and macOS a million."""
 
 _ESCAPES = re.compile(r"\x1b(\[[0-9;]*[a-zA-Z]|\([A-Z0-9])")
 
@@ -105,7 +105,11 @@ def _make(
     check: Check, command: Sequence[str], present: Sequence[str], chosen: Sequence[str]
 ) -> Outcome:
     """Return the outcome of a check, by `command` unless it is absent or known to pass."""
-    files = check.select(chosen)
+    files = check.select(chosen if check.command else present)
+    if not check.command:
+        return (
+            Outcome(check, Code.FAILED, "\n".join(files), check.hint) if files else Outcome(check)
+        )
     if not files:
         return Outcome(check, absent=f"there is no {' or '.join(check.files)}")
     if check.needs and not (ROOT / check.needs).is_file():
@@ -114,7 +118,7 @@ def _make(
         program = _find(command[0])
     except InfrastructureError as error:
         return Outcome(check, error.code, error.message, error.hint)
-    stamp = PASSED / check.name
+    stamp = environment.PASSED / check.name
     digest = _digest(check, present) if check.kept and command == check.command else ""
     if digest and stamp.exists() and stamp.read_text(encoding="ascii") == digest:
         return Outcome(check, unchanged=True)
@@ -132,13 +136,30 @@ def _run_on_packages(
     runs = []
     for package, paths in _packages(check, present, files) if check.per_package else [(".", files)]:
         words = [word.replace("{package}", package) for word in command]
-        if "{files}" in words:
-            place = words.index("{files}")
-            words[place : place + 1] = paths
-        runs.append(_run(check, words, package))
+        if "{files}" not in words:
+            runs.append(_run(check, words, package))
+            continue
+        place = words.index("{files}")
+        runs += [
+            _run(check, [*words[:place], *batch, *words[place + 1 :]], package)
+            for batch in _batches(paths)
+        ]
     worst = max(runs, key=lambda run: run.code)
     found = "\n".join(run.found for run in runs if run.found)
     return replace(worst, found=found, seconds=time.monotonic() - start)
+
+
+def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
+    """Yield paths, as many at a time as a command line takes; none looks like an option."""
+    batch: list[str] = []
+    size = 0
+    for path in (f"./{path}" if path.startswith("-") else path for path in paths):
+        size += len(os.fsencode(path)) + 1
+        if batch and size > BATCH:
+            yield batch
+            batch, size = [], len(os.fsencode(path)) + 1
+        batch.append(path)
+    yield batch
 
 
 def _digest(check: Check, present: Sequence[str]) -> str:

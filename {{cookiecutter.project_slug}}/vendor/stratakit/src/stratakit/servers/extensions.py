@@ -1,0 +1,57 @@
+"""Extensions of PostgreSQL: which ones programs bring along, and which ones migrations create."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from ..project import Service, services
+from ..pyproject import postgres
+from .carriers import CARRIERS, ICU
+
+CREATES = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\\?\"?([\w-]+)", re.IGNORECASE)
+_ICU = re.compile(r"\bprovider\W{1,6}icu\b|-x-icu\b", re.IGNORECASE)
+NOT_IN_IMAGES = {"vector"}
+"""What carriers have, and the images of PostgreSQL have not."""
+
+
+def carried(programs: Path) -> set[str]:
+    """Return the extensions that lie beside the folder with the programs of a server."""
+    root = programs.parent
+    # Debian has the programs of each major in a folder, and what they read in another one.
+    shares = (root / "share", Path("/usr/share/postgresql") / root.name)
+    files = next((found for share in shares if (found := [*share.rglob("*.control")])), [])
+    return {file.stem for file in files}
+
+
+def created(service: Service) -> set[str]:
+    """Return the extensions that the migrations of a service create, as far as their texts tell."""
+    return {name for text in _texts(service) for name in CREATES.findall(text)}
+
+
+@cache
+def wanted() -> frozenset[str]:
+    """Return what the migrations of all services ask for: extensions, and perhaps ICU."""
+    icu = {ICU for each in services() if any(_ICU.search(text) for text in _texts(each))}
+    return frozenset(icu.union(*(created(each) for each in services())))
+
+
+def elsewhere(name: str) -> str:
+    """Return which server has an extension, or ICU, that the one at hand lacks."""
+    asked = wanted() | {name}
+    known = any(name in each.lacks for each in CARRIERS)
+    having = [each.majors for each in CARRIERS if known and not asked & each.lacks]
+    majors = sorted({major for each in having for major in each})
+    ways = []
+    if postgres() in majors:
+        ways.append("STRATA_SERVERS=embedded, with its name in the text of a migration")
+    elif majors:
+        chosen = " or ".join(f'postgres = "{major}"' for major in majors)
+        ways.append(f"STRATA_SERVERS=embedded, with {chosen} in [tool.stratakit]")
+    if name not in NOT_IN_IMAGES:
+        ways.append("STRATA_SERVERS=docker")
+    return f"use one that has it: {', or '.join((*ways, 'TEST_DATABASE_URL=postgresql://...'))}"
+
+
+def _texts(service: Service) -> list[str]:
+    files = sorted((service.path / "migrations").rglob("*.py"))
+    return [file.read_text(encoding="utf-8") for file in files]
