@@ -65,7 +65,9 @@ def tiers_of(file: Path) -> tuple[Tier, ...]:
     return tuple(
         tier
         for tier in tiers.load()
-        if tier.scope in scopes and any(file.is_relative_to(home / path) for path in tier.paths)
+        if not tier.module
+        and tier.scope in scopes
+        and any(file.is_relative_to(home / path) for path in tier.paths)
     )
 
 
@@ -195,7 +197,8 @@ def _shown(file: Path) -> str:
 
 
 def _listed(scopes: Collection[Scope], home: str = "") -> str:
-    paths = [path for tier in tiers.load() if tier.scope in scopes for path in tier.paths]
+    run = [tier for tier in tiers.load() if tier.scope in scopes and not tier.module]
+    paths = [path for tier in run for path in tier.paths]
     return ", ".join(dict.fromkeys(f"{home}{path}" for path in paths))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import ConfigurationError, InfrastructureError, StrataError
-from .project import Library, Package
+from .project import Package
 from .pyproject import ROOT
 from .tiers import Tier
 
@@ -22,8 +22,12 @@ VENV = ROOT / ".venv"
 """The environment of actions, an IDE and a bare pytest."""
 ENVIRONMENTS = ROOT / ".nox"
 """Where those of the tiers are."""
+PASSED = ENVIRONMENTS / "passed"
+"""Where digests stand of what a check has passed, which is not made again before they change."""
 GROUPS = ("dev", "test")
 """Of a library's dependency groups, those that its tests run with."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""What servers and services of a run are reached by."""
 REINSTALL = "uv sync --all-packages --all-groups --reinstall"
 """What fixes an environment from which files are gone, which uv itself does not notice."""
 
@@ -31,9 +35,11 @@ REINSTALL = "uv sync --all-packages --all-groups --reinstall"
 def folder(tier: Tier, package: Package | None, python: str | None = None) -> Path:
     """Return where the environment is: one for all tiers of a package, else one for the tier.
 
-    One of another Python than the project's is beside it.
+    One of a tier with a dependency group of its own, or of another Python, is beside it.
     """
     home = of_package(package) if package else ENVIRONMENTS / tier.name
+    if package and tier.group:
+        home = home.with_name(f"{home.name}@{tier.group}")
     return home.with_name(plain(f"{home.name}@{python}")) if python else home
 
 
@@ -43,7 +49,7 @@ def of_package(package: Package) -> Path:
 
 
 def all_of(package: Package) -> list[Path]:
-    """Return where environments of a package are, of the project's Python and of others."""
+    """Return where environments of a package are: of its tiers, of the project's Python or not."""
     home = of_package(package)
     return [home, *ENVIRONMENTS.glob(f"{home.name}@*")]
 
@@ -75,6 +81,14 @@ def _bytecode() -> dict[str, str | None]:
     beside = Path(cache_from_source(library)).exists() or os.access(library.parent, os.W_OK)
     own: dict[str, str | None] = {"PYTHONPYCACHEPREFIX": str(ENVIRONMENTS / "bytecode")}
     return {"PYTHONDONTWRITEBYTECODE": None, **({} if beside else own)}
+
+
+def bypass_proxies() -> None:
+    """Have no program of ours ask a proxy for what is on this machine."""
+    for name in ("NO_PROXY", "no_proxy"):
+        given = os.environ.get(name) or os.environ.get(name.swapcase(), "")
+        missing = [host for host in LOOPBACK if host not in given.split(",")]
+        os.environ[name] = ",".join(filter(None, (given, *missing)))
 
 
 def moved(environment: Path) -> bool:
@@ -111,32 +125,41 @@ def uv() -> str:
     return found
 
 
-def sync(package: Package | None, environment: Path) -> tuple[str, ...]:
+def sync(package: Package | None, environment: Path, group: str | None = None) -> tuple[str, ...]:
     """Return the command that makes or updates `environment`, for a package or for the rest.
 
+    Args:
+        package: whose.
+        environment: where.
+        group: a dependency group of a service that is needed besides `test`.
+
     Raises:
-        ConfigurationError: there is no lock file, or a library lacks the group `test`.
+        ConfigurationError: there is no lock file, or a package lacks a dependency group.
         InfrastructureError: uv is not installed.
     """
     if not LOCK.exists():
         raise ConfigurationError(_MISSING, "uv run invoke setup")
     anew = ("--reinstall",) if moved(environment) else ()
-    return (uv(), "sync", "--locked", *_selection(package), *anew)
+    return (uv(), "sync", "--locked", *_selection(package, group), *anew)
 
 
-def _selection(package: Package | None) -> tuple[str, ...]:
+def _selection(package: Package | None, group: str | None) -> tuple[str, ...]:
     if package is None:
         return ("--all-packages", "--all-groups")
-    if not isinstance(package, Library):
-        return ("--package", package.distribution, "--group", "test")
-    if "test" not in package.groups:
-        raise ConfigurationError(
-            f"libs/{package.name} has tests, but no dependency group `test` to run them with",
-            f"uv add --package {package.distribution} --group test stratakit",
-        )
-    groups = (word for each in package.groups for word in ("--group", each) if each in GROUPS)
-    # The default ones would be those of the whole project.
-    return ("--package", package.distribution, "--no-default-groups", *groups)
+    needed = ("test", group) if group else ("test",)
+    for name in needed:
+        if name not in package.groups:
+            runs = "stratakit" if name == "test" else "locust>=2.47,<3"
+            raise ConfigurationError(
+                f"{package.path.relative_to(ROOT).as_posix()} has tests, but no dependency group"
+                f" `{name}` to run them with",
+                f"uv add --package {package.distribution} --group {name} {shlex.quote(runs)}",
+            )
+    # Not the default ones, which are all.
+    own = (
+        word for each in package.groups if each in {*GROUPS, group} for word in ("--group", each)
+    )
+    return ("--package", package.distribution, "--no-default-groups", *own)
 
 
 def incomplete(missing: ImportError) -> StrataError:
@@ -202,6 +225,12 @@ _DIAGNOSES = (
         ConfigurationError,
         _MISSING,
         "uv lock",
+    ),
+    _Diagnosis(
+        ("is missing a `pyproject.toml`",),
+        ConfigurationError,
+        "a folder in services/ or libs/ is no package:\n{output}",
+        "give it a pyproject.toml, or move it to another place",
     ),
     _Diagnosis(
         ("Failed to parse",),

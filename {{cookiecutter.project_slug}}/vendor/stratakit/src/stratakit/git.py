@@ -1,8 +1,10 @@
 """git, in a folder that we name."""
 
+import hashlib
 import os
 import shlex
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from . import limits
@@ -10,6 +12,9 @@ from .errors import InfrastructureError
 
 # By these a git hook that runs an action would have us read its own repository.
 REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}
+
+_NONE = "not a git repository"
+_OTHERS = "detected dubious ownership"
 
 
 class GitError(Exception):
@@ -21,7 +26,7 @@ def git(folder: Path, *arguments: str, timeout: float = limits.COMMAND) -> str:
 
     Raises:
         GitError: it fails.
-        InfrastructureError: it is not installed.
+        InfrastructureError: it is not installed, or refuses a repository of another user.
     """
     command = ("git", "-C", str(folder), *arguments)
     inherited = {key: value for key, value in os.environ.items() if key not in REPOSITORY}
@@ -29,7 +34,7 @@ def git(folder: Path, *arguments: str, timeout: float = limits.COMMAND) -> str:
         done = subprocess.run(
             command,
             # A question for a password that nobody sees would be waited for without end.
-            env={**inherited, "GIT_TERMINAL_PROMPT": "0"},
+            env={**inherited, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -45,6 +50,53 @@ def git(folder: Path, *arguments: str, timeout: float = limits.COMMAND) -> str:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise GitError(f"`{shlex.join(command)}` takes longer than {timeout:g} s") from error
+    if _OTHERS in done.stderr:
+        raise InfrastructureError(
+            f"git refuses the repository in {folder}: it belongs to another user",
+            f"git config --global --add safe.directory {shlex.quote(str(folder))}",
+        )
     if done.returncode:
         raise GitError(done.stderr.strip())
     return done.stdout
+
+
+def is_repository(folder: Path) -> bool:
+    """Return whether a folder is in a repository.
+
+    Raises:
+        InfrastructureError: git is not installed, or cannot tell, so that one may be there.
+    """
+    try:
+        git(folder, "rev-parse", "--git-dir")
+    except GitError as error:
+        if _NONE in str(error):
+            return False
+        raise InfrastructureError(
+            f"git cannot tell whether {folder} is in a repository: {error}",
+            f"see its message: git -C {shlex.quote(str(folder))} status",
+        ) from error
+    return True
+
+
+def state(folder: Path) -> str | None:
+    """Return what tells one state of the files in a folder from another, where git can tell.
+
+    It is the commit, and after a `+` a digest of what has changed since: of files that git does not
+    know, by their size and time.
+    """
+    try:
+        commit = git(folder, "rev-parse", "--short=12", "HEAD").strip()
+        changed = git(
+            folder, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--", "."
+        )
+        others = git(folder, "ls-files", "--others", "--exclude-standard", "-z")
+    except (GitError, InfrastructureError):
+        return None
+    if not changed and not others:
+        return commit
+    digest = hashlib.sha256(f"{changed}\0{others}".encode(errors="replace"))
+    for name in filter(None, others.split("\0")):
+        with suppress(OSError):
+            about = (folder / name).stat()
+            digest.update(f"{about.st_size} {about.st_mtime_ns}\0".encode())
+    return f"{commit}+{digest.hexdigest()[:8]}"

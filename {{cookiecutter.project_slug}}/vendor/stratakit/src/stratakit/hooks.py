@@ -7,6 +7,7 @@ one interpreter, and so end with the worktree, or the name of the folder, that t
 import re
 import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +42,27 @@ class Repository:
     prefix: str
     """Where in it the project is, with a slash at the end; empty where it is all of it."""
     hooks: Path
+    path: str = ""
+    """What `core.hooksPath` says, of this repository or of all of its user's."""
+
+    @property
+    def has_own_hooks(self) -> bool:
+        """Whether its hooks are not ours to write."""
+        return bool(self.prefix or self.path)
 
     @property
     def command(self) -> str:
-        """What hooks of a bigger repository may call."""
-        return f"uv run --directory {shlex.quote(self.prefix.rstrip('/'))} nox -s static unit"
+        """What hooks that are not ours may call."""
+        folder = shlex.quote(self.prefix.rstrip("/"))
+        return f"uv run {f'--directory {folder} ' if self.prefix else ''}nox -s static unit"
 
     def reason(self) -> str:
-        """Return why there are no hooks of ours in a bigger repository."""
-        return f"the project is in {self.prefix} of a bigger repository, whose hooks are its own"
+        """Return why there are no hooks of ours."""
+        if self.prefix:
+            return (
+                f"the project is in {self.prefix} of a bigger repository, whose hooks are its own"
+            )
+        return f"core.hooksPath is {self.path}, so that git has hooks of its user's there"
 
     def blocked(self) -> list[str]:
         """Return the hooks that run our checks in a bigger repository, from the wrong folder."""
@@ -61,12 +74,15 @@ class Repository:
 
 def repository() -> Repository | None:
     """Return the git repository that the project is in; None where there is none, or no git."""
+    path = ""
     try:
         told = git(ROOT, "rev-parse", "--show-prefix", "--git-path", "hooks")
+        with suppress(GitError):  # It is not set.
+            path = git(ROOT, "config", "core.hooksPath").strip()
     except (GitError, InfrastructureError):
         return None
     prefix, hooks = told.splitlines()
-    return Repository(prefix, ROOT / hooks)
+    return Repository(prefix, ROOT / hooks, path)
 
 
 def stages() -> list[str]:
@@ -103,7 +119,7 @@ def look() -> str:
             f"{', '.join(found.blocked())} cannot work, and nobody can commit: {found.reason()}",
             setup,
         )
-    if found.prefix:
+    if found.has_own_hooks:
         raise InfrastructureError(
             f"not installed: {found.reason()}", f"let them call: {found.command}"
         )

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from . import limits
 from .errors import InfrastructureError
@@ -14,12 +15,13 @@ from .errors import InfrastructureError
 Completed = subprocess.CompletedProcess[str]
 
 
-def run(
+def run(  # noqa: PLR0913 - of subprocess.run, what is wanted here
     command: Sequence[str],
     limit: float = limits.COMMAND,
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    source: IO[bytes] | None = None,
     together: bool = False,
 ) -> Completed:
     """Run a program that asks nobody anything; return its exit code and what it printed.
@@ -29,6 +31,7 @@ def run(
         limit: seconds that it may take.
         cwd: where to run it.
         env: its environment, by default ours.
+        source: what it reads, by default nothing.
         together: whether its errors are to stand among its output.
 
     Raises:
@@ -40,7 +43,7 @@ def run(
             command,
             cwd=cwd,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=source or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if together else subprocess.PIPE,
             encoding="utf-8",

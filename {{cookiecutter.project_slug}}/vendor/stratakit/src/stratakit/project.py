@@ -3,7 +3,7 @@
 Standard library only, since noxfile.py imports it in whatever environment runs nox.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -14,8 +14,8 @@ from .pyproject import ROOT, read, refuse_unknown, tool
 from .tiers import Scope, Tier, named
 
 SERVICE_KEYS = (
-    *("package", "needs", "metadata", "port", "app", "secrets", "critical"),
-    "downloads",
+    *("package", "needs", "metadata", "port", "app", "secrets", "critical", "oldest_revision"),
+    *("downloads", "load", "smoke"),
 )
 """What `[tool.stratakit.service]` of a service may hold."""
 
@@ -31,6 +31,8 @@ class Package:
     name: str
     path: Path
     distribution: str
+    groups: tuple[str, ...] = field(default=(), kw_only=True)
+    """Its dependency groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,6 @@ class Library(Package):
     """A folder under libs/ that has a pyproject.toml, and tests of at least one tier."""
 
     kind = "library"
-
-    groups: tuple[str, ...] = ()
-    """Its dependency groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,10 @@ class Service(Package):
     """Settings that are secret, without the prefix that all of its settings have."""
     critical: tuple[str, ...] = ()
     """Globs of the files where a mistake costs the most, relative to the service."""
+    oldest_revision: str | None = None
+    """The oldest one that a database which is to be upgraded may be at; None is the first."""
+    smoke: str | None = None
+    """The file, relative to the service, whose `smoke(url, settings)` shows that it works."""
 
     @property
     def prefix(self) -> str:
@@ -160,14 +163,15 @@ def service(name: str) -> Service:
 
 def _service(file: Path) -> Service:
     where = file.relative_to(ROOT)
-    table = tool(file, "stratakit")
+    manifest, table = read(file), tool(file, "stratakit")
     refuse_unknown(table, ("service",), f"[tool.stratakit] of {where}")
     table = table.get("service", {})
     try:
         found = Service(
             name=file.parent.name,
             path=file.parent,
-            distribution=read(file)["project"]["name"],
+            distribution=manifest["project"]["name"],
+            groups=tuple(manifest.get("dependency-groups", ())),
             package=table["package"],
             needs=tuple(table["needs"]),
             metadata=table["metadata"],
@@ -175,6 +179,8 @@ def _service(file: Path) -> Service:
             app=table.get("app"),
             secrets=tuple(table.get("secrets", ())),
             critical=tuple(table.get("critical", ())),
+            oldest_revision=table.get("oldest_revision"),
+            smoke=table.get("smoke"),
         )
     except KeyError as missing:
         raise ConfigurationError(

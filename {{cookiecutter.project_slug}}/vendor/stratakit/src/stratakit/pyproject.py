@@ -3,6 +3,7 @@
 Standard library only, since noxfile.py imports it in whatever environment runs nox.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from functools import cache
@@ -12,8 +13,8 @@ from typing import Any
 from .errors import ConfigurationError, did_you_mean
 
 KEYS = (
-    *("project", "python", "destroyable_hosts", "uncleaned", "coverage", "static"),
-    *("infrastructure", "tiers"),
+    *("project", "python", "oldest_python", "postgres", "destroyable_hosts", "uncleaned"),
+    *("coverage", "static", "cloud", "infrastructure", "load", "tiers"),
 )
 """What `[tool.stratakit]` of the project may hold."""
 
@@ -57,6 +58,21 @@ def table() -> dict[str, Any]:
             'add it, for example: [tool.stratakit] project = "acme"',
         )
     return found
+
+
+def postgres() -> str:
+    """Return the major version of PostgreSQL, whichever way it is run.
+
+    Raises:
+        ConfigurationError: it is no version.
+    """
+    major = table().get("postgres", "17")
+    if not (isinstance(major, str) and re.fullmatch(r"\d\d", major)):
+        raise ConfigurationError(
+            f"postgres in [tool.stratakit] of pyproject.toml is {major!r}, and no major version",
+            'write it as a string: postgres = "17"',
+        )
+    return major
 
 
 def pytest_settings() -> dict[str, Any]:

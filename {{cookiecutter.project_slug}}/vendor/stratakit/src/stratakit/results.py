@@ -14,23 +14,30 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from . import liveness, project, tiers
+from . import git, liveness, project, tiers
 from .environment import plain
-from .errors import Code, StrataError, did_you_mean, translated
+from .errors import Code, ConfigurationError, StrataError, did_you_mean, translated
 from .pyproject import REPORTS, ROOT
 
 SCHEMA = 1
 """Version of the summary's shape, which summary.schema.json describes."""
 
 T = TypeVar("T")
+
+OUTPUT = "--output"
+"""What is asked after `--` for the summary, as JSON, and nothing else on standard output."""
+
+STRICT = "--strict-budgets"
+"""What is asked after `--` for tests and tiers to fail that take longer than they may."""
 
 # nox starts each parallel session as a child with this flag. A nox that a session starts inherits
 # our variable too, but not the flag: that one is a run of its own.
@@ -48,19 +55,36 @@ class TierResult:
     reason: str | None = None
     exit_code: int = Code.FAILED
     duration_seconds: float = 0.0
+    setup_seconds: float = 0.0
+    """Those in which its environment was made: no budget holds for them."""
+    strict: bool = False
+    """Whether it fails where it is over its budget."""
+    seed: str | None = None
+    """What the order of its tests depends on, and the values of their rows."""
     tests: list[dict[str, Any]] = field(default_factory=list)
     absent: list[dict[str, str]] = field(default_factory=list)
-    load_test: dict[str, float] | None = None
+    load_test: dict[str, float | None] | None = None
     python: str | None = None
     """The Python that was asked for, in the place of the project's."""
     scratch: str | None = None
     """The temporary folder of its tests."""
+    source: str | None = None
+    """The state of the code when it began, where git can tell."""
 
     @property
     def title(self) -> str:
         """What nox calls it."""
         name = session_name(self.name, self.python)
         return f"{name}({self.service})" if self.service else name
+
+    @property
+    def over_budget(self) -> str | None:
+        """What to say where it took longer than it may."""
+        budget = tiers.named("session", self.name, tiers.sessions()).budget
+        seconds = self.duration_seconds - self.setup_seconds
+        if not budget or seconds <= budget:
+            return None
+        return f"it took {seconds:.0f} s, its budget is {budget:g} s"
 
     def file(self, name: str) -> Path:
         """Return where a report of this part goes."""
@@ -77,6 +101,10 @@ class TierResult:
         """Write the part where the run will look for it."""
         record = {**asdict(self), "folder": str(self.folder)}
         write(self.file("part.json"), json.dumps(record))
+
+    def forget(self) -> None:
+        """Leave it out of the run."""
+        self.file("part.json").unlink()
 
     @classmethod
     def load(cls, file: Path) -> Self:
@@ -108,6 +136,8 @@ class Run:
         self.interrupted = False
         self.failed_sessions: list[str] = []
         """Those of nox that failed, of tiers and of the project's own."""
+        self.json_to: int | None = None
+        """Descriptor of what was standard output, where the summary alone is to go there."""
         self._inner_seconds = 0.0
 
     @contextmanager
@@ -119,7 +149,8 @@ class Run:
         An StrataError ends the block and no more: it is what came of it. Of parts inside of one
         another, each counts its own seconds.
         """
-        part = TierResult(name, service, self.folder / folder(name, service, python), python=python)
+        where = self.folder / folder(name, service, python)
+        part = TierResult(name, service, where, python=python, source=git.state(ROOT))
         # Saved at once as interrupted: that is what is left to read if this process is killed.
         exit_on_error(translated("the reports of a run cannot be written")(part.save))
         start = time.monotonic()
@@ -135,6 +166,8 @@ class Run:
             took = time.monotonic() - start
             part.duration_seconds = took - self._inner_seconds
             self._inner_seconds = before + took
+            if part.strict and part.exit_code == Code.PASSED and part.over_budget:
+                part.set_result(Code.FAILED, part.over_budget)
             part.save()
 
     def finish(self) -> None:
@@ -158,12 +191,21 @@ class Run:
         for part in parts:
             part.clear()
             _publish(part, REPORTS / part.folder.relative_to(self.folder))
-        write(REPORTS / "summary.json", json.dumps(summary(parts, code), indent=2) + "\n")
+        # The page is made by what stands on this module.
+        from . import report
+
+        found = summary(parts, code)
+        text = json.dumps(found, indent=2) + "\n"
+        write(REPORTS / "summary.json", text)
+        report.publish(found, meaning(parts, code), REPORTS)
         shutil.rmtree(self.folder, ignore_errors=True)
         _forget_dead_runs(self.folder.parent)
         for name in others:
             sys.stderr.write(f"{name}: failed, and is no tier: see its output above\n")
         _print_summary(parts, code)
+        if self.json_to is not None:
+            with os.fdopen(self.json_to, "w", encoding="utf-8") as stream:
+                stream.write(text)
         if code not in (0, 130):
             # atexit has no other way to change the code that nox chose.
             sys.stdout.flush()
@@ -212,6 +254,12 @@ def begin() -> Run:
         liveness.join()
         return Run(Path(os.environ[liveness.RUN]))
     run = Run(REPORTS / ".runs" / f"{time.time_ns()}-{os.getpid()}")
+    asked = sys.argv[sys.argv.index("--") :] if "--" in sys.argv else []
+    if exit_on_error(lambda: split_output(asked)[1]):
+        # Whatever nox, the sessions and their programs print goes to standard error from here on.
+        sys.stdout.flush()
+        run.json_to = os.dup(1)
+        os.dup2(2, 1)
     logging.getLogger("nox").addFilter(run.hear)
     os.environ[liveness.RUN] = str(run.folder)
     liveness.begin(run.folder)
@@ -225,6 +273,28 @@ def begin() -> Run:
 
     signal.signal(signal.SIGINT, interrupt)
     return run
+
+
+def split_output(words: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the words without `--output json`, and whether that was among them.
+
+    Raises:
+        ConfigurationError: another output is asked for than there is.
+    """
+    rest: list[str] = []
+    found = False
+    given = iter(words)
+    for word in given:
+        name, _, value = word.partition("=")
+        if name != OUTPUT:
+            rest.append(word)
+        elif (value or next(given, "")) == "json":
+            found = True
+        else:
+            raise ConfigurationError(
+                f"{word} names no output that there is", f"uv run nox -s unit -- {OUTPUT} json"
+            )
+    return rest, found
 
 
 def exit_on_error(read: Callable[[], T]) -> T:
@@ -250,9 +320,13 @@ def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
         status: sum(test["status"] == status for test in tests)
         for status in ("passed", "failed", "skipped")
     }
+    # Where files changed while tests ran, these are the results of neither state.
+    sources = {git.state(ROOT), *(part.source for part in parts)}
     return {
         "schema": SCHEMA,
         "exit_code": code,
+        "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "source": sources.pop() if len(sources) == 1 else None,
         "summary": {
             "total": len(tests),
             **count,
@@ -267,6 +341,7 @@ def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
                 "reason": part.reason,
                 "exit_code": int(part.exit_code),
                 "duration_seconds": round(part.duration_seconds, 3),
+                "seed": part.seed,
                 "absent": part.absent,
             }
             for part in parts
@@ -324,20 +399,20 @@ def _forget_dead_runs(folder: Path) -> None:
 
 def _print_summary(parts: list[TierResult], code: int) -> None:
     """Print the reasons and one closing line."""
-    budgets = {each.name: each.budget for each in tiers.sessions()}
     for part in parts:
-        if part.reason:
-            sys.stderr.write(f"{part.title}: {part.reason}\n")
-        budget = budgets[part.name]
-        if budget and part.duration_seconds > budget:
-            took = f"it took {part.duration_seconds:.0f} s, its budget is {budget:g} s"
-            sys.stderr.write(f"{part.title}: {took}\n")
+        for said in dict.fromkeys(filter(None, (part.reason, part.over_budget))):
+            sys.stderr.write(f"{part.title}: {said}\n")
         for absent in part.absent:
             sys.stderr.write(f"{part.name}: ABSENT {absent['name']}: {absent['reason']}\n")
-    where = (REPORTS / "summary.json").relative_to(ROOT)
+    reports = REPORTS.relative_to(ROOT)
+    where = f"{reports}/summary.json and {reports}/index.html"
+    sys.stderr.write(f"exit {code} ({meaning(parts, code)}), see {where}\n")
+
+
+def meaning(parts: list[TierResult], code: int) -> str:
+    """Return what the exit code of a run means."""
     empty = all(part.status == "empty" for part in parts if part.exit_code == code)
-    meaning = _NOTHING_RAN if code == Code.INFRASTRUCTURE and empty else _MEANING[code]
-    sys.stderr.write(f"exit {code} ({meaning}), see {where}\n")
+    return _NOTHING_RAN if code == Code.INFRASTRUCTURE and empty else _MEANING[code]
 
 
 _NOTHING_RAN = "nothing ran: what was asked for selects no test"

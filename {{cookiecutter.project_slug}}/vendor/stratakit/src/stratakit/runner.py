@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import discovery, environment, project, results, tiers
 from .errors import Code, InfrastructureError
+from .progress import progress
 from .project import Package
 from .pyproject import REPORTS, ROOT
 from .results import TierResult
@@ -72,7 +74,7 @@ def begin() -> tuple[Tier, ...]:
 
 def run_tier(session: "nox.Session", tier: Tier, package: str | None = None) -> None:
     """Run one tier, of one service or library where it is per package."""
-    _conclude(session, _attempt(session, tier, package, session.posargs))
+    _conclude(session, _attempt(session, tier, package, _words(session)))
 
 
 def run_coverage(session: "nox.Session") -> None:
@@ -83,7 +85,7 @@ def run_coverage(session: "nox.Session") -> None:
     run = results.begin()
     measured: list[TierResult] = []
     with run.part(tiers.COVERAGE.name, python=_python(session)) as part:
-        asked = settings.parse(session.posargs)
+        asked = settings.parse(_words(session))
         # A wrong setting is told before the tests run, not after.
         settings.load()
         discovery.refuse_strays(asked.packages)
@@ -109,12 +111,48 @@ def run_coverage(session: "nox.Session") -> None:
     _conclude(session, *measured, part)
 
 
+def run_flakes(session: "nox.Session") -> None:
+    """Run the default tiers of tests again and again, and find what passes and fails by chance."""
+    # As in `run_coverage`.
+    from . import flakes
+
+    parts: list[TierResult] = []
+    with results.begin().part(tiers.FLAKES.name, python=_python(session)) as part:
+        asked = flakes.parse(_words(session))
+        discovery.refuse_strays(project.packages())
+        rounds = flakes.Rounds(asked)
+        pairs = [
+            (tier, each.name if each else None)
+            for tier in flakes.tiers_of()
+            for each in project.packages_of(tier) or (None,)
+        ]
+        for number in range(asked.times):
+            session.log(f"round {number + 1} of {asked.times}: --seed {asked.seed + number}")
+            parts = [_attempt(session, *pair, asked.words(number)) for pair in pairs]
+            for each in parts:
+                if each.exit_code >= Code.INFRASTRUCTURE:
+                    raise InfrastructureError(f"not judged, since {each.title} could not run")
+            rounds.add(parts)
+            # Where no test was selected, none will be, and that is no error of those that were.
+            full = [each.status != "empty" for each in parts]
+            if not any(full):
+                break
+            for each, kept in zip(parts, full, strict=True):
+                if not kept:
+                    each.forget()
+            pairs = [pair for pair, kept in zip(pairs, full, strict=True) if kept]
+        rounds.settle(part)
+    _conclude(session, *parts, part)
+
+
 def _attempt(
     session: "nox.Session", tier: Tier, package: str | None, words: Sequence[str]
 ) -> TierResult:
     """Run one tier and return what came of it."""
     with results.begin().part(tier.name, package, _python(session)) as part:
-        _run(session, tier, project.package(package) if package else None, part, words)
+        part.strict = results.STRICT in words
+        rest = [word for word in words if word != results.STRICT]
+        _run(session, tier, project.package(package) if package else None, part, rest)
     return part
 
 
@@ -129,6 +167,11 @@ def _conclude(session: "nox.Session", *parts: TierResult) -> None:
         raise CommandFailed(worst.reason)
     if worst.exit_code:
         session.error((worst.reason or worst.status).partition("\n")[0])
+
+
+def _words(session: "nox.Session") -> list[str]:
+    """Return what the tier is asked after `--`, beside what nox itself is."""
+    return results.split_output(session.posargs)[0]
 
 
 def _python(session: "nox.Session") -> str | None:
@@ -149,11 +192,13 @@ def _run(
         StrataError: something other than the code is at fault.
     """
     # No environment is made for tests that are where nothing runs them, or that are not there.
-    if tier.paths:
+    if not tier.module:
         discovery.refuse_strays([package] if package else [])
     project.folders(tier, package)
     home = environment.folder(tier, package, part.python)
-    _sync(session, package, home, part)
+    start = time.monotonic()
+    _sync(session, tier, package, home, part)
+    part.setup_seconds = time.monotonic() - start
     with scratch(part) as folder:
         exit_code = _exit_code(
             session.run,
@@ -164,14 +209,16 @@ def _run(
                 "COVERAGE_FILE": str(part.file(COVERAGE_DATA)),
                 _STARTED: session.invoked_from,
             },
-            # An interrupted run may drop its databases first; nox's own 0.3 s are too short.
-            interrupt_timeout=10,
+            # Nox's own 0.3 s are too short to drop databases, or to give a machine back.
+            interrupt_timeout=tier.ending,
             success_codes=[0, NOTHING_RAN],
         )
     set_result(tier, part, exit_code, words)
 
 
-def _sync(session: "nox.Session", package: Package | None, home: Path, part: TierResult) -> None:
+def _sync(
+    session: "nox.Session", tier: Tier, package: Package | None, home: Path, part: TierResult
+) -> None:
     """Make or update an environment.
 
     Raises:
@@ -181,8 +228,8 @@ def _sync(session: "nox.Session", package: Package | None, home: Path, part: Tie
     # Nox hides UV_PYTHON from what it runs, and CI would test with another Python than it names.
     python = part.python or os.environ.get("UV_PYTHON")
     env = {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None, "UV_PYTHON": python}
-    command = environment.sync(package, home)
-    with log.open("w", encoding="utf-8") as stream:
+    command = environment.sync(package, home, tier.group)
+    with log.open("w", encoding="utf-8") as stream, progress(f"install what {part.title} needs"):
         if _exit_code(session.run_install, *command, env=env, stdout=stream, log=False) == 0:
             return
     raise environment.diagnose(log.read_text(encoding="utf-8"), part.python)
@@ -213,17 +260,19 @@ def arguments(
         AbsentError: the tier has no tests here.
     """
     reports = part.folder.relative_to(ROOT).as_posix()
-    if not tier.paths:
-        return ["-m", f"stratakit.{tier.name}", "--results", f"{reports}/{RESULTS}", *posargs]
-    home = package.path if package else ROOT
+    home = (package.path if package else ROOT).relative_to(ROOT).as_posix()
+    if tier.module:
+        about = ("--home", home, "--scratch", str(scratch)) if tier.scope == "service" else ()
+        return ["-m", tier.module, *about, "--results", f"{reports}/{RESULTS}", *posargs]
     folders = [folder.relative_to(ROOT).as_posix() for folder in project.folders(tier, package)]
     return [
-        *("-m", "pytest", "--tier", tier.name, "--home", home.relative_to(ROOT).as_posix()),
+        *("-m", "pytest", "--tier", tier.name, "--home", home),
         *("--reports", reports, "--basetemp", str(scratch / "t")),
         # What failed last is of this part alone; and where nothing did, nothing is to be repeated.
-        *("-o", f"cache_dir=.pytest_cache/{tier.name}/{home.name}", "--lfnf", "none"),
+        *("-o", f"cache_dir=.pytest_cache/{tier.name}/{Path(home).name}", "--lfnf", "none"),
         # Taken where no paths are given. Which words are paths, pytest alone can tell.
         *("-o", f"testpaths={shlex.join(map(escape, folders))}"),
+        *((results.STRICT,) if part.strict else ()),
         *posargs,
     ]
 
@@ -271,6 +320,8 @@ def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[s
         left = json.loads(part.file(RESULTS).read_text(encoding="utf-8"))
         part.file(RESULTS).unlink()
     part.tests, part.absent = left.get("tests", []), left.get("absent", [])
+    part.load_test = left.get("load_test")
+    part.seed = left.get("seed")
     if left.get("status") == "empty":
         asked = shlex.join(word for word in posargs if word not in MEASURE)
         nothing = left.get("reason") or f"no test was selected{asked and f' by {asked}'}"
@@ -280,7 +331,7 @@ def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[s
     code, reason = Code.FAILED, f"it exited with {exit_code}"
     if exit_code < 0:
         reason = f"it was killed by signal {-exit_code}"
-    elif tier.paths:
+    elif not tier.module:
         code, reason = _PYTEST_EXIT.get(exit_code, (code, f"pytest exited with {exit_code}"))
         if not exit_code and not part.tests:
             reason = "no test was run, since pytest was asked to show something instead"

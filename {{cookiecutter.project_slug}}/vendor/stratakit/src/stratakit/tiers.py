@@ -52,6 +52,12 @@ class Tier:
     budget: float | None = None
     test_budget: float | None = None
     timeout: float | None = None
+    module: str | None = None
+    """What `python -m` runs in the place of pytest. No key of a project's own table."""
+    ending: float = 10
+    """Seconds in which an interrupted run has to give back what it has. As `module`."""
+    group: str | None = None
+    """A service's dependency group that it needs beside `test`, in an environment of its own."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -61,7 +67,7 @@ class Tier:
     @property
     def takes_servers(self) -> bool:
         """Whether its tests have a database or a Redis of their own."""
-        return self.requires("postgres", "redis")
+        return not self.module and self.requires("postgres", "redis")
 
     def requires(self, *resources: str) -> bool:
         """Return whether the tier needs one of these resources."""
@@ -90,11 +96,19 @@ UNIT, INTEGRATION = "unit", "integration"
 """The tiers that the session `coverage` measures; sockets are blocked in the former."""
 INFRASTRUCTURE = "infrastructure"
 """The tier whose parts may be absent, unless `[tool.stratakit.infrastructure]` requires them."""
+CLOUD = "cloud"
+"""The tier that rents machines."""
 COVERAGE = Tier(
     name="coverage",
     checks="how many of the lines unit and integration run together",
+    module="stratakit.coverage",
 )
 """No tier, but the session that judges those two together."""
+FLAKES = Tier(
+    name="flakes",
+    checks="which tests pass and fail by chance, round after round",
+)
+"""No tier either: it runs those of tests again and again."""
 
 _OWN: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("tiers.toml").read_text(encoding="utf-8")
@@ -103,10 +117,18 @@ RESOURCES = {name: Resource(name, said) for name, said in _OWN["resources"].item
 MARKERS = tuple(Marker(name, **table) for name, table in _OWN["markers"].items())
 
 _TAKEN = (
-    COVERAGE.name,
+    *(COVERAGE.name, FLAKES.name),
     # What pytest and its plugins make of a marker of that name.
     *("asyncio", "filterwarnings", "parametrize", "skip", "skipif", "timeout", "usefixtures"),
-    *("xfail", "enable_socket", "disable_socket", "allow_hosts", "no_cover", "xdist_group"),
+    *(
+        "xfail",
+        "enable_socket",
+        "disable_socket",
+        "allow_hosts",
+        "no_cover",
+        "xdist_group",
+        "quarantine",
+    ),
 )
 """What no tier may be called."""
 
@@ -139,8 +161,8 @@ def measured() -> tuple[Tier, ...]:
 
 
 def sessions() -> tuple[Tier, ...]:
-    """Return what nox has a session for: the tiers, and coverage."""
-    return *load(), COVERAGE
+    """Return what nox has a session for: the tiers, coverage and flakes."""
+    return *load(), COVERAGE, FLAKES
 
 
 def tier(name: str) -> Tier:
@@ -150,6 +172,24 @@ def tier(name: str) -> Tier:
         ConfigurationError: there is none.
     """
     return named("tier", name, load())
+
+
+def markers_of(tier: Tier, nodeid: str) -> list[Marker]:
+    """Return which kinds of test of its tier a test is: tests/integration/smoke/, test_smoke.py."""
+    inside = nodeid.partition("::")[0].partition(f"{tier.paths[0]}/")[2]
+    *folders, file = inside.split("/")
+    return [
+        each
+        for each in MARKERS
+        if each.tier == tier.name and (each.name in folders or file.startswith(f"test_{each.name}"))
+    ]
+
+
+def budget_of(tier: Tier, nodeid: str) -> float | None:
+    """Return how many seconds a test may take: as its tier says, or its kind where that is more."""
+    if tier.test_budget is None:
+        return None
+    return max([tier.test_budget, *(each.test_budget for each in markers_of(tier, nodeid))])
 
 
 class _Named(Protocol):
@@ -214,10 +254,11 @@ def _tier(name: str, own: dict[str, Any], table: Any) -> Tier:
 
 def _refuse_tests(name: str, own: dict[str, Any], table: dict[str, Any], where: str) -> None:
     """Refuse to make a tier of tests of one that makes the engine's own checks, or the reverse."""
-    for key in ("paths", "scope") if "paths" not in own else ():
+    for key in ("paths", "scope") if "module" in own else ():
         if key in table:
+            why = f"its tests are in {own['paths'][0]}/" if "paths" in own else "it has no tests"
             raise ConfigurationError(
-                f"{where} has the key {key}, and {name} makes the engine's checks: it has no tests",
+                f"{where} has the key {key}, and {name} makes the engine's checks: {why}",
                 f"add a tier of your own, for example: {_EXAMPLE}",
             )
     if "paths" in own and not table.get("paths", own["paths"]):

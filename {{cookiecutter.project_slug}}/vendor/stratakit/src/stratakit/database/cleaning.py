@@ -1,10 +1,11 @@
 """Undo what a test wrote, in one round trip, over committed data.
 
-It looks before it acts, so that a test which wrote nothing costs nothing, and a superuser's touches
-only the tables that were written. It deletes where TRUNCATE would take some twenty times as long
-for the few rows of a test. It is a function of the session, whose plans PostgreSQL keeps: planned
-anew for each test, it takes three times as long. What migrations have seeded comes back row for
-row, sequences go back to where they were, large objects go, and materialized views are made anew.
+It looks before it acts: as long as no transaction has ended that wrote anything, at sequences
+alone, which count without one; else at each table, and a superuser's touches only those that were
+written. It deletes where TRUNCATE would take some twenty times as long for the few rows of a test.
+It is a function of the session, whose plans PostgreSQL keeps: planned anew for each test, it takes
+three times as long. What migrations have seeded comes back row for row, see `seeds`, sequences go
+back to where they were, large objects go, and materialized views are made anew.
 
 It proves what it did: rules, triggers and policies that would keep rows are off meanwhile, and what
 is still there afterwards is an error that names it, in place of a test that meets it later.
@@ -16,23 +17,63 @@ from typing import Any
 
 from psycopg import Error, errors, sql
 
+from ..schema import fingerprint
 from .connection import Connection
 from .relations import CleaningError, Table, View, tables, views
+from .seeds import ANY_BYTE, OURS, Seed, keep
 
 _SEQUENCES = """
     SELECT format('%I.%I', schemaname, sequencename), start_value
     FROM pg_sequences WHERE NOT starts_with(schemaname, 'pg_') ORDER BY 1
 """
-_ANY_BYTE = "surrogateescape"
-"""How text is decoded and encoded: a database may hold any bytes, and they have to come back."""
 
-_FUNCTION = "CREATE OR REPLACE FUNCTION pg_temp.wipe() RETURNS void LANGUAGE plpgsql AS {}"
+_FUNCTION = "CREATE OR REPLACE FUNCTION pg_temp.wipe() RETURNS text LANGUAGE plpgsql AS {}"
 _BODY = """
     #variable_conflict use_column -- Else a column `found` would be taken for PL/pgSQL's variable.
+    <<strata>>
+    DECLARE
+        before pg_snapshot := pg_current_snapshot();
+        seen text := before;
+        since xid := nullif(current_setting('{since}', true), '');
+        mine xid[] := nullif(current_setting('{mine}', true), '');
+        read int8;
+        own xid8;
+        written bool[];
+        lost bool;
+        schema text;
     BEGIN
-        {}
+        -- Whoever has written since has ended a transaction that had a number.
+        IF strata.seen IS DISTINCT FROM current_setting('{seen}', true) THEN
+            strata.schema := ({objects});
+            -- Not before: that has read the catalog by itself.
+            strata.read := {read};
+            {rows}
+        END IF;
+        {sequences}
+        strata.own := pg_current_xact_id_if_assigned();
+        IF strata.own IS NOT NULL THEN
+            -- Where nobody else had one, it is known what there is to be seen after ours.
+            strata.seen := CASE strata.seen WHEN format('%1$s:%1$s:', strata.own)
+                THEN format('%1$s:%1$s:', strata.own::text::int8 + 1) END;
+        END IF;
+        strata.since := pg_snapshot_xmin(strata.before);
+        IF strata.mine IS NOT NULL THEN
+            strata.mine := ARRAY(SELECT each FROM unnest(strata.mine) AS each
+                                 WHERE age(each) <= age(strata.since));
+            PERFORM set_config('{mine}', strata.mine::text, false);
+        END IF;
+        PERFORM set_config('{seen}', strata.seen, false);
+        PERFORM set_config('{since}', strata.since::text, false);
+        RETURN strata.schema;
     END
 """
+_SETTINGS = {"seen": "strata.seen", "since": "strata.since", "mine": "strata.mine"}
+"""Where the session keeps what the function knows of the transactions that write: a snapshot, which
+changes with each; the first one whose rows are not known; and those after it that were ours."""
+_READ = "pg_stat_get_xact_numscans('pg_catalog.pg_class_oid_index'::regclass)"
+"""How often the session has read the catalog to find a table: once for each that was changed."""
+REREAD = " reread"
+_REREAD = f"IF {_READ} > strata.read THEN strata.schema := strata.schema || '{REREAD}'; END IF;"
 _STATE = "OC001"
 """The SQLSTATE of the errors that the function itself raises."""
 _RAISE = f"RAISE EXCEPTION USING ERRCODE = '{_STATE}', MESSAGE = {{}}"
@@ -41,19 +82,9 @@ _OTHER_OBJECTS = "FROM pg_largeobject_metadata WHERE oid <> ALL ('{{{oids}}}'::o
 _POPULATED = "(SELECT relispopulated FROM pg_class WHERE oid = {})"
 _FILLED = "EXISTS (SELECT FROM {})"
 _DELETE = "DELETE FROM {}"
-_DIFFERS = """EXISTS (
-    (SELECT {row} FROM {table} EXCEPT ALL SELECT {row} FROM {kept})
-    UNION ALL
-    (SELECT {row} FROM {kept} EXCEPT ALL SELECT {row} FROM {table})
-)"""
-_INSERT = "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT * FROM {kept}"
-_SET_BACK = """
-    IF (SELECT (last_value, is_called) FROM {sequence})
-        IS DISTINCT FROM ({value}::int8, {called})
-    THEN
-        PERFORM setval({name}, {value}, {called});
-    END IF;
-"""
+_NOW = "SELECT set_config(%s, pg_snapshot_xmin(pg_current_snapshot())::xid::text, false)"
+_WRITTEN = "strata.written[{}]"
+_MOVED = "(SELECT (last_value, is_called) FROM {}) IS DISTINCT FROM ({}::int8, {})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +156,36 @@ class Cleaner:
         Raises:
             CleaningError: the role cannot see all that is in the database.
         """
-        self._connection = connection
+        self.connection = connection
+        """Its own, which whoever has made it closes."""
         self._superuser = connection.info.parameter_status("is_superuser") == "on"
         if self._superuser:
             # Neither foreign keys, with their cycles and orders, nor triggers see what we do.
             # Of the whole session: whenever it changes, the plans are thrown away.
             connection.execute("SET session_replication_role = replica")
-        self._state = state or State.of(connection)
+        # Planned anew for each test, the function would take three times as long.
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        if state is None:
+            # Of the state of another database nobody knows who wrote the rows that are in this one.
+            connection.execute(_NOW, (_SETTINGS["since"],))
+        # A superuser sees all rows, whatever policies there are.
+        self._in_place = self._superuser and state is None
+        self._schema = ""
+        self.state = state or State.of(connection)
+        """What it comes back to."""
         self._found = tables(connection)
-        self._all_are_later = not self._found
+        self.all_are_later = not self._found
+        """Whether there was no table at first."""
         self._plan()
         # Where a policy hides rows all the same, an error rather than a part of them.
         connection.execute("SET row_security = off")
 
-    def __call__(self) -> None:
+    def __call__(self) -> bool:
         """Undo whatever has been written since, in one round trip.
+
+        Returns:
+            Whether the schema may have changed since, or the database's settings or revision: it
+            may be less, such as a TRUNCATE.
 
         Raises:
             CleaningError: something could not be undone. Nothing was.
@@ -147,67 +193,88 @@ class Cleaner:
         """
         try:
             self._follow()
-            self._connection.execute("SELECT pg_temp.wipe()")
+            (found,) = self.connection.execute("SELECT pg_temp.wipe()").fetchone() or (None,)
         except Error as error:
             if error.sqlstate != _STATE and not isinstance(error, errors.InsufficientPrivilege):
                 raise
-            raise _refused(self._connection, error) from error
+            raise _refused(self.connection, error) from error
+        if found is None:
+            return False
+        before, self._schema = self._schema, found.removesuffix(REREAD)
+        return bool(found != before)
 
     def _follow(self) -> None:
         """Write the function anew if there were no tables at first, and now others than before."""
-        if self._all_are_later:
-            before, self._found = self._found, tables(self._connection)
+        if self.all_are_later:
+            before, self._found = self._found, tables(self.connection)
             if self._found != before:
                 self._plan()
 
     def _plan(self) -> None:
-        body = _BODY.format("\n".join(self._steps()))
-        self._connection.execute(sql.SQL(_FUNCTION).format(sql.Literal(body)))
+        body = _BODY.format(
+            **_SETTINGS,
+            read=_READ,
+            objects=fingerprint.version_of_objects(self.connection),
+            rows="\n".join(self._steps()),
+            sequences="\n".join(self._sequences()),
+        )
+        self.connection.execute(sql.SQL(_FUNCTION).format(sql.Literal(body)))
 
     def _steps(self) -> Iterator[str]:
-        rows = self._state.rows
-        empty = [
-            _Table(each, _FILLED.format(each.name)) for each in self._found if each.name not in rows
+        rows = self.state.rows
+        looked = [
+            _Table(each, _WRITTEN.format(number), self._kept(each) if each.name in rows else None)
+            for number, each in enumerate(self._found, 1)
         ]
-        seeded = [_Table(each, *self._kept(each)) for each in self._found if each.name in rows]
         policies = [each.policies for each in self._found if each.policies]
         yield from (f"{each.off};" for each in policies)
+        # All are looked at by one statement, since each takes its time.
+        yield _looked(each.changed for each in looked)
+        yield _REREAD
         if self._superuser:
-            for each in empty + seeded:
-                yield _if(each.written, *each.off, each.delete, each.insert, *each.on, each.proof)
+            for each in looked:
+                yield _if(each.written, *each.off, *each.restore, *each.on, each.proof)
         else:
-            yield from self._as_plain_role(empty, seeded)
+            yield from self._as_plain_role(looked)
         yield from (f"{each.on};" for each in policies)
-        for view in views(self._connection):
+        for view in views(self.connection):
             yield self._refresh(view)
         yield from self._objects()
-        for sequence, start in self._connection.execute(_SEQUENCES).fetchall():
-            value, called = self._state.sequences.get(sequence, (start, False))
-            name = sql.quote(sequence)
-            yield _SET_BACK.format(sequence=sequence, name=name, value=value, called=called)
 
-    def _as_plain_role(self, empty: list["_Table"], seeded: list["_Table"]) -> Iterator[str]:
+    def _sequences(self) -> Iterator[str]:
+        """Yield the steps that set sequences back."""
+        back, moved = [], []
+        for name, start in self.connection.execute(_SEQUENCES).fetchall():
+            value, called = self.state.sequences.get(name, (start, False))
+            moved.append(_MOVED.format(name, value, called))
+            back.append(f"PERFORM setval({sql.quote(name)}, {value}, {called})")
+        yield _looked(moved)
+        for number, statement in enumerate(back, 1):
+            yield _if(_WRITTEN.format(number), statement)
+
+    def _as_plain_role(self, looked: list["_Table"]) -> Iterator[str]:
         """Yield the steps for a role that has to obey foreign keys and triggers.
 
         Keys are looked at when a statement is over: one that empties all tables at once meets
         neither their cycles nor their actions. So seeds go and come back together; as long as they
         are as they were, nothing of theirs refers to what is deleted.
         """
-        for each in empty + seeded:
+        for each in looked:
             if each.lack:
                 yield _if(each.written, _RAISE.format(sql.quote(each.lack)))
         # Those that may not be written to have not been, or we are not here.
-        empty, seeded = ([each for each in some if not each.lack] for some in (empty, seeded))
+        empty = [each for each in looked if not each.lack and not each.seed]
+        seeded = [each for each in looked if not each.lack and each.seed]
         off = [statement for each in empty + seeded for statement in each.off]
         on = [statement for each in empty + seeded for statement in each.on]
         # Of deferred keys, checks would be pending, and the triggers could not be changed.
         off.insert(0, "SET CONSTRAINTS ALL IMMEDIATE")
         if seeded:
             deleted = _at_once(each.delete for each in seeded + empty)
-            restored = _at_once(each.insert for each in seeded)
+            restored = _at_once(each.seed.insert for each in seeded if each.seed)
             differs = " OR ".join(each.written for each in seeded)
-            proofs = [each.proof for each in seeded + empty]
-            yield _if(differs, *off, deleted, restored, *on, *proofs)
+            proofs = [each.proof_by_value for each in seeded] + [each.proof for each in empty]
+            yield _if(differs, *off, OURS, deleted, restored, *on, *proofs)
         if empty:
             filled = " OR ".join(each.written for each in empty)
             deleted = _at_once(each.delete for each in empty)
@@ -216,18 +283,18 @@ class Cleaner:
     def _refresh(self, view: View) -> str:
         """Return the step that refreshes a materialized view if its rows have changed."""
         populated = _POPULATED.format(view.oid)
-        if view.name in self._state.unpopulated:
+        if view.name in self.state.unpopulated:
             return _if(populated, f"REFRESH MATERIALIZED VIEW {view.name} WITH NO DATA")
         refresh = f"REFRESH MATERIALIZED VIEW {view.name}"
         written = _FILLED.format(view.name)
-        if view.name in self._state.rows:
-            written, _ = self._kept(view)
+        if view.name in self.state.rows:
+            written = self._kept(view).changed
         # One that is not filled cannot be asked at all.
         return f"IF NOT {populated} THEN {refresh}; ELSE {_if(written, refresh)} END IF;"
 
     def _objects(self) -> Iterator[str]:
         """Yield the steps that delete large objects, except those inserted by migrations."""
-        seeded = self._state.objects
+        seeded = self.state.objects
         oids = ",".join(seeded)
         if seeded:
             same = " AND ".join(
@@ -240,23 +307,10 @@ class Cleaner:
         others = _OTHER_OBJECTS.format(oids=oids)
         yield _if(f"EXISTS (SELECT {others})", f"PERFORM lo_unlink(oid) {others}")
 
-    def _kept(self, relation: Table | View) -> tuple[str, str]:
-        """Copy the rows to keep into a temporary table of the session.
-
-        Returns the condition that those of the table differ, and the statement that inserts them.
-        """
-        table, columns = relation.name, relation.columns
-        kept = f"pg_temp.seeded_{relation.oid}"
-        create = "CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA"
-        self._connection.execute(sql.SQL(create.format(kept, columns, table)))
-        with self._connection.cursor().copy(sql.SQL(f"COPY {kept} FROM STDIN")) as copy:
-            copy.write(self._state.rows[table].encode(errors=_ANY_BYTE))
-        # As text: not every type, json for one, can be compared.
-        row = f"ROW({columns})::text"
-        return (
-            _DIFFERS.format(row=row, table=table, kept=kept),
-            _INSERT.format(table=table, columns=columns, kept=kept),
-        )
+    def _kept(self, relation: Table | View) -> Seed:
+        rows = self.state.rows[relation.name]
+        count = rows.count("\n")
+        return keep(self.connection, relation, None if self._in_place else rows, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +319,14 @@ class _Table:
 
     table: Table
     written: str
-    """The condition that its rows have changed."""
-    insert: str = ""
-    """The statement that inserts its former rows; empty if it had none."""
+    """The condition that it was found to be written to."""
+    seed: Seed | None
+    """What brings its former rows back; None if it had none."""
+
+    @property
+    def changed(self) -> str:
+        """The condition that it is written to, when it is looked at."""
+        return self.seed.changed if self.seed else _FILLED.format(self.table.name)
 
     @property
     def delete(self) -> str:
@@ -282,10 +341,25 @@ class _Table:
         return [each.on for each in self.table.switches]
 
     @property
+    def restore(self) -> tuple[str, ...]:
+        """The statements by which a superuser brings back what it was."""
+        if not self.seed:
+            return (self.delete,)
+        return (OURS, *self.seed.restore, self._unless("strata.lost"))
+
+    @property
     def proof(self) -> str:
         """The statement that raises an error if its rows still differ."""
+        return self._unless(self.changed)
+
+    @property
+    def proof_by_value(self) -> str:
+        """The same for rows that have all been written anew, and may differ in their values."""
+        return self._unless(self.seed.differs if self.seed else self.changed)
+
+    def _unless(self, differs: str) -> str:
         left = f"{self.table.name} is not as it was, though its rows were deleted"
-        return _if(self.written, _RAISE.format(sql.quote(left))).removesuffix(";")
+        return _if(differs, _RAISE.format(sql.quote(left))).removesuffix(";")
 
     @property
     def lack(self) -> str | None:
@@ -304,6 +378,11 @@ def _refused(connection: Connection, error: Error) -> CleaningError:
         f"let the role {connection.info.user} own it, or use a superuser for tests; or take"
         " `clone_url` in tests that write to it: that database is not cleaned",
     )
+
+
+def _looked(conditions: Iterable[str]) -> str:
+    """Return the statement that looks at several things, see _WRITTEN."""
+    return f"strata.written := ARRAY[{', '.join(conditions)}]::bool[];"
 
 
 def _if(condition: str, *statements: str) -> str:
@@ -326,4 +405,4 @@ def _each(connection: Connection, expression: str, relations: list[str]) -> list
 def _rows(connection: Connection, relation: Table | View) -> str:
     query = f"COPY (SELECT {relation.columns} FROM {relation.name}) TO STDOUT"  # noqa: S608 - both are quoted by the server
     with connection.cursor().copy(sql.SQL(query)) as rows:
-        return b"".join(bytes(row) for row in rows).decode(errors=_ANY_BYTE)
+        return b"".join(bytes(row) for row in rows).decode(errors=ANY_BYTE)

@@ -1,16 +1,15 @@
-"""Drop the `dev` databases of a checkout, and turn those of an older stack into `dev`.
+"""Drop and rename databases for people, and turn those of an older stack into `dev`.
 
 Older stacks called and stamped their databases `stack`.
 """
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from psycopg import sql
 
 from .. import limits, names, programs
-from ..errors import InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError
 from ..servers import Server, binaries, checkout, libpq
 from . import guards, runs, stamps
 from .connection import Connection, Lock, locked, session
@@ -72,6 +71,42 @@ def adopt(dev: Database, older: Server) -> bool:
     return True
 
 
+def refuse_renaming(before: Database, after: Database) -> None:
+    """Make sure that a database may be called as another one would be.
+
+    Raises:
+        ConfigurationError: it is in use, or not ours, or there is one of that name.
+    """
+    if after.exists():
+        raise ConfigurationError(
+            f"there is a database {after.name} already, and {before.name} would have its name",
+            f"look at both, and drop one: {after.inspect()}; {before.inspect()}",
+        )
+    guards.check(before.inspect(), rules=guards.DESTROYING)
+
+
+def rename(before: Database, after: Database) -> None:
+    """Call a database as another one would be, on the same server, with all that it holds.
+
+    Raises:
+        ConfigurationError: as of `refuse_renaming`. Nothing was touched.
+    """
+    with (
+        session(before.server.url) as connection,
+        locked(connection, Lock.ACTION, before.name),
+        locked(connection, Lock.ACTION, after.name),
+    ):
+        refuse_renaming(before, after)
+        change = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        names_ = (sql.Identifier(before.name), sql.Identifier(after.name))
+        connection.execute(change.format(*names_))
+        try:
+            stamps.write(connection, after.name, after.purpose, after.owner)
+        except BaseException:
+            connection.execute(change.format(*reversed(names_)))
+            raise
+
+
 def _renamed(connection: Connection, dev: Database, name: str) -> None:
     # Else what it was for would keep it closed, by the name that older versions gave to the stamp.
     for said in (*stamps.STAMPS, *stamps.OWNERS):
@@ -100,8 +135,7 @@ def _at(server: Server, name: str) -> str:
 
 
 def _run(program: str, *arguments: str) -> None:
-    found = binaries.postgres()
-    path = (found and shutil.which(program, path=str(found.folder))) or shutil.which(program)
+    path = binaries.client(program)
     done = programs.run([path, *arguments], limits.DATA, together=True) if path else None
     if done and done.returncode == 0:
         return

@@ -20,6 +20,7 @@ from .. import names
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..pyproject import table
 from ..servers import Server, external
+from ..servers.addresses import leads_to
 from ..servers.waiting import until
 from . import stamps
 from .connection import (
@@ -37,8 +38,8 @@ from .connection import (
 from .contents import Contents, contents_of
 from .stamps import OWNER, STAMP, TEST, Facts
 
-SESSION_GRACE = 0.5
-"""Seconds that a session may take to end after its client has."""
+SESSION_GRACE = 2.0
+"""Seconds that a session may take to end after its client has: on a busy machine, as long."""
 RESTAMP = f"ALTER DATABASE {{name}} SET {STAMP} = '{{purpose}}'"
 DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 
@@ -88,6 +89,12 @@ class DatabaseInfo:
         except ValueError:
             return False
 
+    @property
+    def allowed(self) -> bool:
+        """Whether the project allows its host: by the address, or by a name that leads there."""
+        listed = table().get("destroyable_hosts", [])
+        return any(leads_to(str(each), self.host) for each in listed)
+
     def __str__(self) -> str:
         """Describe it for somebody who is about to lose it."""
         return f"{self.name} on {self.host}: {self.contents() if self.exists else 'not there'}"
@@ -128,11 +135,10 @@ RULES = (
         "if that is wrong, its owner can say so: {undo}",
     ),
     Rule(
-        lambda it: (
-            not (it.owned or it.local) and it.host not in table().get("destroyable_hosts", [])
-        ),
+        lambda it: not (it.owned or it.local or it.allowed),
         "its host, {host}, is neither this machine nor on the allow list",
-        'destroyable_hosts = ["{host}"] in the [tool.stratakit] table of pyproject.toml',
+        'destroyable_hosts = ["{host}"], or its name, in the [tool.stratakit] table of'
+        " pyproject.toml",
     ),
     Rule(
         lambda it: not it.owned and not is_name(it.name, it.purpose),

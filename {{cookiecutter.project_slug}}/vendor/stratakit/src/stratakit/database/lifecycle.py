@@ -4,12 +4,10 @@ This is what `invoke db.*` does. Each action may be repeated, waits for another 
 database, and leaves something that `setup` repairs if it is killed.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors, sql
@@ -24,7 +22,12 @@ from . import guards, migrations, runs, stamps
 from .cleaning import Cleaner, State
 from .connection import GAVE_UP, Connection, Lock, connect, locked, session, url
 from .migrations import MigrationError
+from .position import Position
 from .relations import CleaningError
+from .server_errors import raise_if_server_error, writable
+
+if TYPE_CHECKING:
+    from ..schema.autogenerate import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,16 @@ class Database:
         """Return the migration that it is at; None where it is at none."""
         with session(self.server.url, self.name) as connection:
             return _revision(connection)
+
+    def position(self) -> Position:
+        """Return where it stands among the migrations of its service; it need not exist."""
+        if not self.exists():
+            return migrations.position(self.service, self.name, ())
+        with session(self.server.url, self.name) as connection:
+            return self._position(connection)
+
+    def _position(self, connection: Connection) -> Position:
+        return migrations.position(self.service, self.name, migrations.revisions(connection))
 
     def changed(self) -> list[str]:
         """Return the files of migrations that have changed since they were applied to it."""
@@ -182,11 +195,13 @@ class Database:
                 runs.migrated(connection, self.service) as fresh,
                 self._opened(connection, target, guards.DESTROYING) as own,
             ):
-                at, newest = _revision(own), _revision(fresh)
-                if at not in (None, newest):
+                position = self._position(own)
+                if position.blocked:
+                    raise MigrationError(*position.blocked)
+                if position.problem and position.present:
                     raise ConfigurationError(
-                        f"{self.name} is at revision {at}, and only of {newest} is it known what "
-                        "migrations have seeded",
+                        f"{position.problem[0]}, and only of the newest is it known what"
+                        " migrations have seeded",
                         f"uv run invoke db.migrate {self._which}",
                     )
                 Cleaner(own, State.of(fresh))()
@@ -202,8 +217,26 @@ class Database:
         with self._changing(force=False, there=True) as (connection, _):
             older = guards.inspect(connection, self.server, copy, self.purpose, self.owner)
             guards.check(older, force=True, rules=guards.DESTROYING)
-            self._replace(connection, older, self.name)
+            self._replace(connection, older, self.name, label)
         return copy
+
+    def snapshots(self) -> list[stamps.Snapshot]:
+        """Return the copies of it that are kept, by their labels."""
+        with connect(self.server.url) as connection:
+            every = stamps.snapshots(connection)
+        return [each for each in every if each.name == self._copy(each.label)]
+
+    def discard(self, label: str) -> None:
+        """Drop the copy that was kept under `label`.
+
+        Raises:
+            ConfigurationError: there is no such copy, or it may not be destroyed.
+        """
+        with self._changing() as (connection, _):
+            name = self._kept(connection, label)
+            copy = guards.inspect(connection, self.server, name, self.purpose, self.owner)
+            guards.check(copy, force=True, rules=guards.DESTROYING)
+            guards.drop(connection, copy)
 
     def has_snapshot(self, label: str) -> bool:
         """Return whether there is a copy of it under `label`."""
@@ -221,14 +254,18 @@ class Database:
         Raises:
             ConfigurationError: there is no such copy, or it may not be destroyed.
         """
-        copy = self._copy(label)
         with self._changing(guards.DESTROYING, force=force) as (connection, target):
-            if copy not in runs.databases(connection):
-                raise ConfigurationError(
-                    f"there is no snapshot {label!r} of {self.name}",
-                    f"uv run invoke db.snapshot {label} {self._which}",
-                )
-            self._replace(connection, target, copy)
+            self._replace(connection, target, self._kept(connection, label))
+
+    def _kept(self, connection: Connection, label: str) -> str:
+        """Return the name of the copy under `label`; raise an error if there is none."""
+        copy = self._copy(label)
+        if copy not in runs.databases(connection):
+            raise ConfigurationError(
+                f"there is no snapshot {label!r} of {self.name}",
+                f"uv run invoke db.snapshot {label} {self._which}",
+            )
+        return copy
 
     @contextmanager
     def lent(self, tell: Callable[[str], object]) -> Iterator[None]:
@@ -270,13 +307,16 @@ class Database:
             migrations.rollback(own, self.service, "base")
         self._migrate(connection, target)
 
-    def autogenerate(self, message: str) -> Path:
-        """Autogenerate a migration from model changes; return its file."""
-        with (
-            session(self.server.url) as connection,
-            runs.migrated(connection, self.service) as fresh,
-        ):
-            return migrations.autogenerate(fresh, self.service, message)
+    def autogenerate(self, message: str, *, drop: bool = False) -> "Written":
+        """Autogenerate a migration from model changes; `drop` drops what no model has.
+
+        Raises:
+            MigrationError: the models and the migrations cannot be compared.
+        """
+        # Not imported before it is needed: Alembic takes 0.3 s.
+        from ..schema import autogenerate
+
+        return autogenerate.write(self.server.url, self.service, message, drop=drop)
 
     def psql(self) -> tuple[list[str], dict[str, str]]:
         """Return the command that opens psql on it, and the variables that it needs.
@@ -286,8 +326,7 @@ class Database:
         Raises:
             InfrastructureError: psql is not installed.
         """
-        found = binaries.postgres()
-        program = shutil.which("psql") or (found and shutil.which("psql", path=str(found.folder)))
+        program = binaries.client("psql")
         if not program:
             raise InfrastructureError("psql is not installed", "uv run invoke setup")
         parts: dict[str, Any] = {
@@ -337,11 +376,17 @@ class Database:
     def _told(self, connection: Connection) -> Iterator[None]:
         """Turn the errors by which PostgreSQL refuses an action into ours."""
         try:
-            yield
+            with writable():
+                yield
         except errors.InsufficientPrivilege as error:
             raise InfrastructureError(
                 f"the role {connection.info.user} may not change {self.name}: {error}",
                 "use the role that made it, or have a superuser grant what is missing",
+            ) from error
+        except errors.WrongObjectType as error:
+            raise InfrastructureError(
+                f"{self.name} is a template, which PostgreSQL does not drop",
+                f'if nothing is copied from it: ALTER DATABASE "{self.name}" IS_TEMPLATE false',
             ) from error
         except GAVE_UP:
             raise
@@ -383,8 +428,14 @@ class Database:
         with self._opened(connection, target) as own:
             migrations.migrate(own, self.service)
 
-    def _replace(self, connection: Connection, target: guards.DatabaseInfo, source: str) -> None:
-        """Put a stamped copy of `source` in the place of a database that was checked.
+    def _replace(
+        self,
+        connection: Connection,
+        target: guards.DatabaseInfo,
+        source: str,
+        label: str | None = None,
+    ) -> None:
+        """Put a stamped copy of `source`, kept under `label`, in the place of a checked database.
 
         It gets its name last: a run that is killed leaves no copy that cannot say what it is.
         """
@@ -392,6 +443,8 @@ class Database:
             fresh = names.database(identifier, "new")
             runs.create(connection, fresh, source, self.purpose)
             stamps.write(connection, fresh, self.purpose, self.owner)
+            if label is not None:
+                stamps.label(connection, fresh, label)
             guards.drop(connection, target)
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(target.name)))
@@ -425,6 +478,7 @@ class Database:
                 except psycopg.OperationalError:
                     raise
                 except psycopg.Error as error:
+                    raise_if_server_error(error, f"the seeds of {self.service.name}")
                     raise MigrationError(
                         f"the seeds of {self.service.name} do not run: {file.name}: {error}",
                         f"fix services/{self.service.name}/seeds/{file.name}, then run it again",

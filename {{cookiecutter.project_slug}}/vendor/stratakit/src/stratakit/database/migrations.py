@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
+import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +16,18 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from ..errors import InfrastructureError, StrataError
+from .. import programs
+from ..errors import StrataError
 from ..project import Package, Service
 from ..pyproject import ROOT
 from .connection import GAVE_UP, Connection
+from .position import Position
+from .server_errors import raise_if_server_error
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-OUTSIDE = ("08", "53", "57P", "58")
-"""Beginnings of SQLSTATEs that no migration is to blame for: connection, resources, the system.
-
-An error without a state was no answer of the server: the connection is gone.
-"""
 FORMAT = 5
 """Part of a template's name; raise it when templates are made in another way."""
 
@@ -59,13 +59,26 @@ def _run(command: str, connection: Connection, service: Service, revision: str) 
     # Not imported before it is needed, which is rarely: Alembic takes 0.3 s.
     import alembic.command
 
+    if blocked := position(service, connection.info.dbname, revisions(connection)).blocked:
+        raise MigrationError(*blocked)
     with _config(connection, service) as config:
         getattr(alembic.command, command)(config, revision)
         _note_files(connection, config)
 
 
-def autogenerate(connection: Connection, service: Service, message: str) -> Path:
-    """Autogenerate a migration from what the models have and the database has not; return its file.
+def add(
+    connection: Connection, service: Service, message: str, fill: Callable[..., None] | None = None
+) -> Path | None:
+    """Add a migration.
+
+    Args:
+        connection: to a database that all others have been applied to.
+        service: whose it is.
+        message: what it does, in a few words.
+        fill: fills in what it does, as Alembic's `process_revision_directives`.
+
+    Returns:
+        Its file; None where `fill` has left none.
 
     Raises:
         MigrationError: the models and the migrations cannot be compared.
@@ -73,21 +86,30 @@ def autogenerate(connection: Connection, service: Service, message: str) -> Path
     from alembic import command
 
     with _config(connection, service) as config:
-        script = command.revision(config, message, autogenerate=True)
-    if script is None or isinstance(script, list):
-        raise MigrationError(f"the migrations of {service.name} have more than one branch")
-    return Path(script.path)
+        script = command.revision(
+            config, message, autogenerate=fill is not None, process_revision_directives=fill
+        )
+    return None if script is None or isinstance(script, list) else Path(script.path)
 
 
-def head(service: Service) -> str:
-    """Return the newest revision of a service's migrations; empty where there is none.
+def format_file(file: Path) -> None:
+    """Format a file as a commit demands it, where the formatter is installed."""
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    for command in (("check", "--fix"), ("format",)) if ruff else ():
+        programs.run((str(ruff), *command, "--quiet", str(file)), cwd=ROOT)
+
+
+def position(service: Service, database: str, present: Sequence[str]) -> Position:
+    """Return where a database stands that is at the revisions `present`.
 
     Raises:
-        MigrationError: there are several, or the files cannot be read.
+        MigrationError: the files of the migrations cannot be read.
     """
-    problem = f"the migrations of {service.name} have no single newest one: "
-    with _scripts(service, problem) as scripts:
-        return scripts.get_current_head() or ""
+    with _scripts(service, f"the migrations of {service.name} cannot be read: ") as scripts:
+        found = Position(service, database, tuple(present), scripts)
+        # Read within the block, for its errors.
+        _ = found.heads
+        return found
 
 
 def revisions(connection: Connection) -> list[str]:
@@ -177,9 +199,11 @@ def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
 
     try:
         yield ScriptDirectory.from_config(configuration(service))
-    except (CommandError, SyntaxError) as error:
+    except (CommandError, SyntaxError, KeyError) as error:
+        # Of a revision that others follow and that is not there, Alembic tells its name alone.
+        missing = f"there is no {error}" if isinstance(error, KeyError) else error
         raise MigrationError(
-            f"{problem}{error}", f"fix services/{service.name}/migrations"
+            f"{problem}{missing}", f"fix services/{service.name}/migrations"
         ) from error
 
 
@@ -211,13 +235,7 @@ def _config(connection: Connection, service: Service) -> Iterator["Config"]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, GAVE_UP):
             raise cause from error
-        if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(
-            OUTSIDE
-        ):
-            raise InfrastructureError(
-                f"PostgreSQL could not go on with the migrations of {service.name}: {cause}",
-                "see its message and the server's log, then run it again",
-            ) from error
+        raise_if_server_error(error, f"the migrations of {service.name}")
         raise MigrationError(
             f"the migrations of {service.name} do not run: {type(error).__name__}: {error}",
             f"fix services/{service.name}/migrations, then run it again",

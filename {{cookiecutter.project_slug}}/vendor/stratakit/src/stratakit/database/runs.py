@@ -25,6 +25,7 @@ from .connection import (
     locked_if_free,
     session,
 )
+from .server_errors import writable
 
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
 """Templates that are kept however old they are, and for how long the others are after their use."""
@@ -251,7 +252,7 @@ def create(
         sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
     )
     try:
-        with exclusive(connection, source):
+        with exclusive(connection, source), writable():
             connection.execute(statement)
     except errors.InsufficientPrivilege as error:
         who = connection.info.user
@@ -265,11 +266,6 @@ def create(
         raise InfrastructureError(
             f"the role {who} may not create databases, which tests need",
             f'as a superuser: ALTER ROLE "{who}" CREATEDB',
-        ) from error
-    except errors.ReadOnlySqlTransaction as error:
-        raise InfrastructureError(
-            "the server takes no changes: it is a replica, or sessions on it are read-only",
-            "use the primary; or: ALTER ROLE ... RESET default_transaction_read_only",
         ) from error
 
 
@@ -287,9 +283,12 @@ def drop(connection: Connection, name: str) -> None:
         )
     _refuse_marked(connection, "drop", name)
     target = sql.Identifier(name)
-    with suppress(errors.InvalidCatalogName):
-        connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(target))
-    with exclusive(connection, name):
+    query = "SELECT datistemplate FROM pg_database WHERE datname = %s"
+    # One whose drop was interrupted can be dropped again, and not be altered.
+    if connection.execute(query, (name,)).fetchone() == (True,):
+        with suppress(errors.InvalidCatalogName), writable():
+            connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(target))
+    with exclusive(connection, name), writable():
         connection.execute(guards.DROP.format(target))
 
 

@@ -14,6 +14,7 @@ from psycopg import errors, sql
 from .connection import Connection
 
 STAMP, OWNER = "strata.environment", "strata.owner"
+SNAPSHOT = "strata.snapshot"
 STAMPS, OWNERS = (STAMP, "ops.environment"), (OWNER, "ops.owner")
 """All names that are read: older versions wrote the second."""
 TEST, DEV = "test", "dev"
@@ -21,6 +22,7 @@ PURPOSES = (DEV, TEST)
 """The purposes of the databases for people: to develop on, and to test with."""
 
 _SAID = re.compile(rf"(?im)^\s*(?:{'|'.join(map(re.escape, STAMPS))})\s*=(.*)$")
+_LABELLED = re.compile(rf"(?m)^{re.escape(SNAPSHOT)}=(\S+) (.*)$")
 _OWNED = re.compile(rf"(?m)^(?:{'|'.join(map(re.escape, OWNERS))})=(.*)$")
 
 
@@ -98,6 +100,44 @@ def write(connection: Connection, name: str, purpose: str, owner: str) -> None:
     except errors.InsufficientPrivilege:
         text = "\n".join(f"{key}={value}" for key, value in said.items())
         connection.execute(comment.format(target, sql.Literal(text)))
+
+
+class Snapshot(NamedTuple):
+    """A copy of a database that was kept."""
+
+    label: str
+    name: str
+    """The name of the copy."""
+    made: str
+    """When, by the clock of the server."""
+    size: int | None
+    """In bytes; None where the role may not connect to it."""
+
+
+def label(connection: Connection, name: str, label: str) -> None:
+    """Write on a copy of a database under which label it is kept, and since when."""
+    query = (
+        "SELECT concat_ws(E'\\n', shobj_description(oid, 'pg_database'), %s || '='"
+        " || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') || ' ' || %s)"
+        " FROM pg_database WHERE datname = %s"
+    )
+    for (text,) in connection.execute(query, (SNAPSHOT, label, name)).fetchall():
+        comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+        connection.execute(comment.format(sql.Identifier(name), sql.Literal(text)))
+
+
+def snapshots(connection: Connection) -> list[Snapshot]:
+    """Return the copies on the server that say under which label they are kept."""
+    query = (
+        "SELECT datname, shobj_description(oid, 'pg_database'),"
+        " CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) END"
+        " FROM pg_database"
+    )
+    found = []
+    for name, comment, size in connection.execute(query).fetchall():
+        if labelled := _LABELLED.search(comment or ""):
+            found.append(Snapshot(labelled[2], name, labelled[1], size))
+    return sorted(found)
 
 
 _FACTS = """

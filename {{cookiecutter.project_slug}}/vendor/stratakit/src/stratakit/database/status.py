@@ -5,15 +5,18 @@ from typing import Any
 
 from psycopg import errors, sql
 
+from ..errors import InfrastructureError
 from ..servers import checkout
 from . import migrations, runs
 from .connection import Connection, beside, connect, session
 from .lifecycle import Database
+from .position import told
 
 _TABLES = """
-    SELECT schemaname, relname FROM pg_stat_user_tables
-    -- The temporary tables of others are listed, but cannot be read.
-    WHERE relname <> 'alembic_version' AND NOT starts_with(schemaname, 'pg_temp')
+    SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    -- The rows of partitions are their parent's.
+    WHERE relkind IN ('r', 'p', 'm') AND NOT relispartition
+      AND relname <> 'alembic_version' AND nspname !~ '^(pg_|information_schema$)'
     ORDER BY 1, 2
 """
 _COLUMNS = """
@@ -47,7 +50,9 @@ class Status:
     revision: str | None
     """The migration that it is at."""
     head: str
-    """The newest migration in the code."""
+    """The newest migration in the code; several where it has several."""
+    problem: str | None
+    """Why it is not at that one, and what to do about it."""
     changed: list[str]
     """The files of migrations that have changed since they were applied to it."""
     rows: dict[str, int]
@@ -68,22 +73,38 @@ class Status:
         name = f"{self.database}{where}"
         if not self.exists:
             return f"{name}: not there (uv run invoke db.setup)\n  {self.server}"
-        behind = "" if self.current else f", the code is at {self.head} (uv run invoke db.migrate)"
         rows = ", ".join(f"{table} {count}" for table, count in self.rows.items()) or "no tables"
         stamp = self.stamp or "not at all"
         whose = f", of {self.belongs_to}" if self.belongs_to else ""
         return (
-            f"{name}: revision {self.revision or 'none'}{behind}\n"
+            f"{name}: revision {self.revision or 'none'}\n"
+            + (f"  {self.problem}\n" if self.problem else "")
             + "".join(f"  changed since it was applied: {file}\n" for file in self.changed)
             + f"  {self.server}\n"
-            f"  owner {self.owner}, {self.size / 2**20:.1f} MB, stamped {stamp}{whose}\n"
+            f"  owner {self.owner}, {megabytes(self.size)}, stamped {stamp}{whose}\n"
             f"  rows: {rows}"
         )
 
 
+def megabytes(size: int | None) -> str:
+    """Return a size in bytes as a person reads it; it is unknown where a role may not see it."""
+    return "of unknown size" if size is None else f"{size / 2**20:.1f} MB"
+
+
 def status(database: Database) -> Status:
     """Return the state of a database."""
+    try:
+        return _status(database)
+    except InfrastructureError:
+        # It may have been dropped since it was seen.
+        if database.exists():
+            raise
+        return _status(database)
+
+
+def _status(database: Database) -> Status:
     target = database.inspect()
+    position = database.position()
     with connect(database.server.url) as connection:
         version = connection.info.parameter_status("server_version")
         row = connection.execute(
@@ -100,8 +121,9 @@ def status(database: Database) -> Status:
         size=target.contents().size if target.exists else 0,
         stamp=target.facts.stamp,
         belongs_to=target.facts.owner,
-        revision=database.revision() if target.exists else None,
-        head=migrations.head(database.service),
+        revision=next(iter(position.present), None),
+        head=", ".join(position.heads),
+        problem=told(position.problem) if position.problem else None,
         changed=database.changed() if target.exists else [],
         rows=rows(database) if target.exists else {},
     )

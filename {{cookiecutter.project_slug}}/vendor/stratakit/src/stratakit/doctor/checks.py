@@ -44,7 +44,7 @@ def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
         Check("services", project.services, all_tiers),
         Check("tiers", project.tiers, all_tiers),
         Check("environment", machine.venv, actions=("actions", "an IDE", "a bare pytest")),
-        Check("tests", project.strays, lambda tier: bool(tier.paths)),
+        Check("tests", project.strays, lambda tier: not tier.module),
         *(
             Check(f"tests: {tier.name}", partial(project.tests, tier), partial(eq, tier))
             for tier in known
@@ -54,6 +54,7 @@ def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
         Check(".env", project.of_services, actions=("service.run", "python -m SERVICE")),
         Check("postgres", partial(project.source, "postgres"), needing("postgres")),
         Check("redis", partial(project.source, "redis"), needing("redis")),
+        Check("extensions", project.extensions, needing("postgres")),
         Check("embedded", project.embedded, actions=("STRATA_SERVERS=embedded",)),
         Check("docker", machine.docker_engine, needing("docker"), ("STRATA_SERVERS=docker",)),
         Check(
@@ -77,6 +78,8 @@ def checks(known: Sequence[Tier]) -> tuple[Check, ...]:
         Check("server data", machine.server_data, actions=("STRATA_SERVERS=embedded",)),
         Check("git", project.git, actions=("git commit", "updates of the template")),
         Check("hooks", project.hooks, actions=("checks at git commit",)),
+        Check("account", machine.account, needing("account")),
         Check("terraform", machine.terraform, needing("terraform"), ("infra.*",)),
+        Check("update", project.rejects, actions=("git commit", "uvx cruft update")),
         Check("template", project.template, actions=("uvx cruft update", "service.add")),
     )

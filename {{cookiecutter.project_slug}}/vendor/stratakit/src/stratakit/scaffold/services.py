@@ -21,6 +21,7 @@ from ..git import GitError, git
 from ..project import Service
 from ..pyproject import ROOT
 from ..stack import current, dev_servers
+from ..static import versions
 from . import template
 
 SERVICES = ROOT / "services"
@@ -39,20 +40,23 @@ def add(name: str, resource: str, *, dry_run: bool = False) -> list[str]:
         InfrastructureError: the template or the package index is out of reach, or git or uv is not
             installed, or a file cannot be written. Nothing was changed.
     """
-    _refuse_taken(name)
+    refuse_taken(name)
     services = {each.name: each.path for each in project.services()}
-    with _scratch() as scratch:
+    with scratch() as folder:
         # Whatever the project began with, the next service is a skeleton.
         answers = {"starter": "blank", "service": name, "resource": resource}
         ports = [each.port for each in project.services() if each.port]
         if ports:
             # One that no other service has.
             answers["__port"] = str(max(ports) + 1)
-        baked = template.recorded().bake(scratch, **answers)
+        baked = template.recorded().bake(folder, **answers)
         fresh = baked / "services" / name
-        _refuse_hiding(fresh)
+        for package in (fresh / "src").iterdir():
+            refuse_hiding(package.name)
         files = [each.relative_to(baked) for each in fresh.rglob("*") if each.is_file()]
-        lock = _lock(scratch, {**services, name: fresh})
+        # The project may have another Python by now than when it was baked.
+        versions.correct(baked, [each.as_posix() for each in files])
+        lock = locked(folder, {**services, name: fresh})
         if not dry_run:
             SERVICES.mkdir(exist_ok=True)
             _swap(fresh, SERVICES / name, lock)
@@ -68,9 +72,9 @@ def remove(service: Service) -> None:
     """
     _refuse_needed(service)
     others = {each.name: each.path for each in project.services() if each.name != service.name}
-    with _scratch() as scratch:
-        lock = _lock(scratch, others)
-        _swap(service.path, scratch / service.name, lock)
+    with scratch() as folder:
+        lock = locked(folder, others)
+        _swap(service.path, folder / service.name, lock)
     for each in environment.all_of(service):
         shutil.rmtree(each, ignore_errors=True)
 
@@ -116,12 +120,12 @@ def refuse_uncommitted(service: Service) -> None:
         ) from error
     if changed:
         raise ConfigurationError(
-            f"{folder} has changes that are not committed, and would be lost: {_few(changed)}",
+            f"{folder} has changes that are not committed, and would be lost: {few(changed)}",
             f"commit them, or: uv run invoke service.remove {service.name} --force",
         )
 
 
-def _refuse_taken(name: str) -> None:
+def refuse_taken(name: str) -> None:
     """Refuse the name of a service where services/ has something of that name, or libs/ a library.
 
     Raises:
@@ -143,24 +147,23 @@ def _refuse_taken(name: str) -> None:
         )
     found = [each.name for each in there[name].iterdir()] if there[name].is_dir() else ["a file"]
     raise ConfigurationError(
-        f"{folder} is there and is no service: {_few(found) or 'an empty folder'}",
+        f"{folder} is there and is no service: {few(found) or 'an empty folder'}",
         f"look at it, and take it away: rm -r {folder}",
     )
 
 
-def _refuse_hiding(fresh: Path) -> None:
-    """Refuse a service whose package a library or another service has: one would hide the other.
+def refuse_hiding(package: str) -> None:
+    """Refuse a package that a library or another service has: one would hide the other.
 
     Raises:
         ConfigurationError: one has.
     """
-    for package in (fresh / "src").iterdir():
-        for other in ROOT.glob(f"*/*/src/{package.name}"):
-            raise ConfigurationError(
-                f"{other.relative_to(ROOT)} is there already, and of two packages that are called"
-                f" {package.name} one would hide the other",
-                "take another name",
-            )
+    for other in ROOT.glob(f"*/*/src/{package}"):
+        raise ConfigurationError(
+            f"{other.relative_to(ROOT)} is there already, and of two packages that are called"
+            f" {package} one would hide the other",
+            "take another name",
+        )
 
 
 def _refuse_needed(service: Service) -> None:
@@ -180,7 +183,12 @@ def _refuse_needed(service: Service) -> None:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
+    """Yield a folder for what is not whole yet.
+
+    Raises:
+        InfrastructureError: it cannot be made, or a file in the block cannot be written.
+    """
     # On the disk of the project, so that to rename is one step; and in no checkout.
     home = ROOT / ".nox"
     try:
@@ -205,8 +213,15 @@ def _swap(source: Path, target: Path, lock: Path) -> None:
     project.services.cache_clear()
 
 
-def _lock(scratch: Path, services: Mapping[str, Path]) -> Path:
+def locked(
+    scratch: Path, services: Mapping[str, Path], texts: Mapping[Path, str] | None = None
+) -> Path:
     """Return a lock of the project with exactly these services; it is in `scratch`.
+
+    Args:
+        scratch: a folder for it alone.
+        services: where each is, by its name.
+        texts: what files of the project are to hold, by their paths relative to it.
 
     Raises:
         ConfigurationError: their dependencies do not go together.
@@ -219,6 +234,8 @@ def _lock(scratch: Path, services: Mapping[str, Path]) -> Path:
             (workspace / entry.name).symlink_to(entry)
     for name, path in services.items():
         (workspace / "services" / name).symlink_to(path)
+    for file, text in (texts or {}).items():
+        _overlay(workspace, file, text)
     if LOCK.exists():
         # So that what is locked already stays at its version.
         shutil.copy(LOCK, workspace)
@@ -233,6 +250,20 @@ def _lock(scratch: Path, services: Mapping[str, Path]) -> Path:
         said = done.stderr.strip()
     cause = environment.diagnose(said)
     raise type(cause)(f"uv cannot lock the project, so nothing was changed:\n{said}", cause.hint)
+
+
+def _overlay(workspace: Path, file: Path, text: str) -> None:
+    """Write a file in a folder of links, of which those on its way become folders of links."""
+    for parent in [*file.parents][-2::-1]:
+        folder = workspace / parent
+        if folder.is_symlink():
+            source = folder.resolve()
+            folder.unlink()
+            folder.mkdir()
+            for entry in source.iterdir():
+                (folder / entry.name).symlink_to(entry)
+    (workspace / file).unlink(missing_ok=True)
+    (workspace / file).write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -261,6 +292,7 @@ def _lease(*, kept: bool) -> Iterator[list[servers.Server]]:
         yield [leased["postgres"]]
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(sorted(names)[:SHOWN]) + more

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .. import programs
+from .. import limits, programs
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..git import GitError, git
 from ..pyproject import ROOT
@@ -18,6 +19,9 @@ RECORD = ROOT / ".cruft.json"
 
 _REFUSED = "because pre_gen_project hook"
 """What cookiecutter says, among other things, after a refusal; the hook's are its only errors."""
+_AGAIN = "\nCorrected:"
+"""What follows the refusals is how to bake the project, not a service of it."""
+_GOOD = re.compile(r'^  A good one: (\w+)="(.*)"$', re.MULTILINE)
 _CLONES = "from cookiecutter.config import get_user_config as c; print(c()['cookiecutters_dir'])"
 
 
@@ -31,6 +35,24 @@ class Template:
     folder: str
     """Where in its repository it is; empty for the root."""
     answers: Mapping[str, str]
+    checkout: str = "HEAD"
+    """The branch or tag that was baked."""
+
+    def newest(self) -> str:
+        """Return the commit that it is at now.
+
+        Raises:
+            InfrastructureError: it is out of reach.
+        """
+        *_, source = self._sources()
+        try:
+            said = git(ROOT, "ls-remote", "--quiet", source, self.checkout, timeout=limits.LOOK)
+        except GitError as error:
+            raise InfrastructureError(
+                f"the template {self.address} is out of reach: {error}",
+                "see whether the network and that address answer, then run it again",
+            ) from error
+        return said.partition("\t")[0]
 
     def bake(self, scratch: Path, **answers: str) -> Path:
         """Return a bake in the folder `scratch`, with these answers in place of the recorded ones.
@@ -49,10 +71,12 @@ class Template:
         # cookiecutter notes every bake; among those of the user ours have no place. JSON is YAML.
         own = {"replay_dir": str(scratch / "replay"), "cookiecutters_dir": str(scratch)}
         config.write_text(json.dumps(own), encoding="utf-8")
+        chosen = {**self.answers, **answers}
         _python(
             *("-m", "cookiecutter", str(checkout / self.folder), "--no-input"),
             *("--config-file", str(config), "--output-dir", str(output)),
-            *(f"{key}={value}" for key, value in {**self.answers, **answers}.items()),
+            *(f"{key}={value}" for key, value in chosen.items()),
+            answers=chosen,
         )
         (project,) = output.iterdir()
         return project
@@ -125,6 +149,7 @@ def recorded() -> Template:
             address=record["template"],
             commit=record["commit"],
             folder=record.get("directory") or "",
+            checkout=record.get("checkout") or "HEAD",
             # What is private the template makes of the answers, anew.
             answers={key: value for key, value in answers.items() if not key.startswith("_")},
         )
@@ -136,12 +161,15 @@ def recorded() -> Template:
         ) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
-            f".cruft.json is not what a bake has written: {error!r}", "git restore .cruft.json"
+            f".cruft.json cannot be read, since it is not what a bake has written: {error!r}",
+            "git restore .cruft.json",
         ) from error
 
 
-def _python(*arguments: str) -> str:
+def _python(*arguments: str, answers: Mapping[str, str] | None = None) -> str:
     """Run cookiecutter, in a process of its own: hooks and settings would else be ours.
+
+    Of a bake, `answers` are what it is given.
 
     Raises:
         ConfigurationError: the template refuses an answer, or something else fails.
@@ -151,9 +179,11 @@ def _python(*arguments: str) -> str:
         return done.stdout
     said = done.stderr.strip()
     if _REFUSED in done.stdout:
+        said = said.partition(_AGAIN)[0]
+        good = {**(answers or {}), **dict(_GOOD.findall(said))}
         raise ConfigurationError(
             f"the template refuses this:\n{said}",
-            "uv run invoke service.add billing --resource line_item",
+            f"uv run invoke service.add {good['service']} --resource {good['resource']}",
         )
     _, _, reason = said.rpartition("\n")
     raise ConfigurationError(

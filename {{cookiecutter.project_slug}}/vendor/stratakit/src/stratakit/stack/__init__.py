@@ -9,7 +9,7 @@ and `processes` are the two ways to run a service; `service_env` is what a servi
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NoReturn
 
 from .. import limits, project, servers
@@ -97,7 +97,7 @@ def wait(names: Sequence[str] = (), *, timeout: float = limits.HEALTH) -> list[S
 def show() -> list[Status]:
     """Return how the servers and the services are."""
     _, backend = current()
-    return backend.servers() + backend.statuses(choose())
+    return [*_servers(backend), *backend.statuses(choose())]
 
 
 def logs(names: Sequence[str] = (), *, lines: int) -> dict[str, str]:
@@ -177,8 +177,8 @@ def launch(service: Service, *, port: int | None = None, reload: bool = False) -
         InfrastructureError: the port is taken, or a server does not start.
         MigrationError: a migration fails.
     """
-    listens = ports.of(service) if port is None else ports.checked(port, "--port", "--port 8000")
-    what = _reloading(service, listens) if reload else [service.package]
+    if port is not None:
+        ports.checked(port, "--port", "--port 8000")
     source, backend = current()
     status = backend.statuses([service])[0]
     if status.up and port is None:
@@ -186,6 +186,10 @@ def launch(service: Service, *, port: int | None = None, reload: bool = False) -
             f"{service.name} is up in the stack already, at {status.url}",
             f"uv run invoke stack.down --service {service.name}, or give it another --port",
         )
+    if port is None:
+        ports.settle([service])
+    listens = port or ports.of(service)
+    what = _reloading(service, listens) if reload else [service.package]
     ports.refuse(listens, f"the port {listens}", f"--port {ports.free_after(listens)}")
     with record.lock(), dev_servers.lease(source, [service]) as up:
         dev_servers.migrate(service, up)
@@ -201,7 +205,7 @@ def _reloading(service: Service, port: int) -> list[str]:
             f'app = "{service.package}.bootstrap:bootstrap" in [tool.stratakit.service] of'
             f" {service.path.relative_to(ROOT)}/pyproject.toml",
         )
-    code = [service.path / "src", *sorted(ROOT.glob("libs/*/src"))]
+    code = service_env.code(service)
     watched = [word for folder in code for word in ("--reload-dir", str(folder))]
     # It puts a folder first on the path; in the working directory, there for the sake of `.env`,
     # are modules of other names.
@@ -264,21 +268,48 @@ def _backend(source: Source) -> Backend:
 
 def _up(services: Sequence[Service], timeout: float, progress: Progress) -> UpResult:
     source, why, backend = _claim()
-    before = zip(services, backend.statuses(services), strict=True)
-    ports.refuse_taken([service for service, status in before if not status.up])
+    fresh = [
+        service
+        for service, status in zip(services, backend.statuses(services), strict=True)
+        if not (status.up and status.url == address(ports.of(service)))
+    ]
+    ports.settle(fresh)
+    ports.refuse_taken(fresh)
     with progress(f"{backend.PREPARING} {', '.join(service.name for service in services)}"):
         backend.prepare(services)
     record.save(source)
+    lost = [each.name for each in _servers(backend) if each.state == State.DEAD]
     migrated = []
     with dev_servers.lease(source, services) as taken:
         for service in services:
             with progress(f"migrate the database of {service.name}"):
                 if dev_servers.migrate(service, taken):
                     migrated.append(service.name)
-        started = backend.start(services, taken)
-    with progress("wait until all are healthy"):
-        statuses = await_health(backend, services, timeout)
-    return UpResult(source, why, started, migrated, statuses)
+        with record.starting() if fresh else nullcontext():
+            # Another checkout may have started meanwhile; until ours listen, it sees nothing of us.
+            ports.settle(fresh)
+            started = backend.start(services, taken)
+            with progress("wait until all are healthy"):
+                statuses = await_health(backend, services, timeout)
+    return UpResult(source, why, [*lost, *started], migrated, statuses)
+
+
+def _servers(backend: Backend) -> list[Status]:
+    """Return how the servers are: dead is also one that is not there for services which are up."""
+    services = choose()
+    statuses = backend.statuses(services)
+    needed = {
+        kind
+        for service, status in zip(services, statuses, strict=True)
+        if status.up
+        for kind in service.needs
+    }
+    return [
+        replace(each, state=State.DEAD, reason="it is gone, and services that need it are up")
+        if each.state == State.STOPPED and each.name in needed
+        else each
+        for each in backend.servers()
+    ]
 
 
 def _claim() -> tuple[Source, str, Backend]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from .. import redis_databases, servers, settings
 from ..database import dev
-from ..database.migrations import head
 from ..project import Service
 from ..servers import Kind, Server, Source, checkout
 from ..settings import Settings
@@ -100,7 +99,7 @@ def migrate(service: Service, up: Mapping[Kind, Server]) -> bool:
     own = service_env.database(service, up)
     if own is None:
         return False
-    if own.exists() and (own.revision() or "") == head(service):
+    if own.exists() and not own.position().problem:
         # Not `setup`, which looks whether others are connected and would wait for the service.
         own.seed()
         return False
@@ -112,7 +111,7 @@ def forget(source: Source) -> list[str]:
     """Delete what services have stored on the servers of a source; return what it was."""
     with servers.lease(settings_of(source, "postgres"), ("postgres",), kept=True) as up:
         names = dev.drop_all(up["postgres"])
-    with servers.lease(settings_of("embedded", "redis"), ("redis",)) as up:
+    with servers.lease(settings_of("embedded", "redis"), ("redis",), kept=True) as up:
         left = redis_databases.free(up["redis"].url, checkout.mark())
     done = [f"database {name}: deleted" for name in names]
     return [*done, f"left alone: {left}"] if left else done

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from .. import limits
 from ..errors import ConfigurationError, InfrastructureError, StrataError
@@ -82,12 +83,18 @@ def address(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def readiness_error(port: int) -> str | None:
-    """Return why a service is not ready, from its answer; None if it is ready."""
+def readiness_error(service: int | str) -> str | None:
+    """Return why a service is not ready, from its answer; None if it is ready.
+
+    Args:
+        service: its port on this machine, or its address.
+    """
+    url = urlsplit(address(service) if isinstance(service, int) else service)
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     # Not urllib, which would ask a proxy for what is on this machine.
-    connection = http.client.HTTPConnection(HOST, port, timeout=limits.ANSWER)
+    connection = kind(url.hostname or HOST, url.port, timeout=limits.ANSWER)
     try:
-        connection.request("GET", READY)
+        connection.request("GET", url.path.rstrip("/") + READY)
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as error:

@@ -1,28 +1,41 @@
-"""The ports that services listen on: which are taken, and by whom."""
+"""The ports that services listen on: which are taken, and by whom.
 
+A service's own port is in its pyproject.toml, which all checkouts share; `NAME_PORT` in the
+environment or in .env goes before it. Where another checkout of the project has the port, a free
+one is noted in .env.
+"""
+
+import os
 import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from errno import EACCES
 from pathlib import Path
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
+from typing import NamedTuple
 
-from .. import limits, programs, project
+from .. import limits, programs, project, pyproject
 from ..errors import ConfigurationError, InfrastructureError
 from ..project import Service
 from ..pyproject import ROOT
+from . import service_env
 from .health import HOST
 
 LIMIT = 65536
 
 
 def of(service: Service) -> int:
-    """Return the port of a service.
+    """Return the port of a service in this checkout.
 
     Raises:
         ConfigurationError: it has none, or what it has is no number of a port.
     """
+    name = _variable(service)
+    if given := _given(name):
+        port = int(given) if given.isdecimal() else given
+        return checked(port, name, f"{name}=8000 in the environment or in .env")
     return checked(
         service.port,
         f"the port of {service.name}",
@@ -43,6 +56,39 @@ def checked(port: object, what: str, otherwise: str) -> int:
     return port
 
 
+def settle(services: Sequence[Service]) -> None:
+    """Note a free port in .env for each service whose own one another checkout has.
+
+    One that its user has set is left as it is.
+
+    Raises:
+        ConfigurationError: a port is none, or .env cannot be read.
+    """
+    for service in services:
+        name, port = _variable(service), of(service)
+        if _is_users(name):
+            continue
+        other = elsewhere(port)
+        if other:
+            free = free_after(port)
+            service_env.write_dotenv({name: str(free)})
+            sys.stderr.write(
+                f"{service.name}: the checkout in {other} has the port {port}, so here it is {free}"
+                f" ({name} in .env)\n"
+            )
+
+
+def elsewhere(port: int) -> Path | None:
+    """Return the other checkout of the project that listens on a port; None if none does."""
+    if not _problem(port):
+        return None
+    folder = _holder(port).folder
+    if folder is None or folder == ROOT or not pyproject.names_project(folder):
+        return None
+    theirs = pyproject.tool(folder / "pyproject.toml", "stratakit")["project"]
+    return folder if theirs == pyproject.table()["project"] else None
+
+
 def refuse_taken(services: Sequence[Service]) -> None:
     """Make sure that each of the services can listen where it wants to.
 
@@ -52,19 +98,17 @@ def refuse_taken(services: Sequence[Service]) -> None:
     """
     users = defaultdict(list)
     for service in project.services():
-        users[service.port].append(service.name)
+        if service.port is not None:
+            users[of(service)].append(service.name)
     for service in services:
-        if len(users[of(service)]) > 1:
+        port, name = of(service), _variable(service)
+        free = free_after(port)
+        if len(users[port]) > 1:
             raise ConfigurationError(
-                f"the services {' and '.join(users[service.port])} have the same port,"
-                f" {service.port}",
-                f"port = {free_after(of(service))} in {_file(service)}",
+                f"the services {' and '.join(users[port])} have the same port, {port}",
+                f"{name}={free} in .env" if _given(name) else f"port = {free} in {_file(service)}",
             )
-        refuse(
-            of(service),
-            f"the port {service.port} of {service.name}",
-            f"port = {free_after(of(service))} in {_file(service)}",
-        )
+        refuse(port, f"the port {port} of {service.name}", f"{name}={free} in .env")
 
 
 def refuse(port: int, what: str, otherwise: str) -> None:
@@ -78,13 +122,15 @@ def refuse(port: int, what: str, otherwise: str) -> None:
     if problem and problem.errno == EACCES:
         raise ConfigurationError(f"{what} may not be used: {problem.strerror}", otherwise)
     if problem:
-        who, stop = _holder(port)
-        raise InfrastructureError(f"{what} is taken by {who}", f"{stop}, or {otherwise}")
+        holder = _holder(port)
+        raise InfrastructureError(
+            f"{what} is taken by {holder.who}", f"{holder.stop}, or {otherwise}"
+        )
 
 
 def free_after(port: int) -> int:
     """Return the next port that no service has and nobody listens on."""
-    ours = {service.port for service in project.services()}
+    ours = {of(service) for service in project.services() if service.port is not None}
     return next((n for n in range(port + 1, LIMIT) if n not in ours and not _problem(n)), port + 1)
 
 
@@ -105,11 +151,20 @@ def _problem(port: int) -> OSError | None:
     return None
 
 
-def _holder(port: int) -> tuple[str, str]:
-    """Return who listens on a port, as far as this user may know, and how to stop it."""
-    container = _container(port)
+class _Holder(NamedTuple):
+    """Who listens on a port, as far as this user may know."""
+
+    who: str
+    stop: str
+    """How to stop it."""
+    folder: Path | None = None
+    """Where it runs, which is the checkout for a service of a project."""
+
+
+def _holder(port: int) -> _Holder:
+    container, folder = _container(port)
     if container:
-        return f"the container {container}", f"docker stop {container}"
+        return _Holder(f"the container {container}", f"docker stop {container}", folder)
     # Not imported before it is needed, which is rarely.
     import psutil
 
@@ -120,21 +175,40 @@ def _holder(port: int) -> tuple[str, str]:
                 for each in process.net_connections("tcp")
             ):
                 command = " ".join(process.cmdline()) or process.name()
-                where = f" in {process.cwd()}"
-                return f"`{command}` (pid {process.pid}{where})", f"kill {process.pid}"
-    return "a process of another user", f"stop it (sudo lsof -i :{port} names it)"
+                where = process.cwd()
+                who = f"`{command}` (pid {process.pid} in {where})"
+                return _Holder(who, f"kill {process.pid}", Path(where))
+    return _Holder("a process of another user", f"stop it (sudo lsof -i :{port} names it)")
 
 
-def _container(port: int) -> str:
+def _container(port: int) -> tuple[str, Path | None]:
+    """Return which container has a port, and in which folder Compose has started it."""
     if shutil.which("docker") is None:
-        return ""
-    question = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
+        return "", None
+    shown = '{{.Names}}\t{{.Label "com.docker.compose.project.working_dir"}}'
+    question = ["docker", "ps", "--filter", f"publish={port}", "--format", shown]
     try:
         done = programs.run(question, limits.ANSWER)
     except InfrastructureError:
         # Docker is asked for the name alone: it may hang.
-        return ""
-    return done.stdout.partition("\n")[0]
+        return "", None
+    name, _, folder = done.stdout.partition("\n")[0].partition("\t")
+    return name, Path(folder) if folder else None
+
+
+def _variable(service: Service) -> str:
+    return f"{service.prefix}PORT"
+
+
+def _given(name: str) -> str | None:
+    """Return a port that the environment or .env sets, be it by its user or by `settle`."""
+    return os.environ.get(name) or service_env.dotenv().get(name)
+
+
+def _is_users(name: str) -> bool:
+    return bool(os.environ.get(name)) or bool(
+        service_env.dotenv().get(name) and name not in service_env.noted()
+    )
 
 
 def _file(service: Service) -> Path:

@@ -1,5 +1,6 @@
 """Services as processes of this machine, on embedded servers or on one that is given."""
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 import psycopg
 
-from .. import limits, settings
+from .. import environment, limits, settings
 from ..errors import ConfigurationError, InfrastructureError
 from ..liveness import is_held
 from ..project import Service
@@ -50,12 +51,15 @@ class Processes:
                 )
 
     def start(self, services: Sequence[Service], servers: Mapping[Kind, Server]) -> list[str]:
-        """Start those of the services that do not run; return their names."""
+        """Start those that do not run as they are now, code and settings; return their names."""
+        given = {
+            each.name: service_env.variables(each, servers, host=HOST, port=ports.of(each))
+            for each in services
+        }
+        self.stop([each for each in services if _is_outdated(each, given[each.name])])
         idle = [service for service in services if not Process(service.name).alive()]
         for service in idle:
-            port = ports.of(service)
-            own = service_env.variables(service, servers, host=HOST, port=port)
-            Process(service.name).start(service.package, own, port)
+            Process(service.name).start(service.package, given[service.name], ports.of(service))
         return [service.name for service in idle]
 
     def stop(self, services: Sequence[Service]) -> list[str]:
@@ -154,10 +158,15 @@ class Process:
         """
         # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
         command = [sys.executable, "-P", "-m", package]
-        self.run(command, service_env.environment_with(variables), port)
+        env = service_env.environment_with(variables)
+        self.run(command, env, port, settings=_digest(variables))
 
-    def run(self, command: Sequence[str], env: Mapping[str, str], port: int) -> None:
+    def run(
+        self, command: Sequence[str], env: Mapping[str, str], port: int, *, settings: str = ""
+    ) -> None:
         """Run a command that listens on `port`, with these variables alone.
+
+        Of its settings a digest is noted, by which a change of them is seen.
 
         Raises:
             InfrastructureError: there is no process.
@@ -165,7 +174,8 @@ class Process:
         made(self.folder, 0o700)
         for left in (SERVICE_NOTE, SERVICE_LOG):
             (self.folder / left).unlink(missing_ok=True)
-        order = {"command": command, "folder": str(self.folder), "port": port}
+        noted = {"port": port, "settings": settings}
+        order = {"command": command, "folder": str(self.folder), "noted": noted}
         with self.log.open("ab") as log, suppress(subprocess.SubprocessError):
             # Where it fails, its log says why, and there is no note of it.
             subprocess.run(
@@ -232,6 +242,23 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def _digest(variables: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(variables.items())).encode()).hexdigest()
+
+
+def _is_outdated(service: Service, variables: Mapping[str, str]) -> bool:
+    """Return whether code, packages or settings have changed since a service was started."""
+    facts = Process(service.name).facts()
+    if not facts:
+        return False
+    read = [file for folder in service_env.code(service) for file in folder.rglob("*")]
+    return facts.get("settings") not in ("", None, _digest(variables)) or any(
+        file.stat().st_mtime > facts["started"]
+        for file in [*read, environment.LOCK]
+        if file.is_file() and "__pycache__" not in file.parts
+    )
+
+
 def _given() -> Status:
     """Return how the PostgreSQL is that somebody else runs."""
     where = external.given(settings.load(), "postgres")
@@ -244,7 +271,7 @@ def _given() -> Status:
 
 
 def _embedded(kind: Kind) -> Status:
-    up = embedded.find_running(kind, kept=kind == "postgres")
+    up = embedded.find_running(kind, kept=True)
     if not up:
         return Status(kind, State.STOPPED, "server")
     return Status(

@@ -61,19 +61,28 @@ def remove() -> None:
 @contextmanager
 def lock() -> Iterator[None]:
     """Wait until no other action changes the stack, and keep others from it for the block."""
+    # Beside the folder, which `remove` takes away under the lock. Whoever has it may be building.
+    with _locked(checkout.named("stack"), "changes the stack"):
+        yield
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Wait until no other checkout starts services, which would find the same ports free."""
+    with _locked("stack-ports", "starts services of the project"):
+        yield
+
+
+@contextmanager
+def _locked(name: str, what: str) -> Iterator[None]:
     if sys.platform == "win32":
         # There is no flock; two actions at once may meet.
         yield
         return
     from ..servers.waiting import locked
 
-    # Beside the folder, which `remove` takes away under the lock. Whoever has it may be building.
-    with locked(
-        cache() / f"{checkout.named('stack')}.lock",
-        "changes the stack",
-        limits.DOWNLOAD,
-        waits="waiting for another action that changes the stack\n",
-    ):
+    waits = f"waiting for another action that {what}\n"
+    with locked(cache() / f"{name}.lock", what, limits.DOWNLOAD, waits=waits):
         yield
 
 

@@ -86,6 +86,11 @@ def database(service: Service, up: Mapping[Kind, Server]) -> Database | None:
     return Database(up["postgres"], service, DEV)
 
 
+def code(service: Service) -> list[Path]:
+    """Return the folders of the code that a service runs: its own first, then the libraries'."""
+    return [service.path / "src", *sorted(ROOT.glob("libs/*/src"))]
+
+
 def environment_with(own: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a service's process: the user's variables, its own, fast starts."""
     ours = environment.variables(Path(sys.prefix)) | dict(own)
@@ -107,11 +112,16 @@ def _of_user(service: Service) -> dict[str, str]:
     missing = {service.prefix + name for name in service.secrets} - own.keys()
     if not missing:
         return own
-    kept = record.folder() / "secrets.json"
+    kept = secrets_file()
     made: dict[str, str] = json.loads(kept.read_bytes()) if kept.exists() else {}
     found = {name: made.setdefault(name, secrets.token_urlsafe()) for name in sorted(missing)}
     write(kept, json.dumps(made))
     return own | found
+
+
+def secrets_file() -> Path:
+    """Return the file of the secrets that were made up."""
+    return record.folder() / "secrets.json"
 
 
 def refuse_misspelt(service: Service, given: Iterable[str]) -> None:
@@ -152,6 +162,20 @@ def dotenv() -> dict[str, str | None]:
         ) from error
 
 
+def noted() -> dict[str, str]:
+    """Return what `.env` holds between the two comments; a user's own line goes before it."""
+    text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
+    block = _BLOCK.search(text)
+    own = _users(_BLOCK.sub("", text))
+    found = dict(_LINE.findall(block[1])) if block else {}
+    return {name: value for name, value in found.items() if name not in own}
+
+
+def _users(text: str) -> set[str]:
+    """Return the names that a user sets in a text."""
+    return set(re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=", text))
+
+
 def write_dotenv(given: Mapping[str, str]) -> list[str]:
     """Write settings to `.env`, between two comments; return those that the user has set there.
 
@@ -163,10 +187,9 @@ def write_dotenv(given: Mapping[str, str]) -> list[str]:
     dotenv()
     text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
     block = _BLOCK.search(text)
-    noted = dict(_LINE.findall(block[1])) if block else {}
     rest = _BEFORE.sub("", _BLOCK.sub("", text))
-    users = {name for name in given if re.search(rf"(?m)^\s*(export\s+)?{name}\s*=", rest)}
-    said = {name: value for name, value in {**noted, **given}.items() if name not in users}
+    users = _users(rest) & given.keys()
+    said = {name: value for name, value in {**noted(), **given}.items() if name not in users}
     lines = "".join(f"{name}='{value}'\n" for name, value in sorted(said.items()))
     ours = f"{BEGIN}\n{lines}{END}\n"
     if block:
@@ -175,12 +198,17 @@ def write_dotenv(given: Mapping[str, str]) -> list[str]:
     else:
         new = ours + ("\n" if rest else "") + rest
     if new != text:
-        scratch = FILE.with_name(f".env.{os.getpid()}")
-        # Nobody else may read it, from its first byte on.
-        scratch.touch(mode=0o600)
-        if FILE.exists():
-            scratch.chmod(FILE.stat().st_mode)
-        scratch.write_text(new, encoding="utf-8")
-        # A link stays one.
-        scratch.replace(FILE.resolve())
+        replace_dotenv(new)
     return sorted(users)
+
+
+def replace_dotenv(text: str) -> None:
+    """Write all of `.env`, in one step."""
+    scratch = FILE.with_name(f".env.{os.getpid()}")
+    # Nobody else may read it, from its first byte on.
+    scratch.touch(mode=0o600)
+    if FILE.exists():
+        scratch.chmod(FILE.stat().st_mode)
+    scratch.write_text(text, encoding="utf-8")
+    # A link stays one.
+    scratch.replace(FILE.resolve())

@@ -2,7 +2,7 @@
 
 from invoke.collection import Collection
 
-from . import ci, clouds, db, graph, infra, project, report, service, stack
+from . import ci, cloud, clouds, db, deploy, graph, infra, load, project, report, service, stack
 from .executor import TypedTask
 
 ACTIONS: tuple[Collection | TypedTask, ...] = (
@@ -15,6 +15,9 @@ ACTIONS: tuple[Collection | TypedTask, ...] = (
     stack.stack,
     infra.infra,
     clouds.clouds,
+    load.load,
+    cloud.cloud,
+    deploy.deploy,
     ci.ci,
     report.report,
     project.engine,

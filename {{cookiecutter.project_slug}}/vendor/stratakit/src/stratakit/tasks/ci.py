@@ -16,13 +16,14 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from .. import limits, programs, tiers
+from ..cloud.providers import FREE
 from ..errors import AbsentError, ConfigurationError, InfrastructureError
 from ..git import GitError, git
 from ..project import Package, folders, packages_of, services
 from ..pyproject import ROOT
 from ..pyproject import table as settings
 from ..runner import MEASURE
-from ..tiers import INFRASTRUCTURE, INTEGRATION, UNIT, Tier
+from ..tiers import CLOUD, INFRASTRUCTURE, INTEGRATION, UNIT, Tier
 from . import console
 from .executor import task
 
@@ -48,6 +49,8 @@ WORDS = {
     # What a developer's machine may be without, CI may not.
     INFRASTRUCTURE: _require("docker", *(("terraform", "providers") if MODULES.is_dir() else ())),
     **({"static": _require("terraform", "tflint", "checkov")} if MODULES.is_dir() else {}),
+    # Where there is no account; cloud.yml has one.
+    CLOUD: ("--cloud", FREE),
 }
 """The options that CI passes to a tier after `--`."""
 ON_MOCKS = ("-m", "terraform", *_require("terraform", "providers"))

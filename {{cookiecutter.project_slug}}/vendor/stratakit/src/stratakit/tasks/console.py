@@ -1,13 +1,13 @@
 """What actions print: colours and a line of progress on a terminal, plain text elsewhere."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .. import progress as progress_line
 from ..errors import ConfigurationError
 
 _GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
@@ -45,22 +45,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def progress(what: str, *, quiet: bool = False) -> Iterator[None]:
     """Report that something is being done, and then that it is, or is not, and how long it took."""
     stream = sys.stderr if quiet else sys.stdout
-    live = stream.isatty() and "NO_COLOR" not in os.environ
-    if live:
-        stream.write(f"… {what}")
-        stream.flush()
     start = time.monotonic()
     done = False
     try:
-        yield
+        with progress_line.progress(what, delay=0, stream=stream):
+            yield
         done = True
     finally:
-        took = f"{what} ({time.monotonic() - start:.2f} s)"
-        mark = "ok" if done else "FAILED"
-        if live:
-            stream.write(f"\r{_GREEN if done else _RED}{mark}{_PLAIN} {took}\n")
-        else:
-            stream.write(f"{mark} {took}\n")
+        mark, colour = ("ok", _GREEN) if done else ("FAILED", _RED)
+        if progress_line.is_live(stream):
+            mark = f"{colour}{mark}{_PLAIN}"
+        stream.write(f"{mark} {what} ({time.monotonic() - start:.2f} s)\n")
 
 
 def confirm(question: str, flag: str) -> None:

@@ -14,7 +14,7 @@ from .. import project, redis_databases, servers, settings, stack
 from ..database import guards, runs, status
 from ..database.lifecycle import Database
 from ..database.stamps import DEV, PURPOSES, TEST
-from ..errors import Code, ConfigurationError, StrataError
+from ..errors import Code, ConfigurationError, InfrastructureError, StrataError
 from . import console
 from .executor import TypedTask, fail, task
 
@@ -266,9 +266,7 @@ def show_verdict(
         for target in targets:
             target.refuse_foreign()
         answers = {
-            target.name: verify.verify(
-                target.server.url, target.service, target.name if target.exists() else None
-            )
+            target.name: verify.verify(target.server.url, target.service, target.name)
             for target in targets
         }
     console.show(
@@ -277,21 +275,43 @@ def show_verdict(
         json=json,
     )
     wrong = [
-        f"{name}: {check.name}"
+        (name, check)
         for name, checks in answers.items()
         for check in checks
         if check.passed is False
     ]
+    if missing := [name for name, check in wrong if check.name == verify.CONNECTION]:
+        raise InfrastructureError(f"not there: {', '.join(missing)}", "uv run invoke db.setup")
     if wrong:
-        fail(f"not as it should be: {', '.join(wrong)}")
+        listed = ", ".join(f"{name}: {check.name}" for name, check in wrong)
+        fail(f"not as it should be: {listed}")
 
 
-@task(help={**HELP, "message": "short description, used in the file name"})
-def revision(_: Context, message: str, service: str | None = None, json: bool = False) -> None:
-    """Autogenerate a migration from model changes."""
+@task(
+    help={
+        **HELP,
+        "message": "short description, used in the file name",
+        "drop": "drop tables, columns, indexes and constraints that no model has",
+    }
+)
+def revision(
+    _: Context, message: str, service: str | None = None, json: bool = False, drop: bool = False
+) -> None:
+    """Autogenerate a migration of each service whose models have changed."""
     with databases(service, DEV, ()) as targets:
-        files = {target.service.name: str(target.autogenerate(message)) for target in targets}
-    console.show(files, "\n".join(files.values()), json=json)
+        written = {
+            target.service.name: target.autogenerate(message, drop=drop) for target in targets
+        }
+    for name, each in written.items():
+        for note in each.notes:
+            sys.stderr.write(f"{name}: {note}\n")
+    lines = (
+        str(each.file or f"nothing to write: the models and migrations of {name} agree")
+        for name, each in written.items()
+        if each.file or not each.notes
+    )
+    files = {name: each.file for name, each in written.items()}
+    console.show(files, "\n".join(lines), json=json)
 
 
 @task(
@@ -341,6 +361,54 @@ def restore(
     with databases(service, database, PURPOSES) as targets:
         chosen = targets if database else remembered(name, targets)
         act(back, chosen, Options(json, yes, force, dry_run))
+
+
+@task(name="snapshots", help={**HELP, **which(PURPOSES)})
+def show_snapshots(
+    _: Context, service: str | None = None, database: str | None = None, json: bool = False
+) -> None:
+    """List the snapshots made by `db.snapshot`."""
+    with databases(service, database, PURPOSES) as targets:
+        found = [
+            {"service": target.service.name, "database": target.purpose, **each._asdict()}
+            for target in targets
+            for each in target.snapshots()
+        ]
+    lines = (
+        f"{each['label']}: {each['database']} of {each['service']},"
+        f" made {each['made']}, {status.megabytes(each['size'])}"
+        for each in found
+    )
+    console.show(found, "\n".join(lines) or "no snapshot", json=json)
+
+
+@task(
+    positional=["name"],
+    help={
+        **HELP,
+        "yes": DESTRUCTIVE_HELP["yes"],
+        "database": "dev, test or all; by default the one that the snapshot is of",
+        "name": "name given to db.snapshot",
+    },
+)
+def discard(
+    _: Context,
+    name: str,
+    service: str | None = None,
+    database: str | None = None,
+    json: bool = False,
+    yes: bool = False,
+) -> None:
+    """Delete a snapshot made by `db.snapshot`."""
+    gone = Action(
+        "discard",
+        "",
+        lambda it, _: it.discard(name),
+        loses=lambda it: [f"the snapshot {name!r}"] * it.has_snapshot(name),
+    )
+    with databases(service, database, PURPOSES) as targets:
+        chosen = targets if database else remembered(name, targets)
+        act(gone, chosen, Options(json, yes))
 
 
 def remembered(name: str, targets: list[Database]) -> list[Database]:
@@ -429,7 +497,9 @@ db = Collection(
     show_verdict,
     revision,
     snapshot,
+    show_snapshots,
     restore,
+    discard,
     shell,
     gc,
 )

@@ -15,8 +15,12 @@ from invoke.exceptions import Exit
 from .. import doctor as examination
 from .. import environment, hooks, limits, programs
 from ..errors import ConfigurationError, InfrastructureError
+from ..git import is_repository
+from ..project import services
 from ..pyproject import ROOT
 from ..scaffold import eject as ejection
+from ..static.checks import REJECTS
+from ..static.runner import project_files
 from . import console
 from .executor import task
 
@@ -39,13 +43,15 @@ so the environment has to be active, or both be on PATH."""
 
 @task()
 def setup(_: Context) -> None:
-    """Set up the project: git, lock, environment, hooks, .env. Safe to run again."""
+    """Set up the project: git, lock, environment, hooks, .env, servers. Safe to run again."""
     steps = {
         "git": _git,
         "lock": _lock,
         "environment": _environment,
         ".env": _dotenv,
         "hooks": _hooks,
+        "servers": _servers,
+        "update": _rejects,
     }
     for name, step in steps.items():
         console.say(f"{name}: {step()}")
@@ -55,7 +61,7 @@ def setup(_: Context) -> None:
 def _git() -> str:
     if shutil.which("git") is None:
         return "not installed, so no repository is made: install git and run this again"
-    if programs.run(("git", "rev-parse", "--git-dir"), cwd=ROOT).returncode == 0:
+    if is_repository(ROOT):
         return "a repository is there"
     _run("git", "init", "--quiet", "--initial-branch=main")
     return "repository made; the first commit is yours"
@@ -75,7 +81,10 @@ def _dotenv() -> str:
     target = ROOT / ".env"
     if target.exists():
         return "is there, and stays as it is"
-    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    example = ROOT / ".env.example"
+    if not example.exists():
+        return "not made: there is no .env.example to copy"
+    text = example.read_text(encoding="utf-8")
     # Nobody else may read it, from its first byte on.
     target.touch(mode=0o600)
     # Each is a secret of its own.
@@ -93,11 +102,32 @@ def _hooks() -> str:
     blocked = [f"--hook-type={stage}" for stage in repository.blocked()]
     if blocked:
         _run(sys.executable, "-m", "pre_commit", "uninstall", *blocked)
-    if repository.prefix:
+    if repository.has_own_hooks:
         return f"not installed: {repository.reason()}; let them call: {repository.command}"
     _run(sys.executable, "-m", "pre_commit", "install")
     hooks.write(repository.hooks)
     return "installed: static checks and the message at a commit, unit tests before a push"
+
+
+def _servers() -> str:
+    if not any("postgres" in each.needs for each in services()):
+        return "no service needs PostgreSQL"
+    # Not there before the environment is.
+    from .. import servers, settings
+    from ..servers import binaries
+
+    try:
+        source, why = servers.choose(settings.load(), "postgres")
+        if source != "embedded":
+            return f"PostgreSQL by {source} ({why})"
+        return f"embedded PostgreSQL by {binaries.installation('postgres').origin}"
+    except InfrastructureError as error:
+        return f"left to you: {error}"
+
+
+def _rejects() -> str:
+    left = REJECTS.select(project_files())
+    return f"left to you: {', '.join(left)}: {REJECTS.hint}" if left else "nothing is left of one"
 
 
 def _uv(*command: str) -> None:

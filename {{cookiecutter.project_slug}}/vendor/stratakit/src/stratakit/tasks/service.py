@@ -9,6 +9,7 @@ from invoke.context import Context
 
 from .. import downloads, environment, project, pyproject, tiers
 from ..database import guards
+from ..scaffold import rename as renaming
 from ..scaffold import services as scaffold
 from ..stack import launch
 from ..stack.health import DOCS
@@ -61,7 +62,7 @@ def remove(
     with scaffold.databases(service) as databases:
         for each in databases:
             guards.check(each.inspect(), force=force, rules=guards.DESTROYING)
-        folders = (service.path, environment.of_package(service))
+        folders = (service.path, *environment.all_of(service))
         gone = [str(each.relative_to(pyproject.ROOT)) for each in folders if each.exists()]
         gone += [f"the database {each.inspect()}" for each in databases]
         console.say("\n".join(f"remove {each}" for each in gone))
@@ -73,6 +74,36 @@ def remove(
             scaffold.remove(service)
             for each in databases:
                 each.drop(force=force)
+
+
+@task(
+    positional=["old", "new"],
+    help={
+        "old": "service name",
+        "new": "kebab-case, at most 20 characters",
+        "dry_run": "print what would be renamed and change nothing; all checks are made",
+    },
+)
+def rename(_: Context, old: str, new: str, dry_run: bool = False) -> None:
+    """Rename a service: folder, package, settings, databases and all that names it."""
+    plan = renaming.plan(old, new)
+    with renaming.prepared(plan) as databases:
+        files = sorted(str(each.relative_to(pyproject.ROOT)) for each in plan.texts)
+        moved = [f"services/{old}: services/{new}"] if files else []
+        moved += [f"the database {before.name}: {after.name}" for before, after in databases]
+        console.say("\n".join([*moved, *files]) or "there is nothing to rename on this machine")
+        if not dry_run:
+            with console.progress(f"rename {old} and lock"):
+                renaming.carry_out(plan, databases)
+    if plan.left:
+        console.say("The word is left in, for you to judge:\n" + "\n".join(plan.left))
+    if files and not dry_run:
+        console.say(
+            "Next:\n  uv run invoke setup\n"
+            f'  uv run nox -s static "unit({new})" "integration({new})"\n'
+            "Who else works here moves what their machine keeps by the same command, once they have"
+            " your commit."
+        )
 
 
 @task(
@@ -147,4 +178,4 @@ def show_list(_: Context, json: bool = False) -> None:
     console.say(console.table(head, rows))
 
 
-service = Collection("service", add, remove, run, download, show_list)
+service = Collection("service", add, rename, remove, run, download, show_list)

@@ -27,7 +27,7 @@ def up(
     timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
-    """Start services and their servers, migrate, wait until healthy, print the URLs."""
+    """Start what is not up or has changed, migrate, wait until healthy, print the URLs."""
     progress = partial(console.progress, quiet=json)
     _print_summary(running.up(service or [], timeout=timeout, progress=progress), json=json)
 

@@ -1,7 +1,9 @@
 """What tests may use: fixtures come by themselves, from the pytest plugin in this package."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .latencies import timed
 from .serving import Service, serving
 from .waiting import eventually
 
@@ -9,6 +11,8 @@ if TYPE_CHECKING:
     from .. import schema_tests as schema
     from ..factories import Build, BuildError, example
     from ..schema_tests import migrations
+    from .clock import stop_clock
+    from .notifications import listening
 
 __all__ = [
     "Build",
@@ -16,24 +20,28 @@ __all__ = [
     "Service",
     "eventually",
     "example",
+    "listening",
     "migrations",
     "schema",
     "serving",
+    "stop_clock",
+    "timed",
 ]
 
 
+# Not imported before they are needed: pytest imports this package, and they import SQLAlchemy.
+_MODULES = {
+    "schema": ".schema_tests",
+    "migrations": ".schema_tests.migrations",
+    "listening": ".testing.notifications",
+    "stop_clock": ".testing.clock",
+    **dict.fromkeys(("Build", "BuildError", "example"), ".factories"),
+}
+
+
 def __getattr__(name: str) -> object:
-    # Not imported before they are needed: pytest imports this package, and they import SQLAlchemy.
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "schema":
-        from .. import schema_tests
-
-        return schema_tests
-    if name == "migrations":
-        from ..schema_tests import migrations
-
-        return migrations
-    from .. import factories
-
-    return getattr(factories, name)
+    module = import_module(_MODULES[name], __package__.rpartition(".")[0])
+    # A module is what is meant, or where it is.
+    return getattr(module, name, module)

@@ -167,7 +167,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.stash[TIER] = tier
         if not item.get_closest_marker(tier.name):
             item.add_marker(tier.name)
-        for marker in markers_of(tier, item.nodeid):
+        for marker in tiers.markers_of(tier, item.nodeid):
             item.add_marker(marker.name)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.fixturenames.insert(0, NO_LEAKED_TASKS)
@@ -194,14 +194,3 @@ def tier_of(item: pytest.Item) -> tiers.Tier | None:
     there = discovery.tiers_of(item.path)
     marked = (tier for tier in there if item.get_closest_marker(tier.name))
     return next(marked, there[0] if there else None)
-
-
-def markers_of(tier: tiers.Tier, nodeid: str) -> list[tiers.Marker]:
-    """Return which kinds of test of its tier a test is: tests/integration/smoke/, test_smoke.py."""
-    inside = nodeid.partition("::")[0].partition(f"{tier.paths[0]}/")[2]
-    *folders, file = inside.split("/")
-    return [
-        each
-        for each in tiers.MARKERS
-        if each.tier == tier.name and (each.name in folders or file.startswith(f"test_{each.name}"))
-    ]

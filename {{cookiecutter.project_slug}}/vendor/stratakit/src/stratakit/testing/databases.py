@@ -2,15 +2,19 @@
 
 import threading
 from collections import deque
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Self
 
-from psycopg import errors, sql
+from psycopg import Error, errors, sql
 
 from .. import limits, names
 from ..database import Cleaner, clone, connect, drop, url
+from ..database.cleaning import State
 from ..database.guards import terminate_sessions
+from ..database.relations import CleaningError
 from ..errors import InfrastructureError
+from ..schema import fingerprint
 from ..servers.waiting import until
 
 LOCK_TIMEOUT = "1s"
@@ -22,9 +26,12 @@ AHEAD = 2
 """Databases that are ready before anybody asks for them."""
 
 _HOLDERS = """
-    SELECT pid, state, left(query, 200) FROM pg_stat_activity
+    SELECT pid, CASE state WHEN 'idle' THEN 'idle, with an advisory lock' ELSE state END,
+      left(query, 200)
+    FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
-      AND (state = 'active' OR starts_with(state, 'idle in transaction'))
+      AND (state = 'active' OR starts_with(state, 'idle in transaction')
+           OR pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory'))
       -- Not a worker of autovacuum, which is no test's.
       AND backend_type = 'client backend'
 """
@@ -35,35 +42,115 @@ _END = "SELECT pg_terminate_backend(%s, 10000)"
 class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
     """A database that is brought back to its first state after each test."""
 
-    def __init__(self, server: str, name: str, *, grace: float = GRACE) -> None:
-        """Take over the database `name` on `server`, as it is now; see GRACE."""
-        self._grace = grace
-        self.url = url(server, name).render_as_string(hide_password=False)
-        self._connection = connect(server, name)
-        # Without it, cleaning would wait for ever for a transaction that a test has left open.
-        self._connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        self._cleaner = Cleaner(self._connection)
+    def __init__(
+        self, server: str, name: str, template: str | None = None, *, grace: float = GRACE
+    ) -> None:
+        """Take over the database `name` on `server`, as it is now; see GRACE.
 
-    def clean(self) -> None:
-        """Delete what has been written.
+        Args:
+            server: URL of the server.
+            name: the database.
+            template: what it is a copy of, to be made anew; None where it cannot be.
+            grace: seconds.
+        """
+        self._server, self._name, self._template, self._grace = server, name, template, grace
+        self.url = url(server, name).render_as_string(hide_password=False)
+        self._open()
+
+    def _open(self) -> None:
+        self._first = self._cleaner = self._prepared()
+        self._connection = self._first.connection
+        self._facts = fingerprint.shared_facts(self._connection)
+
+    def _prepared(self, state: State | None = None) -> Cleaner:
+        """Return what comes back to a state, by default that which the database is in now."""
+        connection = connect(self._server, self._name)
+        # Without it, cleaning would wait for ever for a transaction that a test has left open.
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        cleaner = Cleaner(connection, state)
+        # From here on it knows what there is.
+        cleaner()
+        return cleaner
+
+    def clean(self) -> list[str]:
+        """Delete what has been written; return what has changed in the schema, if something has.
+
+        The database has been made anew then. Where there was no table at first, tests make some.
 
         Raises:
-            AssertionError: somebody has left a transaction open, or a statement running. Their
-                connection has been ended, so that the next test does not meet it.
+            AssertionError: somebody has left a transaction open, a statement running, or an
+                advisory lock. Their connection has been ended, so that the next test does not
+                meet it.
+            CleaningError: what has been written, or changed, cannot be undone.
         """
         # First of all: what is committed after the cleaning would be there for the next test.
         left = self._terminate()
         try:
-            self._cleaner()
-        except errors.LockNotAvailable:
-            # By somebody who has begun since, or of a role whose sessions ours may not see.
-            left += self._terminate() + self._clean_again()
+            try:
+                suspect = self._cleaner()
+            except errors.LockNotAvailable:
+                # By somebody who has begun since, or of a role whose sessions ours may not see.
+                left += self._terminate()
+                suspect, held = self._clean_again()
+                left += held
+            changed = self._changed() if suspect else []
+        except (Error, CleaningError):
+            # Of a table that is gone, or a trigger that keeps rows.
+            changed = self._changed()
+            if not changed:
+                raise
+        if changed:
+            self._make_anew(changed)
         if left:
-            listed = "\n".join(f"  {each}" for each in left)
+            listed = "\n".join(f"  {each}" for each in [*left, *changed])
             raise AssertionError(
                 f"the test left connections to the database open:\n{listed}\n"
-                "End what it begins: `async with engine.begin()`, and await the tasks it starts."
+                "End what it begins: `async with engine.begin()`, await the tasks it starts, and"
+                " unlock what it locks."
             )
+        return changed
+
+    def _changed(self) -> list[str]:
+        """Return what differs in the schema from what it was at first."""
+        if self._cleaner.all_are_later:
+            return []
+        now = fingerprint.shared_facts(self._connection)
+        return [str(each) for each in fingerprint.compare(self._facts, now)]
+
+    def _make_anew(self, changed: list[str]) -> None:
+        """Put a copy of the template in its place.
+
+        Raises:
+            CleaningError: there is none.
+        """
+        if self._template is None:
+            self._facts = fingerprint.shared_facts(self._connection)
+            raise CleaningError(
+                f"the test changed what others share in {self._name}, which cannot be made anew:\n"
+                + "\n".join(changed),
+                "drop and create that database; let the role create databases, and take"
+                " `clone_url` in tests that change more than rows",
+            )
+        kept = None if self._cleaner is self._first else self._cleaner.state
+        self._cleaner.connection.close()
+        self._connection.close()
+        with connect(self._server) as admin:
+            terminate_sessions(admin, self._name)
+            drop(admin, self._name)
+        clone(self._server, self._template, self._name)
+        self._open()
+        if kept:
+            self._cleaner = self._prepared(kept)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Take the rows that are there as those of its first state, for the length of a block."""
+        self._cleaner = self._prepared()
+        try:
+            yield
+        finally:
+            self._cleaner.connection.close()
+            self._cleaner = self._first
 
     def __exit__(self, *_: object) -> None:
         """Close our connection."""
@@ -84,14 +171,13 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
             self._connection.execute(_END, (pid,))
         return [f"{state}: {query}" for _, state, query in found]
 
-    def _clean_again(self) -> list[str]:
-        """Clean; return who is in the way even now, if there is somebody."""
+    def _clean_again(self) -> tuple[bool, list[str]]:
+        """Clean; return what the cleaner does, and who is in the way even now."""
         try:
-            self._cleaner()
+            return self._cleaner(), []
         except errors.LockNotAvailable as error:
             who = self._connection.info.user
-            return [f"one that the role {who} may not see: {error}"]
-        return []
+            return False, [f"one that the role {who} may not see: {error}"]
 
 
 class ClonePool(AbstractContextManager["ClonePool"]):

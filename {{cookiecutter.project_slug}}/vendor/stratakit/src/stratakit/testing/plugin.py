@@ -7,8 +7,9 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,22 @@ import pytest
 import pytest_socket
 from _pytest.junitxml import xml_key
 
-from .. import discovery, liveness, location, project, pyproject, runner, settings, tiers
+from .. import (
+    discovery,
+    environment,
+    liveness,
+    location,
+    project,
+    pyproject,
+    runner,
+    settings,
+    tiers,
+)
 from ..errors import AbsentError, Code, StrataError, translated
-from .collection import TIER, below_root, markers_of, named, select
+from ..results import STRICT
+from . import latencies
+from .collection import TIER, below_root, named, select
+from .fixtures import KEEP_ROWS
 from .results import ABSENT, RESULTS, STRATA_ERROR, UNCOLLECTED, Results, masked
 
 if TYPE_CHECKING:
@@ -27,7 +41,13 @@ if TYPE_CHECKING:
 
     from .resources import RunResources
 
-pytest_plugins = ("stratakit.testing.collection", "stratakit.testing.fixtures")
+pytest_plugins = (
+    "stratakit.testing.collection",
+    "stratakit.testing.fixtures",
+    "stratakit.testing.quarantine",
+)
+
+pytest.register_assert_rewrite("stratakit.testing.compose_suite")
 
 EXITS = {
     Code.FAILED: 1,
@@ -44,6 +64,10 @@ FAILED = pytest.StashKey[bool]()
 NOT_HERE = "no test was selected: the given paths are in other packages"
 
 
+class SharedSchemaWarning(pytest.PytestWarning):
+    """A test has changed more than rows in the database that tests share."""
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the options by which nox calls pytest."""
     # Until the tests are collected, next to nothing is garbage: the collector would walk over
@@ -57,6 +81,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption(
         "--require", action="append", default=[], metavar="PART", help="fail where it is absent"
     )
+    group.addoption(STRICT, action="store_true", help="fail where a test is over its budget")
     group.addoption("--reports", type=Path, help="write JUnit, CTRF and our results to this folder")
     if pluginmanager.is_blocked("cacheprovider"):
         # `-p no:cacheprovider`: what nox says to it is for nobody, and no error.
@@ -69,6 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register tiers and kinds as markers, select the tests, and begin to gather results."""
     reports = config.getoption("--reports")
     results = Results(reports and reports / runner.RESULTS)
+    environment.bypass_proxies()
     try:
         location.require(config.rootpath)
         # A tier may be called as a marker is.
@@ -94,6 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(NOT_HERE, returncode=pytest.ExitCode.NO_TESTS_COLLECTED)
     if not hasattr(config, "workerinput"):
         config.stash[RESULTS] = results
+        results.seed = config.option.seed
         config.pluginmanager.register(results)
         if reports:
             # Both plugins read these when they are configured, which is after us.
@@ -245,19 +272,41 @@ def _register_fixtures(node: pytest.Collector, package: project.Package) -> None
         """URL of this worker's own database; what a test writes is deleted after it."""
         return _resources(node.config).postgres_url(package)
 
-    def clone_url(request: pytest.FixtureRequest) -> Iterator[str]:
-        """URL of a database for this test alone, to change more than rows; kept if it fails."""
+    def keep_rows() -> Iterator[Callable[[], None]]:
+        """What keeps the rows that are there when it is called, until the module's last test."""
+        own = _resources(node.config).isolated(package)
+        with ExitStack() as stack:
+
+            def keep() -> None:
+                stack.close()
+                stack.enter_context(own.keeping())
+
+            yield keep
+
+    def clone(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+        """What returns URLs of databases for this test alone, another one each time."""
         pool = _resources(node.config).clone_pool(package)
-        name = pool.take()
-        yield pool.url(name)
-        if request.node.stash.get(FAILED, False):
-            address = pool.keep(name)
-            said = f"kept until db.gc: {settings.masked(address)}"
-            request.node.add_report_section("teardown", "clone", said)
-        else:
-            pool.give_back(name)
+        taken: list[str] = []
+
+        def take() -> str:
+            taken.append(pool.take())
+            return pool.url(taken[-1])
+
+        yield take
+        for name in taken:
+            if request.node.stash.get(FAILED, False):
+                said = f"kept until db.gc: {settings.masked(pool.keep(name))}"
+                request.node.add_report_section("teardown", "clone", said)
+            else:
+                pool.give_back(name)
+
+    def clone_url(clone: Callable[[], str]) -> str:
+        """URL of a database for this test alone, to change more than rows; kept if it fails."""
+        return clone()
 
     pytest.register_fixture(name="postgres_url", func=postgres_url, node=node, scope="session")
+    pytest.register_fixture(name=KEEP_ROWS, func=keep_rows, node=node, scope="module")
+    pytest.register_fixture(name="clone", func=clone, node=node)
     pytest.register_fixture(name="clone_url", func=clone_url, node=node)
 
 
@@ -302,7 +351,29 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     finally:
         pytest_socket.enable_socket()
         if RESOURCES in item.config.stash:
-            item.config.stash[RESOURCES].clean()
+            for package, changed in item.config.stash[RESOURCES].clean().items():
+                _warn(item, package, changed)
+
+
+def _warn(item: pytest.Item, package: str, changed: Sequence[str]) -> None:
+    """Name a test that has changed what others share, in the summary of the run."""
+    listed = "\n  ".join(changed)
+    message = SharedSchemaWarning(
+        f"the test changed the database that all tests of {package} share, which was made anew:\n"
+        f"  {listed}\n"
+        "  hint: take `clone_url` in tests that change more than rows"
+    )
+    file, line = str(item.path), (item.location[1] or 0) + 1
+    # Not by `warnings`: where these are errors, as by default, the test would fail.
+    warning = warnings.WarningMessage(message, SharedSchemaWarning, file, line)
+    item.ihook.pytest_warning_recorded.call_historic(
+        kwargs={
+            "warning_message": warning,
+            "when": "runtest",
+            "nodeid": item.nodeid,
+            "location": None,
+        }
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -310,9 +381,12 @@ def pytest_runtest_makereport(
     item: pytest.Item,
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note that a test failed, and whether a server or a setting is at fault."""
+    """Note times of requests, that a test failed, and whether a server or a setting is at fault."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    timed = latencies.take()
+    if call.when == "call":
+        report.user_properties += timed.items()
     if call.excinfo and isinstance(call.excinfo.value, AbsentError):
         absent = call.excinfo.value
         reason = f"{absent.message}; {absent.hint}" if absent.hint else absent.message
@@ -333,18 +407,25 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Name the tests that took longer than their tier, or their kind, allows one to take."""
+    for name, budget in _over_budget(config).items():
+        took = config.stash[RESULTS].tests[name]["duration"]
+        terminalreporter.write_line(
+            f"over the budget of {budget:g} s a test: {name} ({took:.2f} s)"
+        )
+
+
+def _over_budget(config: pytest.Config) -> dict[str, float]:
+    """Return the budgets of the tests that took longer, by their names, the slowest first."""
     name = config.getoption("--tier")
-    budget = tiers.tier(name).test_budget if name else None
     # Measured, each test takes longer than its own time.
-    if budget is None or RESULTS not in config.stash or config.pluginmanager.hasplugin("_cov"):
-        return
+    if not name or RESULTS not in config.stash or config.pluginmanager.hasplugin("_cov"):
+        return {}
+    found = {}
     for test in sorted(config.stash[RESULTS].tests.values(), key=lambda test: -test["duration"]):
-        kinds = markers_of(tiers.tier(name), test["name"])
-        own = max([budget, *(each.test_budget for each in kinds)])
-        if test["duration"] > own:
-            terminalreporter.write_line(
-                f"over the budget of {own:g} s a test: {test['name']} ({test['duration']:.2f} s)"
-            )
+        budget = tiers.budget_of(tiers.tier(name), test["name"])
+        if budget and test["duration"] > budget:
+            found[test["name"]] = budget
+    return found
 
 
 @pytest.hookimpl(trylast=True)
@@ -356,6 +437,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     resources = session.config.stash.get(RESOURCES, None)
     status, reason = None, results.reason
     results.refuse_absent(_required(session.config))
+    results.refuse_slow(_over_budget(session.config) if session.config.getoption(STRICT) else {})
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         status, reason = "empty", results.elsewhere
     elif exitstatus == pytest.ExitCode.INTERRUPTED:

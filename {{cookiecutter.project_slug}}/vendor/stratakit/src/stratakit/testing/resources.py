@@ -6,6 +6,7 @@ password, and a file would outlive a run that is killed. Servers that start quic
 collecting takes a second, and one processor.
 """
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,8 +16,18 @@ from typing import Any, TypeGuard
 
 import psycopg
 
-from .. import database, names, project, redis_databases, servers, settings, tiers
-from ..database import lifecycle, runs
+from .. import (
+    database,
+    environment,
+    names,
+    project,
+    redis_databases,
+    results,
+    servers,
+    settings,
+    tiers,
+)
+from ..database import lifecycle, migrations, runs
 from ..errors import InfrastructureError, StrataError
 from .databases import ClonePool, IsolatedDatabase
 
@@ -42,6 +53,32 @@ Acquired = tuple[dict[servers.Kind, servers.Server], str]
 """The servers, and the identifier of the run."""
 
 
+def _refuse_forgotten(server: str, service: project.Service, template: str) -> None:
+    """Refuse to test models that no migration has caught up with: nearly every test would fail.
+
+    Raises:
+        MigrationError: there are such; it names them.
+    """
+    digest = hashlib.sha256(migrations.digest(service).encode())
+    for file in sorted((service.path / "src").rglob("*.py")):
+        digest.update(file.read_bytes())
+    stamp = environment.PASSED / f"models-{service.name}"
+    if stamp.exists() and stamp.read_text(encoding="ascii") == digest.hexdigest():
+        return
+    # Not imported before it is needed: Alembic takes 0.3 s.
+    from ..schema import verify
+
+    if found := verify.forgotten(server, service, template):
+        listed = "\n".join(f"  {each.change} {each.kind} {each.name}" for each in found)
+        raise database.MigrationError(
+            f"the models of {service.name} have what no migration makes:\n{listed}",
+            'uv run invoke db.revision --message "say what changes"',
+        )
+    # Where it cannot be kept, it is asked each time.
+    with suppress(OSError):
+        results.write(stamp, digest.hexdigest())
+
+
 class RunResources:
     """The servers and databases of a run, as one of its processes sees them."""
 
@@ -64,6 +101,8 @@ class RunResources:
         self._databases: dict[str, IsolatedDatabase] = {}
         self._pools: dict[str, ClonePool] = {}
         self._redis: redis_databases.Keyspace | None = None
+        self.servers: dict[servers.Kind, servers.Server] = {}
+        """Those that this process has started or was given."""
         # Here, where no thread of ours and no test runs yet; workers connect without a lease.
         servers.external.settle_environment(settings.load())
 
@@ -112,6 +151,7 @@ class RunResources:
         self, used: Sequence[project.Package], workers: int, tell: Callable[[str], object]
     ) -> str:
         up, run = self._prefetched.result() if self._prefetched else self._take()
+        self.servers = up
         address = up["postgres"].url
         services = [] if runs.may_create(address) else [*filter(_is_service, used)]
         lent = {each.name: lifecycle.Database(up["postgres"], each) for each in services}
@@ -133,6 +173,9 @@ class RunResources:
             },
             lent={service: each.name for service, each in lent.items()},
         )
+        for service in filter(_is_service, used):
+            if service.name not in lent:
+                _refuse_forgotten(address, service, self._state.templates[service.name])
         # Behind an address that was given there may be several, of which each has begun once.
         for kind, server in up.items():
             if server.owned:
@@ -147,13 +190,17 @@ class RunResources:
 
     def postgres_url(self, package: project.Package) -> str:
         """Return the SQLAlchemy URL of this worker's own, migrated database of a package."""
+        return self.isolated(package).url
+
+    def isolated(self, package: project.Package) -> IsolatedDatabase:
+        """Return this worker's own, migrated database of a package."""
         if package.name in self._shared_state.lent and package.name not in self._databases:
             own = IsolatedDatabase(self._postgres, self._shared_state.lent[package.name])
             self._databases[package.name] = self._stack.enter_context(own)
         elif package.name not in self._databases:
             template = self._shared_state.templates[package.name]
             self._own(self._postgres, self._shared_state.run, package, template)
-        return self._databases[package.name].url
+        return self._databases[package.name]
 
     def clone_pool(self, package: project.Package) -> ClonePool:
         """Return where whole databases for single tests of a package come from."""
@@ -176,16 +223,19 @@ class RunResources:
             self._redis = self._stack.enter_context(claim)
         return self._redis.url
 
-    def clean(self) -> None:
+    def clean(self) -> dict[str, list[str]]:
         """Delete what the test that has just ended has written.
 
+        Returns:
+            Of each package what the test has changed in the schema, if it has.
+
         Raises:
-            AssertionError: the test has left a transaction open.
+            AssertionError: the test has left a transaction open, or an advisory lock.
             ConfigurationError: somebody else uses the Redis database, which was left as it is.
         """
         try:
-            for own in self._databases.values():
-                own.clean()
+            changed = {package: own.clean() for package, own in self._databases.items()}
+            return {package: found for package, found in changed.items() if found}
         finally:
             if self._redis:
                 self._redis.flush()
@@ -225,7 +275,8 @@ class RunResources:
     def _own(self, server: str, run: str, package: project.Package, template: str) -> None:
         name = names.database(run, f"{self.worker}_{next(self._numbers)}")
         database.clone(server, template, name)
-        self._databases[package.name] = self._stack.enter_context(IsolatedDatabase(server, name))
+        own = IsolatedDatabase(server, name, template)
+        self._databases[package.name] = self._stack.enter_context(own)
 
     @staticmethod
     def _left(redis: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The results of tests, gathered in the controller and written where nox looks for them."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Results:
         self.absent: list[dict[str, str]] = []
         self.elsewhere: str | None = None
         """Why no test was selected, where those that were collected are of other tiers."""
+        self.seed: str | None = None
+        """What the order of the tests depends on."""
         self.uncollected = False
         self.stopped_by: str | None = None
         self.reason: str | None = None
@@ -50,7 +52,9 @@ class Results:
             said = filter(None, (test["error"], report.longreprtext))
             test["status"], test["error"] = "failed", "\n\n".join(said)
         elif report.skipped and test["status"] != "failed":
-            test["status"], test["error"] = "skipped", _last_line(report)
+            expected = getattr(report, "wasxfail", "")
+            said = filter(None, (expected, _last_line(report)))
+            test["status"], test["error"] = "skipped", ": ".join(said)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Add what could not be collected, as a test that failed."""
@@ -62,6 +66,17 @@ class Results:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remember what has stopped the run: a person, the debugger, an option such as -x."""
         self.stopped_by = str(excinfo.value) or excinfo.typename
+
+    def refuse_slow(self, budgets: Mapping[str, float]) -> None:
+        """Make tests fail that took longer than their budgets."""
+        for name, budget in budgets.items():
+            test = self.tests[name]
+            said = f"it took {test['duration']:.2f} s, its budget is {budget:g} s"
+            test["status"], test["error"] = "failed", test["error"] or said
+        if budgets:
+            failed = sum(test["status"] == "failed" for test in self.tests.values())
+            said = f"{failed} tests failed, of which {len(budgets)} are over their budget"
+            self.codes.setdefault(Code.FAILED, said)
 
     def interruption(self) -> tuple[str, str]:
         """Return the status of a run that did not come to its end, and the reason."""
@@ -93,6 +108,7 @@ class Results:
                 "absent": self.absent,
                 "reason": reason,
                 "status": status,
+                "seed": self.seed,
             }
             self.file.write_text(json.dumps(left), encoding="utf-8")
 

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from .waiting import eventually
 ENDED_EARLY = (-signal.SIGTERM, -signal.SIGINT)
 """How a service may end that is not up yet, and has no handlers: by our signal, or by Ctrl-C."""
 
-_TIED = """
+_WATCH = """
 import os, runpy, signal, sys, threading
 
 def end_with_parent():
@@ -32,6 +32,7 @@ def end_with_parent():
 threading.Thread(target=end_with_parent, daemon=True).start()
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
+TIED = (sys.executable, "-c", _WATCH)
 """What runs a module as `python -m` does, and watches the pipe besides."""
 
 
@@ -102,33 +103,50 @@ def serving(
     others = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
     given = {prefix + name: value for name, value in {**settings, "PORT": str(port)}.items()}
     path = folder / "output"
-    with (
-        path.open("wb") as output,
-        subprocess.Popen(
-            (sys.executable, "-c", _TIED, module),
-            cwd=folder,
-            env=others | given,
-            start_new_session=True,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
+    with child((*TIED, module), path, env=others | given) as process:
         service = Service(process, port, path)
-        try:
-            yield service
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
-        finally:
-            _kill(process)
+        yield service
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
     if process.returncode not in (0, *(() if service.up else ENDED_EARLY)):
         said = path.read_text(encoding="utf-8")
         raise AssertionError(f"{module} ended with {process.returncode}:\n{said}")
 
 
+@contextmanager
+def child(
+    command: Sequence[str], output: Path, *, env: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a process for the length of the block, in a group of its own.
+
+    If this one is killed, its standard input ends, and it is to end by that: see `TIED`.
+
+    Args:
+        command: the program and its arguments.
+        output: the file that it prints to, in the folder that it is started in.
+        env: its environment, by default ours.
+    """
+    with (
+        output.open("wb") as stream,
+        subprocess.Popen(
+            command,
+            cwd=output.parent,
+            env=env,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            _kill(process)
+
+
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a service that has not ended yet, with whatever it has started."""
+    """End a process that has not ended yet, with whatever it has started."""
     if process.poll() is None and sys.platform != "win32":
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()

@@ -1,0 +1,94 @@
+"""Tell what a server is to blame for from what a migration is, which the code is to blame for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+from sqlalchemy.exc import DBAPIError
+
+from ..errors import InfrastructureError
+from ..servers.carriers import ICU
+from ..servers.extensions import CREATES, elsewhere
+
+OUTSIDE = ("08", "53", "57P", "58")
+"""Beginnings of SQLSTATEs that no migration is to blame for: connection, resources, the system.
+
+An error without a state was no answer of the server: the connection is gone.
+"""
+_READ_ONLY = (
+    "the server takes no changes: it is a replica, or sessions on it are read-only",
+    "use the primary; or: ALTER ROLE ... RESET default_transaction_read_only",
+)
+"""What is wrong where nothing can be written, and what helps."""
+_LACKING = (errors.FeatureNotSupported, errors.UndefinedFile)
+
+
+def raise_if_server_error(error: Exception, doing: str) -> None:
+    """Raise what is the server's fault as such; return if `error` is not.
+
+    Args:
+        error: what was raised.
+        doing: what PostgreSQL was to do, for the message.
+
+    Raises:
+        InfrastructureError: the server is gone, full or read-only, or lacks what a migration asks
+            it for: an extension, ICU, or a right of the role.
+    """
+    if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.Error):
+        cause, statement = error.orig, error.statement or ""
+    elif isinstance(error, psycopg.Error):
+        cause, statement = error, ""
+    else:
+        return
+    extension = CREATES.search(statement)
+    if extension and isinstance(cause, _LACKING):
+        raise InfrastructureError(
+            f"this PostgreSQL has no extension {extension[1]}, which a migration creates",
+            f"{elsewhere(extension[1])}, or install the package that carries {extension[1]}",
+        ) from error
+    if extension and isinstance(cause, errors.InsufficientPrivilege):
+        raise InfrastructureError(
+            f"the role may not create the extension {extension[1]}, as a migration does:"
+            f" {brief(error)}",
+            f'as a superuser, in template1: CREATE EXTENSION "{extension[1]}"',
+        ) from error
+    # The word is the same in each language of the server.
+    if isinstance(cause, errors.FeatureNotSupported) and "ICU" in str(cause):
+        raise InfrastructureError(
+            f"this PostgreSQL was built without ICU, which a migration asks for: {brief(error)}",
+            elsewhere(ICU),
+        ) from error
+    if isinstance(cause, errors.InsufficientPrivilege):
+        raise InfrastructureError(
+            f"the role may not do what {doing} ask for: {brief(error)}",
+            "use the role that owns the database, or have a superuser grant what is missing",
+        ) from error
+    if isinstance(cause, errors.ReadOnlySqlTransaction):
+        raise InfrastructureError(*_READ_ONLY) from error
+    gone = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
+    if gone or (cause.sqlstate or "").startswith(OUTSIDE):
+        raise InfrastructureError(
+            f"PostgreSQL could not go on with {doing}: {brief(error)}",
+            "see whether the server is up, its disk and its log, then run it again",
+        ) from error
+
+
+@contextmanager
+def writable() -> Iterator[None]:
+    """Report what is wrong where a server does not let anything be written during the block.
+
+    Raises:
+        InfrastructureError: it does not.
+    """
+    try:
+        yield
+    except errors.ReadOnlySqlTransaction as error:
+        raise InfrastructureError(*_READ_ONLY) from error
+
+
+def brief(error: Exception) -> str:
+    """Return an error in one line, without the statement and the advice that SQLAlchemy adds."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__

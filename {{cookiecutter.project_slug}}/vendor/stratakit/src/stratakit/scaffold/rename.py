@@ -1,0 +1,310 @@
+"""Call a service something else: everywhere, or nowhere.
+
+Whatever can fail is done first. Then files, folders, the lock and what this machine keeps are
+renamed; what fails in between is taken back.
+"""
+
+import json
+import keyword
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from .. import environment, names, programs, project, servers
+from ..database import dev
+from ..database.lifecycle import Database
+from ..database.stamps import DEV
+from ..errors import ConfigurationError
+from ..git import GitError, git
+from ..project import Service
+from ..pyproject import ROOT
+from ..servers import Source, checkout
+from ..stack import dev_servers, record, running, service_env
+from ..static.runner import project_files
+from . import services, template
+from .mentions import Renaming
+
+LONGEST = 20
+"""Letters of a name: several such have to fit into the 63 of PostgreSQL."""
+SOURCES: tuple[Source, ...] = ("embedded", "docker", "url")
+
+
+_OTHER_STDLIB = re.compile(
+    "aifc|annotationlib|asynchat|asyncore|audioop|cgi|cgitb|chunk|compression|crypt|distutils|imghdr"
+    "|imp|lib2to3|mailcap|msilib|nis|nntplib|ossaudiodev|pipes|profiling|smtpd|sndhdr|spwd|sunau"
+    "|telnetlib|uu|xdrlib"
+)
+"""Modules of a Python that is another one than this."""
+_REFUSALS: Mapping[str, Callable[[str], object]] = {
+    "it becomes a folder and a part of package names: lower-case letters a-z and digits, a letter"
+    " first, words joined by single dashes": lambda package: (
+        not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", package)
+    ),
+    f"it has more than {LONGEST} characters": lambda package: len(package) > LONGEST,
+    "it is a keyword of Python": keyword.iskeyword,
+    "it is a module of Python's standard library": lambda package: (
+        package in sys.stdlib_module_names or _OTHER_STDLIB.fullmatch(package)
+    ),
+    "it is a device on Windows": re.compile(r"aux|con|nul|prn|(com|lpt)\d").fullmatch,
+    "every project has a folder or a module of that name": lambda package: (
+        package in ("conftest", "engine", "migrations", "reports", "src")
+        or any((ROOT / each).exists() for each in (package, f"{package}.py"))
+    ),
+    "it is a package that the project installs": lambda package: (
+        find_spec(package) is not None and not [*ROOT.glob(f"services/*/src/{package}")]
+    ),
+}
+"""What cannot be the package of a service, and the end of "..., because ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What there is to rename."""
+
+    old: Service
+    new: Service
+    texts: Mapping[Path, str]
+    """What files are to hold, by their paths before the folder is renamed."""
+    left: tuple[str, ...]
+    """Lines that have the old name as a word still, which may be no name of the service."""
+
+
+def plan(old: str, new: str) -> Plan:
+    """Return what there is to rename, and change nothing.
+
+    Where the files of this checkout have the new name already, since a colleague has renamed the
+    service, there is what the machine keeps.
+
+    Raises:
+        ConfigurationError: there is no such service, the name cannot be used, files that name it
+            have changes that are not committed, or the service is up.
+        InfrastructureError: git is not installed.
+    """
+    known = {each.name: each for each in project.services()}
+    if old not in known and new in known:
+        service = known[new]
+        gone = _called(service, old)
+        _refuse_running(gone)
+        return Plan(gone, service, {}, ())
+    service = project.service(old)
+    refuse_name(new)
+    services.refuse_taken(new)
+    services.refuse_hiding(_plain(new))
+    _refuse_running(service)
+    fresh = _called(service, new)
+    renaming = Renaming(service, fresh)
+    texts: dict[Path, str] = {}
+    left: list[str] = []
+    for file in project_files():
+        text = _text(file)
+        if text is None:
+            continue
+        wanted = _recorded(text, service, fresh) if file == ".cruft.json" else text
+        wanted = renaming.text(file, wanted)
+        left += renaming.left(_moved(service, fresh, ROOT / file), wanted)
+        if wanted != text:
+            texts[ROOT / file] = wanted
+    _refuse_uncommitted(service, texts)
+    return Plan(service, fresh, texts, tuple(left))
+
+
+def refuse_name(name: str) -> None:
+    """Refuse what cannot be the name of a service, as the template does.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    for why, refuses in _REFUSALS.items():
+        # An underscore is none of a name's letters, though of the package's.
+        if refuses("" if "_" in name else _plain(name)):
+            raise ConfigurationError(
+                f"{name!r} cannot be the name of a service, because {why}",
+                "take another one, such as billing",
+            )
+
+
+@contextmanager
+def prepared(it: Plan) -> Iterator[list[tuple[Database, Database]]]:
+    """Yield the databases that are to be renamed, each with what it becomes; servers are up.
+
+    Raises:
+        ConfigurationError: one is in use, or is not ours, or there is one of the new name.
+        InfrastructureError: a server that may have one does not start.
+    """
+    with ExitStack() as stack:
+        up = {}
+        for source in filter(record.used, SOURCES):
+            wanted = dev_servers.settings_of(source, "postgres")
+            lasts = source == "docker"
+            leased = stack.enter_context(
+                servers.lease(wanted, ("postgres",), persistent=lasts, kept=True)
+            )
+            up[leased["postgres"].url, DEV] = leased["postgres"]
+        for each in stack.enter_context(services.databases(it.old)):
+            up[each.server.url, each.purpose] = each.server
+        found = []
+        for (_, purpose), server in up.items():
+            before, after = (Database(server, each, purpose) for each in (it.old, it.new))
+            if before.exists():
+                dev.refuse_renaming(before, after)
+                found.append((before, after))
+        yield found
+
+
+def carry_out(it: Plan, databases: Sequence[tuple[Database, Database]]) -> None:
+    """Rename all that a plan has.
+
+    Raises:
+        StrataError: it cannot be done; all is as it was.
+    """
+    with ExitStack() as undo:
+        if it.texts:
+            _rename_files(it, undo)
+        for before, after in databases:
+            dev.rename(before, after)
+            undo.callback(dev.rename, after, before)
+        _rename_settings(it)
+        undo.pop_all()
+    for folder in (*environment.all_of(it.old), record.folder() / it.old.name):
+        shutil.rmtree(folder, ignore_errors=True)
+    project.services.cache_clear()
+
+
+def _rename_files(it: Plan, undo: ExitStack) -> None:
+    others = {each.name: each.path for each in project.services() if each.name != it.old.name}
+    manifests = {
+        (it.new.path if file.parent == it.old.path else file.parent).relative_to(ROOT)
+        / file.name: text
+        for file, text in it.texts.items()
+        if file.name == "pyproject.toml"
+    }
+    with services.scratch() as scratch:
+        lock = services.locked(scratch, {**others, it.new.name: it.old.path}, manifests)
+        for file, text in it.texts.items():
+            undo.callback(file.write_bytes, file.read_bytes())
+            file.write_text(text, encoding="utf-8", newline="")
+        source = it.old.path / "src" / it.old.package
+        if source.is_dir():
+            _move(source, source.with_name(it.new.package), undo)
+        _move(it.old.path, it.new.path, undo)
+        undo.callback(environment.LOCK.write_bytes, environment.LOCK.read_bytes())
+        lock.replace(environment.LOCK)
+    _tidy(it)
+
+
+def _move(source: Path, target: Path, undo: ExitStack) -> None:
+    if source != target:
+        source.rename(target)
+        undo.callback(target.rename, source)
+
+
+def _tidy(it: Plan) -> None:
+    """Sort and format what has changed: a name of another length breaks lines elsewhere."""
+    moved = [_moved(it.old, it.new, file) for file in it.texts if file.suffix == ".py"]
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
+    if not ruff:
+        return
+    for command in (("check", "--quiet", "--select", "I", "--fix"), ("format", "--quiet")):
+        programs.run([ruff, *command, "--force-exclude", *moved], cwd=ROOT)
+
+
+def _moved(old: Service, new: Service, file: Path) -> str:
+    """Return where a file is once the folders are renamed, relative to the project."""
+    for before, after in (
+        (old.path / "src" / old.package, new.path / "src" / new.package),
+        (old.path, new.path),
+    ):
+        if file.is_relative_to(before):
+            file = after / file.relative_to(before)
+            break
+    return file.relative_to(ROOT).as_posix()
+
+
+def _rename_settings(it: Plan) -> None:
+    """Rename the variables in .env, and the secrets that were made up."""
+    others = [
+        each.prefix
+        for each in project.services()
+        if each.prefix.startswith(it.old.prefix) and each.prefix != it.old.prefix
+    ]
+    name = rf"(?!{'|'.join(others) or '(?!)'}){it.old.prefix}(?=[A-Z])"
+    if service_env.FILE.exists():
+        text = service_env.FILE.read_text(encoding="utf-8")
+        text = re.sub(rf"(?m)^(#? *(?:export +)?){name}", rf"\g<1>{it.new.prefix}", text)
+        was, is_ = (names.named(each.name, DEV, checkout.mark()) for each in (it.old, it.new))
+        text = re.sub(rf"(?<=/){was}(?!\w)", is_, text)
+        service_env.replace_dotenv(text)
+    kept = service_env.secrets_file()
+    if kept.exists():
+        made: dict[str, str] = json.loads(kept.read_bytes())
+        renamed = {re.sub(f"^{name}", it.new.prefix, key): value for key, value in made.items()}
+        kept.write_text(json.dumps(renamed), encoding="utf-8")
+
+
+def _recorded(text: str, old: Service, new: Service) -> str:
+    """Return the record of the template, by which updates find the service under its new name."""
+    answers = template.recorded().answers
+    if answers.get("starter") != "blank" or answers.get("service") != old.name:
+        return text
+    keys = {"service": new.name, "__service": new.name, "__blank": new.name}
+    for key, value in {**keys, "__package": new.package}.items():
+        text = re.sub(rf'("{key}": )"[^"]*"', rf'\g<1>"{value}"', text)
+    return text
+
+
+def _refuse_running(service: Service) -> None:
+    if running([service]):
+        raise ConfigurationError(f"{service.name} is up in the stack", "uv run invoke stack.down")
+
+
+def _refuse_uncommitted(service: Service, texts: Mapping[Path, str]) -> None:
+    """Refuse to rename what git could not bring back as it was.
+
+    Raises:
+        ConfigurationError: there is something that is not committed, or no repository.
+    """
+    paths = {*texts, service.path, environment.LOCK}
+    try:
+        status = git(ROOT, "status", "--porcelain", "-z", "--", *map(str, sorted(paths)))
+    except GitError as error:
+        raise ConfigurationError(
+            f"nothing could take the renaming back, since git says: {error}",
+            "uv run invoke setup, and commit",
+        ) from error
+    changed = [entry[3:] for entry in status.split("\0") if entry]
+    if changed:
+        raise ConfigurationError(
+            f"{services.few(changed)}: not committed, so that git could not take the renaming back",
+            "commit, or put it aside: git stash --include-untracked",
+        )
+
+
+def _called(service: Service, name: str) -> Service:
+    """Return a service under another name, package and distribution too if they are made of it."""
+    package, distribution = service.package, service.distribution
+    return replace(
+        service,
+        name=name,
+        path=service.path.with_name(name),
+        package=_plain(name) if package == _plain(service.name) else package,
+        distribution=re.sub(rf"(?<!\w){re.escape(service.name)}$", name, distribution),
+    )
+
+
+def _text(file: str) -> str | None:
+    """Return the text of a file that may name a service; None of one that does not."""
+    if file.startswith("vendor/") or file == environment.LOCK.name:
+        return None
+    try:
+        return (ROOT / file).read_bytes().decode("utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_")
