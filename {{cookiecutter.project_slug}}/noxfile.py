@@ -13,6 +13,7 @@ default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service o
 
 `nox -s coverage` is no tier: it runs two of them, measured, and judges them together. After `--` it
 takes `--package NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
+`nox -s flakes -- --times 50` runs them again and again, in random order, and names what is flaky.
 """
 
 import sys
@@ -24,7 +25,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent / "vendor" / "stratakit" / "src"))
 
 from stratakit import project, runner
-from stratakit.tiers import COVERAGE, Tier
+from stratakit.tiers import COVERAGE, FLAKES, Tier
 
 nox.needs_version = ">=2026.8.10"
 # The environments are ours: one for all tiers of a package, where nox makes one for each session.
@@ -52,6 +53,12 @@ for TIER in runner.begin():
 def coverage(session: nox.Session) -> None:
     """Check how many of the lines unit and integration run together."""
     runner.run_coverage(session)
+
+
+@nox.session(name=FLAKES.name, default=False, tags=["slow"])
+def flakes(session: nox.Session) -> None:
+    """Check which tests pass and fail by chance, in random order, `-- --times 50`."""
+    runner.run_flakes(session)
 
 
 # Sessions of your own go here, as in any noxfile: `@nox.session(default=False)`. One that runs
