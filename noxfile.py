@@ -30,13 +30,17 @@ BENCHMARKS = ["first_run", "gateway", "isolation"]
 PROOFS = [
     "adopting",
     "answers",
+    "clients",
+    "cloud",
     "documents",
     "engine-docker",
     "engine-embedded",
     "example",
     "infrastructure",
+    "load",
     "newcomer",
     "outcomes",
+    "page",
     "personas",
     "places",
     "services",
@@ -58,9 +62,9 @@ BYTECODE = {
 }
 
 
-def install(session: nox.Session, group: str) -> None:
-    """Install a dependency group of the template."""
-    session.install(*nox.project.dependency_groups(PYPROJECT, group))
+def install(session: nox.Session, *groups: str) -> None:
+    """Install dependency groups of the template."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, *groups))
 
 
 @nox.session
@@ -94,7 +98,7 @@ def has_images() -> bool:
 
 def pytest(session: nox.Session, *words: str) -> None:
     """Run tests of the template; those of one file share a project, and so a worker."""
-    install(session, "test")
+    install(session, "test", "browser")
     # In their order: what takes longest is not in the files with the most tests.
     how = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", *how, *words, env=BYTECODE)
@@ -115,6 +119,7 @@ def on(source: str, session: nox.Session, *words: str) -> None:
         session.install(
             *("-e", f"{project}/vendor/stratakit", "-e", f"{service}"),
             *("--group", f"{service}/pyproject.toml:test"),
+            *("--group", f"{service}/pyproject.toml:load"),
         )
         with session.chdir(project):
             session.run(

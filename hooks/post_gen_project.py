@@ -39,8 +39,10 @@ CLOUDS = {
 }
 ANY_CLOUD = (
     "infra/.tflint.hcl",
+    "infra/kubernetes",
     "infra/policies/cost.rego",
     "infra/policies/security.rego",
+    "infra/sky",
     "infra/terraform/naming",
     "tests/infrastructure/test_terraform.py",
 )
@@ -143,6 +145,21 @@ def template_folder(answers: Mapping[str, Any], stands: Path = STANDS) -> Path:
     raise UnrecordedError(f"the template's folder {str(folder)!r} is not found; give its full path")
 
 
+def origin(folder: Path) -> str:
+    """Return the URL of a clone's origin, without a token: the project commits what is recorded."""
+    return re.sub(r"(?<=://)[^/@]*:[^/@]*@", "", git(folder, "remote", "get-url", "origin"))
+
+
+def published(folder: Path) -> str:
+    """Return the URL that has the commit of a clone, where colleagues find it, too; else nothing."""
+    with suppress(UnrecordedError):
+        url = origin(folder)
+        # All that git takes for a URL has one: https://host/path, user@host:path.
+        if ":" in url and git(folder, "branch", "--remotes", "--contains", "HEAD"):
+            return url
+    return ""
+
+
 def provenance(answers: Mapping[str, Any]) -> dict[str, Any]:
     """Return what cruft would have written into `.cruft.json`.
 
@@ -153,13 +170,12 @@ def provenance(answers: Mapping[str, Any]) -> dict[str, Any]:
     # Fails for a copy of the template that lies, untracked, in a repository of something else.
     git(folder, "ls-files", "--error-unmatch", "cookiecutter.json")
     commit = git(folder, "rev-parse", "HEAD")
-    if answers["_repo_dir"].startswith(answers["_template"]):
+    typed = answers["_repo_dir"].startswith(answers["_template"])
+    if typed and not (template := published(folder)):
         template = str(Path(git(folder, "rev-parse", "--show-toplevel")))
-    else:
+    elif not typed:
         # A clone that cookiecutter made: `_template` may be an abbreviation, such as gh:owner/name.
-        template = git(folder, "remote", "get-url", "origin")
-        # The project commits this file; a token belongs into a credential helper.
-        template = re.sub(r"(?<=://)[^/@]*:[^/@]*@", "", template)
+        template = origin(folder)
     context = {key: value for key, value in answers.items() if key not in MACHINE}
     return {
         "template": template,
@@ -182,12 +198,35 @@ def record(project: Path, answers: Mapping[str, Any]) -> str:
         )
     text = json.dumps(state, indent=2, separators=(",", ": ")) + "\n"
     (project / ".cruft.json").write_text(text, encoding="utf-8", newline="\n")
+    said = []
+    if ":" not in state["template"]:
+        said.append(
+            f".cruft.json names the template as {state['template']}, where your colleagues have"
+            ' none;\nonce it is pushed, write its URL there, as "template".'
+        )
     if changes:
-        return (
+        said.append(
             f".cruft.json names the template's commit {state['commit'][:7]}, but the template has"
             " changes that are not committed;\n`cruft diff` will show them."
         )
-    return ""
+    return "\n".join(said)
+
+
+# What the starter `inference` does without: its service is there.
+OF_BLANK = {"service": "gateway", "resource": "item"}
+
+
+def without_effect(answers: Mapping[str, Any]) -> str:
+    """Return what to say of answers that the starter has no use for."""
+    given = [key for key, usual in OF_BLANK.items() if answers.get(key, usual) != usual]
+    if not given or answers["starter"] == "blank":
+        return ""
+    names = " and ".join(f"{key}={shlex.quote(answers[key])}" for key in given)
+    command = f"uv run invoke service.add {answers['service']} --resource {answers['resource']}"
+    return (
+        f"Without effect, since only the starter `blank` has a use for it: {names}.\n"
+        f"To add such a service: {command}"
+    )
 
 
 def list_engine(project: Path) -> None:
@@ -222,7 +261,7 @@ def main(project: Path, answers: Mapping[str, Any]) -> None:
         return
     else:
         said, stream = "", sys.stderr
-    text = "\n".join(filter(None, [said, next_steps(project)]))
+    text = "\n".join(filter(None, [without_effect(answers), said, next_steps(project)]))
     # A terminal that cannot show a letter of the path must not cost the project.
     print(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding), file=stream)
 

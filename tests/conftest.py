@@ -7,15 +7,28 @@ from types import ModuleType
 
 import baking
 import pytest
-from baking import Bakery
+from baking import INFERENCE, Bakery
+from installed import Environment
 
 # Their options and hooks are ours.
-from sampling import pytest_addoption, pytest_collection_modifyitems
+from sampling import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_configure_node,
+    pytest_report_header,
+)
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_report_header",
+]
 
-# Those run in the environment of a project: `nox -s engine`.
-collect_ignore = ["engine"]
+# Those run in the environment of a project: `nox -s engine`, and `nox -s "proof(clients)"`.
+collect_ignore = ["clients", "engine"]
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +44,18 @@ def bake(template: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: st
     # Where several processes share the work, each has a folder below the one of all.
     shared = own if worker_id == "master" else own.parent
     return Bakery(template, tmp_path_factory.mktemp("bakes"), shared)
+
+
+@pytest.fixture(scope="session")
+def environment(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The packages of a project, and none of the project's own."""
+    folder = tmp_path_factory.mktemp("environment")
+    # The example has all that a skeleton has, and more.
+    project = bake.into(folder, INFERENCE)
+    everything = ("--no-install-workspace", "--all-packages", "--all-groups")
+    home = {"UV_PROJECT_ENVIRONMENT": str(folder / "venv")}
+    project.run("uv", "sync", "--quiet", *everything, env=home)
+    return Environment(folder / "venv")
 
 
 @pytest.fixture

@@ -8,90 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from baking import PROMPTS, Bakery
+from answers import BAD, GOOD
+from baking import PROMPTS, SETTINGS, Bakery
 from cookiecutter.exceptions import FailedHookException, OutputDirExistsException
-
-EMPTY = {"empty": "", "blank": "   ", "a tab": "\t"}
-
-# By what is wrong with it; `SANDBOX` stands for a folder that the test may write to.
-BAD_NAMES = EMPTY | {
-    "not ASCII": "größe",
-    "Cyrillic look-alike": "g\N{CYRILLIC SMALL LETTER A}teway",
-    "upper case": "Gateway",
-    "a leading digit": "3d",
-    "only digits": "123",
-    "a leading dash": "-shop",
-    "a trailing dash": "shop-",
-    "a trailing underscore": "shop_",
-    "two dashes": "a--b",
-    "an underscore and a dash": "a_-b",
-    "a space": "my shop",
-    "a dot": "my.shop",
-    "a separator": "a/b",
-    "a Windows separator": "a\\b",
-    "a parent": "..",
-    "a parent and a name": "../evil",
-    "the current folder": ".",
-    "a full path": "SANDBOX/evil",
-    "a home": "~",
-    "a drive": "c:",
-    "double quotes": 'a"b',
-    "three double quotes": '"""',
-    "single quotes": "a'b",
-    "a line break": "a\nb",
-    "a trailing line break": "shop\n",
-    "a carriage return": "a\rb",
-    "braces": "{x}",
-    "Jinja that makes a bad name": "{{ 7 * 7 }}",
-    "Jinja in braces": "{{ '{{ x }}' }}",
-    "a shell command": "$(id)",
-    "a keyword": "class",
-    "another keyword": "import",
-    "the standard library": "json",
-    "the standard library of a later Python": "compression",
-    "the standard library of an earlier Python": "imp",
-    "a folder of the project": "vendor",
-    "another folder of the project": "tests",
-    "a module of the project": "tasks",
-    "a device": "con",
-    "a numbered device": "lpt1",
-    "21 characters": "a" * 21,
-    "300 characters": "a" * 300,
-}
-
-BAD_TEXTS = EMPTY | {
-    "a line break": "Ann\nBob",
-    "a carriage return": "Ann\rBob",
-    "a tab": "Ann\tBob",
-    "an escape": "Ann\x1b[31mBob",
-    "a NUL": "Ann\0Bob",
-    "a line separator": "Ann\u2028Bob",
-    "a lone surrogate": "Ann\udcffBob",
-    "letters that run backwards": "Ann\u202eBob",
-    "a leading blank": " Ann",
-    "a trailing blank": "Ann ",
-    "Jinja, once rendered": "{{ '{{ x }}' }}",
-    "a Jinja block, once rendered": "{{ '{% x %}' }}",
-    "a Jinja comment, once rendered": "{{ '{# x #}' }}",
-}
-BAD = {
-    "project_name": BAD_TEXTS,
-    "author": BAD_TEXTS,
-    "project_slug": BAD_NAMES | {"snake case": "my_shop"},
-    "service": BAD_NAMES
-    | {
-        "snake case": "my_shop",
-        "a package that it imports": "fastapi",
-        "a package that it imports, in kebab-case": "pydantic-settings",
-        "a package of a package": "starlette",
-    },
-    "resource": BAD_NAMES
-    | {
-        "kebab case": "line-item",
-        "the class of a builtin": "value_error",
-        "the class of a keyword": "none",
-    },
-}
 
 CASES = [
     pytest.param(key, answer, id=f"{key} is {what}")
@@ -131,16 +50,65 @@ def test_a_choice_that_does_not_exist_leaves_nothing(
 def test_every_bad_answer_has_its_message(hook: Callable[..., ModuleType]) -> None:
     answers = {"service": "json", "resource": "none", "author": ""}
     module = hook("pre_gen_project", **answers)
-    assert [message.split(":")[0] for message in module.problems(module.ANSWERS)] == list(answers)
+    assert list(module.problems(module.ANSWERS)) == list(answers)
 
 
 def test_a_slug_that_comes_of_a_name_is_explained_where_the_name_is_good(
     hook: Callable[..., ModuleType],
 ) -> None:
     module = hook("pre_gen_project", project_name="!!!")
-    assert [message.split(":")[0] for message in module.problems(module.ANSWERS)] == [
-        "project_slug"
-    ]
+    assert list(module.problems(module.ANSWERS)) == ["project_slug"]
+
+
+NEAR = {
+    ("service", "My Shop"): "my-shop",
+    ("service", "-shop-"): "shop",
+    ("service", "../evil"): "evil",
+    ("service", "a" * 21): "a" * 20,
+    ("service", "json"): "billing",
+    ("service", "größe"): "billing",
+    ("resource", "Line-Item"): "line_item",
+    ("resource", "none"): "line_item",
+    ("project_slug", "my_shop"): "my-shop",
+    ("project_name", "Ann\nBob"): "Ann Bob",
+    ("author", " Ann "): "Ann",
+    ("author", "{{ 1 }}"): "The Acme team",
+}
+
+
+@pytest.mark.parametrize(("key", "answer"), NEAR)
+def test_a_refusal_has_a_good_answer_near_to_what_was_typed(
+    key: str, answer: str, hook: Callable[..., ModuleType]
+) -> None:
+    module = hook("pre_gen_project")
+    answers = {**module.ANSWERS, "__slug_answer": module.ANSWERS["project_slug"], key: answer}
+    if key == "project_slug":
+        answers["__slug_answer"] = answer
+    (message,) = module.problems(answers).values()
+    assert message.endswith(f'  A good one: {key}="{NEAR[key, answer]}"')
+
+
+@pytest.mark.parametrize("key", sorted(BAD))
+def test_what_a_refusal_proposes_is_a_good_answer(
+    key: str, hook: Callable[..., ModuleType]
+) -> None:
+    module = hook("pre_gen_project")
+    for answer in BAD[key].values():
+        answers = {**module.ANSWERS, key: answer}
+        assert module.because(key, {**answers, key: module.corrected(key, answers)}) == ""
+
+
+def test_the_prompts_state_the_rules(hook: Callable[..., ModuleType]) -> None:
+    module = hook("pre_gen_project")
+    for key in module.EXAMPLES:
+        question = SETTINGS["__prompts__"][key]
+        if key in module.NAMES:
+            case = "snake_case" if key == "resource" else "kebab-case"
+            for rule in (case, "a-z and 0-9", "a letter first", f"at most {module.LONGEST}"):
+                assert rule in question
+            assert "no keyword of Python, nor a module that it has or installs" in question
+        else:
+            assert "one line of free text" in question.lower()
 
 
 def test_a_refused_bake_over_a_project_keeps_what_was_there(bake: Bakery, tmp_path: Path) -> None:
@@ -163,28 +131,19 @@ def test_a_bake_into_a_folder_that_exists_is_refused_and_keeps_it(
     assert [mine.parent, mine] == list(tmp_path.rglob("*"))
 
 
-GOOD = {
-    "project_name": ["A", "Shop 24/7", "Ünïcode Ltd. 日本", "{x} }} %}", "a" * 200],
-    "author": ["Ann", "Ann O'Neil <ann@example.org>", 'Ann "the \\ Bob" 🦕', "علی‌رضا"],
-    "project_slug": ["a", "my-shop", "shop-24", "a" * 20, "api", "redis"],
-    "service": ["a", "billing", "customer-billing-api", "b-2", "api", "users", "match"],
-    "resource": ["a", "line_item", "purchase_order_lines", "c_3", "user", "case", "order", "type"],
-}
-
-
 @pytest.mark.parametrize(
     ("key", "answer"), [(key, answer) for key, answers in GOOD.items() for answer in answers]
 )
 def test_a_good_answer_is_accepted(key: str, answer: str, hook: Callable[..., ModuleType]) -> None:
     module = hook("pre_gen_project", **({"project_slug": "acme"} | {key: answer}))
-    assert list(module.problems(module.ANSWERS)) == []
+    assert module.problems(module.ANSWERS) == {}
 
 
 def test_the_examples_in_messages_are_good_answers(hook: Callable[..., ModuleType]) -> None:
     examples = hook("pre_gen_project").EXAMPLES
     assert examples.keys() == {key for key, value in PROMPTS.items() if isinstance(value, str)}
     module = hook("pre_gen_project", **examples)
-    assert list(module.problems(module.ANSWERS)) == []
+    assert module.problems(module.ANSWERS) == {}
 
 
 def test_the_projects_own_folders_and_modules_are_refused(

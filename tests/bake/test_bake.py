@@ -25,10 +25,11 @@ CASES = {
 }
 
 # What the example is about, and is made of beside what every service is. (xdist reaches a worker through
-# what it calls `node.gateway`; AWS has internet gateways, and a local one a GATEWAY_PORT.)
+# what it calls `node.gateway`; AWS has internet gateways, a local one a GATEWAY_PORT; jobs of
+# Kubernetes have `completions: `.)
 EXAMPLES_WORDS = re.compile(
     rb"(?i)(?<!node\.)(?<!internet_)gateway(?!_id|_port)|openai|argon2|jwt|hiredis|prometheus"
-    rb"|schemathesis|llama|gguf|completion[s_/]"
+    rb"|schemathesis|llama|gguf|completion[s_/](?!: )"
 )
 
 # How files speak of a cloud. (pydocstyle has a convention that is called google.)
@@ -42,7 +43,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
     ".py": ast.parse,
     ".toml": tomllib.loads,
     ".json": json.loads,
-    ".yaml": yaml.safe_load,
+    # Of Kubernetes, several documents in one.
+    ".yaml": lambda text: [*yaml.safe_load_all(text)],
     ".yml": yaml.safe_load,
 }
 

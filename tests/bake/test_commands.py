@@ -64,6 +64,36 @@ def test_a_refusal_exits_with_1_and_shows_its_message_first(bake: Bakery, folder
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("answers", "good"),
+    [
+        (["service=My Shop"], {"services/my-shop"}),
+        (["service=json", "resource=Line-Item", "ci=none"], {"services/billing"}),
+        (["project_name=It's\tours", 'author=Ann "the" O\'Neil'], {"services/gateway"}),
+        (["project_slug=a/b", "license=Proprietary"], {"services/gateway"}),
+    ],
+)
+def test_a_refusal_ends_with_the_whole_command_which_bakes(
+    answers: list[str], good: set[str], bake: Bakery, folder: Path
+) -> None:
+    env = bake.environment_to_bake
+    command = ("cookiecutter", str(bake.template), "--no-input", "--output-dir", "a b")
+    done = baking.run(*command, *answers, cwd=folder, env=env, check=False)
+    assert done.returncode == 1
+    _, _, said = done.stderr.partition("Corrected:\n  ")
+    again = shlex.split(said.partition("\n")[0])
+    # The environment of the tests has it; uvx would make one.
+    again = again[again.index("cookiecutter") :]
+    assert again[1:4] == [str(bake.template), "--no-input", "--output-dir"]
+    baking.run(*again, cwd=folder, env=env)
+    (made,) = (folder / "a b").iterdir()
+    assert all((made / path).is_dir() for path in good)
+    assert (made / ".github").exists() is ("ci=none" not in answers)
+    assert ("Proprietary" in str(answers)) is (
+        "All rights reserved" in (made / "LICENSE").read_text()
+    )
+
+
 def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template))
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed="\n" * 20)

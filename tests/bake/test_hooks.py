@@ -152,3 +152,29 @@ def test_where_cruft_compares_bakes_nothing_is_printed(
 ) -> None:
     hook("post_gen_project").main(unfinished(scratch / "acme"), KEPT)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("answers", "names"),
+    [
+        ({"starter": "blank", "service": "billing", "resource": "invoice"}, ""),
+        ({"starter": "inference", "service": "gateway", "resource": "item"}, ""),
+        (
+            {"starter": "inference", "service": "billing", "resource": "item"},
+            "service=billing",
+        ),
+        (
+            {"starter": "inference", "service": "billing", "resource": "invoice"},
+            "service=billing and resource=invoice",
+        ),
+    ],
+)
+def test_answers_that_the_starter_has_no_use_for_are_told(
+    answers: dict[str, str], names: str, hook: Callable[..., ModuleType]
+) -> None:
+    said = hook("post_gen_project").without_effect(answers)
+    assert bool(said) == bool(names)
+    if names:
+        assert f"has a use for it: {names}.\n" in said
+        command = f"service.add {answers['service']} --resource {answers['resource']}"
+        assert said.endswith(command)

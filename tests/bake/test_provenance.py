@@ -164,6 +164,21 @@ def test_a_token_in_a_url_is_not_recorded(
     assert "secret" not in json.dumps(recorded)
 
 
+@needs_git
+@pytest.mark.parametrize("pushed", [True, False])
+def test_a_clone_is_recorded_by_the_url_where_others_find_its_commit(
+    pushed: bool, checkout: Path, cookiecutter: Cookiecutter
+) -> None:
+    git(checkout, "remote", "add", "origin", "https://example.org/strata.git")
+    if pushed:
+        git(checkout, "update-ref", "refs/remotes/origin/main", "HEAD")
+    baked, printed = cookiecutter(str(checkout))
+    address = "https://example.org/strata.git" if pushed else str(checkout)
+    assert state(baked)["template"] == address
+    assert state(baked)["commit"] == git(checkout, "rev-parse", "HEAD")
+    assert ("where your colleagues have none" in printed) == (not pushed)
+
+
 UNRECORDED = {
     "no git checkout": "not a git repository",
     "no commit yet": "unknown revision",

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 
 import baking
@@ -124,9 +125,18 @@ def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> N
 
 
 def test_each_message_that_is_explained_is_one_that_is_printed(project: Project) -> None:
-    document = Document(project.path / "vendor" / "stratakit" / "docs" / "messages.md")
-    explained = re.findall(r"^\| `(.*?)` \|", document.text, re.MULTILINE)
-    assert explained
+    folder = project.path / "vendor" / "stratakit" / "docs"
+    text = Document(folder / "messages.md").text
+    text += (
+        Document(folder / "cloud.md")
+        .text.partition("## When a step fails")[2]
+        .partition("\n## ")[0]
+    )
+    explained = re.findall(r"^\| `(.*?)` \|", text, re.MULTILINE)
+    assert {
+        "uv.lock is stale: a pyproject.toml has changed since it was made",
+        "there is no cloud …",
+    } <= {*explained}
     (guard,) = project.path.glob(".venv/**/pytest_socket/__init__.py")
     sources = [*(project.path / "vendor" / "stratakit" / "src").rglob("*.py"), guard]
     printed = [text for file in sources for text in texts(file)]
@@ -154,16 +164,22 @@ def misunderstood(project: Project, folder: Path, commands: Sequence[Command]) -
     )
     wrong = dict(zip(asked, json.loads(done.stdout), strict=True))
 
-    def listed(words: Sequence[str]) -> str:
-        options = words[: words.index("--")] if "--" in words else words
+    def listed(options: Sequence[str]) -> str:
         command = ("nox", "--list", *options)
         done = baking.run(*command, cwd=folder, env=project.environment, check=False)
         return f"{done.stdout}{done.stderr}" if done.returncode else ""
 
     nox = {each.line: each.after("nox", known="unit") for each in commands}
-    sessions = {line: words for line, words in nox.items() if words}
+    # What comes after `--` is a session's; nox itself reads the rest, which many have in common.
+    sessions = {
+        line: tuple(takewhile(lambda word: word != "--", words))
+        for line, words in nox.items()
+        if words
+    }
+    apart = {*sessions.values()}
     with ThreadPoolExecutor(2) as pool:
-        wrong.update(zip(sessions, pool.map(listed, sessions.values()), strict=True))
+        said = dict(zip(apart, pool.map(listed, apart), strict=True))
+    wrong.update({line: said[options] for line, options in sessions.items()})
     return {line: why for line, why in wrong.items() if why}
 
 

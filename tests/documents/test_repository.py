@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from baking import ROOT
 from documents import Document
-from sampling import choose
+from sampling import choose, shuffle
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 README = Document(ROOT / "README.md")
@@ -83,3 +84,56 @@ def test_a_seed_chooses_the_same_tests_again_and_another_one_others() -> None:
     assert choose("a", ids[::-1]) == first
     assert {*map(tuple, (choose(seed, ids) for seed in "bcd"))} != {tuple(first)}
     assert choose("a", ["alone"]) == ["alone"]
+
+
+def test_a_seed_shuffles_each_module_and_repeats_the_order_of_any_two_of_its_tests() -> None:
+    ids = [f"{module}::{number}" for module in ("z", "a") for number in range(20)]
+    order = shuffle("a", ids)
+    assert (sorted(order), [each[0] for each in order]) == (sorted(ids), ["z"] * 20 + ["a"] * 20)
+    assert order[:20] != ids[:20]
+    assert [each[2:] for each in order[:20]] != [each[2:] for each in order[20:]]
+    assert shuffle("a", ids[::3]) == [each for each in order if each in ids[::3]]
+    assert shuffle("b", ids) != order
+
+
+PLANTED = """
+import pytest
+
+@pytest.fixture(scope="module", params=[1, 2])
+def dear(request):
+    return request.param
+
+@pytest.mark.parametrize("number", range(6))
+def test_planted(dear, number): ...
+"""
+
+
+def test_the_order_is_told_and_repeated_and_what_is_dear_is_made_once(tmp_path: Path) -> None:
+    (tmp_path / "test_planted.py").write_text(PLANTED, encoding="utf-8")
+
+    def order(*words: str) -> list[str]:
+        command = (sys.executable, "-m", "pytest", "-p", "sampling", "-v", *words)
+        env = baking.clean_environment(PYTHONPATH=str(ROOT / "tests" / "support"))
+        said = baking.run(*command, cwd=tmp_path, env=env).stdout
+        return [
+            *re.findall(r"^order: --seed (\w+)", said, re.MULTILINE),
+            *re.findall(r"\[(\d-\d)\]", said),
+        ]
+
+    seed, *first = order()
+    assert order("--seed", seed) == [seed, *first]
+    assert [each[0] for each in first] in (["1"] * 6 + ["2"] * 6, ["2"] * 6 + ["1"] * 6)
+    assert len({tuple(order("--seed", each)) for each in "abc"}) == 3
+    assert len(order("--seed", seed, "--sample", "x")) == 1 + 2
+
+
+def test_the_costs_that_are_told_are_those_of_the_price_list() -> None:
+    engine = ROOT / "{{cookiecutter.project_slug}}" / "vendor" / "stratakit"
+    told = (engine / "docs" / "cloud.md").read_text(encoding="utf-8")
+    file = engine / "src" / "stratakit" / "cloud" / "prices.toml"
+    prices = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert f"list prices of {prices.pop('date')}" in told
+    for cloud, each in prices.items():
+        usd = each["usd_per_hour"]
+        costs = f"${usd:g} | ${usd / 4:.3f} |"
+        assert f"| `{cloud}` | `{each['instance']}` | `{each['region']}` | {costs}" in told

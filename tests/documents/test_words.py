@@ -10,8 +10,33 @@ from baking import PROJECT, ROOT
 TASKS = ROOT / PROJECT / "vendor" / "stratakit" / "src" / "stratakit" / "tasks"
 VERBS = {
     *("add", "apply", "autogenerate", "check", "create", "delete", "download", "drop", "format"),
-    *("list", "open", "plan", "print", "recreate", "remove", "report", "restart", "restore"),
-    *("revert", "run", "save", "set", "show", "start", "stop", "turn", "validate", "wait"),
+    *(
+        "give",
+        "list",
+        "make",
+        "open",
+        "plan",
+        "print",
+        "recreate",
+        "remove",
+        "rename",
+        "report",
+        "restart",
+        "restore",
+    ),
+    *(
+        "compare",
+        "revert",
+        "run",
+        "save",
+        "set",
+        "show",
+        "start",
+        "stop",
+        "turn",
+        "validate",
+        "wait",
+    ),
 }
 """What the help of an action may begin with."""
 BANNED = {

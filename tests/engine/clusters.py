@@ -43,8 +43,8 @@ def addresses_of(name: str) -> set[str]:
 
 
 @contextmanager
-def cluster(host: str, port: int) -> Iterator[str]:
-    """Run a server of its own at an address; yield its URL there."""
+def cluster(host: str, port: int, *, standby: bool = False) -> Iterator[str]:
+    """Run a server of its own at an address, or a standby; yield its URL there."""
     folder = Path(tempfile.mkdtemp(prefix="cluster-"))
     user = home.server_user()
     rights = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
@@ -55,6 +55,9 @@ def cluster(host: str, port: int) -> Iterator[str]:
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
     quiet = {"cwd": data, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **rights}
     subprocess.run([*initdb, "--no-sync", "--locale=C", "-E", "UTF8"], check=True, **quiet)  # type: ignore[call-overload]  # options of both kinds
+    if standby:
+        # Of no primary: it waits for one, and answers meanwhile.
+        (data / "standby.signal").touch()
     words = [word for each in (*OPTIONS, f"listen_addresses={host}") for word in ("-c", each)]
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *words]
     process = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]  # as above

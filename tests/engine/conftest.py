@@ -3,7 +3,8 @@
 `nox -s engine` and the proofs of the engine run them in a project that tests/support/host.py bakes.
 """
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,21 +17,71 @@ from .redis_servers import running
 
 # They start the servers that they need, or need none, so that Docker's would show nothing new.
 OF_NO_SOURCE = frozenset(
-    "checks download_folders downloads folders keyspaces keyspaces_of_runs limits local_clouds"
-    " one_server registry results serving settings stack_copies terraform waits".split()
+    "carriers checks cloud cloud_hetzner cloud_kills cloud_leases cloud_sky cloud_ssh contracts"
+    " download_folders downloads flakes folders keyspaces keyspaces_of_runs limits load load_baseline load_driver"
+    " load_soak load_stats load_sweep load_thresholds local_clouds one_server registry report"
+    " results serving settings stack_copies terraform waits".split()
 )
 # They kill what runs, wait for what does not answer, or start servers again and again.
 SLOW = frozenset(
-    "actions checkouts folders kept keyspaces_of_runs kills lent limits local_clouds one_server"
-    " secrets servers terraform waits".split()
+    "actions autogenerate carriers checkouts cloud cloud_hetzner cloud_kills cloud_ssh deployments"
+    " folders forgotten kept keyspaces_of_runs kills lent limits load_driver local_clouds one_server"
+    " secrets servers terraform waits"
+    " builders::unique_values_are_unique"
+    " downloads::two_at_the_same_time_do_not_collide"
+    " guards::what_a_site_gives_every_new_database_does_not_count"
+    " isolation::leaks_fail_the_test_that_leaks_and_not_the_next"
+    " libpq::a_variable_completes_a_url_or_is_ignored_or_is_named"
+    " notify::there_is_one_issue_for_all_red_nights_and_the_first_green_one_closes_it"
+    " positions::two_heads_are_told_alike_by_all"
+    " positions::verify_without_the_database_is_no_success"
+    " refusals::a_standby_is_told_as_such"
+    " stack_copies::a_copy_is_a_project_of_its_own_and_leaves_nothing"
+    " verify::a_service_can_be_asked_about_without_a_database"
+    " verify::models_that_cannot_be_loaded_are_told"
+    " verify::nothing_is_left_on_the_server"
+    " verify::the_cost_is_that_of_the_revisions_and_not_of_their_square"
+    " verify::two_at_the_same_time_do_not_collide"
+    " verify::what_a_release_cannot_take_at_once_is_named".split()
 )
-MODULES = {file.stem.removeprefix("test_") for file in Path(__file__).parent.glob("test_*.py")}
-assert OF_NO_SOURCE | SLOW <= MODULES, "a module that is listed is not there"
+# Their cases are many and alike.
+WIDE = frozenset(
+    "cleaning::what_would_keep_rows_is_set_aside_and_comes_back"
+    " derived::a_row_of_each_table_is_built"
+    " derived::each_case_holds"
+    " guards::a_stamp_closes_a_database_wherever_it_stands"
+    " guards::what_is_not_a_test_database_stays_as_it_is"
+    " guards::whatever_is_in_a_database_counts"
+    " isolation::what_a_test_changes_besides_rows_is_named_and_the_database_made_anew"
+    " keyspaces::a_role_without_a_right_is_told_which_rule_grants_it"
+    " libpq::no_variable_steers_a_connection_to_a_server_of_ours"
+    " load_soak::a_leak_of_each_kind_is_found"
+    " load_soak::a_service_without_a_leak_passes_again_and_again"
+    " load_stats::the_interval_holds_the_true_percentile_as_often_as_it_says"
+    " notify::a_red_run_is_told_to_slack_or_discord_in_one_line"
+    " notify::a_webhook_that_takes_nothing_is_an_error_that_keeps_its_address_secret"
+    " refusals::what_postgresql_refuses_is_no_fault_of_the_code"
+    " schema::a_drift_is_found_by_its_own_cases"
+    " serving::a_service_ends_with_whoever_started_it_however_that_ends"
+    " thirteen::all_agree".split()
+)
+SHARE = 4
+"""One of so many cases of a wide test is quick, and at least one."""
+
+
+def is_there(name: str) -> bool:
+    """Return whether there is a module, or a test in it."""
+    module, _, test = name.partition("::")
+    file = Path(__file__).with_name(f"test_{module}.py")
+    return file.exists() and f"def test_{test}" in file.read_text(encoding="utf-8")
+
+
+assert all(map(is_there, OF_NO_SOURCE | SLOW | WIDE)), "what is listed is not there"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that choose a part of the tests."""
-    sampling.pytest_addoption(parser)
+    sampling.add_sample(parser)
     parser.addoption(
         "--quick", action="store_true", help="leave out what kills, waits or starts servers"
     )
@@ -39,16 +90,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what a source of servers tells nothing of, what is not quick, or not in the sample."""
-    docker = settings.load().servers == "docker"
-    quick = config.getoption("--quick")
+    quick, docker = config.getoption("--quick"), settings.load().servers == "docker"
+    left_out = (SLOW if quick else frozenset()) | (OF_NO_SOURCE if docker else frozenset())
+    ids = {item.nodeid for item in items if left_out.isdisjoint(names_of(item))}
+    if quick:
+        ids -= cases_left_out(items)
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in ids])
+    items[:] = [item for item in items if item.nodeid in ids]
+    sampling.keep_sample(config, items)
 
-    def wanted(item: pytest.Item) -> bool:
-        name = item.path.stem.removeprefix("test_")
-        return name not in (SLOW if quick else ()) and name not in (OF_NO_SOURCE if docker else ())
 
-    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
-    items[:] = filter(wanted, items)
-    sampling.pytest_collection_modifyitems(config, items)
+def names_of(item: pytest.Item) -> tuple[str, str]:
+    """Return the names that a test has in the lists: its module's and its own."""
+    module = item.path.stem.removeprefix("test_")
+    return module, f"{module}::{item.name.partition('[')[0].removeprefix('test_')}"
+
+
+def cases_left_out(items: Sequence[pytest.Item]) -> set[str]:
+    """Return the ids of those cases of wide tests that are not quick."""
+    cases = defaultdict(list)
+    for item in items:
+        if not WIDE.isdisjoint(names_of(item)):
+            cases[names_of(item)].append(item.nodeid)
+    return {each for ids in cases.values() for each in {*ids} - {*sorted(ids)[::SHARE]}}
 
 
 @pytest.fixture

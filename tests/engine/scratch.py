@@ -19,6 +19,7 @@ from typing import Any, Self
 import psutil
 
 from stratakit import project, pyproject
+from stratakit.servers import binaries
 from stratakit.servers.waiting import until
 
 PREPARED = """
@@ -251,6 +252,11 @@ class Scratch:
             shutil.copy2(pyproject.ROOT / name, self._made(self.root / name))
         for folder in (Path("vendor"), self.service.path.relative_to(pyproject.ROOT)):
             shutil.copytree(pyproject.ROOT / folder, self.root / folder, ignore=leave_out)
+        # What carries PostgreSQL would be fetched for each of them.
+        binaries.installation("postgres")
+        (self.root / ".nox").mkdir()
+        for fetched in (pyproject.ROOT / ".nox").glob("tool-postgres-*"):
+            (self.root / ".nox" / fetched.name).symlink_to(fetched)
         settings = self.root / "pyproject.toml"
         line = f'project = "{self.name}"'
         settings.write_text(re.sub(r'(?m)^project = ".*"$', line, settings.read_text()))

@@ -290,8 +290,8 @@ def engine(url: str) -> sa.Engine:
     )
 
 
-def open_at(postgres_url: str, tag: str) -> str:
-    """Make a database of the same run with all of these tables; return its URL."""
+def open_at(postgres_url: str, tag: str, metadata: sa.MetaData = Base.metadata) -> str:
+    """Make a database of the same run with all of these tables, or of others; return its URL."""
     url = sa.make_url(postgres_url)
     run = names.run_of(url.database or "")
     assert run
@@ -300,7 +300,7 @@ def open_at(postgres_url: str, tag: str) -> str:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(sa.text(f"CREATE DATABASE {sa.make_url(own).database}"))
     with engine(own).begin() as connection:
-        for schema in (MAIN, STOCK):
+        for schema in {table.schema for table in metadata.tables.values()} - {None}:
             connection.execute(sa.schema.CreateSchema(schema))
-        Base.metadata.create_all(connection)
+        metadata.create_all(connection)
     return own

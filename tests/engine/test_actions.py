@@ -5,6 +5,7 @@ That is the stricter way: the server is not ours, so that every guard counts.
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -194,7 +195,7 @@ def test_clean_at_an_older_revision_is_refused(ready: Scratch, address: str) -> 
     before = state(ready)
     outcome = ready.invoke("db.clean", "--yes")
     assert outcome.code == 3, outcome.said
-    assert f"{ready.database} is at revision {before['revision']}" in outcome.said
+    assert f"{ready.database} is at {before['revision']}, 1 behind" in outcome.said
     assert f"hint: uv run invoke db.migrate --service {ready.service.name}" in outcome.said
     assert state(ready) == before
 
@@ -219,6 +220,27 @@ def test_a_snapshot_comes_back_as_it_was(ready: Scratch, address: str) -> None:
     write(ready, address)
     ready.green("db.restore", "before", "--yes")
     assert state(ready)["rows"].items() >= FRESH.items()
+
+
+def test_snapshots_are_listed_and_deleted(ready: Scratch) -> None:
+    def listed() -> list[str]:
+        return [each["label"] for each in ready.green("db.snapshots", "--json").json]
+
+    before = listed()
+    ready.green("db.snapshot", "listed: one", "--yes")
+    assert sorted(listed()) == sorted([*before, "listed: one"])
+    [found] = [
+        each
+        for each in ready.green("db.snapshots", "--json").json
+        if each["label"] == "listed: one"
+    ]
+    assert (found["service"], found["database"]) == (ready.service.name, ready.purpose)
+    assert found["made"] > "2026"
+    assert found["size"] > 0
+    assert f"listed: one: {ready.purpose} of " in ready.green("db.snapshots").out
+    ready.green("db.discard", "listed: one", "--yes")
+    assert listed() == before
+    assert ready.invoke("db.restore", "listed: one", "--yes").code == 3
 
 
 def test_rollback_and_migrate_go_one_step_and_all_the_way(ready: Scratch) -> None:
@@ -282,15 +304,40 @@ def _expect(condition: object) -> None:
 
 def test_revision_writes_a_file_from_what_the_models_lack(ready: Scratch) -> None:
     before = set(ready.migrations.glob("*.py"))
-    outcome = ready.green("db.revision", "-m", "drop what no model has", "--json")
+    outcome = ready.green("db.revision", "-m", "drop what no model has")
+    assert set(ready.migrations.glob("*.py")) == before
+    assert "left as it is, since no model has it (--drop drops" in outcome.err
+    assert "table public.made" in outcome.err
+    outcome = ready.green("db.revision", "-m", "drop what no model has", "--json", "--drop")
     (file,) = set(ready.migrations.glob("*.py")) - before
     try:
         assert outcome.json == {ready.service.name: str(file)}
         assert "drop_what_no_model_has" in file.name
         assert "op.drop_table('made')" in file.read_text().replace('"', "'")
         assert not state(ready)["current"]
+        # As a commit demands it.
+        formatted = ("ruff", "format", "--check", "--no-cache", "--config", "pyproject.toml")
+        subprocess.run([*formatted, str(file)], check=True, cwd=ready.root)
     finally:
         file.unlink()
+
+
+def test_revision_writes_nothing_where_models_and_migrations_agree(
+    project: Scratch, address: str
+) -> None:
+    seeding = project.migrations / "seeding.py"
+    text = seeding.read_text()
+    before = set(project.migrations.glob("*.py")) - {seeding}
+    seeding.unlink()
+    try:
+        outcome = project.green("db.revision", "-m", "nothing")
+        as_json = project.green("db.revision", "-m", "nothing", "--json")
+        assert set(project.migrations.glob("*.py")) == before
+    finally:
+        seeding.write_text(text)
+    agree = f"nothing to write: the models and migrations of {project.service.name} agree"
+    assert outcome.out == f"{agree}\n"
+    assert as_json.json == {project.service.name: None}
 
 
 @pytest.mark.parametrize("action", [*CHANGES, "db.status", "db.rollback --yes"])
@@ -350,6 +397,7 @@ def test_others_who_are_connected_stop_it(action: str, ready: Scratch, address: 
 WRONG = {
     "db.setup --service nothing": (3, "there is no service 'nothing'"),
     "db.status --service nothing": (3, "there is no service 'nothing'"),
+    "db.discard nothing --yes": (3, "there is no snapshot 'nothing'"),
     "db.restore nothing --yes": (3, "there is no snapshot 'nothing'"),
     "db.clean --service nothing --yes": (3, "there is no service 'nothing'"),
 }

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 from decimal import Decimal
+from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
@@ -97,6 +98,47 @@ async def test_a_parent_that_is_not_stored_yet_is_stored(build: Build) -> None:
 
 async def test_a_relation_can_be_left_empty(build: Build) -> None:
     assert (await build(shop.Product, replaced_by=None)).replaced_by_id is None
+
+
+async def test_each_row_can_have_a_value_of_its_own(build: Build) -> None:
+    orders = await build.many(shop.Order, 2)
+    lines = await build.many(
+        shop.Line,
+        4,
+        order=[orders[0], orders[1], orders[0], orders[1]],
+        position=lambda number: number * 10,
+        amount=cycle([1, 2]),
+        product_id=(await build(shop.Product)).id,
+    )
+    assert [line.position for line in lines] == [10, 20, 30, 40]
+    assert [line.amount for line in lines] == [1, 2, 1, 2]
+    assert [line.order for line in lines] == orders * 2
+    assert len({line.product_id for line in lines}) == 1
+    tenant = await build(shop.Tenant)
+    ranged = await build.many(shop.Account, 3, tenant_id=tenant.id, number=range(3))
+    assert [each.number for each in ranged] == [0, 1, 2]
+
+
+async def test_a_list_is_one_value_where_the_field_holds_lists(build: Build) -> None:
+    orders = await build.many(shop.Order, 2, tags=["a", "b"], attributes={"a": [1, 2]})
+    assert [order.tags for order in orders] == [["a", "b"]] * 2
+    orders = await build.many(shop.Order, 2, tags=lambda number: [str(number)])
+    assert [order.tags for order in orders] == [["1"], ["2"]]
+
+
+async def test_as_many_values_as_rows_are_wanted(build: Build) -> None:
+    with pytest.raises(BuildError, match=r"Customer\.grade has 2 values, for 3 rows"):
+        await build.many(shop.Customer, 3, grade=[1, 2])
+    with pytest.raises(BuildError, match=r"Customer\.grade has values for 2 rows, of 3"):
+        await build.many(shop.Customer, 3, grade=iter([1, 2]))
+
+
+async def test_what_the_server_always_makes_up_cannot_be_given(build: Build) -> None:
+    with pytest.raises(BuildError, match=r"Order\.tax is computed: .*from: total \* 0\.2"):
+        await build(shop.Order, tax=3)
+    with pytest.raises(BuildError, match=r"Customer\.id is an identity: .*leave it out"):
+        await build.many(shop.Customer, 2, id=[1, 2])
+    assert example(shop.Customer, id=7).id == 7
 
 
 async def test_children_can_be_given(build: Build) -> None:

@@ -1,5 +1,6 @@
 """Where `invoke service.download` puts its files, and what is there already."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +26,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 
 
 @pytest.fixture
-def models(project: Scratch) -> Path:
-    return project.root / "services" / project.service.name / "models"
+def models(project: Scratch) -> Iterator[Path]:
+    """The folder that the file is to be in, which is not there."""
+    folder = project.root / "services" / project.service.name / "models"
+    yield folder
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink()
 
 
 def test_a_folder_that_cannot_be_made_is_not_the_networks_fault(
@@ -34,7 +41,6 @@ def test_a_folder_that_cannot_be_made_is_not_the_networks_fault(
 ) -> None:
     models.touch()
     outcome = project.invoke("service.download", "words")
-    models.unlink()
     assert outcome.code == 2, outcome.said
     assert f"words cannot be written to {models / 'words'}: " in outcome.err
     assert "network" not in outcome.err

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stratakit import git, settings
 from stratakit.errors import InfrastructureError
-from stratakit.servers import binaries, home
+from stratakit.servers import binaries, embedded, home
 
 from .scratch import INVOKE, PYTEST, Scratch
 
@@ -175,3 +176,30 @@ def test_a_folder_gets_the_mode_that_it_needs_and_keeps_what_it_has(tmp_path: Pa
     folder.chmod(0o755)
     home.made(folder, 0o700)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_a_user_who_is_a_mere_number_is_told_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert home.nameless() is None
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+    with (
+        pytest.raises(
+            InfrastructureError, match="the user 54321 has no entry in /etc/passwd"
+        ) as it,
+        embedded.lease("postgres", settings.load()),
+    ):
+        pass
+    assert "-v /etc/passwd:/etc/passwd:ro" in it.value.hint
+
+
+def test_no_repository_is_told_from_one_that_git_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not git.is_repository(tmp_path)
+    git.git(tmp_path, "init", "--quiet")
+    assert git.is_repository(tmp_path)
+    (tmp_path / ".git" / "config").write_text("[core", encoding="utf-8")
+    with pytest.raises(InfrastructureError, match=r"cannot tell whether .* is in a repository"):
+        git.is_repository(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InfrastructureError, match="git is not installed"):
+        git.is_repository(tmp_path)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -150,6 +151,27 @@ def test_force_is_about_other_sessions_alone(case: str) -> None:
         return
     with pytest.raises(ConfigurationError):
         guards.check(target, force=True)
+
+
+def test_a_host_is_allowed_by_its_address_or_by_a_name_that_leads_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = replace(SAFE, host="10.1.2.3")
+    found = {"db.example": ["10.9.9.9", "10.1.2.3"], "other.example": ["10.1.2.4"]}
+
+    def resolve(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if name not in found:
+            raise socket.gaierror(name)
+        return [(None, None, None, "", (each, 0)) for each in found[name]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    for listed in (["10.1.2.3"], ["gone.example", "db.example"]):
+        monkeypatch.setitem(pyproject.table(), "destroyable_hosts", listed)
+        guards.check(target)
+    for listed in (["10.1.2.4"], ["gone.example", "other.example"], []):
+        monkeypatch.setitem(pyproject.table(), "destroyable_hosts", listed)
+        with pytest.raises(ConfigurationError, match="nor on the allow list"):
+            guards.check(target)
 
 
 def test_what_is_prepared_is_in_the_way_of_what_destroys_whoever_forces_it() -> None:
@@ -653,21 +675,20 @@ def test_a_role_that_may_create_databases_can_do_every_action(
     shutil.copy(service.path / "pyproject.toml", tmp_path)
     (tmp_path / "migrations" / "different.py").write_text(f'"""{role}"""\n')
     mine = lifecycle.Database(limited, replace(service, path=tmp_path))
-    template = ""
+    left = []
     try:
         mine.setup()
         mine.clean()
-        mine.snapshot("x")
+        left.append(mine.snapshot("x"))
         mine.restore("x")
         mine.reset()
         mine.rollback()
-        template = runs.template(limited.url, mine.service)
+        left.append(runs.template(limited.url, mine.service))
         assert mine.drop()
     finally:
         with database.connect(limited.url) as own:
-            for name in (template, names.snapshot(service.name, "x")):
-                if name:
-                    runs.drop(own, name)
+            for name in left:
+                runs.drop(own, name)
         remove(limited, mine.name)
 
 

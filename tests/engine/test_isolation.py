@@ -11,6 +11,7 @@ import pytest
 from stratakit import database, names
 from stratakit.database import Connection, Cleaner
 from stratakit.database.cleaning import State
+from stratakit.database.relations import CleaningError
 from stratakit.errors import InfrastructureError
 from stratakit.servers.waiting import until
 from stratakit.testing.databases import ClonePool, IsolatedDatabase
@@ -240,6 +241,274 @@ def test_a_database_is_wiped_to_the_state_of_another(make: Make) -> None:
         assert own.execute(STATE).fetchone() == FIRST
 
 
+SHARED = """
+    CREATE TYPE level AS ENUM ('low', 'high');
+    CREATE VIEW families AS SELECT parent.id FROM parent JOIN child ON child.parent = parent.id;
+    CREATE TABLE alembic_version (version_num text PRIMARY KEY);
+    INSERT INTO alembic_version VALUES ('0007');
+"""
+SETTING = """
+    DO $$ BEGIN
+      EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'Asia/Tokyo');
+    END $$
+"""
+KEEPING = """
+    CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+    CREATE TRIGGER keep BEFORE DELETE ON audit FOR EACH ROW EXECUTE FUNCTION keep();
+    ALTER TABLE audit ENABLE ALWAYS TRIGGER keep;
+    INSERT INTO audit VALUES ('kept')
+"""
+OTHER_TEXT = """
+    CREATE OR REPLACE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RETURN OLD; END $$
+"""
+CHANGES = {
+    "a table": ("CREATE TABLE extra (id int)", "unexpected table public.extra"),
+    "a table that is gone": ("DROP TABLE audit", "missing table public.audit"),
+    "a column": (
+        "ALTER TABLE parent ADD COLUMN age int",
+        "unexpected table column public.parent.age",
+    ),
+    "no column": ("ALTER TABLE parent DROP COLUMN note", "missing table column public.parent.note"),
+    "a default": (
+        "ALTER TABLE audit ALTER what SET DEFAULT 'x'",
+        "changed table column public.audit.what",
+    ),
+    "a type": (
+        "ALTER TABLE audit ALTER what TYPE varchar(9)",
+        "changed table column public.audit.what",
+    ),
+    "a trigger that is off": ("ALTER TABLE child DISABLE TRIGGER note", "changed trigger"),
+    "a trigger of a part": ("ALTER TABLE other.event_2026 DISABLE TRIGGER note", "trigger note on"),
+    "a trigger that keeps rows": (KEEPING, "unexpected function public.keep"),
+    "a check": ("ALTER TABLE audit ADD CHECK (what <> '')", "unexpected table constraint"),
+    "an index": ("CREATE UNIQUE INDEX one ON audit (what)", "unexpected index"),
+    "a label": ("ALTER TYPE level ADD VALUE 'top'", "level"),
+    "a view": ("CREATE OR REPLACE VIEW families AS SELECT id FROM parent", "view public.families"),
+    "a function": (OTHER_TEXT, "changed function public.note"),
+    "a schema": ("CREATE SCHEMA more", "unexpected schema more"),
+    "a privilege": ("GRANT SELECT ON audit TO PUBLIC", "audit"),
+    "a sequence": ("ALTER SEQUENCE child_id_seq INCREMENT 5", "changed sequence"),
+    "a setting of the database": (SETTING, "unexpected setting TimeZone\n  found: Asia/Tokyo"),
+    "the revision": ("UPDATE alembic_version SET version_num = '0006'", "changed revision"),
+    "the table of the revision": ("DROP TABLE alembic_version", "changed revision"),
+}
+"""What a test changes besides rows, and what is said of it."""
+
+
+@pytest.fixture(scope="module")
+def original(make: Make) -> tuple[str, str]:
+    """A server, and a database that others are copies of."""
+    return make(SCHEMA + SHARED)
+
+
+@contextmanager
+def copied(make: Make, original: tuple[str, str]) -> Iterator[tuple[IsolatedDatabase, str]]:
+    """Yield a database that can be made anew, and its name."""
+    server, template = original
+    _, name = make("")
+    with database.connect(server) as admin:
+        database.drop(admin, name)
+    database.clone(server, template, name)
+    with IsolatedDatabase(server, name, template) as isolated:
+        yield isolated, name
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_a_test_changes_besides_rows_is_named_and_the_database_made_anew(
+    case: str, make: Make, original: tuple[str, str]
+) -> None:
+    change, said = CHANGES[case]
+    with copied(make, original) as (isolated, name):
+        with database.connect(original[0], name) as test:
+            # What was read before is not what tells that it has changed.
+            assert isolated.clean() == []
+            test.execute(WRITES)
+            test.execute(change)
+        assert said in "\n".join(isolated.clean())
+        assert isolated.clean() == []
+        with database.connect(original[0], name) as test:
+            assert test.execute(STATE).fetchone() == FIRST
+            test.execute(WRITES)
+            assert isolated.clean() == []
+            assert test.execute(STATE).fetchone() == FIRST
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE parent, child RESTART IDENTITY",
+        "ANALYZE",
+        "CREATE TEMPORARY TABLE mine (id int)",
+        "ALTER SEQUENCE child_id_seq RESTART WITH 100",
+        "CREATE TABLE gone (id int); DROP TABLE gone",
+        "ALTER TABLE child DISABLE TRIGGER note; ALTER TABLE child ENABLE TRIGGER note",
+    ],
+)
+def test_what_leaves_the_schema_as_it_was_is_no_change(
+    statement: str, make: Make, original: tuple[str, str]
+) -> None:
+    with copied(make, original) as (isolated, name):
+        for _ in range(2):
+            with database.connect(original[0], name) as test:
+                test.execute(WRITES)
+                test.execute(statement)
+                assert isolated.clean() == []
+                assert test.execute(STATE).fetchone() == FIRST
+
+
+def test_rows_of_a_module_outlive_a_change_of_the_schema(
+    make: Make, original: tuple[str, str]
+) -> None:
+    with copied(make, original) as (isolated, name):
+        with database.connect(original[0], name) as test:
+            test.execute(WRITES)
+            before = test.execute(STATE).fetchone()
+        with isolated.keeping():
+            with database.connect(original[0], name) as test:
+                test.execute(f"CREATE TABLE extra (id int); {WRITES}")
+            assert "unexpected table public.extra" in isolated.clean()[0]
+            with database.connect(original[0], name) as test:
+                for _ in range(2):
+                    assert test.execute(STATE).fetchone() == before
+                    test.execute(WRITES)
+                    assert isolated.clean() == []
+        assert isolated.clean() == []
+        with database.connect(original[0], name) as test:
+            assert test.execute(STATE).fetchone() == FIRST
+
+
+def test_what_cannot_be_made_anew_is_named_once(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with IsolatedDatabase(server, name) as isolated, database.connect(server, name) as test:
+        test.execute("CREATE TABLE extra (id int)")
+        with pytest.raises(CleaningError, match=r"unexpected table public\.extra"):
+            isolated.clean()
+        assert isolated.clean() == []
+
+
+def test_an_advisory_lock_that_is_left_is_named_and_its_connection_ended(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with IsolatedDatabase(server, name, grace=0) as isolated:
+        with database.connect(server, name) as test:
+            test.execute("SELECT pg_advisory_lock(7)")
+            with pytest.raises(
+                AssertionError, match=r"advisory lock: SELECT pg_advisory_lock\(7\)"
+            ):
+                isolated.clean()
+        with database.connect(server, name) as test:
+            assert test.execute("SELECT pg_try_advisory_lock(7)").fetchone() == (True,)
+
+
+def test_rows_alone_are_no_reason_to_compare_schemas(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with database.connect(server, name) as own, database.connect(server, name) as test:
+        wipe = Cleaner(own)
+        wipe()
+
+        def nothing() -> None:
+            test.execute("INSERT INTO audit VALUES ('written')")
+            assert not wipe()
+
+        # The server's own ANALYZE may just have been there.
+        until(nothing, 60)
+
+
+def test_tables_are_not_looked_at_where_nobody_has_written(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with database.connect(server, name) as own, database.connect(server, name) as test:
+        wipe = Cleaner(own)
+
+        def unseen() -> None:
+            test.execute('SELECT * FROM "Odd name"')
+            assert looked(own, wipe) == 0
+
+        # Whoever uses the server beside us may write at any time.
+        until(unseen, 60)
+        test.execute("INSERT INTO audit VALUES ('written')")
+        assert looked(own, wipe) > 0
+        assert test.execute(STATE).fetchone() == FIRST
+
+
+def looked(connection: Connection, wipe: Cleaner) -> int:
+    """Clean; return how often that has gone through the table that has seeds."""
+    with connection.transaction():
+        before = scans(connection)
+        wipe()
+        return scans(connection) - before
+
+
+def scans(connection: Connection) -> int:
+    """Return how often the session has gone through the table that has seeds."""
+    query = "SELECT pg_stat_get_xact_numscans(%s::regclass)"
+    (count,) = connection.execute(query, (ODD,)).fetchone() or (0,)
+    return int(count)
+
+
+def test_seeds_that_nobody_has_changed_stay_where_they_are(make: Make) -> None:
+    server, name = make(SCHEMA + 'INSERT INTO "Odd name" (half) SELECT generate_series(3, 500)')
+    places = 'SELECT id, ctid::text FROM "Odd name" WHERE id NOT IN (7, 8) ORDER BY id'
+    rows = 'SELECT "Odd name"::text FROM "Odd name" ORDER BY id'
+    with database.connect(server, name) as own, database.connect(server, name) as test:
+        wipe = Cleaner(own)
+        first, there = test.execute(rows).fetchall(), test.execute(places).fetchall()
+        for _ in range(3):
+            test.execute('UPDATE "Odd name" SET half = -1 WHERE id = 7')
+            test.execute('DELETE FROM "Odd name" WHERE id = 8')
+            test.execute('INSERT INTO "Odd name" (half) VALUES (1)')
+            wipe()
+            assert test.execute(rows).fetchall() == first
+            assert test.execute(places).fetchall() == there
+        test.execute('TRUNCATE "Odd name"')
+        wipe()
+        assert test.execute(rows).fetchall() == first
+
+
+def test_a_transaction_that_ends_after_the_cleaning_is_seen_by_the_next(make: Make) -> None:
+    server, name = make(SCHEMA)
+    with (
+        database.connect(server, name) as own,
+        database.connect(server, name) as test,
+        database.connect(server, name) as other,
+    ):
+        wipe = Cleaner(own)
+        test.execute("BEGIN")
+        test.execute('UPDATE "Odd name" SET half = 9 WHERE id = 1')
+        for writes in (
+            "INSERT INTO audit VALUES ('x')",
+            'UPDATE "Odd name" SET half = 8 WHERE id = 2',
+        ):
+            other.execute(writes)
+            wipe()
+        test.execute("COMMIT")
+        wipe()
+        assert other.execute(STATE).fetchone() == FIRST
+
+
+def test_seeded_rows_are_known_whatever_transaction_was_open_before_they_were_written(
+    make: Make,
+) -> None:
+    """Of all databases of a server, one transaction that is older hides who has written them."""
+    server, name = make(SCHEMA)
+    with database.connect(server, name) as elder:
+        elder.execute("BEGIN")
+        elder.execute("INSERT INTO audit VALUES ('open')")
+        _, later = make(SCHEMA)
+        with (
+            database.connect(server, later) as own,
+            database.connect(server, later) as test,
+            database.connect(server, later) as other,
+        ):
+            wipe = Cleaner(own)
+            test.execute("BEGIN")
+            test.execute('UPDATE "Odd name" SET half = 9 WHERE id = 1')
+            # Row 1 is held, and was not written to: nobody is to wait for it.
+            other.execute('UPDATE "Odd name" SET half = 8 WHERE id = 2')
+            wipe()
+            test.execute("ROLLBACK")
+            assert other.execute(STATE).fetchone() == FIRST
+
+
 def test_a_transaction_that_is_left_open_is_named_and_ended(make: Make) -> None:
     server, name = make(SCHEMA)
     with IsolatedDatabase(server, name) as isolated, database.connect(server, name) as test:
@@ -389,6 +658,32 @@ async def test_has_a_clean_clone(clone_url):
         await connection.execute(text("CREATE TABLE mine (id int)"))
     await engine.dispose()
 
+async def test_changes_the_schema(postgres_engine):
+    async with postgres_engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE shared (id int)"))
+        await connection.execute(text("ALTER TABLE alembic_version ADD COLUMN more int"))
+
+async def test_makes_the_same_table(postgres_engine):
+    async with postgres_engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE shared (id int)"))
+
+async def test_sets_things(postgres_engine):
+    async with postgres_engine.begin() as connection:
+        assert (await connection.execute(text("SHOW search_path"))).scalar_one() != "nowhere"
+        await connection.execute(text("SET search_path = nowhere"))
+        await connection.execute(text("CREATE TEMPORARY TABLE mine (id int)"))
+
+async def test_sets_things_as_well(postgres_engine):
+    await test_sets_things(postgres_engine)
+
+async def test_leaves_a_lock(postgres_engine):
+    async with postgres_engine.begin() as connection:
+        await connection.execute(text("SELECT pg_advisory_lock(7)"))
+
+async def test_after_the_lock(postgres_engine):
+    async with postgres_engine.begin() as connection:
+        assert (await connection.execute(text("SELECT pg_try_advisory_xact_lock(7)"))).scalar_one()
+
 async def test_rolls_back(rollback):
     await rollback.execute(text("CREATE TABLE gone (id int)"))
 
@@ -412,6 +707,8 @@ async def test_leaks_fail_the_test_that_leaks_and_not_the_next(pytestconfig: pyt
                 "ignore",
                 "-p",
                 "no:cacheprovider",
+                # The next one is to be next; and after the last, all connections end by themselves.
+                "--randomly-dont-reorganize",
                 str(file),
             ),
             stdout=asyncio.subprocess.PIPE,
@@ -433,7 +730,18 @@ async def test_leaks_fail_the_test_that_leaks_and_not_the_next(pytestconfig: pyt
         "test_keeps_its_clone": "FAILED",
         "test_has_a_clone": "PASSED",
         "test_has_a_clean_clone": "PASSED",
+        "test_changes_the_schema": "PASSED",
+        "test_makes_the_same_table": "PASSED",
+        "test_sets_things": "PASSED",
+        "test_sets_things_as_well": "PASSED",
+        "test_leaves_a_lock": "ERROR",
+        "test_after_the_lock": "PASSED",
         "test_rolls_back": "PASSED",
         "test_rolls_back_again": "PASSED",
     }, output
     assert "kept until db.gc: postgresql+asyncpg://" in output
+    warned = output[output.index("warnings summary") :]
+    for test in ("test_changes_the_schema", "test_makes_the_same_table"):
+        told = warned[warned.index(f"::{test}\n") :]
+        assert "unexpected table public.shared" in told
+        assert "hint: take `clone_url`" in told

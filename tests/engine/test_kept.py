@@ -21,6 +21,18 @@ ADDRESS = """
 from stratakit import servers, settings
 with servers.lease(settings.load(), ("postgres",), kept={kept}) as up: print(up["postgres"].url)
 """
+REDIS = """
+import redis
+from stratakit import redis_databases, servers, settings
+with servers.lease(settings.load(), ("redis",), kept={kept}) as up:
+    own = redis.Redis.from_url(up["redis"].url, db=redis_databases.reserve(up["redis"].url))
+    print(*own.execute_command(*{command!r}.split()))
+"""
+KILL = """
+    import os, signal
+    from stratakit.servers import plans
+    os.kill(int(plans.plan("redis", kept=True).note.read_text()), signal.SIGKILL)
+"""
 OLD = """
 import sys
 from stratakit import names, servers, settings
@@ -93,6 +105,26 @@ def test_what_is_in_dev_outlives_the_cache_and_its_server(project: Scratch) -> N
     assert "42" in asked(project, "SELECT answer FROM precious")
 
 
+def in_redis(project: Scratch, command: str, *, kept: bool = True) -> str:
+    """Return what the Redis of `dev`, or of test runs, answers to a command with a list."""
+    outcome = project.python(REDIS.format(kept=kept, command=command))
+    assert outcome.code == 0, outcome.said
+    return outcome.out.strip()
+
+
+def test_what_is_in_the_redis_of_dev_outlives_the_stack_and_a_kill(project: Scratch) -> None:
+    write = "EVAL return{redis.call('INCR','precious')} 0"
+    assert in_redis(project, write) == "1"
+    assert in_redis(project, write, kept=False) == "1"
+    project.down()
+    assert in_redis(project, write) == "2"
+    # Until it is on the disk, where it comes every second by itself.
+    killed = REDIS.format(kept=True, command="WAITAOF 1 0 9000") + KILL
+    assert project.python(killed).code == 0
+    assert in_redis(project, write) == "3"
+    assert in_redis(project, write, kept=False) == "1"
+
+
 def test_migrate_leaves_out_test_where_dev_alone_is_there(project: Scratch) -> None:
     project.green("db.setup")
     # Without --database, which `invoke` would add.
@@ -125,6 +157,7 @@ def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(
         assert f"PostgreSQL {ours} is what runs here" in outcome.said
         assert "pg_dumpall" in outcome.said
         assert f"to begin anew, beside it: mv {project.data}/dev" in outcome.said
+        assert 'to stay with it: postgres = "15" in [tool.stratakit]' in outcome.said
         assert "Traceback" not in outcome.said
     assert sorted(version.parent.iterdir()) == before
     # The fast server of test runs is none of it.
@@ -133,6 +166,25 @@ def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(
     subprocess.run(["sh", "-c", begin], check=True)
     project.green("db.setup")
     assert (project.data / "dev.15" / "store" / "data").exists()
+
+
+def test_a_server_of_another_major_version_that_is_up_is_not_used(project: Scratch) -> None:
+    project.green("db.setup")
+    settings = project.root / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('postgres = "17"', 'postgres = "18"'))
+    outcome = project.invoke("db.status")
+    assert outcome.code == 2, outcome.said
+    assert "was made by PostgreSQL 17, and PostgreSQL 18 is what runs here" in outcome.said
+    begin = outcome.said.partition("to begin anew, beside it: ")[2].strip()
+    assert begin.startswith("uv run invoke stack.down && mv ")
+    project.down()
+    subprocess.run(["sh", "-c", begin.partition(" && ")[2]], check=True)
+    project.green("db.setup")
+    assert "18." in asked(project, "SHOW server_version")
+    # Back again, what it has made is as safe.
+    settings.write_text(settings.read_text().replace('postgres = "18"', 'postgres = "17"'))
+    assert "made by PostgreSQL 18, and PostgreSQL 17" in project.invoke("db.status").said
+    project.down()
 
 
 def test_the_command_that_dumps_data_of_another_version_does(

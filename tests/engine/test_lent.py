@@ -25,6 +25,12 @@ def test_two(postgres_url):
     assert written(postgres_url) == (0,)
 """
 WHOLE = "def test_it(clone_url):\n    assert clone_url\n"
+MIGRATIONS = """
+from stratakit import project
+from stratakit.testing import migrations
+
+test_migrations = migrations.suite(project.services()[0].name)
+"""
 ROWS = "SELECT count(*) FROM items"
 
 
@@ -132,6 +138,14 @@ def test_a_test_that_needs_a_whole_database_is_told_what_is_missing(project: Scr
     code, said = run(project)
     assert code != 0, said
     assert "the role may not create databases, which this test needs one of" in said
+
+
+def test_migrations_are_tried_in_a_transaction_as_far_as_that_goes(project: Scratch) -> None:
+    (project.tests / "test_it.py").write_text(MIGRATIONS)
+    code, said = run(project, "-rs")
+    assert code == 0, said
+    assert "3 passed, 1 skipped" in said
+    assert "the role may not create databases, which this needs one of" in said
 
 
 def test_where_it_is_not_there_the_message_says_what_makes_it(

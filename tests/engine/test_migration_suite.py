@@ -1,19 +1,25 @@
 """The derived tests of migrations pass on those of a service; each fault fails just its own."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.script import ScriptDirectory
 from stratakit import project
+from stratakit.database.migrations import configuration
+from stratakit.project import Service
 from stratakit.schema_tests.migrations import PROOFS, Migrated, Proof
 from stratakit.testing import migrations
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 METADATA = sa.MetaData()
 FORGOTTEN = sa.Table("forgotten", METADATA, sa.Column("id", sa.Integer))
-PRINTED, REACH, DOWN_AND_UP = PROOFS
+PRINTED, REACH, DOWN_AND_UP, AT_ONCE = PROOFS
 
 test_the_migrations_of_a_service = migrations.suite("gateway")
 
@@ -55,3 +61,64 @@ async def test_a_database_that_is_not_as_migrated_is_told_apart(
         await connection.execute(sa.text(statement))
     with pytest.raises(AssertionError, match=says):
         await proof(Migrated(project.service("gateway"), altered))
+
+
+MIGRATION = """
+from alembic import op
+
+revision, down_revision = "{name}", "{after}"
+
+
+def upgrade():
+    {up}
+
+
+def downgrade():
+    {down}
+"""
+INDEX = (
+    (
+        "with op.get_context().autocommit_block():"
+        " op.create_index('ix_items_name', 'items', ['name'], postgresql_concurrently=True)"
+    ),
+    "op.drop_index('ix_items_name')",
+)
+NOT_NULL = (
+    "op.execute('ALTER TABLE items ADD shade text NOT NULL')",
+    "op.execute('ALTER TABLE items DROP shade')",
+)
+
+
+@pytest.fixture
+def extended(tmp_path: Path) -> Callable[[tuple[str, str]], Service]:
+    """A service with a migration more."""
+
+    def extend(steps: tuple[str, str]) -> Service:
+        service = project.service("gateway")
+        own = replace(service, path=tmp_path / "own")
+        shutil.copytree(service.path / "migrations", own.path / "migrations")
+        shutil.copy(service.path / "pyproject.toml", own.path)
+        (head,) = ScriptDirectory(str(own.path / "migrations")).get_heads()
+        text = MIGRATION.format(name="more", after=head, up=steps[0], down=steps[1])
+        (own.path / "migrations" / "versions" / "more.py").write_text(text)
+        return own
+
+    return extend
+
+
+@pytest.mark.parametrize("proof", [PRINTED, DOWN_AND_UP, AT_ONCE])
+async def test_a_migration_outside_of_a_transaction_passes(
+    altered: AsyncEngine, extended: Callable[[tuple[str, str]], Service], proof: Proof
+) -> None:
+    service = extended(INDEX)
+    await asyncio.to_thread(command.upgrade, configuration(service), "head")
+    await proof(Migrated(service, altered))
+
+
+async def test_a_migration_that_does_not_go_up_on_rows_is_named(
+    altered: AsyncEngine, extended: Callable[[tuple[str, str]], Service]
+) -> None:
+    service = extended(NOT_NULL)
+    await asyncio.to_thread(command.upgrade, configuration(service), "head")
+    with pytest.raises(AssertionError, match="more does not go up on tables with rows: NotNull"):
+        await AT_ONCE(Migrated(service, altered))

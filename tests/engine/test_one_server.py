@@ -1,6 +1,7 @@
 """What was checked is what is destroyed, wherever a name or something in between leads."""
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -46,13 +47,13 @@ def other() -> Iterator[str]:
 
 @pytest.fixture
 def seeded(tmp_path: Path) -> project.Service:
-    """A service with seeds."""
+    """A service with seeds, whose databases no other test has stamped."""
     known = project.services()[0]
     (tmp_path / "seeds").mkdir()
     (tmp_path / "seeds" / "it.sql").write_text("CREATE TABLE IF NOT EXISTS seeded (one int)")
     for part in ("migrations", "pyproject.toml", "src"):
         (tmp_path / part).symlink_to(known.path / part)
-    return replace(known, name="aimed", path=tmp_path)
+    return replace(known, name=f"aimed{secrets.token_hex(3)}", path=tmp_path)
 
 
 def at(address: str, service: project.Service) -> lifecycle.Database:

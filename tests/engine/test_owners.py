@@ -72,6 +72,15 @@ def test_what_a_project_collects_is_its_own(server: Server) -> None:
             assert theirs in runs.databases(admin)
 
 
+def test_a_database_whose_drop_was_interrupted_is_collected(server: Server) -> None:
+    with project(f"a{secrets.token_hex(3)}"), database.connect(server.url) as admin:
+        half = names.kept("some database")
+        admin.execute(f'CREATE DATABASE "{half}"')
+        # What DROP DATABASE writes first, so that nobody uses what may be half gone.
+        admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", (half,))
+        assert runs.prune(server.url) == [half]
+
+
 @pytest.fixture
 def short(server: Server) -> Iterator[str]:
     """The name of a project; the database of its service `web-api` is gone afterwards."""

@@ -3,7 +3,8 @@
 from typing import Literal
 
 import pytest
-from stratakit.errors import Code
+from stratakit.errors import Code, ConfigurationError
+from stratakit.results import split_output
 from stratakit.testing.results import ABSENT, Results
 
 
@@ -105,3 +106,24 @@ def test_a_skip_that_the_test_itself_chose_is_no_absent_part() -> None:
     results.pytest_runtest_logreport(report("setup", "skipped", "not on Windows"))
     assert not results.absent
     assert not results.nothing_but_absent
+
+
+@pytest.mark.parametrize(
+    ("words", "rest", "asked"),
+    [
+        ([], [], False),
+        (["-k", "a"], ["-k", "a"], False),
+        (["--output", "json"], [], True),
+        (["-x", "--output=json", "-k", "a"], ["-x", "-k", "a"], True),
+    ],
+)
+def test_that_the_summary_is_asked_for_is_no_word_for_the_tier(
+    words: list[str], rest: list[str], asked: bool
+) -> None:
+    assert split_output(words) == (rest, asked)
+
+
+@pytest.mark.parametrize("words", [["--output"], ["--output", "xml"], ["--output=yaml"]])
+def test_an_output_that_there_is_not_is_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="names no output that there is"):
+        split_output(words)

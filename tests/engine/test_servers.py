@@ -1,11 +1,14 @@
 """Servers that are not as they were left, and machines that are not like this one."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
-from stratakit.servers import external
+from stratakit import settings
+from stratakit.errors import InfrastructureError
+from stratakit.servers import embedded, external
 from stratakit.settings import Settings
 
 from .scratch import Scratch
@@ -127,3 +130,18 @@ def test_a_server_that_does_not_stop_is_named(project: Scratch) -> None:
 def test_a_service_that_does_not_stop_is_named(project: Scratch) -> None:
     outcome = project.python(STUCK)
     assert "teller does not stop\n  hint: end what holds its lock: lsof /" in outcome.out, outcome
+
+
+def test_a_user_without_a_name_is_told_before_initdb_refuses_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+    why = "the user 54321 has no entry in /etc/passwd, without which initdb refuses them"
+    assert embedded.refusal("postgres") == why
+    assert embedded.refusal("redis") is None
+    with (
+        pytest.raises(InfrastructureError, match=why) as told,
+        embedded.lease("postgres", settings.load()),
+    ):
+        pass
+    assert "-v /etc/passwd:/etc/passwd:ro" in str(told.value)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from stratakit.database import runs
 from stratakit.errors import InfrastructureError
 from stratakit.schema.fingerprint import Difference
 from stratakit.project import Service
-from stratakit.schema.verify import Check, as_json, table, verify
+from stratakit.schema import pending
+from stratakit.schema.revisions import Chain
+from stratakit.schema.verify import Check, VerifyContext, as_json, table, verify
 
 from . import clusters
 
@@ -168,6 +171,7 @@ def test_all_is_well_where_migrations_models_and_database_agree(
         ("revisions", True),
         ("head", True),
         ("stairway", True),
+        ("at once", True),
         ("models", True),
         ("revision", True),
         ("drift", True),
@@ -307,6 +311,94 @@ def test_a_broken_chain_of_revisions_is_told(
     assert answers(checks)["stairway"] is None
 
 
+ADD_BLUE = "ALTER TYPE colour ADD VALUE 'blue'"
+AT_ONCE = {
+    "a value of an enum that is used before it is committed": (
+        [ADD_BLUE, "ALTER TABLE lamps ALTER colour SET DEFAULT 'blue'"],
+        "all at once from 0003, they do not go up: UnsafeNewEnumValueUsage",
+    ),
+    "the same, in a release that is further behind": (
+        [ADD_BLUE, "CREATE TABLE desks ()", "UPDATE lamps SET colour = 'blue'"],
+        "all at once from 0003, they do not go up: UnsafeNewEnumValueUsage",
+    ),
+    "triggers that are pending when a table is altered": (
+        [
+            "ALTER TABLE lamps ADD twin integer REFERENCES lamps DEFERRABLE INITIALLY DEFERRED",
+            "UPDATE lamps SET twin = id",
+            "ALTER TABLE lamps ADD shade text",
+        ],
+        "all at once from 0004, they do not go up: ObjectInUse",
+    ),
+    "a column that rows have no value for": (
+        ["ALTER TABLE lamps ADD shade text NOT NULL"],
+        "0004 does not go up on tables with rows: NotNullViolation",
+    ),
+    "what other rows would pass": (["ALTER TABLE lamps ADD CHECK (name = 'torch')"], None),
+    "a type created and extended": (
+        [
+            "CREATE TYPE size AS ENUM ('s'); ALTER TYPE size ADD VALUE 'm'",
+            "CREATE TABLE a (b size)",
+        ],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("ups", "fault"), AT_ONCE.values(), ids=AT_ONCE)
+def test_what_a_release_cannot_take_at_once_is_named(
+    ups: list[str], fault: str | None, server: str, migrations: Migrations
+) -> None:
+    for number, up in enumerate(ups, 4):
+        migrations.write(f"{number:04}", f"{number - 1:04}", up)
+    found = pending_faults(server, migrations.service)
+    assert [each[: len(fault or "")] for each in found] == ([fault] if fault else [])
+
+
+def test_what_no_release_is_behind_any_more_is_not_asked_about(
+    server: str, migrations: Migrations
+) -> None:
+    migrations.write("0004", "0003", "ALTER TABLE lamps ADD shade text NOT NULL", "SELECT 1")
+    migrations.write("0005", "0004", "CREATE TABLE desks ()", "SELECT 1")
+    assert pending_faults(server, replace(migrations.service, oldest_revision="0004")) == []
+    gone = replace(migrations.service, oldest_revision="0009")
+    assert pending_faults(server, gone) == [
+        "there is no revision 0009, which oldest_revision names"
+    ]
+
+
+def test_a_value_that_is_committed_by_its_migration_may_be_used_in_the_next(
+    server: str, migrations: Migrations
+) -> None:
+    block = f"with op.get_context().autocommit_block(): op.execute({ADD_BLUE!r})"
+    migrations.put("0004", REVISION.format(name="0004", after="0003", up=block, down="pass"))
+    migrations.write("0005", "0004", "ALTER TABLE lamps ALTER colour SET DEFAULT 'blue'")
+    assert pending_faults(server, migrations.service) == []
+
+
+def test_the_cost_is_that_of_the_revisions_and_not_of_their_square(
+    server: str, migrations: Migrations
+) -> None:
+    for number in range(4, 40):
+        migrations.write(f"{number:04}", f"{number - 1:04}", f"CREATE TABLE t{number} (id integer)")
+    migrations.write("0040", "0039", "INSERT INTO t5 VALUES (5)")
+    migrations.write("0041", "0040", "DROP TABLE t5")
+    starts: list[int] = []
+    assert pending_faults(server, migrations.service, starts) == []
+    assert starts == [1, 39]
+
+
+def pending_faults(server: str, service: Service, starts: list[int] | None = None) -> list[str]:
+    with database.run(server) as run, ExitStack() as stack:
+        context = VerifyContext(server, service, None, run, stack)
+
+        def start(chain: Chain) -> sa.Connection:
+            if starts is not None:
+                starts.append(len(chain))
+            return context.scratch(chain).connection
+
+        return list(pending.faults(context.revisions, start, service.oldest_revision))
+
+
 def test_what_the_models_have_and_the_migrations_have_not_is_listed(
     server: str, migrations: Migrations
 ) -> None:
@@ -403,12 +495,37 @@ def test_what_was_changed_behind_the_migrations_is_listed(
     ]
 
 
-def test_an_extension_that_the_server_lacks_is_named_with_the_way_out(
-    server: str, migrations: Migrations
+TAKE = {
+    "db.migrate": lambda server, service, present: migrate(server, present, service),
+    "tests": lambda server, service, _present: runs.template(server, service),
+    "db.verify": lambda server, service, _present: verify(server, service),
+}
+"""Whatever takes the migrations of a service."""
+LACKING = {
+    "an extension": (
+        "CREATE EXTENSION IF NOT EXISTS unheard_of",
+        "this PostgreSQL has no extension unheard_of, which a migration creates",
+    ),
+    "ICU": (
+        "CREATE COLLATION lacking (provider = icu, locale = 'en-x-icu')",
+        "this PostgreSQL was built without ICU, which a migration asks for",
+    ),
+}
+
+
+@pytest.mark.parametrize("take", TAKE)
+@pytest.mark.parametrize("what", LACKING)
+def test_what_the_server_lacks_is_named_with_the_way_out(
+    what: str, take: str, server: str, migrations: Migrations, present: str
 ) -> None:
-    migrations.write("0004", "0003", "CREATE EXTENSION IF NOT EXISTS unheard_of", "SELECT 1")
-    with pytest.raises(InfrastructureError, match="no extension unheard_of") as raised:
-        verify(server, migrations.service)
+    statement, said = LACKING[what]
+    with database.connect(server) as connection:
+        icu = "SELECT FROM pg_collation WHERE collprovider = 'i' AND collname = 'und-x-icu'"
+        if what == "ICU" and connection.execute(icu).rowcount:
+            pytest.skip("this server has ICU")  # Then nothing is lacking.
+    migrations.write("0004", "0003", statement, "SELECT 1")
+    with pytest.raises(InfrastructureError, match=said) as raised:
+        TAKE[take](server, migrations.service, present)
     assert "STRATA_SERVERS=docker" in raised.value.hint
 
 

@@ -13,18 +13,17 @@ LIBRARY = '[project]\nname = "acme-money"\nversion = "0.1.0"\n'
 TEST = "def test_passes() -> None: ...\n"
 GATEWAY = "services/gateway/tests"
 MONEY = "libs/money/tests"
-OF_SERVICES = ", ".join(
-    f"{GATEWAY}/{tier}" for tier in ("unit", "contracts", "integration", "load")
-)
+OF_SERVICES = ", ".join(f"{GATEWAY}/{tier}" for tier in ("unit", "contracts", "integration"))
 OF_LIBRARIES = ", ".join(f"{MONEY}/{tier}" for tier in ("unit", "contracts", "integration"))
 OF_NEITHER = (
-    "tests/infrastructure, tests/cloud or, in a service or library, tests/unit, tests/contracts,"
+    "tests/infrastructure or, in a service or library, tests/unit, tests/contracts,"
     " tests/integration"
 )
 STRAYS = {
     "in a folder of no tier": (f"{GATEWAY}/functional/test_a.py", OF_SERVICES),
     "in no folder": (f"{GATEWAY}/test_a.py", OF_SERVICES),
     "in a folder that is misspelt": (f"{GATEWAY}/units/test_a.py", OF_SERVICES),
+    "where scenarios of Locust's are": (f"{GATEWAY}/load/test_a.py", OF_SERVICES),
     "of the other pattern": (f"{GATEWAY}/functional/a_test.py", OF_SERVICES),
     "in a folder of another scope": (f"{GATEWAY}/infrastructure/test_a.py", OF_SERVICES),
     "where a tier's folder is too deep": (f"{GATEWAY}/more/tests/unit/test_a.py", OF_SERVICES),
@@ -46,7 +45,7 @@ HOMELESS = {
 FINE = (
     f"{GATEWAY}/unit/test_a.py",
     f"{GATEWAY}/unit/deep/test_a.py",
-    f"{GATEWAY}/load/test_a.py",
+    f"{GATEWAY}/load/locustfile.py",
     f"{MONEY}/integration/test_a.py",
     "tests/infrastructure/test_a.py",
     # Not collected by pytest.
@@ -286,7 +285,8 @@ def test_a_service_is_asked_by_every_tier_and_a_library_by_those_it_has_tests_of
 ) -> None:
     changes.write("libs/untested/pyproject.toml", LIBRARY)
     # What a branch leaves behind that had tests there.
-    for left in (f"{GATEWAY}/load/__pycache__/test_a.pyc", f"{MONEY}/integration/deep/.keep"):
+    changes.hide(f"{GATEWAY}/load")
+    for left in (f"{GATEWAY}/load/__pycache__/locustfile.pyc", f"{MONEY}/integration/deep/.keep"):
         changes.write(left, "")
     done = project.run(sys.executable, "-S", "-c", FOLDERS)
     assert done.stdout.splitlines() == [

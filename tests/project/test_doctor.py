@@ -1,13 +1,14 @@
 """`invoke doctor` and `invoke completion` themselves; test_diagnostics.py has what the doctor finds."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from baking import Bakery
-from project import Changes, Outcome, Project, ready
+from project import ABSENT_TIER, Changes, Outcome, Project, add_absent_tier, ready
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ UNCHECKED = """
 from stratakit import tiers
 from stratakit.doctor.checks import checks
 for tier in tiers.load():
-    for resource in set(tier.needs) - {tiers.RESOURCES["account"]}:
+    for resource in tier.needs:
         alone = tiers.Tier("alone", "", "repository", needs=(resource,))
         general = tiers.Tier("general", "", "repository")
         if not any(each.tiers(alone) and not each.tiers(general) for each in checks(tiers.load())):
@@ -58,6 +59,8 @@ def test_json_has_each_check_with_who_needs_it_and_what_mends_it(project: Projec
         "actions": [],
     }
     assert all(check["hint"] for check in checks.values() if check["name"] in {".env", "docker"})
+    assert "plpgsql" in checks["extensions"]["found"]
+    assert "migrations create: none" in checks["extensions"]["found"]
 
 
 def test_one_tier_is_asked_about_alone(project: Project) -> None:
@@ -68,9 +71,31 @@ def test_one_tier_is_asked_about_alone(project: Project) -> None:
     infrastructure = project.outcome(*DOCTOR, "--tier", "infrastructure")
     assert infrastructure.code == 2, infrastructure.output
     assert "no Docker engine answers" in infrastructure.output
-    cloud = project.outcome(*DOCTOR, "--tier", "cloud")
-    assert cloud.code == 2, cloud.output
-    assert "there is no tier cloud here" in cloud.output
+    with Changes(project) as changes:
+        add_absent_tier(changes)
+        absent = project.outcome(*DOCTOR, "--tier", ABSENT_TIER)
+    assert absent.code == 2, absent.output
+    assert f"there is no tier {ABSENT_TIER} here" in absent.output
+
+
+def test_the_tier_cloud_needs_the_credentials_of_the_cloud_that_the_project_names(
+    project: Project,
+) -> None:
+    alone = {"HOME": str(project.path.parent), "HCLOUD_TOKEN": ""}
+    free = project.outcome(*DOCTOR, "--tier", "cloud", env=alone)
+    assert free.code == 0, free.output
+    assert re.search("^account +ok +local: needs none$", free.output, re.MULTILINE)
+    token = {**alone, "HCLOUD_TOKEN": "what nobody else may see"}
+    with Changes(project) as changes:
+        table = '[tool.stratakit.cloud]\ncloud = "hetzner"\n\n[tool.pytest]'
+        changes.replace("pyproject.toml", "[tool.pytest]", table)
+        without = project.outcome(*DOCTOR, "--tier", "cloud", env=alone)
+        found = project.outcome(*DOCTOR, "--tier", "cloud", env=token)
+    assert without.code == 2, without.output
+    assert "export HCLOUD_TOKEN=" in without.output
+    assert found.code == 0, found.output
+    assert "local: needs none; hetzner: HCLOUD_TOKEN\n" in found.output
+    assert token["HCLOUD_TOKEN"] not in found.output
 
 
 def test_a_tier_that_is_not_known_is_a_configuration_error(project: Project) -> None:
@@ -95,6 +120,33 @@ def test_a_bare_python_with_no_path_and_no_home_is_enough(bake: Bakery, tmp_path
     assert "uv.lock is missing" in outcome.output
     assert ".venv is not there" in outcome.output
     assert "hint: uv run invoke setup" in outcome.output
+
+
+def test_a_template_that_is_elsewhere_is_out_of_reach(project: Project, changes: Changes) -> None:
+    record = {"template": "/home/ann/strata", "commit": 40 * "0", "context": {"cookiecutter": {}}}
+    changes.write(".cruft.json", json.dumps(record))
+    report = json.loads(project.outcome(*DOCTOR, "--json").output)
+    (row,) = [check for check in report["checks"] if check["name"] == "template"]
+    assert row["status"] == "optional"
+    assert "it is in /home/ann/strata, and nothing is there" in row["found"]
+
+
+def test_what_an_update_could_not_merge_is_told(project: Project, changes: Changes) -> None:
+    changes.write("README.md.rej", "-1\n+2\n")
+    outcome = project.outcome(*DOCTOR, "--json")
+    (row,) = [row for row in json.loads(outcome.output)["checks"] if row["name"] == "update"]
+    assert row["found"] == "left by an update or a merge: README.md.rej"
+    assert row["hint"] == "take over by hand what they hold, then remove them"
+
+
+def test_an_extension_that_no_server_has_is_named(project: Project, changes: Changes) -> None:
+    statement = "op.execute('CREATE EXTENSION IF NOT EXISTS \"unheard-of\"')"
+    changes.write("services/gateway/migrations/versions/0009_more.py", f"{statement}\n")
+    report = json.loads(project.outcome(*DOCTOR, "--json").output)
+    assert report["exit_code"] == 2
+    (row,) = [check for check in report["checks"] if check["name"] == "extensions"]
+    assert "lacks what migrations create (gateway: unheard-of); it has " in row["found"]
+    assert "STRATA_SERVERS=docker" in row["hint"]
 
 
 def test_nothing_is_changed(project: Project, tmp_path: Path) -> None:

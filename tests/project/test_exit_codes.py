@@ -10,7 +10,20 @@ import fake_docker
 import psutil
 import pytest
 from baking import Bakery
-from project import NOX, PATIENCE, Change, Changes, Project, hide, ready, replace, until, write
+from project import (
+    ABSENT_TIER,
+    NOX,
+    PATIENCE,
+    Change,
+    Changes,
+    Project,
+    add_absent_tier,
+    hide,
+    ready,
+    replace,
+    until,
+    write,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -80,9 +93,29 @@ down_revision = "0001"
 def upgrade() -> None:
     1 / 0
 """
+SOURCE = "services/gateway/src/gateway"
+NEW_COLUMN = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "planted"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("items", sa.Column("note", sa.String, nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("items", "note")
+"""
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 EMBEDDED = {"STRATA_SERVERS": "embedded"}
 NOBODY_THERE = {"TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x"}
+
+
+ALONE = {"unit": "unit(gateway)", "integration": "integration(gateway)"}
+"""The session of a tier in one package, by the one that has those of all."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +144,7 @@ SITUATIONS = [
         name="lint fails",
         code=1,
         says="a check failed",
-        arguments=("-s", "static"),
+        arguments=("-s", "static", "--", "--only", "lint"),
         changes=(write(UNIT, '"""X."""\n\nimport os\n'),),
     ),
     Situation(
@@ -120,6 +153,24 @@ SITUATIONS = [
         says="the migrations of gateway do not run",
         arguments=("-s", "integration"),
         changes=(write("services/gateway/migrations/versions/2099_planted.py", BROKEN_MIGRATION),),
+        env=EMBEDDED,
+    ),
+    Situation(
+        name="an adapter loses a field of the domain",
+        code=1,
+        says="test_every_field_is_kept_and_can_be_replaced[postgres_repository]",
+        arguments=("-s", "integration", "--", "-k", "kept_and_can"),
+        changes=(
+            *(
+                replace(f"{SOURCE}/{file}", old, f"    note: {new}\n{old}")
+                for file, old, new in (
+                    ("domain.py", "    quantity: int = 0\n", "str | None = None"),
+                    ("domain.py", "    quantity: int\n", "str | None"),
+                    ("models.py", "    quantity: Mapped[int]", "Mapped[str | None]"),
+                )
+            ),
+            write("services/gateway/migrations/versions/2099_planted.py", NEW_COLUMN),
+        ),
         env=EMBEDDED,
     ),
     Situation(
@@ -174,14 +225,16 @@ SITUATIONS = [
     Situation(
         name="a tier is absent from a service",
         code=2,
-        says="there is no tier load here",
+        says="there is no tier load here: it needs tests in services/gateway/tests/load/",
         arguments=("-s", "load"),
+        changes=(hide("services/gateway/tests/load"),),
     ),
     Situation(
         name="a tier is absent from the repository",
         code=2,
-        says="there is no tier cloud here",
-        arguments=("-s", "cloud"),
+        says=f"there is no tier {ABSENT_TIER} here",
+        arguments=("-s", ABSENT_TIER),
+        changes=(add_absent_tier,),
     ),
     Situation(
         name="what some tests need is absent",
@@ -400,7 +453,10 @@ SITUATIONS = [
         code=2,
         says="there is no tier load here",
         arguments=("-s", "load"),
-        changes=(write("services/gateway/tests/load/__pycache__/test_a.pyc", ""),),
+        changes=(
+            hide("services/gateway/tests/load"),
+            write("services/gateway/tests/load/__pycache__/locustfile.pyc", ""),
+        ),
     ),
     Situation(
         name="infrastructure is worse than failures",
@@ -414,8 +470,8 @@ SITUATIONS = [
         name="configuration is worse than failures and infrastructure",
         code=3,
         says="belongs to no tier",
-        arguments=("-s", "static", "load", "unit", "--", STRAY),
-        changes=(write(STRAY, PASSES),),
+        arguments=("-s", "static", ABSENT_TIER, "unit", "--", STRAY),
+        changes=(write(STRAY, PASSES), add_absent_tier),
     ),
 ]
 
@@ -446,7 +502,9 @@ def test_each_situation_has_its_code_and_says_why(
 ) -> None:
     for change in situation.changes:
         change(changes)
-    outcome = project.nox(*order, *situation.arguments, env=situation.env)
+    # In sequence, one package shows the code; side by side there have to be several.
+    words = [each if order else ALONE.get(each, each) for each in situation.arguments]
+    outcome = project.nox(*order, *words, env=situation.env)
     assert outcome.code == situation.code, outcome.output
     assert situation.says in outcome.output
     assert "hush" not in outcome.output
@@ -513,11 +571,12 @@ def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests
         killed.wait()
         file.unlink()
         # Any run will do: the fastest one says that the project has no such tests.
-        assert project.nox("-s", "load", env=env).code == 2
+        add_absent_tier(changes)
+        assert project.nox("-s", ABSENT_TIER, env=env).code == 2
         assert [*Path(own).glob("strata-*/**/used")]
         end.touch()
         tests.wait(PATIENCE)
-        assert project.nox("-s", "load", env=env).code == 2
+        assert project.nox("-s", ABSENT_TIER, env=env).code == 2
         assert not [*Path(own).glob("strata-*")]
     assert not [*project.path.glob("reports/.runs")]
 
@@ -528,13 +587,16 @@ def test_a_list_of_the_sessions_leaves_no_reports(project: Project, changes: Cha
     assert not (project.path / "reports").exists()
 
 
-def test_nox_inside_a_nox_session_keeps_its_own_code(project: Project, tmp_path: Path) -> None:
+def test_nox_inside_a_nox_session_keeps_its_own_code(
+    project: Project, changes: Changes, tmp_path: Path
+) -> None:
+    add_absent_tier(changes)
     outer = tmp_path / "noxfile.py"
     outer.write_text(
         "import nox\n\n"
         '@nox.session(venv_backend="none")\n'
         "def outer(session: nox.Session) -> None:\n"
-        f'    session.run("nox", "-f", {str(project.path / "noxfile.py")!r}, "-s", "load",\n'
+        f'    session.run("nox", "-f", {str(project.path / "noxfile.py")!r}, "-s", {ABSENT_TIER!r},\n'
         "        success_codes=[2], external=True)\n",
         encoding="utf-8",
     )

@@ -1,10 +1,12 @@
 """The worked example: its tiers, on each source of servers, its gates, and its kinds of tests."""
 
+import json
 from pathlib import Path
 
 import pytest
-from baking import INFERENCE, Bakery
-from project import Project, has_images, left_alone
+from baking import INFERENCE, Bakery, named
+from documents import Document
+from project import Project, has_images, left_alone, listen_elsewhere
 
 pytestmark = pytest.mark.proof(of="example")
 
@@ -51,10 +53,42 @@ def test_a_kind_of_tests_can_be_asked_for_and_passes_in_docker_where_that_is(
 ) -> None:
     servers = DOCKER if has_images() else EMBEDDED
     # The suite of the contract takes the longest; that it is chosen, its shortest file shows.
-    fewer = ("-k", "test_events") if kind == "contract" else ()
+    fewer = ("-k", "test_client") if kind == "contract" else ()
     outcome = project.nox("-s", "integration", "--", "-m", kind, *fewer, env=servers)
     assert outcome.code == 0, outcome.output
     places = {Path(test["name"].partition("::")[0]).parts[4] for test in outcome.summary["tests"]}
     assert places == {home}
     if servers is DOCKER:
         assert "postgres: docker" in outcome.output
+
+
+# So long as a stranger waits for it, packages from a cache.
+@pytest.mark.timeout(120)
+def test_the_first_completion_is_there_two_minutes_after_the_bake(
+    bake: Bakery, tmp_path: Path
+) -> None:
+    project = bake.into(tmp_path, {**INFERENCE, **named("Acme First")})
+    listen_elsewhere(project)
+    manifest = (project.path / "services/gateway/pyproject.toml").read_text(encoding="utf-8")
+    port = manifest.partition("\nport = ")[2].partition("\n")[0]
+    readme = Document(project.path / "services/gateway/README.md")
+    tried = next(block for block in readme.blocks if "stack.up" in "".join(block.commands))
+    answers: dict[str, str] = {}
+    env = {"STRATA_SERVERS": "embedded"}
+    try:
+        for line in ("uv run invoke setup", *tried.commands):
+            # As its reader does: what was answered stands for what is written in capitals.
+            typed = line.replace("localhost:8000", f"localhost:{port}").replace("curl", "curl -sSf")
+            for name, value in answers.items():
+                typed = typed.replace(name, value)
+            said = project.run("sh", "-c", typed, env=env).stdout
+            if "curl" in line:
+                answer = json.loads(said)
+                answers |= {
+                    name: answer[field]
+                    for name, field in (("TOKEN", "token"), ("KEY", "key"))
+                    if field in answer
+                }
+        assert answer["choices"][0]["message"]["content"] == "hello"
+    finally:
+        project.run("uv", "run", "invoke", "stack.down", env=env)

@@ -32,6 +32,7 @@ def test_sockets_are_blocked() -> None:
         socket.socket()
 """
 INTEGRATION = """
+import pytest
 from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -44,22 +45,20 @@ async def count(connection: AsyncConnection, query: str) -> int:
     return int((await connection.execute(text(query))).scalar_one())
 
 
-async def test_the_database_is_empty(postgres_engine: AsyncEngine, redis_url: str) -> None:
-    async with postgres_engine.begin() as connection:
-        assert await count(connection, TABLES) == 0
-        await connection.execute(text(CREATE))
-        await connection.execute(text("INSERT INTO ledger VALUES (1)"))
-    Redis.from_url(redis_url).set("amount", 1)
-
-
-async def test_what_a_test_wrote_is_gone(postgres_engine: AsyncEngine, redis_url: str) -> None:
+@pytest.mark.parametrize("run", ["once", "again"])
+async def test_what_a_test_wrote_is_gone(
+    run: str, postgres_engine: AsyncEngine, redis_url: str
+) -> None:
+    redis = Redis.from_url(redis_url)
+    assert redis.get("amount") is None
+    redis.set("amount", run)
     async with postgres_engine.begin() as connection:
         await connection.execute(text(CREATE))
         assert await count(connection, "SELECT count(*) FROM ledger") == 0
-    assert Redis.from_url(redis_url).get("amount") is None
+        await connection.execute(text("INSERT INTO ledger VALUES (1)"))
 
 
-async def test_a_clone_is_empty_as_well(clone_url: str) -> None:
+async def test_a_clone_is_empty(clone_url: str) -> None:
     engine = create_async_engine(clone_url)
     async with engine.begin() as connection:
         assert await count(connection, TABLES) == 0

@@ -202,6 +202,55 @@ def test_a_project_behind_a_link_is_itself(original: Project, link: Path) -> Non
     assert '"gateway"' in below.stdout
 
 
+def configured(key: str, value: str) -> dict[str, str]:
+    """Return what gives git a setting, as that of its user."""
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": value}
+
+
+def test_hooks_that_the_user_has_for_all_repositories_are_left_to_them(original: Project) -> None:
+    env = configured("core.hooksPath", "/home/ann/hooks")
+    outcome = original.outcome("uv", "run", "invoke", "setup", env=env)
+    assert outcome.code == 0, outcome.output
+    assert "hooks: not installed: core.hooksPath is /home/ann/hooks" in outcome.output
+    assert "let them call: uv run nox -s static unit" in outcome.output
+
+
+def test_a_repository_of_another_user_is_told_and_not_made_anew(original: Project) -> None:
+    before = (original.path / ".git" / "config").read_bytes()
+    env = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    outcome = original.outcome(".venv/bin/invoke", "setup", env=env)
+    assert outcome.code == 2, outcome.output
+    assert "it belongs to another user" in outcome.output
+    assert "hint: git config --global --add safe.directory" in outcome.output
+    assert (original.path / ".git" / "config").read_bytes() == before
+
+
+def test_a_repository_that_git_cannot_read_is_not_made_anew(original: Project) -> None:
+    config = original.path / ".git" / "config"
+    before = config.read_bytes()
+    config.write_text("[core", encoding="utf-8")
+    try:
+        for action in ("setup", "doctor"):
+            outcome = original.outcome(".venv/bin/invoke", action)
+            assert outcome.code == (2 if action == "setup" else 0), outcome.output
+            assert "git cannot tell whether" in outcome.output
+            assert "bad config" in outcome.output
+        assert config.read_text(encoding="utf-8") == "[core"
+    finally:
+        config.write_bytes(before)
+
+
+def test_what_clones_need_is_committed_whatever_the_user_ignores_elsewhere(
+    original: Project, tmp_path: Path
+) -> None:
+    ignored = tmp_path / "ignored"
+    ignored.write_text(".env*\n*.lock\nvendor\n", encoding="utf-8")
+    env = configured("core.excludesFile", str(ignored))
+    listed = original.run("git", "ls-files", "-co", "--exclude-standard", env=env).stdout.split()
+    assert {".env.example", ".env.test", "uv.lock", "vendor/stratakit/pyproject.toml"} <= {*listed}
+    assert ".env" not in listed
+
+
 HOOK = "#!/bin/sh\necho the hook of the bigger repository\n"
 
 

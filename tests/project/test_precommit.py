@@ -90,6 +90,23 @@ def test_a_commit_with_what_cannot_be_mended_is_refused_and_says_what_to_do(
     assert "hint: correct the types" in refused.stderr
 
 
+@pytest.mark.parametrize("name", ["README.md.rej", "services/gateway/pyproject.toml.orig"])
+def test_what_an_update_could_not_merge_stops_a_commit_of_it_or_beside_it(
+    name: str, project: Project, changes: Changes
+) -> None:
+    changes.write(name, "-1\n+2\n")
+    refused = commit(project)
+    assert refused.returncode == 1
+    assert name in refused.stderr
+    assert "take over by hand what it holds" in refused.stderr
+    project.run("git", "reset", "--quiet")
+    changes.write("README.md", "# Edited\n")
+    project.run("git", "add", "README.md")
+    beside = project.run(*OFFLINE, "git", "commit", "--message", "Change", check=False)
+    assert beside.returncode == 1
+    assert name in beside.stderr
+
+
 LONG = "A" * 73
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from baking import BLANK, INFERENCE, PROJECT, Bakery, commit, git, named, needs_git
+from answers import BAD, GOOD
+from baking import BLANK, INFERENCE, PROJECT, Bakery, commit, git, named, needs_git, run
 from project import PATIENCE, Change, Changes, Outcome, Project, hide, replace, until, write
 
 pytestmark = [
@@ -123,6 +124,7 @@ def test_services_are_added_pass_their_tiers_and_go_without_a_trace(project: Wor
         assert project.scratch() == []
         they_are_of_the_recorded_commit(project)
         they_are_listed(project)
+        the_doctor_has_nothing_against_them(project)
         they_pass_their_tiers(project)
         refused = project.invoke("service.remove", "billing", "--yes")
         assert (refused.code, "would be lost: Dockerfile" in refused.output) == (3, True)
@@ -164,10 +166,120 @@ def test_a_service_beside_the_example_is_a_skeleton_and_passes_its_tests(
     assert outcome.code == 0, outcome.output
 
 
+def test_a_service_that_is_added_has_the_python_that_the_project_has_now(
+    project: Workshop, changes: Changes
+) -> None:
+    changes.replace("pyproject.toml", 'python = "3.13"', 'python = "3.14"')
+    project.done(*BILLING)
+    added = project.path / "services/billing"
+    try:
+        assert "ARG PYTHON=3.14\n" in (added / "Dockerfile").read_text(encoding="utf-8")
+    finally:
+        project.done("service.remove", "billing", "--yes", "--force")
+
+
+@pytest.fixture(scope="module")
+def pair(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A project with a service of the bake and one that was added; its commit is what tests begin with."""
+    project = workshop(template, tmp_path_factory.mktemp("renamed"), BLANK)
+    project.done(*BILLING)
+    commit(project.path)
+    return project
+
+
+@pytest.fixture
+def stored(pair: Workshop) -> Iterator[Workshop]:
+    """The pair, each with databases and one with a row; a test may rename and commit as it likes."""
+    beginning = git(pair.path, "rev-parse", "HEAD")
+    pair.run("uv", "sync", "--quiet")
+    shutil.copy(pair.path / ".env.example", pair.path / ".env")
+    pair.done("db.setup")
+    shell = (".venv/bin/invoke", "db.shell", "--service", "gateway")
+    row = "INSERT INTO items (name) VALUES ('lamp')"
+    run(*shell, cwd=pair.path, env=pair.environment, typed=row)
+    yield pair
+    pair.done("db.drop", "--database", "all", "--yes")
+    pair.done("stack.clean", "--yes")
+    git(pair.path, "reset", "--quiet", "--hard", beginning)
+    # With caches that would keep the folder of a name that is gone.
+    git(pair.path, "clean", "-fdqx", "services")
+
+
+# Two services, seven sessions.
+@pytest.mark.timeout(900)
+def test_services_are_renamed_with_what_is_stored_and_pass_their_tiers(stored: Workshop) -> None:
+    stored.nox("-s", "unit(billing)")
+    before = stored.state()
+    planned = stored.done("service.rename", "gateway", "front-door", "--dry-run")
+    assert stored.state() == before
+    moved = re.search(r"(?m)^the database (\w+_)gateway(\w*_dev): \1(front_door)\2$", planned)
+    assert moved
+    database = f"{moved[1]}front_door{moved[2]}"
+    said = stored.done("service.rename", "gateway", "front-door")
+    assert {*planned.splitlines()} <= {*said.splitlines()}
+    git(stored.path, "add", "--all")
+    commit(stored.path)
+    stored.done("service.rename", "billing", "ledger")
+    assert not [*stored.path.glob(".nox/service-billing*")]
+    assert sorted(each.name for each in (stored.path / "services").iterdir()) == [
+        "front-door",
+        "ledger",
+    ]
+    found = json.loads(stored.done("db.status", "--json"))
+    assert {(each["service"], each["purpose"], each["exists"]) for each in found} == {
+        (name, purpose, True) for name in ("front-door", "ledger") for purpose in ("dev", "test")
+    }
+    (kept,) = [each for each in found if each["rows"].get("items")]
+    assert (kept["service"], kept["purpose"], kept["rows"]["items"]) == ("front-door", "dev", 1)
+    dotenv = (stored.path / ".env").read_text(encoding="utf-8")
+    assert "GATEWAY_" not in dotenv
+    assert f"/{database}" in dotenv
+    # As it would have been baked, so that updates reach it.
+    record = json.loads((stored.path / RECORD).read_text(encoding="utf-8"))
+    answers = record["context"]["cookiecutter"]
+    assert (answers["service"], answers["__package"]) == ("front-door", "front_door")
+    stored.run("uv", "sync", "--quiet")
+    outcome = stored.nox("-j", "2", "-s", *TIERS)
+    assert outcome.code == 0, outcome.output
+    assert stored.invoke("doctor").code == 0
+
+
+def test_a_colleague_moves_what_their_machine_keeps(stored: Workshop) -> None:
+    """The one of the other machine, played by names that go back and come again in git alone."""
+    stored.done("service.rename", "billing", "ledger")
+    commit(stored.path)
+    stored.done("service.rename", "ledger", "billing")
+    git(stored.path, "restore", ".")
+    git(stored.path, "clean", "-fdq", "services")
+    said = stored.done("service.rename", "billing", "ledger")
+    assert re.search(r"(?m)^the database \w+_billing\w*_dev: \w+_ledger\w*_dev$", said)
+    assert "services/billing" not in said
+    assert git(stored.path, "status", "--short") == ""
+
+
 def they_are_of_the_recorded_commit(project: Workshop) -> None:
     """Make sure that neither what came later was baked, nor the checkout changed."""
     assert not list(project.path.glob("services/*/later.txt"))
     assert git(Path(project.template), "status", "--short") == ""
+
+
+def the_doctor_has_nothing_against_them(project: Workshop) -> None:
+    """The `.env` is of before: what `db.setup` writes to it is nobody's mistake."""
+    dotenv = project.path / ".env"
+    dotenv.write_text((project.path / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
+    project.run("uv", "sync", "--quiet")
+    try:
+        outcome = project.invoke("doctor")
+        assert outcome.code == 0, outcome.output
+        for name in ADDED:
+            assert f"{name} gets its URLs by db.setup" in outcome.output
+        # Of which the template has one more by now.
+        assert re.search(
+            r"template +ok .* at \w{7}, which is at \w{7} now: uvx cruft", outcome.output
+        )
+        assert "a path of this machine" in outcome.output
+    finally:
+        dotenv.unlink()
 
 
 def they_are_listed(project: Workshop) -> None:
@@ -176,7 +288,7 @@ def they_are_listed(project: Workshop) -> None:
     ports = {name: each["port"] for name, each in listed.items()}
     assert ports == {"gateway": 8000, "billing": 8001, "order-history": 8002}
     assert listed["order-history"]["package"] == "order_history"
-    assert listed["billing"]["tests"] == {"unit": True, "integration": True, "load": False}
+    assert listed["billing"]["tests"] == {"unit": True, "integration": True, "load": True}
 
 
 def they_pass_their_tiers(project: Workshop) -> None:
@@ -224,6 +336,12 @@ SITUATIONS = [
         arguments=("service.add", "json", "--resource", "class"),
     ),
     Situation(
+        name="the template refuses names that are near to good ones",
+        code=3,
+        says="hint: uv run invoke service.add order-history --resource line_item",
+        arguments=("service.add", "Order_History", "--resource", "Line-Item"),
+    ),
+    Situation(
         name="something is in the folder",
         code=3,
         says="services/billing is there and is no service: notes.txt",
@@ -250,7 +368,7 @@ SITUATIONS = [
     Situation(
         name="the record is broken",
         code=3,
-        says=".cruft.json is not what a bake has written",
+        says="since it is not what a bake has written",
         changes=(write(RECORD, '{"template": 1}'),),
     ),
     Situation(
@@ -295,6 +413,50 @@ SITUATIONS = [
         says=f"services/shop/pyproject.toml has {SLUG}-gateway among its sources",
         arguments=("service.remove", "gateway", "--yes"),
         changes=(planted("services/shop", "pyproject.toml", DEPENDENT),),
+    ),
+]
+
+
+RENAME = ("service.rename", "gateway")
+SITUATIONS += [
+    Situation(
+        name="there is no service to rename",
+        code=3,
+        says="there is no service 'bogus'; there are: gateway",
+        arguments=("service.rename", "bogus", "billing"),
+    ),
+    Situation(
+        name="the new name is the old one",
+        code=3,
+        says="there is a service gateway already",
+        arguments=(*RENAME, "gateway"),
+    ),
+    Situation(
+        name="the new name is a library's",
+        code=3,
+        says="there is a library servicebase already",
+        arguments=(*RENAME, "servicebase"),
+    ),
+    Situation(
+        name="what names the service is not committed",
+        code=3,
+        says="README.md: not committed, so that git could not take the renaming back",
+        arguments=(*RENAME, "billing"),
+        changes=(replace("README.md", "Replace this line", "Edited"),),
+    ),
+    Situation(
+        name="a file of the service is not committed",
+        code=3,
+        says="services/gateway/new.py: not committed",
+        arguments=(*RENAME, "billing"),
+        changes=(write("services/gateway/new.py", ""),),
+    ),
+    Situation(
+        name="what is renamed cannot be locked",
+        code=2,
+        says="uv cannot lock the project, so nothing was changed",
+        arguments=(*RENAME, "billing"),
+        env={"UV_OFFLINE": "1", "UV_NO_CACHE": "1"},
     ),
 ]
 
@@ -397,3 +559,24 @@ def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Work
     finally:
         git(project.path, "restore", ".")
         project.done("stack.down")
+
+
+ASK = """
+import json, sys
+from stratakit.errors import ConfigurationError
+from stratakit.scaffold.rename import refuse_name
+
+for name in json.load(sys.stdin):
+    try:
+        refuse_name(name)
+    except ConfigurationError:
+        print(json.dumps(name))
+"""
+
+
+def test_a_service_gets_no_name_that_the_template_refuses(project: Workshop) -> None:
+    bad = [*BAD["service"].values()]
+    typed = json.dumps([*bad, *GOOD["service"]])
+    command = (".venv/bin/python", "-c", ASK)
+    done = run(*command, cwd=project.path, env=project.environment, typed=typed)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == bad

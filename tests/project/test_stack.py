@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ class Stack(Project):
         assert outcome.code == 0, outcome.output
         return outcome.output
 
+    @contextmanager
+    def foreground(self, service: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run a service in the foreground, for the length of the block."""
+        with subprocess.Popen(
+            (".venv/bin/invoke", "service.run", service),
+            cwd=self.path,
+            env={**self.environment, "STRATA_SERVERS": self.source},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.terminate()
+
     def states(self, *arguments: str) -> tuple[str, dict[str, dict[str, Any]]]:
         """Run actions; return what they print, and how servers and services are afterwards."""
         output = self.green(*arguments, "stack.status", "--json")
@@ -176,8 +193,9 @@ def stack(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     stack.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
     yield stack
     stack.gone()
-    shutil.rmtree(stack.cache)
-    shutil.rmtree(stack.data)
+    # Neither is there where no test has started anything.
+    for folder in (stack.cache, stack.data):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -185,8 +203,11 @@ def teller(stack: Stack) -> Iterator[Stack]:
     """The project, whose second service is started and stopped by the test."""
     stack.mood("well")
     yield stack
+    # It may hold a port that is the service's no more.
+    (stack.path / ".env").unlink(missing_ok=True)
     if stack.processes():
-        stack.green("stack.down")
+        # With its data, which the next one would find migrated.
+        stack.green("stack.clean", "--yes")
         stack.gone()
 
 
@@ -309,7 +330,7 @@ def test_an_image_that_cannot_be_built_is_a_failure_and_a_base_that_cannot_be_ha
 @needs_images
 def test_an_engine_that_is_gone_is_told_while_the_stack_is_in_it(stack: Stack) -> None:
     record = stack.cache / "stack" / "record.json"
-    record.parent.mkdir(exist_ok=True)
+    record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps({"source": "docker", "root": str(stack.path)}), encoding="utf-8")
     outcome = stack.invoke("stack.status", DOCKER_HOST="unix:///nonexistent/docker.sock")
     record.unlink()
@@ -351,7 +372,7 @@ def test_a_taken_port_is_named_with_who_holds_it_and_what_mends_it(teller: Stack
     assert outcome.code == 2, outcome.output
     assert f"the port {port} of teller is taken by" in outcome.output
     assert f"(pid {os.getpid()} in " in outcome.output
-    assert "in services/teller/pyproject.toml" in outcome.output
+    assert re.search(r"or TELLER_PORT=\d+ in \.env$", outcome.output, re.MULTILINE)
     assert teller.processes() == []
 
 
@@ -408,6 +429,34 @@ def test_a_dead_service_is_told_and_started_again(teller: Stack) -> None:
     assert "teller is dead: killed by signal 9" in wait.output
     assert "at your service" in wait.output
     assert "started teller" in teller.green("stack.up", "--service", "teller")
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis"])
+def test_a_server_that_services_have_lost_is_told_and_started_again(
+    kind: str, teller: Stack
+) -> None:
+    _, states = teller.states("stack.up", "--service", "gateway")
+    os.kill(states[kind]["process"], signal.SIGKILL)
+    until(lambda: teller.invoke("stack.status").code == 2)
+    said = teller.invoke("stack.status").output
+    assert re.search(
+        rf"^{kind} +dead .*it is gone, and services that need it are up", said, re.MULTILINE
+    )
+    assert f"started {kind}" in teller.green("stack.up", "--service", "gateway")
+    assert teller.states()[1][kind]["state"] == "healthy"
+
+
+def test_up_runs_a_service_anew_whose_code_has_changed(teller: Stack) -> None:
+    up = ("stack.up", "--service", "teller")
+    _, before = teller.states(*up)
+    with Changes(teller) as changes:
+        changes.replace("services/teller/src/teller/__main__.py", "at your service", "edited")
+        assert "started teller" in teller.green(*up)
+        assert "edited" in teller.green("stack.logs", "--service", "teller")
+        _, after = teller.states(*up)
+    assert after["teller"]["process"] != before["teller"]["process"]
+    assert "nothing has changed" not in teller.green(*up)
+    assert "nothing has changed" in teller.green(*up)
 
 
 def test_a_stale_process_number_is_told_and_whoever_has_it_now_is_left_alone(teller: Stack) -> None:
@@ -470,7 +519,7 @@ def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack
     assert len(made) > 40
     assert key() == made
     with Changes(teller) as changes:
-        changes.write(".env", "TELLER_KEY='in the file'\nTELLER_WORD=hello\nTELLER_PORT=1\n")
+        changes.write(".env", "TELLER_KEY='in the file'\nTELLER_WORD=hello\nTELLER_HOST=::1\n")
         assert key() == "in the file"
         assert ask(teller.port("teller"), "/")["word"] == "hello"
         assert key(TELLER_KEY="in the environment") == "in the environment"
@@ -519,18 +568,109 @@ def test_two_stacks_at_once_share_nothing_but_the_machines_ports(
 def test_a_second_checkout_has_a_stack_of_its_own_and_leaves_that_of_the_first(
     teller: Stack, tmp_path: Path
 ) -> None:
-    only = ("--service", "teller")
-    teller.green("stack.up", *only)
-    other = checkout(teller, tmp_path)
-    outcome = other.invoke("stack.up", *only)
-    assert outcome.code == 2, outcome.output
-    assert f"in {teller.path})" in outcome.output
-    other.move("teller", free_port())
-    other.green("stack.up", *only)
-    assert answers(teller.port("teller"), "/")
+    two_checkouts_run_at_once(teller, checkout(teller, tmp_path), "teller")
+
+
+@needs_images
+def test_two_checkouts_run_at_once_through_compose(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = checkout(stack, tmp_path)
+    for each in (stack, other):
+        monkeypatch.setattr(each, "source", "docker")
+    two_checkouts_run_at_once(stack, other, "gateway")
+
+
+def two_checkouts_run_at_once(first: Stack, other: Stack, service: str) -> None:
+    """Run one service in two checkouts: each on a port of its own, shown and kept."""
+    only, path = ("--service", service), "/" if service == "teller" else "/health/live"
+    name, own = f"{service.upper()}_PORT", first.port(service)
+    first.green("stack.up", *only)
+    said = other.green("stack.up", *only)
+    assert f"{service}: the checkout in {first.path} has the port {own}, so here it is " in said
+    (free,) = re.findall(rf"so here it is (\d+) \({name} in \.env\)", said)
+    assert f"http://127.0.0.1:{free}" in said
+    _, states = other.states()
+    assert states[service]["url"] == f"http://127.0.0.1:{free}"
+    assert f"\n{name}='{free}'\n" in (other.path / ".env").read_text(encoding="utf-8")
+    assert f"\nport = {own}\n" in other.manifest(service).read_text(encoding="utf-8")
+    assert f"{name}=" not in (first.path / ".env").read_text(encoding="utf-8")
+    assert answers(own, path)
+    assert answers(int(free), path)
+    assert "nothing has changed" in other.green("stack.up", *only)
+    other.green("stack.down")
+    assert answers(own, path)
+    # As it was, whether the other is up or not.
+    first.green("stack.down")
+    _, states = other.states("stack.up", *only)
+    assert states[service]["url"] == f"http://127.0.0.1:{free}"
+    first.green("stack.up", *only)
+    assert answers(own, path)
     other.green("stack.clean", "--yes")
-    assert not answers(other.port("teller"), "/")
-    assert answers(teller.port("teller"), "/")
+    assert not answers(int(free), path)
+    assert answers(own, path)
+    first.green("stack.clean", "--yes")
+
+
+def test_two_checkouts_that_start_at_once_get_two_ports(teller: Stack, tmp_path: Path) -> None:
+    command = (".venv/bin/invoke", "stack.up", "--service", "teller", "--json")
+    both = [teller, checkout(teller, tmp_path)]
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=each.path,
+            env={**each.environment, "STRATA_SERVERS": "embedded"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for each in both
+    ]
+    printed = [each.communicate(timeout=PATIENCE) for each in started]
+    assert [each.returncode for each in started] == [0, 0], printed
+    urls = [json.loads(out)["services"][0]["url"] for out, _ in printed]
+    assert len(set(urls)) == 2
+    both[1].green("stack.clean", "--yes")
+
+
+def test_a_service_in_the_foreground_has_a_port_beside_that_of_another_checkout(
+    teller: Stack, tmp_path: Path
+) -> None:
+    other = checkout(teller, tmp_path)
+    with teller.foreground("teller"):
+        until(lambda: answers(teller.port("teller"), "/"))
+        with other.foreground("teller") as second:
+            assert second.stdout
+            said = second.stdout.readline()
+            assert f"has the port {teller.port('teller')}, so here it is" in said
+            port = int(said.partition("so here it is ")[2].partition(" ")[0])
+            until(lambda: answers(port, "/"))
+            second.terminate()
+    other.green("stack.clean", "--yes")
+
+
+def test_a_port_in_dotenv_goes_before_the_committed_one(teller: Stack) -> None:
+    only, free = ("--service", "teller"), free_port()
+    teller.green("stack.up", *only)
+    with Changes(teller) as changes:
+        changes.write(".env", f"TELLER_PORT={free}\n")
+        _, states = teller.states("stack.up", *only)
+        assert states["teller"]["url"] == f"http://127.0.0.1:{free}"
+        assert not answers(teller.port("teller"), "/")
+        changes.write(".env", "TELLER_PORT=lots\n")
+        outcome = teller.invoke("stack.up", *only)
+        assert outcome.code == 3, outcome.output
+        assert "TELLER_PORT is 'lots', and has to be a number" in outcome.output
+
+
+def test_up_runs_a_service_anew_whose_settings_have_changed(teller: Stack) -> None:
+    up = ("stack.up", "--service", "teller")
+    teller.green(*up)
+    with Changes(teller) as changes:
+        changes.write(".env", "TELLER_WORD=hello\n")
+        assert "started teller" in teller.green(*up)
+        assert ask(teller.port("teller"), "/")["word"] == "hello"
+        assert "nothing has changed" in teller.green(*up)
 
 
 def a_row_is_seen_by_all_who_use_dev(stack: Stack) -> None:
@@ -613,6 +753,45 @@ def test_a_row_is_seen_by_all_who_use_dev_through_compose(
 ) -> None:
     monkeypatch.setattr(stack, "source", "docker")
     a_row_is_seen_by_all_who_use_dev(stack)
+
+
+@needs_images
+def test_data_of_another_major_version_in_the_volume_is_named_and_neither_opened_nor_replaced(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(stack, "source", "docker")
+    stack.green("db.setup", "--database", "dev")
+    stack.green("stack.down")
+    volume = f"{stack.answers['project_slug']}_postgres"
+
+    def mark(major: str) -> None:
+        write = f"echo {major} >/data/PG_VERSION"
+        run = ("docker", "run", "--rm", "--entrypoint", "sh", "-v", f"{volume}:/data")
+        stack.run(*run, "postgres:17-alpine", "-c", write)
+
+    mark("15")
+    for action in ("db.setup", "db.status"):
+        outcome = stack.invoke(action)
+        assert outcome.code == 2, outcome.output
+        assert f"Docker's volume {volume} was made by PostgreSQL 15, and" in outcome.output
+        assert "PostgreSQL 17 is what runs here: it was not opened" in outcome.output
+        assert 'to stay with it: postgres = "15" in [tool.stratakit]' in outcome.output
+    # There is but one image here, so that what 15 would run is run by 17.
+    commands = [
+        line.partition(": ")[2]
+        .replace("postgres:15-", "postgres:17-")
+        .replace("~/", f"{tmp_path}/")
+        for line in outcome.output.splitlines()
+        if "docker run" in line
+    ]
+    mark("17")
+    for command in commands:
+        stack.run("sh", "-c", command)
+    assert "CREATE TABLE public.items" in (tmp_path / "dev-15.sql").read_text(encoding="utf-8")
+    stack.green("db.setup", "--database", "dev")
+    stack.green("stack.clean", "--yes")
+    stack.run("docker", "volume", "rm", f"{volume}-15")
+    assert not stack.left_in_docker()
 
 
 def checkout(stack: Stack, folder: Path, slug: str | None = None) -> Stack:

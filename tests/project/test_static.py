@@ -13,6 +13,8 @@ from baking import Bakery, git, needs_git
 from project import Change, Changes, Project, hide, ready, replace, write
 
 pytestmark = pytest.mark.slow
+# Each runs all checks, as the tiers of a fresh bake do each time.
+whole = pytest.mark.proof(of="outcomes")
 
 ENVIRONMENT = ".nox/static"
 NO_NETWORK = {"UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
@@ -328,6 +330,7 @@ def test_a_situation_has_its_code_and_message(
     assert PASSWORD not in said.output
 
 
+@whole
 def test_a_fresh_bake_passes_every_check_and_lists_them_in_the_order_of_the_table(
     project: Project,
 ) -> None:
@@ -343,6 +346,7 @@ def test_a_fresh_bake_passes_every_check_and_lists_them_in_the_order_of_the_tabl
     assert {name for name, word in said.lines().items() if word == "ABSENT"} == absent
 
 
+@whole
 @pytest.mark.skipif(
     not shutil.which("unshare") or os.geteuid() != 0, reason="only root can take the network away"
 )
@@ -375,6 +379,7 @@ def test_a_part_that_was_not_baked_is_absent_and_no_failure(bake: Bakery, tmp_pa
     assert reasons.keys() == WORKFLOW_CHECKS
 
 
+@whole
 def test_fix_mends_format_and_lint_before_the_rest_looks(
     project: Project, changes: Changes
 ) -> None:
@@ -391,7 +396,7 @@ def test_given_files_only_what_concerns_them_is_checked(project: Project, change
     assert list(static(project, "README.md").lines()) == ["secrets"]
     others = static(project, "noxfile.py", "tasks.py")
     assert others.code == 0, others.output
-    assert others.lines().keys() == {"lint", "format", "types", "secrets"}
+    assert others.lines().keys() == {"lint", "format", "types", "versions", "secrets"}
     assert static(project, "services").code == 1
 
 

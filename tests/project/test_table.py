@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from baking import Bakery, commit, needs_git
+from baking import Bakery, commit, named, needs_git
 from documents import Document
 from project import Changes, Project
 
@@ -60,17 +60,20 @@ def test_a_table_of_an_older_version_which_has_no_tiers_is_as_that_of_a_fresh_ba
 def test_each_key_of_a_tier_can_be_changed_and_the_others_stay(project: Project) -> None:
     tables = (
         "tiers.unit.budget = 60\ntiers.unit.timeout = 0\n"
-        '[tool.stratakit.tiers.load]\nparallel = true\nscope = "repository"\nneeds = []\n'
+        '[tool.stratakit.tiers.infrastructure]\nparallel = true\nscope = "package"\nneeds = []\n'
     )
     code, said = read(project, table=tables)
     assert code == 0
     _, before = read(project, DEFAULTS)
     changed = {line for line in said.splitlines() if line not in before.splitlines()}
-    unit, load = sorted(changed, key=lambda line: "'load'" in line)
+    unit, infrastructure = sorted(changed, key=lambda line: "'infrastructure'" in line)
     assert "budget=60, test_budget=0.1, timeout=None" in unit
     assert "paths=('tests/unit', 'tests/contracts')" in unit
-    assert "scope='repository', paths=('tests/load',), needs=(), default=False" in load
-    assert "parallel=True" in load
+    assert (
+        "scope='package', paths=('tests/infrastructure',), needs=(), default=False"
+        in infrastructure
+    )
+    assert "parallel=True" in infrastructure
 
 
 def test_a_tier_of_ones_own_has_defaults_and_comes_last(project: Project) -> None:
@@ -78,7 +81,8 @@ def test_a_tier_of_ones_own_has_defaults_and_comes_last(project: Project) -> Non
     assert code == 0
     assert said.splitlines()[-1] == (
         "Tier(name='e2e', checks='all', scope='repository', paths=('tests/e2e',), needs=(),"
-        " default=False, parallel=False, budget=None, test_budget=None, timeout=None)"
+        " default=False, parallel=False, budget=None, test_budget=None, timeout=None, module=None,"
+        " ending=10, group=None)"
     )
 
 
@@ -157,6 +161,12 @@ WRONG = {
     "tests of static": Wrong(
         'tiers.static.paths = ["tests/static"]', "it has no tests", "a tier of your own"
     ),
+    "scenarios elsewhere": Wrong(
+        'tiers.load.paths = ["tests/fast"]', "its tests are in tests/load/", "a tier of your own"
+    ),
+    "a program of ones own": Wrong(
+        'tiers.load.module = "mine"', "has an unknown key module", "its keys are"
+    ),
     "a name that is no marker": Wrong(
         '[tool.stratakit.tiers."end to end"]\nchecks = "all"\npaths = ["tests/e2e"]',
         "no tier can be called 'end to end'",
@@ -187,7 +197,7 @@ def test_a_table_that_is_wrong_names_the_key_and_what_is_right(name: str, projec
 @pytest.fixture(scope="module")
 def living(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A locked project, with an environment for actions."""
-    baked = bake.into(tmp_path_factory.mktemp("own"), project_name="Acme Table")
+    baked = bake.into(tmp_path_factory.mktemp("own"), named("Acme Table"))
     baked.run("uv", "lock", "--quiet")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
     environment = {**baked.environment, "STRATA_SERVERS": "embedded"}
@@ -263,12 +273,13 @@ def test_a_test_of_a_tier_that_is_in_no_table_belongs_to_none(
     assert f"{WAY} belongs to no tier" in refused.output
     add(living, changes, TIER)
     moved = changes.write("tests/e3e/test_pages.py", "def test_a() -> None: ...\n")
-    assert "tests/cloud, tests/e2e or" in living.nox("-s", "unit").output
+    assert "tests/infrastructure, tests/e2e or" in living.nox("-s", "unit").output
     moved.unlink()
     assert "belongs to no tier" not in living.nox("-s", "unit", "--", "--collect-only").output
 
 
 @pytest.mark.slow
+@pytest.mark.proof(of="stack")
 def test_a_tier_that_needs_the_stack_runs_where_it_is_up_and_exits_with_2_where_not(
     living: Project, changes: Changes
 ) -> None:
@@ -333,6 +344,7 @@ def test_a_tier_of_each_package_has_servers_of_its_own(living: Project, changes:
 
 
 @pytest.mark.slow
+@pytest.mark.proof(of="outcomes")
 def test_a_tier_runs_on_the_python_that_is_asked_for(living: Project, changes: Changes) -> None:
     """In an environment beside the other, which stays what it is."""
     version, folder = another_python(living)

@@ -11,7 +11,17 @@ from pathlib import Path
 import jsonschema
 import pytest
 from baking import Bakery, git, needs_git
-from project import NOX, PATIENCE, Changes, Project, has_images, left_alone, ready
+from project import (
+    ABSENT_TIER,
+    NOX,
+    PATIENCE,
+    Changes,
+    Project,
+    add_absent_tier,
+    has_images,
+    left_alone,
+    ready,
+)
 
 pytestmark = pytest.mark.slow
 personas = pytest.mark.proof(of="personas")
@@ -107,6 +117,21 @@ def test_a_bare_pytest_runs_unit_and_integration(project: Project) -> None:
     assert outcome.code == 0, outcome.output
 
 
+def test_a_plain_sync_leaves_out_nothing_and_an_image_has_no_test_in_it(project: Project) -> None:
+    project.run("uv", "sync", "--quiet", "--locked")
+    project.run("uv", "sync", "--check", "--locked", "--all-packages", "--all-groups")
+    (line,) = {
+        line.split("uv sync ")[1]
+        for line in (project.path / "services/gateway/Dockerfile").read_text().splitlines()
+        if "--no-editable" in line
+    }
+    image = {"UV_PROJECT_ENVIRONMENT": str(project.path / ".nox" / "image")}
+    installed = project.run("uv", "sync", *line.split(), "--dry-run", env=image).stderr
+    assert "+ fastapi==" in installed
+    assert "+ pytest" not in installed
+    assert "+ stratakit" not in installed
+
+
 def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
     project: Project,
 ) -> None:
@@ -134,9 +159,26 @@ def test_the_summary_is_of_the_shape_that_its_schema_says(project: Project) -> N
         (project.path / "vendor/stratakit/src/stratakit/summary.schema.json").read_text()
     )
     jsonschema.Draft202012Validator.check_schema(schema)
-    for arguments in (("-s", "unit"), ("-s", "load"), ("-s", "unit", "--", "-k", "nothing_is")):
-        outcome = project.nox(*arguments)
-        jsonschema.validate(outcome.summary, schema)
+    nothing = ("-s", "unit", "--", "-k", "nothing_is")
+    with Changes(project) as changes:
+        add_absent_tier(changes)
+        for arguments in (("-s", "unit"), ("-s", ABSENT_TIER), ("-s", "cloud"), nothing):
+            outcome = project.nox(*arguments)
+            jsonschema.validate(outcome.summary, schema)
+
+
+@pytest.mark.parametrize("how", [(), ("-j", "2")])
+def test_a_program_that_asks_for_json_reads_the_summary_and_nothing_else(
+    project: Project, how: tuple[str, ...]
+) -> None:
+    asked = ("-s", "unit", "--", "--output", "json", "-k", "domain")
+    done = project.run(*NOX, *how, *asked)
+    assert json.loads(done.stdout) == project.summary()
+    assert {test["service"] for test in project.summary()["tests"]} == {"gateway"}
+    assert "Session unit(gateway) was successful" in done.stderr
+    refused = project.run(*NOX, *asked[:-3], "yaml", check=False)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "--output names no output that there is" in refused.stderr
 
 
 def test_each_tier_leaves_junit_and_ctrf(project: Project) -> None:
@@ -245,13 +287,14 @@ def test_a_kind_of_integration_test_is_asked_for_by_its_marker(project: Project)
     assert {test["name"].partition("::")[0] for test in outcome.summary["tests"]} == {
         "services/gateway/tests/integration/test_smoke.py"
     }
+    [smoke] = outcome.summary["tests"]
+    assert smoke["metrics"].keys() == {"requests", "p50_ms", "p95_ms", "p99_ms"}
+    assert smoke["metrics"]["requests"] > 20
 
 
 def count(project: Project) -> int:
     """Return how many tests the tier integration has."""
-    done = project.run(
-        ".nox/service-gateway/bin/python", "-m", "pytest", "--tier", "integration", "-q", "--co"
-    )
+    done = project.run(".venv/bin/python", "-m", "pytest", "--tier", "integration", "-q", "--co")
     return sum("::" in line for line in done.stdout.splitlines())
 
 

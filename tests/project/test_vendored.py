@@ -9,6 +9,8 @@ from project import Change, Changes, Project, hide, replace, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+places = pytest.mark.proof(of="places")
+
 ENGINE = "vendor/stratakit"
 SCHEMA = "src/stratakit/summary.schema.json"
 DIFFERENCES = {
@@ -60,6 +62,7 @@ def test_what_git_was_told_to_ignore_is_named(project: Project) -> None:
     assert "not in git: upgrade.py" in outcome.output
 
 
+@places
 def test_no_other_check_looks_at_it(project: Project, changes: Changes) -> None:
     wrong = "import os\ndef f( x ):\n  return x + undefined\npassword = 'hunter2hunter2'\n"
     changes.write(f"{ENGINE}/src/stratakit/wrong.py", wrong)
@@ -72,6 +75,7 @@ def test_no_other_check_looks_at_it(project: Project, changes: Changes) -> None:
     assert "No Python files found" in linted.output
 
 
+@places
 def test_an_ejected_engine_is_checked_as_code_of_the_project(bake: Bakery, tmp_path: Path) -> None:
     baked = bake.into(tmp_path, project_name="Acme Eject")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")

@@ -12,24 +12,33 @@ from typing import Any
 import pytest
 import yaml
 from baking import Bake, Bakery, commit, is_rendered
-from project import Change, Changes, Project, has_images, hide, ready, replace, write
+from project import (
+    ABSENT_TESTS,
+    ABSENT_TIER,
+    Change,
+    Changes,
+    Project,
+    add_absent_tier,
+    has_images,
+    hide,
+    ready,
+    replace,
+    write,
+)
 from runner import EXPRESSION, Done, Runner
 
 proof = pytest.mark.proof(of="workflows")
 
-NAMES = ("test", "nightly")
+NAMES = ("test", "nightly", "cloud")
+ACTIONS = "vendor/stratakit/actions"
+LOGIN = f"{ACTIONS}/credentials"
 FOLDER = ".github/workflows"
 each_workflow = pytest.mark.parametrize("name", NAMES)
 Workflow = dict[str, Any]
 
 PASSING = "def test_it_passes() -> None:\n    assert True\n"
 FAILING = "def test_it_fails() -> None:\n    assert 'a<b' == 'c|d'\n"
-# Each has folders of its own, and no test until somebody writes one.
-PLANTED = {
-    "infrastructure": "tests/infrastructure/test_planted.py",
-    "load": "services/gateway/tests/load/test_planted.py",
-    "cloud": "tests/cloud/test_planted.py",
-}
+PLANTED = "tests/infrastructure/test_planted.py"
 
 
 def read(bake: Bake, name: str) -> Workflow:
@@ -60,9 +69,13 @@ def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_step
     for job in workflow["jobs"].values():
         checkout = [each for each in job["steps"] if "actions/checkout@" in each.get("uses", "")]
         keeps_issue = any("--issue" in each.get("run", "") for each in job["steps"])
+        logs_in = any(each.get("uses") == f"$/{LOGIN}" for each in job["steps"])
+        # Who may use the account, the environment says.
+        assert logs_in is (job.get("environment") == "cloud")
         assert job.get("permissions", {}) == {
             **({"contents": "read"} if checkout else {}),
             **({"issues": "write"} if keeps_issue else {}),
+            **({"id-token": "write"} if logs_in else {}),
         }
         assert all(each["with"]["persist-credentials"] is False for each in checkout)
 
@@ -71,9 +84,10 @@ def test_an_action_is_pinned_by_its_digest_beside_its_version_and_to_one_alone(
     bake: Bakery,
 ) -> None:
     pins: dict[str, set[str]] = {}
-    for name in NAMES:
-        text = (bake().path / FOLDER / f"{name}.yml").read_text(encoding="utf-8")
-        for action, pin in re.findall(r"uses: ([^@\n]+)@?(.*)", text):
+    project = bake().path
+    for file in (*project.glob(f"{FOLDER}/*.yml"), *project.glob(f"{ACTIONS}/*/action.yml")):
+        text = file.read_text(encoding="utf-8")
+        for action, pin in re.findall(r"uses: (?!\$/)([^@\n]+)@?(.*)", text):
             assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), action
             pins.setdefault(action, set()).add(pin)
     assert pins
@@ -82,14 +96,18 @@ def test_an_action_is_pinned_by_its_digest_beside_its_version_and_to_one_alone(
 
 @each_workflow
 def test_names_come_into_commands_through_the_environment(bake: Bakery, name: str) -> None:
-    for step in steps(read(bake(), name)):
+    actions = [
+        yaml.safe_load(file.read_text(encoding="utf-8"))["runs"]
+        for file in bake().path.glob(f"{ACTIONS}/*/action.yml")
+    ]
+    for step in (*steps(read(bake(), name)), *(each for one in actions for each in one["steps"])):
         assert not EXPRESSION.search(step.get("run", "")), step
 
 
 @each_workflow
 def test_every_job_is_stopped_at_some_time(bake: Bakery, name: str) -> None:
     for job in read(bake(), name)["jobs"].values():
-        assert job["timeout-minutes"] in (5, 10, 20, "${{ matrix.minutes }}")
+        assert job["timeout-minutes"] in (5, 10, 20, 90, "${{ matrix.minutes }}")
 
 
 def test_every_change_is_tested_and_what_is_dear_only_at_night_or_by_hand(bake: Bakery) -> None:
@@ -100,14 +118,16 @@ def test_every_change_is_tested_and_what_is_dear_only_at_night_or_by_hand(bake: 
     }
     nightly = {"schedule": [{"cron": "0 2 * * *"}], "workflow_dispatch": None}
     assert read(bake(), "nightly")["on"] == nightly
+    weekly = {"schedule": [{"cron": "0 4 * * 0"}], "workflow_dispatch": None}
+    assert read(bake(), "cloud")["on"] == weekly
 
 
 def test_only_runs_of_a_pull_request_are_cancelled(bake: Bakery) -> None:
-    test, nightly = (read(bake(), name)["concurrency"] for name in NAMES)
+    test, nightly, cloud = (read(bake(), name)["concurrency"] for name in NAMES)
     # Every other run has a group of its own, in which there is nothing to cancel.
     assert test["cancel-in-progress"] is True
     assert test["group"].endswith("-${{ github.event.pull_request.number || github.run_id }}")
-    assert nightly["cancel-in-progress"] is False
+    assert nightly["cancel-in-progress"] is cloud["cancel-in-progress"] is False
 
 
 def test_the_gate_waits_for_every_other_job_whatever_comes_of_it(bake: Bakery) -> None:
@@ -117,11 +137,27 @@ def test_the_gate_waits_for_every_other_job_whatever_comes_of_it(bake: Bakery) -
 
 
 def test_a_red_main_and_a_red_night_are_told_and_a_pull_request_tells_nobody(bake: Bakery) -> None:
-    day, night = (read(bake(), name)["jobs"]["notify"] for name in NAMES)
+    day, night = (read(bake(), name)["jobs"]["notify"] for name in NAMES[:2])
     assert day["if"] == "failure() && github.event_name == 'push'"
     assert day["needs"] == ["gate"]
     assert night["if"] == "${{ !cancelled() }}"
     assert sorted(night["needs"]) == sorted(read(bake(), "nightly")["jobs"].keys() - {"notify"})
+    (*_, tell) = read(bake(), "cloud")["jobs"]["smoke"]["steps"]
+    assert (tell["if"], tell["run"]) == ("failure()", "uv run --frozen invoke ci.notify failure")
+
+
+def test_no_machine_is_rented_unless_it_is_said_where_and_what_is_left_is_given_back(
+    bake: Bakery,
+) -> None:
+    smoke = read(bake(), "cloud")["jobs"]["smoke"]
+    reap = read(bake(), "nightly")["jobs"]["reap"]
+    for job in (smoke, reap):
+        assert job["if"] == "vars.CLOUDS"
+        assert job["strategy"]["matrix"] == {"cloud": "${{ fromJSON(vars.CLOUDS) }}"}
+        assert job["steps"][2]["uses"] == f"$/{LOGIN}"
+    ends = [each["if"] for each in smoke["steps"] if "cloud.reap" in each.get("run", "")]
+    assert ends == ["always()"]
+    assert "cloud.reap" in reap["steps"][-1]["run"]
 
 
 @pytest.fixture(scope="module")
@@ -237,22 +273,27 @@ def test_the_image_is_built_as_its_dockerfile_says(project: Project, day: Runner
 
 
 @proof
-def test_a_night_runs_infrastructure_and_says_what_is_absent(night: Runner) -> None:
+def test_a_night_runs_what_is_not_default_and_says_what_is_absent(
+    night: Runner, changes: Changes
+) -> None:
+    add_absent_tier(changes)
     plan, jobs = planned(night)
     assert plan.result == "success", plan.said
-    assert [job["matrix.session"] for job in jobs] == ["infrastructure"]
+    assert [job["matrix.session"] for job in jobs] == ["infrastructure", "load(gateway)", "cloud"]
+    assert not jobs[1]["matrix.stack"]
     for part in ("docker", "terraform", "providers"):
         assert f"--require {part}" in jobs[0]["matrix.words"]
     assert night.workflow["jobs"]["tier"]["if"] == "needs.plan.outputs.jobs != '[]'"
-    for tier in ("load(gateway)", "cloud"):
-        assert f"{tier}: there is no tier" in plan.summary
+    # In the place of an account, which the job has not: a rehearsal.
+    assert jobs[2]["matrix.words"] == "--cloud local"
+    assert f"ABSENT {ABSENT_TIER}: there is no tier" in plan.summary
 
 
 @proof
 def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
-    changes.write(PLANTED["infrastructure"], PASSING)
-    plan, (infrastructure,) = planned(night)
-    assert "ABSENT load(gateway)" in plan.summary
+    changes.write(PLANTED, PASSING)
+    plan, (infrastructure, _, _) = planned(night)
+    assert "ABSENT nothing" in plan.summary
     infrastructure["matrix.words"] += " -k planted"
     done = night.job("tier", infrastructure)
     assert done.result == "success", done.said
@@ -260,11 +301,30 @@ def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
 
 
 @proof
+def test_the_weekly_smoke_takes_five_steps_and_leaves_nothing(
+    project: Project, changes: Changes, tmp_path: Path
+) -> None:
+    weekly = runner(project, "cloud", tmp_path / "week")
+    scope = {"matrix.cloud": "local"}
+    done = weekly.job("smoke", scope)
+    assert done.result == "success", done.said
+    assert "| cloud | - | passed | 5 |" in done.summary
+    assert "no machine was left" in done.said
+    assert "ci.notify" not in done.said
+    changes.replace("services/gateway/tests/smoke.py", "def smoke(", "def smok(")
+    broken = weekly.job("smoke", scope)
+    assert broken.result == "failure"
+    assert "no machine was left" in broken.said
+    assert "ci.notify" in broken.said
+
+
+@proof
 def test_each_tier_is_in_one_workflow_with_time_enough_for_its_budget(
     project: Project, day: Runner, night: Runner, changes: Changes
 ) -> None:
-    for file in PLANTED.values():
-        changes.write(file, PASSING)
+    changes.write(PLANTED, PASSING)
+    add_absent_tier(changes)
+    changes.write(ABSENT_TESTS, PASSING)
     graph = json.loads(project.run("uv", "run", "invoke", "graph", "--format", "json").stdout)
     jobs = [job for runner in (day, night) for job in planned(runner)[1]]
     sessions = [job["matrix.session"] for job in jobs]

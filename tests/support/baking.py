@@ -1,5 +1,6 @@
 """What the tests share: a snapshot of the template, bakes of it, its hooks as modules."""
 
+import atexit
 import hashlib
 import importlib.util
 import json
@@ -34,6 +35,12 @@ EXAMPLE = "{{cookiecutter.__inference}}"
 
 CHECKOUT = hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:4]
 """What names of this checkout end with, so that another one has other servers and databases."""
+
+# Data of `dev` outlives a project: what one run leaves the next would meet, maybe of another version.
+# Not in pytest's folder, which `nobody` cannot enter, as whom servers of root's run.
+DATA = Path(tempfile.mkdtemp(prefix="strata-", dir="/var/tmp" if os.name == "posix" else None))  # noqa: S108 - made new
+DATA.chmod(0o755)
+atexit.register(shutil.rmtree, DATA, ignore_errors=True)
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
@@ -89,14 +96,15 @@ class Bakery:
         self.folder = folder
         self.shared = shared or folder
         self.config = folder / "config.yaml"
-        self.environment = clean_environment(COOKIECUTTER_CONFIG=str(self.config))
+        own = {"COOKIECUTTER_CONFIG": str(self.config), "XDG_DATA_HOME": str(DATA)}
+        self.environment = clean_environment(**own)
         # cookiecutter leaves each rendered hook in the temporary folder.
         self.environment_to_bake = {**self.environment, "TMPDIR": str(folder)}
         self._baked: dict[tuple[bool, frozenset[tuple[str, str]]], Bake] = {}
         folder.mkdir(parents=True, exist_ok=True)
         # JSON is YAML.
-        own = {key: str(folder / key) for key in ("replay_dir", "cookiecutters_dir")}
-        self.config.write_text(json.dumps(own), encoding="utf-8")
+        folders = {key: str(folder / key) for key in ("replay_dir", "cookiecutters_dir")}
+        self.config.write_text(json.dumps(folders), encoding="utf-8")
 
     def __call__(
         self, answers: Mapping[str, str] | None = None, /, *, hooks: bool = True, **more: str

@@ -18,8 +18,13 @@ HEADS = ("uv run ", "uv add ", "uv init ", "uv lock", "uv sync ", "uvx ", "nox "
 ELSEWHERE = {
     "uv run invoke engine.eject": "project/test_vendored.py",
     "uv run invoke ci.": "project/test_workflows.py",
+    "uv run invoke cloud.": "engine/test_cloud.py",
+    "uv run invoke deploy.": "bake/test_deploy.py",
+    "uv run invoke load.": "project/test_load_machines.py",
+    "uv run invoke report.": "project/test_reports.py",
     "uv run invoke service.add": "project/test_services.py",
     "uv run invoke service.remove": "project/test_services.py",
+    "uv run invoke service.rename": "project/test_services.py",
     "uv run invoke service.run": "project/test_stack.py",
     "uv run pytest": "project/test_tiers.py",
     "uv sync --all-packages --all-groups --reinstall": "project/test_places.py",
@@ -29,7 +34,7 @@ ELSEWHERE = {
     "uv run nox": "project/test_tiers.py",
 }
 """Which tests run what takes long, never ends or needs the template, by what it begins with."""
-NOUNS = ("db", "stack", "service", "infra", "clouds", "ci", "report")
+NOUNS = ("db", "stack", "service", "infra", "cloud", "clouds", "ci", "deploy", "report")
 """The collections of tasks, whose verbs are often named without a head: `db.clean`."""
 
 
@@ -64,7 +69,8 @@ class Command:
     def words(self) -> list[str]:
         """Its words, without variables in front and what runs it."""
         bare = re.sub(r"^([A-Z_]+=\S+ )*(uvx |uv run (--group test )?)?", "", self.line)
-        return shlex.split(bare)
+        # What it prints may go elsewhere.
+        return shlex.split(re.split(r" [|>] ", bare)[0])
 
     @property
     def is_pattern(self) -> bool:
@@ -135,7 +141,7 @@ class Document:
         others = "|".join(NOUNS)
         for text in _INLINE.findall(self.prose):
             bare = re.sub(r"^([A-Z_]+=\S+ )+", "", text)
-            if re.match(rf"({others})\.(?!py\b)[a-z]+\b", bare):
+            if re.match(rf"({others})\.(?!(py|yml)\b)[a-z]+\b", bare):
                 yield Command(f"uv run invoke {text}", self.name)
             elif bare.startswith(HEADS) and "*" not in bare:
                 yield Command(text, self.name)

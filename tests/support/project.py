@@ -95,6 +95,9 @@ ENVIRONMENTS = {
     ".nox/service-gateway": ("--package", "{slug}-gateway", "--group", "test"),
 }
 """The environments that a project comes to have, and what uv puts into each."""
+FETCHED = ".nox/tool-postgres-17"
+"""Where the embedded PostgreSQL is that a project fetches when it first needs one."""
+FETCH = "from stratakit.servers import binaries; binaries.installation('postgres')"
 
 
 def ready(bake: Bakery, folder: Path, name: str, **answers: str) -> Project:
@@ -107,11 +110,10 @@ def ready(bake: Bakery, folder: Path, name: str, **answers: str) -> Project:
     lock = (model.path / "uv.lock").read_text(encoding="utf-8")
     ours = lock.replace(model.path.name, baked.path.name)
     (baked.path / "uv.lock").write_text(ours, encoding="utf-8")
-    for environment in ENVIRONMENTS:
-        there = baked.path / environment
-        shutil.copytree(model.path / environment, there, symlinks=True, copy_function=os.link)
+    for environment in (*ENVIRONMENTS, FETCHED):
+        _copy(model.path / environment, baked.path / environment)
     project = Project(baked.path, baked.answers, baked.environment)
-    _install(project, "--quiet")
+    _install(project, *ENVIRONMENTS)
     return project
 
 
@@ -126,16 +128,27 @@ def _prototype(bake: Bakery) -> Bake:
         if not (home / "done").exists():
             bake.into(home, BLANK, project_name=slug)
             made.run("uv", "lock", "--quiet")
-            _install(made, "--quiet", "--compile-bytecode")
+            first, *others = ENVIRONMENTS
+            # The others have the same packages or fewer, which are not compiled again.
+            _install(made, first, compile_bytecode=True)
+            for environment in others:
+                _copy(made.path / first, made.path / environment)
+            _install(made, *others)
+            made.run(".venv/bin/python", "-c", FETCH)
             (home / "done").touch()
     return made
 
 
-def _install(project: Bake, *options: str) -> None:
-    for environment, what in ENVIRONMENTS.items():
-        words = (word.format(slug=project.path.name) for word in what)
+def _copy(environment: Path, there: Path) -> None:
+    shutil.copytree(environment, there, symlinks=True, copy_function=os.link)
+
+
+def _install(project: Bake, *environments: str, compile_bytecode: bool = False) -> None:
+    options = ("--locked", "--quiet", *(("--compile-bytecode",) if compile_bytecode else ()))
+    for environment in environments:
+        words = (word.format(slug=project.path.name) for word in ENVIRONMENTS[environment])
         env = {"UV_PROJECT_ENVIRONMENT": environment}
-        project.run("uv", "sync", "--locked", *options, *words, env=env)
+        project.run("uv", "sync", *options, *words, env=env)
 
 
 def free_port() -> int:
@@ -217,6 +230,22 @@ def replace(name: str, old: str, new: str) -> Change:
 def hide(name: str) -> Change:
     """Return a change that takes a file or folder away."""
     return lambda changes: changes.hide(name)
+
+
+ABSENT_TIER = "e2e"
+"""A tier of the project's own that `add_absent_tier` adds."""
+ABSENT_TESTS = f"tests/{ABSENT_TIER}/test_planted.py"
+"""Where a test makes it one that is there."""
+
+
+def add_absent_tier(changes: Changes) -> None:
+    """Add a tier that has no tests."""
+    changes.replace(
+        "pyproject.toml",
+        "[tool.pytest]",
+        f"[tool.stratakit.tiers.{ABSENT_TIER}]\n"
+        f'checks = "all of it"\npaths = ["tests/{ABSENT_TIER}"]\nbudget = 300\n\n[tool.pytest]',
+    )
 
 
 def _remove(path: Path) -> None:

@@ -2,15 +2,25 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from baking import Bake
 
 EXPRESSION = re.compile(r"\$\{\{ (.*?) \}\}")
 Scope = Mapping[str, Any]
+HAS = {
+    "github.token": "a token",
+    "toJSON(vars)": "{}",
+    "hashFiles('compose.yaml')": "a hash",
+    **dict.fromkeys(
+        ("secrets.CODECOV_TOKEN", "secrets.CLOUD_TOKEN", "secrets.NOTIFY_WEBHOOK_URL"), ""
+    ),
+}
+"""What each repository has; a secret that nobody has set is empty."""
 
 
 @dataclass(frozen=True)
@@ -35,63 +45,105 @@ class Runner:
 
     def job(self, name: str, scope: Scope | None = None) -> Done:
         """Run a job. `scope` says what its expressions stand for; one that it lacks is an error."""
-        job, known = self.workflow["jobs"][name], {"github.token": "a token", **(scope or {})}
+        job, known = self.workflow["jobs"][name], {**HAS, **(scope or {})}
         summary = self.folder / "summary"
         summary.write_text("", encoding="utf-8")
         said: list[str] = []
+        env = {**self.workflow.get("env", {}), **job.get("env", {})}
+        failed = self._steps(job["steps"], known, env, said)
+        outputs = {} if failed else job.get("outputs", {})
+        return Done(
+            "failure" if failed else "success",
+            {output: _filled(value, known) for output, value in outputs.items()},
+            summary.read_text(encoding="utf-8"),
+            "".join(said),
+        )
+
+    def _steps(
+        self,
+        steps: Sequence[Mapping[str, Any]],
+        known: dict[str, Any],
+        env: Mapping[str, Any],
+        said: list[str],
+    ) -> bool:
+        """Take steps; return whether one fails.
+
+        Their outputs come to `known`, and what they print to `said`.
+        """
         failed = False
-        for step in job["steps"]:
+        for step in steps:
             if not _holds(step.get("if", "success()"), known, failed=failed):
                 continue
+            set_ = {
+                key: _filled(str(value), known)
+                for key, value in {**env, **step.get("env", {})}.items()
+            }
             if "uses" in step:
-                self._use(step, known)
+                failed = self._use(step, known, set_, said) or failed
                 continue
             outputs = self.folder / "outputs"
             outputs.write_text("", encoding="utf-8")
-            set_ = {**self.workflow.get("env", {}), **job.get("env", {}), **step.get("env", {})}
-            env = {
-                **{key: _filled(value, known) for key, value in set_.items()},
+            environment = {
+                **set_,
                 "GITHUB_OUTPUT": str(outputs),
-                "GITHUB_STEP_SUMMARY": str(summary),
+                "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
                 **self.env,
             }
-            done = self.project.run("bash", "-e", "-c", step["run"], env=env, check=False)
+            done = self.project.run("bash", "-e", "-c", step["run"], env=environment, check=False)
             said.append(f"$ {step['run']}\n{done.stdout}{done.stderr}")
             failed = failed or done.returncode != 0
             for line in outputs.read_text(encoding="utf-8").splitlines():
                 output, _, value = line.partition("=")
                 known[f"steps.{step['id']}.outputs.{output}"] = value
-        outputs_ = {} if failed else job.get("outputs", {})
-        return Done(
-            "failure" if failed else "success",
-            {output: _filled(value, known) for output, value in outputs_.items()},
-            summary.read_text(encoding="utf-8"),
-            "".join(said),
-        )
+        return failed
 
-    def _use(self, step: Mapping[str, Any], scope: Scope) -> None:
-        """Do what an action does, where a later job can tell."""
+    def _use(
+        self,
+        step: Mapping[str, Any],
+        scope: Scope,
+        env: Mapping[str, Any],
+        said: list[str],
+    ) -> bool:
+        """Do what an action does, where a later job can tell; return whether it fails."""
         action = step["uses"].partition("@")[0]
-        if not action.endswith("-artifact"):
-            return
         given = {key: _filled(str(value), scope) for key, value in step.get("with", {}).items()}
+        if action.startswith("$/"):
+            text = (self.project.path / action[2:] / "action.yml").read_text(encoding="utf-8")
+            known: dict[str, Any] = dict(HAS)
+            composite = yaml.safe_load(text)
+            for name, each in composite["inputs"].items():
+                value = given[name] if each.get("required") else given.get(name, each["default"])
+                known[f"inputs.{name}"] = _filled(value, known)
+            return self._steps(composite["runs"]["steps"], known, env, said)
         if action == "actions/upload-artifact":
-            path = self.project.path / given["path"]
-            shutil.move(path, self.folder / "artifacts" / given["name"])
+            artifact = self.folder / "artifacts" / given["name"]
+            first, *more = [self.project.path / each for each in given["path"].split("\n") if each]
+            if more:
+                artifact.mkdir(parents=True)
+            # Several keep their places below the folder that they have in common.
+            for path in (first, *more):
+                shutil.move(path, artifact / path.name if more else artifact)
         if action == "actions/download-artifact":
             for artifact in (self.folder / "artifacts").glob(given["pattern"]):
                 path = self.project.path / given["path"]
                 shutil.copytree(artifact, path, dirs_exist_ok=True)
+        return False
 
 
 def _filled(text: str, scope: Scope) -> str:
-    return EXPRESSION.sub(lambda found: str(scope[found[1]]), text)
+    return EXPRESSION.sub(lambda found: _text(scope[found[1]]), text)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _holds(condition: str, scope: Scope, *, failed: bool) -> bool:
     """Return whether a step is run."""
-    if "cancelled()" in condition:
+    if "cancelled()" in condition or condition == "always()":
         return True
+    if condition == "failure()":
+        return failed
     name, _, wanted = condition.partition(" == ")
     met = str(scope[name]) == wanted.strip("'") if wanted else scope.get(name, True)
     return bool(met) and not failed

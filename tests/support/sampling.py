@@ -1,7 +1,14 @@
-"""A sample of the proofs: few tests of each, chosen by a seed, which chooses the same ones again."""
+"""Which tests run, and in which order: a seed puts each module in one, and another chooses a sample.
 
+A sample has few tests of each proof. The same seed gives the same order and the same tests again.
+"""
+
+import hashlib
 import random
+import secrets
 from collections import defaultdict
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import pytest
 
@@ -10,13 +17,62 @@ SHARE = 8
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the order and of the sample."""
+    parser.addoption("--seed", help="run the tests of each module in this order (random)")
+    add_sample(parser)
+
+
+def add_sample(parser: pytest.Parser) -> None:
     """Add the option that asks for a sample."""
     parser.addoption("--sample", metavar="SEED", help="run some tests of each proof, by this seed")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a sample of what `-m` and `-k` have left, if one is asked for."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose a seed, once: workers get that of their controller."""
+    given = getattr(config, "workerinput", {}).get("seed") or config.option.seed
+    config.option.seed = given or secrets.token_hex(3)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the seed to a worker."""
+    node.workerinput["seed"] = node.config.option.seed
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Return what has the tests in the same order again."""
+    return f"order: --seed {config.option.seed}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """Shuffle each module, and keep a sample of what `-m` and `-k` have left, if one is asked for."""
+    order = shuffle(config.option.seed, [item.nodeid for item in items])
+    items.sort(key=lambda item: order.index(item.nodeid))
+    # Meanwhile pytest brings those together that share a parameter of a fixture.
+    yield
+    keep_sample(config, items)
+
+
+def shuffle(seed: str, ids: Sequence[str]) -> list[str]:
+    """Return the ids of tests with each module in an order of its own, the modules as they were.
+
+    Any two tests of a module come in the same order, whichever others there are.
+    """
+    modules = [*dict.fromkeys(each.partition("::")[0] for each in ids)]
+
+    def rank(test: str) -> tuple[int, bytes]:
+        drawn = hashlib.sha256(f"{seed} {test}".encode()).digest()
+        return modules.index(test.partition("::")[0]), drawn
+
+    return sorted(ids, key=rank)
+
+
+def keep_sample(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a sample of the tests, if one is asked for."""
     seed = config.getoption("--sample")
     if seed is None:
         return

@@ -1,8 +1,8 @@
 """Runs inside a baked project, in its environment: measures, and prints samples as JSON.
 
-The server has a core of its own where the machine can do that. The gateway and a FastAPI
-application that does nothing take turns, so that a machine which becomes slower or faster
-meanwhile favours neither.
+A server has a core of its own where the machine can do that. The gateway, a FastAPI application that
+does nothing and LiteLLM's proxy take turns, so that a machine which becomes slower or faster meanwhile
+favours none.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from typing import Any
 
 import clients
 import httpx2
+import lite
 import operations
 import psutil
 from stratakit import database, names, project, redis_databases, servers, settings
@@ -33,9 +34,12 @@ from stratakit.testing import Service, serving
 ADMIN = "for-this-benchmark-alone"
 SECRET = ADMIN * 2
 BARE = Path(__file__).with_name("bare.py")
+PATH = "/v1/chat/completions"
 PLENTY = 2**31 - 1
 WARM_UP = 320
 """Requests before those that are counted."""
+SHARE = {"litellm": 10}
+"""Of the requests, how few one gets that takes so much longer for each."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Server:
         return {
             "microseconds": (self._cpu() - before) / requests * 1e6,
             "a second": requests / seconds,
+            "MiB": self.process.memory_info().rss / 2**20,
         }
 
     def _cpu(self) -> float:
@@ -70,13 +75,15 @@ def main() -> None:
     parser.add_argument("--requests", type=int, required=True)
     options = parser.parse_args()
     try:
-        with servers.lease(settings.load()) as up, gateway_and_bare(up) as (pair, address):
+        with servers.lease(settings.load()) as up, all_three(up) as (served, address):
             found: dict[str, Any] = {"requests": {}}
             for number in range(1, options.rounds + 1):
-                for what in pair["gateway"].payloads:
-                    for name in random.sample(list(pair), len(pair)):
+                for what in served["gateway"].payloads:
+                    asked = [name for name, each in served.items() if what in each.payloads]
+                    for name in random.sample(asked, len(asked)):
                         print(f"round {number} of {options.rounds}: {what}, {name}", flush=True)
-                        sample = pair[name].measure(what, options.requests)
+                        requests = options.requests // SHARE.get(name, 1)
+                        sample = served[name].measure(what, requests)
                         found["requests"].setdefault(what, {}).setdefault(name, []).append(sample)
             found["operations"] = operations.measure(address, options.rounds)
     finally:
@@ -85,8 +92,8 @@ def main() -> None:
 
 
 @contextmanager
-def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
-    """Serve both; yield them by their names, and the URL of the database."""
+def all_three(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
+    """Serve each; yield them by their names, and the URL of the database."""
     service = project.service("gateway")
     given, redis = up["postgres"].url, up["redis"]
     with (
@@ -107,9 +114,12 @@ def gateway_and_bare(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
             with (
                 serving("gateway", own, prefix="GATEWAY_", folder=Path(folder)) as gateway,
                 bare() as nothing,
+                lite.proxy(Path(folder), port := free_port()) as proxy,
             ):
                 asyncio.run(gateway.ready())
-                yield {"gateway": prepared(gateway), "bare": nothing}, address
+                asks = {"whole": clients.request(PATH, clients.WHOLE, lite.KEY)}
+                litellm = Server(pinned(proxy.pid), port, asks)
+                yield {"gateway": prepared(gateway), "bare": nothing, "litellm": litellm}, address
         finally:
             with database.connect(given) as connection:
                 database.drop(connection, name)
@@ -134,16 +144,15 @@ def prepared(service: Service) -> Server:
         make("aliases", team_id=team, alias="dear", target="dear", provider="echo")
         config = client.get("/admin/config", headers=admin).json()
         config.pop("version")
-        config["prices"] = {"dear": 1}
+        config["prices"] |= {"dear": 1}
         client.put("/admin/config", json=config, headers=admin).raise_for_status()
-    path = "/v1/chat/completions"
     return Server(
         pinned(service.process.pid),
         int(service.url.rpartition(":")[2]),
         {
-            "whole": clients.request(path, clients.WHOLE, key),
-            "whole, paid for": clients.request(path, clients.WHOLE | {"model": "dear"}, key),
-            "streamed": clients.request(path, clients.STREAM, key),
+            "whole": clients.request(PATH, clients.WHOLE, key),
+            "whole, paid for": clients.request(PATH, clients.WHOLE | {"model": "dear"}, key),
+            "streamed": clients.request(PATH, clients.STREAM, key),
         },
     )
 

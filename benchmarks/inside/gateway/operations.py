@@ -48,6 +48,11 @@ async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
             team_id=team.id, alias=f"{uuid4()}", target="echo", provider="echo", tags=("a", "b")
         )
 
+    async def charge() -> None:
+        reservation = uuid4()
+        await database.spending.reserve(reservation, team.id, 2, ttl=60)
+        await database.spending.settle(reservation, 1)
+
     kept = await database.aliases.create(alias())
     return {
         "a round trip": database.ping,
@@ -58,7 +63,7 @@ async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
         "update": lambda: database.teams.update(team.id, {"budget_cents": 10**6}),
         "new version": lambda: database.aliases.update(kept.id, {"tags": ("c",)}),
         "key to grant": lambda: database.grant(key.hash),
-        "spend": lambda: database.spend(team.id, 1),
+        "reserve and settle": charge,
     }
 
 

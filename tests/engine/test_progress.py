@@ -1,0 +1,57 @@
+"""The line that tells what takes long."""
+
+import io
+import threading
+
+import pytest
+from stratakit.progress import progress
+
+
+class Terminal(io.StringIO):
+    """Somebody who watches; `written` is set with each line that is shown."""
+
+    def __init__(self, *, tty: bool = True) -> None:
+        """Make it a terminal, or only a file."""
+        super().__init__()
+        self.tty = tty
+        self.written = threading.Event()
+
+    def isatty(self) -> bool:
+        return self.tty
+
+    def write(self, text: str) -> int:
+        count = super().write(text)
+        self.written.set()
+        return count
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_what_takes_long_is_told_and_nothing_of_it_is_left() -> None:
+    terminal = Terminal()
+    with progress("install what unit needs", delay=0, stream=terminal):
+        assert terminal.written.wait(30)
+    shown = terminal.getvalue().split("\r\x1b[2K")
+    assert shown[1] == "… install what unit needs (0 s)"
+    assert shown[-1] == ""
+
+
+def test_what_is_done_at_once_is_not_told() -> None:
+    terminal = Terminal()
+    with progress("install what unit needs", delay=3600, stream=terminal):
+        pass
+    assert terminal.getvalue() == ""
+
+
+@pytest.mark.parametrize("why", ["CI", "NO_COLOR", "no terminal"])
+def test_where_nobody_watches_nothing_is_told(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if why != "no terminal":
+        monkeypatch.setenv(why, "true")
+    terminal = Terminal(tty=why != "no terminal")
+    with progress("install what unit needs", delay=0, stream=terminal):
+        assert not terminal.written.is_set()
+    assert terminal.getvalue() == ""

@@ -1,0 +1,58 @@
+"""A proxy of the user's network is for what is not on this machine."""
+
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.request import proxy_bypass_environment, urlopen
+
+import pytest
+
+from stratakit.environment import LOOPBACK, bypass_proxies
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with nothing."""
+
+    def do_GET(self) -> None:
+        """Answer with no content."""
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_on_this_machine_is_asked_without_the_proxy(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody listens there.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    bypass_proxies()
+    with urlopen(f"http://127.0.0.1:{port}") as answer:
+        assert answer.status == 204
+
+
+@pytest.mark.parametrize("given", ["", "example.org", "localhost,example.org"])
+def test_what_the_user_has_excepted_stays_so(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", given)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    bypass_proxies()
+    for host in (*LOOPBACK, *filter(None, given.split(","))):
+        assert proxy_bypass_environment(host)
+    assert not proxy_bypass_environment("example.net")
+    bypass_proxies()
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"]
+    assert os.environ["no_proxy"].split(",").count("localhost") == 1

@@ -1,0 +1,44 @@
+"""Clients of OpenAI's API, unchanged, before the worked example and a real engine behind it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from baking import INFERENCE, ROOT, Bakery, named
+from project import Project
+
+pytestmark = pytest.mark.proof(of="clients")
+
+CLIENTS = (
+    *("litellm>=1.80", "langchain-openai>=1.1", "instructor>=1.14", "pydantic-ai-slim[openai]>=2"),
+    *("gguf>=0.17", "numpy>=2.2", "xllamacpp>=2026.10"),
+)
+"""What no project depends on: clients, and what the engine and its model are made of."""
+HERE = Path("services", "gateway", "tests", "integration", "clients")
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose environment has the clients, and whose gateway has their tests."""
+    baked = bake.into(tmp_path_factory.mktemp("clients"), {**INFERENCE, **named("Acme Clients")})
+    baked.run("uv", "lock", "--quiet")
+    baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    baked.run("uv", "pip", "install", "--quiet", *CLIENTS)
+    shutil.copytree(ROOT / "tests" / "clients", baked.path / HERE)
+    return Project(baked.path, baked.answers, baked.environment)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "file", ["test_contract", "test_engine", "test_gateway", "test_python", "test_others"]
+)
+def test_they_are_content(project: Project, file: str) -> None:
+    done = project.run(
+        *("uv", "run", "--no-sync", "pytest", "--tier", "integration"),
+        *("--home", "services/gateway", str(HERE / f"{file}.py")),
+        # Warnings are those of packages that are not ours.
+        *("-W", "default"),
+        env={"STRATA_SERVERS": "embedded"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,139 @@
+"""Load tests of which several processes make the requests, as several machines do."""
+
+import json
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from baking import Bakery
+from kubernetes_validate.utils import validate
+from project import Changes, Project, free_port, ready
+
+pytestmark = pytest.mark.proof(of="outcomes")
+
+SCENARIO = """
+import os
+from locust import FastHttpUser, constant, task
+
+class Client(FastHttpUser):
+    wait_time = constant(0.05)
+
+    @task
+    def ask(self):
+        self.client.get("/", headers={"From": str(os.getpid())})
+"""
+LOCUSTFILE = "services/gateway/tests/load/locustfile.py"
+WORKERS = 2
+
+
+class Counting(BaseHTTPRequestHandler):
+    """Counts who asks."""
+
+    protocol_version = "HTTP/1.1"
+    seen: Counter[str] = Counter()  # noqa: RUF012 - of all requests
+
+    def do_GET(self) -> None:
+        """Count, and answer nothing."""
+        # The master itself has looked whether somebody answers.
+        if who := self.headers["From"]:
+            self.seen[who] += 1
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return ready(bake, tmp_path_factory.mktemp("machines"), "Acme Machines")
+
+
+@pytest.fixture
+def changes(project: Project) -> Iterator[Changes]:
+    with Changes(project) as changes:
+        yield changes
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server that counts."""
+    Counting.seen.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_workers_ask_and_their_master_judges_all_that_they_noted(
+    project: Project, changes: Changes, url: str
+) -> None:
+    changes.write(LOCUSTFILE, SCENARIO)
+    changes.replace("services/gateway/pyproject.toml", '">20"', '">1000000"')
+    port = free_port()
+    work = ("invoke", "load.worker", "gateway", "--master", "127.0.0.1", "--port", str(port))
+    with ExitStack() as stack:
+        for _ in range(WORKERS):
+            worker = subprocess.Popen(
+                ("uv", "run", *work), cwd=project.path, env=project.environment
+            )
+            stack.enter_context(worker)
+            stack.callback(worker.terminate)
+        options = f"-u 4 -r 4 -t 4s --rate 40 --master-bind-port {port}"
+        done = project.run(
+            *("uv", "run", "invoke", "load.master", "gateway", "--host", url),
+            *("--workers", str(WORKERS), "--options", options),
+            check=False,
+        )
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "requests_per_second is " in said
+    left = json.loads((project.path / "reports/load/gateway/load.json").read_text())
+    closed, arriving = left["phases"]
+    # 4 users who ask every 50 ms, as long as the answer is there at once.
+    assert 40 < closed["requests_per_second"] <= 80
+    assert arriving["requests_per_second"] == pytest.approx(40, rel=0.3)
+    assert (closed["errors"], arriving["errors"]) == (0, 0)
+    # Each phase is made by processes of its own, each of which has made its part of it.
+    assert len(Counting.seen) == 2 * WORKERS
+    assert min(Counting.seen.values()) > 0.3 * max(Counting.seen.values())
+    assert closed["requests"] + arriving["requests"] <= sum(Counting.seen.values())
+
+
+@pytest.mark.parametrize("options", ["", "-u 100 -t 60s --tags 'a: \"b\"'"])
+def test_the_manifest_is_valid(project: Project, options: str) -> None:
+    done = project.run(
+        *("uv", "run", "invoke", "load.manifest", "gateway", "--image", "registry.example.org/a:1"),
+        *("--host", "http://gateway:8000", "--workers", "3", f"--options={options}"),
+    )
+    service, master, workers = yaml.safe_load_all(done.stdout)
+    for each in (service, master, workers):
+        validate(each, "1.30", strict=True)
+    (leading,) = master["spec"]["template"]["spec"]["containers"]
+    assert leading["args"][-1] == options
+    assert workers["spec"]["parallelism"] == 3
+    (working,) = workers["spec"]["template"]["spec"]["containers"]
+    assert working["args"] == ["--master", service["metadata"]["name"]]
+    assert service["spec"]["selector"] == master["spec"]["template"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("load.master", "gateway", "--host", "http://x.example"), "not on the project's list"),
+        (("load.master", "gatewy", "--host", "http://127.0.0.1"), "did you mean gateway?"),
+        (("load.worker", "gatewy", "--master", "x"), "did you mean gateway?"),
+        (
+            ("load.manifest", "gateway", "--image", "a", "--host", "b", "--workers", "0"),
+            "0 is no number of workers",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(words: tuple[str, ...], says: str, project: Project) -> None:
+    done = project.run("uv", "run", "invoke", *words, check=False)
+    assert (done.returncode, says in done.stdout + done.stderr) == (3, True), done.stderr
