@@ -5,7 +5,8 @@ import secrets
 import socket
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from stratakit import database, names, project, pyproject, servers, settings
-from stratakit.database import guards, lifecycle, runs, stamps
+from stratakit.database import contents, guards, lifecycle, runs, stamps
 from stratakit.database.connection import Holder
 from stratakit.database.contents import Contents
 from stratakit.errors import Code, ConfigurationError, InfrastructureError
 from stratakit.servers import Server, home, external
+from stratakit.servers.waiting import until
 
 from . import clusters
 
@@ -361,6 +364,27 @@ def test_what_a_site_gives_every_new_database_does_not_count() -> None:
             )
             # Somebody may have put rows into it.
             assert found.contents().held == {"table": 1}
+
+
+def test_a_look_that_took_long_before_its_database_was_dropped_finds_nothing(
+    it: lifecycle.Database, admin: database.Connection
+) -> None:
+    it.create()
+    with ThreadPoolExecutor(1) as pool, closing(database.connect(it.server.url, it.name)) as busy:
+        busy.execute("BEGIN; LOCK TABLE pg_publication IN ACCESS EXCLUSIVE MODE")
+        looking = pool.submit(it.inspect().contents)
+
+        def waits_for_long() -> None:
+            waiting = admin.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+                " AND clock_timestamp() - query_start > %s * interval '1 s'",
+                (it.name, contents.GRACE),
+            )
+            assert waiting.rowcount == 1
+
+        until(waits_for_long, contents.GRACE * 20)
+        admin.execute(guards.DROP.format(sql.Identifier(it.name)))
+        assert looking.result().held == {}
 
 
 @pytest.mark.parametrize("action", DESTRUCTIVE)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from psycopg import Error, OperationalError, sql
+from psycopg import Error, OperationalError, errors, sql
 
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..servers.waiting import until
@@ -14,6 +14,8 @@ from .connection import Connection, beside, connect, session
 
 GRACE = 0.5
 """Seconds that a database may take to be dropped, once its sessions have been ended."""
+REPLACEMENTS = 10
+"""How often it may be dropped or replaced while somebody looks into it."""
 
 _HERE = "{} = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
@@ -110,11 +112,18 @@ def contents_of(connection: Connection, server: str, name: str) -> Contents:
         server: how to reach the server where that came out.
         name: of the database.
     """
+    for _ in range(REPLACEMENTS):
+        # Not counted in GRACE: on a busy machine a look may have taken longer before it was ended.
+        with suppress(errors.AdminShutdown):
+            return _settled(connection, server, name)
+    return _settled(connection, server, name)
+
+
+def _settled(connection: Connection, server: str, name: str) -> Contents:
     found: list[Contents] = []
+    passed_on = (ConfigurationError, errors.AdminShutdown)
     try:
-        until(
-            lambda: found.append(_look(connection, server, name)), GRACE, unless=ConfigurationError
-        )
+        until(lambda: found.append(_look(connection, server, name)), GRACE, unless=passed_on)
     except TimeoutError as error:
         raise (error.__cause__ or error) from None
     return found[0]

@@ -18,7 +18,7 @@ def until(
     attempt: Callable[[], object],
     timeout: float,
     *,
-    unless: type[Exception] | tuple[()] = (),
+    unless: type[Exception] | tuple[type[Exception], ...] = (),
     interval: float = 0.005,
 ) -> None:
     """Call `attempt` until it raises nothing.
