@@ -11,7 +11,8 @@ import pytest
 from servicebase import testing
 
 from gateway import ports
-from gateway.adapters.memory.clock import MemoryClock
+
+from .fakes.clock import MemoryClock
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

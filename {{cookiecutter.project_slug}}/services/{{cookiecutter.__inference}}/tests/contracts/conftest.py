@@ -6,11 +6,11 @@ from stratakit.testing import contracts
 
 from gateway import ports
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.memory.announcements import MemoryAnnouncements
-from gateway.adapters.memory.clock import MemoryClock
-from gateway.adapters.memory.database import MemoryDatabase
-from gateway.adapters.memory.limiter import MemoryLimiter
 
+from ..fakes.announcements import MemoryAnnouncements
+from ..fakes.clock import MemoryClock
+from ..fakes.database import MemoryDatabase
+from ..fakes.limiter import MemoryLimiter
 from .samples import SAMPLES, Sample
 
 database = contracts.adapters("memory_database", "postgres_database")

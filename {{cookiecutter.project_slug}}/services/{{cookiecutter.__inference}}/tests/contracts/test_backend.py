@@ -12,11 +12,12 @@ import httpx2
 import pytest
 
 from gateway.adapters.echo import EchoBackend, EchoSettings
-from gateway.adapters.memory.clock import MemoryClock
 from gateway.adapters.openai import OpenAIBackend
 from gateway.api import json, streaming
 from gateway.api.schemas.completion_responses import ChatEncoder, TextEncoder
 from gateway.ports import Chunk, Inference, InferenceBackend, Message
+
+from ..fakes.clock import MemoryClock
 
 ECHO = EchoBackend(MemoryClock(), EchoSettings())
 

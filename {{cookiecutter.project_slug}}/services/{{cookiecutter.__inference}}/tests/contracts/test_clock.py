@@ -7,8 +7,9 @@ import pytest
 
 from stratakit.testing import eventually
 
-from gateway.adapters.memory.clock import MemoryClock
 from gateway.ports import Clock
+
+from ..fakes.clock import MemoryClock
 
 
 async def slept(clock: Clock, seconds: float) -> None:

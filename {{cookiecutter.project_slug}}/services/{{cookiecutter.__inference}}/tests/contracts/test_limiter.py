@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.memory.clock import MemoryClock
 from gateway.domain import Limits
 from gateway.ports import Admission, Announcements, Limiter
 
+from ..fakes.clock import MemoryClock
 from ..following import following
 
 TEAM = UUID(int=7)

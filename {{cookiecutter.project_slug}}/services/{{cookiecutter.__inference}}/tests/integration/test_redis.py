@@ -13,13 +13,13 @@ from redis.exceptions import ResponseError
 from stratakit.testing import eventually
 
 from gateway import errors
-from gateway.adapters.memory.clock import MemoryClock
 from gateway.adapters.redis import connection
 from gateway.adapters.redis.connection import CONNECTIONS, Client
 from gateway.adapters.redis.limiter import RedisLimiter
 from gateway.domain import Limits
 from gateway.ports import Admission, Announcements, Limiter
 
+from ..fakes.clock import MemoryClock
 from ..proxy import Proxy
 
 MARKER = "strata:owner"

@@ -15,13 +15,14 @@ from servicebase import testing
 from gateway import domain
 from gateway.accounts import Keys
 from gateway.adapters.echo import EchoBackend, EchoSettings
-from gateway.adapters.memory.announcements import MemoryAnnouncements
-from gateway.adapters.memory.clock import MemoryClock
-from gateway.adapters.memory.database import MemoryDatabase
-from gateway.adapters.memory.limiter import MemoryLimiter
 from gateway.app import create_app
 from gateway.options import Options
 from gateway.ports import Chunk, Completion, Inference, InferenceBackend, Ports
+
+from ..fakes.announcements import MemoryAnnouncements
+from ..fakes.clock import MemoryClock
+from ..fakes.database import MemoryDatabase
+from ..fakes.limiter import MemoryLimiter
 
 lines = testing.lines
 

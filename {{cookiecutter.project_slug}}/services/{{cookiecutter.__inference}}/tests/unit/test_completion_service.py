@@ -12,7 +12,6 @@ from stratakit.testing import eventually
 
 from gateway import domain, errors
 from gateway.accounts import Keys
-from gateway.adapters.memory.limiter import MemoryLimiter
 from gateway.app import create_app
 from gateway.completion_service import (
     ESTIMATE,
@@ -22,6 +21,7 @@ from gateway.completion_service import (
 )
 from gateway.ports import Admission
 
+from ..fakes.limiter import MemoryLimiter
 from .conftest import OPTIONS, SECRET, World
 
 pytestmark = pytest.mark.usefixtures("alias")

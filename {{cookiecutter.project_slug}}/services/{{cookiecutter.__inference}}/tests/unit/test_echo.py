@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.adapters.echo import TURN, EchoBackend, EchoSettings
-from gateway.adapters.memory.clock import MemoryClock
 from gateway.ports import Chunk, Inference, Message
+
+from ..fakes.clock import MemoryClock
 
 PROMPT = "the quick brown fox jumps over the lazy dog"
 # Any code point, good or not. (st.text would spend a second on tables of Unicode.)

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 
 from gateway import errors
-from gateway.adapters.memory.clock import MemoryClock
-from gateway.adapters.memory.database import MemoryDatabase
 from gateway.domain import Config, NewTeam
+
+from ..fakes.clock import MemoryClock
+from ..fakes.database import MemoryDatabase
 
 ID = UUID(int=7)
 

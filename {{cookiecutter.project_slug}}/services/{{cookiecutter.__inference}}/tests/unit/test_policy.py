@@ -10,10 +10,10 @@ from stratakit.testing import eventually
 
 from gateway import domain, errors
 from gateway.accounts import Keys
-from gateway.adapters.memory.database import MemoryDatabase
 from gateway.policy import KEPT, Policy
 from gateway.ports import Grant
 
+from ..fakes.database import MemoryDatabase
 from .conftest import SECRET, World
 
 

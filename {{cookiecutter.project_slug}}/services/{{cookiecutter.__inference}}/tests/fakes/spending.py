@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from ... import domain, errors
+from gateway import domain, errors
 
 if TYPE_CHECKING:
     from .database import MemoryDatabase

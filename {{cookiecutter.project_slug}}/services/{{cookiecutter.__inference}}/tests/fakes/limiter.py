@@ -4,7 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from uuid import UUID
 
-from ... import domain, errors, ports
+from gateway import domain, errors, ports
+
 from .announcements import MemoryAnnouncements
 
 SECOND = 1_000_000

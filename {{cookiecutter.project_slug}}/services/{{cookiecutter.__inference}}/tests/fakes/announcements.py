@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from ... import errors
+from gateway import errors
 
 
 class MemoryAnnouncements:

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 
 from servicebase.pagination import Position
 
-from ... import domain, errors, ports
-from .. import entities
-from ..entities import Entity, Kept, New
+from gateway import domain, errors, ports
+from gateway.adapters import entities
+from gateway.adapters.entities import Entity, Kept, New
+
 from .spending import MemorySpending
 
 

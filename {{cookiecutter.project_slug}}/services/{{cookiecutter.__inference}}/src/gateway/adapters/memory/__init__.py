@@ -1,1 +1,0 @@
-"""The ports without servers: small, real implementations for tests and for a first look."""
