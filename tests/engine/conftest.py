@@ -18,7 +18,7 @@ from .redis_servers import running
 # They start the servers that they need, or need none, so that Docker's would show nothing new.
 OF_NO_SOURCE = frozenset(
     "carriers checks cloud cloud_hetzner cloud_kills cloud_leases cloud_sky cloud_ssh contracts"
-    " download_folders downloads flakes folders keyspaces keyspaces_of_runs limits load load_baseline load_driver"
+    " download_folders downloads flakes folders hints keyspaces keyspaces_of_runs limits load load_baseline load_driver"
     " load_soak load_stats load_sweep load_thresholds local_clouds one_server registry report"
     " results serving settings stack_copies terraform waits".split()
 )

@@ -255,7 +255,7 @@ def test_a_configuration_that_others_have_written_is_taken(
 def test_a_command_that_fails_is_told_with_its_last_line(remote: Remote) -> None:
     with pytest.raises(InfrastructureError, match="exits with 3: no room") as caught:
         remote.run("echo begun >&2; echo no room >&2; exit 3")
-    assert caught.value.hint == f"uv run invoke cloud.ssh {remote.lease.id}"
+    assert caught.value.hint == f"uv run invoke cloud.ssh --lease {remote.lease.id}"
 
 
 def test_a_key_is_made_once_and_a_folder_that_takes_none_is_told(lease: Lease) -> None:

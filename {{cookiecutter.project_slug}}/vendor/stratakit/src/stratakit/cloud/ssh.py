@@ -98,7 +98,7 @@ class Remote:
             InfrastructureError: it fails, takes too long, or there is no ssh here.
         """
         command = self.command(self.host, self._there(script))
-        done, hint = _run(command, limit, given), f"uv run invoke cloud.ssh {self.lease.id}"
+        done, hint = _run(command, limit, given), f"uv run invoke cloud.ssh --lease {self.lease.id}"
         if done.returncode == UNREACHABLE:
             raise UnreachableError(
                 f"SSH does not reach the machine {self.lease.id} at {self.host}:"

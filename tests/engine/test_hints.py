@@ -1,0 +1,58 @@
+"""The commands that messages of the engine name: Invoke takes each as it stands."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from invoke.collection import Collection
+from invoke.parser import Parser
+
+import stratakit
+from stratakit.tasks import ACTIONS
+
+PACKAGE = Path(stratakit.__file__).parent
+COMMAND = re.compile(r"""uv run invoke ((?!--)(?:"[^"\n]*"|[^\n`,;)"])+)""")
+PROSE = re.compile(r" shows .*| && .*")
+"""What comes behind a command."""
+FILLED = {"which": "--service it", "_which": "--service it", "command": "doctor"}
+"""What stands for a value of several words; NAME does for the others."""
+
+
+def texts(source: str) -> Iterator[str]:
+    """Yield the strings of a module, with something in the place of what they are filled with."""
+    tree = ast.parse(source)
+    filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    yield from ("".join(map(_filled, node.values)) for node in filled)
+    parts = {part for node in filled for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in parts:
+            yield node.value
+
+
+def _filled(part: ast.expr) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    assert isinstance(part, ast.FormattedValue)
+    return FILLED.get(ast.unparse(part.value).rpartition(".")[2], "NAME")
+
+
+COMMANDS = sorted(
+    {
+        PROSE.sub("", command).strip()
+        for file in PACKAGE.rglob("*.py")
+        for text in texts(file.read_text(encoding="utf-8"))
+        for command in COMMAND.findall(text)
+    }
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_named_can_be_typed(command: str) -> None:
+    Parser(Collection(*ACTIONS).to_contexts()).parse_argv(shlex.split(command.replace("{}", "1")))
+
+
+def test_commands_were_found() -> None:
+    assert len(COMMANDS) > 30
