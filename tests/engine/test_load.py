@@ -1,6 +1,9 @@
 """What a load test is told, whom it asks, and what it leaves; its phases are in test_load_driver."""
 
 import http.server
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from stratakit.errors import Code, ConfigurationError, StrataError
 from stratakit.load import options, outcome, target
 from stratakit.load.samples import Samples
 from stratakit.programs import free_port
+from stratakit.pyproject import ROOT
 
 OURS = ("--home", "services/gateway", "--results", "results.json", "--scratch", "scratch")
 ROW = (1.0, 20.0, "GET /", "request", None)
@@ -35,11 +39,32 @@ def test_words_of_locusts_are_taken_as_its_users_type_them() -> None:
         ("-t soon", "soon is no time"),
         ("-t 0s", "0s is no time"),
         ("--soak 1m --sweep 1,2,3", "not allowed with"),
+        ("--strict", "compares with runs that were kept, and none are named"),
     ],
 )
 def test_a_value_that_an_option_cannot_have_is_refused(words: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         options.parse([*OURS, *words.split()])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--baseline never --rate 5", "no run of gateway is saved as never"),
+        ("--save ../never", "no run can be saved as"),
+    ],
+)
+def test_a_name_of_runs_is_looked_at_before_anything_is_run(
+    words: str, says: str, tmp_path: Path
+) -> None:
+    left = tmp_path / "results.json"
+    command = (sys.executable, "-m", "stratakit.load", "--home", "services/gateway")
+    done = subprocess.run(
+        (*command, "--results", left, *words.split()), cwd=ROOT, capture_output=True, check=False
+    )
+    # The first line of a run says which servers it has taken.
+    assert (done.returncode, done.stdout) == (Code.CONFIGURATION, b"")
+    assert says in json.loads(left.read_bytes())["reason"]
 
 
 def test_samples_of_several_files_are_one_and_lose_what_was_before_and_after(

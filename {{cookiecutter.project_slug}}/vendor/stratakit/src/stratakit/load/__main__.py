@@ -59,10 +59,10 @@ def _run(asked: argparse.Namespace, rest: list[str], folder: Path) -> dict[str, 
     service = project.service(asked.home.name)
     settings = thresholds.load(service)
     steps = sweep.steps(asked.sweep) if asked.sweep else ()
-    rate = asked.rate
-    if asked.baseline:
-        # Before anything is run: there may be none.
-        rate = rate or baseline.rate(service.name, asked.baseline)
+    # Before anything is run: neither may be the name of something that can be read.
+    usual = baseline.rate(service.name, asked.baseline) if asked.baseline else None
+    if asked.save:
+        baseline.saved(service.name, asked.save)
     phases: list[dict[str, Any]] = []
     with _target(asked, service, settings, folder) as aim:
 
@@ -101,7 +101,7 @@ def _run(asked: argparse.Namespace, rest: list[str], folder: Path) -> dict[str, 
             watched = watch.result(asked.soak)
         else:
             begun = measure("closed", asked.users, asked.run_time)
-            measure("open", asked.users, asked.run_time, rate or OPEN_SHARE * begun)
+            measure("open", asked.users, asked.run_time, asked.rate or usual or OPEN_SHARE * begun)
         # That of this machine tells nothing of the workers of a master.
         here = driver.MASTER not in rest
         ceiling = driver.ceiling(folder, asked.users, rest) if here else None

@@ -42,14 +42,32 @@ def save(service: str, name: str, phases: Sequence[dict[str, Any]]) -> Path:
     """Add the figures of a run to those of a name, and return the file.
 
     Raises:
-        ConfigurationError: it is no name for a file.
+        ConfigurationError: as of `saved`.
     """
-    file = _file(service, name)
-    kept = _runs(file) if file.exists() else []
+    kept = saved(service, name)
     rates = [phase["rate"] for phase in phases if phase["rate"]]
     run = {"rate": rates[-1] if rates else None, "figures": figures(phases)}
+    file = _file(service, name)
     results.write(file, json.dumps({"runs": [*kept, run][-RUNS:]}, indent=1) + "\n")
     return file
+
+
+def saved(service: str, name: str) -> list[dict[str, Any]]:
+    """Return the runs that are saved under a name, the oldest first; none under a new one.
+
+    Raises:
+        ConfigurationError: it is no name for a file, or its file cannot be read.
+    """
+    file = _file(service, name)
+    if not file.exists():
+        return []
+    try:
+        runs: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["runs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error!r}", f"save the runs anew: rm {file}"
+        ) from error
+    return runs
 
 
 def rate(service: str, name: str) -> float | None:
@@ -68,10 +86,10 @@ def compare(service: str, name: str, phases: Sequence[dict[str, Any]]) -> dict[s
     Raises:
         ConfigurationError: no run has been saved under the name, or none of such phases.
     """
-    saved = [run["figures"] for run in _load(service, name)]
+    kept = [run["figures"] for run in _load(service, name)]
     changes = []
     for what, now in figures(phases).items():
-        before = [Figure(*run[what]) for run in saved if what in run]
+        before = [Figure(*run[what]) for run in kept if what in run]
         if not before:
             continue
         low, high = min(each.low for each in before), max(each.high for each in before)
@@ -139,22 +157,12 @@ def _file(service: str, name: str) -> Path:
 
 
 def _load(service: str, name: str) -> list[dict[str, Any]]:
-    file = _file(service, name)
-    if not file.exists():
-        there = sorted(each.stem for each in file.parent.glob("*.json"))
+    runs = saved(service, name)
+    if not runs:
+        there = sorted(each.stem for each in (FOLDER / service).glob("*.json"))
         hint = f'save one: uv run nox -s "load({service})" -- --save {name}'
         raise ConfigurationError(
             f"no run of {service} is saved as {name}; saved are: {', '.join(there) or 'none'}",
             did_you_mean(name, there, hint),
         )
-    return _runs(file)
-
-
-def _runs(file: Path) -> list[dict[str, Any]]:
-    try:
-        runs: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["runs"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"{file} cannot be read: {error!r}", f"save the runs anew: rm {file}"
-        ) from error
     return runs

@@ -51,7 +51,13 @@ def parse(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[
     parser.add_argument(
         "--strict", action="store_true", help="fail where one is worse, beyond the noise"
     )
-    return parser.parse_known_args(words)
+    asked, rest = parser.parse_known_args(words)
+    if asked.strict and not asked.baseline:
+        raise ConfigurationError(
+            "--strict compares with runs that were kept, and none are named",
+            "for example: --baseline main --strict",
+        )
+    return asked, rest
 
 
 def _count(text: str) -> int:
