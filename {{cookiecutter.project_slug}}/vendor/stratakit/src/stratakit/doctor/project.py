@@ -38,7 +38,9 @@ def services() -> str:
     project.packages()
     found = project.services()
     if not found:
-        raise AbsentError("there is no service in services/", "uv run invoke service.add NAME --resource NOUN")
+        raise AbsentError(
+            "there is no service in services/", "uv run invoke service.add NAME --resource NOUN"
+        )
     said = [f"{each.name} ({', '.join(each.needs) or 'needs nothing'})" for each in found]
     return ", ".join([*said, *(f"the library {each.name}" for each in project.libraries())])
 
