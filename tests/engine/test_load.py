@@ -16,6 +16,7 @@ from stratakit.load import options, outcome, target
 from stratakit.load.samples import Samples
 from stratakit.programs import free_port
 from stratakit.pyproject import ROOT
+from stratakit.tasks.load import code, words
 
 OURS = ("--home", "services/gateway", "--results", "results.json", "--scratch", "scratch")
 ROW = (1.0, 20.0, "GET /", "request", None)
@@ -252,3 +253,14 @@ def test_a_sweep_has_no_load_to_bear(capsys: pytest.CaptureFixture[str]) -> None
     assert (left["load_test"], left["tests"], code) == (None, [], Code.PASSED)
     outcome.show({**swept, "target": "http://127.0.0.1:8000"})
     assert "the knee is at 10 users\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("status", "means"), [(2, 2), (3, 3), (130, 1), (-9, 1)])
+def test_a_load_test_that_was_killed_has_failed(status: int, means: int) -> None:
+    assert code(status) == means
+
+
+def test_options_in_one_word_are_read_as_a_shell_would() -> None:
+    assert words("-u 4 --tags 'a b'") == ["-u", "4", "--tags", "a b"]
+    with pytest.raises(ConfigurationError, match="cannot be read: No closing quotation"):
+        words("-u 4 --tags 'a b")

@@ -9,6 +9,7 @@ import pytest
 
 from stratakit.errors import ConfigurationError
 from stratakit.load import baseline, stats
+from stratakit.load.samples import Row
 
 REPEATS = 100
 
@@ -21,7 +22,7 @@ class Generator:
 
 @dataclass
 class Run:
-    samples: list[stats.Row]
+    samples: list[Row]
     seconds: float = 20.0
     generator: Generator = field(default_factory=Generator)
 
@@ -36,7 +37,7 @@ def phases(
     chance: random.Random, mean: float = 20, *, count: int = 2_000, errors: float = 0.01
 ) -> list[dict[str, Any]]:
     """Make a run whose latencies are exponential, with this mean in ms."""
-    rows: list[stats.Row] = [
+    rows: list[Row] = [
         (
             *(20 * index / count, chance.expovariate(1 / mean), "GET /", "request"),
             "503" if chance.random() < errors else None,

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from stratakit.errors import Code, StrataError
+from stratakit.load import SCENARIO as PLACE
 from stratakit.load import driver, stats
 from stratakit.load.driver import PhaseRun
 from stratakit.load.target import Target
@@ -79,7 +80,7 @@ def run(server: Answering, tmp_path: Path) -> Run:
     """Run a phase of a scenario: its body, or the path that it asks for."""
 
     def run(scenario: str, *extra: str, base: str = "FastHttpUser", **options: Any) -> PhaseRun:
-        file = tmp_path / driver.SCENARIO
+        file = tmp_path / PLACE
         file.parent.mkdir(parents=True)
         body = ASKS.format(path=scenario) if scenario.startswith("/") else scenario
         file.write_text(SCENARIO.format(base=base, body=body), encoding="utf-8")
@@ -199,6 +200,23 @@ def test_a_redirect_to_another_host_ends_the_run_and_is_not_followed(
     assert server.seen_elsewhere() == 0
 
 
+def test_fewer_users_than_processes_are_enough(run: Run) -> None:
+    waits = f"    wait_time = constant(0.01)\n{ASKS.format(path='/ok')}"
+    assert len(run(waits, "--processes", "2", users=1, spawn_rate=1).samples) > 30
+
+
+def test_a_process_that_dies_is_not_taken_for_one_that_makes_few_requests(run: Run) -> None:
+    body = f"""
+    wait_time = constant(0.01)
+{ASKS.format(path="/ok")}
+        if self.environment.runner.worker_index == 1:
+            __import__("os").kill(__import__("os").getpid(), 9)
+"""
+    with pytest.raises(StrataError, match="1 of 2 processes") as caught:
+        run(body, "--processes", "2", users=4, spawn_rate=4)
+    assert caught.value.code == Code.INFRASTRUCTURE
+
+
 BUG = '    @task\n    def ask(self):\n        self.client.get("/ok")\n        {}["id"]\n'
 
 
@@ -229,7 +247,7 @@ def test_what_is_wrong_has_a_message_and_a_code(
 
 
 def test_what_was_started_ends_with_a_run_that_is_killed(server: Answering, tmp_path: Path) -> None:
-    file = tmp_path / driver.SCENARIO
+    file = tmp_path / PLACE
     file.parent.mkdir(parents=True)
     file.write_text(
         SCENARIO.format(base="FastHttpUser", body=ASKS.format(path="/ok")), encoding="utf-8"

@@ -9,6 +9,7 @@ import pytest
 
 from stratakit import binomial
 from stratakit.load import stats
+from stratakit.load.samples import Row
 
 RUNS = 2_000
 """Simulated runs: of a coverage of 95 %, 0.5 % is one standard deviation."""
@@ -28,12 +29,12 @@ class Generator:
 
 @dataclass
 class Run:
-    samples: list[stats.Row]
+    samples: list[Row]
     seconds: float = 10.0
     generator: Generator = field(default_factory=Generator)
 
 
-def answered(*latencies: float, name: str = "GET /", kind: str = "request") -> list[stats.Row]:
+def answered(*latencies: float, name: str = "GET /", kind: str = "request") -> list[Row]:
     return [(index / 10, each, name, kind, None) for index, each in enumerate(latencies)]
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import yaml
@@ -71,7 +72,7 @@ def url() -> Iterator[str]:
 
 
 def test_workers_ask_and_their_master_judges_all_that_they_noted(
-    project: Project, changes: Changes, url: str
+    project: Project, changes: Changes, url: str, tmp_path: Path
 ) -> None:
     changes.write(LOCUSTFILE, SCENARIO)
     changes.replace("services/gateway/pyproject.toml", '">20"', '">1000000"')
@@ -80,7 +81,9 @@ def test_workers_ask_and_their_master_judges_all_that_they_noted(
     with ExitStack() as stack:
         for _ in range(WORKERS):
             worker = subprocess.Popen(
-                ("uv", "run", *work), cwd=project.path, env=project.environment
+                ("uv", "run", *work),
+                cwd=project.path,
+                env={**project.environment, "TMPDIR": str(tmp_path)},
             )
             stack.enter_context(worker)
             stack.callback(worker.terminate)
@@ -103,6 +106,7 @@ def test_workers_ask_and_their_master_judges_all_that_they_noted(
     assert len(Counting.seen) == 2 * WORKERS
     assert min(Counting.seen.values()) > 0.3 * max(Counting.seen.values())
     assert closed["requests"] + arriving["requests"] <= sum(Counting.seen.values())
+    assert [*tmp_path.glob("strata-load-*")] == []
 
 
 @pytest.mark.parametrize("options", ["", "-u 100 -t 60s --tags 'a: \"b\"'"])
@@ -127,6 +131,7 @@ def test_the_manifest_is_valid(project: Project, options: str) -> None:
     [
         (("load.master", "gateway", "--host", "http://x.example"), "not on the project's list"),
         (("load.master", "gatewy", "--host", "http://127.0.0.1"), "did you mean gateway?"),
+        (("load.master", "gateway", "--host", "x", "--options", "'"), "No closing quotation"),
         (("load.worker", "gatewy", "--master", "x"), "did you mean gateway?"),
         (
             ("load.manifest", "gateway", "--image", "a", "--host", "b", "--workers", "0"),

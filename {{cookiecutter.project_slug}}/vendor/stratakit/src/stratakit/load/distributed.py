@@ -18,12 +18,10 @@ from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerRunner
 
-from . import arrivals
+from . import PATIENCE, arrivals
 from .recorder import Recorder
 from .samples import Order
 
-PATIENCE = "STRATA_LOAD_PATIENCE"
-"""The variable that holds for how many seconds a worker looks for its master."""
 UNTOLD = Order(folder="", warm_up=0, seconds=0, users=0, rate=None, processes=1)
 """The order of a worker that its master has not told any."""
 LATEST = 60.0
@@ -69,7 +67,6 @@ def lead(recorder: Recorder) -> None:
 def follow(recorder: Recorder) -> None:
     """Do what a master tells, and send what was noted."""
     runners.CONNECT_RETRY_COUNT = int(os.environ[PATIENCE]) // runners.CONNECT_TIMEOUT
-    folder = Path(tempfile.mkdtemp(prefix="strata-load-"))
 
     def listen(environment: Environment, **_: Any) -> None:
         if isinstance(environment.runner, WorkerRunner):
@@ -79,7 +76,7 @@ def follow(recorder: Recorder) -> None:
     def take(environment: Environment, msg: Message, **_: Any) -> None:
         told = dict(msg.data)
         environment.host = told.pop("host")
-        recorder.order = replace(Order(**told), folder=str(folder))
+        recorder.order = Order(**told)
         if recorder.order.rate:
             arrivals.replace_users(recorder)(environment)
 
@@ -88,9 +85,11 @@ def follow(recorder: Recorder) -> None:
             environment.runner.stop()
 
     def send(environment: Environment, **_: Any) -> None:
-        recorder.save()
-        if isinstance(environment.runner, WorkerRunner):
-            environment.runner.send_message(_NOTES, dict(_files(folder)))
+        with tempfile.TemporaryDirectory(prefix="strata-load-") as folder:
+            recorder.order = replace(recorder.order, folder=folder)
+            recorder.save()
+            if isinstance(environment.runner, WorkerRunner):
+                environment.runner.send_message(_NOTES, dict(_files(Path(folder))))
 
     events.init.add_listener(listen)
     events.test_stop.add_listener(send)

@@ -18,12 +18,11 @@ from ..progress import progress
 from ..pyproject import ROOT
 from ..servers.waiting import until
 from ..testing.serving import TIED, child
-from .samples import Order, Samples
+from . import SCENARIO
+from .samples import REQUEST, Order, Samples
 from .stats import percentile
 from .target import Target
 
-SCENARIO = Path("tests", "load", "locustfile.py")
-"""Where the scenario of a service is."""
 SETTLE = 2.0
 """Seconds after the last user has begun for which nothing counts yet: connections, caches."""
 CEILING = 2.0
@@ -170,8 +169,16 @@ def _read(folder: Path, order: Order, code: int, scenario: Path) -> PhaseRun:
         )
     if code or not facts:
         raise StrataError(f"the scenario {shown} cannot be run:\n{_tail(output)}", f"fix {shown}")
+    # The others have made what was asked of them alone, and it would look like all.
+    lost = order.processes - len(facts)
+    if lost > 0:
+        raise InfrastructureError(
+            f"{lost} of {order.processes} processes that make requests have ended early:\n"
+            f"{_tail(output)}",
+            "see what has ended them, such as a lack of memory, and run it again",
+        )
     samples = Samples.load(sorted(folder.glob("*.samples")))
-    if not any(timed == "request" for _, _, _, timed, _ in samples):
+    if not any(timed == REQUEST for _, _, _, timed, _ in samples):
         raise InfrastructureError(
             f"no request was made in {order.seconds:g} s by the scenario {shown}:\n{_tail(output)}",
             "let its tasks make some, or give them the time: -t 60s",

@@ -23,7 +23,9 @@ def main() -> None:
     recorder.listen()
     if remote:
         distributed.follow(recorder)
-    elif "--master" in sys.argv:
+    else:
+        locust.events.quitting.add_listener(recorder.save)
+    if "--master" in sys.argv:
         distributed.lead(recorder)
     if recorder.order.rate:
         locust.events.init.add_listener(arrivals.replace_users(recorder))

@@ -21,10 +21,9 @@ from locust.contrib.fasthttp import FastRequest, LocustUserAgent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from .samples import Order, Samples
+from . import SCENARIO
+from .samples import ITL, REQUEST, TTFT, Order, Samples
 
-STREAMED = ("ttft", "itl")
-"""What is timed of a stream besides the whole of it; see `streaming`."""
 UNANSWERED = "not answered when the phase was over"
 SLACK = 0.2
 """Seconds by which other processes may have begun later than the one that ends the phase."""
@@ -57,7 +56,6 @@ class Recorder:
         events.test_start.add_listener(self._start)
         events.request.add_listener(self._request)
         events.user_error.add_listener(self._user_error)
-        events.quitting.add_listener(self.save)
         _refuse_redirects(self)
 
     @property
@@ -77,7 +75,7 @@ class Recorder:
             return
         folder = Path(self.order.folder)
         for due in self.under_way.values():
-            self.samples.add((due, (time.time() - due) * 1000, "(all)", "request", UNANSWERED))
+            self.samples.add((due, (time.time() - due) * 1000, "(all)", REQUEST, UNANSWERED))
         self.samples.window(self.counts_from, self.order.seconds).save(
             folder / f"{os.getpid()}.samples"
         )
@@ -139,22 +137,22 @@ class Recorder:
         **_: Any,
     ) -> None:
         started = time.time() - response_time / 1000 if start_time is None else start_time
-        timed = request_type if request_type in STREAMED else "request"
+        timed = request_type if request_type in (TTFT, ITL) else REQUEST
         current: Any = gevent.getcurrent()
         intended = getattr(current, "intended", None)
         # The first request of an arrival has waited since it was to be made, and so has its stream.
-        if intended is not None and timed != "itl":
+        if intended is not None and timed != ITL:
             response_time += (started - intended) * 1000
             started = intended
-            if timed == "request":
+            if timed == REQUEST:
                 current.intended = None
-        title = name if timed in STREAMED else f"{request_type} {name}"
+        title = f"{request_type} {name}" if timed == REQUEST else name
         error = _said(exception) if exception else None
         self.samples.add((float(started), float(response_time), title, timed, error))
 
     def _user_error(self, exception: Exception, tb: TracebackType, **_: Any) -> None:
         frames = traceback.extract_tb(tb)
-        ours = [each for each in frames if Path(each.filename).name == "locustfile.py"] or frames
+        ours = [each for each in frames if Path(each.filename).name == SCENARIO.name] or frames
         place = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
         self.bugs[f"{type(exception).__name__}: {exception}{place}"] += 1
 

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 Row = tuple[float, float, str, str, str | None]
-"""One sample: when it was started, in seconds; its latency in ms; the name of the request; what was
-timed (`request`, `ttft`, `itl`); what went wrong, if anything did."""
+"""One sample: when it was started, in seconds since the epoch or, in a window, since its start; its
+latency in ms; the name of the request; what was timed; what went wrong, if anything did."""
+REQUEST = "request"
+"""What was timed: a whole answer, to its last byte. A stream is one, too."""
+TTFT, ITL = "ttft", "itl"
+"""What was timed of a stream: the time to the first token, and from each to the next."""
 
 _ORDER = "STRATA_LOAD"
 """The variable that holds the order of a phase, as JSON."""

@@ -15,15 +15,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from ..binomial import CONFIDENCE, quantile_ranks
-
-Row = tuple[float, float, str, str, str | None]
-"""One sample: when it was started, in seconds of the phase; its latency in ms; the name of the
-request; what was timed; what went wrong, if anything did."""
-
-REQUEST = "request"
-"""What was timed: a whole answer, to its last byte. A stream is one, too."""
-TTFT, ITL = "ttft", "itl"
-"""What was timed of a stream: the time to the first token, and from each to the next."""
+from .samples import ITL, REQUEST, TTFT, Row
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 CPU_LIMIT = 0.9

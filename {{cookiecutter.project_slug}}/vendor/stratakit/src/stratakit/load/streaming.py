@@ -16,6 +16,8 @@ from typing import Any
 
 from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, FastHttpSession
 
+from .samples import ITL, TTFT
+
 DONE = b"[DONE]"
 
 
@@ -57,7 +59,7 @@ def post(
                 done = data == DONE
                 if not done and (text := _text(data)):
                     client.request_event.fire(
-                        request_type="itl" if texts else "ttft",
+                        request_type=ITL if texts else TTFT,
                         name=f"POST {name or url}",
                         response_time=(now - last) * 1000,
                         response_length=len(text),

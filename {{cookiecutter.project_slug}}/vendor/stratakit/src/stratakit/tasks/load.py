@@ -13,6 +13,7 @@ from invoke.context import Context
 
 from .. import project
 from ..errors import Code, ConfigurationError, InfrastructureError
+from ..load import PATIENCE, SCENARIO
 from ..pyproject import REPORTS, ROOT
 from . import console
 from .executor import fail, task
@@ -39,21 +40,21 @@ HOST = "address of the service to test, this machine's or one that pyproject.tom
 )
 def master(_: Context, service: str, host: str, workers: int = 2, options: str = "") -> None:
     """Run the load test of a service by workers, and judge what they send."""
-    home = _scenario(service)
+    home = _home(service)
     left = REPORTS / "load" / service / "results.json"
     done = subprocess.run(
         (
             *(sys.executable, "-m", "stratakit.load"),
             *("--home", home.relative_to(ROOT).as_posix(), "--results", str(left)),
             *("--host", host, "--master", "--expect-workers", str(_count(workers))),
-            *shlex.split(options),
+            *words(options),
         ),
         cwd=ROOT,
         check=False,
     )
     left.unlink(missing_ok=True)
     if done.returncode:
-        fail(f"the load test of {service} exited with {done.returncode}", Code(done.returncode))
+        fail(f"the load test of {service} ended with {done.returncode}", code(done.returncode))
 
 
 @task(
@@ -62,28 +63,25 @@ def master(_: Context, service: str, host: str, workers: int = 2, options: str =
 )
 def worker(_: Context, service: str, master: str, port: int = PORT) -> None:
     """Make requests for a master, phase after phase, until it has gone."""
-    # Not imported before it is needed: it takes over threads and sockets.
-    from ..load.driver import SCENARIO
-
     command = (
         *(sys.executable, "-m", "stratakit.load.generator", "--worker"),
-        *("--locustfile", str(_scenario(service) / SCENARIO), "--exit-code-on-error", "0"),
+        *("--locustfile", str(_home(service) / SCENARIO), "--exit-code-on-error", "0"),
         *("--master-host", master, "--master-port", str(port)),
     )
     phases = 0
     while True:
-        env = {**os.environ, "STRATA_LOAD_PATIENCE": str(NEXT if phases else FIRST)}
+        env = {**os.environ, PATIENCE: str(NEXT if phases else FIRST)}
         # It ends with us, and all of its group does.
         with subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, start_new_session=True
         ) as process:
-            code = process.wait()
-        if code:
+            ended = process.wait()
+        if ended:
             break
         phases += 1
     if not phases:
         raise InfrastructureError(
-            f"no master at {master}:{port} has had this worker do anything (exit code {code})",
+            f"no master at {master}:{port} has had this worker do anything (exit code {ended})",
             f"start it: uv run invoke load.master {service} --host URL",
         )
     console.say(f"{phases} phases; the master has gone")
@@ -103,7 +101,7 @@ def manifest(
     _: Context, service: str, image: str, host: str, workers: int = 2, options: str = ""
 ) -> None:
     """Print the Kubernetes manifest of a master and its workers."""
-    _scenario(service)
+    _home(service)
     text = Path(__file__).parents[1].joinpath("load", "kubernetes.yaml").read_text(encoding="utf-8")
     # JSON is YAML, whatever is in a word.
     quoted = {"image": image, "host": host, "options": options}
@@ -120,16 +118,35 @@ def manifest(
     )
 
 
-def _scenario(name: str) -> Path:
+def words(options: str) -> list[str]:
+    """Return the words of `--options`.
+
+    Raises:
+        ConfigurationError: a quotation in it is not closed.
+    """
+    try:
+        return shlex.split(options)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--options {options!r} cannot be read: {error}", "--options '-u 100 -r 10 -t 60s'"
+        ) from error
+
+
+def code(status: int) -> Code:
+    """Return what it means that a load test ended with `status`: by a signal, it has failed."""
+    return Code(status) if status in {*Code} else Code.FAILED
+
+
+def _home(name: str) -> Path:
     """Return the folder of a service that has a load test.
 
     Raises:
         ConfigurationError: there is no such service, or it has none.
     """
     home = project.service(name).path
-    if not (home / "tests" / "load" / "locustfile.py").is_file():
+    if not (home / SCENARIO).is_file():
         raise ConfigurationError(
-            f"{name} has no load test: services/{name}/tests/load/locustfile.py",
+            f"{name} has no load test: services/{name}/{SCENARIO.as_posix()}",
             "write one, an ordinary locustfile",
         )
     return home
