@@ -37,10 +37,13 @@ async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]
 
 
 async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
-    team = await database.teams.create(domain.NewTeam(name=f"{uuid4()}", budget_cents=10**6))
+    team = await database.teams.add(
+        uuid4(), domain.NewTeam(name=f"{uuid4()}", budget_cents=10**6)
+    )
     user = await database.register(domain.NewTeam(name=f"{uuid4()}"), f"{uuid4()}@a.org", "hash")
-    key = await database.keys.create(
-        domain.NewApiKey(team_id=user.team_id, user_id=user.id, hash=f"{uuid4()}", prefix="sk-")
+    key = await database.keys.add(
+        uuid4(),
+        domain.NewApiKey(team_id=user.team_id, user_id=user.id, hash=f"{uuid4()}", prefix="sk-"),
     )
 
     def alias() -> domain.NewModelAlias:
@@ -53,12 +56,12 @@ async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
         await database.spending.reserve(reservation, team.id, 2, ttl=60)
         await database.spending.settle(reservation, 1)
 
-    kept = await database.aliases.create(alias())
+    kept = await database.aliases.add(uuid4(), alias())
     return {
         "a round trip": database.ping,
-        "create": lambda: database.aliases.create(alias()),
+        "create": lambda: database.aliases.add(uuid4(), alias()),
         "get": lambda: database.aliases.get(kept.id),
-        "first page of 50": lambda: database.aliases.page(limit=50, team=team.id),
+        "first page of 50": lambda: database.aliases.page(limit=50, where={"team_id": team.id}),
         "search": lambda: database.aliases.page(limit=50, search="a1"),
         "update": lambda: database.teams.update(team.id, {"budget_cents": 10**6}),
         "new version": lambda: database.aliases.update(kept.id, {"tags": ("c",)}),

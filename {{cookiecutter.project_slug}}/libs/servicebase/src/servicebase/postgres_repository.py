@@ -1,7 +1,7 @@
 """What a service keeps, one by one, in a table of PostgreSQL."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from . import errors
 from .pagination import Position
 from .postgres import translated
-from .repository import Changes, Found, New
+from .repository import NOTHING, Changes, Found, New
 from .tables import Stored
 
 Row = TypeVar("Row", bound=Stored)
@@ -43,9 +43,8 @@ class PostgresRepository(Generic[New, Found, Changes, Row]):
     async def add(self, id_: UUID, new: New) -> Found:
         """Create one, or return the one that has this id already."""
         values = {field.name: getattr(new, field.name) for field in fields(new)}
-        statement = sa.insert(self.row).values(id=id_, **values).returning(self.row)
         try:
-            return await self._one(statement, id_)
+            return await self._write(sa.insert(self.row).values(id=id_, **values), id_)
         except errors.ConflictError:
             # A retry meets its own id, or, while the first attempt is on its way, its own name.
             with suppress(errors.NotFoundError):
@@ -54,14 +53,20 @@ class PostgresRepository(Generic[New, Found, Changes, Row]):
 
     async def get(self, id_: UUID) -> Found:
         """Return the one with this id."""
-        return await self._one(sa.select(self.row).where(self.row.id == id_), id_)
+        return await self._one(sa.select(self.row).filter_by(id=id_), id_)
 
     async def page(
-        self, *, limit: int, after: Position | None = None, search: str = ""
+        self,
+        *,
+        limit: int,
+        after: Position | None = None,
+        search: str = "",
+        where: Mapping[str, object] = NOTHING,
     ) -> Sequence[Found]:
-        """Return at most `limit` of those that `search` picks and that come after a position."""
+        """Return at most `limit` of those that come after a position."""
         row = self.row
-        statement = sa.select(row).order_by(row.created_at.desc(), row.id.desc()).limit(limit)
+        statement = sa.select(row).filter_by(**where).limit(limit)
+        statement = statement.order_by(row.created_at.desc(), row.id.desc())
         if after:
             statement = statement.where(sa.tuple_(row.created_at, row.id) < after)
         if search:
@@ -74,24 +79,28 @@ class PostgresRepository(Generic[New, Found, Changes, Row]):
         if not changes:
             return await self.get(id_)
         # One statement, so that of two writers neither undoes what the other one changed.
-        statement = sa.update(self.row).where(self.row.id == id_).values(**changes)
-        return await self._one(statement.returning(self.row), id_)
+        return await self._write(sa.update(self.row).filter_by(id=id_).values(**changes), id_)
 
     async def remove(self, id_: UUID) -> None:
         """Remove the one with this id."""
-        await self._one(sa.delete(self.row).where(self.row.id == id_).returning(self.row), id_)
+        await self._one(sa.delete(self.row).filter_by(id=id_).returning(self.row), id_)
 
     async def ping(self) -> None:
         """Return if the server answers a query."""
         async with self._transaction() as session:
             await session.execute(sa.text("SELECT 1"))
 
-    async def _one(self, statement: Any, id_: UUID) -> Found:
+    async def _write(self, change: sa.Insert | sa.Update, id_: UUID) -> Found:
+        return await self._one(change.returning(self.row), id_)
+
+    async def _one(self, statement: Any, id_: UUID | str) -> Found:
         async with self._transaction() as session:
-            row = await session.scalar(statement)
-            if row is None:
-                raise errors.NotFoundError(self.name, id_)
-            return self.entity(row)
+            return self._found(await session.scalar(statement), id_)
+
+    def _found(self, row: Row | None, id_: UUID | str) -> Found:
+        if row is None:
+            raise errors.NotFoundError(self.name, id_)
+        return self.entity(row)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:

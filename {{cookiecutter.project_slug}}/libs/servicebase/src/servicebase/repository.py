@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from .pagination import Position
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +60,17 @@ class Repository(Protocol[New_contra, Found_co, Changes_contra]):
         ...
 
     async def page(
-        self, *, limit: int, after: Position | None = None, search: str = ""
+        self,
+        *,
+        limit: int,
+        after: Position | None = None,
+        search: str = "",
+        where: Mapping[str, object] = NOTHING,
     ) -> Sequence[Found_co]:
-        """Return at most `limit` of those that `search` picks and that come after a position."""
+        """Return at most `limit` of those that come after a position.
+
+        `search` picks some of them, and `where` those whose fields have these values.
+        """
         ...
 
     async def update(self, id_: UUID, changes: Changes_contra) -> Found_co:
@@ -125,15 +136,21 @@ class MemoryRepository(Generic[New, Found, Changes]):
             raise errors.NotFoundError(self.name, id_) from None
 
     async def page(
-        self, *, limit: int, after: Position | None = None, search: str = ""
+        self,
+        *,
+        limit: int,
+        after: Position | None = None,
+        search: str = "",
+        where: Mapping[str, object] = NOTHING,
     ) -> Sequence[Found]:
-        """Return at most `limit` of those that `search` picks and that come after a position."""
+        """Return at most `limit` of those that come after a position."""
         await self.ping()
         found = [
             each
             for each in self._stored.values()
             if (after is None or (each.created_at, each.id) < after)
             and (not search or self.matches(each, search.lower()))
+            and all(getattr(each, field) == value for field, value in where.items())
         ]
         found.sort(key=lambda each: (each.created_at, each.id), reverse=True)
         return found[:limit]

@@ -106,6 +106,13 @@ async def test_a_search_picks_on_every_page_however_it_is_typed(repository: Note
     assert await walk(repository, 1, "A") == ["a3", "A2", "a1"]
 
 
+async def test_a_page_can_be_of_those_whose_fields_have_a_value(repository: Notes) -> None:
+    one, other = await add(repository, "lamp", "desk")
+    assert list(await repository.page(limit=5, where={"id": one.id})) == [one]
+    both = {"id": other.id, "name": "lamp"}
+    assert list(await repository.page(limit=5, where=both)) == []
+
+
 async def test_a_page_begins_where_it_did_whatever_was_added_or_removed_since(
     repository: Notes,
 ) -> None:

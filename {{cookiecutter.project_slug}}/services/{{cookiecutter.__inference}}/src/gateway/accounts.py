@@ -6,17 +6,15 @@ import secrets
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeVar
 
 import argon2
 
 from servicebase.values import is_typed
 
-from . import domain, errors
-from .changes import announced
-from .ports import Ports
+from . import errors
 
 SECRET_BYTES = 32
 SHOWN = len("sk-") + 8
@@ -25,6 +23,7 @@ PASSWORD_LENGTHS = (12, 256)
 
 T = TypeVar("T")
 
+HASHER = argon2.PasswordHasher()
 # Few, since each of them takes 64 MiB: of many who log in at once the others wait, if not too many.
 _threads = ThreadPoolExecutor(2, "argon2")
 _places = asyncio.Semaphore(40)
@@ -92,37 +91,6 @@ class Tokens(Keys):
     LABEL, BEGINNING = "session-tokens", "st-"
 
 
-async def issue_key(
-    ports: Ports, keys: Keys, user: domain.User, name: str | None, expires_at: datetime | None
-) -> tuple[domain.ApiKey, str]:
-    """Create an API key of a user; return what is kept of it, and the key itself.
-
-    Raises:
-        InvalidError: it would have expired already.
-    """
-    if expires_at and expires_at <= ports.clock.now():
-        raise errors.InvalidError("expires_at", "must be in the future")
-    issued = keys.issue()
-    new = domain.NewApiKey(
-        team_id=user.team_id,
-        user_id=user.id,
-        hash=issued.hash,
-        prefix=issued.prefix,
-        name=name,
-        expires_at=expires_at,
-    )
-    return await ports.database.keys.create(new), issued.secret
-
-
-async def revoke_key(ports: Ports, key: domain.ApiKey) -> domain.ApiKey:
-    """Make an API key useless everywhere; the first time that it was revoked stays."""
-    revoked_at = key.revoked_at or ports.clock.now()
-    return await announced(
-        ports.announcements,
-        lambda: ports.database.keys.update(key.id, {"revoked_at": revoked_at}),
-    )
-
-
 class Passwords:
     """Hashes passwords with Argon2id, in threads, so that the event loop goes on meanwhile.
 
@@ -138,21 +106,17 @@ class Passwords:
 
     async def verify(self, hash_: str | None, password: str) -> bool:
         """Return whether it is the password of this hash; None takes as long, and has none."""
-        return await _in_thread(lambda: self._verify(hash_, password))
+        if hash_ is None:
+            # Hashing costs what verifying does; answering at once would tell who has an account.
+            await self.hash(password)
+            return False
+        with suppress(argon2.exceptions.VerifyMismatchError):
+            return await _in_thread(lambda: self._hasher.verify(hash_, password))
+        return False
 
     def outdated(self, hash_: str) -> bool:
         """Return whether the hash was made with other parameters than new ones are."""
         return self._hasher.check_needs_rehash(hash_)
-
-    def _verify(self, hash_: str | None, password: str) -> bool:
-        if hash_ is None:
-            # Hashing costs what verifying does; answering at once would tell who has an account.
-            self._hasher.hash(password)
-            return False
-        try:
-            return self._hasher.verify(hash_, password)
-        except argon2.exceptions.VerifyMismatchError:
-            return False
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
@@ -160,3 +124,11 @@ async def _in_thread(work: Callable[[], T]) -> T:
         raise errors.OverloadedError
     async with _places:
         return await asyncio.get_running_loop().run_in_executor(_threads, work)
+
+
+class Credentials:
+    """What makes and checks all of them."""
+
+    def __init__(self, secret: str, hasher: argon2.PasswordHasher) -> None:
+        self.keys, self.tokens = Keys(secret), Tokens(secret)
+        self.passwords = Passwords(hasher)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from servicebase import health
@@ -26,9 +27,9 @@ from .background import Background
 from .completion_service import CompletionService
 from .concurrency import ConcurrencyLimit
 from .metrics import Metrics
-from .options import Options
 from .policy import Policy
 from .ports import Ports
+from .settings import Settings
 
 NAME = "gateway"
 # In the order in which they are looked through: what is asked for most comes first.
@@ -47,7 +48,13 @@ ROUTERS = (
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = None) -> FastAPI:
+def create_app(
+    ports: Ports,
+    settings: Settings,
+    *,
+    lifespan: Lifespan | None = None,
+    hasher: PasswordHasher = accounts.HASHER,
+) -> FastAPI:
     """Return the application on these ports; `lifespan` is around its own."""
     background = Background()
     policy = Policy(ports)
@@ -84,11 +91,11 @@ def create_app(ports: Ports, options: Options, *, lifespan: Lifespan | None = No
     for router in ROUTERS:
         app.include_router(router)
     docs.correct(app)
-    concurrency = ConcurrencyLimit(options.max_concurrency, options.max_concurrency_of_team)
+    concurrency = ConcurrencyLimit(settings.max_concurrency, settings.max_concurrency_of_team)
     counted = Metrics(concurrency)
     state = app.state
-    state.ports, state.options = ports, options
-    state.keys = accounts.Keys(options.secret)
+    state.ports, state.settings = ports, settings
+    state.credentials = accounts.Credentials(settings.secret.get_secret_value(), hasher)
     state.policy, state.concurrency, state.metrics = policy, concurrency, counted
     state.background = background
     state.completions = CompletionService(ports, policy, concurrency, counted, background)

@@ -16,7 +16,6 @@ from .adapters.redis.announcements import RedisAnnouncements
 from .adapters.redis.connection import connect
 from .adapters.redis.limiter import RedisLimiter
 from .app import NAME, create_app
-from .options import Options
 from .ports import InferenceBackend, Ports
 from .settings import Settings, load
 
@@ -38,18 +37,14 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         pool_size=settings.database_pool_size,
         timeout=settings.server_timeout,
     )
-    redis = connect(
-        str(settings.redis_url.get_secret_value()),
-        timeout=settings.server_timeout,
-    )
+    redis = connect(str(settings.redis_url.get_secret_value()), timeout=settings.server_timeout)
     closing = AsyncExitStack()
     closing.push_async_callback(engine.dispose)
     closing.push_async_callback(redis.aclose)
     limiter = RedisLimiter(redis, clock)
     closing.push_async_callback(limiter.flush)
-    backends: dict[str, InferenceBackend] = {
-        echo.PROVIDER: echo.EchoBackend(clock, settings.echo()),
-    }
+    backends: dict[str, InferenceBackend] = {}
+    backends[echo.PROVIDER] = echo.EchoBackend(clock, settings.echo())
     if settings.openai_url:
         key = settings.openai_api_key
         client = httpx2.AsyncClient(
@@ -74,12 +69,4 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         backends=backends,
         clock=clock,
     )
-    options = Options(
-        admin_token=settings.admin_token.get_secret_value(),
-        secret=settings.secret.get_secret_value(),
-        max_concurrency=settings.max_concurrency,
-        max_concurrency_of_team=settings.max_concurrency_of_team,
-        registration=settings.registration,
-        session_ttl=settings.session_ttl,
-    )
-    return create_app(ports, options, lifespan=lifespan)
+    return create_app(ports, settings, lifespan=lifespan)

@@ -1,15 +1,18 @@
 """What a gateway keeps, and which values are good. No I/O.
 
-`New...` is what the creator of one decides, `...` is one that exists. One that exists is not
-checked again, so that older ones outlive stricter rules.
+`New...` is what the creator of one decides, `...` is one that exists. The rules in the types are
+for what clients send. One that exists is not checked again, so that older ones outlive stricter
+rules.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
+
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from servicebase import values
 from servicebase.repository import Entity
@@ -19,10 +22,35 @@ from . import errors
 NAME_LENGTH = 200
 EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
 EMAIL_PATTERN = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
-ALIAS_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
 INTEGER_LIMIT = 2**31 - 1  # of PostgreSQL's integer
 MICROCENTS = 1_000_000  # in a cent
 
+
+def check_email(value: str) -> str:
+    """Return `value` in its canonical form: lower case, since nobody means two people by it.
+
+    Raises:
+        InvalidError: it is no address. That it is somebody's, only a letter to it can tell.
+    """
+    email = values.canonical(value).lower()
+    if len(email) > EMAIL_LENGTH or not EMAIL_PATTERN.fullmatch(email):
+        raise errors.InvalidError("email", "must be an address such as ann@example.org")
+    return email
+
+
+# As it may be typed; and JSON has no lone surrogates, which not every engine knows in patterns.
+_TYPED = EMAIL_PATTERN.pattern.replace(r"\ud800-\udfff", "").replace("a-z", "A-Za-z")
+Email = Annotated[
+    str,
+    AfterValidator(check_email),
+    # Not as a format: most of what RFC 5322 allows is no address of anybody.
+    WithJsonSchema({"type": "string", "pattern": f"^{_TYPED}$", "maxLength": EMAIL_LENGTH}),
+]
+Name = Annotated[str, values.Text(NAME_LENGTH)]
+Amount = Annotated[int, Field(strict=True, ge=0, le=INTEGER_LIMIT)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=INTEGER_LIMIT)]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
+Provider = Annotated[str, Field(max_length=100)]
 Role = Literal["member", "admin"]
 """What a user is to their team; nothing here is decided by it."""
 
@@ -31,15 +59,20 @@ Role = Literal["member", "admin"]
 class NewTeam:
     """Who pays. Names are unique."""
 
-    name: str
-    budget_cents: int = 0
+    name: Name
+    budget_cents: Amount = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Team(NewTeam, Entity):
-    """A team, and what it has spent or set aside for requests at hand, in millionths of a cent."""
+    """A team, and what it has spent or set aside for requests at hand."""
 
     spent_microcents: int = 0
+
+    @property
+    def spent_cents(self) -> float:
+        """Return the same in cents."""
+        return self.spent_microcents / MICROCENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +80,7 @@ class NewUser:
     """Who belongs to a team. Emails are unique."""
 
     team_id: UUID
-    email: str
+    email: Email
     role: Role = "member"
     password_hash: str | None = field(default=None, repr=False)
     """None for one that cannot log in."""
@@ -67,13 +100,13 @@ class NewApiKey:
     hash: str = field(repr=False)
     prefix: str
     """The beginning of the key, by which its owner recognises it."""
-    name: str | None = None
+    name: Name | None = None
     expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey(NewApiKey, Entity):
-    """An API key."""
+    """An API key; of the key itself, only its beginning."""
 
     revoked_at: datetime | None = None
 
@@ -96,12 +129,12 @@ class NewModelAlias:
     """A team's own name for a model. Within a team names are unique."""
 
     team_id: UUID
-    alias: str
-    target: str
+    alias: ModelName
+    target: ModelName
     """What the provider calls the model."""
-    provider: str
-    tags: tuple[str, ...] = ()
-    parameters: dict[str, object] = field(default_factory=dict)
+    provider: Provider
+    tags: values.Tags = ()
+    parameters: values.JsonObject = field(default_factory=dict)
     """What a request gets that does not say otherwise, such as `temperature`."""
 
 
@@ -125,13 +158,8 @@ class NewQuota:
     """What a team may use. A team has one at most."""
 
     team_id: UUID
-    requests_per_minute: int
-    tokens_per_minute: int
-
-    @property
-    def limits(self) -> Limits:
-        """Return it without the team."""
-        return Limits(self.requests_per_minute, self.tokens_per_minute)
+    requests_per_minute: Amount
+    tokens_per_minute: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,39 +208,3 @@ class Usage:
     def total(self) -> int:
         """Return all of them."""
         return self.prompt_tokens + self.completion_tokens
-
-
-def check_email(value: str) -> str:
-    """Return `value` in its canonical form: lower case, since nobody means two people by it.
-
-    Raises:
-        InvalidError: it is no address. That it is somebody's, only a letter to it can tell.
-    """
-    email = values.canonical(value).lower()
-    if len(email) > EMAIL_LENGTH or not EMAIL_PATTERN.fullmatch(email):
-        raise errors.InvalidError("email", "must be an address such as ann@example.org")
-    return email
-
-
-def check_alias(value: str, what: str = "alias") -> str:
-    """Return `value`, the name of a model; `message` is the field that it is the value of.
-
-    Raises:
-        InvalidError: it has other characters than names of models have.
-    """
-    if not ALIAS_PATTERN.fullmatch(value):
-        raise errors.InvalidError(
-            what, "must have 1 to 100 of A-Z, a-z, 0-9 and ._:/- and begin with a letter or digit"
-        )
-    return value
-
-
-def check_amount(field: str, value: int) -> int:
-    """Return `value`, a number of cents, requests or tokens.
-
-    Raises:
-        InvalidError: it is negative, or more than the database holds.
-    """
-    if not 0 <= value <= INTEGER_LIMIT:
-        raise errors.InvalidError(field, f"must be from 0 to {INTEGER_LIMIT}")
-    return value

@@ -21,11 +21,9 @@ class Metrics:
 
     def __init__(self, concurrency: ConcurrencyLimit) -> None:
         registry = self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "gateway_requests",
-            "Requests that were answered.",
-            ["method", "route", "status"],
-            registry=registry,
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.requests = counter(
+            "gateway_requests", "Requests that were answered.", ["method", "route", "status"]
         )
         self.seconds = Histogram(
             "gateway_request_seconds",
@@ -34,33 +32,24 @@ class Metrics:
             registry=registry,
             buckets=BUCKETS,
         )
-        self.failures = Counter(
-            "gateway_failures",
-            "Requests that ended in an error of ours, by its code.",
-            ["code"],
-            registry=registry,
+        self.failures = counter(
+            "gateway_failures", "Requests that ended in an error of ours, by its code.", ["code"]
         )
-        self.tokens = Counter(
-            "gateway_tokens",
-            "Tokens of prompts and completions.",
-            ["provider", "kind"],
-            registry=registry,
+        self.tokens = counter(
+            "gateway_tokens", "Tokens of prompts and completions.", ["provider", "kind"]
         )
-        self.in_flight = Gauge(
-            "gateway_requests_in_flight", "Requests not yet answered.", registry=registry
-        )
-        self.streams = Gauge("gateway_streams_open", "Answers being streamed.", registry=registry)
-        taken = Gauge("gateway_slots_in_use", "Requests that are with backends.", registry=registry)
+        self.in_flight = gauge("gateway_requests_in_flight", "Requests not yet answered.")
+        self.streams = gauge("gateway_streams_open", "Answers being streamed.")
+        taken = gauge("gateway_slots_in_use", "Requests that are with backends.")
         taken.set_function(lambda: concurrency.taken)
-        Gauge("gateway_slots", "Requests that may be.", registry=registry).set(concurrency.size)
-        dropped = Gauge(
+        gauge("gateway_slots", "Requests that may be.").set(concurrency.size)
+        dropped = gauge(
             "gateway_dropped_connections",
             "Connections that were dropped since the process began.",
             ["reason"],
-            registry=registry,
         )
         for reason in transport.REASONS:
-            dropped.labels(reason).set_function(partial(_dropped, reason))
+            dropped.labels(reason).set_function(partial(transport.DROPPED.__getitem__, reason))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is the template of its path, not the path itself."""
@@ -77,7 +66,3 @@ class Metrics:
         """Return all of them in a format that the Accept header asks for, and its media type."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
-
-
-def _dropped(reason: str) -> float:
-    return transport.DROPPED[reason]

@@ -6,85 +6,25 @@ Every method raises UnavailableError when its server does not answer in time.
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
-from servicebase.pagination import Position
+from servicebase.repository import Repository
 
 from . import domain
 
-New_contra = TypeVar("New_contra", contravariant=True)
-Kept_co = TypeVar("Kept_co", covariant=True)
+Changes = Mapping[str, Any]
+"""New values of some fields, by their names."""
+# A search finds by the beginning of a team's name, a user's email, a key's name or prefix, or an
+# alias, however it is typed; by a whole tag aliases, too; and no quota. A value that breaks a rule
+# which the database knows as well is an InvalidError, an owner that does not exist an
+# InvalidReferenceError. With whatever is removed all goes that belongs to it.
+Teams = Repository[domain.NewTeam, domain.Team, Changes]
+ApiKeys = Repository[domain.NewApiKey, domain.ApiKey, Changes]
+Quotas = Repository[domain.NewQuota, domain.Quota, Changes]
 
 
-class Collection(Protocol[New_contra, Kept_co]):
-    """All that is kept of one kind."""
-
-    async def create(self, new: New_contra) -> Kept_co:
-        """Create one.
-
-        Raises:
-            ConflictError: another one has a value that must be unique.
-            InvalidReferenceError: it belongs to something that does not exist.
-            InvalidError: a value breaks a rule that the database knows, too.
-        """
-        ...
-
-    async def get(self, id_: UUID) -> Kept_co:
-        """Return the one with this id.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        ...
-
-    async def page(
-        self,
-        *,
-        limit: int,
-        after: Position | None = None,
-        search: str = "",
-        team: UUID | None = None,
-        user: UUID | None = None,
-    ) -> Sequence[Kept_co]:
-        """Return at most `limit` of those that come after a position.
-
-        `search` picks those known by a text that begins with it (a team's name, a user's email, a
-        key's name or prefix, an alias), and those that have it as a tag; quotas have neither, so
-        that any search finds none. Letter case does not count (beyond ASCII, as far as the
-        database's locale knows it). `team` and `user` pick those that belong to that one; teams
-        and users belong to themselves, and what has no user to nobody.
-        """
-        ...
-
-    async def update(
-        self, id_: UUID, changes: Mapping[str, Any], *, version: int | None = None
-    ) -> Kept_co:
-        """Replace some fields of one, and return it; with none, return it as it is.
-
-        Args:
-            id_: which one.
-            changes: new values by the names of its fields.
-            version: the one that the caller has seen; for aliases, which alone have versions.
-
-        Raises:
-            VersionConflictError: it has another version by now.
-            ConflictError: another one has a value that must be unique.
-            InvalidError: a value breaks a rule that the database knows, too.
-            NotFoundError: there is none.
-        """
-        ...
-
-    async def remove(self, id_: UUID) -> None:
-        """Remove the one with this id, and all that belongs to it.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        ...
-
-
-class Users(Collection[domain.NewUser, domain.User], Protocol):
+class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
     """The users, and their sessions. A new password ends these; none revokes the keys as well."""
 
     async def by_email(self, email: str) -> domain.User:
@@ -118,8 +58,18 @@ class Users(Collection[domain.NewUser, domain.User], Protocol):
         ...
 
 
-class Aliases(Collection[domain.NewModelAlias, domain.ModelAlias], Protocol):
+class Aliases(Repository[domain.NewModelAlias, domain.ModelAlias, Changes], Protocol):
     """The aliases, each at its newest version."""
+
+    async def update(
+        self, id_: UUID, changes: Changes, *, version: int | None = None
+    ) -> domain.ModelAlias:
+        """Make the next version of one, if it is still at the `version` that the caller has seen.
+
+        Raises:
+            VersionConflictError: it has another version by now.
+        """
+        ...
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
         """Return a team's aliases by their names; none for a team that does not exist."""
@@ -146,30 +96,12 @@ class Grant:
 class Database(Protocol):
     """Where teams and all that belongs to them is kept."""
 
-    @property
-    def teams(self) -> Collection[domain.NewTeam, domain.Team]:
-        """Return the teams."""
-        ...
-
-    @property
-    def users(self) -> "Users":
-        """Return the users."""
-        ...
-
-    @property
-    def keys(self) -> Collection[domain.NewApiKey, domain.ApiKey]:
-        """Return the API keys."""
-        ...
-
-    @property
-    def aliases(self) -> "Aliases":
-        """Return the aliases, each at its newest version."""
-        ...
-
-    @property
-    def quotas(self) -> Collection[domain.NewQuota, domain.Quota]:
-        """Return the quotas."""
-        ...
+    teams: Teams
+    users: Users
+    keys: ApiKeys
+    aliases: Aliases
+    quotas: Quotas
+    spending: "Spending"
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
         """Create a team and its first user, an admin of it: both or neither.
@@ -197,11 +129,6 @@ class Database(Protocol):
         Raises:
             NotFoundError: there is none.
         """
-        ...
-
-    @property
-    def spending(self) -> "Spending":
-        """Return what is spent of the teams' budgets."""
         ...
 
     async def ping(self) -> None:

@@ -1,5 +1,6 @@
 """What the environment decides, or a `.env` in the working directory. Names begin with PREFIX."""
 
+from dataclasses import fields
 from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr
@@ -51,11 +52,5 @@ class Settings(ServiceSettings):
 
     def echo(self) -> EchoSettings:
         """Return what the echo backend is told."""
-        return EchoSettings(
-            first_token=self.echo_first_token,
-            per_token=self.echo_per_token,
-            jitter=self.echo_jitter,
-            failure_rate=self.echo_failure_rate,
-            cut_off_rate=self.echo_cut_off_rate,
-            seed=self.echo_seed,
-        )
+        names = [field.name for field in fields(EchoSettings)]
+        return EchoSettings(**{name: getattr(self, f"echo_{name}") for name in names})

@@ -11,7 +11,6 @@ from ..fakes.announcements import MemoryAnnouncements
 from ..fakes.clock import MemoryClock
 from ..fakes.database import MemoryDatabase
 from ..fakes.limiter import MemoryLimiter
-from .samples import SAMPLES, Sample
 
 database = contracts.adapters("memory_database", "postgres_database")
 
@@ -20,13 +19,6 @@ database = contracts.adapters("memory_database", "postgres_database")
 def memory_database() -> ports.Database:
     """The database as unit tests use it."""
     return MemoryDatabase()
-
-
-@pytest.fixture(params=SAMPLES, ids=lambda sample: str(sample.kind))
-def sample(request: pytest.FixtureRequest) -> Sample:
-    """A sample of each kind that a database keeps."""
-    found: Sample = request.param
-    return found
 
 
 @pytest.fixture

@@ -1,77 +1,87 @@
 """Something of each kind, with what it belongs to."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 from uuid import uuid4
 
 from stratakit.testing import contracts
 
 from gateway import domain
-from gateway.ports import Collection, Database
+from gateway.ports import ApiKeys, Database
 
-
-async def team(database: Database) -> domain.Team:
-    return await database.teams.create(domain.NewTeam(name=uuid4().hex, budget_cents=100))
-
-
-async def user(database: Database) -> domain.User:
-    return await database.users.create(await _new_user(database, uuid4().hex))
-
-
-async def _new_team(_: Database, text: str) -> domain.NewTeam:
-    return contracts.filled(domain.NewTeam, name=text)
-
-
-async def _new_user(database: Database, text: str) -> domain.NewUser:
-    owner = await team(database)
-    return contracts.filled(domain.NewUser, team_id=owner.id, email=text)
-
-
-async def _new_key(database: Database, text: str) -> domain.NewApiKey:
-    owner = await user(database)
-    whose = {"team_id": owner.team_id, "user_id": owner.id}
-    return contracts.filled(domain.NewApiKey, **whose, hash=uuid4().hex, name=text)
-
-
-async def _new_alias(database: Database, text: str) -> domain.NewModelAlias:
-    owner = await team(database)
-    return contracts.filled(domain.NewModelAlias, team_id=owner.id, alias=text)
-
-
-async def _new_quota(database: Database, _: str) -> domain.NewQuota:
-    owner = await team(database)
-    return contracts.filled(domain.NewQuota, team_id=owner.id)
+WORDS: dict[str, tuple[Any, Any]] = {
+    "role": ("member", "admin"),
+    "parameters": ({"deep": [1, None]}, {"stop": ["\n", None]}),
+}
+"""Values that a type cannot tell: of one that is added, and of one that is changed."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """How to make some of one kind, and what to do with them."""
+    """One kind, and how to make some of it."""
 
     kind: str
     """The name of the collection."""
-    new: Callable[[Database, str], Awaitable[Any]]
-    """Makes one that can be created; the text is what people know it by, if they do."""
-    changes: Mapping[str, Any]
+    new: type[Any]
+    known_by: str
+    """The field by which people know one, and search for it."""
     unique: str
     """The field that is to blame when two are the same."""
 
-    def among(self, database: Database) -> Collection[Any, Any]:
-        found: Collection[Any, Any] = getattr(database, self.kind)
-        return found
+    def among(self, database: Database) -> Any:
+        """Return the collection."""
+        return getattr(database, self.kind)
 
-    async def create(self, database: Database, *texts: str) -> list[Any]:
-        return [await self.among(database).create(await self.new(database, text)) for text in texts]
+    async def one(self, database: Database, text: str, **given: Any) -> Any:
+        """Return what can be added, known by a text; its owners are new, unless they are given."""
+        needed = {"team_id", "user_id"} & self._names() - set(given)
+        if "user_id" in needed:
+            owner = await user(database)
+            given |= {"user_id": owner.id, "team_id": owner.team_id}
+        elif needed:
+            given |= {"team_id": (await team(database)).id}
+        given = {"hash": uuid4().hex, self.known_by: text, **given}
+        return self._filled(0, given)
+
+    def other(self, stored: Any) -> dict[str, Any]:
+        """Return values of all fields that differ from those of one that is stored."""
+        owners = {name: getattr(stored, name) for name in self._names() if name.endswith("_id")}
+        return asdict(self._filled(1, owners, unlike=stored))
+
+    def _names(self) -> set[str]:
+        return {field.name for field in fields(self.new)}
+
+    def _filled(self, number: int, given: dict[str, Any], unlike: Any = None) -> Any:
+        words = {name: pair[number] for name, pair in WORDS.items()} | given
+        known = {name: words[name] for name in words.keys() & self._names()}
+        return contracts.filled(self.new, unlike, **known)
+
+    async def add(self, database: Database, *texts: str, **given: Any) -> list[Any]:
+        """Add one for each text."""
+        news = [await self.one(database, text, **given) for text in texts]
+        return [await self.among(database).add(uuid4(), new) for new in news]
 
 
-SAMPLES = [
-    Sample("teams", _new_team, {"name": "other", "budget_cents": 7}, "name"),
-    Sample("users", _new_user, {"role": "admin", "password_hash": None}, "email"),
-    Sample("keys", _new_key, {"name": None}, "hash"),
-    Sample("aliases", _new_alias, {"tags": (), "parameters": {"stop": ["\n", None]}}, "alias"),
-    Sample("quotas", _new_quota, {"tokens_per_minute": 0}, "team_id"),
-]
+SAMPLES = {
+    "teams": Sample("teams", domain.NewTeam, "name", "name"),
+    "users": Sample("users", domain.NewUser, "email", "email"),
+    "keys": Sample("keys", domain.NewApiKey, "name", "hash"),
+    "aliases": Sample("aliases", domain.NewModelAlias, "alias", "alias"),
+    "quotas": Sample("quotas", domain.NewQuota, "", "team_id"),
+}
 
 
-def of(kind: str) -> Sample:
-    return next(sample for sample in SAMPLES if sample.kind == kind)
+async def team(database: Database) -> domain.Team:
+    return await database.teams.add(uuid4(), domain.NewTeam(name=uuid4().hex, budget_cents=100))
+
+
+async def user(database: Database, password_hash: str | None = None) -> domain.User:
+    new = domain.NewUser(
+        team_id=(await team(database)).id, email=uuid4().hex, password_hash=password_hash
+    )
+    return await database.users.add(uuid4(), new)
+
+
+async def key(keys: ApiKeys, of: domain.User) -> domain.ApiKey:
+    new = domain.NewApiKey(team_id=of.team_id, user_id=of.id, hash=uuid4().hex, prefix="sk-")
+    return await keys.add(uuid4(), new)

@@ -1,7 +1,6 @@
 """The contract of the aliases: their versions, and the way from a name to its model."""
 
 import asyncio
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -12,8 +11,8 @@ from gateway.ports import Database
 from . import samples
 
 
-async def create(database: Database, alias: str = "lamp") -> domain.ModelAlias:
-    [created] = await samples.of("aliases").create(database, alias)
+async def create(database: Database, alias: str = "lamp", **given: object) -> domain.ModelAlias:
+    [created] = await samples.SAMPLES["aliases"].add(database, alias, **given)
     found: domain.ModelAlias = created
     return found
 
@@ -26,27 +25,18 @@ async def test_each_update_makes_a_version_and_the_older_ones_stay(database: Dat
     assert (third.target, third.tags) == ("b", ("x",))
     assert list(await database.aliases.versions(first.id)) == [third, second, first]
     assert await database.aliases.get(first.id) == third
+    await database.aliases.remove(first.id)
+    with pytest.raises(errors.NotFoundError):
+        await database.aliases.versions(first.id)
 
 
-async def test_an_update_of_nothing_makes_no_version(database: Database) -> None:
+async def test_an_update_that_changes_nothing_or_fails_makes_no_version(database: Database) -> None:
     alias = await create(database)
-    await database.aliases.update(alias.id, {}, version=1)
-    assert list(await database.aliases.versions(alias.id)) == [alias]
-
-
-async def test_an_update_that_fails_makes_no_version(database: Database) -> None:
-    alias = await create(database)
-    new = await samples.of("aliases").new(database, "desk")
-    await database.aliases.create(replace(new, team_id=alias.team_id))
+    await create(database, "desk", team_id=alias.team_id)
+    assert await database.aliases.update(alias.id, {}, version=1) == alias
     with pytest.raises(errors.ConflictError):
         await database.aliases.update(alias.id, {"alias": "desk"})
     assert list(await database.aliases.versions(alias.id)) == [alias]
-
-
-async def test_an_update_of_the_version_that_was_seen_is_made(database: Database) -> None:
-    alias = await create(database)
-    after = await database.aliases.update(alias.id, {"target": "b"}, version=1)
-    assert (after.version, after.target) == (2, "b")
 
 
 @pytest.mark.parametrize("changes", [{}, {"target": "c"}])
@@ -54,11 +44,15 @@ async def test_an_update_of_a_version_that_is_gone_is_refused(
     database: Database, changes: dict[str, str]
 ) -> None:
     alias = await create(database)
-    newest = await database.aliases.update(alias.id, {"target": "b"})
+    newest = await database.aliases.update(alias.id, {"target": "b"}, version=1)
+    assert (newest.version, newest.target) == (2, "b")
     for version in (1, 3):
         with pytest.raises(errors.VersionConflictError):
             await database.aliases.update(alias.id, changes, version=version)
     assert await database.aliases.get(alias.id) == newest
+    for seen in (None, 1):
+        with pytest.raises(errors.NotFoundError):
+            await database.aliases.update(UUID(int=7), changes, version=seen)
 
 
 async def test_of_many_who_update_one_version_at_once_exactly_one_wins(database: Database) -> None:
@@ -82,29 +76,11 @@ async def test_of_many_who_update_whatever_there_is_each_makes_a_version(
     assert [each.version for each in newest_first] == [9, 8, 7, 6, 5, 4, 3, 2]
 
 
-async def test_what_is_no_alias_has_no_versions(database: Database) -> None:
-    with pytest.raises(errors.NotFoundError):
-        await database.aliases.versions(UUID(int=7))
-
-
-async def test_the_versions_of_an_alias_go_with_it(database: Database) -> None:
-    alias = await create(database)
-    await database.aliases.update(alias.id, {"target": "b"})
-    await database.aliases.remove(alias.id)
-    with pytest.raises(errors.NotFoundError):
-        await database.aliases.versions(alias.id)
-
-
 async def test_the_routes_of_a_team_are_its_aliases_by_name(database: Database) -> None:
     first = await create(database)
     await create(database)
-    new = await samples.of("aliases").new(database, "desk")
-    second = await database.aliases.create(replace(new, team_id=first.team_id))
+    second = await create(database, "desk", team_id=first.team_id)
     assert await database.aliases.routes(first.team_id) == {"lamp": first, "desk": second}
     newest = await database.aliases.update(first.id, {"alias": "light"})
     assert await database.aliases.routes(first.team_id) == {"light": newest, "desk": second}
-
-
-async def test_a_team_without_aliases_has_no_routes(database: Database) -> None:
-    assert await database.aliases.routes((await samples.team(database)).id) == {}
     assert await database.aliases.routes(UUID(int=7)) == {}

@@ -17,7 +17,7 @@ LONG, OVER = 3600.0, -1.0
 
 async def create(database: Database, cents: int) -> UUID:
     new = domain.NewTeam(name=uuid4().hex, budget_cents=cents)
-    return (await database.teams.create(new)).id
+    return (await database.teams.add(uuid4(), new)).id
 
 
 async def spent(database: Database, team: UUID) -> int:

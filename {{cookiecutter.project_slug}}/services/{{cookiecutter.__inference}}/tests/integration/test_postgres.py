@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -52,7 +52,7 @@ async def answers(engine: AsyncEngine) -> bool:
 async def test_what_is_created_is_committed(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
-    await postgres_database.teams.create(LAMP)
+    await postgres_database.teams.add(uuid4(), LAMP)
     async with engine.connect() as connection:
         assert await connection.scalar(sa.select(Team.name)) == "lamp"
 
@@ -71,7 +71,7 @@ async def test_a_writer_waits_for_the_one_before_it_and_loses_the_name(
 ) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.insert(Team).values(name="lamp"))
-        second = asyncio.create_task(postgres_database.teams.create(LAMP))
+        second = asyncio.create_task(postgres_database.teams.add(uuid4(), LAMP))
         await eventually(lambda: waiting(engine))
         await transaction.commit()
     with pytest.raises(errors.ConflictError):
@@ -83,7 +83,7 @@ async def test_a_writer_gets_the_name_when_the_one_before_it_gives_up(
 ) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.insert(Team).values(name="lamp"))
-        second = asyncio.create_task(postgres_database.teams.create(LAMP))
+        second = asyncio.create_task(postgres_database.teams.add(uuid4(), LAMP))
         await eventually(lambda: waiting(engine))
         await transaction.rollback()
     assert (await second).name == "lamp"
@@ -92,7 +92,7 @@ async def test_a_writer_gets_the_name_when_the_one_before_it_gives_up(
 async def test_a_writer_changes_what_the_one_before_it_left(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
-    team = await postgres_database.teams.create(LAMP)
+    team = await postgres_database.teams.add(uuid4(), LAMP)
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.update(Team).values(budget_cents=5))
         second = asyncio.create_task(postgres_database.teams.update(team.id, {"name": "desk"}))
@@ -105,7 +105,7 @@ async def test_a_writer_changes_what_the_one_before_it_left(
 async def test_a_spender_waits_for_the_one_before_it_and_finds_the_budget_spent(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
-    team = await postgres_database.teams.create(LAMP)
+    team = await postgres_database.teams.add(uuid4(), LAMP)
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.update(Team).values(spent_microcents=MICROCENTS))
         second = asyncio.create_task(
@@ -120,11 +120,11 @@ async def test_a_spender_waits_for_the_one_before_it_and_finds_the_budget_spent(
 async def test_nothing_can_be_added_to_a_team_while_it_is_removed(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
-    team = await postgres_database.teams.create(LAMP)
+    team = await postgres_database.teams.add(uuid4(), LAMP)
     new = domain.NewUser(team_id=team.id, email="ann@example.org")
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.delete(Team))
-        second = asyncio.create_task(postgres_database.users.create(new))
+        second = asyncio.create_task(postgres_database.users.add(uuid4(), new))
         await eventually(lambda: waiting(engine))
         await transaction.commit()
     with pytest.raises(errors.InvalidReferenceError):
@@ -136,12 +136,12 @@ async def test_a_call_that_the_server_cuts_off_may_succeed_later(
 ) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.insert(Team).values(name="lamp"))
-        second = asyncio.create_task(postgres_database.teams.create(LAMP))
+        second = asyncio.create_task(postgres_database.teams.add(uuid4(), LAMP))
         await connection.execute(terminate(await eventually(lambda: waiting(engine))))
         with pytest.raises(errors.UnavailableError):
             await second
         await transaction.rollback()
-    assert (await postgres_database.teams.create(LAMP)).name == "lamp"
+    assert (await postgres_database.teams.add(uuid4(), LAMP)).name == "lamp"
 
 
 async def test_more_calls_at_once_than_connections_wait_for_their_turn(
@@ -150,7 +150,7 @@ async def test_more_calls_at_once_than_connections_wait_for_their_turn(
     assert isinstance(engine.pool, sa.AsyncAdaptedQueuePool)
     calls = 4 * engine.pool.size()
     names = [NewTeam(name=str(number)) for number in range(calls)]
-    await asyncio.gather(*map(postgres_database.teams.create, names))
+    await asyncio.gather(*(postgres_database.teams.add(uuid4(), each) for each in names))
     assert len(await postgres_database.teams.page(limit=calls + 1)) == calls
     assert engine.pool.checkedout() == 0
 
@@ -169,7 +169,7 @@ async def test_a_call_that_gets_no_connection_in_time_may_succeed_later(
 async def test_a_call_that_waits_for_another_for_too_long_may_succeed_later(
     postgres_database: Database, engine: AsyncEngine, hasty: AsyncEngine
 ) -> None:
-    team = await postgres_database.teams.create(LAMP)
+    team = await postgres_database.teams.add(uuid4(), LAMP)
     teams = postgres.PostgresDatabase(hasty).teams
 
     async def seen_waiting() -> bool:

@@ -9,6 +9,7 @@ import argon2
 import httpx2
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from servicebase import testing
 
@@ -16,8 +17,8 @@ from gateway import domain
 from gateway.accounts import Keys
 from gateway.adapters.echo import EchoBackend, EchoSettings
 from gateway.app import create_app
-from gateway.options import Options
 from gateway.ports import Chunk, Completion, Inference, InferenceBackend, Ports
+from gateway.settings import Settings
 
 from ..fakes.announcements import MemoryAnnouncements
 from ..fakes.clock import MemoryClock
@@ -28,13 +29,14 @@ lines = testing.lines
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
-OPTIONS = Options(
-    admin_token=ADMIN_TOKEN,
-    secret=SECRET,
+# Made as it is: nothing of the environment.
+OPTIONS = Settings.model_construct(
+    admin_token=SecretStr(ADMIN_TOKEN),
+    secret=SecretStr(SECRET),
     max_concurrency=4,
     max_concurrency_of_team=3,
-    hasher=argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
 )
+HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @dataclass
@@ -172,7 +174,7 @@ def world() -> World:
 @pytest.fixture
 def app(world: World) -> FastAPI:
     """The application."""
-    return create_app(world.ports, OPTIONS)
+    return create_app(world.ports, OPTIONS, hasher=HASHER)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from servicebase.pagination import SIZE
 from gateway import accounts, domain
 from gateway.app import create_app
 
-from .conftest import ADMIN_TOKEN, OPTIONS, SECRET, World
+from .conftest import ADMIN_TOKEN, HASHER, OPTIONS, SECRET, World
 
 NOBODY = str(UUID(int=7))
 CONFIG = {
@@ -183,7 +183,7 @@ def param(response: httpx2.Response) -> str:
 
 @pytest.fixture(scope="module")
 def _shared() -> FastAPI:
-    return create_app(World().ports, OPTIONS)
+    return create_app(World().ports, OPTIONS, hasher=HASHER)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import unicodedata
-from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -17,7 +16,7 @@ from gateway import accounts, domain
 from gateway.api.accounts import LOGIN_LIMITS, REGISTER_LIMITS
 from gateway.app import create_app
 
-from .conftest import OPTIONS, World
+from .conftest import HASHER, OPTIONS, World
 
 PASSWORD = "correct horse battery"  # pragma: allowlist secret
 ANN: dict[str, Any] = {"team": "Blue", "email": "ann@example.org", "password": PASSWORD}
@@ -57,7 +56,7 @@ async def logged_in(client: httpx2.AsyncClient, who: dict[str, Any]) -> dict[str
 
 @pytest.fixture(scope="module")
 def _shared() -> FastAPI:
-    return create_app(World().ports, OPTIONS)
+    return create_app(World().ports, OPTIONS, hasher=HASHER)
 
 
 @pytest.fixture
@@ -132,7 +131,7 @@ async def test_register_answers_429_after_too_many_in_a_minute(
 
 
 async def test_register_answers_403_where_it_is_closed(world: World) -> None:
-    closed = create_app(world.ports, replace(OPTIONS, registration=False))
+    closed = create_app(world.ports, OPTIONS.model_copy(update={"registration": False}))
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=closed), base_url="http://service"
     ) as client:
@@ -150,7 +149,7 @@ async def test_register_answers_403_where_it_is_closed(world: World) -> None:
             "database.users",
             "open_session",
         ),
-        (KEYS, {}, "database.keys", "create"),
+        (KEYS, {}, "database.keys", "add"),
     ],
 )
 async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
@@ -309,7 +308,7 @@ async def test_login_renews_a_hash_that_was_made_when_less_was_enough(
     assert (await login(client, ANN)).status_code == 200
     renewed = (await world.database.users.get(user.id)).password_hash
     assert renewed
-    assert not OPTIONS.hasher.check_needs_rehash(renewed)
+    assert not HASHER.check_needs_rehash(renewed)
     assert (await login(client, ANN)).status_code == 200
 
 

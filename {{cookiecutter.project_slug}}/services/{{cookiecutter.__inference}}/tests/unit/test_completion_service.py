@@ -264,7 +264,7 @@ async def test_a_greater_quota_lets_the_very_next_request_through(
 async def test_all_slots_are_free_after_many_requests_at_once(
     world: World, team: domain.Team, key_hash: str
 ) -> None:
-    app = create_app(world.ports, replace(OPTIONS, max_concurrency=3))
+    app = create_app(world.ports, OPTIONS.model_copy(update={"max_concurrency": 3}))
     world.backend.waits.clear()
 
     async def ask() -> Admitted:

@@ -2,24 +2,24 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
-from uuid import UUID, uuid5
+from typing import Annotated, Any
+from uuid import UUID, uuid4, uuid5
 
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator, BaseModel
+from fastapi import APIRouter, Depends, Query, Request
 
 from servicebase.pagination import Page, PageParams, page
 
 from .. import accounts, domain, errors
 from ..ports import Ports
-from .credentials import Credentials, CredentialsDep, CurrentUser
-from .dependencies import OptionsDep, PortsDep
+from .credentials import CurrentUser, authenticate
+from .dependencies import ANNOUNCED, CredentialsDep, PortsDep, SettingsDep, no_store
 from .error_handlers import documented
-from .schemas import fields, requests, responses
+from .schemas.resources import Account, IssuedKey, Key, Login, OwnKey, Register, SessionToken
 
 WRONG = "wrong email or password"
 _COUNTED = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
@@ -41,41 +41,7 @@ router = APIRouter(
     tags=["auth"],
     responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-
-
-class Register(fields.Body):
-    """A team to create, and its first user."""
-
-    team: fields.Name
-    email: fields.Email
-    password: fields.Password
-
-
-class Login(fields.Body):
-    """Who wants a session token."""
-
-    email: fields.Email
-    # However short: rules for new passwords may be stricter than they were.
-    password: Annotated[str, AfterValidator(lambda value: accounts.check_password(value, least=0))]
-
-
-class OwnKey(requests.KeyPatch):
-    """An API key to create."""
-
-
-class Account(BaseModel):
-    """Somebody, and their team."""
-
-    user: responses.User
-    team: responses.Team
-
-
-class SessionToken(BaseModel):
-    """What opens /auth for a while."""
-
-    token: str
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
-    expires_at: datetime
+GUARDED = documented(HTTPStatus.UNAUTHORIZED)
 
 
 @router.post(
@@ -86,13 +52,13 @@ class SessionToken(BaseModel):
 )
 async def register(
     body: Register,
-    ports: PortsDep,
-    options: OptionsDep,
-    credentials: CredentialsDep,
     request: Request,
+    ports: PortsDep,
+    settings: SettingsDep,
+    credentials: CredentialsDep,
 ) -> Any:
     """Create a team without a budget, and its first user."""
-    if not options.registration:
+    if not settings.registration:
         raise errors.RegistrationClosedError
     await _admit(ports, REGISTER_LIMITS, "", _address(request))
     password_hash = await credentials.passwords.hash(body.password)
@@ -103,44 +69,39 @@ async def register(
 
 @router.post(
     "/login",
+    dependencies=[Depends(no_store)],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
 )
 async def login(
     body: Login,
     request: Request,
     ports: PortsDep,
+    settings: SettingsDep,
     credentials: CredentialsDep,
-    response: Response,
 ) -> SessionToken:
     """Return a session token."""
     # Counted before the password is looked at, or many guesses at once would all be let through.
     admissions = await _admit(ports, LOGIN_LIMITS, body.email, _address(request))
-    user = await _authenticated(body, ports, credentials)
+    user = await _authenticated(body, ports, credentials.passwords)
     for counted, at in admissions.items():
         await ports.limiter.settle(counted, at, -1)
-    issued = credentials.tokens.issue()
-    now, ttl = ports.clock.now(), request.app.state.options.session_ttl
-    session = domain.Session(issued.hash, user.id, now + timedelta(seconds=ttl))
+    issued, now = credentials.tokens.issue(), ports.clock.now()
+    session = domain.Session(issued.hash, user.id, now + timedelta(seconds=settings.session_ttl))
     try:
         await ports.database.users.open_session(session, user.password_hash or "", now)
     except errors.NotFoundError:
         # Who was locked out meanwhile.
         raise errors.CredentialError(WRONG) from None
-    response.headers["Cache-Control"] = "no-store"
     return SessionToken(token=issued.secret, expires_at=session.expires_at)
 
 
-@router.post(
-    "/logout",
-    status_code=HTTPStatus.NO_CONTENT,
-    responses=documented(HTTPStatus.UNAUTHORIZED),
-)
+@router.post("/logout", status_code=HTTPStatus.NO_CONTENT, responses=GUARDED)
 async def logout(caller: CurrentUser, ports: PortsDep) -> None:
     """Make the session token useless."""
     await ports.database.users.end_session(caller.session.hash)
 
 
-@router.get("/me", response_model=Account, responses=documented(HTTPStatus.UNAUTHORIZED))
+@router.get("/me", response_model=Account, responses=GUARDED)
 async def me(caller: CurrentUser, ports: PortsDep) -> Any:
     """Return who is logged in."""
     return {"user": caller.user, "team": await ports.database.teams.get(caller.user.team_id)}
@@ -149,51 +110,74 @@ async def me(caller: CurrentUser, ports: PortsDep) -> Any:
 @router.post(
     "/keys",
     status_code=HTTPStatus.CREATED,
-    responses=documented(HTTPStatus.UNAUTHORIZED),
+    response_model=IssuedKey,
+    dependencies=[Depends(no_store)],
+    responses=GUARDED,
 )
 async def create_key(
-    body: OwnKey,
-    caller: CurrentUser,
-    ports: PortsDep,
-    credentials: CredentialsDep,
-    response: Response,
-) -> responses.IssuedKey:
+    body: OwnKey, caller: CurrentUser, ports: PortsDep, credentials: CredentialsDep
+) -> Any:
     """Create an API key of one's own. The key is shown this once."""
-    response.headers["Cache-Control"] = "no-store"
-    key, secret = await accounts.issue_key(
-        ports, credentials.keys, caller.user, body.name, body.expires_at
-    )
+    key = await issue_key(ports, credentials.keys, caller.user, body, uuid4())
     try:
         await ports.database.users.session(caller.session.hash)
     except errors.NotFoundError:
         # Who was locked out meanwhile keeps no key.
-        await ports.database.keys.remove(key.id)
+        await ports.database.keys.remove(key["id"])
         raise errors.CredentialError("this session token is not valid") from None
-    return responses.IssuedKey.of(key, secret)
+    return key
 
 
-@router.get(
-    "/keys", response_model=Page[responses.Key], responses=documented(HTTPStatus.UNAUTHORIZED)
-)
+@router.get("/keys", response_model=Page.__class_getitem__(Key), responses=GUARDED)
 async def list_keys(
     caller: CurrentUser, ports: PortsDep, request: Request, params: Annotated[PageParams, Query()]
 ) -> Any:
     """List one's own API keys, the newest first."""
-    return await page(request, params, partial(ports.database.keys.page, user=caller.user.id))
+    own = {"user_id": caller.user.id}
+    return await page(request, params, partial(ports.database.keys.page, where=own))
 
 
 @router.delete(
     "/keys/{key_id}",
     status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[Depends(authenticate), ANNOUNCED],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND),
 )
-async def revoke_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> None:
+async def revoke_own_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> None:
     """Make an API key of one's own useless at once."""
     key = await ports.database.keys.get(key_id)
     if key.user_id != caller.user.id:
         # As if there were none: what others have is not even confirmed.
         raise errors.NotFoundError("API key", key.id)
-    await accounts.revoke_key(ports, key)
+    await revoke_key(ports, key)
+
+
+async def issue_key(
+    ports: Ports, keys: accounts.Keys, user: domain.User, body: OwnKey, id_: UUID
+) -> dict[str, Any]:
+    """Create an API key of a user, and return an IssuedKey.
+
+    Raises:
+        InvalidError: it would have expired already.
+    """
+    if body.expires_at and body.expires_at <= ports.clock.now():
+        raise errors.InvalidError("expires_at", "must be in the future")
+    issued = keys.issue()
+    new = domain.NewApiKey(
+        team_id=user.team_id,
+        user_id=user.id,
+        hash=issued.hash,
+        prefix=issued.prefix,
+        name=body.name,
+        expires_at=body.expires_at,
+    )
+    return {**asdict(await ports.database.keys.add(id_, new)), "key": issued.secret}
+
+
+async def revoke_key(ports: Ports, key: domain.ApiKey) -> domain.ApiKey:
+    """Make an API key useless; the first time that it was revoked stays."""
+    revoked_at = key.revoked_at or ports.clock.now()
+    return await ports.database.keys.update(key.id, {"revoked_at": revoked_at})
 
 
 async def _admit(
@@ -223,13 +207,12 @@ def _address(request: Request) -> str:
     return host
 
 
-async def _authenticated(body: Login, ports: PortsDep, credentials: Credentials) -> domain.User:
+async def _authenticated(body: Login, ports: Ports, passwords: accounts.Passwords) -> domain.User:
     """Return the user who has this email and password.
 
     Raises:
         CredentialError: there is none.
     """
-    passwords = credentials.passwords
     user: domain.User | None = None
     with suppress(errors.NotFoundError):
         user = await ports.database.users.by_email(body.email)

@@ -1,29 +1,58 @@
 """What routes get by FastAPI's dependency injection."""
 
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID, uuid4
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
 from servicebase.health import Ping
 
-from ..options import Options
+from ..accounts import Credentials
 from ..ports import Ports
+from ..settings import Settings
 
 # Coroutines although they wait for nothing: a plain function would be sent to a thread.
 
 
-async def _ports(request: Request) -> Ports:
-    ports: Ports = request.app.state.ports
-    return ports
+def _kept(name: str) -> Any:
+    """Return the dependency on what `create_app` keeps by this name."""
+
+    async def kept(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(kept)
 
 
-async def _options(request: Request) -> Options:
-    options: Options = request.app.state.options
-    return options
+PortsDep = Annotated[Ports, _kept("ports")]
+SettingsDep = Annotated[Settings, _kept("settings")]
+CredentialsDep = Annotated[Credentials, _kept("credentials")]
 
 
-PortsDep = Annotated[Ports, Depends(_ports)]
-OptionsDep = Annotated[Options, Depends(_options)]
+async def _announced(ports: PortsDep) -> AsyncIterator[None]:
+    # Nothing is stored that nobody would be told of: elsewhere a revoked key would go on working.
+    await ports.announcements.ping()
+    yield
+    await ports.announcements.announce()
+
+
+ANNOUNCED = Depends(_announced, scope="function")
+"""Of a route that changes what decides on requests: every process is told once it is stored."""
+
+
+async def _new_id(request: Request, response: Response) -> UUID:
+    id_ = uuid4()
+    response.headers["Location"] = f"{request.url.path}/{id_}"
+    return id_
+
+
+NewId = Annotated[UUID, Depends(_new_id)]
+"""The id of what a route creates, at which place the answer says."""
+
+
+async def no_store(response: Response) -> None:
+    """Have no proxy keep an answer that holds a secret."""
+    response.headers["Cache-Control"] = "no-store"
 
 
 async def servers(ports: PortsDep) -> dict[str, Ping]:

@@ -22,7 +22,7 @@ async def hash_of(
     scheme, _blank, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise errors.CredentialError("this needs an API key: `Authorization: Bearer sk-...`")
-    key_hash: str = request.app.state.keys.hash(key)
+    key_hash: str = request.app.state.credentials.keys.hash(key)
     grant = await request.app.state.policy.grant(key_hash)
     bind_contextvars(team=str(grant.key.team_id), key=grant.key.prefix)
     return key_hash

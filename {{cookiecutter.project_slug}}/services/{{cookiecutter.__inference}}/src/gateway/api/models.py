@@ -60,19 +60,12 @@ async def _models(request: Request, key_hash: str) -> dict[str, Model]:
     grant = await state.policy.fresh_grant(key_hash)
     config = await state.policy.config()
     aliases = await state.ports.database.aliases.routes(grant.key.team_id)
-    shared = {
-        name: Model(id=name, created=0, owned_by=target.provider)
-        for name, target in config.models.items()
-        if target.model in config.prices
-    }
-    own = {
-        name: Model(id=name, created=int(alias.created_at.timestamp()), owned_by=alias.provider)
-        for name, alias in aliases.items()
-        if alias.target in config.prices
-    }
+    found = {name: (each.provider, each.model, 0) for name, each in config.models.items()}
+    for name, alias in aliases.items():
+        found[name] = (alias.provider, alias.target, int(alias.created_at.timestamp()))
     return {
-        name: model
-        for name, model in (shared | own).items()
+        name: Model(id=name, created=created, owned_by=provider)
+        for name, (provider, model, created) in found.items()
         # A provider may be gone that was there when it was named.
-        if model.owned_by in state.ports.backends
+        if model in config.prices and provider in state.ports.backends
     }

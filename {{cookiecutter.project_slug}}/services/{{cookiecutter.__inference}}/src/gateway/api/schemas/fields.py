@@ -1,10 +1,11 @@
-"""The fields of bodies. The rules are the domain's."""
+"""The fields of bodies, and how models are made of the domain's dataclasses."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import MISSING, fields
+from dataclasses import Field as DataclassField
 from datetime import UTC, datetime
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -14,24 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    Strict,
-    ValidationInfo,
+    WithJsonSchema,
+    create_model,
 )
 
-from servicebase import values
-
-from ... import accounts, domain, errors
+from ... import accounts
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-
-
-def _shown(**keywords: object) -> object:
-    """Return what the OpenAPI page says of a rule that the domain checks."""
-    return Field(json_schema_extra=dict(keywords))  # type: ignore[arg-type]
-
-
-def _amount(value: int, info: ValidationInfo) -> int:
-    return domain.check_amount(str(info.field_name), value)
 
 
 def _text(value: object) -> object:
@@ -48,36 +38,15 @@ def _utc(value: datetime) -> datetime:
         raise ValueError("is too far from now") from error
 
 
-Name = Annotated[str, values.Text(domain.NAME_LENGTH)]
-# As it may be typed; and JSON has no lone surrogates, which not every engine knows in patterns.
-_EMAIL = domain.EMAIL_PATTERN.pattern.replace(r"\ud800-\udfff", "").replace("a-z", "A-Za-z")
-Email = Annotated[
-    str,
-    AfterValidator(domain.check_email),
-    # Not as a format: most of what RFC 5322 allows is no address of anybody.
-    _shown(pattern=f"^{_EMAIL}$", maxLength=domain.EMAIL_LENGTH),
-]
+Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
+_LEAST, _MOST = accounts.PASSWORD_LENGTHS
 Password = Annotated[
     str,
     AfterValidator(accounts.check_password),
-    _shown(
-        format="password",
-        minLength=accounts.PASSWORD_LENGTHS[0],
-        maxLength=accounts.PASSWORD_LENGTHS[1],
+    WithJsonSchema(
+        {"type": "string", "format": "password", "minLength": _LEAST, "maxLength": _MOST}
     ),
 ]
-Amount = Annotated[
-    int, Strict(), AfterValidator(_amount), _shown(minimum=0, maximum=domain.INTEGER_LIMIT)
-]
-_MODEL = _shown(pattern=f"^{domain.ALIAS_PATTERN.pattern}$")
-Alias = Annotated[str, AfterValidator(domain.check_alias), _MODEL]
-Model = Annotated[str, AfterValidator(partial(domain.check_alias, what="model")), _MODEL]
-TargetModel = Annotated[str, AfterValidator(partial(domain.check_alias, what="target")), _MODEL]
-Provider = Annotated[str, Field(max_length=100)]
-Positive = Annotated[int, Strict(), Field(ge=1, le=domain.INTEGER_LIMIT)]
-Tags = values.Tags
-Parameters = values.JsonObject
-Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
 
 
 def example(**fields: JsonValue) -> ConfigDict:
@@ -86,7 +55,7 @@ def example(**fields: JsonValue) -> ConfigDict:
 
 
 class Body(BaseModel):
-    """What a client sends. In a patch the defaults are never used: what was not sent stays."""
+    """What a client sends."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -95,11 +64,45 @@ class Body(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-def check_provider(backends: Mapping[str, object], provider: str) -> None:
-    """Return if there is this provider.
+class Shown(BaseModel):
+    """What a client is shown."""
 
-    Raises:
-        InvalidError: there is not.
+    model_config = ConfigDict(from_attributes=True)
+
+
+def sent(
+    name: str,
+    doc: str,
+    kind: type,
+    without: Collection[str] = (),
+    *,
+    patch: bool = False,
+    **more: Any,
+) -> type[Body]:
+    """Return the model of a body with the fields of a dataclass, and their rules.
+
+    In a patch each may be left out, and has a default that is never used: what is not sent stays.
     """
-    if provider not in backends:
-        raise errors.InvalidError("provider", f"must be one of {', '.join(sorted(backends))}")
+    hints = get_type_hints(kind, include_extras=True)
+    found: dict[str, Any] = {
+        each.name: (hints[each.name], Field(default_factory=list) if patch else _default(each))
+        for each in fields(kind)
+        if each.name not in without
+    }
+    return create_model(name, __base__=Body, __doc__=doc, **found, **more)
+
+
+def _default(field: DataclassField[Any]) -> Any:
+    if field.default_factory is not MISSING:
+        return Field(default_factory=field.default_factory)
+    return ... if field.default is MISSING else field.default
+
+
+def shown(kind: type, without: Collection[str] = (), **more: Any) -> type[Shown]:
+    """Return the model of an answer with the fields of a dataclass.
+
+    Without their rules, so that what is older than a rule is shown all the same.
+    """
+    hints = {each: hint for each, hint in get_type_hints(kind).items() if each not in without}
+    found: dict[str, Any] = {each: (hint, ...) for each, hint in hints.items()} | more
+    return create_model(kind.__name__, __base__=Shown, __doc__=kind.__doc__, **found)

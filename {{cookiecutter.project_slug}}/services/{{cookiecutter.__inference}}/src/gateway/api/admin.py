@@ -1,0 +1,196 @@
+"""What administrators do: teams, users, keys, aliases, quotas, the config."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import Field
+
+from servicebase.pagination import Page, PageParams, page
+from servicebase.values import canonical
+
+from .. import domain, errors
+from ..accounts import Credentials
+from ..ports import Ports
+from .accounts import issue_key, revoke_key
+from .credentials import administrator
+from .dependencies import ANNOUNCED, CredentialsDep, NewId, PortsDep, no_store
+from .error_handlers import documented
+from .schemas import resources as schemas
+from .schemas.fields import Body
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+MISSING, CONFLICT = documented(HTTPStatus.NOT_FOUND), documented(HTTPStatus.CONFLICT)
+
+router = APIRouter(
+    prefix="/admin",
+    dependencies=[Depends(administrator)],
+    responses=documented(
+        HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE
+    ),
+)
+
+
+class Filters(PageParams):
+    """Which of them."""
+
+    # PostgreSQL knows no NUL in a text.
+    search: str = Field(default="", max_length=domain.EMAIL_LENGTH, pattern=r"^[^\x00]*$")
+    team: UUID | None = None
+
+
+def _routes(kind: schemas.Resource) -> APIRouter:
+    """Return the routes that all kinds have alike."""
+    router = APIRouter(prefix=f"/{kind.plural}", tags=[kind.plural])
+    # By these names tools see that a team's id is what a user's team_id is about.
+    one, parameter = f"/{{{kind.name}_id}}", Path(alias=f"{kind.name}_id")
+
+    @router.get("", name=f"list_{kind.plural}", response_model=Page.__class_getitem__(kind.shown))
+    async def list_(ports: PortsDep, request: Request, params: Annotated[Filters, Query()]) -> Any:
+        """List them, newest first; `search` picks by name, `team` those of one team."""
+        where = {kind.team: params.team} if params.team else {}
+        search = canonical(params.search)
+        find = partial(kind.among(ports.database).page, search=search, where=where)
+        return await page(request, params, find)
+
+    @router.get(one, name=f"get_{kind.name}", response_model=kind.shown, responses=MISSING)
+    async def get(ports: PortsDep, id_: Annotated[UUID, parameter]) -> Any:
+        """Return one."""
+        return await kind.among(ports.database).get(id_)
+
+    @router.patch(
+        one,
+        name=f"update_{kind.name}",
+        response_model=kind.shown,
+        dependencies=[ANNOUNCED],
+        responses=MISSING | CONFLICT,
+    )
+    @_takes(kind.patch)
+    async def update(
+        body: Body,
+        ports: PortsDep,
+        credentials: CredentialsDep,
+        id_: Annotated[UUID, parameter],
+    ) -> Any:
+        """Replace the fields that are sent, and return the whole."""
+        changes = await _prepared(body, ports, credentials)
+        seen = {"version": changes.pop("version")} if "version" in changes else {}
+        return await kind.among(ports.database).update(id_, changes, **seen)
+
+    @router.delete(
+        one,
+        name=f"delete_{kind.name}",
+        status_code=HTTPStatus.NO_CONTENT,
+        dependencies=[ANNOUNCED],
+        responses=MISSING,
+    )
+    async def delete(ports: PortsDep, id_: Annotated[UUID, parameter]) -> None:
+        """Delete one, and all that belongs to it."""
+        await kind.among(ports.database).remove(id_)
+
+    if kind.create is None:
+        return router
+
+    @router.post(
+        "",
+        name=f"create_{kind.name}",
+        status_code=HTTPStatus.CREATED,
+        response_model=kind.shown,
+        dependencies=[ANNOUNCED],
+        responses=CONFLICT,
+    )
+    @_takes(kind.create)
+    async def create(body: Body, ports: PortsDep, credentials: CredentialsDep, id_: NewId) -> Any:
+        """Create one."""
+        values = await _prepared(body, ports, credentials)
+        return await kind.among(ports.database).add(id_, kind.new(**values))
+
+    return router
+
+
+def _takes(body: type[Body]) -> Callable[[Endpoint], Endpoint]:
+    """Have FastAPI read a body of a type that is a value, and so no annotation for mypy."""
+
+    def annotate(endpoint: Endpoint) -> Endpoint:
+        endpoint.__annotations__["body"] = body
+        return endpoint
+
+    return annotate
+
+
+async def _prepared(body: Body, ports: Ports, credentials: Credentials) -> dict[str, Any]:
+    """Return what was sent as it is stored: with a provider that there is, and no password."""
+    values = body.sent()
+    if "provider" in values:
+        _check_providers(ports, [values["provider"]])
+    if "password" in values:
+        password = values.pop("password")
+        values["password_hash"] = password and await credentials.passwords.hash(password)
+    return values
+
+
+def _check_providers(ports: Ports, providers: Iterable[str]) -> None:
+    if not ports.backends.keys() >= {*providers}:
+        raise errors.InvalidError("provider", f"must be one of {', '.join(sorted(ports.backends))}")
+
+
+for resource in schemas.RESOURCES:
+    router.include_router(_routes(resource))
+
+
+@router.post(
+    "/keys",
+    tags=["keys"],
+    status_code=HTTPStatus.CREATED,
+    response_model=schemas.IssuedKey,
+    dependencies=[Depends(no_store), ANNOUNCED],
+    responses=CONFLICT,
+)
+async def create_key(
+    body: schemas.KeyCreate, ports: PortsDep, credentials: CredentialsDep, id_: NewId
+) -> Any:
+    """Create an API key of a user. The key is shown this once."""
+    try:
+        user = await ports.database.users.get(body.user_id)
+    except errors.NotFoundError as error:
+        raise errors.InvalidReferenceError("user_id") from error
+    return await issue_key(ports, credentials.keys, user, body, id_)
+
+
+@router.post(
+    "/keys/{key_id}/revoke",
+    tags=["keys"],
+    response_model=schemas.Key,
+    dependencies=[ANNOUNCED],
+    responses=MISSING,
+)
+async def revoke(ports: PortsDep, key_id: UUID) -> Any:
+    """Make a key useless at once; what has been revoked stays so."""
+    return await revoke_key(ports, await ports.database.keys.get(key_id))
+
+
+@router.get(
+    "/aliases/{alias_id}/versions",
+    tags=["aliases"],
+    response_model=list.__class_getitem__(schemas.ModelAlias),
+    responses=MISSING,
+)
+async def list_alias_versions(ports: PortsDep, alias_id: UUID) -> Any:
+    """Return all versions of an alias, the newest first."""
+    return await ports.database.aliases.versions(alias_id)
+
+
+@router.get("/config", tags=["config"])
+async def get_config(ports: PortsDep) -> domain.Config:
+    """Return the config that holds now."""
+    return await ports.database.config()
+
+
+@router.put("/config", tags=["config"], dependencies=[ANNOUNCED])
+async def put_config(ports: PortsDep, body: schemas.ConfigBody) -> domain.Config:
+    """Replace the config, everywhere within a second; return it with its version."""
+    _check_providers(ports, (target.provider for target in body.models.values()))
+    return await ports.database.add_config(body.config())

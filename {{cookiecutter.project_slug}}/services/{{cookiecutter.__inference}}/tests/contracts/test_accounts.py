@@ -1,0 +1,142 @@
+"""The contract of who is let in: registrations, sessions, and what a key gives access to."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from gateway import domain, errors
+from gateway.domain import Limits, NewQuota, NewTeam
+from gateway.ports import Database, Grant
+
+from . import samples
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=15)
+EMAIL = "ann@example.org"
+
+
+async def opened(
+    database: Database, of: domain.User, until: datetime = LATER, now: datetime = NOW
+) -> domain.Session:
+    session = domain.Session(uuid4().hex, of.id, until)
+    await database.users.open_session(session, of.password_hash or "", now)
+    return session
+
+
+async def is_open(database: Database, session: domain.Session) -> bool:
+    try:
+        return (await database.users.session(session.hash))[0] == session
+    except errors.NotFoundError:
+        return False
+
+
+async def new_key(database: Database) -> domain.ApiKey:
+    return await samples.key(database.keys, await samples.user(database))
+
+
+async def test_a_team_is_registered_with_an_admin_who_is_found_by_the_email(
+    database: Database,
+) -> None:
+    user = await database.register(NewTeam(name="lamp", budget_cents=5), EMAIL, "hash")
+    assert (user.email, user.role, user.password_hash) == (EMAIL, "admin", "hash")
+    team = await database.teams.get(user.team_id)
+    assert (team.name, team.budget_cents, team.spent_microcents) == ("lamp", 5, 0)
+    assert await database.users.by_email(EMAIL) == await database.users.get(user.id) == user
+    for other in ("bob@example.org", "Ann@example.org", "", "ann@example.or_"):
+        with pytest.raises(errors.NotFoundError):
+            await database.users.by_email(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "field"),
+    [("lamp", "bob@example.org", "name"), ("desk", EMAIL, "email")],
+)
+async def test_a_team_is_registered_as_a_whole_or_not_at_all(
+    database: Database, name: str, email: str, field: str
+) -> None:
+    user = await database.register(NewTeam(name="lamp"), EMAIL, "hash")
+    with pytest.raises(errors.ConflictError) as caught:
+        await database.register(NewTeam(name=name), email, "hash")
+    assert caught.value.field == field
+    assert [team.id for team in await database.teams.page(limit=5)] == [user.team_id]
+    assert list(await database.users.page(limit=5)) == [user]
+
+
+async def test_of_many_who_register_one_email_at_once_exactly_one_wins(database: Database) -> None:
+    attempts = [database.register(NewTeam(name=str(each)), EMAIL, "hash") for each in range(8)]
+    ended = await asyncio.gather(*attempts, return_exceptions=True)
+    assert sum(isinstance(end, errors.ConflictError) for end in ended) == 7
+    assert len(await database.teams.page(limit=9)) == len(await database.users.page(limit=9)) == 1
+
+
+async def test_a_session_tells_whose_it_is_until_it_is_ended(database: Database) -> None:
+    ann = await samples.user(database, "secret")
+    session, other = await opened(database, ann), await opened(database, ann)
+    assert await database.users.session(session.hash) == (session, ann)
+    for _ in range(2):
+        await database.users.end_session(session.hash)
+    assert not await is_open(database, session)
+    assert await is_open(database, other)
+    await database.users.remove(ann.id)
+    assert not await is_open(database, other)
+
+
+@pytest.mark.parametrize("password_hash", ["another", None])
+async def test_another_password_ends_the_sessions_and_none_revokes_the_keys_as_well(
+    database: Database, password_hash: str | None
+) -> None:
+    people = [await samples.user(database, "secret") for _ in range(2)]
+    sessions = [await opened(database, each) for each in people]
+    keys = [await samples.key(database.keys, each) for each in people]
+    await database.users.update(people[0].id, {"role": "admin"})
+    assert await is_open(database, sessions[0])
+    await database.users.update(people[0].id, {"password_hash": password_hash})
+    assert [await is_open(database, each) for each in sessions] == [False, True]
+    revoked = [(await database.keys.get(each.id)).revoked_at for each in keys]
+    assert [bool(at) for at in revoked] == [password_hash is None, False]
+    await database.users.update(people[0].id, {"password_hash": None})
+    if password_hash is None:
+        assert (await database.keys.get(keys[0].id)).revoked_at == revoked[0]
+
+
+async def test_who_has_another_password_by_now_opens_no_session(database: Database) -> None:
+    ann = await samples.user(database, "secret")
+    for changed in ("another", None):
+        await database.users.update(ann.id, {"password_hash": changed})
+        with pytest.raises(errors.NotFoundError):
+            await opened(database, ann)
+
+
+async def test_expired_sessions_are_forgotten_with_the_next_one(database: Database) -> None:
+    ann = await samples.user(database, "secret")
+    old = await opened(database, ann)
+    assert await is_open(database, old)
+    await opened(database, ann, LATER + timedelta(minutes=15), LATER)
+    assert not await is_open(database, old)
+
+
+async def test_a_key_has_the_quota_of_its_team_if_there_is_one(database: Database) -> None:
+    key, other = await new_key(database), await new_key(database)
+    assert await database.grant(key.hash) == Grant(key, None)
+    new = NewQuota(team_id=key.team_id, requests_per_minute=0, tokens_per_minute=7)
+    quota = await database.quotas.add(uuid4(), new)
+    assert await database.grant(key.hash) == Grant(key, Limits(0, 7))
+    assert await database.grant(other.hash) == Grant(other, None)
+    await database.quotas.update(quota.id, {"tokens_per_minute": 8})
+    assert (await database.grant(key.hash)).limits == Limits(0, 8)
+
+
+async def test_a_key_that_is_no_longer_good_is_found_as_such(database: Database) -> None:
+    key = await new_key(database)
+    after = await database.keys.update(key.id, {"expires_at": NOW, "revoked_at": NOW})
+    assert (await database.grant(key.hash)).key == after
+    assert not after.good(NOW)
+
+
+async def test_a_hash_of_no_key_grants_nothing_and_is_not_told(database: Database) -> None:
+    await new_key(database)
+    with pytest.raises(errors.NotFoundError) as caught:
+        await database.grant("5e4c8a7b")
+    assert "5e4c8a7b" not in str(caught.value)
