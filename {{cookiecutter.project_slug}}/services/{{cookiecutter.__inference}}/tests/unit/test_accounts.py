@@ -1,4 +1,4 @@
-"""How passwords are hashed and checked, and how many wait for it at once."""
+"""Passwords, and how many wait for them at once; API keys, and what is kept of them."""
 
 import asyncio
 from typing import Literal
@@ -11,36 +11,29 @@ from hypothesis import strategies as st
 from gateway import accounts, errors
 
 PASSWORD = "correct horse battery"  # pragma: allowlist secret
+KEYS = accounts.Keys("secret")
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def cheap(time_cost: int = 1) -> accounts.Passwords:
     return accounts.Passwords(PasswordHasher(time_cost=time_cost, memory_cost=8, parallelism=1))
 
 
-async def test_a_password_is_verified_by_its_hash() -> None:
-    hash_ = await cheap().hash(PASSWORD)
-    assert await cheap().verify(hash_, PASSWORD)
-    assert not await cheap().verify(hash_, PASSWORD + "!")
-
-
-async def test_two_hashes_of_a_password_differ_and_neither_holds_it() -> None:
+async def test_a_password_is_verified_by_a_hash_that_does_not_hold_it() -> None:
     hashes = {await cheap().hash(PASSWORD) for _ in range(2)}
     assert len(hashes) == 2
-    assert all(hash_.startswith("$argon2id$") and PASSWORD not in hash_ for hash_ in hashes)
+    for hash_ in hashes:
+        assert hash_.startswith("$argon2id$")
+        assert PASSWORD not in hash_
+        assert await cheap().verify(hash_, PASSWORD)
+        assert not await cheap().verify(hash_, PASSWORD + "!")
+        assert not cheap().outdated(hash_)
+        # New ones cost more, and the old one is known as before.
+        assert cheap(time_cost=2).outdated(hash_)
+        assert await cheap(time_cost=2).verify(hash_, PASSWORD)
 
 
-async def test_where_there_is_no_password_none_is_right() -> None:
-    assert not await cheap().verify(None, PASSWORD)
-
-
-async def test_a_hash_is_outdated_once_new_ones_cost_more() -> None:
-    hash_ = await cheap().hash(PASSWORD)
-    assert not cheap().outdated(hash_)
-    assert cheap(time_cost=2).outdated(hash_)
-    assert await cheap(time_cost=2).verify(hash_, PASSWORD)
-
-
-async def test_an_unknown_email_costs_what_a_wrong_password_costs() -> None:
+async def test_an_unknown_email_is_refused_at_the_cost_of_a_wrong_password() -> None:
     class Counting(PasswordHasher):
         worked = 0
 
@@ -53,13 +46,9 @@ async def test_an_unknown_email_costs_what_a_wrong_password_costs() -> None:
             return super().verify(hash, password)
 
     hasher = Counting(time_cost=1, memory_cost=8, parallelism=1)
-    known = hasher.hash(PASSWORD)
-    costs = []
-    for hash_ in (known, None):
-        before = hasher.worked
-        await accounts.Passwords(hasher).verify(hash_, "another")
-        costs.append(hasher.worked - before)
-    assert costs == [1, 1]
+    for before, hash_ in enumerate((hasher.hash(PASSWORD), None), start=1):
+        assert hasher.worked == before
+        assert not await accounts.Passwords(hasher).verify(hash_, "another")
 
 
 async def test_the_loop_goes_on_while_passwords_are_hashed() -> None:
@@ -89,7 +78,28 @@ def test_a_bad_password_is_refused(password: str) -> None:
         accounts.check_password(password)
 
 
-def test_a_password_is_the_same_from_every_keyboard() -> None:
-    assert accounts.check_password("caf\u00e9 au lait!") == accounts.check_password(
-        "cafe\u0301 au lait!"
-    )
+def test_a_key_is_random_and_only_its_beginning_is_kept_readable() -> None:
+    issued = [KEYS.issue() for _ in range(100)]
+    assert len({each.secret for each in issued}) == len({each.hash for each in issued}) == 100
+    for each in issued:
+        assert each.secret.startswith("sk-")
+        assert len(each.secret) == len("sk-") + 43
+        assert each.secret.replace("-", "").replace("_", "").isalnum()
+        assert (each.prefix, each.hash) == (each.secret[:11], KEYS.hash(each.secret))
+        assert not any(hidden in repr(each) for hidden in (each.secret, each.hash))
+
+
+def test_a_hash_is_worth_nothing_without_the_secret_and_for_another_purpose() -> None:
+    kinds = (KEYS, accounts.Keys("another"), accounts.Tokens("secret"))
+    assert len({kind.hash("x") for kind in kinds}) == 3
+    derived = {accounts.derive("secret", label) for label in ("a", "b")}
+    assert sorted(map(len, derived)) == [32, 32]
+
+
+@given(TEXT, TEXT)
+def test_any_text_can_be_tried_and_secrets_are_the_same_only_if_they_are_equal(
+    shown: str, known: str
+) -> None:
+    assert len(KEYS.hash(shown)) == 64
+    assert accounts.same(known, known)
+    assert accounts.same(shown, known) == (shown == known)

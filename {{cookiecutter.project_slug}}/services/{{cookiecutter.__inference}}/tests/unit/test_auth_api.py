@@ -21,36 +21,36 @@ from .conftest import HASHER, OPTIONS, World
 PASSWORD = "correct horse battery"  # pragma: allowlist secret
 ANN: dict[str, Any] = {"team": "Blue", "email": "ann@example.org", "password": PASSWORD}
 BOB: dict[str, Any] = {"team": "Red", "email": "bob@example.org", "password": PASSWORD}
+LOGIN = {"email": ANN["email"], "password": PASSWORD}
 KEYS = "/auth/keys"
+NOBODY = UUID(int=7)
 MOST = LOGIN_LIMITS["logins with this email from this address"].tokens
 GUARDED: list[tuple[str, str, Any]] = [
     ("POST", "/auth/logout", None),
     ("GET", "/auth/me", None),
     ("POST", KEYS, {}),
     ("GET", KEYS, None),
-    ("DELETE", f"{KEYS}/{UUID(int=7)}", None),
+    ("DELETE", f"{KEYS}/{NOBODY}", None),
 ]
+Headers = dict[str, str]
 
 
-async def login(client: httpx2.AsyncClient, who: dict[str, Any], **other: str) -> httpx2.Response:
-    body = {"email": who["email"], "password": who["password"], **other}
-    return await client.post("/auth/login", json=body)
+async def login(client: httpx2.AsyncClient, **other: str) -> httpx2.Response:
+    """Log Ann in, or somebody with another email or password."""
+    return await client.post("/auth/login", json=LOGIN | other)
 
 
-async def coming_from(
-    app: FastAPI, address: str, path: str, who: dict[str, Any]
-) -> httpx2.Response:
+async def coming_from(app: FastAPI, address: str, path: str, body: object) -> httpx2.Response:
     """Register or log in from another address."""
-    body = {name: who[name] for name in who if path == "register" or name != "team"}
     transport = httpx2.ASGITransport(app=app, client=(address, 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
         return await client.post(f"/auth/{path}", json=body)
 
 
-async def logged_in(client: httpx2.AsyncClient, who: dict[str, Any]) -> dict[str, str]:
+async def logged_in(client: httpx2.AsyncClient, who: dict[str, Any]) -> Headers:
     """Register somebody, and return the header by which they are known."""
     assert (await client.post("/auth/register", json=who)).status_code == 201
-    token = (await login(client, who)).json()["token"]
+    token = (await login(client, email=who["email"])).json()["token"]
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -67,21 +67,25 @@ def app(_shared: FastAPI, world: World) -> FastAPI:
 
 
 @pytest.fixture
-async def ann(client: httpx2.AsyncClient) -> dict[str, str]:
+async def ann(client: httpx2.AsyncClient) -> Headers:
     return await logged_in(client, ANN)
 
 
 @pytest.fixture
-async def bob(client: httpx2.AsyncClient) -> dict[str, str]:
+async def bob(client: httpx2.AsyncClient) -> Headers:
     return await logged_in(client, BOB)
 
 
-async def create_key(
-    client: httpx2.AsyncClient, who: dict[str, str], **body: object
-) -> dict[str, Any]:
+async def create_key(client: httpx2.AsyncClient, who: Headers, **body: object) -> dict[str, Any]:
     response = await client.post(KEYS, json=body, headers=who)
     assert response.status_code == 201
     found: dict[str, Any] = response.json()
+    return found
+
+
+def param(response: httpx2.Response, status: int = 400) -> str:
+    assert response.status_code == status, response.text
+    found: str = response.json()["error"]["param"]
     return found
 
 
@@ -97,23 +101,20 @@ async def test_register_answers_201_with_the_user_and_a_team_that_has_no_budget(
 
 
 @pytest.mark.parametrize(
-    ("changes", "param"),
+    ("field", "values"),
     [
-        ({"team": ""}, "team"),
-        ({"team": "a\0b"}, "team"),
-        ({"email": "ann"}, "email"),
-        ({"password": "short"}, "password"),  # pragma: allowlist secret
-        ({"password": 257 * "x"}, "password"),
-        ({"password": None}, "password"),
-        ({"role": "admin"}, "role"),
+        ("team", ["", "a\0b"]),
+        ("email", ["ann"]),
+        ("password", ["short", 257 * "x", None]),  # pragma: allowlist secret
+        ("role", ["admin"]),
     ],
 )
 async def test_register_answers_400_and_names_what_is_wrong(
-    client: httpx2.AsyncClient, changes: dict[str, object], param: str
+    client: httpx2.AsyncClient, field: str, values: list[object]
 ) -> None:
-    response = await client.post("/auth/register", json={**ANN, **changes})
-    assert response.status_code == 400
-    assert response.json()["error"]["param"] == param
+    for value in values:
+        response = await client.post("/auth/register", json={**ANN, field: value})
+        assert param(response) == field
 
 
 @pytest.mark.parametrize("what", REGISTER_LIMITS)
@@ -132,44 +133,35 @@ async def test_register_answers_429_after_too_many_in_a_minute(
 
 async def test_register_answers_403_where_it_is_closed(world: World) -> None:
     closed = create_app(world.ports, OPTIONS.model_copy(update={"registration": False}))
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app=closed), base_url="http://service"
-    ) as client:
-        response = await client.post("/auth/register", json=ANN)
+    response = await coming_from(closed, "a", "register", ANN)
     assert response.status_code == 403
     assert response.json()["error"]["code"] == "registration_closed"
 
 
+@pytest.mark.parametrize(("taken", "field"), [("team", "name"), ("email", "email")])
+async def test_register_answers_409_to_a_taken_name_or_email(
+    client: httpx2.AsyncClient, ann: Headers, taken: str, field: str
+) -> None:
+    response = await client.post("/auth/register", json={**BOB, taken: ANN[taken]})
+    assert param(response, 409) == field
+
+
 @pytest.mark.parametrize(
-    ("path", "body", "owner", "method"),
-    [
-        (
-            "/auth/login",
-            {"email": ANN["email"], "password": PASSWORD},
-            "database.users",
-            "open_session",
-        ),
-        (KEYS, {}, "database.keys", "add"),
-    ],
+    ("path", "body", "slow"),
+    [("/auth/login", LOGIN, "users.open_session"), (KEYS, {}, "keys.add")],
 )
 async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
-    client: httpx2.AsyncClient,
-    ann: dict[str, str],
-    world: World,
-    path: str,
-    body: object,
-    owner: str,
-    method: str,
+    client: httpx2.AsyncClient, ann: Headers, world: World, path: str, body: object, slow: str
 ) -> None:
-    slow = attrgetter(owner)(world)
-    finish = getattr(slow, method)
+    owner, method = slow.split(".")
+    finish = attrgetter(slow)(world.database)
 
     async def lock_out_and_finish(*arguments: object) -> object:
         user = await world.database.users.by_email(ANN["email"])
         await world.database.users.update(user.id, {"password_hash": None})
         return await finish(*arguments)
 
-    setattr(slow, method, lock_out_and_finish)
+    setattr(getattr(world.database, owner), method, lock_out_and_finish)
     assert (await client.post(path, json=body, headers=ann)).status_code == 401
     assert not list(world.database.keys)
 
@@ -179,63 +171,54 @@ async def test_a_password_that_can_be_typed_in_two_ways_is_one(client: httpx2.As
     syllables = {**ANN, "password": "\ud55c" * 100}
     assert (await client.post("/auth/register", json=syllables)).status_code == 201
     parts = unicodedata.normalize("NFD", syllables["password"])
-    assert (await login(client, ANN, password=parts)).status_code == 200
+    assert (await login(client, password=parts)).status_code == 200
 
 
-@pytest.mark.parametrize(("taken", "param"), [("team", "name"), ("email", "email")])
-async def test_register_answers_409_to_a_taken_name_or_email(
-    client: httpx2.AsyncClient, ann: dict[str, str], taken: str, param: str
+async def test_login_answers_200_with_a_token_that_is_good_for_a_while(
+    client: httpx2.AsyncClient, ann: Headers, world: World
 ) -> None:
-    response = await client.post("/auth/register", json={**BOB, taken: ANN[taken]})
-    assert response.status_code == 409
-    assert response.json()["error"]["param"] == param
-
-
-async def test_login_answers_200_with_a_token_that_nobody_stores(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
-) -> None:
-    response = await login(client, ANN)
+    response = await login(client)
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     assert response.json()["token_type"] == "bearer"  # pragma: allowlist secret
     expires_at = datetime.fromisoformat(response.json()["expires_at"])
     assert (expires_at - world.clock.now()).total_seconds() == OPTIONS.session_ttl
+    assert (await client.get("/auth/me", headers=ann)).status_code == 200
+    world.clock.advance(OPTIONS.session_ttl)
+    assert (await client.get("/auth/me", headers=ann)).status_code == 401
 
 
-@pytest.mark.parametrize("wrong", [{"password": "another"}, {"email": "eve@example.org"}])
 async def test_login_answers_401_and_does_not_tell_what_is_wrong(
-    client: httpx2.AsyncClient, ann: dict[str, str], wrong: dict[str, str]
+    client: httpx2.AsyncClient, ann: Headers, world: World
 ) -> None:
-    response = await login(client, ANN, **wrong)
-    assert response.status_code == 401
-    assert response.headers["www-authenticate"] == "Bearer"
-    assert response.json()["error"]["message"] == "wrong email or password"
-
-
-async def test_login_answers_401_to_a_user_without_a_password(
-    client: httpx2.AsyncClient, world: World
-) -> None:
-    team = await world.database.teams.create(domain.NewTeam(name="Blue"))
-    await world.database.users.create(domain.NewUser(team_id=team.id, email=ANN["email"]))
-    assert (await login(client, ANN)).status_code == 401
-
-
-async def test_login_answers_400_to_what_is_no_email(client: httpx2.AsyncClient) -> None:
-    assert (await login(client, ANN, email="ann")).status_code == 400
+    team = await world.database.teams.create(domain.NewTeam(name="Green"))
+    without = domain.NewUser(team_id=team.id, email="eve@example.org")
+    await world.database.users.create(without)
+    for wrong in ({"password": "x"}, {"email": "zoe@example.org"}, {"email": "eve@example.org"}):
+        response = await login(client, **wrong)
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+        assert response.json()["error"]["message"] == "wrong email or password"
+    assert (await login(client, email="ann")).status_code == 400
 
 
 async def test_login_answers_429_after_too_many_failures_even_to_the_right_password(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+    app: FastAPI, client: httpx2.AsyncClient, ann: Headers, bob: Headers, world: World
 ) -> None:
     world.clock.advance(60)
     for _ in range(MOST):
-        assert (await login(client, ANN, password="secret")).status_code == 401
-    response = await login(client, ANN)
+        assert (await login(client, password="secret")).status_code == 401
+    response = await login(client)
     assert response.status_code == 429
     assert response.json()["error"]["code"] == "rate_limit_exceeded"
     assert response.headers["retry-after"] == "60"
+    # No other email, and nobody elsewhere.
+    assert (await login(client, email=BOB["email"])).status_code == 200
+    assert (await coming_from(app, "198.51.100.1", "login", LOGIN)).status_code == 200
     world.clock.advance(60)
-    assert (await login(client, ANN)).status_code == 200
+    # Those that succeed are not counted as failures.
+    for _ in range(MOST + 1):
+        world.clock.advance(0.1)
+        assert (await login(client)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -243,77 +226,59 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
     [(False, "logins with this email from this address"), (True, "logins from this address")],
 )
 async def test_guesses_that_come_at_once_are_limited_as_well(
-    client: httpx2.AsyncClient, world: World, most: str, *, others: bool
+    client: httpx2.AsyncClient, most: str, *, others: bool
 ) -> None:
     many = LOGIN_LIMITS[most].tokens
     emails = [f"ann{number * others}@example.org" for number in range(many + 5)]
-    guesses = [login(client, ANN, email=each, password="secret") for each in emails]
+    guesses = [login(client, email=each, password="secret") for each in emails]
     answers = await asyncio.gather(*guesses)
     statuses = [response.status_code for response in answers]
     assert (statuses.count(401), statuses.count(429)) == (many, 5)
     assert most in answers[-1].text
 
 
-async def test_logins_that_succeed_are_not_counted_as_failures(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
-) -> None:
-    for _ in range(MOST + 1):
-        world.clock.advance(0.1)
-        assert (await login(client, ANN)).status_code == 200
-
-
-async def test_failures_lock_out_no_other_email_and_nobody_elsewhere(
-    app: FastAPI, client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str]
-) -> None:
-    for _ in range(MOST + 1):
-        await login(client, ANN, password="secret")
-    assert (await login(client, BOB)).status_code == 200
-    assert (await login(client, ANN)).status_code == 429
-    assert (await coming_from(app, "198.51.100.1", "login", ANN)).status_code == 200
-
-
 @pytest.mark.parametrize(
-    ("first", "second", "same"),
+    ("first", "second", "status"),
     [
-        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
-        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
-        ("198.51.100.1", "198.51.100.2", False),
-        ("a", "b", False),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", 429),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", 401),
+        ("198.51.100.1", "198.51.100.2", 401),
+        ("a", "b", 401),
     ],
 )
 async def test_the_addresses_that_one_client_may_have_are_one(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch, first: str, second: str, *, same: bool
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, first: str, second: str, status: int
 ) -> None:
     once = domain.Limits(requests=1, tokens=1)
     monkeypatch.setitem(LOGIN_LIMITS, "logins from this address", once)
-    assert (await coming_from(app, first, "login", ANN)).status_code == 401
-    assert (await coming_from(app, second, "login", ANN)).status_code == (429 if same else 401)
+    assert (await coming_from(app, first, "login", LOGIN)).status_code == 401
+    assert (await coming_from(app, second, "login", LOGIN)).status_code == status
 
 
 async def test_of_too_many_passwords_at_once_some_are_refused(
     client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "_places", asyncio.Semaphore(1))
-    answers = await asyncio.gather(*(login(client, ANN) for _ in range(3)))
+    answers = await asyncio.gather(*(login(client) for _ in range(3)))
     assert sorted(answer.status_code for answer in answers) == [401, 503, 503]
     assert answers[-1].headers["retry-after"] == "1"
 
 
 async def test_login_renews_a_hash_that_was_made_when_less_was_enough(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+    client: httpx2.AsyncClient, ann: Headers, world: World
 ) -> None:
     user = await world.database.users.by_email(ANN["email"])
     older = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     await world.database.users.update(user.id, {"password_hash": older})
-    assert (await login(client, ANN)).status_code == 200
-    renewed = (await world.database.users.get(user.id)).password_hash
-    assert renewed
-    assert not HASHER.check_needs_rehash(renewed)
-    assert (await login(client, ANN)).status_code == 200
+    for _ in range(2):
+        assert (await login(client)).status_code == 200
+        renewed = (await world.database.users.get(user.id)).password_hash
+        assert renewed
+        assert not HASHER.check_needs_rehash(renewed)
 
 
 async def test_me_tells_who_is_logged_in_until_logout_answers_204(
-    client: httpx2.AsyncClient, ann: dict[str, str]
+    client: httpx2.AsyncClient, ann: Headers
 ) -> None:
     response = await client.get("/auth/me", headers=ann)
     assert (response.status_code, response.json()["team"]["name"]) == (200, "Blue")
@@ -329,68 +294,48 @@ async def test_every_guarded_route_answers_401_without_a_token(
     for authorization in ("", "Bearer x", "Basic YTpi", "Bearer ", "é"):
         headers = {b"Authorization": authorization.encode()}
         response = await client.request(method, path, json=body, headers=headers)
-        assert response.status_code == 401
-        assert response.headers["www-authenticate"] == "Bearer"
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
         assert response.json()["error"]["code"] == "invalid_api_key"
 
 
-@pytest.mark.parametrize("gone", [False, True])
-async def test_a_token_expires_and_is_refused_once_its_user_is_gone(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World, *, gone: bool
-) -> None:
-    if gone:
-        await world.database.users.remove((await world.database.users.by_email(ANN["email"])).id)
-    else:
-        world.clock.advance(OPTIONS.session_ttl)
-    assert (await client.get("/auth/me", headers=ann)).status_code == 401
-
-
 async def test_a_key_is_shown_once_with_201_and_kept_as_a_hash(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+    client: httpx2.AsyncClient, ann: Headers, world: World
 ) -> None:
-    response = await client.post(KEYS, json={"name": "laptop"}, headers=ann)
+    body = {"name": "laptop", "expires_at": "2030-01-31T12:00:00+01:00"}
+    response = await client.post(KEYS, json=body, headers=ann)
     created = response.json()
-    assert response.status_code == 201
-    assert response.headers["cache-control"] == "no-store"
+    assert (response.status_code, response.headers["cache-control"]) == (201, "no-store")
     assert created["key"].startswith(created["prefix"])
+    assert (created["name"], created["expires_at"]) == ("laptop", "2030-01-31T11:00:00Z")
     [listed] = (await client.get(KEYS, headers=ann)).json()["data"]
     assert {**listed, "key": created["key"]} == created
     assert "hash" not in created
     assert (await world.database.keys.get(UUID(created["id"]))).hash not in response.text
 
 
-async def test_a_key_expires_when_its_owner_says(
-    client: httpx2.AsyncClient, ann: dict[str, str]
-) -> None:
-    created = await create_key(client, ann, expires_at="2030-01-31T12:00:00+01:00")
-    assert created["expires_at"] == "2030-01-31T11:00:00Z"
-
-
 @pytest.mark.parametrize(
-    ("body", "param"),
+    ("field", "values"),
     [
-        ({"name": ""}, "name"),
-        ({"name": 7}, "name"),
-        ({"expires_at": 7}, "expires_at"),
-        ({"expires_at": "1700000000"}, "expires_at"),
-        ({"expires_at": "2030-01-31"}, "expires_at"),
-        ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
-        ({"expires_at": "2026-01-01T00:00:00Z"}, "expires_at"),
-        ({"expires_at": "2030-01-31T12:00:00"}, "expires_at"),
-        ({"expires_at": "0001-01-01T00:00:00+23:00"}, "expires_at"),
-        ({"user_id": str(UUID(int=7))}, "user_id"),
+        ("name", ["", 7]),
+        (
+            "expires_at",
+            [
+                *(7, "1700000000", "2030-01-31", "2030-01-31T12:00:00"),
+                *("2001-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00+23:00"),
+            ],
+        ),
+        ("user_id", [str(NOBODY)]),
     ],
 )
 async def test_create_key_answers_400_and_names_what_is_wrong(
-    client: httpx2.AsyncClient, ann: dict[str, str], body: object, param: str
+    client: httpx2.AsyncClient, ann: Headers, field: str, values: list[object]
 ) -> None:
-    response = await client.post(KEYS, json=body, headers=ann)
-    assert response.status_code == 400
-    assert response.json()["error"]["param"] == param
+    for value in values:
+        assert param(await client.post(KEYS, json={field: value}, headers=ann)) == field
 
 
 async def test_list_keys_leads_from_page_to_page_of_ones_own(
-    client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str]
+    client: httpx2.AsyncClient, ann: Headers, bob: Headers
 ) -> None:
     await create_key(client, bob)
     created = [(await create_key(client, ann))["id"] for _ in range(3)]
@@ -400,19 +345,13 @@ async def test_list_keys_leads_from_page_to_page_of_ones_own(
         listed += [each["id"] for each in page["data"]]
         following = page["next"]
     assert listed == created[::-1]
-
-
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "cursor=x", "cursor=", "x=1"])
-async def test_list_keys_answers_400_to_a_bad_parameter(
-    client: httpx2.AsyncClient, ann: dict[str, str], query: str
-) -> None:
-    response = await client.get(f"{KEYS}?{query}", headers=ann)
-    assert response.status_code == 400
-    assert response.json()["error"]["param"] == query.partition("=")[0]
+    for query in ("limit=0", "cursor=x", "x=1"):
+        response = await client.get(f"{KEYS}?{query}", headers=ann)
+        assert param(response) == query.partition("=")[0]
 
 
 async def test_revoking_a_key_answers_204_and_everybody_is_told(
-    client: httpx2.AsyncClient, ann: dict[str, str], world: World
+    client: httpx2.AsyncClient, ann: Headers, world: World
 ) -> None:
     id_ = (await create_key(client, ann))["id"]
     first, before = world.clock.now(), world.announcements.count
@@ -429,34 +368,24 @@ async def test_revoking_a_key_answers_204_and_everybody_is_told(
 
 
 async def test_a_key_of_another_answers_404_and_goes_on_working(
-    client: httpx2.AsyncClient, ann: dict[str, str], bob: dict[str, str], world: World
+    client: httpx2.AsyncClient, ann: Headers, bob: Headers, world: World
 ) -> None:
     id_ = (await create_key(client, ann))["id"]
     theirs = await client.delete(f"{KEYS}/{id_}", headers=bob)
-    nobodys = await client.delete(f"{KEYS}/{UUID(int=7)}", headers=bob)
+    nobodys = await client.delete(f"{KEYS}/{NOBODY}", headers=bob)
     assert (theirs.status_code, nobodys.status_code) == (404, 404)
     assert (await client.delete(f"{KEYS}/7", headers=bob)).status_code == 400
-    assert theirs.text.replace(id_, "") == nobodys.text.replace(str(UUID(int=7)), "")
+    assert theirs.text.replace(id_, "") == nobodys.text.replace(str(NOBODY), "")
     assert (await world.database.keys.get(UUID(id_))).good(world.clock.now())
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
-    [
-        *GUARDED,
-        ("POST", "/auth/register", BOB),
-        ("POST", "/auth/login", {"email": ANN["email"], "password": PASSWORD}),
-    ],
+    [*GUARDED, ("POST", "/auth/register", BOB), ("POST", "/auth/login", LOGIN)],
 )
 async def test_every_route_answers_503_without_its_servers(
-    client: httpx2.AsyncClient,
-    ann: dict[str, str],
-    world: World,
-    method: str,
-    path: str,
-    body: object,
+    client: httpx2.AsyncClient, ann: Headers, world: World, method: str, path: str, body: object
 ) -> None:
     world.database.down = world.limiter.down = True
     response = await client.request(method, path, json=body, headers=ann)
-    assert response.status_code == 503
-    assert response.headers["retry-after"] == "1"
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")

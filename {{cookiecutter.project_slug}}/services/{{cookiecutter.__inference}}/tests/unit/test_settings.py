@@ -5,18 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from pydantic import HttpUrl, SecretStr
+from pydantic import HttpUrl
 
 from servicebase.settings import SettingsError
 
 from gateway.adapters.echo import EchoSettings
 from gateway.settings import PREFIX, Settings, load
 
-DATABASE = "postgresql://user:secret@db:5433/name"
-REDIS = "redis://:secret@cache:6379/0"
 NEEDED = {
-    "DATABASE_URL": DATABASE,
-    "REDIS_URL": REDIS,
+    "DATABASE_URL": "postgresql://user:secret@db:5433/name",
+    "REDIS_URL": "redis://:secret@cache:6379/0",
     "ADMIN_TOKEN": "secret of sixteen",  # pragma: allowlist secret
     "SECRET": "secret of thirty-two characters.",  # pragma: allowlist secret
 }
@@ -34,48 +32,35 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_two_urls_and_two_secrets_are_enough() -> None:
     settings = load(Settings)
-    assert settings.database_url.get_secret_value() == DATABASE
-    assert settings.redis_url.get_secret_value().host == "cache"
     assert settings.admin_token.get_secret_value() == NEEDED["ADMIN_TOKEN"]
     assert settings.secret.get_secret_value() == NEEDED["SECRET"]
-    assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8000, "info")
-    assert settings.openai_url is None
-    assert settings.echo() == EchoSettings()
+    assert (settings.openai_url, settings.echo()) == (None, EchoSettings())
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("database_pool_size", "7", 7),
-        ("server_timeout", "0.5", 0.5),
-        ("registration", "false", False),
-        ("session_ttl", "60", 60),
-        ("max_concurrency", "7", 7),
-        ("max_concurrency_of_team", "7", 7),
-        ("backend_timeout", "0.5", 0.5),
-        ("openai_url", "http://localhost:8080/v1", HttpUrl("http://localhost:8080/v1")),
-        ("openai_api_key", "secret", SecretStr("secret")),
-        ("port", "80", 80),
-        ("log_level", "debug", "debug"),
-    ],
-)
-def test_a_variable_sets_what_has_its_name(
+def test_a_variable_sets_what_has_its_name_and_no_secret_is_shown(
     monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    text: str,
-    value: object,
 ) -> None:
-    monkeypatch.setenv(PREFIX + name.upper(), text)
-    assert getattr(load(Settings), name) == value
-
-
-def test_the_echo_backend_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = EchoSettings(
+    echo = EchoSettings(
         first_token=0.1, per_token=0.2, jitter=0.3, failure_rate=0.4, cut_off_rate=0.5, seed=6
     )
-    for name, value in asdict(told).items():
-        monkeypatch.setenv(f"{PREFIX}ECHO_{name.upper()}", str(value))
-    assert load(Settings).echo() == told
+    told = {
+        "registration": False,
+        "session_ttl": 60,
+        "max_concurrency": 7,
+        "max_concurrency_of_team": 8,
+        "backend_timeout": 0.5,
+        "openai_url": HttpUrl("http://localhost:8080/v1"),
+        **{f"echo_{name}": value for name, value in asdict(echo).items()},
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(PREFIX + name.upper(), str(value))
+    monkeypatch.setenv(f"{PREFIX}OPENAI_API_KEY", "sk-hidden")
+    settings = load(Settings)
+    assert {name: getattr(settings, name) for name in told} == told
+    assert settings.echo() == echo
+    assert settings.openai_api_key
+    assert settings.openai_api_key.get_secret_value() == "sk-hidden"
+    assert not any(value in repr(settings) for value in ("secret of", ":secret@", "sk-hidden"))
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -83,10 +68,8 @@ def test_what_is_missing_is_named_with_an_example(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delenv(PREFIX + name)
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError, match=f"{PREFIX}{name}: is not set(.|\n)*{PREFIX}{name}="):
         load(Settings)
-    assert f"{PREFIX}{name}: is not set" in str(caught.value)
-    assert f"{PREFIX}{name}=" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -104,17 +87,9 @@ def test_what_is_missing_is_named_with_an_example(
     ],
 )
 def test_a_bad_value_is_named_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    value: str,
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(SettingsError, match=f"^{PREFIX}{name}: ") as caught:
         load(Settings)
     assert "secret" not in str(caught.value)
-
-
-def test_passwords_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"{PREFIX}OPENAI_API_KEY", "sk-hidden")
-    shown = repr(load(Settings))
-    assert not any(value in shown for value in ("secret of", ":secret@", "sk-hidden"))

@@ -28,22 +28,15 @@ ANN: dict[str, Any] = {
 }
 
 
-async def logged_in(anybody: httpx2.AsyncClient, connect: Connect) -> httpx2.AsyncClient:
-    """Register Ann, log her in, and return her client."""
-    assert (await anybody.post("/auth/register", json=ANN)).status_code == 201
-    credentials = {name: ANN[name] for name in ("email", "password")}
-    response = await anybody.post("/auth/login", json=credentials)
-    assert response.status_code == 200
-    return connect(response.json()["token"])
-
-
 async def test_from_registration_to_an_answer_and_out_again(
     anybody: httpx2.AsyncClient,
     admin: httpx2.AsyncClient,
     connect: Connect,
     service: Service,
 ) -> None:
-    ann = await logged_in(anybody, connect)
+    assert (await anybody.post("/auth/register", json=ANN)).status_code == 201
+    credentials = {name: ANN[name] for name in ("email", "password")}
+    ann = connect((await anybody.post("/auth/login", json=credentials)).json()["token"])
     me = (await ann.get("/auth/me")).json()
     assert (me["user"]["email"], me["team"]["name"]) == (ANN["email"], ANN["team"])
 
@@ -85,6 +78,28 @@ async def test_from_registration_to_an_answer_and_out_again(
     assert (await client_of_old.post(CHAT, json=chat())).status_code == 401
     assert (await ann.post("/auth/logout")).status_code == 204
     assert (await ann.get("/auth/me")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/admin/keys/{0.key_id}/revoke", None),
+        ("PATCH", "/admin/keys/{0.key_id}", {"expires_at": "2020-01-01T00:00:00Z"}),
+        ("DELETE", "/admin/teams/{0.id}", None),
+    ],
+    ids=["revoked", "expired", "of a team that is gone"],
+)
+async def test_a_key_that_is_no_longer_good_is_refused_at_once(
+    admin: httpx2.AsyncClient,
+    client: httpx2.AsyncClient,
+    team: Team,
+    method: str,
+    path: str,
+    body: dict[str, str] | None,
+) -> None:
+    assert (await client.post(CHAT, json=chat())).status_code == 200
+    assert (await admin.request(method, path.format(team), json=body)).is_success
+    assert (await client.post(CHAT, json=chat())).status_code == 401
 
 
 async def test_a_model_is_swapped_while_requests_run(
