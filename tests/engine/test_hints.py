@@ -1,9 +1,10 @@
-"""The commands that messages of the engine name: Invoke takes each as it stands."""
+"""What messages and guides of the engine name: commands that Invoke takes, and what tests import."""
 
 import ast
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from invoke.collection import Collection
 from invoke.parser import Parser
 
 import stratakit
+from stratakit.pyproject import ROOT
 from stratakit.tasks import ACTIONS
 
 PACKAGE = Path(stratakit.__file__).parent
@@ -56,3 +58,30 @@ def test_a_command_that_is_named_can_be_typed(command: str) -> None:
 
 def test_commands_were_found() -> None:
     assert len(COMMANDS) > 30
+
+
+OF = re.compile(r"`([\w.]+)[^`\n]*`\s+(?:of|are\s+in)\s+`(stratakit[\w.]*)`")
+"""How a guide says where a name is imported from."""
+NAMES = sorted(
+    {
+        found
+        for file in (
+            *ROOT.glob("*.md"),
+            *ROOT.glob("docs/*.md"),
+            *PACKAGE.parents[1].glob("docs/*.md"),
+        )
+        for found in OF.findall(file.read_text(encoding="utf-8"))
+    }
+)
+
+
+@pytest.mark.parametrize(("name", "module"), NAMES)
+def test_a_name_that_a_guide_says_where_to_import_is_there(name: str, module: str) -> None:
+    first, _, rest = name.partition(".")
+    there = import_module(module)
+    found = getattr(there, first, None) or import_module(f"{module}.{first}")
+    assert not rest or hasattr(found, rest)
+
+
+def test_names_were_found() -> None:
+    assert ("eventually", "stratakit.testing") in NAMES
