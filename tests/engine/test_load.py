@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stratakit import project
 from stratakit.errors import Code, ConfigurationError, StrataError
 from stratakit.load import options, outcome, target
 from stratakit.load.samples import Samples
@@ -144,6 +146,31 @@ def test_a_host_that_redirects_is_asked_only_if_it_stays_the_same(redirecting: s
     assert target.elsewhere(f"{redirecting}/to/127.0.0.1/there", ()).url.endswith("there")
     with pytest.raises(ConfigurationError, match=r"redirects to http://staging\.example\.org"):
         target.elsewhere(f"{redirecting}/to/staging.example.org", ())
+
+
+SERVICE = """
+import os, signal, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+HTTPServer(("127.0.0.1", int(os.environ["SHOP_PORT"])), Handler).serve_forever()
+"""
+
+
+def test_a_service_that_does_not_end_well_is_told_of_as_such(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SERVICE)
+    shop = replace(project.services()[0], name="shop", package="shop")
+    with (
+        pytest.raises(StrataError, match=r"shop was told to end, .*\n.* with 7") as caught,
+        target.run_service(shop, {}, tmp_path),
+    ):
+        pass
+    assert caught.value.code == Code.FAILED
 
 
 def phase(*, limited: bool = False) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import http.client
 import ipaddress
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +61,7 @@ def own(service: Service, folder: Path) -> Iterator[Target]:
 
     Raises:
         InfrastructureError: a server cannot be had, or the service does not start.
+        StrataError: it does not end as it should.
     """
     with ExitStack() as stack:
         with progress(f"start {service.name} and its servers"):
@@ -72,22 +73,40 @@ def own(service: Service, folder: Path) -> Iterator[Target]:
                 settings["DATABASE_URL"] = resources.postgres_url(service)
             if "redis" in service.needs:
                 settings["REDIS_URL"] = resources.redis_url()
-            running = stack.enter_context(
-                serving(service.package, settings, prefix=service.prefix, folder=folder)
-            )
-            try:
-                asyncio.run(running.ready(timeout=limits.HEALTH))
-            except AssertionError as error:
-                raise InfrastructureError(
-                    f"{service.name} does not start:\n{error}",
-                    f"uv run nox -s 'integration({service.name})' -- -m smoke",
-                ) from None
+            running = stack.enter_context(run_service(service, settings, folder))
         variables = {service.prefix + name: value for name, value in settings.items()}
         sys.stdout.write(f"{taken}\n")
         processes = {service.name: running.process.pid, **soak.servers(resources.servers)}
         yield Target(
             running.url, own=True, variables=variables, service=running, processes=processes
         )
+
+
+@contextmanager
+def run_service(service: Service, settings: Mapping[str, str], folder: Path) -> Iterator[Running]:
+    """Run a service for the length of the block, which begins when it is ready.
+
+    Raises:
+        InfrastructureError: it does not start.
+        StrataError: it does not end as it should.
+    """
+    hint = f"uv run nox -s 'integration({service.name})' -- -m smoke"
+    ready = over = False
+    try:
+        with serving(service.package, settings, prefix=service.prefix, folder=folder) as running:
+            asyncio.run(running.ready(timeout=limits.HEALTH))
+            ready = True
+            yield running
+            over = True
+    except AssertionError as error:
+        if over:
+            raise StrataError(
+                f"{service.name} was told to end, and did not do it well:\n{error}",
+                hint,
+            ) from None
+        if ready:
+            raise
+        raise InfrastructureError(f"{service.name} does not start:\n{error}", hint) from None
 
 
 def elsewhere(host: str, allowed: Sequence[str]) -> Target:
