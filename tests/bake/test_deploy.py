@@ -70,6 +70,13 @@ def test_the_manifests_are_valid_and_belong_together(baked: Bake, environment: E
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     paths = [container[f"{name}Probe"]["httpGet"]["path"] for name in ("liveness", "readiness")]
     assert paths == ["/health/live", "/health/ready"]
+    # It is not killed while it finishes its requests.
+    kit = baked.path / "libs" / "servicebase" / "src" / "servicebase" / "settings.py"
+    grace = re.search(r"shutdown_grace: .*default=(\d+)", kit.read_text(encoding="utf-8"))
+    (_, pause) = container["lifecycle"]["preStop"]["exec"]["command"]
+    limit = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace
+    assert int(pause) + int(grace[1]) < limit
     for each in (deployment, job):
         guarded(each["spec"]["template"]["spec"])
 

@@ -276,3 +276,12 @@ def test_containers_of_two_projects_have_names_that_cannot_meet() -> None:
         # In no name of a project or a service is there such a character.
         assert described["container_name"] == f"${{COMPOSE_PROJECT_NAME}}.{name}"
         assert described["image"] == f"${{COMPOSE_PROJECT_NAME}}/{name}"
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({}, "10s"), ({"A_SHUTDOWN_GRACE": "60"}, "70s")])
+def test_a_container_is_killed_later_than_its_service_ends(
+    given: dict[str, str], seconds: str
+) -> None:
+    name = services()[0].name
+    described = containers.model({name: given})["services"][name]
+    assert described["stop_grace_period"] == seconds

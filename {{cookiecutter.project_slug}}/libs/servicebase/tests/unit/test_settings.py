@@ -16,6 +16,7 @@ from servicebase.settings import (
     SettingsError,
     load,
 )
+from stratakit import limits
 
 PREFIX = "KIT_"
 DATABASE = "postgresql://user:secret@db:5433/name"
@@ -156,3 +157,8 @@ def test_serving_without_settings_says_so_and_exits(
         serve(Settings, "no_such_module:nothing")
     assert caught.value.code == CONFIGURATION
     assert f"{PREFIX}DATABASE_URL: is not set" in capsys.readouterr().err
+
+
+def test_who_ends_a_service_waits_longer_than_it_grants_its_requests() -> None:
+    # The stack, which adds what is set to this; infra/kubernetes has a number of its own.
+    assert ServiceSettings.model_fields["shutdown_grace"].default < limits.PROCESS

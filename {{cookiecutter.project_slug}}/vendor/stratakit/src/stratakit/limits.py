@@ -6,6 +6,8 @@ that stay (the parents of servers and services) wait for the end of what they ke
 Pauses that give others a moment to leave stand where they are made.
 """
 
+from collections.abc import Mapping
+
 ANSWER = 5.0
 """A server that is up greets a client, and a service answers a probe: milliseconds, usually."""
 CONNECT = 30.0
@@ -50,3 +52,13 @@ TOOL = 1800.0
 """A check of the static tier is done: the first look of a type checker takes minutes."""
 DOWNLOAD = 3600.0
 """Images or packages are there: a slow line takes an hour for some gigabytes."""
+
+
+def service_stop(variables: Mapping[str, str]) -> float:
+    """Return in how many seconds after SIGTERM a service has ended that is given these variables.
+
+    Its own default for SHUTDOWN_GRACE is less than `PROCESS`, what it is given comes on top: who
+    kills sooner cuts requests short that the service would have finished.
+    """
+    given = [value for name, value in variables.items() if name.endswith("_SHUTDOWN_GRACE")]
+    return PROCESS + sum(float(value) for value in given if value.isdecimal())

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import environment, programs, project
+from .. import environment, limits, programs, project
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..project import Service
 from ..pyproject import ROOT
@@ -171,6 +171,7 @@ def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
                 "ports": [f"{HOST}:{ports.of(each)}:{PORT}"],
                 "depends_on": list(each.needs),
                 "mem_limit": LIMIT,
+                "stop_grace_period": f"{limits.service_stop(given.get(each.name, {})):g}s",
             }
             for each in project.services()
             if each.port is not None

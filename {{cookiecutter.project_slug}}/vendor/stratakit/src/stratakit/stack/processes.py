@@ -159,14 +159,22 @@ class Process:
         # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
         command = [sys.executable, "-P", "-m", package]
         env = service_env.environment_with(variables)
-        self.run(command, env, port, settings=_digest(variables))
+        stop_limit = limits.service_stop(variables)
+        self.run(command, env, port, settings=_digest(variables), stop_limit=stop_limit)
 
     def run(
-        self, command: Sequence[str], env: Mapping[str, str], port: int, *, settings: str = ""
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        port: int,
+        *,
+        settings: str = "",
+        stop_limit: float = limits.PROCESS,
     ) -> None:
         """Run a command that listens on `port`, with these variables alone.
 
-        Of its settings a digest is noted, by which a change of them is seen.
+        Of its settings a digest is noted, by which a change of them is seen, and how many seconds
+        it may take to stop.
 
         Raises:
             InfrastructureError: there is no process.
@@ -174,7 +182,7 @@ class Process:
         made(self.folder, 0o700)
         for left in (SERVICE_NOTE, SERVICE_LOG):
             (self.folder / left).unlink(missing_ok=True)
-        noted = {"port": port, "settings": settings}
+        noted = {"port": port, "settings": settings, "stop_limit": stop_limit}
         order = {"command": command, "folder": str(self.folder), "noted": noted}
         with self.log.open("ab") as log, suppress(subprocess.SubprocessError):
             # Where it fails, its log says why, and there is no note of it.
@@ -203,7 +211,7 @@ class Process:
                 # The lock is held and no end is noted, so the number is still the service's.
                 with suppress(ProcessLookupError):
                     os.kill(facts["process"], signal.SIGTERM)
-            if not self._ends():
+            if not self._ends(facts.get("stop_limit", limits.PROCESS)):
                 with suppress(ProcessLookupError):
                     os.killpg(facts["group"], signal.SIGKILL)
                 if not self._ends():
@@ -225,7 +233,7 @@ class Process:
             ) from error
         return self.facts()
 
-    def _ends(self) -> bool:
+    def _ends(self, limit: float = limits.PROCESS) -> bool:
         """Wait for its end; return whether it has come in time."""
 
         def refuse_life() -> None:
@@ -233,7 +241,7 @@ class Process:
                 raise TimeoutError
 
         with suppress(TimeoutError):
-            until(refuse_life, limits.PROCESS)
+            until(refuse_life, limit)
             return True
         return False
 

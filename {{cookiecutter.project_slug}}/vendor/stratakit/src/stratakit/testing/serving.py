@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import limits
 from ..programs import free_port
 from .waiting import eventually
 
@@ -96,8 +97,8 @@ def serving(
         folder: an empty folder, which it is started in.
 
     Raises:
-        AssertionError: told to stop, it did not within ten seconds, or not with exit code 0. One
-            that is not up yet may end by the signal.
+        AssertionError: told to stop, it did not within ten seconds beside its own SHUTDOWN_GRACE,
+            or not with exit code 0. One that is not up yet may end by the signal.
     """
     port = free_port()
     others = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
@@ -108,7 +109,7 @@ def serving(
         yield service
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            process.wait(timeout=limits.service_stop(given))
     if process.returncode not in (0, *(() if service.up else ENDED_EARLY)):
         said = path.read_text(encoding="utf-8")
         raise AssertionError(f"{module} ended with {process.returncode}:\n{said}")
