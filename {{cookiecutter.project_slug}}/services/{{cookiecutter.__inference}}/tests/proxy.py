@@ -7,6 +7,8 @@ from typing import Self
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 CHUNK = 65_536
+HERE = ("host", "port")
+"""Parameters of a URL that say where the server is."""
 
 
 class Proxy:
@@ -99,8 +101,7 @@ class Proxy:
             await writer.drain()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        parts = urlsplit(self._upstream)
-        query = dict(parse_qsl(parts.query))
+        parts, query = urlsplit(self._upstream), dict(parse_qsl(urlsplit(self._upstream).query))
         if parts.scheme == "unix":
             return await asyncio.open_unix_connection(unquote(parts.path))
         if "host" in query:
@@ -111,16 +112,10 @@ class Proxy:
 
     def _through(self, port: int) -> str:
         parts = urlsplit(self._upstream)
-        socket = parts.scheme == "unix"
         user, at, _ = parts.netloc.rpartition("@")
-        query = {k: v for k, v in parse_qsl(parts.query) if k not in {"host", "port"}}
-        return urlunsplit(
-            (
-                "redis" if socket else parts.scheme,
-                f"{user}{at}127.0.0.1:{port}",
-                # Of a socket's URL it is the file, otherwise the database.
-                "" if socket else parts.path,
-                urlencode(query),
-                "",
-            )
-        )
+        host = f"{user}{at}127.0.0.1:{port}"
+        query = urlencode([each for each in parse_qsl(parts.query) if each[0] not in HERE])
+        # Of a socket's URL the path is the file, otherwise the database.
+        socket = parts.scheme == "unix"
+        scheme, path = ("redis", "") if socket else (parts.scheme, parts.path)
+        return urlunsplit((scheme, host, path, query, ""))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from http import HTTPStatus
 
 from argon2 import PasswordHasher
 from fastapi import FastAPI
@@ -18,7 +19,6 @@ from .api import (
     dependencies,
     docs,
     error_handlers,
-    fast,
     metrics,
     middleware,
     models,
@@ -79,7 +79,6 @@ def create_app(
         # Of the API, which its paths begin with.
         version="1",
         lifespan=living,
-        routes=fast.routes(completions.router),
         # Its own needs a network.
         docs_url=None,
         redoc_url=None,
@@ -87,6 +86,8 @@ def create_app(
         strict_content_type=False,
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
+        # By BodyLimit, whatever the route.
+        responses=error_handlers.documented(HTTPStatus(413)),
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -5,18 +5,21 @@ from collections.abc import Coroutine
 
 
 class Background:
-    """Tasks that are kept until they are done."""
+    """Tasks that are kept until they are done; the event loop alone would let them be collected."""
 
     def __init__(self) -> None:
-        # The event loop alone would let them be collected before they end.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, work: Coroutine[None, None, None]) -> None:
-        """Do some work and wait for it; if the caller is cancelled, it is done all the same."""
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Start some work, and return its task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+        return task
+
+    async def run(self, work: Coroutine[None, None, None]) -> None:
+        """Do some work and wait for it; if the caller is cancelled, it is done all the same."""
+        await asyncio.shield(self.start(work))
 
     async def drain(self) -> None:
         """Wait until all is done."""

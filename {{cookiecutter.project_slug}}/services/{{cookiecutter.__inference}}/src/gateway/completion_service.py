@@ -46,10 +46,10 @@ class RoutedRequest:
     backend: InferenceBackend
     provider: str
     inference: Inference
-    prompt_tokens: int
-    """No fewer than it will be."""
     price: int
     """In microcents a token."""
+    prompt_tokens: int
+    """No fewer than it will be."""
 
     @property
     def tokens(self) -> int:
@@ -97,14 +97,14 @@ class Admitted:
                 self.usage = chunk.usage or domain.Usage(self.request.prompt_tokens, made)
                 if chunk.usage:
                     # Before the client has it all: who was answered has paid, whatever is killed.
-                    await self._service.book(self, self.usage)
+                    await self._service.book(self)
                 yield chunk
 
     async def close(self) -> None:
         """Free the slot, and give back what was counted or taken and then not used."""
         if self._open:
             self._open = False
-            await self._service.close(self, self.usage)
+            await self._service.close(self)
 
 
 class CompletionService:
@@ -126,20 +126,7 @@ class CompletionService:
         self.reservations = Reservations(ports.database.spending, ports.clock)
 
     async def admit(self, key_hash: str, request: CompletionRequest) -> Admitted:
-        """Let a request through.
-
-        Raises:
-            BudgetError: the budget does not pay for what it may take at most.
-            CredentialError: the key is not valid.
-            QuotaError: the whole quota is less than the request.
-            RateLimitedError: the quota is used up.
-            OverloadedError: no slot is free.
-            UnavailableError: the database or the limiter does not answer.
-            UnknownModelError: the team has no such model.
-            UnpricedModelError: nobody has said what the model costs.
-            UnreadableError: what is stored as the config is none.
-            UnsupportedError: the backend cannot do what is asked for.
-        """
+        """Let a request through, or raise the ServiceError that says why not."""
         version = self._policy.version
         routed = await self._route(key_hash, request)
         self._concurrency.take(routed.team)
@@ -147,25 +134,36 @@ class CompletionService:
         try:
             await self._count(admitted)
             if admitted.admission.version != version:
+                # It was judged by the policy of before.
                 self._policy.renew(admitted.admission.version)
-                await self._judge_anew(admitted, await self._route(key_hash, request))
+                admitted.request = await self._route(key_hash, request)
+                if admitted.admission.refused:
+                    await self._count(admitted)
+                elif routed.limits != (limits := admitted.request.limits):
+                    admitted.admission = _under(limits, routed.limits, admitted.admission)
             await self._pay(admitted)
         except BaseException:
             await admitted.close()
             raise
         return admitted
 
-    async def close(self, admitted: Admitted, usage: domain.Usage) -> None:
+    async def book(self, admitted: Admitted) -> None:
+        """Book what was used of the budget, once."""
+        reservation, admitted.reservation = admitted.reservation, None
+        if reservation:
+            microcents = admitted.usage.total * admitted.request.price
+            await self._background.run(self.reservations.settle(reservation, microcents))
+
+    async def close(self, admitted: Admitted) -> None:
         """See `Admitted.close`."""
         self._concurrency.free(admitted.request.team)
         if admitted.tokens:
-            self._metrics.used(admitted.request.provider, usage)
-            await self._background.run(self._settle(admitted, usage))
+            self._metrics.used(admitted.request.provider, admitted.usage)
+            await self._background.run(self._settle(admitted))
 
     async def _route(self, key_hash: str, request: CompletionRequest) -> RoutedRequest:
         grant = await self._policy.grant(key_hash)
-        team = grant.key.team_id
-        route = await self._policy.route(team, request.model)
+        route = await self._policy.route(grant.key.team_id, request.model)
         config = await self._policy.config()
         backend = self._ports.backends.get(route.target.provider)
         if backend is None:
@@ -185,50 +183,27 @@ class CompletionService:
             n=request.n,
             parameters={name: each for name, each in parameters.items() if each is not None},
         )
-        return RoutedRequest(
-            team,
-            grant.limits or config.limits,
-            backend,
-            route.target.provider,
-            inference,
-            backend.tokens_at_most(inference),
-            price,
-        )
+        team, limits = grant.key.team_id, grant.limits or config.limits
+        bound = backend.tokens_at_most(inference)
+        return RoutedRequest(team, limits, backend, route.target.provider, inference, price, bound)
 
     async def _count(self, admitted: Admitted) -> None:
         routed = admitted.request
-        admitted.admission = await self._ports.limiter.admit(
-            routed.team, routed.limits, routed.tokens
-        )
+        limiter = self._ports.limiter
+        admitted.admission = await limiter.admit(routed.team, routed.limits, routed.tokens)
         if not admitted.admission.refused:
             admitted.tokens = routed.tokens
 
-    async def _judge_anew(self, admitted: Admitted, routed: RoutedRequest) -> None:
-        """Judge by the policy of now a request that was judged by that of before."""
-        before, admitted.request = admitted.request, routed
-        if admitted.admission.refused:
-            await self._count(admitted)
-        else:
-            admitted.admission = _under(routed.limits, before.limits, admitted.admission)
-
     async def _pay(self, admitted: Admitted) -> None:
+        routed = admitted.request
         if admitted.admission.refused:
-            raise _refusal(admitted.request, admitted.admission)
-        if microcents := admitted.request.tokens * admitted.request.price:
-            admitted.reservation = await self.reservations.reserve(
-                admitted.request.team, microcents
-            )
+            raise _refusal(routed, admitted.admission)
+        if microcents := routed.tokens * routed.price:
+            admitted.reservation = await self.reservations.reserve(routed.team, microcents)
 
-    async def book(self, admitted: Admitted, usage: domain.Usage) -> None:
-        """Book what was used of the budget, once."""
-        reservation, admitted.reservation = admitted.reservation, None
-        if reservation:
-            microcents = usage.total * admitted.request.price
-            await self._background.run(self.reservations.settle(reservation, microcents))
-
-    async def _settle(self, admitted: Admitted, usage: domain.Usage) -> None:
-        await self.book(admitted, usage)
-        team, tokens = admitted.request.team, usage.total - admitted.tokens
+    async def _settle(self, admitted: Admitted) -> None:
+        await self.book(admitted)
+        team, tokens = admitted.request.team, admitted.usage.total - admitted.tokens
         try:
             if tokens:
                 await self._ports.limiter.settle(team, admitted.admission.at, tokens)
@@ -239,8 +214,6 @@ class CompletionService:
 
 def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -> Admission:
     """Return what these limits say of a request that was counted under others."""
-    if limits == before:
-        return admission
     requests = admission.requests_left + limits.requests - before.requests
     tokens = admission.tokens_left + limits.tokens - before.tokens
     refused = "requests" if requests < 0 else "tokens" if tokens < 0 else None
@@ -256,10 +229,8 @@ def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -
 def _refusal(routed: RoutedRequest, admission: Admission) -> errors.ServiceError:
     """Return whether a request that was refused may come again, or is too much at any time."""
     limits = routed.limits
-    for what, wanted, limit in (
-        ("requests", 1, limits.requests),
-        ("tokens", routed.tokens, limits.tokens),
-    ):
-        if wanted > limit:
-            return errors.QuotaError(what, wanted, limit)
+    if limits.requests < 1:
+        return errors.QuotaError("requests", 1, limits.requests)
+    if limits.tokens < routed.tokens:
+        return errors.QuotaError("tokens", routed.tokens, limits.tokens)
     return errors.RateLimitedError(limits, admission)

@@ -21,12 +21,7 @@ class ConcurrencyLimit:
         return self._teams.total()
 
     def take(self, team: UUID) -> None:
-        """Take a slot, which the caller frees.
-
-        Raises:
-            OverloadedError: all are taken.
-            ThrottledError: the team has its share.
-        """
+        """Take a slot, which the caller frees; raise if all are taken, or the team's share is."""
         if self.taken >= self.size:
             raise errors.OverloadedError
         if self._teams[team] >= self._share:

@@ -2,41 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from servicebase.errors import (
-    ConflictError,
-    InvalidError,
-    InvalidReferenceError,
-    NotFoundError,
-    ServiceError,
-    UnavailableError,
-)
+from servicebase import errors as kit
 
 if TYPE_CHECKING:
     from .domain import Limits
     from .ports import Admission
 
-__all__ = [
-    "BackendError",
-    "BudgetError",
-    "ConflictError",
-    "CredentialError",
-    "InvalidError",
-    "InvalidReferenceError",
-    "NotFoundError",
-    "OverloadedError",
-    "QuotaError",
-    "RateLimitedError",
-    "RefusedError",
-    "RegistrationClosedError",
-    "ServiceError",
-    "ThrottledError",
-    "UnavailableError",
-    "UnknownModelError",
-    "UnpricedModelError",
-    "UnreadableError",
-    "UnsupportedError",
-    "VersionConflictError",
-]
+ServiceError = kit.ServiceError
+ConflictError = kit.ConflictError
+InvalidError = kit.InvalidError
+InvalidReferenceError = kit.InvalidReferenceError
+NotFoundError = kit.NotFoundError
+UnavailableError = kit.UnavailableError
 
 
 class VersionConflictError(ServiceError):

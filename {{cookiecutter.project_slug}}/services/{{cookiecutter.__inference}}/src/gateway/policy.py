@@ -10,19 +10,15 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
-import structlog
-
 from . import domain, errors
 from .accounts import same
-from .ports import Database, Grant, Ports
+from .ports import Grant, Ports
 
 KEPT = timedelta(minutes=1)
 """A change whose publication was lost (Redis was down after the commit) holds after this time."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-log = structlog.get_logger("policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +38,11 @@ class Policy:
     """
 
     def __init__(self, ports: Ports) -> None:
-        self._database: Database = ports.database
-        self._announcements = ports.announcements
-        self._clock = ports.clock
+        self._ports = ports
         self.version = ""
         """Nothing that is remembered is older."""
         self._generation = 0
-        self._until = datetime.min.replace(tzinfo=self._clock.now().tzinfo)
+        self._until = datetime.min.replace(tzinfo=ports.clock.now().tzinfo)
         self._configs: dict[None, domain.Config] = {}
         self._grants: dict[str, Grant] = {}
         self._routes: dict[UUID, Mapping[str, Route]] = {}
@@ -62,69 +56,44 @@ class Policy:
             self._forget(version)
 
     async def grant(self, key_hash: str) -> Grant:
-        """Return what a key gives access to.
-
-        Raises:
-            CredentialError: there is no such key, or it is revoked or expired.
-        """
-        now = self._clock.now()
+        """Return what a key gives access to; raise CredentialError for one that is not valid."""
+        now = self._ports.clock.now()
         if now >= self._until:
             self._forget(self.version)
             self._until = now + KEPT
-        grant = self._grants.get(key_hash)
-        if grant is None:
-            grant = await self._load(self._grants, key_hash, self.fresh_grant)
+        grant = await self._kept(self._grants, key_hash, self.fresh_grant)
         if not grant.key.good(now):
             raise errors.CredentialError("this API key is not valid")
         return grant
 
     async def fresh_grant(self, key_hash: str) -> Grant:
-        """Return the same, as the database has it now.
-
-        Raises:
-            CredentialError: as in `grant`.
-        """
+        """Return the same, as the database has it now."""
         try:
-            grant = await self._database.grant(key_hash)
+            grant = await self._ports.database.grant(key_hash)
         except errors.NotFoundError:
             # Not remembered: others choose how many keys they try.
             raise errors.CredentialError("this API key is not valid") from None
         # What an index finds, it may have found in a time that tells of what is stored.
-        if not same(grant.key.hash, key_hash) or not grant.key.good(self._clock.now()):
+        if not same(grant.key.hash, key_hash) or not grant.key.good(self._ports.clock.now()):
             raise errors.CredentialError("this API key is not valid")
         return grant
 
     async def route(self, team: UUID, model: str) -> Route:
-        """Return where a team's requests for a model go.
-
-        Raises:
-            UnknownModelError: it has no such model.
-            UnreadableError: what is stored as the config is none.
-        """
-        routes = self._routes.get(team)
-        if routes is None:
-            routes = await self._load(self._routes, team, self._fetch_routes)
-        route = routes.get(model)
-        if route:
+        """Return where a team's requests for a model go; raise UnknownModelError if nowhere."""
+        routes = await self._kept(self._routes, team, self._fetch_routes)
+        if route := routes.get(model):
             return route
-        target = (await self.config()).models.get(model)
-        if target is None:
-            raise errors.UnknownModelError(model)
-        return Route(target)
+        if target := (await self.config()).models.get(model):
+            return Route(target)
+        raise errors.UnknownModelError(model)
 
     async def config(self) -> domain.Config:
-        """Return the config.
-
-        Raises:
-            UnreadableError: what is stored is none.
-        """
-        if not self._configs:
-            return await self._load(self._configs, None, lambda _: self._database.config())
-        return self._configs[None]
+        """Return the config; raise UnreadableError if what is stored is none."""
+        return await self._kept(self._configs, None, lambda _: self._ports.database.config())
 
     async def follow(self) -> None:
         """Forget all at each announcement, for as long as the process lives."""
-        async for version in self._announcements.versions():
+        async for version in self._ports.announcements.versions():
             self.renew(version)
 
     def _forget(self, version: str) -> None:
@@ -133,7 +102,9 @@ class Policy:
         for kept in (self._configs, self._grants, self._routes):
             kept.clear()
 
-    async def _load(self, kept: dict[K, V], key: K, fetch: Callable[[K], Awaitable[V]]) -> V:
+    async def _kept(self, kept: dict[K, V], key: K, fetch: Callable[[K], Awaitable[V]]) -> V:
+        if key in kept:
+            return kept[key]
         generation = self._generation
         value = await fetch(key)
         if generation == self._generation:
@@ -141,17 +112,12 @@ class Policy:
         return value
 
     async def _fetch_routes(self, team: UUID) -> Mapping[str, Route]:
-        return {
-            name: _route(alias)
-            for name, alias in (await self._database.aliases.routes(team)).items()
-        }
+        aliases = await self._ports.database.aliases.routes(team)
+        return {name: _route(alias) for name, alias in aliases.items()}
 
 
 def _route(alias: domain.ModelAlias) -> Route:
     most = alias.parameters.get("max_tokens")
-    return Route(
-        domain.Target(alias.provider, alias.target),
-        alias.parameters,
-        # A bool is an int as well.
-        most if type(most) is int and 1 <= most <= domain.INTEGER_LIMIT else None,
-    )
+    # A bool is an int as well.
+    limit = most if type(most) is int and 1 <= most <= domain.INTEGER_LIMIT else None
+    return Route(domain.Target(alias.provider, alias.target), alias.parameters, limit)

@@ -146,7 +146,6 @@ class Spending(Protocol):
             BudgetError: what is left is less.
             NotFoundError: there is no such team.
         """
-        ...
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
         """Book what was used, however much, in the place of what a reservation has set aside.
@@ -154,15 +153,12 @@ class Spending(Protocol):
         Repeating it changes nothing. A reservation that was given back is booked all the same, for
         a day.
         """
-        ...
 
     async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
         """Let reservations hold for `ttl` seconds from now."""
-        ...
 
     async def give_back(self) -> int:
         """Give back what is set aside by reservations that have expired; return how many."""
-        ...
 
 
 class Announcements(Protocol):
@@ -170,7 +166,6 @@ class Announcements(Protocol):
 
     async def announce(self) -> None:
         """Tell everybody, by a version that was never there before."""
-        ...
 
     def versions(self) -> AsyncIterator[str]:
         """Yield the version whenever it may be another, without end; "" is the first.
@@ -179,11 +174,9 @@ class Announcements(Protocol):
         again, so that nothing which was announced meanwhile is lost. It does not raise, but tries
         again.
         """
-        ...
 
     async def ping(self) -> None:
         """Return if the server answers."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +185,8 @@ class Admission:
 
     refused: str | None
     """What there is too little of: "requests" or "tokens"; None if the request may go on."""
+    version: str
+    """The one of the newest announcement by then."""
     requests_left: int
     tokens_left: int
     requests_reset: float
@@ -201,8 +196,6 @@ class Admission:
     """Until this request would be let through; 0 if it was."""
     at: float
     """When it was counted, in seconds of the epoch: `settle` wants to know."""
-    version: str
-    """The one of the newest announcement by then."""
 
 
 class Limiter(Protocol):
@@ -210,7 +203,6 @@ class Limiter(Protocol):
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> Admission:
         """Count one request and this many tokens, or neither, in one atomic step."""
-        ...
 
     async def settle(self, team: UUID, at: float, tokens: int) -> None:
         """Correct the tokens that an admission counted, by this many; negative gives back.
@@ -218,11 +210,9 @@ class Limiter(Protocol):
         What was counted never gets less than nothing, and what is out of the window stays out. The
         next `admit` of this process knows of it, those of others soon do.
         """
-        ...
 
     async def ping(self) -> None:
         """Return if the server answers."""
-        ...
 
 
 Message = Mapping[str, Any]
@@ -275,46 +265,33 @@ class Completion:
 
 
 class InferenceBackend(Protocol):
-    """Where language models run."""
+    """Where language models run.
+
+    To ask for an answer raises BackendError (the backend fails, or what it says is no completion),
+    RefusedError (the request is wrong), ThrottledError (it is asked too often) or UnavailableError:
+    of a stream before its first piece, but BackendError at any time, if the answer breaks off.
+    """
 
     def supports(self, feature: str) -> bool:
         """Return whether it does what a parameter, or a part of a message, asks for.
 
         What it does not support is refused, rather than answered as if it had not been asked for.
         """
-        ...
 
     def tokens_at_most(self, inference: Inference) -> int:
         """Return how many tokens the prompt can be, without asking: no fewer than it will be."""
-        ...
 
     async def complete(self, inference: Inference) -> Completion:
-        """Return the whole answer.
-
-        Raises:
-            BackendError: the backend fails, or what it says is no completion.
-            RefusedError: the request is wrong.
-            ThrottledError: the backend is asked too often.
-            UnavailableError: it does not answer.
-        """
-        ...
+        """Return the whole answer."""
 
     def stream(self, inference: Inference) -> AsyncGenerator[Chunk, None]:
         """Yield the answer in pieces, which together are the text that `complete` returns.
 
         Whoever stops early closes the iterator, and the backend stops as well.
-
-        Raises:
-            BackendError: as in `complete`, and if the answer breaks off: between two pieces.
-            RefusedError: as in `complete`, and as the next two before the first piece.
-            ThrottledError: as in `complete`.
-            UnavailableError: as in `complete`.
         """
-        ...
 
     async def ping(self) -> None:
         """Return if the backend answers."""
-        ...
 
 
 class Clock(Protocol):
@@ -322,11 +299,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the time, with the zone UTC."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,12 +30,7 @@ class Reservations:
         """What is still to be booked, since the database did not answer."""
 
     async def reserve(self, team: UUID, microcents: int) -> UUID:
-        """Set this much of a team's budget aside; whoever asks has to `settle` it.
-
-        Raises:
-            BudgetError: what is left is less.
-            NotFoundError: there is no such team.
-        """
+        """Set this much of a team's budget aside, or raise as the port does; then `settle`."""
         reservation = uuid4()
         try:
             await self._spending.reserve(reservation, team, microcents, ttl=TTL)
@@ -71,25 +66,21 @@ class Reservations:
     async def beat(self) -> None:
         """Renew what is at work, book what is due, give back what others have left."""
         await self._spending.renew([*self._open, *self._due], ttl=TTL)
-        await self._book_all()
+        await self._book(*self._due)
         if count := await self._spending.give_back():
             log.warning("given back", reservations=count)
 
     async def end(self) -> None:
         """Book what is due, for the last time."""
         try:
-            await self._book_all()
+            await self._book(*self._due)
         except errors.UnavailableError as error:
             lost = sum(self._due.values())
             log.error("not booked", microcents=lost, cause=repr(error.__cause__))  # noqa: TRY400 - the cause says it
 
-    async def _book_all(self) -> None:
-        for reservation in list(self._due):
-            await self._book(reservation)
-
-    async def _book(self, reservation: UUID) -> None:
-        # Repeating it changes nothing, so that an answer may get lost.
-        microcents = self._due.get(reservation)
-        if microcents is not None:
-            await self._spending.settle(reservation, microcents)
-            self._due.pop(reservation, None)
+    async def _book(self, *reservations: UUID) -> None:
+        for reservation in reservations:
+            # Repeating it changes nothing, so that an answer may get lost.
+            if (microcents := self._due.get(reservation)) is not None:
+                await self._spending.settle(reservation, microcents)
+                self._due.pop(reservation, None)

@@ -9,30 +9,18 @@ from gateway.ports import Announcements
 from ..following import following
 
 
-async def test_before_the_first_the_version_is_empty(announcements: Announcements) -> None:
-    async with following(announcements) as seen:
-        assert seen == [""]
-
-
 async def test_all_who_follow_are_told_a_version_that_was_never_there(
     announcements: Announcements,
 ) -> None:
+    await announcements.ping()
     async with following(announcements) as one, following(announcements) as other:
+        assert one == [""]
         for number in range(2, 5):
             await announcements.announce()
             await eventually(lambda: len(one) == len(other) == number)  # noqa: B023 - awaited here
         assert len(set(one)) == len(one)
         assert one == other
-    async with following(announcements) as seen:
-        assert seen == one[-1:]
-
-
-async def test_of_many_at_once_the_last_is_known_in_the_end(announcements: Announcements) -> None:
-    async with following(announcements) as one:
         await asyncio.gather(*(announcements.announce() for _ in range(20)))
+        # Of many at once the last is known in the end.
         async with following(announcements) as seen:
             await eventually(lambda: seen[0] in one)
-
-
-async def test_a_server_that_is_there_answers(announcements: Announcements) -> None:
-    await announcements.ping()

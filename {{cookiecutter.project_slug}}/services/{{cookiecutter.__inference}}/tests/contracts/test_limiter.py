@@ -1,7 +1,7 @@
 """The contract of `Limiter`, for the fake and the real one alike."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,53 +17,56 @@ from ..following import following
 TEAM = UUID(int=7)
 MINUTE = 60.0
 PLENTY = 1_000_000
+FEW = Limits(PLENTY, 100)
 
 
 async def admit(limiter: Limiter, limits: Limits, *tokens: int) -> list[Admission]:
     return [await limiter.admit(TEAM, limits, each) for each in tokens]
 
 
+def refused(admissions: Sequence[Admission]) -> list[str | None]:
+    return [admission.refused for admission in admissions]
+
+
 async def test_a_request_within_the_limits_is_let_through(
     limiter: Limiter, clock: MemoryClock
 ) -> None:
+    await limiter.ping()
     [admission] = await admit(limiter, Limits(3, 100), 40)
     assert admission == Admission(
         refused=None,
+        version="",
         requests_left=2,
         tokens_left=60,
         requests_reset=MINUTE,
         tokens_reset=MINUTE,
         retry_after=0,
         at=clock.now().timestamp(),
-        version="",
     )
+    # Teams do not know of each other.
+    assert (await limiter.admit(uuid4(), Limits(3, 100), 40)).tokens_left == 60
 
 
 @pytest.mark.parametrize(
-    ("limits", "refused"), [(Limits(2, PLENTY), "requests"), (Limits(PLENTY, 20), "tokens")]
+    ("limits", "what"), [(Limits(2, PLENTY), "requests"), (Limits(PLENTY, 20), "tokens")]
 )
 async def test_a_request_beyond_a_limit_is_refused_and_not_counted(
-    limiter: Limiter, limits: Limits, refused: str
+    limiter: Limiter, limits: Limits, what: str
 ) -> None:
     *through, one, other = await admit(limiter, limits, 10, 10, 10, 10)
-    assert [admission.refused for admission in through] == [None, None]
+    assert refused(through) == [None, None]
     assert one == other
-    assert (one.refused, one.retry_after) == (refused, MINUTE)
+    assert (one.refused, one.retry_after) == (what, MINUTE)
     assert (one.requests_left, one.tokens_left) == (limits.requests - 2, limits.tokens - 20)
-
-
-async def test_who_is_refused_for_tokens_may_ask_for_fewer(limiter: Limiter) -> None:
-    admissions = await admit(limiter, Limits(PLENTY, 100), 90, 11, 10)
-    assert [admission.refused for admission in admissions] == [None, "tokens", None]
 
 
 async def test_after_a_minute_all_is_free_again(limiter: Limiter, clock: MemoryClock) -> None:
     limits = Limits(2, 100)
     await admit(limiter, limits, 50, 50)
     clock.advance(MINUTE - 0.001)
-    [refused] = await admit(limiter, limits, 100)
-    assert refused.refused == "requests"
-    assert refused.requests_reset == refused.tokens_reset == refused.retry_after == 0.001
+    [early] = await admit(limiter, limits, 100)
+    assert early.refused == "requests"
+    assert early.requests_reset == early.tokens_reset == early.retry_after == 0.001
     clock.advance(0.001)
     [again] = await admit(limiter, limits, 100)
     assert (again.refused, again.requests_left, again.tokens_left) == (None, 1, 0)
@@ -84,27 +87,18 @@ async def test_the_window_slides(limiter: Limiter, clock: MemoryClock) -> None:
 async def test_retry_after_waits_for_as_many_tokens_as_are_asked_for(
     limiter: Limiter, clock: MemoryClock
 ) -> None:
-    limits = Limits(PLENTY, 100)
     for tokens in (10, 60, 30):
-        await admit(limiter, limits, tokens)
+        await admit(limiter, FEW, tokens)
         clock.advance(10)
-    [few] = await admit(limiter, limits, 5)
-    [many] = await admit(limiter, limits, 50)
+    few, many = await admit(limiter, FEW, 5, 50)
     assert (few.retry_after, many.retry_after) == (30, 40)
     clock.advance(few.retry_after)
-    assert [each.refused for each in await admit(limiter, limits, 11, 5)] == ["tokens", None]
-
-
-async def test_each_of_several_requests_at_one_time_can_be_settled(limiter: Limiter) -> None:
-    limits = Limits(PLENTY, 100)
-    for admission in await admit(limiter, limits, 40, 40):
-        await limiter.settle(TEAM, admission.at, -30)
-    [after] = await admit(limiter, limits, 0)
-    assert after.tokens_left == 80
+    # Who is refused for tokens may ask for fewer.
+    assert refused(await admit(limiter, FEW, 11, 5)) == ["tokens", None]
 
 
 @pytest.mark.parametrize(
-    ("limits", "refused"),
+    ("limits", "what"),
     [
         (Limits(0, PLENTY), "requests"),
         (Limits(0, 0), "requests"),
@@ -113,10 +107,10 @@ async def test_each_of_several_requests_at_one_time_can_be_settled(limiter: Limi
     ],
 )
 async def test_what_never_fits_is_refused_for_a_minute(
-    limiter: Limiter, limits: Limits, refused: str
+    limiter: Limiter, limits: Limits, what: str
 ) -> None:
     [admission] = await admit(limiter, limits, 5)
-    assert (admission.refused, admission.retry_after) == (refused, MINUTE)
+    assert (admission.refused, admission.retry_after) == (what, MINUTE)
     assert (admission.requests_reset, admission.tokens_reset) == (0, 0)
 
 
@@ -128,46 +122,36 @@ async def test_limits_can_change_at_any_time(limiter: Limiter) -> None:
     assert (more.refused, more.requests_left, more.tokens_left) == (None, 6, 10)
 
 
-async def test_teams_do_not_know_of_each_other(limiter: Limiter) -> None:
-    await admit(limiter, Limits(1, 1), 1)
-    assert not (await limiter.admit(uuid4(), Limits(1, 1), 1)).refused
+# Tokens that one was counted with, by how many they are corrected, and how many are left then.
+CORRECTIONS = {"less": (100, -70, 70), "more": (10, 200, 0), "below nothing": (10, -PLENTY, 100)}
 
 
-async def test_what_is_given_back_can_be_used(limiter: Limiter, clock: MemoryClock) -> None:
-    limits = Limits(PLENTY, 100)
-    [admission] = await admit(limiter, limits, 100)
+@pytest.mark.parametrize(("counted", "change", "left"), CORRECTIONS.values(), ids=CORRECTIONS)
+async def test_what_was_counted_can_be_corrected(
+    limiter: Limiter, clock: MemoryClock, counted: int, change: int, left: int
+) -> None:
+    [admission] = await admit(limiter, FEW, counted)
     clock.advance(10)
-    await limiter.settle(TEAM, admission.at, -70)
-    admissions = await admit(limiter, limits, 71, 70)
-    assert [each.refused for each in admissions] == ["tokens", None]
+    await limiter.settle(TEAM, admission.at, change)
+    more, as_many = await admit(limiter, FEW, left + 1, left)
+    assert (more.refused, more.tokens_left) == ("tokens", left)
+    assert (as_many.refused, as_many.tokens_left) == (None if left else "tokens", 0)
 
 
-async def test_what_was_used_beyond_what_was_counted_is_taken(limiter: Limiter) -> None:
-    limits = Limits(PLENTY, 100)
-    [admission] = await admit(limiter, limits, 10)
-    await limiter.settle(TEAM, admission.at, 200)
-    [after] = await admit(limiter, limits, 1)
-    assert (after.refused, after.tokens_left) == ("tokens", 0)
-
-
-async def test_what_was_counted_never_gets_less_than_nothing(limiter: Limiter) -> None:
-    limits = Limits(PLENTY, 100)
-    [admission] = await admit(limiter, limits, 10)
-    await limiter.settle(TEAM, admission.at, -PLENTY)
-    [after] = await admit(limiter, limits, 100)
-    assert (after.refused, after.tokens_left) == (None, 0)
+async def test_each_of_several_requests_at_one_time_can_be_corrected(limiter: Limiter) -> None:
+    for admission in await admit(limiter, FEW, 40, 40):
+        await limiter.settle(TEAM, admission.at, -30)
+    assert (await admit(limiter, FEW, 0))[0].tokens_left == 80
 
 
 async def test_what_is_out_of_the_window_stays_out(limiter: Limiter, clock: MemoryClock) -> None:
-    limits = Limits(PLENTY, 100)
-    [admission] = await admit(limiter, limits, 100)
+    [admission] = await admit(limiter, FEW, 100)
     clock.advance(MINUTE)
     await limiter.settle(TEAM, admission.at, 50)
     await limiter.settle(uuid4(), admission.at, 50)
-    [after] = await admit(limiter, limits, 100)
-    assert after.refused is None
+    assert refused(await admit(limiter, FEW, 100)) == [None]
     await limiter.settle(TEAM, admission.at, -50)
-    assert (await admit(limiter, limits, 1))[0].refused == "tokens"
+    assert refused(await admit(limiter, FEW, 1)) == ["tokens"]
 
 
 async def test_tokens_that_were_all_given_back_have_no_reset(limiter: Limiter) -> None:
@@ -181,16 +165,15 @@ async def test_tokens_that_were_all_given_back_have_no_reset(limiter: Limiter) -
 async def test_an_admission_has_the_version_of_the_newest_announcement(
     limiter: Limiter, announcements: Announcements
 ) -> None:
-    limits = Limits(1, PLENTY)
-    versions = []
+    versions = set()
     for _ in range(3):
-        [admission] = await admit(limiter, limits, 1)
-        versions.append(admission.version)
+        [admission] = await admit(limiter, Limits(1, PLENTY), 1)
+        versions.add(admission.version)
         await announcements.announce()
     async with following(announcements) as seen:
-        [admission] = await admit(limiter, limits, 1)
+        [admission] = await admit(limiter, Limits(1, PLENTY), 1)
         assert seen == [admission.version]
-    assert len({*versions, *seen}) == 4
+    assert len(versions.union(seen)) == 4
 
 
 @pytest.mark.parametrize("limits", [Limits(10, PLENTY), Limits(PLENTY, 70)])
@@ -199,26 +182,14 @@ async def test_of_many_at_once_as_many_pass_as_the_limits_say(
 ) -> None:
     admissions = await asyncio.gather(*(limiter.admit(TEAM, limits, 7) for _ in range(50)))
     through = [admission for admission in admissions if not admission.refused]
-    assert len(through) == 10
     # Each of them has seen those before it.
-    assert len({admission.tokens_left for admission in through}) == 10
-
-
-@dataclass
-class Counted:
-    """What was let through, as a reader of the port's words would count it."""
-
-    at: float
-    tokens: int
+    assert len(through) == len({admission.tokens_left for admission in through}) == 10
 
 
 STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("admit"), st.integers(0, 12)),
-        st.tuples(st.just("settle"), st.integers(0, 12)),
-        # Mostly so short that a window holds several, at times so long that it holds none.
-        st.tuples(st.just("advance"), st.integers(0, 70_000_000) | st.integers(0, 3_000_000)),
-    ),
+    st.tuples(st.sampled_from(["admit", "settle"]), st.integers(0, 12))
+    # Mostly so short that a window holds several, at times so long that it holds none.
+    | st.tuples(st.just("advance"), st.integers(0, 70_000_000) | st.integers(0, 3_000_000)),
     max_size=60,
 )
 
@@ -229,34 +200,28 @@ STEPS = st.lists(
 )
 @given(STEPS, st.builds(Limits, st.integers(0, 6), st.integers(0, 30)))
 async def test_in_no_minute_more_is_let_through_than_the_limits_and_less_only_if_it_must(
-    limiter: Limiter,
-    clock: MemoryClock,
-    steps: list[tuple[str, int]],
-    limits: Limits,
+    limiter: Limiter, clock: MemoryClock, steps: list[tuple[str, int]], limits: Limits
 ) -> None:
     team = uuid4()
-    history: list[Counted] = []
+    # When something was let through, and its tokens, as a reader of the port would count it.
+    history: list[tuple[float, int]] = []
 
-    def used(seconds: float) -> tuple[int, int]:
+    def fits(seconds: float, requests: int, tokens: int) -> bool:
         # Half a microsecond, the least that a clock shows, against errors of rounding.
         since = clock.now().timestamp() - seconds + 5e-7
-        within = [counted for counted in history if counted.at > since]
-        return len(within), sum(counted.tokens for counted in within)
-
-    def fits(seconds: float, tokens: int) -> bool:
-        requests, before = used(seconds)
-        return requests + 1 <= limits.requests and before + tokens <= limits.tokens
+        within = [counted for at, counted in history if at > since]
+        return len(within) + requests <= limits.requests and sum(within) + tokens <= limits.tokens
 
     for step, amount in steps:
         if step == "advance":
             clock.advance(amount / 1_000_000)
         elif step == "settle" and history:
-            counted = history[-1]
-            back = min(amount, counted.tokens)
-            await limiter.settle(team, counted.at, -back)
-            counted.tokens -= back
+            at, counted = history.pop()
+            back = min(amount, counted)
+            await limiter.settle(team, at, -back)
+            history.append((at, counted - back))
         elif step == "admit":
-            could, must = fits(MINUTE, amount), not fits(MINUTE + 1, amount)
+            could, must = fits(MINUTE, 1, amount), not fits(MINUTE + 1, 1, amount)
             admission = await limiter.admit(team, limits, amount)
             if admission.refused:
                 # The requests of one second may leave the window together.
@@ -264,10 +229,8 @@ async def test_in_no_minute_more_is_let_through_than_the_limits_and_less_only_if
                 assert 0 < admission.retry_after <= MINUTE
             else:
                 assert could
-                history.append(Counted(clock.now().timestamp(), amount))
-                requests, tokens = used(MINUTE)
-                assert admission.requests_left <= limits.requests - requests
-                assert admission.tokens_left <= limits.tokens - tokens
+                history.append((clock.now().timestamp(), amount))
+                assert fits(MINUTE, admission.requests_left, admission.tokens_left)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # Each example has its team.
@@ -293,7 +256,3 @@ async def test_a_request_passes_when_retry_after_is_over_and_not_before(
         assert (await limiter.admit(team, limits, tokens)).refused
         clock.advance(0.000_002)
         assert not (await limiter.admit(team, limits, tokens)).refused
-
-
-async def test_a_server_that_is_there_answers(limiter: Limiter) -> None:
-    await limiter.ping()

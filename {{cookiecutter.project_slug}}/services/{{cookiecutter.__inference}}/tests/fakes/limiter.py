@@ -1,7 +1,6 @@
 """The limiter in a dict."""
 
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter
 from uuid import UUID
 
 from gateway import domain, errors, ports
@@ -13,81 +12,63 @@ SECOND = 1_000_000
 WINDOW = 60 * SECOND
 
 
-@dataclass(slots=True)
-class _Use:
-    """What was let through at a time."""
-
-    at: int
-    requests: int = 0
-    tokens: int = 0
-
-
 class MemoryLimiter:
-    """Remembers every request for sixty seconds."""
+    """Remembers for sixty seconds how many requests, and tokens, were let through at each time."""
 
     def __init__(self, clock: ports.Clock, announcements: MemoryAnnouncements) -> None:
         self.down = False
         """Set it, and every call fails as it does when the server is gone."""
         self._clock = clock
         self._announcements = announcements
-        self._windows: dict[UUID, deque[_Use]] = {}
+        self._windows: dict[UUID, tuple[Counter[int], Counter[int]]] = {}
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
-        """Count one request and this many tokens, or neither."""
         await self.ping()
         now = round(self._clock.now().timestamp() * SECOND)
-        window = self._windows.setdefault(team, deque())
-        while window and window[0].at + WINDOW <= now:
-            window.popleft()
+        windows = self._windows.setdefault(team, (Counter(), Counter()))
+        for window in windows:
+            for at in [at for at in window if at + WINDOW <= now]:
+                del window[at]
         free_at = {
-            "requests": _free_at(
-                [(use.at, use.requests) for use in window], 1, limits.requests, now
-            ),
-            "tokens": _free_at([(u.at, u.tokens) for u in window], tokens, limits.tokens, now),
+            "requests": _free_at(windows[0], 1, limits.requests, now),
+            "tokens": _free_at(windows[1], tokens, limits.tokens, now),
         }
         refused = next((what for what, at in free_at.items() if at > now), None)
         if not refused:
-            if not window or window[-1].at != now:
-                window.append(_Use(now))
-            window[-1].requests += 1
-            window[-1].tokens += tokens
-        ends = [use.at + WINDOW for use in window]
-        token_ends = [use.at + WINDOW for use in window if use.tokens]
+            windows[0][now] += 1
+            windows[1][now] += tokens
+        ends = [max((at for at, n in w.items() if n), default=now - WINDOW) for w in windows]
         return ports.Admission(
             refused=refused,
-            requests_left=max(0, limits.requests - sum(use.requests for use in window)),
-            tokens_left=max(0, limits.tokens - sum(use.tokens for use in window)),
-            requests_reset=(max(ends, default=now) - now) / SECOND,
-            tokens_reset=(max(token_ends, default=now) - now) / SECOND,
+            version=self._announcements.version,
+            requests_left=max(0, limits.requests - windows[0].total()),
+            tokens_left=max(0, limits.tokens - windows[1].total()),
+            requests_reset=(ends[0] + WINDOW - now) / SECOND,
+            tokens_reset=(ends[1] + WINDOW - now) / SECOND,
             retry_after=(max(free_at.values()) - now) / SECOND,
             at=now / SECOND,
-            version=self._announcements.version,
         )
 
     async def settle(self, team: UUID, at: float, tokens: int) -> None:
-        """Correct the tokens that an admission counted."""
         await self.ping()
-        counted = round(at * SECOND)
-        for use in self._windows.get(team, ()):
-            if use.at == counted:
-                use.tokens = max(0, use.tokens + tokens)
-                return
+        counted = self._windows.get(team, ({}, Counter()))[1]
+        when = round(at * SECOND)
+        if when in counted:
+            counted[when] = max(0, counted[when] + tokens)
 
     async def ping(self) -> None:
-        """Return unless `down` is set."""
         if self.down:
             raise errors.UnavailableError("memory")
 
 
-def _free_at(used: list[tuple[int, int]], needed: int, limit: int, now: int) -> int:
+def _free_at(used: Counter[int], needed: int, limit: int, now: int) -> int:
     """Return when `needed` more fit; the whole window from now, if they never will."""
     if needed > limit:
         return now + WINDOW
-    excess = sum(amount for _, amount in used) + needed - limit
+    excess = used.total() + needed - limit
     free_at = now
-    for at, amount in used:
-        if excess <= 0:
-            break
-        excess -= amount
-        free_at = at + WINDOW
+    for at, amount in used.items():
+        if excess > 0:
+            excess -= amount
+            free_at = at + WINDOW
     return free_at

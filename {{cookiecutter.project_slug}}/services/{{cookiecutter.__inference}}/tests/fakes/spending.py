@@ -27,7 +27,6 @@ class MemorySpending:
         self._reservations: dict[UUID, _Reservation] = {}
 
     async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
-        """Set this much of a team's budget aside, for `ttl` seconds."""
         payer = await self._database.teams.get(team)
         if payer.spent_microcents + microcents > payer.budget_cents * domain.MICROCENTS:
             raise errors.BudgetError
@@ -35,27 +34,21 @@ class MemorySpending:
         await self._book(team, microcents)
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
-        """Book what was used in the place of what a reservation has set aside."""
         await self._database.ping()
-        ended = self._reservations.pop(reservation, None)
-        if ended and ended.team in self._database.teams:
+        if ended := self._reservations.pop(reservation, None):
             await self._book(ended.team, microcents - ended.microcents)
 
     async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
-        """Let reservations hold for `ttl` seconds from now."""
         await self._database.ping()
-        for each in reservations:
-            if each in self._reservations:
-                self._reservations[each].expires_at = self._expiry(ttl)
+        for each in set(reservations) & self._reservations.keys():
+            self._reservations[each].expires_at = self._expiry(ttl)
 
     async def give_back(self) -> int:
-        """Give back what is set aside by reservations that have expired; return how many."""
         await self._database.ping()
         now = self._database.now()
         expired = [e for e in self._reservations.values() if e.expires_at < now and e.microcents]
         for each in expired:
-            if each.team in self._database.teams:
-                await self._book(each.team, -each.microcents)
+            await self._book(each.team, -each.microcents)
             each.microcents = 0
         return len(expired)
 
@@ -63,6 +56,7 @@ class MemorySpending:
         return self._database.now() + timedelta(seconds=ttl)
 
     async def _book(self, team: UUID, microcents: int) -> None:
-        payer = await self._database.teams.get(team)
-        spent = min(max(payer.spent_microcents + microcents, 0), 2**63 - 1)
-        self._database.teams.put(replace(payer, spent_microcents=spent))
+        if team in self._database.teams:
+            payer = await self._database.teams.get(team)
+            spent = min(max(payer.spent_microcents + microcents, 0), 2**63 - 1)
+            self._database.teams.put(replace(payer, spent_microcents=spent))

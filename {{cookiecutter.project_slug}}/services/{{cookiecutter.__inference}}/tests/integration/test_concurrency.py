@@ -23,33 +23,25 @@ async def statuses(client: httpx2.AsyncClient, times: int, **more: Any) -> Count
     return Counter(answer.status_code for answer in answers)
 
 
-async def test_many_at_once_are_all_answered(client: httpx2.AsyncClient) -> None:
-    assert await statuses(client, MANY) == {200: MANY}
-
-
-@pytest.mark.parametrize("limit", [1, 20])
+@pytest.mark.parametrize("limit", [1, 20, 10**6])
 async def test_of_many_at_once_the_quota_lets_through_exactly_as_many_as_it_says(
     admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team, limit: int
 ) -> None:
-    await created(
-        admin, "quotas", team_id=team.id, requests_per_minute=limit, tokens_per_minute=10**6
-    )
-    assert await statuses(client, MANY) == {200: limit, 429: MANY - limit}
+    quota = {"requests_per_minute": limit, "tokens_per_minute": 10**6}
+    await created(admin, "quotas", team_id=team.id, **quota)
+    passed = min(limit, MANY)
+    assert await statuses(client, MANY) == Counter({200: passed, 429: MANY - passed})
 
 
 async def test_the_quota_of_tokens_is_never_exceeded(
     admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
 ) -> None:
-    limit, words = 100, "one two three four five"
-    await created(
-        admin, "quotas", team_id=team.id, requests_per_minute=10**6, tokens_per_minute=limit
-    )
-    body = chat(words, max_tokens=5)
+    quota = {"requests_per_minute": 10**6, "tokens_per_minute": 100}
+    await created(admin, "quotas", team_id=team.id, **quota)
+    body = chat("one two three four five", max_tokens=5)
     answers = await asyncio.gather(*(client.post(CHAT, json=body) for _ in range(MANY)))
-    used = sum(
-        answer.json()["usage"]["total_tokens"] for answer in answers if answer.status_code == 200
-    )
-    assert 0 < used <= limit
+    used = [each.json()["usage"]["total_tokens"] for each in answers if each.status_code == 200]
+    assert 0 < sum(used) <= 100
     assert {answer.status_code for answer in answers} == {200, 429}
 
 

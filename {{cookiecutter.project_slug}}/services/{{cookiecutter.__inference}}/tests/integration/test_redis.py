@@ -17,7 +17,7 @@ from gateway.adapters.redis import connection
 from gateway.adapters.redis.connection import CONNECTIONS, Client
 from gateway.adapters.redis.limiter import RedisLimiter
 from gateway.domain import Limits
-from gateway.ports import Admission, Announcements, Limiter
+from gateway.ports import Admission, Announcements
 
 from ..fakes.clock import MemoryClock
 from ..proxy import Proxy
@@ -27,7 +27,7 @@ MARKER = "strata:owner"
 TEAM = UUID(int=7)
 WINDOW = f"gateway:window:{TEAM}"
 PLENTY = 1_000_000
-LIMITS = Limits(PLENTY, PLENTY)
+LIMITS, NONE = Limits(PLENTY, PLENTY), Limits(0, 0)
 
 # A gateway that asks thirty times at once, and prints how often it was let through.
 ASKING = """
@@ -56,21 +56,17 @@ class Forgetting(Client):
 
     def __init__(self, client: Client) -> None:
         super().__init__(client.connection_pool, timeout=5)
-        self._known: set[str] = set()
+        self.known: set[str] = set()
         self.refused = 0
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._known.clear()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command; a script that is not known, by a hash that no server knows."""
-        if args[0] == "EVALSHA" and args[1] not in self._known:
+        if args[0] == "EVALSHA" and args[1] not in self.known:
             self.refused += 1
             args = ("EVALSHA", "0" * 40, *args[2:])
         answer = await super().execute_command(*args, **options)
         if args[0] == "SCRIPT LOAD":
-            self._known.add(answer)
+            self.known.add(answer)
         return answer
 
 
@@ -79,40 +75,29 @@ async def written(client: Client) -> set[str]:
     return {str(key) for key in await client.keys()} - {MARKER}
 
 
-async def test_all_keys_carry_the_name_of_the_service(
+async def test_a_window_carries_the_name_of_the_service_and_expires_whatever_is_done_to_it(
     redis_client: Client,
     redis_announcements: Announcements,
-    redis_limiter: Limiter,
+    redis_limiter: RedisLimiter,
+    clock: MemoryClock,
 ) -> None:
-    await redis_announcements.announce()
-    await redis_limiter.admit(TEAM, LIMITS, 1)
-    assert await written(redis_client) == {"gateway:version", WINDOW}
-
-
-async def test_a_window_expires_by_itself_whatever_is_done_to_it(
-    redis_client: Client, redis_limiter: RedisLimiter
-) -> None:
-    admission = await redis_limiter.admit(TEAM, LIMITS, 1)
-    assert 60 < await redis_client.ttl(WINDOW) <= 120
-    await redis_limiter.settle(TEAM, admission.at, 1)
-    await redis_limiter.flush()
-    assert 60 < await redis_client.ttl(WINDOW) <= 120
-    await redis_limiter.settle(TEAM, admission.at, 1)
-    await redis_limiter.admit(TEAM, Limits(0, 0), 1)
-    assert 60 < await redis_client.ttl(WINDOW) <= 120
-
-
-async def test_nothing_is_kept_of_a_team_that_is_refused_or_was_forgotten(
-    redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
-) -> None:
-    await redis_limiter.admit(TEAM, Limits(0, 0), 1)
+    await redis_limiter.admit(TEAM, NONE, 1)
     await redis_limiter.settle(TEAM, clock.now().timestamp(), 5)
     await redis_limiter.flush()
+    # Nothing is kept of a team that is refused or was forgotten.
     assert not await written(redis_client)
+    await redis_announcements.announce()
+    at = (await redis_limiter.admit(TEAM, LIMITS, 1)).at
+    assert await written(redis_client) == {"gateway:version", WINDOW}
+    for correct in (redis_limiter.flush, lambda: redis_limiter.admit(TEAM, NONE, 1)):
+        assert 60 < await redis_client.ttl(WINDOW) <= 120
+        await redis_limiter.settle(TEAM, at, 1)
+        await correct()
+    assert 60 < await redis_client.ttl(WINDOW) <= 120
 
 
 async def test_a_window_stays_small(
-    redis_client: Client, redis_limiter: Limiter, clock: MemoryClock
+    redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
     for _ in range(199):
         await redis_limiter.admit(TEAM, LIMITS, 1)
@@ -155,65 +140,42 @@ async def test_of_several_processes_at_once_as_many_requests_pass_as_the_limit_s
     assert sum(int(output) for output, _ in said) == 40
 
 
-async def test_requests_that_come_together_share_a_round_trip(
-    proxy: Proxy, through: Client, clock: MemoryClock
+async def test_requests_that_come_together_share_a_round_trip_and_no_error(
+    redis_client: Client, proxy: Proxy, through: Client, clock: MemoryClock
 ) -> None:
     limiter = RedisLimiter(through, clock)
-    asked = [limiter.admit(UUID(int=n), Limits(1, n), 5) for n in range(10)]
-    admissions = await asyncio.gather(*asked)
-    assert [admission.refused for admission in admissions] == ["tokens"] * 5 + [None] * 5
-    # Twice, if the server was given the script first.
-    assert proxy.count(b"EVALSHA") in {10, 20}
-    assert sum(b"EVALSHA" in piece for piece in proxy.sent) < 10
-
-
-async def test_who_is_cancelled_takes_nobody_along(redis_limiter: RedisLimiter) -> None:
-    asking = [asyncio.create_task(redis_limiter.admit(TEAM, LIMITS, 1)) for _ in range(3)]
-    # Until all of them have asked.
-    await asyncio.wait(asking, timeout=0)
-    asking[0].cancel()
-    cancelled, *others = await asyncio.gather(*asking, return_exceptions=True)
-    assert isinstance(cancelled, asyncio.CancelledError)
-    assert all(isinstance(admission, Admission) for admission in others)
-
-
-async def test_an_error_of_one_is_no_error_of_those_it_went_with(
-    redis_client: Client, redis_limiter: RedisLimiter
-) -> None:
     # No window, but a key of another type.
-    await redis_client.lpush(f"gateway:window:{UUID(int=8)}", "x")
-    asked = [redis_limiter.admit(UUID(int=n), LIMITS, 1) for n in (7, 8, 9)]
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [Admission, ResponseError, Admission]
+    await redis_client.lpush(f"gateway:window:{UUID(int=10)}", "x")
+    asked = [asyncio.ensure_future(limiter.admit(UUID(int=n), Limits(1, n), 5)) for n in range(11)]
+    # Until all of them have asked.
+    await asyncio.wait(asked, timeout=0)
+    asked[0].cancel()
+    gone, *admissions, wrong = await asyncio.gather(*asked, return_exceptions=True)
+    assert (type(gone), type(wrong)) == (asyncio.CancelledError, ResponseError)
+    refused = [each.refused for each in admissions if isinstance(each, Admission)]
+    assert refused == ["tokens"] * 4 + [None] * 5
+    # Twice, if the server was given the script first.
+    assert proxy.count(b"EVALSHA") in {11, 22}
+    assert sum(b"EVALSHA" in piece for piece in proxy.sent) < 11
 
 
-async def test_what_is_corrected_goes_with_the_next_admission(
-    proxy: Proxy, through: Client, clock: MemoryClock
+async def test_what_is_corrected_goes_with_the_next_admission_and_is_soon_known_elsewhere(
+    redis_client: Client, proxy: Proxy, through: Client, clock: MemoryClock
 ) -> None:
     limiter, limits = RedisLimiter(through, clock), Limits(PLENTY, 100)
     first = await limiter.admit(TEAM, limits, 40)
     clock.advance(1)
     second = await limiter.admit(TEAM, limits, 40)
+    before = proxy.count(b"EVALSHA")
     for admission in (first, second, second):
         await limiter.settle(TEAM, admission.at, -10)
     assert (await limiter.admit(TEAM, limits, 20)).tokens_left == 30
-    alone = connection.script(through, "window.lua", "settle.lua").sha.encode()
-    assert not proxy.count(alone)
+    assert proxy.count(b"EVALSHA") == before + 1
     await limiter.settle(TEAM, second.at, -10)
-    await limiter.flush()
-    assert proxy.count(alone)
-
-
-async def test_what_is_corrected_is_soon_known_elsewhere(
-    redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
-) -> None:
-    limits = Limits(PLENTY, 100)
-    admission = await redis_limiter.admit(TEAM, limits, 100)
-    await redis_limiter.settle(TEAM, admission.at, -60)
     elsewhere = RedisLimiter(redis_client, clock)
 
     async def known() -> bool:
-        return (await elsewhere.admit(TEAM, limits, 0)).tokens_left == 60
+        return (await elsewhere.admit(TEAM, limits, 0)).tokens_left == 40
 
     await eventually(known)
 
@@ -251,13 +213,12 @@ async def test_a_server_that_has_lost_the_scripts_is_given_them_again(
     async with aclosing(Forgetting(connection.connect(redis_url, timeout=5))) as server:
         limiter = RedisLimiter(server, clock)
         await limiter.admit(TEAM, LIMITS, 1)
-        server.forget()
+        server.known.clear()
         admission = await limiter.admit(TEAM, LIMITS, 1)
-        server.forget()
+        assert admission.requests_left == PLENTY - 2
+        server.known.clear()
         await limiter.settle(TEAM, admission.at, 1)
         await limiter.flush()
-        assert admission.requests_left == PLENTY - 2
-    # Each of two, one of them again.
     assert server.refused == 3
 
 
@@ -270,15 +231,14 @@ async def test_who_finds_all_connections_taken_waits_for_one(redis_url: str) -> 
 
 
 @pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("problem", ["OOM", "READONLY", "LOADING", "MASTERDOWN"])
-async def test_a_server_that_cannot_do_it_now_is_not_available(
+@pytest.mark.parametrize("problem", ["OOM", "READONLY", "LOADING", "MASTERDOWN", "ERR"])
+async def test_a_server_that_cannot_do_it_now_is_not_available_and_a_mistake_of_ours_is_one(
     redis_client: Client, problem: str, times: int
 ) -> None:
     command = ("EVAL", f"return redis.error_reply('{problem} not now')", 0)
-    with pytest.raises(errors.UnavailableError, match="redis"):
-        await redis_client.execute_batch([command] * times)
-
-
-async def test_a_mistake_of_ours_is_no_failure_of_the_server(redis_client: Client) -> None:
-    with pytest.raises(ResponseError):
-        await redis_client.eval("return redis.error_reply('ERR no')", 0)
+    if problem == "ERR":
+        answers = await redis_client.execute_batch([command] * times)
+        assert [type(answer) for answer in answers] == [ResponseError] * times
+    else:
+        with pytest.raises(errors.UnavailableError, match="redis"):
+            await redis_client.execute_batch([command] * times)

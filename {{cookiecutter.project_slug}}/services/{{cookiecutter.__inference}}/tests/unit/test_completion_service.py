@@ -1,6 +1,7 @@
 """The way of a request, where no client sees it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +14,12 @@ from stratakit.testing import eventually
 from gateway import domain, errors
 from gateway.accounts import Keys
 from gateway.app import create_app
-from gateway.completion_service import (
-    ESTIMATE,
-    Admitted,
-    CompletionRequest,
-    CompletionService,
-)
+from gateway.completion_service import ESTIMATE, Admitted, CompletionRequest, CompletionService
 from gateway.ports import Admission
 
 from ..fakes.limiter import MemoryLimiter
 from .conftest import OPTIONS, SECRET, World
+from .test_completions import pay, quota, spent
 
 pytestmark = pytest.mark.usefixtures("alias")
 
@@ -35,36 +32,22 @@ MANY = domain.Limits(requests=100, tokens=1000)
 class BusyLimiter(MemoryLimiter):
     """Lets something happen while an admission is on its way."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world.clock, world.announcements)
-        self.meanwhile: Any = None
+    meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def admit(self, team: Any, limits: domain.Limits, tokens: int) -> Admission:
         """Count as ever."""
-        if meanwhile := self.meanwhile:
-            self.meanwhile = None
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
             await meanwhile()
         return await super().admit(team, limits, tokens)
-
-
-@pytest.fixture
-def world() -> World:
-    """The outside, with a limiter that tests can interfere with."""
-    world = World()
-    world.limiter = BusyLimiter(world)
-    return world
 
 
 @pytest.fixture
 async def key_hash(world: World, team: domain.Team) -> str:
     """A key of a team with a quota and a budget."""
     key, _ = await world.key(team)
-    quota = domain.NewQuota(
-        team_id=team.id, requests_per_minute=MANY.requests, tokens_per_minute=MANY.tokens
-    )
-    await world.database.quotas.create(quota)
-    await world.database.teams.update(team.id, {"budget_cents": 1})
-    await world.configure(prices={"real": 7})
+    await quota(world, team, MANY.requests, MANY.tokens)
+    await pay(world, team)
     return Keys(SECRET).hash(key)
 
 
@@ -75,33 +58,35 @@ def service(app: FastAPI) -> CompletionService:
     return found
 
 
-async def tokens_left(world: World, team: domain.Team) -> int:
-    return (await world.limiter.admit(team.id, MANY, 0)).tokens_left
+async def limit(world: World, **changes: int) -> None:
+    """Change the team's quota, and tell everybody."""
+    [kept] = await world.database.quotas.page(limit=1)
+    await world.database.quotas.update(kept.id, changes)
+    await world.announcements.announce()
 
 
-async def spent(world: World, team: domain.Team) -> int:
-    return (await world.database.teams.get(team.id)).spent_microcents
+async def left(world: World, team: domain.Team) -> tuple[int, int]:
+    """Return how many tokens are left of the quota, and what was spent."""
+    return (await world.limiter.admit(team.id, MANY, 0)).tokens_left, await spent(world, team)
 
 
 async def test_what_it_may_take_at_most_is_counted_and_paid_ahead(
     service: CompletionService, world: World, team: domain.Team, key_hash: str
 ) -> None:
     admitted = await service.admit(key_hash, REQUEST)
-    assert await tokens_left(world, team) == MANY.tokens - COUNTED
-    assert await spent(world, team) == COUNTED * 7
+    assert await left(world, team) == (MANY.tokens - COUNTED, COUNTED * 7)
     await admitted.complete()
     await admitted.close()
-    assert await tokens_left(world, team) == MANY.tokens - 5
-    assert await spent(world, team) == 5 * 7
+    assert await left(world, team) == (MANY.tokens - 5, 5 * 7)
 
 
-async def test_a_turn_that_is_closed_twice_gives_back_once(
+async def test_one_that_is_closed_twice_gives_back_once(
     service: CompletionService, world: World, team: domain.Team, key_hash: str, app: FastAPI
 ) -> None:
     admitted = await service.admit(key_hash, REQUEST)
     await admitted.close()
     await admitted.close()
-    assert await spent(world, team) == 0
+    assert await left(world, team) == (MANY.tokens, 0)
     assert app.state.concurrency.taken == 0
 
 
@@ -111,8 +96,7 @@ async def test_a_backend_that_makes_more_than_it_was_asked_for_is_paid(
     admitted = await service.admit(key_hash, REQUEST)
     admitted.usage = domain.Usage(prompt_tokens=40, completion_tokens=2)
     await admitted.close()
-    assert await tokens_left(world, team) == MANY.tokens - 42
-    assert await spent(world, team) == 42 * 7
+    assert await left(world, team) == (MANY.tokens - 42, 42 * 7)
 
 
 async def test_tokens_that_cannot_be_settled_are_logged_and_the_budget_is_booked(
@@ -139,8 +123,7 @@ async def test_a_budget_that_cannot_be_booked_is_booked_as_soon_as_it_can(
     world.database.down = True
     await admitted.close()
     world.database.down = False
-    assert await tokens_left(world, team) == MANY.tokens - 5
-    assert await spent(world, team) == COUNTED * 7
+    assert await left(world, team) == (MANY.tokens - 5, COUNTED * 7)
     await service.reservations.beat()
     assert await spent(world, team) == 5 * 7
 
@@ -168,8 +151,7 @@ async def test_of_an_answer_without_a_limit_no_more_is_set_aside_than_the_quota_
     counted: int,
 ) -> None:
     await world.database.aliases.update(alias.id, {"parameters": {}})
-    [quota] = await world.database.quotas.page(limit=1)
-    await world.database.quotas.update(quota.id, {"tokens_per_minute": tokens})
+    await limit(world, tokens_per_minute=tokens)
     admitted = await service.admit(key_hash, REQUEST)
     assert admitted.request.inference.max_tokens is None
     assert (admitted.tokens, await spent(world, team)) == (counted, counted * 7)
@@ -182,9 +164,8 @@ async def test_of_an_answer_without_a_limit_no_more_is_set_aside_than_the_quota_
 async def test_each_of_several_choices_is_set_aside(
     service: CompletionService, world: World, team: domain.Team, key_hash: str
 ) -> None:
-    admitted = await service.admit(key_hash, replace(REQUEST, n=3))
+    await service.admit(key_hash, replace(REQUEST, n=3))
     assert await spent(world, team) == (10 + 3 * 20) * 7
-    await admitted.close()
 
 
 async def test_it_is_settled_even_if_the_request_is_cancelled_meanwhile(
@@ -201,7 +182,7 @@ async def test_it_is_settled_even_if_the_request_is_cancelled_meanwhile(
 
 
 async def test_a_key_that_is_revoked_while_it_is_counted_is_refused_and_costs_nothing(
-    service: CompletionService, app: FastAPI, world: World, team: domain.Team, key_hash: str
+    world: World, team: domain.Team, key_hash: str
 ) -> None:
     async def revoke() -> None:
         key = (await world.database.grant(key_hash)).key
@@ -210,20 +191,18 @@ async def test_a_key_that_is_revoked_while_it_is_counted_is_refused_and_costs_no
         await world.announcements.announce()
         app.state.policy.renew(world.announcements.version)
 
-    world.limiter.meanwhile = revoke  # type: ignore[attr-defined]
+    busy = world.limiter = BusyLimiter(world.clock, world.announcements)
+    busy.meanwhile = revoke
+    app = create_app(world.ports, OPTIONS)
     with pytest.raises(errors.CredentialError):
-        await service.admit(key_hash, REQUEST)
-    assert await tokens_left(world, team) == MANY.tokens
+        await app.state.completions.admit(key_hash, REQUEST)
+    assert await left(world, team) == (MANY.tokens, 0)
     assert app.state.concurrency.taken == 0
 
 
 @pytest.mark.parametrize(
-    ("limits", "refused"),
-    [
-        (domain.Limits(requests=0, tokens=1000), errors.QuotaError),
-        (domain.Limits(requests=9, tokens=COUNTED - 1), errors.QuotaError),
-        (domain.Limits(requests=1, tokens=COUNTED), None),
-    ],
+    ("requests", "tokens", "refused"),
+    [(0, 1000, True), (9, COUNTED - 1, True), (1, COUNTED, False)],
 )
 async def test_a_new_quota_holds_for_the_very_next_request(
     service: CompletionService,
@@ -231,34 +210,21 @@ async def test_a_new_quota_holds_for_the_very_next_request(
     world: World,
     team: domain.Team,
     key_hash: str,
-    limits: domain.Limits,
-    refused: type[errors.ServiceError] | None,
+    requests: int,
+    tokens: int,
+    *,
+    refused: bool,
 ) -> None:
     await app.state.policy.grant(key_hash)
-    [quota] = await world.database.quotas.page(limit=1)
-    changes = {"requests_per_minute": limits.requests, "tokens_per_minute": limits.tokens}
-    await world.database.quotas.update(quota.id, changes)
-    await world.announcements.announce()
-    if refused is None:
-        admitted = await service.admit(key_hash, REQUEST)
-        assert (admitted.admission.requests_left, admitted.admission.tokens_left) == (0, 0)
-        return
-    with pytest.raises(refused):
-        await service.admit(key_hash, REQUEST)
-    assert await tokens_left(world, team) == MANY.tokens
-
-
-async def test_a_greater_quota_lets_the_very_next_request_through(
-    service: CompletionService, world: World, team: domain.Team, key_hash: str
-) -> None:
-    [quota] = await world.database.quotas.page(limit=1)
-    await world.database.quotas.update(quota.id, {"requests_per_minute": 0})
-    with pytest.raises(errors.QuotaError):
-        await service.admit(key_hash, REQUEST)
-    await world.database.quotas.update(quota.id, {"requests_per_minute": 1})
-    await world.announcements.announce()
+    await limit(world, requests_per_minute=requests, tokens_per_minute=tokens)
+    if refused:
+        with pytest.raises(errors.QuotaError):
+            await service.admit(key_hash, REQUEST)
+        assert await left(world, team) == (MANY.tokens, 0)
+        await limit(world, requests_per_minute=3, tokens_per_minute=COUNTED)
+    # Greater or less.
     admitted = await service.admit(key_hash, REQUEST)
-    assert admitted.admission.requests_left == 0
+    assert admitted.admission.tokens_left == 0
 
 
 async def test_all_slots_are_free_after_many_requests_at_once(

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -28,12 +29,10 @@ class CountingClock(MemoryClock):
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
-        self.advance(seconds)
 
 
-@pytest.fixture
-def clock() -> CountingClock:
-    return CountingClock()
+def echo(settings: EchoSettings | None = None) -> EchoBackend:
+    return EchoBackend(MemoryClock(), settings or EchoSettings())
 
 
 def asked(
@@ -44,6 +43,16 @@ def asked(
 
 async def pieces(backend: EchoBackend, inference: Inference) -> list[Chunk]:
     return [chunk async for chunk in backend.stream(inference)]
+
+
+async def waits(
+    inference: Inference, settings: EchoSettings, *, stream: bool = True
+) -> list[float]:
+    """Return how long an answer waits, each time."""
+    clock = CountingClock()
+    backend = EchoBackend(clock, settings)
+    await (pieces(backend, inference) if stream else backend.complete(inference))
+    return clock.waits
 
 
 async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
@@ -61,131 +70,96 @@ async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
     return found
 
 
-async def test_an_answer_is_the_words_of_the_prompt(clock: CountingClock) -> None:
-    whole = await EchoBackend(clock, EchoSettings()).complete(asked())
-    assert Counter(whole.choices[0].text.split()) == Counter(PROMPT.split())
+async def test_an_answer_is_the_words_of_the_prompt_the_same_in_every_process() -> None:
+    await echo(EchoSettings(failure_rate=1.0)).ping()
+    whole = await echo().complete(asked())
+    assert whole.choices[0].text == "jumps over the lazy dog the quick brown fox"
     assert whole.choices[0].finish_reason == "stop"
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (9, 9)
+    first, *words, _ = await pieces(echo(), asked())
+    # A piece is a word with the blank before it.
+    assert first.text == "jumps"
+    assert all(chunk.text == f" {chunk.text.strip()}" for chunk in words)
 
 
-async def test_a_piece_is_a_word_with_the_blank_before_it(clock: CountingClock) -> None:
-    *words, _ = await pieces(EchoBackend(clock, EchoSettings()), asked())
-    assert not words[0].text.startswith(" ")
-    assert all(chunk.text == f" {chunk.text.strip()}" for chunk in words[1:])
-
-
-async def test_the_words_of_a_chat_are_those_of_all_its_turns(clock: CountingClock) -> None:
-    backend = EchoBackend(clock, EchoSettings())
+async def test_the_words_of_a_chat_are_those_of_all_its_turns() -> None:
     chat = asked(({"role": "system", "content": "one two"}, {"role": "user", "content": "three"}))
-    whole = await backend.complete(chat)
+    whole = await echo().complete(chat)
     assert set(whole.choices[0].text.split()) == {"one", "two", "three"}
-    assert whole.usage.prompt_tokens == backend.tokens_at_most(chat) == 3
+    assert whole.usage.prompt_tokens == echo().tokens_at_most(chat) == 3
 
 
-async def test_an_answer_to_nothing_is_empty(clock: CountingClock) -> None:
-    whole = await EchoBackend(clock, EchoSettings()).complete(asked(" ", ignore_eos=True))
-    assert (whole.choices[0].text, whole.choices[0].finish_reason, whole.usage.total) == (
-        "",
-        "stop",
-        0,
-    )
-
-
-async def test_the_answer_is_the_same_in_every_process(clock: CountingClock) -> None:
-    whole = await EchoBackend(clock, EchoSettings()).complete(asked())
-    assert whole.choices[0].text == "jumps over the lazy dog the quick brown fox"
+async def test_an_answer_to_nothing_is_empty() -> None:
+    whole = await echo().complete(asked(" ", ignore_eos=True))
+    assert (whole.choices, whole.usage.total) == ([Chunk("", "stop")], 0)
 
 
 @given(TEXT.map("".join), st.integers(1, 60), st.booleans())
 async def test_whatever_the_prompt_usage_counts_what_was_said(
     text: str, limit: int, ignore_eos: bool
 ) -> None:
-    backend = EchoBackend(MemoryClock(), EchoSettings())
     inference = asked(text, limit, ignore_eos=ignore_eos)
-    whole = await backend.complete(inference)
+    whole = await echo().complete(inference)
     assert whole.usage.completion_tokens == len(whole.choices[0].text.split()) <= limit
-    assert whole.usage.prompt_tokens == backend.tokens_at_most(inference) == len(text.split())
-    chunks = await pieces(backend, inference)
+    assert whole.usage.prompt_tokens == echo().tokens_at_most(inference) == len(text.split())
+    chunks = await pieces(echo(), inference)
     assert "".join(chunk.text for chunk in chunks) == whole.choices[0].text
     assert chunks[-1] == Chunk("", whole.choices[0].finish_reason, whole.usage)
 
 
-async def test_without_a_delay_it_never_waits(clock: CountingClock) -> None:
-    backend = EchoBackend(clock, EchoSettings(jitter=1.0))
-    await backend.complete(asked())
-    await pieces(backend, asked())
-    assert clock.waits == []
-
-
-async def test_a_long_stream_lets_others_run(clock: CountingClock) -> None:
-    backend = EchoBackend(clock, EchoSettings())
+async def test_a_long_stream_lets_others_run() -> None:
     other = asyncio.ensure_future(asyncio.sleep(0))
     said = 0
-    async for _ in backend.stream(asked(max_tokens=10 * TURN, ignore_eos=True)):
+    async for _ in echo().stream(asked(max_tokens=10 * TURN, ignore_eos=True)):
         if other.done():
             break
         said += 1
     assert said <= 2 * TURN
 
 
-async def test_each_token_takes_its_time(clock: CountingClock) -> None:
-    backend = EchoBackend(clock, EchoSettings(first_token=2, per_token=0.5))
-    await pieces(backend, asked("one two three"))
-    assert clock.waits == [2, 0.5, 0.5]
+async def test_each_token_takes_its_time_and_a_whole_answer_as_long_as_a_stream() -> None:
+    slow = EchoSettings(first_token=2, per_token=0.5)
+    assert await waits(asked("one two three"), slow) == [2, 0.5, 0.5]
+    for settings in (slow, replace(slow, jitter=0.3)):
+        streamed = await waits(asked(), settings)
+        whole = await waits(asked(), settings, stream=False)
+        assert whole == [pytest.approx(sum(streamed))]
+    for stream in (True, False):
+        assert await waits(asked(), EchoSettings(jitter=1.0), stream=stream) == []
 
 
-async def test_a_whole_answer_takes_as_long_as_a_stream(clock: CountingClock) -> None:
-    for jitter in (0.0, 0.3):
-        settings = EchoSettings(first_token=2, per_token=0.5, jitter=jitter)
-        clock.waits.clear()
-        await pieces(EchoBackend(clock, settings), asked())
-        streamed = sum(clock.waits)
-        clock.waits.clear()
-        await EchoBackend(clock, settings).complete(asked())
-        assert clock.waits == [pytest.approx(streamed)]
+async def test_jitter_makes_waits_differ_by_no_more_than_its_fraction() -> None:
+    many = asked(max_tokens=200, ignore_eos=True)
+    found = await waits(many, EchoSettings(first_token=1, per_token=1, jitter=0.2))
+    assert 0.8 <= min(found) < max(found) - 0.3 < max(found) <= 1.2
 
 
-async def test_jitter_makes_waits_differ_by_no_more_than_its_fraction(
-    clock: CountingClock,
-) -> None:
-    settings = EchoSettings(first_token=1, per_token=1, jitter=0.2)
-    await pieces(EchoBackend(clock, settings), asked(max_tokens=200, ignore_eos=True))
-    assert min(clock.waits) >= 0.8
-    assert max(clock.waits) <= 1.2
-    assert max(clock.waits) - min(clock.waits) > 0.3
+async def test_one_that_is_told_to_fail_fails() -> None:
+    backend = echo(EchoSettings(failure_rate=1.0))
+    for ask in (backend.complete(asked()), pieces(backend, asked())):
+        with pytest.raises(errors.BackendError, match="echo failed"):
+            await ask
 
 
-async def test_one_that_is_told_to_fail_fails(clock: CountingClock) -> None:
-    backend = EchoBackend(clock, EchoSettings(failure_rate=1.0))
-    with pytest.raises(errors.BackendError, match="echo failed"):
-        await backend.complete(asked())
-    with pytest.raises(errors.BackendError, match="echo failed"):
-        await pieces(backend, asked())
-
-
-async def test_a_stream_that_is_cut_off_never_ends_well(clock: CountingClock) -> None:
-    found = await fates(EchoBackend(clock, EchoSettings(cut_off_rate=1.0)), 200)
+async def test_a_stream_that_is_cut_off_never_ends_well() -> None:
+    found = await fates(echo(EchoSettings(cut_off_rate=1.0)), 200)
     assert "whole" not in found
     # Anywhere: before the first token, and after the last one, too.
     assert {tokens for tokens in found if isinstance(tokens, int)} == set(range(1, 10))
     assert any("broke off" in str(fate) for fate in found)
 
 
-async def test_a_rate_is_how_many_it_strikes(clock: CountingClock) -> None:
-    settings = EchoSettings(failure_rate=0.2, cut_off_rate=0.5)
-    found = Counter(map(str, await fates(EchoBackend(clock, settings), 1000)))
+async def test_a_rate_is_how_many_it_strikes() -> None:
+    found = Counter(
+        map(str, await fates(echo(EchoSettings(failure_rate=0.2, cut_off_rate=0.5)), 1000))
+    )
     assert 0.15 < found["echo failed: it was told to fail"] / 1000 < 0.25
     assert 0.35 < found["whole"] / 1000 < 0.45
 
 
-async def test_a_run_repeats_with_its_seed_and_not_with_another(clock: CountingClock) -> None:
-    settings = {"failure_rate": 0.3, "cut_off_rate": 0.3}
+async def test_a_run_repeats_with_its_seed_and_not_with_another() -> None:
     first, second, other = [
-        await fates(EchoBackend(clock, EchoSettings(**settings, seed=seed)), 50)
+        await fates(echo(EchoSettings(failure_rate=0.3, cut_off_rate=0.3, seed=seed)), 50)
         for seed in (1, 1, 2)
     ]
     assert first == second != other
-
-
-async def test_it_is_always_there(clock: CountingClock) -> None:
-    await EchoBackend(clock, EchoSettings(failure_rate=1.0)).ping()

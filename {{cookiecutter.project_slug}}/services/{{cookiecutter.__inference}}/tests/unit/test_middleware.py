@@ -12,15 +12,7 @@ from .test_completions import CHAT, refusal
 AUTH = "/auth/login"
 
 
-async def test_probes_that_found_all_well_are_lines_for_debugging(
-    client: httpx2.AsyncClient, lines: list[EventDict]
-) -> None:
-    await client.get("/health/ready")
-    await client.get("/metrics")
-    assert [line["log_level"] for line in lines] == ["debug", "debug"]
-
-
-async def test_the_line_of_a_request_says_who_asked(
+async def test_the_line_of_a_request_says_who_asked_and_that_of_a_probe_is_for_debugging(
     client: httpx2.AsyncClient, world: World, lines: list[EventDict]
 ) -> None:
     team = await world.team()
@@ -28,9 +20,13 @@ async def test_the_line_of_a_request_says_who_asked(
     for credential in (key, "sk-strange", ADMIN_TOKEN):
         path = "/admin/teams" if credential == ADMIN_TOKEN else PATH
         await client.get(path, headers={"Authorization": f"Bearer {credential}"})
+    for path in ("/health/ready", "/metrics"):
+        await client.get(path)
     who = ("team", "key", "user")
     known = [{name: line[name] for name in who if name in line} for line in lines]
-    assert known == [{"team": str(team.id), "key": kept.prefix}, {}, {"user": "administrator"}]
+    mine = {"team": str(team.id), "key": kept.prefix}
+    assert known == [mine, {}, {"user": "administrator"}, {}, {}]
+    assert [line["log_level"] for line in lines] == [*["info"] * 3, *["debug"] * 2]
     assert key not in str(lines)
 
 
@@ -54,8 +50,8 @@ async def test_a_body_that_cannot_be_read_is_told_why(
 ) -> None:
     response = await client.post(path, content=body, headers=headers)
     assert refusal(response)[0] == status
-    response_text = response.json()["error"]["message"]
-    assert any(each in response_text for each in says.split("|")), response_text
+    message = response.json()["error"]["message"]
+    assert any(each in message for each in says.split("|")), message
 
 
 @pytest.mark.usefixtures("lines")
@@ -66,5 +62,4 @@ async def test_a_body_that_cannot_be_read_is_told_why(
 async def test_strangers_may_send_little(
     client: httpx2.AsyncClient, path: str, size: int, status: int
 ) -> None:
-    response = await client.post(path, content=b" " * size)
-    assert response.status_code == status
+    assert (await client.post(path, content=b" " * size)).status_code == status

@@ -55,8 +55,8 @@ def answer(content: Any = "Hello.", reason: Any = "stop", **rest: Any) -> dict[s
     return {"choices": [{"index": 0, "message": said, "finish_reason": reason}], **rest}
 
 
-def piece(content: Any = None, reason: Any = None, **rest: Any) -> bytes:
-    choice = {"index": 0, "delta": {"content": content}, "finish_reason": reason}
+def piece(content: Any = None, reason: Any = None, index: int = 0, **rest: Any) -> bytes:
+    choice = {"index": index, "delta": {"content": content}, "finish_reason": reason}
     return event(json.dumps({"choices": [choice], **rest}))
 
 
@@ -99,33 +99,26 @@ async def pieces(backend: OpenAIBackend, inference: Inference) -> list[Chunk]:
     return [chunk async for chunk in backend.stream(inference)]
 
 
+TOLD = {"error": {"message": f"openai: {KEY}"}}
+MOVED = {"Location": f"http://else/?{KEY}"}
 # What the server does, whoever asks: what is raised.
 FAILURES: dict[str, tuple[Serve, type[errors.ServiceError]]] = {
     "refuses connections": (failing(httpx2.ConnectError(KEY)), errors.UnavailableError),
-    "lets one wait for a connection": (
-        failing(httpx2.ConnectTimeout(KEY)),
-        errors.UnavailableError,
-    ),
+    "lets one wait to connect": (failing(httpx2.ConnectTimeout(KEY)), errors.UnavailableError),
     "lets one wait for the answer": (failing(httpx2.ReadTimeout(KEY)), errors.UnavailableError),
     "has no connection left": (failing(httpx2.PoolTimeout(KEY)), errors.UnavailableError),
     "hangs up": (failing(httpx2.RemoteProtocolError(KEY)), errors.UnavailableError),
     "sends what is no HTTP": (failing(httpx2.DecodingError(KEY)), errors.BackendError),
-    "limits us": (answering({"error": {"message": KEY}}, 429), errors.ThrottledError),
-    "is overloaded": (answering({"error": {"message": KEY}}, 503), errors.UnavailableError),
+    "limits us": (answering(TOLD, 429), errors.ThrottledError),
+    "is overloaded": (answering(TOLD, 503), errors.UnavailableError),
     "is behind a proxy, and gone": (answering(KEY, 502), errors.UnavailableError),
     "is behind a proxy, and slow": (answering(KEY, 504), errors.UnavailableError),
-    "crashes": (answering({"error": {"message": KEY}}, 500), errors.BackendError),
-    "finds the request wrong": (
-        answering({"error": {"message": f"openai: {KEY}"}}, 400),
-        errors.RefusedError,
-    ),
+    "crashes": (answering(TOLD, 500), errors.BackendError),
+    "finds the request wrong": (answering(TOLD, 400), errors.RefusedError),
     "finds the request wrong, in HTML": (saying(b"<html>", 413), errors.RefusedError),
-    "does not know our key": (answering({"error": {"message": KEY}}, 401), errors.BackendError),
-    "has no such model": (answering({"error": {"message": KEY}}, 404), errors.BackendError),
-    "is elsewhere": (
-        lambda _: httpx2.Response(307, headers={"Location": f"http://else/?{KEY}"}),
-        errors.BackendError,
-    ),
+    "does not know our key": (answering(TOLD, 401), errors.BackendError),
+    "has no such model": (answering(TOLD, 404), errors.BackendError),
+    "is elsewhere": (lambda _: httpx2.Response(307, headers=MOVED), errors.BackendError),
 }
 # What it says in place of a whole answer: all of it is a BackendError.
 GARBAGE: dict[str, bytes] = {
@@ -185,9 +178,8 @@ async def test_a_stream_that_breaks_off_is_good_until_then(good: list[str], serv
 
 
 async def test_a_stream_that_is_reset_before_it_begins_may_succeed_later() -> None:
-    serve = streaming(httpx2.ReadError("reset"))
     with pytest.raises(errors.UnavailableError):
-        await pieces(backend(serve), asked())
+        await pieces(backend(streaming(httpx2.ReadError("reset"))), asked())
 
 
 @pytest.mark.parametrize(
@@ -204,56 +196,51 @@ async def test_a_server_that_is_down_is_asked_once(error: Exception) -> None:
         await backend(in_turn(failing(error))).complete(asked())
 
 
-async def test_a_chat_and_a_text_go_to_places_of_their_own() -> None:
-    seen: dict[str, Any] = {}
+OURS: dict[str, object] = {
+    "model": "other",
+    "max_tokens": 999,
+    "messages": [],
+    "stream": False,
+    "stream_options": {},
+}
+MANY = {"n": 9, "best_of": 9, "max_completion_tokens": 999}
+MESSAGES = [{"role": "user", "content": "Hi."}]
+# What is asked for, and the body that the server gets, beside the model and whether it streams.
+BODIES: list[tuple[Inference, dict[str, Any]]] = [
+    (asked(temperature=0.5), {"messages": MESSAGES, "max_tokens": 7, "temperature": 0.5}),
+    (asked("Once", stop=["."]), {"prompt": "Once", "max_tokens": 7, "stop": ["."]}),
+    # Parameters neither replace what was asked nor multiply it.
+    (replace(asked(), parameters=OURS | MANY), {"messages": MESSAGES, "max_completion_tokens": 7}),
+    (replace(asked(), n=2), {"messages": MESSAGES, "max_tokens": 7, "n": 2}),
+    # No limit is invented.
+    (replace(asked(), max_tokens=None), {"messages": MESSAGES}),
+    *((asked(text), {"prompt": text, "max_tokens": 7}) for text in ("世界 👩‍🚀", "\ud800", "\0")),
+]
+
+
+@pytest.mark.parametrize(("inference", "body"), BODIES)
+async def test_the_server_is_sent_what_was_asked_for(
+    inference: Inference, body: dict[str, Any]
+) -> None:
+    paths = {"prompt": "/v1/completions", "messages": "/v1/chat/completions"}
+    stream, seen = False, []
 
     def serve(request: httpx2.Request) -> httpx2.Response:
         assert request.headers["content-type"] == "application/json"
         assert request.headers["authorization"] == f"Bearer {KEY}"
-        seen[request.url.path] = json.loads(request.content)
-        return httpx2.Response(200, json=answer())
+        assert request.url.path == paths[next(name for name in paths if name in body)]
+        seen.append(json.loads(request.content))
+        ends = [piece("a", "stop", index=index) for index in range(inference.n)]
+        return (streaming(*ends, DONE) if stream else answering(answer()))(request)
 
-    await backend(serve).complete(asked(temperature=0.5))
-    await backend(serve).complete(asked("Once", stop=["."]))
-    common = {"model": "m", "max_tokens": 7, "stream": False}
-    assert seen == {
-        "/v1/chat/completions": {
-            **common,
-            "messages": [{"role": "user", "content": "Hi."}],
-            "temperature": 0.5,
-        },
-        "/v1/completions": {**common, "prompt": "Once", "stop": ["."]},
-    }
-
-
-async def test_parameters_neither_replace_what_was_asked_nor_multiply_it() -> None:
-    def serve(request: httpx2.Request) -> httpx2.Response:
-        body = json.loads(request.content)
-        assert body == {
-            "model": "m",
-            "messages": [{"role": "user", "content": "Hi."}],
-            limit: 7,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        return streaming(piece("a", "stop"), DONE)(request)
-
-    ours = {"model": "other", "max_tokens": 999, "messages": [], "stream": False}
-    more = {"n": 9, "best_of": 9, "max_completion_tokens": 999, "stream_options": {}}
-    limit = "max_completion_tokens"
-    inference = Inference(model="m", prompt=CHAT, max_tokens=7, parameters=ours | more)
+    await backend(serve).complete(inference)
+    stream = True
     await pieces(backend(serve), inference)
-
-
-@pytest.mark.parametrize("text", ["世界 👩‍🚀", "\ud800", "\0"])
-async def test_any_text_reaches_the_server(text: str) -> None:
-    def serve(request: httpx2.Request) -> httpx2.Response:
-        assert json.loads(request.content)["prompt"] == text
-        return httpx2.Response(200, json=answer())
-
-    asking = backend(serve)
-    await asking.complete(asked(text))
-    assert asking.tokens_at_most(asked(text)) >= len(text.encode("utf-8", "surrogatepass"))
+    options = {"stream_options": {"include_usage": True}}
+    assert seen == [
+        {**body, "model": "m", "stream": False},
+        {**body, "model": "m", "stream": True, **options},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -299,11 +286,15 @@ async def test_of_a_server_that_does_not_count_the_pieces_are_counted() -> None:
     assert last.usage == domain.Usage(asking.tokens_at_most(asked()), 2)
 
 
-async def test_of_a_whole_answer_that_is_not_counted_the_most_is_counted() -> None:
-    asking = backend(answering(answer("a b")))
-    assert (await asking.complete(asked())).usage.completion_tokens == 3
-    asking = backend(answering(answer("a" * 100)))
-    assert (await asking.complete(asked())).usage.completion_tokens == 7
+@pytest.mark.parametrize(
+    ("text", "most", "made"), [("a b", 7, 3), ("a" * 100, 7, 7), ("a" * 100, None, 100)]
+)
+async def test_of_a_whole_answer_that_is_not_counted_the_most_is_counted(
+    text: str, most: int | None, made: int
+) -> None:
+    inference = replace(asked(), max_tokens=most)
+    whole = await backend(answering(answer(text))).complete(inference)
+    assert whole.usage.completion_tokens == made
 
 
 async def test_whoever_leaves_early_closes_the_response() -> None:
@@ -314,10 +305,6 @@ async def test_whoever_leaves_early_closes_the_response() -> None:
         assert await anext(chunks) == Chunk("a")
         assert not body.closed
     assert body.closed
-
-
-async def test_a_server_that_knows_its_models_is_there() -> None:
-    await backend(answering({"data": []})).ping()
 
 
 @pytest.mark.parametrize(
@@ -389,21 +376,12 @@ async def test_what_else_a_model_says_is_passed_on() -> None:
         await pieces(backend(streaming(*parts[:3], DONE)), inference)
 
 
-@pytest.mark.parametrize("given", [None, 7])
-async def test_no_limit_is_invented(given: int | None) -> None:
-    def serve(request: httpx2.Request) -> httpx2.Response:
-        body = json.loads(request.content)
-        assert (body.get("max_tokens"), body["n"]) == (given, 2)
-        return httpx2.Response(200, json=answer("abc"))
-
-    asking = backend(serve)
-    inference = replace(asked(), max_tokens=given, n=2)
-    assert (await asking.complete(inference)).usage.completion_tokens == 3
-
-
-async def test_what_the_model_reads_beside_the_prompt_is_part_of_the_bound() -> None:
+async def test_all_that_the_model_reads_is_part_of_the_bound() -> None:
     asking = backend(answering(answer()))
     bound = asking.tokens_at_most(asked())
+    for text in ("世界 👩‍🚀", "\ud800", "\0"):
+        size = len(text.encode("utf-8", "surrogatepass"))
+        assert asking.tokens_at_most(asked(text)) >= size
     tools = [{"type": "function", "function": {"name": "f", "description": "x" * 1000}}]
     assert asking.tokens_at_most(asked(tools=tools)) > bound + 1000
     url = "data:image/png;base64," + "x" * 1_000_000

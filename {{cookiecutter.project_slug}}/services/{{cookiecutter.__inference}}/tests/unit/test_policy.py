@@ -1,7 +1,7 @@
 """What is remembered of keys, quotas, aliases and the config, and when it is forgotten."""
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
@@ -34,15 +34,13 @@ class SlowDatabase(MemoryDatabase):
         return grant
 
 
-@dataclass
 class Setting:
     """A policy, and one key."""
 
-    world: World = field(default_factory=World)
-
-    def __post_init__(self) -> None:
-        self.database = self.world.database = SlowDatabase(self.world)
-        self.policy = Policy(self.world.ports)
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.database = world.database = SlowDatabase(world)
+        self.policy = Policy(world.ports)
 
     async def prepare(self) -> "Setting":
         """Make the key."""
@@ -56,34 +54,40 @@ class Setting:
         changes = {"revoked_at": self.world.clock.now()}
         await self.database.keys.update(self.key.id, changes)
 
+    async def grant(self) -> Grant:
+        """Ask for the key's grant."""
+        return await self.policy.grant(self.hash)
+
 
 @pytest.fixture
-async def setting() -> Setting:
+async def setting(world: World) -> Setting:
     """A policy, and one key."""
-    return await Setting().prepare()
+    return await Setting(world).prepare()
 
 
-async def test_a_grant_is_looked_up_once(setting: Setting) -> None:
-    first = await setting.policy.grant(setting.hash)
-    assert await setting.policy.grant(setting.hash) is first
+async def refused(ask: Callable[[], Awaitable[object]]) -> bool:
+    with pytest.raises(errors.CredentialError):
+        await ask()
+    return True
+
+
+async def test_a_grant_is_looked_up_once_and_a_key_that_does_not_exist_each_time(
+    setting: Setting,
+) -> None:
+    assert await setting.grant() is await setting.grant()
     assert setting.database.asked == 1
-
-
-async def test_a_key_that_does_not_exist_is_not_remembered(setting: Setting) -> None:
     for _ in range(2):
-        with pytest.raises(errors.CredentialError):
-            await setting.policy.grant("none")
-    assert setting.database.asked == 2
+        assert await refused(lambda: setting.policy.grant("none"))
+    assert setting.database.asked == 3
 
 
 async def test_another_version_forgets_what_was_looked_up(setting: Setting) -> None:
-    await setting.policy.grant(setting.hash)
+    await setting.grant()
     await setting.revoke()
     setting.policy.renew("")
-    await setting.policy.grant(setting.hash)
+    await setting.grant()
     setting.policy.renew("1")
-    with pytest.raises(errors.CredentialError):
-        await setting.policy.grant(setting.hash)
+    assert await refused(setting.grant)
 
 
 async def test_what_was_being_looked_up_at_a_change_is_not_remembered(setting: Setting) -> None:
@@ -94,38 +98,35 @@ async def test_what_was_being_looked_up_at_a_change_is_not_remembered(setting: S
     setting.policy.renew("1")
     setting.database.may.set()
     assert (await before).key.revoked_at is None
-    with pytest.raises(errors.CredentialError):
-        await setting.policy.grant(setting.hash)
+    assert await refused(setting.grant)
 
 
 async def test_a_change_that_nobody_told_of_holds_in_the_end(setting: Setting) -> None:
-    await setting.policy.grant(setting.hash)
+    await setting.grant()
     await setting.revoke()
     setting.world.clock.advance(KEPT.total_seconds() - 1)
-    await setting.policy.grant(setting.hash)
+    await setting.grant()
     setting.world.clock.advance(1)
-    with pytest.raises(errors.CredentialError):
-        await setting.policy.grant(setting.hash)
+    assert await refused(setting.grant)
 
 
 async def test_an_alias_hides_a_model_of_the_config(setting: Setting) -> None:
-    assert (await setting.policy.route(setting.team.id, "echo")).target == domain.Target(
-        "echo", "echo"
-    )
+    async def target(team: UUID) -> domain.Target:
+        return (await setting.policy.route(team, "echo")).target
+
+    assert await target(setting.team.id) == domain.Target("echo", "echo")
     new = domain.NewModelAlias(
         team_id=setting.team.id, alias="echo", target="mine", provider="scripted"
     )
     await setting.database.aliases.create(new)
     setting.policy.renew("1")
-    assert (await setting.policy.route(setting.team.id, "echo")).target == domain.Target(
-        "scripted", "mine"
-    )
-    assert (await setting.policy.route(UUID(int=7), "echo")).target.provider == "echo"
+    assert await target(setting.team.id) == domain.Target("scripted", "mine")
+    assert (await target(UUID(int=7))).provider == "echo"
 
 
 async def test_who_follows_forgets_at_announcements(setting: Setting) -> None:
     following = asyncio.create_task(setting.policy.follow())
-    await setting.policy.grant(setting.hash)
+    await setting.grant()
     await setting.policy.config()
     await setting.revoke()
     published = await setting.world.configure(models={})
@@ -133,10 +134,8 @@ async def test_who_follows_forgets_at_announcements(setting: Setting) -> None:
     assert await setting.policy.config() == published
     with pytest.raises(errors.UnknownModelError):
         await setting.policy.route(setting.team.id, "echo")
-    with pytest.raises(errors.CredentialError):
-        await setting.policy.grant(setting.hash)
+    assert await refused(setting.grant)
     following.cancel()
-    await asyncio.wait([following])
 
 
 async def test_a_config_that_cannot_be_read_is_none(setting: Setting) -> None:

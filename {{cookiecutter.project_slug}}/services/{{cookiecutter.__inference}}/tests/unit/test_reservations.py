@@ -1,6 +1,8 @@
 """What is set aside of budgets holds as long as the process that did it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
@@ -30,17 +32,29 @@ async def spent(world: World, team: domain.Team) -> int:
     return (await world.database.teams.get(team.id)).spent_microcents
 
 
+@asynccontextmanager
+async def beating(world: World, reservations: Reservations) -> AsyncIterator[None]:
+    """Let a process beat, whose first beat is over."""
+    task = asyncio.create_task(reservations.run())
+    await eventually(lambda: world.clock.sleeping == 1)
+    yield
+    task.cancel()
+
+
+async def beat(world: World, seconds: float = BEAT) -> None:
+    world.clock.advance(seconds)
+    await eventually(lambda: world.clock.sleeping == 1)
+
+
 async def test_what_a_killed_process_has_set_aside_others_give_back_within_a_minute(
     world: World, team: domain.Team, reservations: Reservations
 ) -> None:
     await Reservations(world.database.spending, world.clock).reserve(team.id, 400_000)
     await reservations.reserve(team.id, 300_000)
-    beating = asyncio.create_task(reservations.run())
-    for beat in range(1, 6):
-        await eventually(lambda: world.clock.sleeping == 1)
-        assert await spent(world, team) == (700_000 if beat * BEAT <= TTL + BEAT else 300_000)
-        world.clock.advance(BEAT)
-    beating.cancel()
+    async with beating(world, reservations):
+        for number in range(1, 6):
+            assert await spent(world, team) == (700_000 if number * BEAT <= TTL + BEAT else 300_000)
+            await beat(world)
 
 
 async def test_a_beat_that_fails_is_made_again(
@@ -49,15 +63,12 @@ async def test_a_beat_that_fails_is_made_again(
     reservation = await reservations.reserve(team.id, 5)
     world.database.down = True
     await reservations.settle(reservation, 3)
-    beating = asyncio.create_task(reservations.run())
-    await eventually(lambda: world.clock.sleeping == 1)
-    world.database.down = False
-    assert await spent(world, team) == 5
-    world.clock.advance(BEAT)
-    await eventually(lambda: world.clock.sleeping == 1)
-    assert await spent(world, team) == 3
+    async with beating(world, reservations):
+        world.database.down = False
+        assert await spent(world, team) == 5
+        await beat(world)
+        assert await spent(world, team) == 3
     assert [line["event"] for line in lines] == ["not booked yet", "not renewed"]
-    beating.cancel()
 
 
 async def test_a_mistake_of_ours_ends_no_beats(
@@ -71,13 +82,10 @@ async def test_a_mistake_of_ours_ends_no_beats(
         raise RuntimeError
 
     world.database.spending.give_back = fail  # type: ignore[method-assign]  # As a bug would.
-    beating = asyncio.create_task(reservations.run())
-    await eventually(lambda: world.clock.sleeping == 1)
-    assert [line["log_level"] for line in lines] == ["error"]
-    world.clock.advance(TTL + BEAT)
-    await eventually(lambda: world.clock.sleeping == 1)
-    assert await spent(world, team) == 0
-    beating.cancel()
+    async with beating(world, reservations):
+        assert [line["log_level"] for line in lines] == ["error"]
+        await beat(world, TTL + BEAT)
+        assert await spent(world, team) == 0
 
 
 async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
@@ -104,8 +112,7 @@ async def test_at_the_end_what_is_due_is_booked_or_told(
     world.database.down = True
     await reservations.settle(reservation, 3)
     await reservations.end()
-    assert lines[-1]["event"] == "not booked"
-    assert lines[-1]["microcents"] == 3
+    assert (lines[-1]["event"], lines[-1]["microcents"]) == ("not booked", 3)
     world.database.down = False
     await reservations.end()
     assert await spent(world, team) == 3

@@ -41,11 +41,6 @@ class EchoSettings:
     seed: int = 0
     """Decides which, and where. The n-th request always fares the same."""
 
-    @property
-    def plain(self) -> bool:
-        """Return whether there is nothing to wait for, and nothing fails."""
-        return not any((self.first_token, self.per_token, self.failure_rate, self.cut_off_rate))
-
 
 class EchoBackend:
     """Answers with the words of the prompt, beginning at the one that a hash of them picks.
@@ -71,23 +66,18 @@ class EchoBackend:
     async def complete(self, inference: ports.Inference) -> ports.Completion:
         """Return the whole answer."""
         words, finish_reason, usage = _answer(inference)
-        if not self._settings.plain:
-            fate = self._fate()
-            fate.fail()
-            if wait := sum(fate.wait(number) for number in range(len(words))):
-                await self._clock.sleep(wait)
+        fate = _Fate(self._settings, next(self._numbers))
+        if wait := sum(map(fate.wait, range(len(words)))):
+            await self._clock.sleep(wait)
         return ports.Completion([ports.Chunk(" ".join(words), finish_reason)], usage)
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
         """Yield the answer token by token."""
         words, finish_reason, usage = _answer(inference)
-        fate, end = None, None
-        if not self._settings.plain:
-            fate = self._fate()
-            fate.fail()
-            end = fate.cut_off(len(words))
+        fate = _Fate(self._settings, next(self._numbers))
+        end = fate.cut_off(len(words))
         for number, word in enumerate(words[:end]):
-            if fate and (wait := fate.wait(number)):
+            if wait := fate.wait(number):
                 await self._clock.sleep(wait)
             elif number % TURN == TURN - 1:
                 await asyncio.sleep(0)
@@ -99,24 +89,18 @@ class EchoBackend:
     async def ping(self) -> None:
         """Return: it is always there."""
 
-    def _fate(self) -> "_Fate":
-        return _Fate(self._settings, next(self._numbers))
-
 
 class _Fate:
-    """What chance does to one request, the same in each run."""
+    """What chance does to one request, the same in each run; raises if it is to fail at once."""
 
     def __init__(self, settings: EchoSettings, number: int) -> None:
         self._settings = settings
         # By the request's number, so that it does not depend on what runs at the same time.
-        self._random = random.Random(f"{settings.seed}/{number}")  # noqa: S311 - no secret
+        self._random = random.Random(settings.seed << 64 | number)  # noqa: S311 - no secret
         # Drawn in any case, so that the waits are the same for a stream and a whole answer.
-        self._fails = self._random.random() < settings.failure_rate
-        self._breaks = self._random.random() < settings.cut_off_rate
-        self._place = self._random.random()
-
-    def fail(self) -> None:
-        if self._fails:
+        fails, breaks, self._place = (self._random.random() for _ in range(3))
+        self._breaks = breaks < settings.cut_off_rate
+        if fails < settings.failure_rate:
             raise errors.BackendError(PROVIDER, "it was told to fail")
 
     def cut_off(self, tokens: int) -> int | None:
@@ -125,6 +109,8 @@ class _Fate:
 
     def wait(self, token: int) -> float:
         seconds = self._settings.per_token if token else self._settings.first_token
+        if not seconds:
+            return 0.0
         return max(0.0, seconds * (1 + self._settings.jitter * self._random.uniform(-1, 1)))
 
 

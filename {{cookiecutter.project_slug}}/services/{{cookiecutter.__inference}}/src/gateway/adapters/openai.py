@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, get_args
 
@@ -14,11 +14,7 @@ from .. import domain, errors, ports
 PROVIDER = "openai"
 LATER = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 """Statuses by which a server, or what stands before it, says that it may answer another time."""
-REFUSED = {
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus(413),  # Whose name depends on the version of Python, as that of the next does.
-    HTTPStatus(422),
-}
+REFUSED = {400, 413, 422}
 """Statuses by which it says that the request is wrong, which only the client can correct."""
 REASON_LENGTH = 500
 """Characters that are repeated of its reason."""
@@ -105,9 +101,8 @@ class OpenAIBackend:
         """Ask by `client`, which knows the base URL, the credential and the timeouts."""
         self._client = client
 
-    def supports(self, feature: str) -> bool:
+    def supports(self, feature: str) -> bool:  # noqa: ARG002 - whatever it is
         """Return True: the server says itself what it cannot do."""
-        del feature
         return True
 
     def tokens_at_most(self, inference: ports.Inference) -> int:
@@ -178,7 +173,9 @@ class OpenAIBackend:
     async def _opened(
         self, method: str, path: str, content: bytes | None = None
     ) -> AsyncIterator[httpx2.Response]:
-        response = await self._sent(method, path, content)
+        headers = {"Content-Type": "application/json"} if content else None
+        request = self._client.build_request(method, path, content=content, headers=headers)
+        response = await self._sent(request)
         try:
             if response.status_code != HTTPStatus.OK:
                 raise await self._error(response)
@@ -186,37 +183,33 @@ class OpenAIBackend:
         finally:
             await response.aclose()
 
-    async def _sent(self, method: str, path: str, content: bytes | None) -> httpx2.Response:
-        headers = {"Content-Type": "application/json"} if content else None
-        attempt = 1
-        while True:
-            request = self._client.build_request(method, path, content=content, headers=headers)
-            try:
+    async def _sent(self, request: httpx2.Request) -> httpx2.Response:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
                 return await self._client.send(request, stream=True)
-            except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-                if attempt == ATTEMPTS:
-                    raise
-                attempt += 1
+        return await self._client.send(request, stream=True)
 
     async def _error(self, response: httpx2.Response) -> errors.ServiceError:
         """Return what a status stands for."""
         status = response.status_code
+        told = response.headers.get("Retry-After", "")
+        # It may be a date, which is not read.
+        wait = float(told) if told.isdecimal() else 1.0
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            return errors.ThrottledError(f"requests to {PROVIDER}", _retry_after(response))
+            return errors.ThrottledError(f"requests to {PROVIDER}", wait)
         if status in LATER:
-            return errors.UnavailableError(PROVIDER, _retry_after(response))
+            return errors.UnavailableError(PROVIDER, wait)
         if status not in REFUSED:
-            reason = f"it answered with status {status}"
             final = status < HTTPStatus.INTERNAL_SERVER_ERROR
-            return errors.BackendError(PROVIDER, reason, final=final)
+            return errors.BackendError(PROVIDER, f"it answered with status {status}", final=final)
         try:
-            told = _Failure.model_validate_json(await response.aread()).error
+            error = _Failure.model_validate_json(await response.aread()).error
         except ValidationError:
             return errors.RefusedError(f"{PROVIDER} refuses the request with status {status}")
         _, _, key = self._client.headers.get("Authorization", "").partition(" ")
-        reason = told.message.replace(key, "...") if key else told.message
-        code = told.code if isinstance(told.code, str) else None
-        return errors.RefusedError(reason[:REASON_LENGTH], told.param, code)
+        reason = error.message.replace(key, "...") if key else error.message
+        code = error.code if isinstance(error.code, str) else None
+        return errors.RefusedError(reason[:REASON_LENGTH], error.param, code)
 
     def _usage(self, inference: ports.Inference, told: _Usage | None, made: int) -> domain.Usage:
         if told:
@@ -256,12 +249,6 @@ def _failure(error: httpx2.HTTPError, *, begun: bool = False) -> errors.ServiceE
     return errors.BackendError(PROVIDER, "what it said cannot be read")
 
 
-def _retry_after(response: httpx2.Response) -> float:
-    """Return after how many seconds the server wants to be asked again; a date is not read."""
-    told = response.headers.get("Retry-After", "")
-    return float(told) if told.isdecimal() else 1
-
-
 def _size(value: object) -> int:
     """Return a bound to the tokens of a JSON value."""
     match value:
@@ -273,7 +260,5 @@ def _size(value: object) -> int:
             return sum(_size(name) + _size(part) + len('"": ,') for name, part in value.items())
         case list() | tuple():
             return sum(_size(part) + len(", ") for part in value)
-        case None:
-            return 0
         case _:
-            return len(str(value))
+            return 0 if value is None else len(str(value))

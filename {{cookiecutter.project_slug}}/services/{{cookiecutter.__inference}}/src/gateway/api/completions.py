@@ -1,27 +1,56 @@
 """Completions of chats and of texts, whole or as a stream."""
 
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 
-from . import ratelimits, streaming
+from . import keys, ratelimits, streaming
 from .connection import connected
 from .error_handlers import documented
 from .json import JsonResponse
-from .keys import KeyHash
 from .schemas.completion_requests import ChatRequest, CompletionRequest
-from .schemas.completion_responses import (
-    ChatCompletion,
-    ChatEncoder,
-    Encoder,
-    TextCompletion,
-    TextEncoder,
-)
+from .schemas.completion_responses import ChatCompletion, ChatEncoder, TextCompletion, TextEncoder
+
+
+class KeyFirstRoute(APIRoute):
+    """Reads a body once its key is known; FastAPI would read it before it asks who sends it.
+
+    What FastAPI does around an endpoint would also cost a completion a fifth more CPU.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what serves a request."""
+        answer = self.endpoint
+        kind: type[BaseModel] = answer.__annotations__["body"]
+
+        async def serve(request: Request) -> Response:
+            key_hash = await keys.hash_of(request)
+            state = request.app.state
+            team = (await state.policy.grant(key_hash)).key.team_id
+            # Bodies are large: a team may have no more of them on their way than requests.
+            state.concurrency.take(team)
+            try:
+                body = kind.model_validate_json(await request.body())
+            except ValidationError as error:
+                wrong = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+                raise RequestValidationError(wrong) from None
+            finally:
+                state.concurrency.free(team)
+            response: Response = await answer(request, body, key_hash)
+            return response
+
+        return serve
+
 
 router = APIRouter(
     prefix="/v1",
     tags=["completions"],
+    route_class=KeyFirstRoute,
     responses=documented(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,
@@ -33,29 +62,30 @@ router = APIRouter(
 )
 
 
-def _page(answer: object) -> dict[str, Any]:
-    """Return what the OpenAPI page says of a route that answers whole, or with a stream."""
+def _page(answer: object) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that answers whole, or with a stream."""
     event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
     stream = {streaming.MEDIA_TYPE: {"schema": event}}
-    return {
-        "responses": {HTTPStatus.OK: {"model": answer, "content": stream}},
-    }
+    return {HTTPStatus.OK: {"model": answer, "content": stream}}
 
 
-@router.post("/chat/completions", **_page(ChatCompletion))
-async def chat(request: Request, body: ChatRequest, key_hash: KeyHash) -> Response:
+@router.post("/chat/completions", responses=_page(ChatCompletion))
+async def chat(request: Request, body: ChatRequest, key_hash: keys.KeyHash) -> Response:
     """Answer a chat."""
     return await _answer(request, body, key_hash, ChatEncoder)
 
 
-@router.post("/completions", **_page(TextCompletion))
-async def text(request: Request, body: CompletionRequest, key_hash: KeyHash) -> Response:
+@router.post("/completions", responses=_page(TextCompletion))
+async def text(request: Request, body: CompletionRequest, key_hash: keys.KeyHash) -> Response:
     """Go on with a text."""
     return await _answer(request, body, key_hash, TextEncoder)
 
 
 async def _answer(
-    request: Request, body: ChatRequest | CompletionRequest, key_hash: str, encoder: type[Encoder]
+    request: Request,
+    body: ChatRequest | CompletionRequest,
+    key_hash: str,
+    encoder: type[TextEncoder],
 ) -> Response:
     state = request.app.state
     admitted = await state.completions.admit(key_hash, body.request())

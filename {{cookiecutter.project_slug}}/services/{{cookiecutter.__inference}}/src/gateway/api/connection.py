@@ -11,11 +11,7 @@ from starlette.types import Receive
 
 @asynccontextmanager
 async def connected(receive: Receive) -> AsyncIterator[None]:
-    """End the block as soon as the client has left; what it waits for is cancelled.
-
-    Raises:
-        ClientDisconnect: the client has left.
-    """
+    """Cancel the block, and raise ClientDisconnect, as soon as the client has left."""
     task = cast("asyncio.Task[None]", asyncio.current_task())
     left = False
 

@@ -3,15 +3,16 @@
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from typing_extensions import TypedDict
 
 from servicebase.middleware import RETRY, STOPPING
 
@@ -20,12 +21,11 @@ from . import ratelimits
 from .json import JsonResponse
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-CONTENT_TOO_LARGE = 413
 HTTP_CODES = {
     # FastAPI's, of a body that is not even text, or too deep.
     400: "invalid_json",
     # What http.HTTPStatus calls it depends on the version of Python.
-    CONTENT_TOO_LARGE: "content_too_large",
+    413: "content_too_large",
 }
 JSON = re.compile(r"application/(.+\+)?json\b", re.ASCII)
 
@@ -41,14 +41,9 @@ class ErrorSpec(NamedTuple):
     status: int
     code: str
 
-    @property
-    def type(self) -> str:
-        """Return what OpenAI calls the kind."""
-        server = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        return TYPES.get(self.code, "server_error" if server else "invalid_request_error")
-
 
 TYPES = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
+"""What OpenAI calls the kind of these; of all others the status decides."""
 ERROR_SPECS: dict[type[errors.ServiceError], ErrorSpec] = {
     errors.InvalidError: ErrorSpec(400, "invalid_value"),
     errors.InvalidReferenceError: ErrorSpec(400, "invalid_reference"),
@@ -72,7 +67,7 @@ ERROR_SPECS: dict[type[errors.ServiceError], ErrorSpec] = {
 }
 
 
-class Error(BaseModel):
+class Error(TypedDict):
     """What went wrong."""
 
     message: str
@@ -82,23 +77,24 @@ class Error(BaseModel):
     code: str | None
 
 
-class Failure(BaseModel):
+class Failure(TypedDict):
     """What clients get in place of a result."""
 
     error: Error
 
 
-def body_of(error: errors.ServiceError) -> dict[str, object]:
-    """Return the Failure that tells of `error`."""
-    spec = ERROR_SPECS[type(error)]
-    return _body(spec, str(error), getattr(error, "field", None), getattr(error, "code", None))
+def failure(error: errors.ServiceError) -> Failure:
+    """Return what tells of an error of ours."""
+    told = _failure(*ERROR_SPECS[type(error)], str(error), getattr(error, "field", None))
+    # Of a backend: the type stays ours, by which clients decide whether they ask again.
+    told["error"]["code"] = getattr(error, "code", None) or told["error"]["code"]
+    return told
 
 
-def _body(
-    spec: ErrorSpec, message: str, param: str | None = None, code: str | None = None
-) -> dict[str, object]:
-    told = {"message": message, "type": spec.type, "param": param, "code": code or spec.code}
-    return {"error": told}
+def _failure(status: int, code: str, message: str, param: str | None = None) -> Failure:
+    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    type_ = TYPES.get(code, "server_error" if server else "invalid_request_error")
+    return {"error": {"message": message, "type": type_, "param": param, "code": code}}
 
 
 def response(
@@ -111,18 +107,14 @@ def response(
 ) -> Response:
     """Return an answer that no error of ours stands for; by default the code is the status."""
     known = HTTPStatus(status)
-    spec = ErrorSpec(status, code or known.name.lower())
-    return JsonResponse(_body(spec, message or known.phrase, param), status, headers)
+    told = _failure(status, code or known.name.lower(), message or known.phrase, param)
+    return JsonResponse(told, status, headers)
 
 
-def unavailable(message: str) -> Response:
-    """Return the answer that tells which servers are down."""
-    return response(HTTPStatus.SERVICE_UNAVAILABLE, message, code="unavailable")
-
-
-def stopping() -> Response:
-    """Return the answer to a request that a shutdown has cut short."""
-    return response(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING, code="unavailable", headers=RETRY)
+unavailable = partial(response, HTTPStatus.SERVICE_UNAVAILABLE, code="unavailable")
+"""Returns the answer that tells which servers are down, or that this one is stopping."""
+stopping = partial(unavailable, STOPPING, headers=RETRY)
+"""Returns the answer to a request that a shutdown has cut short."""
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -157,7 +149,7 @@ async def _service_error(request: Request, error: errors.ServiceError) -> Respon
         case errors.UnavailableError(server=server):
             # The client is not told why, so the log has to.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
-    return JsonResponse(body_of(error), spec.status, headers)
+    return JsonResponse(failure(error), spec.status, headers)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
@@ -169,41 +161,35 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
         (each for each in found if _place(each["loc"]).startswith(place)),
         key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])),
     )
+    wrong = partial(response, HTTPStatus.BAD_REQUEST)
     if first["type"] == "json_invalid":
-        message = f"the body is no JSON: {first['ctx']['error']}"
-        return response(400, message, code="invalid_json")
+        return wrong(f"the body is no JSON: {first['ctx']['error']}", code="invalid_json")
     if first["loc"] == ("body",) and not JSON.match(request.headers.get("Content-Type", "")):
         message = "the body must be JSON, with the header `Content-Type: application/json`"
-        return response(400, message, code="invalid_content_type")
-    place = _place(first["loc"])
-    cause = first.get("ctx", {}).get("error")
+        return wrong(message, code="invalid_content_type")
+    place, cause = _place(first["loc"]), first.get("ctx", {}).get("error")
     # Without the value, which may be a secret.
     message = f"{place or 'the body'}: {first['msg']}"
     if isinstance(cause, errors.InvalidError):
         place, message = place or cause.field, str(cause)
-    return response(400, message, code="invalid_value", param=place or None)
+    return wrong(message, code="invalid_value", param=place or None)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request))
-    code = HTTP_CODES.get(error.status_code)
     deep = isinstance(error.__cause__, RecursionError)
     message = "the body is nested too deeply" if deep else error.detail
+    code = HTTP_CODES.get(error.status_code)
     return response(error.status_code, message, code=code, headers=headers)
 
 
 def _allowed(request: Request) -> list[str]:
     """Return the methods that a path takes, of which Starlette knows only its first route's."""
-    return [
-        method
-        for method in METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.routes
-        )
-    ]
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    routes = request.app.routes
+    return [m for m in METHODS if any(r.matches(scopes[m])[0] is Match.FULL for r in routes)]
 
 
 def _place(location: tuple[str | int, ...]) -> str:

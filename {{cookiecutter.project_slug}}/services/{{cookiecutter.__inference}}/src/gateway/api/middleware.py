@@ -38,9 +38,9 @@ class AccessLog(middleware.AccessLog):
         self._metrics.answered(scope["method"], getattr(route, "path", ""), status, seconds)
 
     def crash(self) -> Response:
-        """Return the answer to a request that crashed."""
+        """Return a 500."""
         return error_handlers.response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def stopping(self) -> Response:
-        """Return the answer to a request that a shutdown has cut short."""
+        """Return a 503."""
         return error_handlers.stopping()

@@ -64,26 +64,26 @@ class PostgresSpending:
     async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
         """Set this much of a team's budget aside, for `ttl` seconds."""
         values = {"id": reservation, "team": team, "amount": microcents, "ttl": ttl}
-        if await self._scalar(RESERVE, values) is None:
-            if await self._scalar(sa.select(models.TeamRow.id).filter_by(id=team), {}) is None:
+        if await self._run(RESERVE, **values) is None:
+            if await self._run(sa.select(models.TeamRow.id).filter_by(id=team)) is None:
                 raise errors.NotFoundError("team", team)
             raise errors.BudgetError
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
         """Book what was used in the place of what a reservation has set aside."""
-        async with transaction(self._engine) as connection:
-            await connection.execute(SETTLE, {"id": reservation, "amount": microcents})
+        await self._run(SETTLE, id=reservation, amount=microcents)
 
     async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
         """Let reservations hold for `ttl` seconds from now."""
         if reservations:
-            async with transaction(self._engine) as connection:
-                await connection.execute(RENEW, {"ids": list(reservations), "ttl": ttl})
+            await self._run(RENEW, ids=list(reservations), ttl=ttl)
 
     async def give_back(self) -> int:
         """Give back what is set aside by reservations that have expired; return how many."""
-        return int(await self._scalar(GIVE_BACK, {}))
+        return int(await self._run(GIVE_BACK))
 
-    async def _scalar(self, statement: sa.Executable, values: dict[str, Any]) -> Any:
+    async def _run(self, statement: sa.Executable, **values: object) -> Any:
+        """Run a statement; return the first value of its first row, if it has one."""
         async with transaction(self._engine) as connection:
-            return await connection.scalar(statement, values)
+            result = await connection.execute(statement, values)
+            return result.scalar() if result.returns_rows else None

@@ -15,7 +15,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from ... import errors
-from .connection import PREFIX, database, drop_idle
+from .connection import PREFIX, drop_idle
 
 VERSION = PREFIX + "version"
 RECONCILE = 30.0
@@ -34,7 +34,8 @@ class RedisAnnouncements:
         self._client = client
         self._reconcile = reconcile
         # Redis delivers messages across its numbered databases.
-        self._channel = f"{PREFIX}updates:{database(client)}"
+        database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+        self._channel = f"{PREFIX}updates:{database}"
 
     async def announce(self) -> None:
         """Tell everybody, by a version that was never there before."""

@@ -1,15 +1,13 @@
-"""How the gateway talks to Redis: the client, its scripts, its errors, the names of its keys."""
+"""How the gateway talks to Redis: the client, its errors, the prefix of its keys."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
-from importlib import resources
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import ResponseError
 
 from servicebase.redis import UNAVAILABLE
@@ -35,18 +33,13 @@ class Client(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command, as all methods of redis-py do in the end."""
-        try:
-            # For the turn, the connection and the answer together.
-            async with asyncio.timeout(self._timeout), self._turns:
-                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except UNAVAILABLE as error:
-            raise await self._gone() from error
+        async with self._turn():
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     async def execute_batch(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip; return the answer of each, or its error.
 
-        Raises:
-            UnavailableError: some may have run, and some not.
+        Some may have run, and some not, when it raises that the server is not available.
         """
         if len(commands) == 1:
             # A pipeline of one costs a quarter more.
@@ -54,25 +47,24 @@ class Client(Redis):
                 return [await self.execute_command(*commands[0])]
             except ResponseError as error:
                 return [error]
-        try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._turns,
-                self.pipeline(transaction=False) as pipeline,
-            ):
-                for command in commands:
-                    pipeline.execute_command(*command)
-                answers = await pipeline.execute(raise_on_error=False)
-                for answer in answers:
-                    if isinstance(answer, UNAVAILABLE):
-                        raise answer
-                return answers
-        except UNAVAILABLE as error:
-            raise await self._gone() from error
+        async with self._turn(), self.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers = await pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, UNAVAILABLE):
+                    raise answer
+            return answers
 
-    async def _gone(self) -> errors.UnavailableError:
-        await drop_idle(self)
-        return errors.UnavailableError("redis")
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            # For the turn, the connection and the answer together.
+            async with asyncio.timeout(self._timeout), self._turns:
+                yield
+        except UNAVAILABLE as error:
+            await drop_idle(self)
+            raise errors.UnavailableError("redis") from error
 
 
 def connect(url: str, *, timeout: float) -> Client:
@@ -104,22 +96,3 @@ async def drop_idle(client: Redis) -> None:
     # TLS says good-bye, to a server that may not answer.
     with suppress(*UNAVAILABLE):
         await client.connection_pool.disconnect(inuse_connections=False)
-
-
-def text(*names: str) -> str:
-    """Return the script in these files of this package, one after the other."""
-    folder = resources.files(__package__)
-    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
-
-
-def script(client: Redis, *names: str) -> AsyncScript:
-    """Return the script in these files of this package.
-
-    Called, it runs by its hash; only a server that does not know it is sent the text.
-    """
-    return client.register_script(text(*names))
-
-
-def database(client: Redis) -> int:
-    """Return the number of the database that the client uses."""
-    return int(client.connection_pool.connection_kwargs.get("db") or 0)

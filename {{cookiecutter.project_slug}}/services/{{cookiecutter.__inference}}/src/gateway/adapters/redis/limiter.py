@@ -3,14 +3,17 @@
 import asyncio
 import contextvars
 from collections import Counter
+from itertools import chain
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from ... import domain, errors, ports
+from ...background import Background
 from .announcements import VERSION
-from .connection import PREFIX, Client, script
-from .script_batcher import ScriptBatcher
+from .batch import BatchedScript
+from .connection import PREFIX, Client
 
 _REFUSED = (None, "requests", "tokens")
 _SECOND = 1_000_000  # Microseconds: as integers, times are exact in Lua, too.
@@ -21,7 +24,7 @@ _log = structlog.get_logger("limiter")
 
 
 class RedisLimiter:
-    """Keeps one key per team, which expires by itself; window.lua tells what is in it.
+    """Keeps one key per team, which expires by itself; limiter.lua tells what is in it.
 
     A request costs one round trip at most: what is to be corrected after it goes with the next
     admission, and requests that come together go together.
@@ -30,39 +33,20 @@ class RedisLimiter:
     def __init__(self, client: Client, clock: ports.Clock) -> None:
         self._client = client
         self._clock = clock
-        self._admit = ScriptBatcher(client, "window.lua", "admit.lua")
-        self._settle = script(client, "window.lua", "settle.lua")
+        self._script = BatchedScript(client, "limiter.lua")
         self._due: dict[UUID, Counter[int]] = {}
         """Tokens to correct, of each team in each second."""
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
         """Count one request and this many tokens, or neither, in one round trip."""
         now = round(self._clock.now().timestamp() * _SECOND)
-        (
-            refused,
-            requests,
-            tokens_left,
-            requests_reset,
-            reset,
-            retry,
-            at,
-            version,
-        ) = await self._admit(
-            keys=(_key(team), VERSION),
-            args=(now, limits.requests, limits.tokens, tokens, *self._corrections(team)),
-        )
-        return ports.Admission(
-            refused=_REFUSED[refused],
-            requests_left=requests,
-            tokens_left=tokens_left,
-            requests_reset=requests_reset / _SECOND,
-            tokens_reset=reset / _SECOND,
-            retry_after=retry / _SECOND,
-            at=at / _SECOND,
-            version=version,
-        )
+        answer = await self._run(team, now, limits.requests, limits.tokens, tokens)
+        refused, version, requests_left, tokens_left, *times = answer
+        seconds = (time / _SECOND for time in times)
+        what = _REFUSED[refused]
+        return ports.Admission(what, version, requests_left, tokens_left, *seconds)
 
     async def settle(self, team: UUID, at: float, tokens: int) -> None:
         """Correct the tokens that an admission counted, with the next one or after `DELAY`."""
@@ -77,8 +61,7 @@ class RedisLimiter:
         """Send all corrections that are due. What does not arrive is lost, and not sent twice."""
         try:
             for team in list(self._due):
-                if corrections := self._corrections(team):
-                    await self._settle(keys=(_key(team),), args=corrections)
+                await self._run(team, "", "", "", "")
         except errors.UnavailableError as error:
             # They are out of the window in a minute anyway.
             _log.warning("tokens not settled", cause=repr(error.__cause__))
@@ -87,18 +70,13 @@ class RedisLimiter:
         """Return if the server answers."""
         await self._client.ping()
 
-    def _corrections(self, team: UUID) -> list[int]:
-        """Take what is due of a team, as the scripts' arguments."""
-        return [number for pair in self._due.pop(team, {}).items() for number in pair]
+    async def _run(self, team: UUID, *request: int | str) -> Any:
+        """Run the script, and take along what is due of a team."""
+        corrections = self._due.pop(team, Counter()).items()
+        keys = (f"{PREFIX}window:{team}", VERSION)
+        return await self._script(keys, (*request, *chain.from_iterable(corrections)))
 
     def _flush_soon(self) -> None:
         self._timer = None
         if self._due:
-            task = asyncio.create_task(self.flush())
-            # The loop keeps no more than a weak reference.
-            self._flushing.add(task)
-            task.add_done_callback(self._flushing.discard)
-
-
-def _key(team: UUID) -> str:
-    return f"{PREFIX}window:{team}"
+            self._background.start(self.flush())

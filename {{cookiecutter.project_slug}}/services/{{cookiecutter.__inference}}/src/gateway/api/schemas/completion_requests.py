@@ -1,10 +1,10 @@
 """Bodies of requests to models, as OpenAI's API has them.
 
-What changes nothing is not passed on. Whatever else is given a backend does, or the request is
-refused: better an error than another answer than asked for.
+A field's default is what a model does anyway, as for a null: that is not passed on. Whatever else
+is given a backend does, or the request is refused: better an error than another answer than asked
+for.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, Self
 
 from pydantic import (
@@ -32,26 +32,6 @@ def _whole(value: object) -> object:
 
 OWN = {"best_of", "max_tokens", "messages", "model", "n", "prompt", "stream", "stream_options"}
 """What the gateway itself understands; all else is the backend's."""
-NEUTRAL: Mapping[str, object] = {
-    "echo": False,
-    "functions": [],
-    "logit_bias": {},
-    "logprobs": False,
-    "metadata": {},
-    "modalities": ["text"],
-    "parallel_tool_calls": True,
-    "response_format": {"type": "text"},
-    "service_tier": "auto",
-    "stop": [],
-    "store": False,
-    "suffix": "",
-    "tool_choice": "auto",
-    "tools": [],
-    "top_logprobs": 0,
-    "verbosity": "medium",
-}
-"""What a model does anyway, as it does for a null."""
-
 Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
@@ -92,12 +72,6 @@ class ChatMessage(TypedDict):
     tool_calls: NotRequired[list[Object] | None]
 
 
-def _neutral(name: str, value: object) -> bool:
-    default = NEUTRAL.get(name)
-    # By type as well: False is 0, which is not nothing to the `logprobs` of a text.
-    return type(value) is type(default) and value == default
-
-
 def _said(message: ChatMessage) -> ChatMessage:
     if message.get("content") is None and message["role"] != "assistant":
         raise errors.InvalidError("content", "must be given")
@@ -110,12 +84,12 @@ class Sampling(Body):
     model: Annotated[str, Field(min_length=1, max_length=domain.NAME_LENGTH)]
     max_tokens: Tokens | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, Number] | None = None
+    logit_bias: dict[str, Number] | None = Field(default_factory=dict)
     n: Annotated[Whole, Field(ge=1, le=CHOICES)] | None = None
     presence_penalty: Penalty | None = None
     # Every reader of JSON keeps such numbers as they are.
     seed: Annotated[Whole, Field(ge=-(2**53), le=2**53)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None = Field(default_factory=list)
     stream: Flag | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
@@ -132,29 +106,29 @@ class Sampling(Body):
         """Return whether a stream ends with the tokens that it took."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def parameters(self) -> Object:
-        """Return what is the backend's; None, in the place of what an alias says, is neutral."""
-        given = ((name, getattr(self, name)) for name in self.model_fields_set - OWN)
-        return {
-            name: None if _neutral(name, value) else value
-            for name, value in given
-            if value is not None
-        }
-
-    def features(self) -> dict[str, str]:
-        """Return what else the backend has to support, each with the field that asks for it."""
-        return {"n": "n"} if self.n is not None and self.n > 1 else {}
-
     def request(self) -> completion_service.CompletionRequest:
         """Return it as the gateway knows it."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - OWN}
         return completion_service.CompletionRequest(
             model=self.model,
             prompt=self.said(),
             max_tokens=getattr(self, "max_completion_tokens", None) or self.max_tokens,
             n=self.n or 1,
-            parameters=self.parameters(),
+            # None, in the place of what an alias says, is the default of the backend.
+            parameters={
+                name: None if value == self._default(name) else value
+                for name, value in given.items()
+                if value is not None
+            },
             features=self.features(),
         )
+
+    def _default(self, name: str) -> object:
+        return type(self).model_fields[name].get_default(call_default_factory=True)
+
+    def features(self) -> dict[str, str]:
+        """Return what else a backend has to support, each with the field that asks for it."""
+        return {"n": "n"} if self.n is not None and self.n > 1 else {}
 
     def said(self) -> str | list[Object]:
         """Return what the model is given."""
@@ -172,23 +146,23 @@ class ChatRequest(Sampling):
     ]
     audio: None = None
     function_call: str | Object | None = None
-    functions: list[Object] | None = None
-    logprobs: Flag | None = None
+    functions: list[Object] | None = Field(default_factory=list)
+    logprobs: Flag | None = False
     max_completion_tokens: Tokens | None = None
-    metadata: dict[str, str] | None = None
-    modalities: list[str] | None = None
-    parallel_tool_calls: Flag | None = None
+    metadata: dict[str, str] | None = Field(default_factory=dict)
+    modalities: list[str] | None = Field(default_factory=lambda: ["text"])
+    parallel_tool_calls: Flag | None = True
     prediction: Object | None = None
     prompt_cache_key: str | None = None
     reasoning_effort: str | None = None
-    response_format: Object | None = None
+    response_format: Object | None = Field(default_factory=lambda: {"type": "text"})
     safety_identifier: str | None = None
-    service_tier: str | None = None
-    store: Flag | None = None
-    tool_choice: str | Object | None = None
-    tools: list[Object] | None = None
-    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
-    verbosity: str | None = None
+    service_tier: str | None = "auto"
+    store: Flag | None = False
+    tool_choice: str | Object | None = "auto"
+    tools: list[Object] | None = Field(default_factory=list)
+    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = 0
+    verbosity: str | None = "medium"
     web_search_options: None = None
 
     def features(self) -> dict[str, str]:
@@ -216,9 +190,9 @@ class CompletionRequest(Sampling):
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
     best_of: Literal[1] | None = None
-    echo: Flag | None = None
+    echo: Flag | None = False
     logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
-    suffix: str | None = None
+    suffix: str | None = ""
 
     def said(self) -> str:
         """Return the text."""

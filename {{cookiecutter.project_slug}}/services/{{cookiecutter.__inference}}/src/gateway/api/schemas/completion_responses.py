@@ -1,14 +1,13 @@
 """Completions as OpenAI's API shows them, whole and in pieces."""
 
 import secrets
-from typing import Any, ClassVar, Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from pydantic import with_config
 from typing_extensions import TypedDict
 
 from ... import domain
 from ...ports import Chunk, Completion, FinishReason
-from .. import json
 from ..streaming import event
 
 Object = dict[str, Any]
@@ -75,19 +74,14 @@ class TextCompletion(Answer):
     choices: list[TextChoice]
 
 
-class Encoder:
-    """Writes the answer to one request."""
+class TextEncoder:
+    """Writes the answer to one request; to go on with a text, unless a subclass has other words."""
 
-    PREFIX: ClassVar[str]
-    WHOLE: ClassVar[str]
-    PIECE: ClassVar[str]
+    PREFIX, WHOLE, PIECE = "cmpl", "text_completion", "text_completion"
 
     def __init__(self, model: str, created: int, *, include_usage: bool = False) -> None:
-        self._head = {
-            "id": f"{self.PREFIX}-{secrets.token_hex(16)}",
-            "created": created,
-            "model": model,
-        }
+        id_ = f"{self.PREFIX}-{secrets.token_hex(16)}"
+        self._head = {"id": id_, "created": created, "model": model}
         self._include_usage = include_usage
         self._begun = set[int]()
         """Choices of which the first piece was told."""
@@ -102,34 +96,25 @@ class Encoder:
         """Return the events that tell of a piece."""
         choice = _choice(chunk, self.piece(chunk, first=chunk.index not in self._begun))
         self._begun.add(chunk.index)
+        head = {**self._head, "object": self.PIECE}
         if not self._include_usage:
-            return self._event(choices=[choice])
-        events = self._event(choices=[choice], usage=None)
+            return event({**head, "choices": [choice]})
+        events = event({**head, "choices": [choice], "usage": None})
         if chunk.usage:
-            events += self._event(choices=[], usage=_usage(chunk.usage))
+            events += event({**head, "choices": [], "usage": _usage(chunk.usage)})
         return events
 
     def said(self, chunk: Chunk) -> Object:
         """Return what a whole choice says."""
         return {"text": chunk.text}
 
-    def piece(self, chunk: Chunk, *, first: bool) -> Object:
+    def piece(self, chunk: Chunk, *, first: bool) -> Object:  # noqa: ARG002 - of a chat it counts
         """Return what a piece adds to a choice; the first one says whose it is."""
-        del first
         return {"text": chunk.text}
 
-    def _event(self, **fields: object) -> bytes:
-        return event(json.encode({**self._head, "object": self.PIECE, **fields}))
 
-
-class TextEncoder(Encoder):
-    """Of a text."""
-
-    PREFIX, WHOLE, PIECE = "cmpl", "text_completion", "text_completion"
-
-
-class ChatEncoder(Encoder):
-    """Of a chat."""
+class ChatEncoder(TextEncoder):
+    """Writes the answer to a chat."""
 
     PREFIX, WHOLE, PIECE = "chatcmpl", "chat.completion", "chat.completion.chunk"
 

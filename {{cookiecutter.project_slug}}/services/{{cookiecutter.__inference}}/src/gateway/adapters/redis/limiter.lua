@@ -1,13 +1,37 @@
--- Count one request and its tokens against a team's limits, or neither.
+-- Count one request and its tokens against a team's limits, or neither; and correct before what was
+-- counted.
 --
 -- KEYS: the team's window, the version of the newest announcement.
--- ARGV: now (microseconds of the epoch), the limits of requests and of tokens, the tokens of this request;
--- from the fifth on, what is to be corrected first.
+-- ARGV: now (microseconds of the epoch), the limits of requests and of tokens, the tokens of this
+-- request; from the fifth on what is to be corrected, in pairs: the second in which it was counted,
+-- and how many tokens more it is, or, negative, fewer. Without a time there is no request.
+--
+-- A window is a flat list, oldest first: of each second in which something was let through its
+-- number, the requests, the tokens, and the time of the last one. A second counts until its
+-- last one is out of the window, so that in no sixty seconds too much is let through, and there are
+-- never more than 61.
+local WINDOW = 60 * 1000000
+local SECOND, REQUESTS, TOKENS, LAST, WIDTH = 0, 1, 2, 3, 4
+
+local stored = redis.call('GET', KEYS[1])
+local seconds = stored and cmsgpack.unpack(stored) or {}
 local now, tokens = tonumber(ARGV[1]), tonumber(ARGV[4])
 local request_limit, token_limit = tonumber(ARGV[2]), tonumber(ARGV[3])
-local version = redis.call('GET', KEYS[2]) or ''
 
-correct(5)
+for i = 5, #ARGV, 2 do
+  -- From the newest on: most requests end soon.
+  for j = #seconds - WIDTH + 1, 1, -WIDTH do
+    if seconds[j + SECOND] == tonumber(ARGV[i]) then
+      seconds[j + TOKENS] = math.max(0, seconds[j + TOKENS] + tonumber(ARGV[i + 1]))
+      break
+    end
+  end
+end
+if stored and #ARGV > 4 then
+  redis.call('SET', KEYS[1], cmsgpack.pack(seconds), 'KEEPTTL')
+end
+if not now then return end
+
 -- The clock of another process may be ahead: in the order of a window time never runs back.
 if #seconds > 0 then
   now = math.max(now, seconds[#seconds - WIDTH + 1 + LAST])
@@ -57,17 +81,15 @@ if refused == 0 then
   if tokens > 0 then tokens_end = requests_end end
   -- Twice the window, since the clocks of the processes are not Redis's own.
   redis.call('SET', KEYS[1], cmsgpack.pack(kept), 'EX', 120)
-elseif #ARGV > 4 and stored then
-  redis.call('SET', KEYS[1], cmsgpack.pack(seconds), 'KEEPTTL')
 end
 
 return {
   refused,
+  redis.call('GET', KEYS[2]) or '',
   math.max(0, request_limit - requests_used),
   math.max(0, token_limit - tokens_used),
   requests_end - now,
   tokens_end - now,
   math.max(requests_at, tokens_at) - now,
   now,
-  version,
 }
