@@ -29,11 +29,6 @@ _threads = ThreadPoolExecutor(2, "argon2")
 _places = asyncio.Semaphore(40)
 
 
-def derive(secret: str, label: str) -> bytes:
-    """Return the key for one purpose, which tells nothing of the secret or of other purposes."""
-    return hmac.digest(secret.encode(), label.encode(), "sha256")
-
-
 def same(given: str, known: str) -> bool:
     """Compare two secrets in a time that does not tell how much of them is alike."""
     return hmac.compare_digest(given.encode(), known.encode())
@@ -73,7 +68,8 @@ class Keys:
     LABEL, BEGINNING = "api-keys", "sk-"
 
     def __init__(self, secret: str) -> None:
-        self._pepper = derive(secret, self.LABEL)
+        # Of each purpose one of its own, which tells nothing of the secret, nor of the others.
+        self._pepper = hmac.digest(secret.encode(), self.LABEL.encode(), "sha256")
 
     def issue(self) -> Issued:
         """Return a new one."""

@@ -1,12 +1,10 @@
-"""The database in dicts."""
+"""The database in dicts. What each method is for, the port says."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
-
-from typing_extensions import override
 
 from servicebase.repository import Found, MemoryRepository, New
 
@@ -16,10 +14,8 @@ from gateway.ports import Changes
 from .spending import MemorySpending
 
 RULES: dict[str, Callable[[Any], bool]] = {
-    "budget_cents": lambda cents: cents >= 0,
-    "requests_per_minute": lambda requests: requests >= 0,
-    "tokens_per_minute": lambda tokens: tokens >= 0,
-    "role": lambda role: role in {"member", "admin"},
+    **dict.fromkeys(("budget_cents", "requests_per_minute", "tokens_per_minute"), (0).__le__),
+    "role": {"member", "admin"}.__contains__,
 }
 """What PostgreSQL asks of the values of fields."""
 OWNERS = {"team_id": "teams", "user_id": "users"}
@@ -51,10 +47,9 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
         self._stored[found.id] = found
 
     async def create(self, new: New) -> Found:
-        """Create one with any id."""
+        """Add one with any id."""
         return await self.add(uuid4(), new)
 
-    @override
     async def remove(self, id_: UUID) -> None:
         await super().remove(id_)
         for collection in self.database.collections:
@@ -62,11 +57,9 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
                 if id_ in {getattr(each, field, None) for field in OWNERS}:
                     await collection.remove(each.id)
 
-    @override
     async def ping(self) -> None:
         await self.database.ping()
 
-    @override
     def matches(self, found: Found, search: str) -> bool:
         values = [getattr(found, field) or "" for field in self.searched]
         return any(
@@ -74,7 +67,6 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
             for value in values
         )
 
-    @override
     def _store(self, new: Found) -> Found:
         for field, holds in RULES.items():
             if hasattr(new, field) and not holds(getattr(new, field)):
@@ -84,7 +76,6 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
                 raise errors.InvalidReferenceError(field)
         return super()._store(new)
 
-    @override
     def _now(self) -> datetime:
         return self.database.now()
 
@@ -96,7 +87,6 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
         super().__init__(database, domain.ModelAlias, "alias", "alias", "tags")
         self._versions: dict[UUID, list[domain.ModelAlias]] = {}
 
-    @override
     async def update(
         self, id_: UUID, changes: Changes, *, version: int | None = None
     ) -> domain.ModelAlias:
@@ -106,22 +96,18 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
         return await super().update(id_, changes and {**changes, "version": alias.version + 1})
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
-        """Return a team's aliases by their names."""
         await self.ping()
         return {alias.alias: alias for alias in self if alias.team_id == team}
 
     async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
-        """Return one as it is and as it was, the newest first."""
         return self._versions[(await self.get(id_)).id][::-1]
 
-    @override
     def _store(self, new: domain.ModelAlias) -> domain.ModelAlias:
         for each in self:
             if each.id != new.id and (each.team_id, each.alias) == (new.team_id, new.alias):
                 raise errors.ConflictError("alias")
-        stored = super()._store(new)
-        self._versions.setdefault(new.id, []).append(stored)
-        return stored
+        self._versions.setdefault(new.id, []).append(super()._store(new))
+        return new
 
 
 class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
@@ -131,18 +117,19 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
         super().__init__(database, domain.User, "user", "email", unique=("email",))
         self._sessions: dict[str, domain.Session] = {}
 
-    @override
+    def _end(self, over: Callable[[domain.Session], bool]) -> None:
+        self._sessions = {hash_: s for hash_, s in self._sessions.items() if not over(s)}
+
     async def update(self, id_: UUID, changes: Changes) -> domain.User:
         user = await super().update(id_, changes)
         if "password_hash" in changes:
-            self._sessions = {h: s for h, s in self._sessions.items() if s.user_id != id_}
+            self._end(lambda session: session.user_id == id_)
             for key in self.database.keys:
                 if user.password_hash is None and key.user_id == id_ and not key.revoked_at:
                     self.database.keys.put(replace(key, revoked_at=self._now()))
         return user
 
     async def by_email(self, email: str) -> domain.User:
-        """Return the user with this email."""
         await self.ping()
         for user in self:
             if user.email == email:
@@ -152,15 +139,12 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
     async def open_session(
         self, session: domain.Session, password_hash: str, now: datetime
     ) -> None:
-        """Store a session, and forget those that have expired."""
-        user = await self.get(session.user_id)
-        if user.password_hash != password_hash:
+        if (await self.get(session.user_id)).password_hash != password_hash:
             raise errors.NotFoundError(self.name, "with this password")
-        self._sessions = {h: each for h, each in self._sessions.items() if each.expires_at > now}
+        self._end(lambda each: each.expires_at <= now)
         self._sessions[session.hash] = session
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
-        """Return a session and whose it is, be it expired."""
         await self.ping()
         if hash_ not in self._sessions:
             raise errors.NotFoundError("session", "with this hash")
@@ -168,7 +152,6 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
         return session, await self.get(session.user_id)
 
     async def end_session(self, hash_: str) -> None:
-        """End a session."""
         await self.ping()
         self._sessions.pop(hash_, None)
 
@@ -202,45 +185,41 @@ class MemoryDatabase(ports.Database):
             *(self.teams, self.users, self.keys, self.aliases, self.quotas)
         ]
 
-    @override
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
-        created = await self.teams.create(team)
-        admin = domain.NewUser(
-            team_id=created.id, email=email, role="admin", password_hash=password_hash
-        )
+        team_id = (await self.teams.create(team)).id
         try:
-            return await self.users.create(admin)
+            return await self.users.create(
+                domain.NewUser(
+                    team_id=team_id, email=email, role="admin", password_hash=password_hash
+                )
+            )
         except errors.ConflictError:
-            await self.teams.remove(created.id)
+            await self.teams.remove(team_id)
             raise
 
-    @override
     async def config(self) -> domain.Config:
         await self.ping()
         if self.unreadable:
             raise errors.UnreadableError("config")
         return self._config
 
-    @override
     async def add_config(self, config: domain.Config) -> domain.Config:
         await self.ping()
         self.unreadable = False
         self._config = replace(config, version=self._config.version + 1)
         return self._config
 
-    @override
     async def grant(self, key_hash: str) -> ports.Grant:
         await self.ping()
+        limits = {
+            each.team_id: domain.Limits(each.requests_per_minute, each.tokens_per_minute)
+            for each in self.quotas
+        }
         for key in self.keys:
             if key.hash == key_hash:
-                for quota in self.quotas:
-                    if quota.team_id == key.team_id:
-                        most = domain.Limits(quota.requests_per_minute, quota.tokens_per_minute)
-                        return ports.Grant(key, most)
-                return ports.Grant(key, None)
+                return ports.Grant(key, limits.get(key.team_id))
         raise errors.NotFoundError("API key", "with this hash")
 
-    @override
     async def ping(self) -> None:
         if self.down:
             raise errors.UnavailableError("memory")

@@ -17,7 +17,7 @@ from servicebase.pagination import Page, PageParams, page
 from .. import accounts, domain, errors
 from ..ports import Ports
 from .credentials import CurrentUser, authenticate
-from .dependencies import ANNOUNCED, CredentialsDep, PortsDep, SettingsDep, no_store
+from .dependencies import ANNOUNCED, NO_STORE, CredentialsDep, PortsDep, SettingsDep
 from .error_handlers import documented
 from .schemas.resources import Account, IssuedKey, Key, Login, OwnKey, Register, SessionToken
 
@@ -69,7 +69,7 @@ async def register(
 
 @router.post(
     "/login",
-    dependencies=[Depends(no_store)],
+    dependencies=[NO_STORE],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
 )
 async def login(
@@ -111,7 +111,7 @@ async def me(caller: CurrentUser, ports: PortsDep) -> Any:
     "/keys",
     status_code=HTTPStatus.CREATED,
     response_model=IssuedKey,
-    dependencies=[Depends(no_store)],
+    dependencies=[NO_STORE],
     responses=GUARDED,
 )
 async def create_key(

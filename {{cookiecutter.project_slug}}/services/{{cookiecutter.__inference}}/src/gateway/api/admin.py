@@ -17,7 +17,7 @@ from ..accounts import Credentials
 from ..ports import Ports
 from .accounts import issue_key, revoke_key
 from .credentials import administrator
-from .dependencies import ANNOUNCED, CredentialsDep, NewId, PortsDep, no_store
+from .dependencies import ANNOUNCED, NO_STORE, CredentialsDep, NewId, PortsDep
 from .error_handlers import documented
 from .schemas import resources as schemas
 from .schemas.fields import Body
@@ -146,7 +146,7 @@ for resource in schemas.RESOURCES:
     tags=["keys"],
     status_code=HTTPStatus.CREATED,
     response_model=schemas.IssuedKey,
-    dependencies=[Depends(no_store), ANNOUNCED],
+    dependencies=[NO_STORE, ANNOUNCED],
     responses=CONFLICT,
 )
 async def create_key(

@@ -50,9 +50,12 @@ NewId = Annotated[UUID, Depends(_new_id)]
 """The id of what a route creates, at which place the answer says."""
 
 
-async def no_store(response: Response) -> None:
-    """Have no proxy keep an answer that holds a secret."""
+async def _no_store(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
+
+
+NO_STORE = Depends(_no_store)
+"""Of a route whose answer holds a secret: no proxy keeps it."""
 
 
 async def servers(ports: PortsDep) -> dict[str, Ping]:

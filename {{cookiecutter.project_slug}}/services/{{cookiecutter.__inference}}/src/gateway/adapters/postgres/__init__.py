@@ -1,6 +1,5 @@
 """The database on PostgreSQL."""
 
-from .connection import violation
 from .database import PostgresDatabase
 
-__all__ = ["PostgresDatabase", "violation"]
+__all__ = ["PostgresDatabase"]
