@@ -128,9 +128,9 @@ def test_an_older_classifier_is_named_and_left_to_its_owner(project: Bake) -> No
     ("keys", "says"),
     [
         ('python = "3.11"\noldest_python = "3.12"\n', "which is older than oldest_python"),
-        ('postgres = "17.2"\n', "is '17.2', and no major version"),
-        ("postgres = 17\n", "is 17, and no major version"),
-        ("python = 3.13\n", "python in [tool.stratakit] of pyproject.toml is 3.13, and no version"),
+        ('postgres = "17.2"\n', "is '17.2', not a major version"),
+        ("postgres = 17\n", "is 17, not a major version"),
+        ("python = 3.13\n", "python in [tool.stratakit] of pyproject.toml is 3.13, not a version"),
     ],
 )
 def test_versions_that_cannot_be_are_wrong_settings(keys: str, says: str, project: Bake) -> None:

@@ -46,6 +46,7 @@ BANNED = {
     r"twice is as good as once": "safe to run again",
     r"\bdoes not let us in\b": "cannot connect to, refuses connections",
     r"\bis no percentage\b": "is not a number from 0 to 100",
+    r"\b(is|are) no (amount|bound|mapped|number|share|time)\b": "is not a number",
     r"\bnobody to ask\b": "standard input is not a terminal",
     r"\bas you wished\b": "cancelled",
     r"\bwhat passes for\b": "name it",

@@ -228,7 +228,7 @@ async def test_a_parent_of_another_kind_is_refused(build: Build) -> None:
 
 
 async def test_what_is_no_model_is_refused(build: Build) -> None:
-    with pytest.raises(BuildError, match="is no mapped class"):
+    with pytest.raises(BuildError, match="is not a mapped class"):
         await build(int)
 
 

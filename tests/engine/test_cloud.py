@@ -183,8 +183,8 @@ def test_the_next_run_gives_back_what_a_killed_one_has_left(project: Project) ->
     [
         (("--cloud", "lokal"), 3, "did you mean local?"),
         (("--profile", "staging"), 3, "there is no table [tool.stratakit.cloud.staging]"),
-        (("--ttl", "soon"), 3, "'soon' is no time to live"),
-        (("--max-usd", "much"), 3, "much is no amount of US dollars"),
+        (("--ttl", "soon"), 3, "'soon' is not a time to live"),
+        (("--max-usd", "much"), 3, "much is not an amount of US dollars"),
         (("--service", "billing"), 3, "there is no service 'billing'"),
         (
             ("--service", "gateway", "--instance", "r7a.large"),

@@ -35,12 +35,12 @@ def test_words_of_locusts_are_taken_as_its_users_type_them() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("-u 0", "0 is no number of users"),
-        ("-u many", "many is no number of users"),
-        ("-r -1", "-1 is no number above 0"),
-        ("--rate inf", "inf is no number above 0"),
-        ("-t soon", "soon is no time"),
-        ("-t 0s", "0s is no time"),
+        ("-u 0", "0 is not a number of users"),
+        ("-u many", "many is not a number of users"),
+        ("-r -1", "-1 is not a number above 0"),
+        ("--rate inf", "inf is not a number above 0"),
+        ("-t soon", "soon is not a time"),
+        ("-t 0s", "0s is not a time"),
         ("--soak 1m --sweep 1,2,3", "not allowed with"),
         ("--strict", "compares with runs that were kept, and none are named"),
     ],
@@ -123,8 +123,8 @@ def redirecting() -> Iterator[str]:
         ("https://203.0.113.1:8000", "not this machine, and not on the project's list"),
         ("http://localhost.example.org", "not this machine, and not on the project's list"),
         ("http://127.0.0.1@staging.example.org", "not this machine, and not on the project's list"),
-        ("127.0.0.1:8000", "is no address of a service"),
-        ("ftp://127.0.0.1", "is no address of a service"),
+        ("127.0.0.1:8000", "is not the address of a service"),
+        ("ftp://127.0.0.1", "is not the address of a service"),
     ],
 )
 def test_a_host_that_nobody_has_allowed_is_not_asked(host: str, says: str) -> None:

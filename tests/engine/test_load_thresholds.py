@@ -114,17 +114,17 @@ def test_without_a_bound_of_p95_the_generator_may_be_as_late_as_it_is() -> None:
         ({"p95_latency": "<500"}, "unknown key p95_latency", "did you mean p95_latency_ms?"),
         ({"eror_rate": "<1"}, "unknown key eror_rate", "did you mean error_rate?"),
         ({"p95_latency_ms": 500}, "500 in", 'p95_latency_ms = "<500"'),
-        ({"p95_latency_ms": "500"}, "is no bound", 'p95_latency_ms = "<500"'),
-        ({"p95_latency_ms": "=<500"}, "is no bound", 'p95_latency_ms = "<500"'),
-        ({"p95_latency_ms": "<500ms"}, "is no bound", 'p95_latency_ms = "<500"'),
+        ({"p95_latency_ms": "500"}, "is not a bound", 'p95_latency_ms = "<500"'),
+        ({"p95_latency_ms": "=<500"}, "is not a bound", 'p95_latency_ms = "<500"'),
+        ({"p95_latency_ms": "<500ms"}, "is not a bound", 'p95_latency_ms = "<500"'),
         ({"p95_latency_ms": ">500"}, "less is better", 'p95_latency_ms = "<500"'),
         ({"requests_per_second": "<20"}, "more is better", 'requests_per_second = ">20"'),
-        ({"error_rate": "<1.5"}, "no share from 0 to 1", 'error_rate = "<0.015"'),
-        ({"error_rate": "<5%"}, "no share from 0 to 1", 'error_rate = "<0.05"'),
-        ({"error_rate": "<nan"}, "is no bound", 'error_rate = "<0.01"'),
-        ({"hosts": "staging"}, "no list of names of hosts", 'hosts = ["staging.example.org"]'),
-        ({"hosts": ["https://a.example"]}, "no list of names of hosts", "without scheme and port"),
-        ({"hosts": ["a.example:8080"]}, "no list of names of hosts", "without scheme and port"),
+        ({"error_rate": "<1.5"}, "not a share from 0 to 1", 'error_rate = "<0.015"'),
+        ({"error_rate": "<5%"}, "not a share from 0 to 1", 'error_rate = "<0.05"'),
+        ({"error_rate": "<nan"}, "is not a bound", 'error_rate = "<0.01"'),
+        ({"hosts": "staging"}, "not a list of host names", 'hosts = ["staging.example.org"]'),
+        ({"hosts": ["https://a.example"]}, "not a list of host names", "without scheme and port"),
+        ({"hosts": ["a.example:8080"]}, "not a list of host names", "without scheme and port"),
     ],
 )
 def test_what_means_nothing_is_refused_with_what_was_meant(
@@ -138,5 +138,5 @@ def test_what_means_nothing_is_refused_with_what_was_meant(
 
 
 def test_a_value_in_the_place_of_a_table_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="and no table"):
+    with pytest.raises(ConfigurationError, match="not a table"):
         thresholds.parse([(PROJECT, "<500")])

@@ -286,7 +286,7 @@ SITUATIONS = [
         arguments=(),
     ),
     Situation(
-        name="a percentage is no number",
+        name="a percentage is not a number",
         code=3,
         says=("error_paths = True in",),
         changes=(setting("error_paths = 70", "error_paths = true"),),

@@ -616,7 +616,7 @@ def test_a_session_of_the_projects_own_that_fails_is_named(
     )
     outcome = project.outcome(*NOX, "-s", "static", "page", "--", "--only", "lock")
     assert outcome.code == 1, outcome.output
-    assert "page: failed, and is no tier: see its output above\n" in outcome.output
+    assert "page: failed, and is not a tier: see its output above\n" in outcome.output
     assert "exit 1 (failures)" in outcome.output
     assert outcome.summary["exit_code"] == 1
     assert [tier["status"] for tier in outcome.summary["tiers"]] == ["passed"]

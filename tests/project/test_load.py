@@ -155,7 +155,7 @@ WRONG = [
     Wrong(
         name="an option of ours has no such value",
         code=3,
-        says="soon is no time",
+        says="soon is not a time",
         words=("-t", "soon"),
     ),
     Wrong(

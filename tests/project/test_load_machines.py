@@ -135,7 +135,7 @@ def test_the_manifest_is_valid(project: Project, options: str) -> None:
         (("load.worker", "gatewy", "--master", "x"), "did you mean gateway?"),
         (
             ("load.manifest", "gateway", "--image", "a", "--host", "b", "--workers", "0"),
-            "0 is no number of workers",
+            "0 is not a number of workers",
         ),
     ],
 )

@@ -344,7 +344,7 @@ SITUATIONS = [
     Situation(
         name="something is in the folder",
         code=3,
-        says="services/billing is there and is no service: notes.txt",
+        says="services/billing is there and is not a service: notes.txt",
         changes=(planted("services/billing", "notes.txt"),),
     ),
     Situation(

@@ -119,7 +119,7 @@ WRONG = {
         "[tool.stratakit.tiers.e2e] of pyproject.toml lacks paths",
         'paths = ["tests/e2e"]',
     ),
-    "tiers that are no table": Wrong("tiers = 3", "is 3, and no table of tiers", "[tool."),
+    "tiers that are no table": Wrong("tiers = 3", "is 3, not a table of tiers", "[tool."),
     "a tier that is no table": Wrong("tiers.unit = 3", "unit in [tool.stratakit.tiers]", "[tool."),
     "a text for a number": key('budget = "30"', "a number of seconds, or 0 for none", NUMBER),
     "a flag for a number": key("budget = true", "a number of seconds, or 0 for none", NUMBER),

@@ -229,7 +229,7 @@ _DIAGNOSES = (
     _Diagnosis(
         ("is missing a `pyproject.toml`",),
         ConfigurationError,
-        "a folder in services/ or libs/ is no package:\n{output}",
+        "a folder in services/ or libs/ is not a package:\n{output}",
         "give it a pyproject.toml, or move it to another place",
     ),
     _Diagnosis(

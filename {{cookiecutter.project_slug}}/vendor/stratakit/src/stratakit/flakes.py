@@ -43,7 +43,7 @@ def parse(words: Sequence[str]) -> Options:
     """Return the options; words that are not ours are pytest's.
 
     Raises:
-        ConfigurationError: it is no number of rounds, or no seed.
+        ConfigurationError: it is not a number of rounds, or no seed.
     """
     parser = CommandLine(HINT, prog="flakes", allow_abbrev=False, add_help=False)
     parser.add_argument("--times", type=_count, default=TIMES)

@@ -36,8 +36,6 @@ PROCESS = 10.0
 """A process exists, or has ended after a signal, its requests finished."""
 HEALTH = 60.0
 """Services are healthy, where nobody says otherwise."""
-TEMPLATE = 600.0
-"""Another run has migrated a template; the tier itself has two minutes."""
 LOCK = 60.0
 """Somebody lets a database go, or a test gets a copy of one."""
 KEYS = 30.0

@@ -64,12 +64,12 @@ def postgres() -> str:
     """Return the major version of PostgreSQL, whichever way it is run.
 
     Raises:
-        ConfigurationError: it is no version.
+        ConfigurationError: it is not a version.
     """
     major = table().get("postgres", "17")
     if not (isinstance(major, str) and re.fullmatch(r"\d\d", major)):
         raise ConfigurationError(
-            f"postgres in [tool.stratakit] of pyproject.toml is {major!r}, and no major version",
+            f"postgres in [tool.stratakit] of pyproject.toml is {major!r}, not a major version",
             'write it as a string: postgres = "17"',
         )
     return major
@@ -89,7 +89,7 @@ def required(tier: str) -> list[str]:
     """Return `require` of the table `[tool.stratakit.TIER]`: what of a tier must not be absent.
 
     Raises:
-        ConfigurationError: it is no list of names.
+        ConfigurationError: it is not a list of names.
     """
     where = f"[tool.stratakit.{tier}]"
     found = table().get(tier, {})

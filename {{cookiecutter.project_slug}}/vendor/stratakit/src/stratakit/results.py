@@ -201,7 +201,7 @@ class Run:
         shutil.rmtree(self.folder, ignore_errors=True)
         _forget_dead_runs(self.folder.parent)
         for name in others:
-            sys.stderr.write(f"{name}: failed, and is no tier: see its output above\n")
+            sys.stderr.write(f"{name}: failed, and is not a tier: see its output above\n")
         _print_summary(parts, code)
         if self.json_to is not None:
             with os.fdopen(self.json_to, "w", encoding="utf-8") as stream:

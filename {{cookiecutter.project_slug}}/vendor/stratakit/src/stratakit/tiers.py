@@ -143,7 +143,7 @@ def load() -> tuple[Tier, ...]:
     tables = pyproject.table().get("tiers", {})
     if not isinstance(tables, dict):
         raise ConfigurationError(
-            f"tiers in [tool.stratakit] of pyproject.toml is {tables!r}, and no table of tiers",
+            f"tiers in [tool.stratakit] of pyproject.toml is {tables!r}, not a table of tiers",
             f"write, for example: [{TABLE}.unit] budget = 60",
         )
     own = _OWN["tiers"]
@@ -225,7 +225,7 @@ def _tier(name: str, own: dict[str, Any], table: Any) -> Tier:
     where = f"[{TABLE}.{name}] of pyproject.toml"
     if not isinstance(table, dict):
         raise ConfigurationError(
-            f"{name} in [{TABLE}] of pyproject.toml is {table!r}, and no table",
+            f"{name} in [{TABLE}] of pyproject.toml is {table!r}, not a table",
             f"write, for example: [{TABLE}.{name}] budget = 60",
         )
     pyproject.refuse_unknown(table, _KEYS, where)

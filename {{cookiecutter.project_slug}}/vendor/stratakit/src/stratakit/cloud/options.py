@@ -43,13 +43,15 @@ class Options:
         """The time to live.
 
         Raises:
-            ConfigurationError: it is no time.
+            ConfigurationError: it is not a time.
         """
         found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", self.ttl)
         parts = [int(part or 0) for part in found.groups()] if found else [0]
         seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
         if not seconds:
-            raise ConfigurationError(f"{self.ttl!r} is no time to live", "for example: --ttl 15m")
+            raise ConfigurationError(
+                f"{self.ttl!r} is not a time to live", "for example: --ttl 15m"
+            )
         return seconds
 
     def chosen(self) -> project.Service:
@@ -139,6 +141,6 @@ def _money(text: str) -> float:
         value = -1
     if not 0 <= value < float("inf"):
         raise ConfigurationError(
-            f"{text} is no amount of US dollars", "for example: --max-usd 0.30"
+            f"{text} is not an amount of US dollars", "for example: --max-usd 0.30"
         )
     return value

@@ -121,11 +121,11 @@ def files(glob: str) -> frozenset[str]:
 
 
 def _refuse_bad_globs(where: str, value: object) -> None:
-    """Refuse what is no list of globs, or one that names no file that is judged."""
+    """Refuse what is not a list of globs, or one that names no file that is judged."""
     key = where.partition(" ")[0]
     example = f'write globs, for example: {key} = ["services/*/src/*/domain.py"]'
     if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
-        raise ConfigurationError(f"{where} is no list of texts", example)
+        raise ConfigurationError(f"{where} is not a list of strings", example)
     covered = frozenset(chain.from_iterable(sources(project.packages()).values()))
     for glob in value:
         try:

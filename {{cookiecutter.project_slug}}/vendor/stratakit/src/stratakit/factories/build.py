@@ -275,7 +275,7 @@ def _flush(session: orm.Session, mapper: orm.Mapper[Any], given: Row) -> None:
 def _mapper(model: type[Any]) -> orm.Mapper[Any]:
     found = sa.inspect(model, raiseerr=False)
     if not isinstance(found, orm.Mapper):
-        raise BuildError(f"{model!r} is no mapped class")
+        raise BuildError(f"{model!r} is not a mapped class")
     return found
 
 

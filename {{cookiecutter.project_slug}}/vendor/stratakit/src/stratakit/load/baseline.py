@@ -56,7 +56,7 @@ def saved(service: str, name: str) -> list[dict[str, Any]]:
     """Return the runs that are saved under a name, the oldest first; none under a new one.
 
     Raises:
-        ConfigurationError: it is no name for a file, or its file cannot be read.
+        ConfigurationError: it is not a name for a file, or its file cannot be read.
     """
     file = _file(service, name)
     if not file.exists():

@@ -62,7 +62,7 @@ def parse(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise ConfigurationError(f"{text} is no number of users", "for example: -u 10")
+        raise ConfigurationError(f"{text} is not a number of users", "for example: -u 10")
     return int(text)
 
 
@@ -72,7 +72,9 @@ def _number(text: str) -> float:
     except ValueError:
         value = 0
     if not 0 < value < float("inf"):
-        raise ConfigurationError(f"{text} is no number above 0", "for example: -r 2 or --rate 50")
+        raise ConfigurationError(
+            f"{text} is not a number above 0", "for example: -r 2 or --rate 50"
+        )
     return value
 
 
@@ -82,5 +84,5 @@ def _time(text: str) -> float:
     parts = [float(part or 0) for part in found.groups()] if found else [0.0]
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if not seconds:
-        raise ConfigurationError(f"{text} is no time", "for example: -t 60s or -t 1m30s")
+        raise ConfigurationError(f"{text} is not a time", "for example: -t 60s or -t 1m30s")
     return seconds

@@ -31,7 +31,7 @@ def steps(text: str) -> tuple[int, ...]:
         or not numbers[0]
     ):
         raise ConfigurationError(
-            f"--sweep {text} is no list of at least {LEAST} numbers of users that grow",
+            f"--sweep {text} is not a list of at least {LEAST} rising numbers of users",
             "for example: --sweep 1,2,5,10,20,50",
         )
     return numbers

@@ -119,7 +119,7 @@ def elsewhere(host: str, allowed: Sequence[str]) -> Target:
     url = urlsplit(host)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ConfigurationError(
-            f"--host {host} is no address of a service", "write it as http://127.0.0.1:8000"
+            f"--host {host} is not the address of a service", "write it as http://127.0.0.1:8000"
         )
     if not _is_local(url.hostname) and url.hostname not in allowed:
         raise ConfigurationError(

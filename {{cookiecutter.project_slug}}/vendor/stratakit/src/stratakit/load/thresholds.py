@@ -123,7 +123,7 @@ def parse(tables: Iterable[tuple[str, Any]]) -> Settings:
     for where, table in tables:
         if not isinstance(table, dict):
             raise ConfigurationError(
-                f"{where} is {table!r}, and no table",
+                f"{where} is {table!r}, not a table",
                 f'write, for example: [{TABLE}] p95_latency_ms = "<500"',
             )
         refuse_unknown(table, (*METRICS, HOSTS), where)
@@ -186,18 +186,18 @@ def _value(phase: dict[str, Any], metric: _Metric) -> float | None:
 
 
 def _refuse_bound(name: str, value: Any, where: str) -> None:
-    """Refuse what is no bound, and one from the wrong side, which nobody means."""
+    """Refuse what is not a bound, and one from the wrong side, which nobody means."""
     metric = METRICS[name]
     found = _BOUND.fullmatch(value) if isinstance(value, str) else None
     number = re.search(r"\d+(\.\d+)?", str(value))
     side = "<" if metric.low_is_good else ">"
     limit = float(number[0]) if number else 0.01 if metric.most else 100
     if metric.most and limit > metric.most:
-        problem, limit = "is no share from 0 to 1", min(limit / 100, metric.most)
+        problem, limit = "is not a share from 0 to 1", min(limit / 100, metric.most)
     elif found and found[1][0] != side:
         problem = f"is the wrong way round: {'less' if metric.low_is_good else 'more'} is better"
     elif not found:
-        problem = "is no bound"
+        problem = "is not a bound"
     else:
         return
     raise ConfigurationError(
@@ -207,12 +207,12 @@ def _refuse_bound(name: str, value: Any, where: str) -> None:
 
 
 def _refuse_hosts(value: Any, where: str) -> None:
-    """Refuse what is no list of names of hosts: with a scheme or a port, none would ever match."""
+    """Refuse what is not a list of host names: with a scheme or a port, none would ever match."""
     good = isinstance(value, list) and all(
         isinstance(each, str) and _HOST.fullmatch(each) for each in value
     )
     if not good:
         raise ConfigurationError(
-            f"{HOSTS} = {value!r} in {where} is no list of names of hosts",
+            f"{HOSTS} = {value!r} in {where} is not a list of host names",
             f'without scheme and port, for example: {HOSTS} = ["staging.example.org"]',
         )

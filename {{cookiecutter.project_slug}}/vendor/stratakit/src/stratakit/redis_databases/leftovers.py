@@ -39,7 +39,7 @@ local last = tonumber(redis.call('HGET', KEYS[1], 'seen')) + tonumber(ARGV[2])
 local keys = redis.call('KEYS', '*')
 for _, key in ipairs(keys) do
   local idle = redis.pcall('OBJECT', 'IDLETIME', key)
-  -- It is no number where the server keeps no such times.
+  -- It is not a number where the server keeps no such times.
   if key ~= KEYS[1] and (type(idle) ~= 'number' or now - idle > last) then return key end
 end
 for _, key in ipairs(keys) do redis.call('UNLINK', key) end

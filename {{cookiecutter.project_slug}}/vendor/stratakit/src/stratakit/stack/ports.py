@@ -30,7 +30,7 @@ def of(service: Service) -> int:
     """Return the port of a service in this checkout.
 
     Raises:
-        ConfigurationError: it has none, or what it has is no number of a port.
+        ConfigurationError: it has none, or what it has is not a number of a port.
     """
     name = _variable(service)
     if given := _given(name):
@@ -47,7 +47,7 @@ def checked(port: object, what: str, otherwise: str) -> int:
     """Return a port, which the message calls `message`, if it is one.
 
     Raises:
-        ConfigurationError: it is no number of a port.
+        ConfigurationError: it is not a number of a port.
     """
     if type(port) is not int or not 0 < port < LIMIT:
         raise ConfigurationError(

@@ -69,7 +69,7 @@ def differences(file: str, text: str) -> Iterator[Difference]:
     """Yield each version in the text of a file that differs, from top to bottom of each place.
 
     Raises:
-        ConfigurationError: `[tool.stratakit]` holds something that is no version.
+        ConfigurationError: `[tool.stratakit]` holds something that is not a version.
     """
     for place in PLACES:
         if not any(fnmatchcase(file, glob) for glob in place.files):
@@ -111,7 +111,7 @@ def wanted(key: str) -> str:
     for name, version in versions.items():
         if not (isinstance(version, str) and re.fullmatch(r"(\d+\.\d+)?", version)):
             raise ConfigurationError(
-                f"{name} in [tool.stratakit] of pyproject.toml is {version!r}, and no version",
+                f"{name} in [tool.stratakit] of pyproject.toml is {version!r}, not a version",
                 f'write it as a string of two numbers: {name} = "3.13"',
             )
     numbers = [[int(part) for part in each.split(".")] for each in versions.values() if each]

@@ -154,7 +154,7 @@ def _home(name: str) -> Path:
 
 def _count(workers: int) -> int:
     if workers < 1:
-        raise ConfigurationError(f"--workers {workers} is no number of workers", "--workers 2")
+        raise ConfigurationError(f"--workers {workers} is not a number of workers", "--workers 2")
     return workers
 
 
