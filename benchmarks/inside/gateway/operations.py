@@ -37,9 +37,7 @@ async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]
 
 
 async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
-    team = await database.teams.add(
-        uuid4(), domain.NewTeam(name=f"{uuid4()}", budget_cents=10**6)
-    )
+    team = await database.teams.add(uuid4(), domain.NewTeam(name=f"{uuid4()}", budget_cents=10**6))
     user = await database.register(domain.NewTeam(name=f"{uuid4()}"), f"{uuid4()}@a.org", "hash")
     key = await database.keys.add(
         uuid4(),
