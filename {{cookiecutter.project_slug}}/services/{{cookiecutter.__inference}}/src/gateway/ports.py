@@ -33,7 +33,6 @@ class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
         Raises:
             NotFoundError: there is none.
         """
-        ...
 
     async def open_session(
         self, session: domain.Session, password_hash: str, now: datetime
@@ -43,7 +42,6 @@ class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
         Raises:
             NotFoundError: there is no such user, or by now they have another password.
         """
-        ...
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
         """Return a session and whose it is, be it expired.
@@ -51,11 +49,9 @@ class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
         Raises:
             NotFoundError: there is none, since it never was or has ended.
         """
-        ...
 
     async def end_session(self, hash_: str) -> None:
         """End a session; repeating it changes nothing."""
-        ...
 
 
 class Aliases(Repository[domain.NewModelAlias, domain.ModelAlias, Changes], Protocol):
@@ -69,11 +65,9 @@ class Aliases(Repository[domain.NewModelAlias, domain.ModelAlias, Changes], Prot
         Raises:
             VersionConflictError: it has another version by now.
         """
-        ...
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
         """Return a team's aliases by their names; none for a team that does not exist."""
-        ...
 
     async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
         """Return all versions of an alias, the newest first.
@@ -81,7 +75,6 @@ class Aliases(Repository[domain.NewModelAlias, domain.ModelAlias, Changes], Prot
         Raises:
             NotFoundError: there is no such alias.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +102,6 @@ class Database(Protocol):
         Raises:
             ConflictError: another one has the name, or the email.
         """
-        ...
 
     async def config(self) -> domain.Config:
         """Return the newest config; the default one if there is none.
@@ -117,11 +109,9 @@ class Database(Protocol):
         Raises:
             UnreadableError: what is stored is no config.
         """
-        ...
 
     async def add_config(self, config: domain.Config) -> domain.Config:
         """Store a config, and return it with a version greater than all others."""
-        ...
 
     async def grant(self, key_hash: str) -> Grant:
         """Return what the key with this hash gives access to, be it expired or revoked.
@@ -129,11 +119,9 @@ class Database(Protocol):
         Raises:
             NotFoundError: there is none.
         """
-        ...
 
     async def ping(self) -> None:
         """Return if the server answers."""
-        ...
 
 
 class Spending(Protocol):

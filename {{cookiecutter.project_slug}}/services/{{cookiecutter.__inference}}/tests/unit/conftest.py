@@ -58,11 +58,9 @@ class ScriptedBackend:
         self.starts.set()
 
     def supports(self, feature: str) -> bool:
-        """Return what a test wants."""
         return feature not in self.unsupported
 
     def tokens_at_most(self, inference: Inference) -> int:
-        """Return what a test can calculate with."""
         del inference
         return 10
 
@@ -84,7 +82,6 @@ class ScriptedBackend:
         return Completion([*choices.values()], usage)
 
     async def stream(self, inference: Inference) -> AsyncGenerator[Chunk, None]:
-        """Return what the script says."""
         self.asked.append(inference)
         try:
             for number, each in enumerate(self.script):
@@ -96,7 +93,7 @@ class ScriptedBackend:
             self.closed += 1
 
     async def ping(self) -> None:
-        """Return."""
+        return
 
 
 ANSWER: tuple[Chunk, ...] = (
@@ -142,9 +139,8 @@ class World:
         self, name: str = "team", *, budget_cents: int = 0, limits: domain.Limits | None = None
     ) -> domain.Team:
         """Return a new team, with a quota if there are limits."""
-        team = await self.database.teams.create(
-            domain.NewTeam(name=name, budget_cents=budget_cents)
-        )
+        new = domain.NewTeam(name=name, budget_cents=budget_cents)
+        team = await self.database.teams.create(new)
         if limits:
             quota = domain.NewQuota(
                 team_id=team.id,

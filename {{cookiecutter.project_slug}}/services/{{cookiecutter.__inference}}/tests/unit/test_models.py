@@ -39,12 +39,14 @@ async def test_the_list_holds_the_models_of_all_and_those_of_the_team(
     assert refusal(await client.get(f"{PATH}/theirs")) == UNKNOWN
 
 
-async def test_what_a_provider_had_that_is_gone_is_not_listed(
-    client: httpx2.AsyncClient, world: World
+@pytest.mark.parametrize(("name", "listed"), [("mine", ["echo"]), ("echo", [])])
+async def test_what_a_provider_had_that_is_gone_is_not_listed_nor_what_it_hides(
+    client: httpx2.AsyncClient, world: World, alias: domain.ModelAlias, name: str, listed: list[str]
 ) -> None:
+    await world.database.aliases.update(alias.id, {"alias": name})
     del world.backends["scripted"]
-    assert [model["id"] for model in (await client.get(PATH)).json()["data"]] == ["echo"]
-    assert refusal(await client.get(f"{PATH}/mine")) == UNKNOWN
+    assert [model["id"] for model in (await client.get(PATH)).json()["data"]] == listed
+    assert refusal(await client.get(f"{PATH}/{name}")) == UNKNOWN
 
 
 @each_path

@@ -183,11 +183,7 @@ async def revoke_key(ports: Ports, key: domain.ApiKey) -> domain.ApiKey:
 async def _admit(
     ports: Ports, limits: Mapping[str, domain.Limits], email: str, address: str
 ) -> dict[UUID, float]:
-    """Count one by each of the limits; return what was counted, and when.
-
-    Raises:
-        ThrottledError: there were too many in the last minute.
-    """
+    """Count one by each of the limits; return what was counted, and when."""
     counted = {}
     for what, most in limits.items():
         whose = (what, email * ("email" in what), address * ("address" in what))
@@ -208,11 +204,7 @@ def _address(request: Request) -> str:
 
 
 async def _authenticated(body: Login, ports: Ports, passwords: accounts.Passwords) -> domain.User:
-    """Return the user who has this email and password.
-
-    Raises:
-        CredentialError: there is none.
-    """
+    """Return the user who has this email and password."""
     user: domain.User | None = None
     with suppress(errors.NotFoundError):
         user = await ports.database.users.by_email(body.email)

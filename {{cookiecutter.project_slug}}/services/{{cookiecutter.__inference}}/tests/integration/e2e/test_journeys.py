@@ -9,17 +9,7 @@ import pytest
 
 from stratakit.testing import Service, eventually
 
-from ..people import (
-    CHAT,
-    TRIES,
-    Connect,
-    Team,
-    another,
-    asking,
-    chat,
-    configured,
-    created,
-)
+from ..people import CHAT, TRIES, Connect, Team, another, asking, chat, configured, created
 
 ANN: dict[str, Any] = {
     "team": "Ann's",
@@ -47,15 +37,13 @@ async def test_from_registration_to_an_answer_and_out_again(
     assert "key" not in listed
 
     team = me["team"]["id"]
-    await created(
-        admin,
-        "aliases",
-        team_id=team,
-        alias="fast",
-        target="echo",
-        provider="echo",
-        parameters={"temperature": 0},
-    )
+    alias = {
+        "alias": "fast",
+        "target": "echo",
+        "provider": "echo",
+        "parameters": {"temperature": 0},
+    }
+    await created(admin, "aliases", team_id=team, **alias)
     await created(admin, "quotas", team_id=team, requests_per_minute=3, tokens_per_minute=1000)
 
     async with openai.AsyncOpenAI(
