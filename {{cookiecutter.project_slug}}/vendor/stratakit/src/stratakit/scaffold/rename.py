@@ -168,7 +168,7 @@ def carry_out(it: Plan, databases: Sequence[tuple[Database, Database]]) -> None:
         for before, after in databases:
             dev.rename(before, after)
             undo.callback(dev.rename, after, before)
-        _rename_settings(it)
+        _rename_settings(it, undo)
         undo.pop_all()
     for folder in (*environment.all_of(it.old), record.folder() / it.old.name):
         shutil.rmtree(folder, ignore_errors=True)
@@ -225,7 +225,7 @@ def _moved(old: Service, new: Service, file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-def _rename_settings(it: Plan) -> None:
+def _rename_settings(it: Plan, undo: ExitStack) -> None:
     """Rename the variables in .env, and the secrets that were made up."""
     others = [
         each.prefix
@@ -234,15 +234,17 @@ def _rename_settings(it: Plan) -> None:
     ]
     name = rf"(?!{'|'.join(others) or '(?!)'}){it.old.prefix}(?=[A-Z])"
     if service_env.FILE.exists():
-        text = service_env.FILE.read_text(encoding="utf-8")
-        text = re.sub(rf"(?m)^(#? *(?:export +)?){name}", rf"\g<1>{it.new.prefix}", text)
+        before = service_env.FILE.read_text(encoding="utf-8")
+        text = re.sub(rf"(?m)^(#? *(?:export +)?){name}", rf"\g<1>{it.new.prefix}", before)
         was, is_ = (names.named(each.name, DEV, checkout.mark()) for each in (it.old, it.new))
         text = re.sub(rf"(?<=/){was}(?!\w)", is_, text)
         service_env.replace_dotenv(text)
+        undo.callback(service_env.replace_dotenv, before)
     kept = service_env.secrets_file()
     if kept.exists():
         made: dict[str, str] = json.loads(kept.read_bytes())
         renamed = {re.sub(f"^{name}", it.new.prefix, key): value for key, value in made.items()}
+        undo.callback(kept.write_bytes, kept.read_bytes())
         kept.write_text(json.dumps(renamed), encoding="utf-8")
 
 
