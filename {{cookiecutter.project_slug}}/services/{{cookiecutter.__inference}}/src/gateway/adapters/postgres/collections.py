@@ -78,9 +78,10 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
         """Store a session, and forget those that have expired."""
         owner = sa.select(UserRow).filter_by(id=session.user_id, password_hash=password_hash)
         async with self._transaction() as connection:
-            await connection.execute(sa.delete(SessionRow).where(SessionRow.expires_at <= now))
+            # The user first, as where a password is changed: else each could wait for the other.
             row = await connection.scalar(owner.with_for_update(read=True))
             self._found(row, "with this password")
+            await connection.execute(sa.delete(SessionRow).where(SessionRow.expires_at <= now))
             await connection.execute(sa.insert(SessionRow).values(asdict(session)))
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
