@@ -170,7 +170,8 @@ class CompletionService:
             raise errors.UnknownModelError(request.model)
         price = config.prices.get(route.target.model)
         if price is None:
-            raise errors.UnpricedModelError(request.model)
+            why = "has no price; an administrator sets one, be it 0"
+            raise errors.UnknownModelError(request.model, why)
         given = {name: name for name, value in request.parameters.items() if value is not None}
         for feature, asking in {**given, **request.features}.items():
             if not backend.supports(feature):

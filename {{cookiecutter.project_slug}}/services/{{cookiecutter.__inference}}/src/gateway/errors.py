@@ -28,18 +28,12 @@ class CredentialError(ServiceError):
 
 
 class UnknownModelError(ServiceError):
-    """The team has no such model."""
+    """The team has no such model, or nobody gets it."""
 
-    def __init__(self, model: str) -> None:
-        super().__init__(f"the model {model!r} does not exist, or your team has no access to it")
-        self.field = "model"
-
-
-class UnpricedModelError(ServiceError):
-    """Nobody has said what the model costs, so nobody gets it."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(f"the model {model!r} has no price; an administrator sets one, be it 0")
+    def __init__(
+        self, model: str, why: str = "does not exist, or your team has no access to it"
+    ) -> None:
+        super().__init__(f"the model {model!r} {why}")
         self.field = "model"
 
 

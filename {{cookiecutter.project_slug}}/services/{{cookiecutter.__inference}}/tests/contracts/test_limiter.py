@@ -72,18 +72,6 @@ async def test_after_a_minute_all_is_free_again(limiter: Limiter, clock: MemoryC
     assert (again.refused, again.requests_left, again.tokens_left) == (None, 1, 0)
 
 
-async def test_the_window_slides(limiter: Limiter, clock: MemoryClock) -> None:
-    limits = Limits(2, PLENTY)
-    await admit(limiter, limits, 1)
-    clock.advance(50)
-    await admit(limiter, limits, 1)
-    clock.advance(10)
-    # The one of a minute ago is free, that of ten seconds ago is not.
-    first, second = await admit(limiter, limits, 1, 1)
-    assert (first.refused, second.refused) == (None, "requests")
-    assert (second.retry_after, second.requests_reset) == (50, 60)
-
-
 async def test_retry_after_waits_for_as_many_tokens_as_are_asked_for(
     limiter: Limiter, clock: MemoryClock
 ) -> None:

@@ -9,7 +9,6 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from pydantic import TypeAdapter
-from structlog.typing import EventDict
 
 from gateway import domain, errors
 from gateway.accounts import Keys
@@ -77,11 +76,6 @@ async def test_a_request_is_answered_and_takes_what_it_used_of_the_budget(
     assert choice["finish_reason"] == "stop"
     assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     assert await spent(world, team) == 5 * 7
-
-
-async def test_a_model_of_the_config_is_there_for_every_team(client: httpx2.AsyncClient) -> None:
-    answer = (await post(client, TEXT, model="echo", prompt="b a")).json()
-    assert sorted(answer["choices"][0]["text"].split()) == ["a", "b"]
 
 
 PARTS = [{"role": "user", "content": [{"type": "text", "text": each} for each in "ab"]}]
@@ -236,8 +230,7 @@ def said(content: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "fields", "param"),
     [
-        (CHAT, {"model": ""}, "model"),
-        (CHAT, {"model": None}, "model"),
+        *((CHAT, {"model": each}, "model") for each in ("", None)),
         (CHAT, {"messages": []}, "messages"),
         (CHAT, {"messages": ASKED * (completion_requests.MESSAGES + 1)}, "messages"),
         (CHAT, {"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
@@ -249,8 +242,7 @@ def said(content: Any) -> dict[str, Any]:
         (CHAT, {"unknown": 1}, "unknown"),
         *((CHAT, {"max_tokens": most}, "max_tokens") for most in (0, 2**31, 1.5, True, "7")),
         (CHAT, {"stream": "true"}, "stream"),
-        (CHAT, {"temperature": "1"}, "temperature"),
-        (CHAT, {"temperature": 2.1}, "temperature"),
+        *((CHAT, {"temperature": each}, "temperature") for each in ("1", 2.1)),
         (CHAT, {"top_p": -0.1}, "top_p"),
         (CHAT, {"frequency_penalty": 3}, "frequency_penalty"),
         (CHAT, {"seed": 2**53 + 1}, "seed"),
@@ -259,8 +251,7 @@ def said(content: Any) -> dict[str, Any]:
         (CHAT, {"stream": True, "stream_options": {"x": 1}}, "stream_options.x"),
         (CHAT, {"stream_options": {}}, "stream_options"),
         (TEXT, {"stream_options": {"include_usage": True}}, "stream_options"),
-        (TEXT, {"prompt": ["a", "b"]}, "prompt"),
-        (TEXT, {"prompt": [1, 2]}, "prompt"),
+        *((TEXT, {"prompt": each}, "prompt") for each in (["a", "b"], [1, 2])),
         (TEXT, {"best_of": 2}, "best_of"),
         (TEXT, {"messages": []}, "messages"),
     ],
@@ -481,10 +472,3 @@ async def test_one_request_too_many_at_once_is_refused_and_not_counted(
     concurrency.free(team.id)
     left = (await post(client)).headers["x-ratelimit-remaining-requests"]
     assert left == str(domain.Config().limits.requests - 1)
-
-
-async def test_a_mistake_of_ours_answers_500(
-    client: httpx2.AsyncClient, world: World, lines: list[EventDict]
-) -> None:
-    world.backend.script = []
-    assert refusal(await post(client)) == (500, None, "internal_server_error")

@@ -254,13 +254,6 @@ async def test_a_reason_to_end_is_passed_on_if_clients_know_it(told: str, reason
     assert last.finish_reason == reason
 
 
-async def test_an_answer_may_have_no_text() -> None:
-    whole = await backend(answering(answer(None, usage=USAGE))).complete(asked())
-    assert whole.choices[0].text == ""
-    chunks = await pieces(backend(streaming(piece(), piece(None, "stop"), DONE)), asked())
-    assert [chunk.text for chunk in chunks] == [""]
-
-
 @pytest.mark.parametrize(
     "parts",
     [
@@ -268,9 +261,10 @@ async def test_an_answer_may_have_no_text() -> None:
         (piece("a"), piece("b", "stop", usage=USAGE), DONE),
         (piece("a"), piece("b", "stop"), event(json.dumps({"choices": [], "usage": USAGE}))),
         (piece("a", usage=None), b": still at it\n\n", piece("b"), piece("", "stop", usage=USAGE)),
+        (piece(), piece("a"), piece("b"), piece(None, "stop", usage=USAGE), DONE),
         (piece("a").replace(b"\n", b"\r\n"), piece("b", "stop", usage=USAGE), DONE),
     ],
-    ids=["as OpenAI", "as llama.cpp", "without DONE", "with comments", "with CRLF"],
+    ids=["as OpenAI", "as llama.cpp", "without DONE", "with comments", "with nulls", "with CRLF"],
 )
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
 async def test_a_stream_may_have_any_shape(parts: tuple[bytes, ...], size: int) -> None:

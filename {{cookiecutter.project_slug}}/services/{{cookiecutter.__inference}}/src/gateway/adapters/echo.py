@@ -41,6 +41,11 @@ class EchoSettings:
     seed: int = 0
     """Decides which, and where. The n-th request always fares the same."""
 
+    @property
+    def plain(self) -> bool:
+        """Return whether there is nothing to wait for, and nothing fails."""
+        return not any((self.first_token, self.per_token, self.failure_rate, self.cut_off_rate))
+
 
 class EchoBackend:
     """Answers with the words of the prompt, beginning at the one that a hash of them picks.
@@ -66,18 +71,17 @@ class EchoBackend:
     async def complete(self, inference: ports.Inference) -> ports.Completion:
         """Return the whole answer."""
         words, finish_reason, usage = _answer(inference)
-        fate = _Fate(self._settings, next(self._numbers))
-        if wait := sum(map(fate.wait, range(len(words)))):
-            await self._clock.sleep(wait)
+        if fate := self._fate():
+            await self._clock.sleep(sum(map(fate.wait, range(len(words)))))
         return ports.Completion([ports.Chunk(" ".join(words), finish_reason)], usage)
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
         """Yield the answer token by token."""
         words, finish_reason, usage = _answer(inference)
-        fate = _Fate(self._settings, next(self._numbers))
-        end = fate.cut_off(len(words))
+        fate = self._fate()
+        end = fate.cut_off(len(words)) if fate else None
         for number, word in enumerate(words[:end]):
-            if wait := fate.wait(number):
+            if fate and (wait := fate.wait(number)):
                 await self._clock.sleep(wait)
             elif number % TURN == TURN - 1:
                 await asyncio.sleep(0)
@@ -88,6 +92,10 @@ class EchoBackend:
 
     async def ping(self) -> None:
         """Return: it is always there."""
+
+    def _fate(self) -> "_Fate | None":
+        # It takes as long as a tenth of a request.
+        return None if self._settings.plain else _Fate(self._settings, next(self._numbers))
 
 
 class _Fate:

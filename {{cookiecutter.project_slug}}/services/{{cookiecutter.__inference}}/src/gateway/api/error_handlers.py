@@ -54,7 +54,6 @@ ERROR_SPECS: dict[type[errors.ServiceError], ErrorSpec] = {
     errors.RegistrationClosedError: ErrorSpec(403, "registration_closed"),
     errors.NotFoundError: ErrorSpec(404, "not_found"),
     errors.UnknownModelError: ErrorSpec(404, "model_not_found"),
-    errors.UnpricedModelError: ErrorSpec(404, "model_not_found"),
     errors.ConflictError: ErrorSpec(409, "conflict"),
     errors.VersionConflictError: ErrorSpec(409, "version_conflict"),
     errors.RateLimitedError: ErrorSpec(429, "rate_limit_exceeded"),
