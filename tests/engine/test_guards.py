@@ -366,6 +366,24 @@ def test_what_a_site_gives_every_new_database_does_not_count() -> None:
             assert found.contents().held == {"table": 1}
 
 
+def test_what_a_person_is_told_of_a_database_is_true_until_they_were_told(
+    it: lifecycle.Database, admin: database.Connection
+) -> None:
+    it.create()
+    with ThreadPoolExecutor(1) as pool, it.unchanged() as found:
+        dropping = pool.submit(it.drop)
+
+        def waits() -> None:
+            held = admin.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            assert held.rowcount
+
+        until(waits, contents.GRACE * 20)
+        assert found.contents().held == {}
+        assert it.exists()
+    assert dropping.result()
+    assert not it.exists()
+
+
 def test_a_look_that_took_long_before_its_database_was_dropped_finds_nothing(
     it: lifecycle.Database, admin: database.Connection
 ) -> None:

@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import sshd
 from baking import ROOT
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.proof(of="cloud"),
     pytest.mark.timeout(1200),
+    # Without it, too few of the tests run that are to be judged.
+    pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT),
 ]
 WANTED = 95
 """Percent of the lines, and of the branches, of each module."""

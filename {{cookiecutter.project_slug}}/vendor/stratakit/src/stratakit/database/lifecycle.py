@@ -58,6 +58,16 @@ class Database:
         with connect(self.server.url) as connection:
             return self._inspect(connection)
 
+    @contextmanager
+    def unchanged(self) -> Iterator[guards.DatabaseInfo]:
+        """Yield what is known of it, while no other action changes or drops it.
+
+        Raises:
+            InfrastructureError: another action is about it, and does not end.
+        """
+        with session(self.server.url) as connection, locked(connection, Lock.ACTION, self.name):
+            yield self._inspect(connection)
+
     def refuse_foreign(self) -> None:
         """Refuse to go on if it belongs to somebody else; it need not exist.
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from psycopg import errors, sql
+from psycopg import OperationalError, errors, sql
 
 from ..errors import InfrastructureError
 from ..servers import checkout
@@ -95,7 +95,7 @@ def status(database: Database) -> Status:
     """Return the state of a database."""
     try:
         return _status(database)
-    except InfrastructureError:
+    except (InfrastructureError, OperationalError):
         # It may have been dropped since it was seen.
         if database.exists():
             raise

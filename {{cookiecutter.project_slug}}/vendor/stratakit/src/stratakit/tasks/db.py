@@ -231,14 +231,14 @@ def agree(
     """
     asks = False
     for target in targets:
-        found = target.inspect()
-        force = options.force or target.service in pausing
-        guards.check(found, force=force, rules=action.rules)
-        lost = action.loses(target) if target.purpose == DEV and found.exists else []
-        asks = asks or bool(lost) or (action.destroys and not found.owned)
-        if action.destroys or lost:
-            removed = "".join(f"\n  removes {line}" for line in lost)
-            console.say(f"{action.verb} {found}{removed}", quiet=options.json)
+        with target.unchanged() as found:
+            force = options.force or target.service in pausing
+            guards.check(found, force=force, rules=action.rules)
+            lost = action.loses(target) if target.purpose == DEV and found.exists else []
+            asks = asks or bool(lost) or (action.destroys and not found.owned)
+            if action.destroys or lost:
+                removed = "".join(f"\n  removes {line}" for line in lost)
+                console.say(f"{action.verb} {found}{removed}", quiet=options.json)
     if asks and not (options.dry_run or options.yes):
         names = ", ".join(each.name for each in targets)
         console.confirm(f"{action.verb} {names} on {targets[0].inspect().host}", "--yes")
