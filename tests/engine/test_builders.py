@@ -178,6 +178,19 @@ async def test_a_row_that_must_refer_to_one_of_its_kind_refers_to_itself(build: 
     assert (await build(shop.Folder, root_id=folder.id)).root_id == folder.id
 
 
+def test_a_row_that_refers_to_itself_does_so_by_a_key_of_zero_too() -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class Node(Own):
+        __tablename__ = "nodes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        root_id: Mapped[int] = mapped_column(sa.ForeignKey("nodes.id"))
+
+    node = example(Node, id=0)
+    assert (node.id, node.root_id) == (0, 0)
+
+
 async def test_a_parent_of_a_general_kind_is_of_a_special_one(build: Build) -> None:
     toy = await build(shop.Toy)
     assert isinstance(toy.animal, shop.Cat)

@@ -233,11 +233,10 @@ class Rows:
                 continue
             if key.referred_table is table:
                 # To itself: any other row would need one, too.
-                made = {
-                    target: row.get(target) or making.make(target, ColumnConstraints())
-                    for target in pairs.values()
-                }
-                row.update(made)
+                for target in pairs.values():
+                    if row.get(target) is None:
+                        row[target] = making.make(target, ColumnConstraints())
+                made = row
             else:
                 made = self._parent(making, key, known, parent, connection)
             row.update({column: made[target] for column, target in pairs.items()})
