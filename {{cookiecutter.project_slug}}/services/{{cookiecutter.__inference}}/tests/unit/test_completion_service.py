@@ -70,33 +70,26 @@ async def left(world: World, team: domain.Team) -> tuple[int, int]:
     return (await world.limiter.admit(team.id, MANY, 0)).tokens_left, await spent(world, team)
 
 
-async def test_what_it_may_take_at_most_is_counted_and_paid_ahead(
-    service: CompletionService, world: World, team: domain.Team, key_hash: str
+@pytest.mark.parametrize("n", [1, 3])
+# Nothing, what is usual, and more than was asked for.
+@pytest.mark.parametrize("usage", [domain.Usage(0, 0), domain.Usage(3, 2), domain.Usage(80, 2)])
+async def test_what_it_may_take_at_most_is_paid_ahead_and_then_what_it_took_once(
+    service: CompletionService,
+    app: FastAPI,
+    world: World,
+    team: domain.Team,
+    key_hash: str,
+    n: int,
+    usage: domain.Usage,
 ) -> None:
-    admitted = await service.admit(key_hash, REQUEST)
-    assert await left(world, team) == (MANY.tokens - COUNTED, COUNTED * 7)
-    await admitted.complete()
-    await admitted.close()
-    assert await left(world, team) == (MANY.tokens - 5, 5 * 7)
-
-
-async def test_one_that_is_closed_twice_gives_back_once(
-    service: CompletionService, world: World, team: domain.Team, key_hash: str, app: FastAPI
-) -> None:
-    admitted = await service.admit(key_hash, REQUEST)
-    await admitted.close()
-    await admitted.close()
-    assert await left(world, team) == (MANY.tokens, 0)
+    admitted = await service.admit(key_hash, replace(REQUEST, n=n))
+    most = 10 + 20 * n
+    assert await left(world, team) == (MANY.tokens - most, most * 7)
+    admitted.usage = usage
+    for _ in range(2):
+        await admitted.close()
+        assert await left(world, team) == (MANY.tokens - usage.total, usage.total * 7)
     assert app.state.concurrency.taken == 0
-
-
-async def test_a_backend_that_makes_more_than_it_was_asked_for_is_paid(
-    service: CompletionService, world: World, team: domain.Team, key_hash: str
-) -> None:
-    admitted = await service.admit(key_hash, REQUEST)
-    admitted.usage = domain.Usage(prompt_tokens=40, completion_tokens=2)
-    await admitted.close()
-    assert await left(world, team) == (MANY.tokens - 42, 42 * 7)
 
 
 async def test_tokens_that_cannot_be_settled_are_logged_and_the_budget_is_booked(
@@ -159,13 +152,6 @@ async def test_of_an_answer_without_a_limit_no_more_is_set_aside_than_the_quota_
     admitted.usage = domain.Usage(10, 3 * ESTIMATE)
     await admitted.close()
     assert await spent(world, team) == (10 + 3 * ESTIMATE) * 7
-
-
-async def test_each_of_several_choices_is_set_aside(
-    service: CompletionService, world: World, team: domain.Team, key_hash: str
-) -> None:
-    await service.admit(key_hash, replace(REQUEST, n=3))
-    assert await spent(world, team) == (10 + 3 * 20) * 7
 
 
 async def test_it_is_settled_even_if_the_request_is_cancelled_meanwhile(

@@ -87,9 +87,6 @@ async def test_the_words_of_a_chat_are_those_of_all_its_turns() -> None:
     whole = await echo().complete(chat)
     assert set(whole.choices[0].text.split()) == {"one", "two", "three"}
     assert whole.usage.prompt_tokens == echo().tokens_at_most(chat) == 3
-
-
-async def test_an_answer_to_nothing_is_empty() -> None:
     whole = await echo().complete(asked(" ", ignore_eos=True))
     assert (whole.choices, whole.usage.total) == ([Chunk("", "stop")], 0)
 
