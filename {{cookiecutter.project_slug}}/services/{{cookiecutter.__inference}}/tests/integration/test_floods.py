@@ -26,6 +26,8 @@ NOTICED = 0.05
 """Seconds at the median that another client may wait for an answer of nothing, beside idly."""
 SAMPLES = 20
 """Of each median. A busy machine may spoil some of these, a flood would spoil all."""
+PATIENCE = 90
+"""Seconds in which that has to come true, on a machine that does much else."""
 PROMPT = ("word" * 40 + " ") * 900
 """Whose answer is more than the buffers on its way hold."""
 
@@ -183,10 +185,10 @@ async def test_nobody_notices(
         return await value("gateway_slots_in_use") == 0
 
     async with flooded(flood, patient.port, greedy.key):
-        await eventually(is_quick, timeout=30)
+        await eventually(is_quick, timeout=PATIENCE)
         assert (await anybody.post("/auth/login", json=ANN)).status_code == 200
         assert (await client.post(CHAT, json=chat())).status_code == 200
         assert process.memory_info().rss - before < GROWTH
-        await eventually(is_dropped, timeout=30)
-        await eventually(is_free, timeout=30)
+        await eventually(is_dropped, timeout=PATIENCE)
+        await eventually(is_free, timeout=PATIENCE)
         assert process.memory_info().rss - before < GROWTH
