@@ -26,7 +26,7 @@ NOTICED = 0.05
 """Seconds at the median that another client may wait for an answer of nothing, beside idly."""
 SAMPLES = 20
 """Of each median. A busy machine may spoil some of these, a flood would spoil all."""
-PATIENCE = 90
+PATIENCE = 60
 """Seconds in which that has to come true, on a machine that does much else."""
 PROMPT = ("word" * 40 + " ") * 900
 """Whose answer is more than the buffers on its way hold."""
