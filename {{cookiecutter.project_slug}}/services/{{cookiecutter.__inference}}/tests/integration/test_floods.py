@@ -28,7 +28,7 @@ SAMPLES = 20
 """Of each median. A busy machine may spoil some of these, a flood would spoil all."""
 PATIENCE = 60
 """Seconds in which that has to come true, on a machine that does much else."""
-PROMPT = ("word" * 40 + " ") * 900
+PROMPT = ("word" * 250 + " ") * 144
 """Whose answer is more than the buffers on its way hold."""
 
 Flood = Callable[[int, str, Event], None]
@@ -77,7 +77,7 @@ def half_bodies(port: int, _: str, over: Event) -> None:
 
 def unread_streams(port: int, key: str, over: Event) -> None:
     """Ask for many streams, and read none."""
-    body = json.dumps(chat(PROMPT, max_tokens=900, stream=True)).encode()
+    body = json.dumps(chat(PROMPT, max_tokens=144, stream=True)).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     with ExitStack() as stack:
