@@ -3,6 +3,7 @@
 `nox -s engine` and the proofs of the engine run them in a project that tests/support/host.py bakes.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -113,6 +114,13 @@ def cases_left_out(items: Sequence[pytest.Item]) -> set[str]:
         if not WIDE.isdisjoint(names_of(item)):
             cases[names_of(item)].append(item.nodeid)
     return {each for ids in cases.values() for each in {*ids} - {*sorted(ids)[::SHARE]}}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def real_threads() -> Iterator[None]:
+    """See that no test replaces the threads of those that come after it, as an import of Locust does."""
+    yield
+    assert "gevent" not in sys.modules, "import what needs Locust in a process of its own"
 
 
 @pytest.fixture
