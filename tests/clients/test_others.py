@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from stratakit.errors import AbsentError
 
 from .conftest import Access
 
@@ -23,7 +24,7 @@ def run(*command: str | Path, folder: Path, access: Access | None = None) -> Non
 def test_openai_and_ai_of_npm(access: Access, tmp_path: Path) -> None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
-        pytest.skip("no Node")  # Nothing in Python stands for its clients.
+        raise AbsentError("there is no Node with npm", part="node")
     run(npm, "install", "--no-audit", "--no-fund", "--silent", *PACKAGES, folder=tmp_path)
     program = shutil.copy(HERE / "clients.mjs", tmp_path)
     run(node, program, folder=tmp_path, access=access)
@@ -32,5 +33,6 @@ def test_openai_and_ai_of_npm(access: Access, tmp_path: Path) -> None:
 def test_http_client_of_the_jdk(access: Access, tmp_path: Path) -> None:
     java = shutil.which("java")
     if not java:
-        pytest.skip("no JDK")  # Its `Upgrade: h2c` is sent by no other client here.
+        # No other client here sends its `Upgrade: h2c`.
+        raise AbsentError("there is no JDK", part="java")
     run(java, HERE / "Client.java", folder=tmp_path, access=access)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import pytest
+from sqlalchemy import make_url
 
+from stratakit.errors import AbsentError
 from stratakit.servers import binaries, home, external
 from stratakit.servers.waiting import until
 
@@ -72,13 +73,19 @@ def cluster(host: str, port: int, *, standby: bool = False) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+def server_of(url: str) -> str:
+    """Return the URL of the server that a database is on, as SQLAlchemy has that one's."""
+    maintenance = make_url(url).set(drivername="postgresql", database="postgres")
+    return maintenance.render_as_string(hide_password=False)
+
+
 @contextmanager
 def pooler(databases: str, mode: str = "session") -> Iterator[str]:
     """Run pgbouncer; yield its URL as the user `postgres`."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if not program:
         # No wheel carries it, and a fake pooler would have the locks that a real one loses.
-        pytest.skip("no pgbouncer: no pooler was tried")  # It needs a system package.
+        raise AbsentError("there is no pgbouncer", "apt install pgbouncer", part="pgbouncer")
     # Short, and open to `nobody`, as whom it runs for root.
     folder = Path(tempfile.gettempdir()) / f"pool-{secrets.token_hex(3)}"
     folder.mkdir(mode=0o777)

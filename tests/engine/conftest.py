@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import fake_hetzner
 import pytest
 import sampling
 
 from stratakit import database, names, servers, settings
+from stratakit.cloud.hetzner import Hetzner
 
+from .hetzner_account import renting
 from .redis_servers import running
 
 # They start the servers that they need, or need none, so that Docker's would show nothing new.
@@ -121,6 +124,21 @@ def real_threads() -> Iterator[None]:
     """See that no test replaces the threads of those that come after it, as an import of Locust does."""
     yield
     assert "gevent" not in sys.modules, "import what needs Locust in a process of its own"
+
+
+@pytest.fixture
+def account() -> fake_hetzner.Hetzner:
+    """An account at Hetzner."""
+    return fake_hetzner.Hetzner()
+
+
+@pytest.fixture
+def hetzner(
+    account: fake_hetzner.Hetzner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hetzner]:
+    """Hetzner, as a run has it."""
+    with renting(account, tmp_path / "share", monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

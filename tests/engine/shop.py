@@ -35,16 +35,20 @@ class Upper(sa.types.TypeDecorator[str]):
         return value and value.lower()
 
 
+NAMING = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+"""How constraints and indexes are called, as in a service."""
+
+
 class Base(DeclarativeBase):
     metadata = sa.MetaData(
         schema=MAIN,
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        },
+        naming_convention=NAMING,
     )
     type_annotation_map: ClassVar = {
         dt.datetime: sa.DateTime(timezone=True),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import make_url
 from sqlalchemy.dialects import postgresql as pg
 
 from stratakit.database import MigrationError
@@ -15,6 +14,7 @@ from stratakit.project import Service
 from stratakit.schema.autogenerate import Written, write
 from stratakit.schema.verify import Check, verify
 
+from . import clusters
 from .thirteen import add_by_hand
 
 PYPROJECT = """
@@ -139,7 +139,7 @@ def plain(metadata: sa.MetaData) -> None:
     table(metadata, "items", column("size", sa.Integer), column("name", sa.String(9)))
 
 
-def more(metadata: sa.MetaData) -> None:
+def coloured(metadata: sa.MetaData, *rules: sa.schema.SchemaItem) -> None:
     table(
         metadata,
         "items",
@@ -147,6 +147,13 @@ def more(metadata: sa.MetaData) -> None:
         column("name", sa.String(9)),
         column("colour", enum("red"), server_default="red"),
         sa.Column("word", Upper),
+        *rules,
+    )
+
+
+def more(metadata: sa.MetaData) -> None:
+    coloured(
+        metadata,
         sa.CheckConstraint("size > 0 OR name LIKE '%0'", "ck_size"),
         pg.ExcludeConstraint((sa.text("int4range(size, size + 9)"), "&&"), name="ex_size"),
         sa.UniqueConstraint("name", name="uq_name", deferrable=True),
@@ -155,13 +162,8 @@ def more(metadata: sa.MetaData) -> None:
 
 
 def other(metadata: sa.MetaData) -> None:
-    table(
+    coloured(
         metadata,
-        "items",
-        column("size", sa.Integer),
-        column("name", sa.String(9)),
-        column("colour", enum("red"), server_default="red"),
-        sa.Column("word", Upper),
         sa.CheckConstraint("size > 1", "ck_size"),
         pg.ExcludeConstraint((sa.text("int4range(size, size + 5)"), "&&"), name="ex_size"),
         sa.UniqueConstraint("name", name="uq_name"),
@@ -186,8 +188,7 @@ STEPS: dict[str, tuple[Change, Change]] = {
 @pytest.fixture
 def server(postgres_url: str) -> str:
     """The server that the run is on."""
-    maintenance = make_url(postgres_url).set(drivername="postgresql", database="postgres")
-    return maintenance.render_as_string(hide_password=False)
+    return clusters.server_of(postgres_url)
 
 
 @pytest.fixture

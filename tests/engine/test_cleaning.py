@@ -16,7 +16,7 @@ from stratakit.database import Connection, Cleaner, runs
 from stratakit.database.lifecycle import Database
 from stratakit.database.relations import CleaningError
 from stratakit.database.cleaning import State
-from stratakit.errors import Code
+from stratakit.errors import AbsentError, Code
 from stratakit.servers import Server
 from stratakit.testing.databases import IsolatedDatabase
 
@@ -265,11 +265,14 @@ def test_what_a_role_cannot_see_is_named_at_once_unless_it_is_to_be_left(
 
 
 def foreign(connection: Connection) -> None:
-    """Make tables of which rows are in another database; skip where nothing can do that."""
+    """Make tables of which rows are in another database.
+
+    Raises:
+        AbsentError: the server has nothing that can do that.
+    """
     query = "SELECT FROM pg_available_extensions WHERE name = 'postgres_fdw'"
     if not connection.execute(query).rowcount:
-        # The wheel has no extensions; the images of PostgreSQL do.
-        pytest.skip("this server has no postgres_fdw")  # Nothing else writes to foreign tables.
+        raise AbsentError("this server has no postgres_fdw", part="postgres_fdw")
     connection.execute("""
         CREATE EXTENSION postgres_fdw;
         CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1');

@@ -14,32 +14,18 @@ import fake_hetzner
 import pytest
 import sshd
 from fake_hetzner import RefusedError
-from .hetzner_account import new_lease, renting, plant_smoke_request
+from .hetzner_account import new_lease, plant_smoke_request
 
 from stratakit.cloud import leases, providers, reaper
 from stratakit.cloud.__main__ import main
 from stratakit.cloud.hetzner import Hetzner
 from stratakit.cloud.leases import Lease
-from stratakit.errors import ConfigurationError, InfrastructureError, StrataError
+from stratakit.errors import AbsentError, ConfigurationError, InfrastructureError, StrataError
 from stratakit.servers.waiting import until
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="there is no SSH client")
 STARTS = 60.0
 NEEDS_SSHD = pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT)
-
-
-@pytest.fixture
-def account() -> fake_hetzner.Hetzner:
-    return fake_hetzner.Hetzner()
-
-
-@pytest.fixture
-def hetzner(
-    account: fake_hetzner.Hetzner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Hetzner]:
-    """Hetzner, as a run has it."""
-    with renting(account, tmp_path / "share", monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture
@@ -56,7 +42,8 @@ def booting(account: fake_hetzner.Hetzner, tmp_path: Path, hetzner: Hetzner) -> 
         account.address, hetzner.port = machine.host, machine.port
         hetzner.boot = STARTS
         if machine.user != "root":
-            pytest.skip("only root is let in as root")  # The client knows no other user.
+            # The client knows no other user.
+            raise AbsentError("only root is let in as root", part="root")
         yield
 
 
@@ -362,7 +349,9 @@ def test_five_steps_are_taken_on_a_machine_that_was_rented(
                 sshd.machine(tmp_path / "machine", host=sshd.address(), port=22)
             )
         except OSError as error:
-            pytest.skip(f"no second address, with port 22: {error}")  # The client knows no port.
+            # The client knows no other port.
+            why = f"there is no second address whose port 22 is free: {error}"
+            raise AbsentError(why, part="port 22") from error
         account.booted = lambda keys: machine.keys.write_text("\n".join(keys))
         account.address = machine.host
         code = main(["--results", str(results), "--cloud", "hetzner"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import fake_hetzner
 import pytest
 from fake_hetzner import RefusedError
-from .hetzner_account import new_lease, renting, plant_smoke_request
+from .hetzner_account import new_lease, plant_smoke_request
 
 from stratakit.cloud import leases, reaper
 from stratakit.cloud.__main__ import main
@@ -19,19 +19,6 @@ from stratakit.cloud.providers import Machine
 from stratakit.errors import InfrastructureError
 
 MINUTE, HOUR, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=365)
-
-
-@pytest.fixture
-def account() -> fake_hetzner.Hetzner:
-    return fake_hetzner.Hetzner()
-
-
-@pytest.fixture
-def hetzner(
-    account: fake_hetzner.Hetzner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Hetzner]:
-    with renting(account, tmp_path / "share", monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import make_url
 
 from stratakit import database, names
 from stratakit.database import Connection, runs
@@ -16,14 +15,13 @@ from stratakit.schema.fingerprint import (
     facts,
 )
 
-from . import drifts
+from . import clusters, drifts
 
 
 @pytest.fixture(scope="module")
 def server(postgres_url: str) -> str:
     """The server that the run is on."""
-    maintenance = make_url(postgres_url).set(drivername="postgresql", database="postgres")
-    return maintenance.render_as_string(hide_password=False)
+    return clusters.server_of(postgres_url)
 
 
 @pytest.fixture(scope="module")

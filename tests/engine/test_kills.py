@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from stratakit import tiers
+from stratakit.errors import AbsentError
 from stratakit.servers.waiting import until
 
 from .scratch import INVOKE, PYTEST, Command, Scratch
@@ -368,7 +369,8 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, int], None]]:
 
     def mount(folder: Path, megabytes: int) -> None:
         if os.geteuid():
-            pytest.skip("only root may mount a small disk")  # RLIMIT_FSIZE is tried for everybody.
+            # RLIMIT_FSIZE is tried for everybody.
+            raise AbsentError("only root may mount a small disk", part="root")
         owner = folder.stat()
         size = f"size={megabytes}m,mode=700,uid={owner.st_uid},gid={owner.st_gid}"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)

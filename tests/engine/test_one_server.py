@@ -14,7 +14,7 @@ import pytest
 
 from stratakit import database, names, project
 from stratakit.database import guards, lifecycle, runs
-from stratakit.errors import ConfigurationError
+from stratakit.errors import AbsentError, ConfigurationError
 from stratakit.servers import Server, addresses
 from stratakit.testing.databases import IsolatedDatabase
 
@@ -208,7 +208,8 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Twin:
     if addresses_of("localhost") >= {"::1", "127.0.0.1"}:
         return Twin("localhost", ("::1", "127.0.0.1"))
     if sys.platform != "linux" or os.geteuid():
-        pytest.skip("localhost has one address, and only root can make a name with two")  # No DNS.
+        why = "localhost has one address, and only root can make a name that has two"
+        raise AbsentError(why, part="root")
     hosts = tmp_path_factory.mktemp("hosts") / "hosts"
     hosts.write_text("127.0.0.1 two.test\n127.0.0.2 two.test\n")
     # Of a namespace of its own: nobody else sees it.

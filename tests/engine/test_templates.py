@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from stratakit import database, names, project
 from stratakit.database import Connection, runs
+
+from . import clusters
 
 
 @pytest.fixture
 def server(postgres_url: str) -> str:
     """The server that the run is on."""
-    maintenance = make_url(postgres_url).set(drivername="postgresql", database="postgres")
-    return maintenance.render_as_string(hide_password=False)
+    return clusters.server_of(postgres_url)
 
 
 @pytest.fixture

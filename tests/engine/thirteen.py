@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from .shop import NAMING
+
 AUDIT = "audit"
 """The second schema; the first is the default one."""
 
@@ -36,15 +38,7 @@ class Action(enum.Enum):
 
 
 class Base(DeclarativeBase):
-    metadata = sa.MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        }
-    )
+    metadata = sa.MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar = {
         dt.datetime: sa.DateTime(timezone=True),
         dict[str, Any]: pg.JSONB,

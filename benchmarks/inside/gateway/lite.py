@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil
 from clients import WORDS
+from stratakit.servers.waiting import until
 
 PACKAGE = "litellm[proxy]>=1.80,<2"
 KEY = "sk-for-this-benchmark-alone"
@@ -55,13 +54,9 @@ def proxy(folder: Path, port: int) -> Iterator[psutil.Process]:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            urlopen(url, timeout=5).close()  # noqa: S310 - an address of this machine
-        except (URLError, TimeoutError):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)  # Until it is asked again: that it answers is what is waited for.
-        else:
-            return
+    def answers() -> None:
+        if process.poll() is not None:
+            raise ChildProcessError(f"{process.args} has ended with {process.returncode}")
+        urlopen(url, timeout=5).close()  # noqa: S310 - an address of this machine
+
+    until(answers, PATIENCE, unless=ChildProcessError, interval=0.2)

@@ -105,7 +105,7 @@ def terminate(cloud: str, lease: str, patience: float) -> None:
         found = [each for each in client.machines() if each["tag"] == lease]
         if found or time.monotonic() > end:
             break
-        time.sleep(1)
+        time.sleep(1)  # Between two looks: a cloud tells nobody what it has made.
     for each in found:
         client.end(each)
 
