@@ -108,6 +108,8 @@ def on(source: str, session: nox.Session, *words: str) -> None:
     """Run the engine's own tests in one environment, on servers of one source."""
     install(session, "test")
     link = "services/gateway/tests/integration/engine"
+    # Quoted, since pytest takes it apart at blanks, and a checkout may have some in its path.
+    support = shlex.quote(str(Path(__file__).parent / "tests" / "support"))
     named = [word.replace("tests/engine", link) for word in words]
     # Not in the checkout: a project in a linked worktree has databases of its own. Nor deep, for sockets.
     with tempfile.TemporaryDirectory(prefix="engine-") as scratch:
@@ -125,7 +127,7 @@ def on(source: str, session: nox.Session, *words: str) -> None:
             session.run(
                 *("pytest", "--tier", "integration", "--home", "services/gateway"),
                 *("--basetemp", f"{scratch}/t", "-n", "4", "--dist", "loadfile"),
-                *("-o", f"pythonpath={Path(__file__).parent / 'tests' / 'support'}"),
+                *("-o", f"pythonpath={support}"),
                 *(named if any(link in word for word in named) else (link, *named)),
                 env={**BYTECODE, "STRATA_SERVERS": source},
             )
