@@ -1,11 +1,11 @@
 """The language of the template: words that stay out, and help that says what an action does."""
 
+import os
 import re
-import subprocess
 
 import documents
 import pytest
-from baking import PROJECT, ROOT
+from baking import PROJECT, ROOT, run
 
 TASKS = ROOT / PROJECT / "vendor" / "stratakit" / "src" / "stratakit" / "tasks"
 VERBS = {
@@ -69,9 +69,7 @@ HELPS = (
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
     """The text of each file in git, by its path."""
-    listed = subprocess.run(
-        ("git", "ls-files", "-z"), cwd=ROOT, capture_output=True, check=True, text=True
-    ).stdout
+    listed = run("git", "ls-files", "-z", cwd=ROOT, env=os.environ).stdout
     found = {}
     for name in filter(None, listed.split("\0")):
         if not name.startswith(LEFT_ALONE) and (ROOT / name).is_file():
