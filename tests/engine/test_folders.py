@@ -1,6 +1,7 @@
 """Folders that are not as they should be: fixed where they are ours, else told, by all doors."""
 
 import os
+import secrets
 import shutil
 import stat
 import subprocess
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stratakit import git, settings
+from stratakit import git, pyproject, settings
 from stratakit.errors import InfrastructureError
 from stratakit.servers import binaries, embedded, home
+from stratakit.stack import record
 
 from .scratch import INVOKE, PYTEST, Scratch
 
@@ -203,3 +205,12 @@ def test_no_repository_is_told_from_one_that_git_cannot_read(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InfrastructureError, match="git is not installed"):
         git.is_repository(tmp_path)
+
+
+def test_who_only_looks_makes_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pyproject.table(), "project", f"looked-{secrets.token_hex(3)}")
+    assert record.load() is None
+    assert not record.used("embedded")
+    record.forget()
+    record.remove()
+    assert not [folder for folder in home.candidates() if folder.exists()]

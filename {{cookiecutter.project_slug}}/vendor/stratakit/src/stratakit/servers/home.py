@@ -82,6 +82,13 @@ def cache() -> Path:
         return private(shared, mode=0o711)
 
 
+def place() -> Path:
+    """Return where `cache` is, or perhaps would be: for who only looks, nothing is made."""
+    *owns, shared = candidates()
+    good = (own for own in owns if os.access(own, os.W_OK) and not noexec(own))
+    return next(good, shared)
+
+
 def data() -> Path:
     """Return the folder for data that is kept: unlike a cache, no system empties it.
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from .. import limits, pyproject
 from ..errors import InfrastructureError, translated
 from . import binaries, carriers, checkout
-from .home import cache, data, elsewhere, made, noexec, server_user, sockets, store
+from .home import cache, data, elsewhere, made, noexec, place, server_user, sockets, store
 from .supervisor import NOTE
 from .waiting import locked
 
@@ -132,7 +132,7 @@ def refuse_other_major(of: ServerSpec, *, up: bool) -> None:
 
 def _dump(of: ServerSpec, major: str) -> str:
     """Return the command that dumps the data of another major version with programs of its own."""
-    copies = cache().glob("pg-*/programs/*/*/bin/postgres")
+    copies = place().glob("pg-*/programs/*/*/bin/postgres")
     system = Path(f"/usr/lib/postgresql/{major}/bin/postgres")
     own = next((each for each in copies if binaries.major_of(each) == major), system).parent
     user = server_user()

@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import limits
 from ..results import write
 from ..servers import Source, checkout
-from ..servers.home import cache, made
+from ..servers.home import cache, made, place
 
 
 def save(source: Source) -> None:
@@ -35,7 +35,7 @@ def forget() -> None:
 
 def folder() -> Path:
     """Return the folder for what the stack leaves on this machine: logs, notes on processes."""
-    return made(_path(), 0o700)
+    return made(cache() / checkout.named("stack"), 0o700)
 
 
 def use(source: Source) -> None:
@@ -92,4 +92,4 @@ def file() -> Path:
 
 
 def _path() -> Path:
-    return cache() / checkout.named("stack")
+    return place() / checkout.named("stack")
