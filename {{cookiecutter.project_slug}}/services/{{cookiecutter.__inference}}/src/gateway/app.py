@@ -13,16 +13,7 @@ from servicebase.middleware import BodyLimit
 
 from . import accounts
 from .api import accounts as accounts_api
-from .api import (
-    admin,
-    completions,
-    dependencies,
-    docs,
-    error_handlers,
-    metrics,
-    middleware,
-    models,
-)
+from .api import admin, completions, dependencies, error_handlers, middleware, models, pages
 from .background import Background
 from .completion_service import CompletionService
 from .concurrency import ConcurrencyLimit
@@ -37,8 +28,7 @@ ROUTERS = (
     health.router(
         dependencies.servers, down=error_handlers.unavailable, documented=error_handlers.documented
     ),
-    metrics.router,
-    docs.router,
+    pages.router,
     accounts_api.router,
     admin.router,
 )
@@ -91,7 +81,7 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
-    docs.correct(app)
+    pages.correct(app)
     concurrency = ConcurrencyLimit(settings.max_concurrency, settings.max_concurrency_of_team)
     counted = Metrics(concurrency)
     state = app.state

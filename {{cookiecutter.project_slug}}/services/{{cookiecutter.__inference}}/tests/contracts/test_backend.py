@@ -4,9 +4,9 @@ The server to which it hands them says what the first does, in OpenAI's shape.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from json import loads
 from typing import Any
 
 import httpx2
@@ -14,7 +14,7 @@ import pytest
 
 from gateway.adapters.echo import EchoBackend, EchoSettings
 from gateway.adapters.openai import OpenAIBackend
-from gateway.api import json, streaming
+from gateway.api import answers, streaming
 from gateway.api.schemas.completion_responses import ChatEncoder, TextEncoder
 from gateway.ports import Chunk, Inference, InferenceBackend, Message
 
@@ -27,7 +27,7 @@ async def upstream(request: httpx2.Request) -> httpx2.Response:
     """Answer as a server with OpenAI's API does."""
     if request.method == "GET":
         return httpx2.Response(200, json={"data": []})
-    body = loads(request.content)
+    body = json.loads(request.content)
     prompt = body.get("prompt", body.get("messages"))
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     inference = Inference(model="tiny", prompt=prompt, max_tokens=limit, parameters=body)
@@ -35,7 +35,7 @@ async def upstream(request: httpx2.Request) -> httpx2.Response:
     encoder = kind(body["model"], 0, include_usage=True)
     if not body["stream"]:
         whole = encoder.whole(await ECHO.complete(inference))
-        return httpx2.Response(200, content=json.encode(whole))
+        return httpx2.Response(200, content=answers.encode(whole))
     events = [encoder.events(chunk) async for chunk in ECHO.stream(inference)]
     headers = {"Content-Type": streaming.MEDIA_TYPE}
     return httpx2.Response(200, headers=headers, content=b"".join([*events, streaming.DONE]))

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import errors
-from gateway.api.metrics import PATH
+from gateway.api.pages import METRICS
 from gateway.concurrency import ConcurrencyLimit
 from gateway.metrics import Metrics
 from gateway.ports import Chunk
@@ -23,7 +23,7 @@ MODEL, TEAM = "/v1/models/{model:path}", "/admin/teams/{team_id}"
 
 async def samples(client: httpx2.AsyncClient) -> dict[tuple[str, ...], float]:
     """Return the value of each, by its name and its labels."""
-    families = text_string_to_metric_families((await client.get(PATH)).text)
+    families = text_string_to_metric_families((await client.get(METRICS)).text)
     found = [sample for family in families for sample in family.samples]
     return {
         (sample.name.removeprefix("gateway_"), *sorted(sample.labels.values())): sample.value
@@ -38,7 +38,7 @@ async def samples(client: httpx2.AsyncClient) -> dict[tuple[str, ...], float]:
 async def test_they_are_text_or_openmetrics_for_those_who_ask(
     client: httpx2.AsyncClient, accept: str, media_type: str
 ) -> None:
-    response = await client.get(PATH, headers={"Accept": accept})
+    response = await client.get(METRICS, headers={"Accept": accept})
     assert response.status_code == 200
     assert response.headers["content-type"].startswith(media_type)
 

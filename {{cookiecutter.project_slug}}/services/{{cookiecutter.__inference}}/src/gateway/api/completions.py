@@ -9,10 +9,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
-from . import keys, ratelimits, streaming
-from .connection import connected
+from . import streaming
+from .answers import JsonResponse, quota_headers
+from .credentials import KeyHash, hash_of_key
 from .error_handlers import documented
-from .json import JsonResponse
 from .schemas.completion_requests import ChatRequest, CompletionRequest
 from .schemas.completion_responses import ChatCompletion, ChatEncoder, TextCompletion, TextEncoder
 
@@ -29,7 +29,7 @@ class KeyFirstRoute(APIRoute):
         kind: type[BaseModel] = answer.__annotations__["body"]
 
         async def serve(request: Request) -> Response:
-            key_hash = await keys.hash_of(request)
+            key_hash = await hash_of_key(request)
             state = request.app.state
             team = (await state.policy.grant(key_hash)).key.team_id
             # Bodies are large: a team may have no more of them on their way than requests.
@@ -71,13 +71,13 @@ def _page(answer: object) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post("/chat/completions", responses=_page(ChatCompletion))
-async def chat(request: Request, body: ChatRequest, key_hash: keys.KeyHash) -> Response:
+async def chat(request: Request, body: ChatRequest, key_hash: KeyHash) -> Response:
     """Answer a chat."""
     return await _answer(request, body, key_hash, ChatEncoder)
 
 
 @router.post("/completions", responses=_page(TextCompletion))
-async def text(request: Request, body: CompletionRequest, key_hash: keys.KeyHash) -> Response:
+async def text(request: Request, body: CompletionRequest, key_hash: KeyHash) -> Response:
     """Go on with a text."""
     return await _answer(request, body, key_hash, TextEncoder)
 
@@ -90,13 +90,13 @@ async def _answer(
 ) -> Response:
     state = request.app.state
     admitted = await state.completions.admit(key_hash, body.request())
-    headers = ratelimits.headers(admitted.request.limits, admitted.admission)
+    headers = quota_headers(admitted.request.limits, admitted.admission)
     created = int(state.ports.clock.now().timestamp())
     answer = encoder(body.model, created, include_usage=body.include_usage())
     if body.stream:
         return streaming.EventStream(admitted, answer.events, state.metrics, headers)
     try:
-        async with connected(request.receive):
+        async with streaming.connected(request.receive):
             content = answer.whole(await admitted.complete())
     finally:
         await admitted.close()

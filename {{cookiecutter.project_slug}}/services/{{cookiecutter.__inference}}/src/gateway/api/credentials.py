@@ -1,9 +1,9 @@
-"""Who asks: administrators show a configured token, people one that they logged in for."""
+"""Who asks: administrators show a configured token, people that of a session, programs a key."""
 
 from contextlib import suppress
 from typing import Annotated, NamedTuple
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
 
@@ -13,6 +13,7 @@ from .dependencies import CredentialsDep, PortsDep, SettingsDep
 _Bearer = HTTPAuthorizationCredentials | None
 AdminBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="AdminToken"))]
 UserBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="SessionToken"))]
+KeyBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="ApiKey"))]
 
 
 class Caller(NamedTuple):
@@ -51,4 +52,20 @@ async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: Credent
     raise errors.CredentialError("this session token is not valid")
 
 
+async def hash_of_key(request: Request, _page: KeyBearer = None) -> str:
+    """Return the hash of the API key that was given, which is in the request's line in the log.
+
+    Raises:
+        CredentialError: nothing was given, or no key.
+    """
+    scheme, _blank, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise errors.CredentialError("this needs an API key: `Authorization: Bearer sk-...`")
+    key_hash: str = request.app.state.credentials.keys.hash(key)
+    grant = await request.app.state.policy.grant(key_hash)
+    bind_contextvars(team=str(grant.key.team_id), key=grant.key.prefix)
+    return key_hash
+
+
 CurrentUser = Annotated[Caller, Depends(authenticate)]
+KeyHash = Annotated[str, Depends(hash_of_key)]

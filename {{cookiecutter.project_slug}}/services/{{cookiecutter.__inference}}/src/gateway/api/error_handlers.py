@@ -17,8 +17,7 @@ from typing_extensions import TypedDict
 from servicebase.middleware import RETRY, STOPPING
 
 from .. import errors
-from . import ratelimits
-from .json import JsonResponse
+from .answers import JsonResponse, quota_headers
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES = {
@@ -141,7 +140,7 @@ async def _service_error(request: Request, error: errors.ServiceError) -> Respon
         case errors.CredentialError():
             headers["WWW-Authenticate"] = "Bearer"
         case errors.RateLimitedError(limits=limits, admission=admission):
-            headers |= ratelimits.headers(limits, admission)
+            headers |= quota_headers(limits, admission)
         case errors.BackendError(final=True):
             # OpenAI's clients try a 502 again, unless they are told not to.
             headers["X-Should-Retry"] = "false"

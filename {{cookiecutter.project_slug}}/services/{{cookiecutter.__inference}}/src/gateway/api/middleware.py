@@ -10,7 +10,7 @@ from servicebase import middleware
 
 from ..metrics import Metrics
 from . import error_handlers
-from .metrics import PATH as METRICS
+from .pages import METRICS
 
 BODIES = MappingProxyType({"/v1/": 4 * 2**20, "/auth/": 4 * 2**10})
 """Bytes that a body may have: much for those who show a key, little for those who have none."""

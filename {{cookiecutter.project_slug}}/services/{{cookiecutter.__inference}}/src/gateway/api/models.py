@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from .. import errors
+from .credentials import KeyHash
 from .error_handlers import documented
-from .keys import KeyHash
 
 PATH = "/v1/models"
 

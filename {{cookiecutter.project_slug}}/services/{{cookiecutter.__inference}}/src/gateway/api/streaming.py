@@ -1,10 +1,12 @@
-"""Server-sent events: an answer in pieces."""
+"""Answers in pieces, as server-sent events; and whether the client is still there."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import cast
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -12,8 +14,8 @@ from .. import errors
 from ..completion_service import Admitted
 from ..metrics import Metrics
 from ..ports import Chunk
-from . import error_handlers, json
-from .connection import connected
+from . import error_handlers
+from .answers import encode
 
 MEDIA_TYPE = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
@@ -21,9 +23,34 @@ DONE = b"data: [DONE]\n\n"
 log = structlog.get_logger("streaming")
 
 
+@asynccontextmanager
+async def connected(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the block, and raise ClientDisconnect, as soon as the client has left."""
+    task = cast("asyncio.Task[None]", asyncio.current_task())
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        task.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        # The process may be stopping as well.
+        if left and not task.uncancel():
+            raise ClientDisconnect from None
+        raise
+    finally:
+        watching.cancel()
+
+
 def event(value: object) -> bytes:
     """Return an event that holds a value."""
-    return b"data: " + json.encode(value) + b"\n\n"
+    return b"data: " + encode(value) + b"\n\n"
 
 
 class EventStream(Response):

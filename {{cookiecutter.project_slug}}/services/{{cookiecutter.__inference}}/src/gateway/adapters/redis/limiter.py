@@ -3,17 +3,18 @@
 import asyncio
 import contextvars
 from collections import Counter
+from importlib import resources
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
 import structlog
+from redis.exceptions import NoScriptError
 
 from ... import domain, errors, ports
 from ...background import Background
 from .announcements import VERSION
-from .batch import BatchedScript
-from .connection import PREFIX, Client
+from .connection import PREFIX, Client, Command
 
 _REFUSED = (None, "requests", "tokens")
 _SECOND = 1_000_000  # Microseconds: as integers, times are exact in Lua, too.
@@ -26,14 +27,18 @@ _log = structlog.get_logger("limiter")
 class RedisLimiter:
     """Keeps one key per team, which expires by itself; limiter.lua tells what is in it.
 
-    A request costs one round trip at most: what is to be corrected after it goes with the next
-    admission, and requests that come together go together.
+    A round trip costs more of our CPU than all else that a request does with Redis. So a request
+    costs one at most: what is to be corrected after it goes with the next admission. And requests
+    that came in one turn of the event loop share one: without that, one of 16 costs a third more.
     """
 
     def __init__(self, client: Client, clock: ports.Clock) -> None:
+        text = resources.files(__package__).joinpath("limiter.lua").read_text(encoding="utf-8")
         self._client = client
         self._clock = clock
-        self._script = BatchedScript(client, "limiter.lua")
+        self._script = client.register_script(text)
+        self._pending: list[tuple[Command, asyncio.Future[Any]]] = []
+        """Runs of the script that are to be sent together, and who waits for the answer of each."""
         self._due: dict[UUID, Counter[int]] = {}
         """Tokens to correct, of each team in each second."""
         self._timer: asyncio.TimerHandle | None = None
@@ -72,9 +77,38 @@ class RedisLimiter:
 
     async def _run(self, team: UUID, *request: int | str) -> Any:
         """Run the script, and take along what is due of a team."""
-        corrections = self._due.pop(team, Counter()).items()
+        corrections = chain.from_iterable(self._due.pop(team, Counter()).items())
         keys = (f"{PREFIX}window:{team}", VERSION)
-        return await self._script(keys, (*request, *chain.from_iterable(corrections)))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        command = ("EVALSHA", self._script.sha, len(keys), *keys, *request, *corrections)
+        self._pending.append((command, answer))
+        if len(self._pending) == 1:
+            loop.call_soon(self._send_soon)
+        return await answer
+
+    def _send_soon(self) -> None:
+        # A task of its own: the one who asked first may be cancelled, and the others may not.
+        self._background.start(self._send(self._pending))
+        self._pending = []
+
+    async def _send(self, pending: list[tuple[Command, asyncio.Future[Any]]]) -> None:
+        commands = [command for command, _ in pending]
+        try:
+            answers = await self._client.execute_batch(commands)
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                # A server that was started anew knows no script, so none has run.
+                await self._client.script_load(self._script.script)
+                answers = await self._client.execute_batch(commands)
+        except Exception as error:  # noqa: BLE001 - theirs, whatever it is
+            answers = [error] * len(pending)
+        for (_, future), answer in zip(pending, answers, strict=True):
+            if future.done():
+                continue  # Its caller was cancelled.
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
     def _flush_soon(self) -> None:
         self._timer = None

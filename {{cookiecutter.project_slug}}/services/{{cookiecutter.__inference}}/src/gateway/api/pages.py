@@ -1,12 +1,14 @@
-"""The page that shows the API, and what FastAPI says of it that is not so."""
+"""Pages beside the API: what Prometheus reads, and what shows the API."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
-router = APIRouter(include_in_schema=False)
+METRICS = "/metrics"
+
+router = APIRouter()
 
 _PLACE = '<div id="swagger-ui">'
 _OFFLINE = """
@@ -15,7 +17,14 @@ _OFFLINE = """
 """
 
 
-@router.get("/docs")
+@router.get(METRICS, tags=["metrics"], response_class=Response)
+async def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
+    """Return what was counted since the process began."""
+    content, media_type = request.app.state.metrics.exposition(accept)
+    return Response(content, media_type=media_type)
+
+
+@router.get("/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
     """Return a page that Swagger UI fills in, and that says so until it does."""
     page = get_swagger_ui_html(openapi_url="/openapi.json", title="gateway")
