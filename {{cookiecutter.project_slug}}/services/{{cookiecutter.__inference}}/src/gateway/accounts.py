@@ -35,10 +35,9 @@ def same(given: str, known: str) -> bool:
 
 
 def check_password(value: str, least: int = PASSWORD_LENGTHS[0]) -> str:
-    """Return `value` in the one form that all keyboards lead to.
+    """Return `value` in the one form that all keyboards lead to; raise InvalidError for a bad one.
 
-    Raises:
-        InvalidError: it is too short or too long, or holds what cannot be typed.
+    It is too short or too long then, or holds what cannot be typed.
     """
     password = unicodedata.normalize("NFKC", value)
     most = PASSWORD_LENGTHS[1]

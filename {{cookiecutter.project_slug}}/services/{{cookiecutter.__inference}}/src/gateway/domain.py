@@ -29,8 +29,7 @@ MICROCENTS = 1_000_000  # in a cent
 def check_email(value: str) -> str:
     """Return `value` in its canonical form: lower case, since nobody means two people by it.
 
-    Raises:
-        InvalidError: it is no address. That it is somebody's, only a letter to it can tell.
+    InvalidError says that it is no address. That it is somebody's, only a letter to it can tell.
     """
     email = values.canonical(value).lower()
     if len(email) > EMAIL_LENGTH or not EMAIL_PATTERN.fullmatch(email):

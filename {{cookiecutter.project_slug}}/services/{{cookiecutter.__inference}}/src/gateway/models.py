@@ -1,7 +1,7 @@
 """The tables. migrations/ creates them; a test holds the two equal."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -20,9 +20,9 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {**TYPES, str: Text}
 
 
-def _owner(column: str, *, unique: bool | None = None) -> MappedColumn[UUID]:
+def _owner(column: str, **more: Any) -> MappedColumn[UUID]:
     """Return a reference to what this belongs to, and is removed with."""
-    return mapped_column(sa.ForeignKey(column, ondelete="CASCADE"), unique=unique)
+    return mapped_column(sa.ForeignKey(column, ondelete="CASCADE"), **more)
 
 
 def _rule(field: str, name: str, condition: str) -> CheckConstraint:
@@ -74,15 +74,11 @@ class ReservationRow(Base):
     __tablename__ = "reservations"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    team_id: Mapped[UUID] = _owner("teams.id")
+    team_id: Mapped[UUID] = _owner("teams.id", index=True)
     microcents: Mapped[int] = mapped_column(sa.BigInteger)
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
-    __table_args__ = (
-        _not_negative("microcents"),
-        Index(None, "team_id"),
-        Index(None, "expires_at"),
-    )
+    __table_args__ = (_not_negative("microcents"),)
 
 
 class UserRow(Stored, Base):
@@ -109,10 +105,8 @@ class SessionRow(Base):
     __tablename__ = "sessions"
 
     hash: Mapped[str] = mapped_column(primary_key=True)
-    user_id: Mapped[UUID] = _owner("users.id")
-    expires_at: Mapped[datetime]
-
-    __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
+    user_id: Mapped[UUID] = _owner("users.id", index=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class ConfigRow(Base):
@@ -180,9 +174,7 @@ class ModelAliasVersionRow(Aliased, Base):
 
     __tablename__ = "model_alias_versions"
 
-    alias_id: Mapped[UUID] = mapped_column(
-        sa.ForeignKey("model_aliases.id", ondelete="CASCADE"), primary_key=True
-    )
+    alias_id: Mapped[UUID] = _owner("model_aliases.id", primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -5,6 +5,7 @@ change holds for the very next request of any process; `follow` tells it too.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -68,15 +69,13 @@ class Policy:
 
     async def fresh_grant(self, key_hash: str) -> Grant:
         """Return the same, as the database has it now."""
-        try:
+        # One that there is not is not remembered: others choose how many keys they try.
+        with suppress(errors.NotFoundError):
             grant = await self._ports.database.grant(key_hash)
-        except errors.NotFoundError:
-            # Not remembered: others choose how many keys they try.
-            raise errors.CredentialError("this API key is not valid") from None
-        # What an index finds, it may have found in a time that tells of what is stored.
-        if not same(grant.key.hash, key_hash) or not grant.key.good(self._ports.clock.now()):
-            raise errors.CredentialError("this API key is not valid")
-        return grant
+            # What an index finds, it may have found in a time that tells of what is stored.
+            if same(grant.key.hash, key_hash) and grant.key.good(self._ports.clock.now()):
+                return grant
+        raise errors.CredentialError("this API key is not valid")
 
     async def route(self, team: UUID, model: str) -> Route:
         """Return where a team's requests for a model go; raise UnknownModelError if nowhere."""

@@ -28,27 +28,18 @@ class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
     """The users, and their sessions. A new password ends these; none revokes the keys as well."""
 
     async def by_email(self, email: str) -> domain.User:
-        """Return the user with this email.
-
-        Raises:
-            NotFoundError: there is none.
-        """
+        """Return the user with this email; raise NotFoundError if there is none."""
 
     async def open_session(
         self, session: domain.Session, password_hash: str, now: datetime
     ) -> None:
         """Store a session, and forget those that have expired.
 
-        Raises:
-            NotFoundError: there is no such user, or by now they have another password.
+        NotFoundError says that there is no such user, or that by now they have another password.
         """
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
-        """Return a session and whose it is, be it expired.
-
-        Raises:
-            NotFoundError: there is none, since it never was or has ended.
-        """
+        """Return a session and whose it is, be it expired; raise NotFoundError if it has ended."""
 
     async def end_session(self, hash_: str) -> None:
         """End a session; repeating it changes nothing."""
@@ -60,21 +51,13 @@ class Aliases(Repository[domain.NewModelAlias, domain.ModelAlias, Changes], Prot
     async def update(
         self, id_: UUID, changes: Changes, *, version: int | None = None
     ) -> domain.ModelAlias:
-        """Make the next version of one, if it is still at the `version` that the caller has seen.
-
-        Raises:
-            VersionConflictError: it has another version by now.
-        """
+        """Make the next version of one; raise VersionConflictError if it is not at `version`."""
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
         """Return a team's aliases by their names; none for a team that does not exist."""
 
     async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
-        """Return all versions of an alias, the newest first.
-
-        Raises:
-            NotFoundError: there is no such alias.
-        """
+        """Return all versions of an alias, the newest first; raise NotFoundError without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +82,17 @@ class Database(Protocol):
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
         """Create a team and its first user, an admin of it: both or neither.
 
-        Raises:
-            ConflictError: another one has the name, or the email.
+        ConflictError says that another one has the name, or the email.
         """
 
     async def config(self) -> domain.Config:
-        """Return the newest config; the default one if there is none.
-
-        Raises:
-            UnreadableError: what is stored is no config.
-        """
+        """Return the newest config, or the default one; raise UnreadableError if it is none."""
 
     async def add_config(self, config: domain.Config) -> domain.Config:
         """Store a config, and return it with a version greater than all others."""
 
     async def grant(self, key_hash: str) -> Grant:
-        """Return what the key with this hash gives access to, be it expired or revoked.
-
-        Raises:
-            NotFoundError: there is none.
-        """
+        """Return what a key gives access to, be it no longer good; raise NotFoundError without."""
 
     async def ping(self) -> None:
         """Return if the server answers."""
@@ -130,9 +104,7 @@ class Spending(Protocol):
     async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
         """Set this much of a team's budget aside, for `ttl` seconds.
 
-        Raises:
-            BudgetError: what is left is less.
-            NotFoundError: there is no such team.
+        BudgetError says that less is left, NotFoundError that there is no such team.
         """
 
     async def settle(self, reservation: UUID, microcents: int) -> None:

@@ -50,8 +50,7 @@ async def test_a_team_is_registered_with_an_admin_who_is_found_by_the_email(
 
 
 @pytest.mark.parametrize(
-    ("name", "email", "field"),
-    [("lamp", "bob@example.org", "name"), ("desk", EMAIL, "email")],
+    ("name", "email", "field"), [("lamp", "bob@example.org", "name"), ("desk", EMAIL, "email")]
 )
 async def test_a_team_is_registered_as_a_whole_or_not_at_all(
     database: Database, name: str, email: str, field: str

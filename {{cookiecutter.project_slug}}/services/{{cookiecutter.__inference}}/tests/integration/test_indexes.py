@@ -31,23 +31,14 @@ CASES: list[tuple[Callable[[Database], Awaitable[object]], set[str]]] = [
     (lambda here: here.teams.page(limit=9, after=HERE), {"ix_teams_created_at_id"}),
     (lambda here: here.teams.page(limit=9, search="team 77"), {"ix_teams_name_search"}),
     (lambda here: here.users.page(limit=9, search="team 77"), {"ix_users_email_search"}),
-    (
-        lambda here: here.users.page(limit=9, where=OF_TEAM),
-        {"ix_users_team_id_created_at_id"},
-    ),
+    (lambda here: here.users.page(limit=9, where=OF_TEAM), {"ix_users_team_id_created_at_id"}),
     (lambda here: here.users.by_email("ann@example.org"), {"uq_users_email"}),
     (
         lambda here: here.keys.page(limit=9, search="key 77"),
         {"ix_api_keys_name_search", "ix_api_keys_prefix_search"},
     ),
-    (
-        lambda here: here.keys.page(limit=9, where=OF_TEAM),
-        {"ix_api_keys_team_id_created_at_id"},
-    ),
-    (
-        lambda here: here.keys.page(limit=9, where=OF_USER),
-        {"ix_api_keys_user_id_created_at_id"},
-    ),
+    (lambda here: here.keys.page(limit=9, where=OF_TEAM), {"ix_api_keys_team_id_created_at_id"}),
+    (lambda here: here.keys.page(limit=9, where=OF_USER), {"ix_api_keys_user_id_created_at_id"}),
     (lambda here: here.grant("hash"), {"uq_api_keys_hash", "uq_quotas_team_id"}),
     (
         lambda here: here.aliases.page(limit=9, search="team 77"),

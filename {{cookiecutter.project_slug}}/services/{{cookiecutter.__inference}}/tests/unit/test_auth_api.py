@@ -132,8 +132,7 @@ async def test_register_answers_403_where_it_is_closed(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "slow"),
-    [("/auth/login", LOGIN, "users.open_session"), (KEYS, {}, "keys.add")],
+    ("path", "body", "slow"), [("/auth/login", LOGIN, "users.open_session"), (KEYS, {}, "keys.add")]
 )
 async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
     client: httpx2.AsyncClient, ann: Headers, world: World, path: str, body: object, slow: str

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from http import HTTPStatus
 from ipaddress import ip_network
 from typing import Annotated, Any
 from uuid import UUID, uuid4, uuid5
@@ -36,19 +35,12 @@ REGISTER_LIMITS = {
 }
 """In a minute: each takes a thread for a while, which logins need as well."""
 
-router = APIRouter(
-    prefix="/auth",
-    tags=["auth"],
-    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE),
-)
-GUARDED = documented(HTTPStatus.UNAUTHORIZED)
+router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(400, 503))
+GUARDED = documented(401)
 
 
 @router.post(
-    "/register",
-    status_code=HTTPStatus.CREATED,
-    response_model=Account,
-    responses=documented(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
+    "/register", status_code=201, response_model=Account, responses=documented(403, 409, 429)
 )
 async def register(
     body: Register,
@@ -67,11 +59,7 @@ async def register(
     return {"user": user, "team": await ports.database.teams.get(user.team_id)}
 
 
-@router.post(
-    "/login",
-    dependencies=[NO_STORE],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),
-)
+@router.post("/login", dependencies=[NO_STORE], responses=documented(401, 429))
 async def login(
     body: Login,
     request: Request,
@@ -95,7 +83,7 @@ async def login(
     return SessionToken(token=issued.secret, expires_at=session.expires_at)
 
 
-@router.post("/logout", status_code=HTTPStatus.NO_CONTENT, responses=GUARDED)
+@router.post("/logout", status_code=204, responses=GUARDED)
 async def logout(caller: CurrentUser, ports: PortsDep) -> None:
     """Make the session token useless."""
     await ports.database.users.end_session(caller.session.hash)
@@ -108,11 +96,7 @@ async def me(caller: CurrentUser, ports: PortsDep) -> Any:
 
 
 @router.post(
-    "/keys",
-    status_code=HTTPStatus.CREATED,
-    response_model=IssuedKey,
-    dependencies=[NO_STORE],
-    responses=GUARDED,
+    "/keys", status_code=201, response_model=IssuedKey, dependencies=[NO_STORE], responses=GUARDED
 )
 async def create_key(
     body: OwnKey, caller: CurrentUser, ports: PortsDep, credentials: CredentialsDep
@@ -139,9 +123,9 @@ async def list_keys(
 
 @router.delete(
     "/keys/{key_id}",
-    status_code=HTTPStatus.NO_CONTENT,
+    status_code=204,
     dependencies=[Depends(authenticate), ANNOUNCED],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND),
+    responses=documented(401, 404),
 )
 async def revoke_own_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> None:
     """Make an API key of one's own useless at once."""
@@ -155,11 +139,7 @@ async def revoke_own_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> 
 async def issue_key(
     ports: Ports, keys: accounts.Keys, user: domain.User, body: OwnKey, id_: UUID
 ) -> dict[str, Any]:
-    """Create an API key of a user, and return an IssuedKey.
-
-    Raises:
-        InvalidError: it would have expired already.
-    """
+    """Create an API key of a user, and return an IssuedKey; InvalidError if it has expired."""
     if body.expires_at and body.expires_at <= ports.clock.now():
         raise errors.InvalidError("expires_at", "must be in the future")
     issued = keys.issue()

@@ -24,11 +24,7 @@ class Caller(NamedTuple):
 
 
 async def administrator(bearer: AdminBearer, settings: SettingsDep) -> None:
-    """Return if the caller is an administrator.
-
-    Raises:
-        CredentialError: they are not.
-    """
+    """Return if the caller is an administrator; raise CredentialError if they are not."""
     token = settings.admin_token.get_secret_value()
     if bearer is None or not accounts.same(bearer.credentials, token):
         raise errors.CredentialError("this needs the token of the administrators")
@@ -36,11 +32,7 @@ async def administrator(bearer: AdminBearer, settings: SettingsDep) -> None:
 
 
 async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: CredentialsDep) -> Caller:
-    """Return who is logged in, as the database has it now.
-
-    Raises:
-        CredentialError: nobody is.
-    """
+    """Return who is logged in, as the database has it now; raise CredentialError if nobody is."""
     if bearer is None:
         raise errors.CredentialError("this needs a session token; log in")
     hash_ = credentials.tokens.hash(bearer.credentials)

@@ -115,9 +115,9 @@ stopping = partial(unavailable, STOPPING, headers=RETRY)
 """Returns the answer to a request that a shutdown has cut short."""
 
 
-def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may end in these, for its OpenAPI page."""
-    return {status: {"description": status.phrase, "model": Failure} for status in statuses}
+    return {each: {"description": HTTPStatus(each).phrase, "model": Failure} for each in statuses}
 
 
 def install(app: FastAPI) -> None:

@@ -1,6 +1,5 @@
 """The models that a team may use."""
 
-from http import HTTPStatus
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -12,13 +11,7 @@ from .error_handlers import documented
 
 PATH = "/v1/models"
 
-router = APIRouter(
-    prefix=PATH,
-    tags=["models"],
-    responses=documented(
-        HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE
-    ),
-)
+router = APIRouter(prefix=PATH, tags=["models"], responses=documented(400, 401, 503))
 
 
 class Model(BaseModel):
@@ -59,7 +52,7 @@ async def list_(request: Request, key_hash: KeyHash) -> Models:
     return Models(data=found)
 
 
-@router.get("/{model:path}", responses=documented(HTTPStatus.NOT_FOUND))
+@router.get("/{model:path}", responses=documented(404))
 async def read(model: str, request: Request, key_hash: KeyHash) -> Model:
     """Return one."""
     for each in (await list_(request, key_hash)).data:

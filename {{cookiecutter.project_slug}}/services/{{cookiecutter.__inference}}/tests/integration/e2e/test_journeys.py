@@ -19,10 +19,7 @@ ANN: dict[str, Any] = {
 
 
 async def test_from_registration_to_an_answer_and_out_again(
-    anybody: httpx2.AsyncClient,
-    admin: httpx2.AsyncClient,
-    connect: Connect,
-    service: Service,
+    anybody: httpx2.AsyncClient, admin: httpx2.AsyncClient, connect: Connect, service: Service
 ) -> None:
     assert (await anybody.post("/auth/register", json=ANN)).status_code == 201
     credentials = {name: ANN[name] for name in ("email", "password")}

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import MISSING, fields
-from dataclasses import Field as DataclassField
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, get_type_hints
 
@@ -84,18 +83,13 @@ def sent(
     In a patch each may be left out, and has a default that is never used: what is not sent stays.
     """
     hints = get_type_hints(kind, include_extras=True)
+    left_out: Any = Field(default_factory=list)
     found: dict[str, Any] = {
-        each.name: (hints[each.name], Field(default_factory=list) if patch else _default(each))
+        each.name: (hints[each.name], left_out if patch else each)
         for each in fields(kind)
         if each.name not in without
     }
     return create_model(name, __base__=Body, __doc__=doc, **found, **more)
-
-
-def _default(field: DataclassField[Any]) -> Any:
-    if field.default_factory is not MISSING:
-        return Field(default_factory=field.default_factory)
-    return ... if field.default is MISSING else field.default
 
 
 def shown(kind: type, without: Collection[str] = (), **more: Any) -> type[Shown]:

@@ -109,14 +109,7 @@ RESOURCES = (
     Resource("team", "teams", Team, TeamPatch, TeamCreate, domain.NewTeam, "id"),
     Resource("user", "users", User, UserPatch, UserCreate, domain.NewUser),
     Resource("key", "keys", Key, KeyPatch),
-    Resource(
-        "alias",
-        "aliases",
-        ModelAlias,
-        AliasPatch,
-        AliasCreate,
-        domain.NewModelAlias,
-    ),
+    Resource("alias", "aliases", ModelAlias, AliasPatch, AliasCreate, domain.NewModelAlias),
     Resource("quota", "quotas", Quota, QuotaPatch, QuotaCreate, domain.NewQuota),
 )
 
