@@ -1,9 +1,9 @@
 """The way of one request: route, admit, spend, infer, settle."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -13,28 +13,13 @@ from .background import Background
 from .concurrency import ConcurrencyLimit
 from .metrics import Metrics
 from .policy import Policy
-from .ports import Admission, Chunk, Completion, Inference, InferenceBackend, Message, Ports
+from .ports import Admission, Chunk, Completion, Inference, InferenceBackend, Ports
 from .reservations import Reservations
 
 ESTIMATE = 256
 """Tokens that are set aside for a choice that nobody limits. What it takes beyond is booked."""
 
 log = structlog.get_logger("completions")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompletionRequest:
-    """What a client asks for."""
-
-    model: str
-    """By the name that the client has for it."""
-    prompt: str | Sequence[Message]
-    max_tokens: int | None = None
-    n: int = 1
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    """What is the backend's. None stands for its default, whatever an alias says."""
-    features: Mapping[str, str] = field(default_factory=dict)
-    """What the backend has to support beside these, each with the field that asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +110,10 @@ class CompletionService:
         self._background = background
         self.reservations = Reservations(ports.database.spending, ports.clock)
 
-    async def admit(self, key_hash: str, request: CompletionRequest) -> Admitted:
+    async def admit(self, key_hash: str, asked: Inference) -> Admitted:
         """Let a request through, or raise the ServiceError that says why not."""
         version = self._policy.version
-        routed = await self._route(key_hash, request)
+        routed = await self._route(key_hash, asked)
         self._concurrency.take(routed.team)
         admitted = Admitted(self, routed)
         try:
@@ -136,7 +121,7 @@ class CompletionService:
             if admitted.admission.version != version:
                 # It was judged by the policy of before.
                 self._policy.renew(admitted.admission.version)
-                admitted.request = await self._route(key_hash, request)
+                admitted.request = await self._route(key_hash, asked)
                 if admitted.admission.refused:
                     await self._count(admitted)
                 elif routed.limits != (limits := admitted.request.limits):
@@ -161,31 +146,30 @@ class CompletionService:
             self._metrics.used(admitted.request.provider, admitted.usage)
             await self._background.run(self._settle(admitted))
 
-    async def _route(self, key_hash: str, request: CompletionRequest) -> RoutedRequest:
+    async def _route(self, key_hash: str, asked: Inference) -> RoutedRequest:
         grant = await self._policy.grant(key_hash)
-        route = await self._policy.route(grant.key.team_id, request.model)
+        team = grant.key.team_id
+        route = await self._policy.route(team, asked.model)
         config = await self._policy.config()
         backend = self._ports.backends.get(route.target.provider)
         if backend is None:
-            raise errors.UnknownModelError(request.model)
+            raise errors.UnknownModelError(asked.model)
         price = config.prices.get(route.target.model)
         if price is None:
             why = "has no price; an administrator sets one, be it 0"
-            raise errors.UnknownModelError(request.model, why)
-        given = {name: name for name, value in request.parameters.items() if value is not None}
-        for feature, asking in {**given, **request.features}.items():
+            raise errors.UnknownModelError(asked.model, why)
+        given = {name: name for name, value in asked.parameters.items() if value is not None}
+        for feature, asking in {**given, **asked.features}.items():
             if not backend.supports(feature):
-                raise errors.UnsupportedError(asking, request.model)
-        parameters = {**route.parameters, **request.parameters}
-        inference = Inference(
+                raise errors.UnsupportedError(asking, asked.model)
+        parameters = {**route.parameters, **asked.parameters}
+        inference = replace(
+            asked,
             model=route.target.model,
-            prompt=request.prompt,
-            max_tokens=request.max_tokens or route.max_tokens or config.max_tokens,
-            n=request.n,
+            max_tokens=asked.max_tokens or route.max_tokens or config.max_tokens,
             parameters={name: each for name, each in parameters.items() if each is not None},
         )
-        team, limits = grant.key.team_id, grant.limits or config.limits
-        bound = backend.tokens_at_most(inference)
+        limits, bound = grant.limits or config.limits, backend.tokens_at_most(inference)
         return RoutedRequest(team, limits, backend, route.target.provider, inference, price, bound)
 
     async def _count(self, admitted: Admitted) -> None:

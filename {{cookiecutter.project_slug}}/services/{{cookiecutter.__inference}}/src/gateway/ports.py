@@ -181,18 +181,23 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
-    """What a backend is asked for."""
+    """What is asked for: of the gateway by a client, then of a backend by the gateway."""
 
     model: str
-    """As the provider calls it."""
+    """As the client calls it, then as the provider does."""
     prompt: str | Sequence[Message]
     """A text to go on with, or a chat to answer."""
-    max_tokens: int | None
+    max_tokens: int | None = None
     """At most so many are to be made for each choice; None for as many as the model makes."""
     n: int = 1
     """How many choices are to be made."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """As in the API of OpenAI: temperature, tools, response_format and so on."""
+    """As in the API of OpenAI: temperature, tools, response_format and so on.
+
+    Of a client's, None stands for the backend's default, whatever an alias says.
+    """
+    features: Mapping[str, str] = field(default_factory=dict)
+    """What the backend has to support beside these, each with the field that asks for it."""
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]

@@ -11,7 +11,7 @@ from stratakit.testing import eventually
 
 from gateway import domain
 from gateway.app import create_app
-from gateway.completion_service import CompletionRequest
+from gateway.ports import Inference
 
 from .conftest import OPTIONS, World
 
@@ -43,9 +43,7 @@ async def test_at_its_end_all_is_settled_before_anything_is_closed(
     await world.database.teams.update(team.id, {"budget_cents": 1})
     await world.configure(prices={"real": 7})
     async with app.router.lifespan_context(app):
-        admitted = await app.state.completions.admit(
-            kept.hash, CompletionRequest(model="mine", prompt="")
-        )
+        admitted = await app.state.completions.admit(kept.hash, Inference(model="mine", prompt=""))
         closing = asyncio.create_task(admitted.close())
         await asyncio.sleep(0)  # It has begun to settle.
         closing.cancel()

@@ -14,8 +14,8 @@ from stratakit.testing import eventually
 from gateway import domain, errors
 from gateway.accounts import Keys
 from gateway.app import create_app
-from gateway.completion_service import ESTIMATE, Admitted, CompletionRequest, CompletionService
-from gateway.ports import Admission
+from gateway.completion_service import ESTIMATE, Admitted, CompletionService
+from gateway.ports import Admission, Inference
 
 from ..fakes.limiter import MemoryLimiter
 from .conftest import OPTIONS, SECRET, World
@@ -23,7 +23,7 @@ from .test_completions import pay, quota, spent
 
 pytestmark = pytest.mark.usefixtures("alias")
 
-REQUEST = CompletionRequest(model="mine", prompt="Hello")
+REQUEST = Inference(model="mine", prompt="Hello")
 COUNTED = 30
 """Tokens: ten of the prompt, and the twenty that the alias grants."""
 MANY = domain.Limits(requests=100, tokens=1000)

@@ -22,7 +22,7 @@ def test_every_error_has_an_answer() -> None:
         {each for each in vars(module).values() if str(each).endswith("Error'>")}
         for module in (errors, kit)
     )
-    assert ours - {errors.ServiceError} == error_handlers.ERROR_SPECS.keys()
+    assert ours - {errors.ServiceError} == error_handlers.ANSWERS.keys()
     # None that the kit may raise is missing; keys of idempotency the gateway has not.
     assert theirs - ours == {kit.KeyReusedError}
 

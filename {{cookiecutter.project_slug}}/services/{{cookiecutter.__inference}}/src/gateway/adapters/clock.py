@@ -8,9 +8,7 @@ class SystemClock:
     """The time as it is."""
 
     def now(self) -> datetime:
-        """Return the time, with the zone UTC."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
         await asyncio.sleep(seconds)  # The port's own promise; tests turn a MemoryClock instead.

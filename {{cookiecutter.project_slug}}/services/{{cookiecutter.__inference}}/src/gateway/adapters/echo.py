@@ -61,7 +61,6 @@ class EchoBackend:
         self._numbers = count()
 
     def supports(self, feature: str) -> bool:
-        """Look it up."""
         return feature in SUPPORTED
 
     def tokens_at_most(self, inference: ports.Inference) -> int:
@@ -69,7 +68,6 @@ class EchoBackend:
         return len(_text(inference.prompt).split())
 
     async def complete(self, inference: ports.Inference) -> ports.Completion:
-        """Return the whole answer."""
         words, finish_reason, usage = _answer(inference)
         if fate := self._fate():
             await self._clock.sleep(sum(map(fate.wait, range(len(words)))))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, get_args
 
@@ -113,9 +113,8 @@ class OpenAIBackend:
         return overhead + _size(inference.prompt) + _size(read)
 
     async def complete(self, inference: ports.Inference) -> ports.Completion:
-        """Return the whole answer."""
         try:
-            async with self._asked(inference, stream=False) as response:
+            async with self._opened(*_asked(inference, stream=False)) as response:
                 answer = _parse(await response.aread())
         except httpx2.HTTPError as error:
             raise _failure(error) from error
@@ -128,11 +127,10 @@ class OpenAIBackend:
         return ports.Completion(choices, self._usage(inference, answer.usage, made))
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
-        """Yield the answer in the pieces that the server sends."""
         pieces, usage = 0, None
         reasons: dict[int, ports.FinishReason] = {}
         try:
-            async with self._asked(inference, stream=True) as response:
+            async with self._opened(*_asked(inference, stream=True)) as response:
                 async for event in httpx2.EventSource(response):
                     if event.data == "[DONE]":
                         # Read on: a response with an unread rest costs its connection.
@@ -156,25 +154,16 @@ class OpenAIBackend:
             yield ports.Chunk("", reason, told, index)
 
     async def ping(self) -> None:
-        """Ask which models there are."""
         try:
-            async with self._opened("GET", "/models") as response:
+            async with self._opened("/models") as response:
                 await response.aread()
         except httpx2.HTTPError as error:
             raise _failure(error) from error
 
-    def _asked(
-        self, inference: ports.Inference, *, stream: bool
-    ) -> AbstractAsyncContextManager[httpx2.Response]:
-        path = "/completions" if isinstance(inference.prompt, str) else "/chat/completions"
-        return self._opened("POST", path, _body(inference, stream=stream))
-
     @asynccontextmanager
-    async def _opened(
-        self, method: str, path: str, content: bytes | None = None
-    ) -> AsyncIterator[httpx2.Response]:
-        headers = {"Content-Type": "application/json"} if content else None
-        request = self._client.build_request(method, path, content=content, headers=headers)
+    async def _opened(self, path: str, body: bytes | None = None) -> AsyncIterator[httpx2.Response]:
+        method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
+        request = self._client.build_request(method, path, content=body, headers=headers)
         response = await self._sent(request)
         try:
             if response.status_code != HTTPStatus.OK:
@@ -217,7 +206,9 @@ class OpenAIBackend:
         return domain.Usage(self.tokens_at_most(inference), made)
 
 
-def _body(inference: ports.Inference, *, stream: bool) -> bytes:
+def _asked(inference: ports.Inference, *, stream: bool) -> tuple[str, bytes]:
+    """Return the path and the body of a request."""
+    chat = not isinstance(inference.prompt, str)
     given = inference.parameters
     body = {name: value for name, value in given.items() if name not in WITHHELD}
     # Ours come last, so that parameters cannot replace them.
@@ -228,9 +219,9 @@ def _body(inference: ports.Inference, *, stream: bool) -> bytes:
         body["n"] = inference.n
     if stream:
         body["stream_options"] = {"include_usage": True}
-    body["prompt" if isinstance(inference.prompt, str) else "messages"] = inference.prompt
+    body["messages" if chat else "prompt"] = inference.prompt
     # In ASCII: half a surrogate pair, which UTF-8 cannot carry, is for the server to refuse.
-    return json.dumps(body).encode("ascii")
+    return "/chat/completions" if chat else "/completions", json.dumps(body).encode("ascii")
 
 
 def _parse(content: str | bytes) -> _Answer:

@@ -89,7 +89,7 @@ async def _answer(
     encoder: type[TextEncoder],
 ) -> Response:
     state = request.app.state
-    admitted = await state.completions.admit(key_hash, body.request())
+    admitted = await state.completions.admit(key_hash, body.inference())
     headers = quota_headers(admitted.request.limits, admitted.admission)
     created = int(state.ports.clock.now().timestamp())
     answer = encoder(body.model, created, include_usage=body.include_usage())

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -34,35 +34,29 @@ _BRANCH = re.compile(r"\[|^(constrained-)?str$|Part$")
 log = structlog.get_logger("error_handlers")
 
 
-class ErrorSpec(NamedTuple):
-    """How an error is answered. Official clients choose their exception by the status."""
-
-    status: int
-    code: str
-
-
 TYPES = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
 """What OpenAI calls the kind of these; of all others the status decides."""
-ERROR_SPECS: dict[type[errors.ServiceError], ErrorSpec] = {
-    errors.InvalidError: ErrorSpec(400, "invalid_value"),
-    errors.InvalidReferenceError: ErrorSpec(400, "invalid_reference"),
-    errors.QuotaError: ErrorSpec(400, "request_too_large"),
-    errors.RefusedError: ErrorSpec(400, "refused"),
-    errors.UnsupportedError: ErrorSpec(400, "unsupported_parameter"),
-    errors.CredentialError: ErrorSpec(401, "invalid_api_key"),
-    errors.RegistrationClosedError: ErrorSpec(403, "registration_closed"),
-    errors.NotFoundError: ErrorSpec(404, "not_found"),
-    errors.UnknownModelError: ErrorSpec(404, "model_not_found"),
-    errors.ConflictError: ErrorSpec(409, "conflict"),
-    errors.VersionConflictError: ErrorSpec(409, "version_conflict"),
-    errors.RateLimitedError: ErrorSpec(429, "rate_limit_exceeded"),
-    errors.ThrottledError: ErrorSpec(429, "rate_limit_exceeded"),
-    errors.BudgetError: ErrorSpec(429, "insufficient_quota"),
-    errors.BackendError: ErrorSpec(502, "backend_error"),
-    errors.OverloadedError: ErrorSpec(503, "overloaded"),
-    errors.UnavailableError: ErrorSpec(503, "unavailable"),
-    errors.UnreadableError: ErrorSpec(503, "unreadable"),
+ANSWERS: dict[type[errors.ServiceError], tuple[int, str]] = {
+    errors.InvalidError: (400, "invalid_value"),
+    errors.InvalidReferenceError: (400, "invalid_reference"),
+    errors.QuotaError: (400, "request_too_large"),
+    errors.RefusedError: (400, "refused"),
+    errors.UnsupportedError: (400, "unsupported_parameter"),
+    errors.CredentialError: (401, "invalid_api_key"),
+    errors.RegistrationClosedError: (403, "registration_closed"),
+    errors.NotFoundError: (404, "not_found"),
+    errors.UnknownModelError: (404, "model_not_found"),
+    errors.ConflictError: (409, "conflict"),
+    errors.VersionConflictError: (409, "version_conflict"),
+    errors.RateLimitedError: (429, "rate_limit_exceeded"),
+    errors.ThrottledError: (429, "rate_limit_exceeded"),
+    errors.BudgetError: (429, "insufficient_quota"),
+    errors.BackendError: (502, "backend_error"),
+    errors.OverloadedError: (503, "overloaded"),
+    errors.UnavailableError: (503, "unavailable"),
+    errors.UnreadableError: (503, "unreadable"),
 }
+"""The status and the code of each. Official clients choose their exception by the status."""
 
 
 class Error(TypedDict):
@@ -83,7 +77,7 @@ class Failure(TypedDict):
 
 def failure(error: errors.ServiceError) -> Failure:
     """Return what tells of an error of ours."""
-    told = _failure(*ERROR_SPECS[type(error)], str(error), getattr(error, "field", None))
+    told = _failure(*ANSWERS[type(error)], str(error), getattr(error, "field", None))
     # Of a backend: the type stays ours, by which clients decide whether they ask again.
     told["error"]["code"] = getattr(error, "code", None) or told["error"]["code"]
     return told
@@ -131,8 +125,8 @@ def install(app: FastAPI) -> None:
 
 
 async def _service_error(request: Request, error: errors.ServiceError) -> Response:
-    spec = ERROR_SPECS[type(error)]
-    request.app.state.metrics.failures.labels(spec.code).inc()
+    status, code = ANSWERS[type(error)]
+    request.app.state.metrics.failures.labels(code).inc()
     headers: dict[str, str] = {}
     if wait := getattr(error, "retry_after", None):
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
@@ -147,7 +141,7 @@ async def _service_error(request: Request, error: errors.ServiceError) -> Respon
         case errors.UnavailableError(server=server):
             # The client is not told why, so the log has to.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
-    return JsonResponse(failure(error), spec.status, headers)
+    return JsonResponse(failure(error), status, headers)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:

@@ -107,7 +107,8 @@ class EventStream(Response):
                     raise
                 # No [DONE]: it says that the answer is whole.
                 log.warning("broken off", error=str(error), cause=repr(error.__cause__))
-                self._metrics.failures.labels(error_handlers.ERROR_SPECS[type(error)].code).inc()
+                _, code = error_handlers.ANSWERS[type(error)]
+                self._metrics.failures.labels(code).inc()
                 last = event(error_handlers.failure(error))
             await send(_part(last, more=False))
 

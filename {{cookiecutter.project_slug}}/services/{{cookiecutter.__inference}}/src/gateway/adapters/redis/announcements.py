@@ -38,13 +38,11 @@ class RedisAnnouncements:
         self._channel = f"{PREFIX}updates:{database}"
 
     async def announce(self) -> None:
-        """Tell everybody, by a version that was never there before."""
         version = uuid4().hex
         await self._client.set(VERSION, version)
         await self._client.publish(self._channel, version)
 
     async def versions(self) -> AsyncGenerator[str]:
-        """Yield the version whenever it may be another, without end."""
         failures = 0
         while True:
             try:
@@ -61,7 +59,6 @@ class RedisAnnouncements:
                 await asyncio.sleep(BACKOFF.compute(failures))  # Nobody says when it is back.
 
     async def ping(self) -> None:
-        """Return if the server answers."""
         await self._client.ping()
 
     async def _follow(self) -> AsyncGenerator[str]:

@@ -45,7 +45,6 @@ class RedisLimiter:
         self._background = Background()
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
-        """Count one request and this many tokens, or neither, in one round trip."""
         now = round(self._clock.now().timestamp() * _SECOND)
         answer = await self._run(team, now, limits.requests, limits.tokens, tokens)
         refused, version, requests_left, tokens_left, *times = answer
@@ -72,7 +71,6 @@ class RedisLimiter:
             _log.warning("tokens not settled", cause=repr(error.__cause__))
 
     async def ping(self) -> None:
-        """Return if the server answers."""
         await self._client.ping()
 
     async def _run(self, team: UUID, *request: int | str) -> Any:

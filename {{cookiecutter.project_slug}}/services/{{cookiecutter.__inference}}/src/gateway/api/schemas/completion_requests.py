@@ -7,17 +7,11 @@ for.
 
 from typing import Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    Strict,
-    model_validator,
-    with_config,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator, with_config
 from typing_extensions import TypedDict
 
-from ... import completion_service, domain, errors
+from ... import domain, errors
+from ...ports import Inference
 from .fields import Body, example
 
 MESSAGES = 1_000
@@ -106,25 +100,25 @@ class Sampling(Body):
         """Return whether a stream ends with the tokens that it took."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def request(self) -> completion_service.CompletionRequest:
+    def inference(self) -> Inference:
         """Return it as the gateway knows it."""
+        fields = type(self).model_fields
         given = {name: getattr(self, name) for name in self.model_fields_set - OWN}
-        return completion_service.CompletionRequest(
+        return Inference(
             model=self.model,
             prompt=self.said(),
             max_tokens=getattr(self, "max_completion_tokens", None) or self.max_tokens,
             n=self.n or 1,
             # None, in the place of what an alias says, is the default of the backend.
             parameters={
-                name: None if value == self._default(name) else value
+                name: None
+                if value == fields[name].get_default(call_default_factory=True)
+                else value
                 for name, value in given.items()
                 if value is not None
             },
             features=self.features(),
         )
-
-    def _default(self, name: str) -> object:
-        return type(self).model_fields[name].get_default(call_default_factory=True)
 
     def features(self) -> dict[str, str]:
         """Return what else a backend has to support, each with the field that asks for it."""
