@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from baking import PROMPTS, Bake, Bakery
+from baking import PROMPTS, Bake, Bakery, commit
 
 KEYS = 'python = "3.13"\noldest_python = "3.11"\n'
 POSTGRES = 'postgres = "17"\n'
@@ -67,6 +67,32 @@ def check(project: Bake, *options: str) -> subprocess.CompletedProcess[str]:
 def test_a_bake_has_one_python(python: str, starter: str, bake: Bakery) -> None:
     done = check(bake(python=python, starter=starter))
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("major", PROMPTS["postgres"])
+def test_a_bake_has_one_postgresql(major: str, bake: Bakery) -> None:
+    baked = bake(postgres=major)
+    done = check(baked)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"image: postgres:{major}-alpine\n" in (baked.path / "compose.yaml").read_text()
+
+
+def test_an_update_that_brings_the_setting_keeps_the_major_of_the_project(project: Bake) -> None:
+    manifest, images = project.path / "pyproject.toml", project.path / "compose.yaml"
+    text = manifest.read_text()
+    manifest.write_text(text.replace(POSTGRES, ""))
+    images.write_text(images.read_text().replace("postgres:17", "postgres:16"))
+    commit(project.path)
+    # As it comes with an update.
+    manifest.write_text(text)
+    upgrade = (sys.executable, "vendor/stratakit/upgrade.py")
+    assert "postgres in pyproject.toml is 16" in project.run(*upgrade).stdout
+    assert manifest.read_text() == text.replace(POSTGRES, 'postgres = "16"\n')
+    # From then on it is the team's: changed before the images are, it stays.
+    commit(project.path)
+    manifest.write_text(text)
+    assert "postgres in" not in project.run(*upgrade).stdout
+    assert manifest.read_text() == text
 
 
 @pytest.mark.parametrize(("file", "texts"), [*PLACES.items(), *OWN.items()])

@@ -2,8 +2,9 @@
 
 The engine was called `ops`, lay in ops/ and was a member of the workspace; it is `stratakit` in
 vendor/stratakit/ now. An update renames what came with the template, and this the rest: services
-and libraries of the project's own, its tests, .env files, workflows, documents. To run it twice
-changes nothing more. Standard library only.
+and libraries of the project's own, its tests, .env files, workflows, documents. Where the update
+brings the setting `postgres`, it takes the major version that the project's Compose file has. To run
+it twice changes nothing more. Standard library only.
 """
 
 import re
@@ -18,6 +19,7 @@ UNTRACKED = (".env", ".envrc")
 """Files that git does not keep, and that hold settings of the engine."""
 LEFT_ALONE = ("vendor/", OLD, "uv.lock", "CHANGELOG.md", ".cruft.json")
 REJECTED = ".rej"
+POSTGRES = r'^postgres = "(\d\d)"'
 SHOWN = 10
 
 Renames = tuple[tuple[str, str], ...]
@@ -78,6 +80,7 @@ def main() -> int:
     dependency = _dependency()
     changed = [name for name in files if _rename(ROOT / name, dependency)]
     sys.stdout.write("".join(f"renamed in {name}\n" for name in changed) or "nothing to rename\n")
+    sys.stdout.write(_keep_postgres())
     former = [name for name in sorted(kept) if name.startswith(OLD) and (ROOT / name).exists()]
     for lines in (
         [f"{name} is where the engine was" for name in former],
@@ -91,6 +94,28 @@ def main() -> int:
             sys.stderr.write(f"look at it by hand: {line}\n")
     sys.stdout.write("Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uv run nox\n")
     return 0
+
+
+def _keep_postgres() -> str:
+    """Set the major version of PostgreSQL to that of the project's images, if it had no setting."""
+    file = ROOT / "pyproject.toml"
+    images = re.search(r"\bimage: *postgres:(\d\d)\b", _committed("compose.yaml"))
+    setting = re.search(POSTGRES, text := _text(file), re.MULTILINE)
+    if not (images and setting) or re.search(POSTGRES, _committed(file.name), re.MULTILINE):
+        return ""
+    if setting[1] == images[1]:
+        return ""
+    kept = text[: setting.start(1)] + images[1] + text[setting.end(1) :]
+    file.write_bytes(kept.encode("utf-8"))
+    return f"postgres in pyproject.toml is {images[1]}, as compose.yaml has it\n"
+
+
+def _committed(name: str) -> str:
+    """Return what git has of a file in the last commit, and nothing where it has none."""
+    done = subprocess.run(
+        ("git", "show", f"HEAD:./{name}"), cwd=ROOT, capture_output=True, check=False
+    )
+    return done.stdout.decode("utf-8", "replace")
 
 
 def _refuse(message: str, hint: str) -> int:
