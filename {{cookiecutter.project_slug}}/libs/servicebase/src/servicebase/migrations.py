@@ -19,6 +19,8 @@ from .settings import DatabaseSettings, load
 # Any number that is no other program's, as long as it is the same in each deployment.
 LOCK = 7_262_318_501
 """The advisory lock of the database that whoever migrates it has."""
+CONNECT = 60.0
+"""Seconds to wait for a connection; a database may just be starting."""
 PAUSE = 0.1
 """Seconds between two attempts to get it."""
 
@@ -43,7 +45,11 @@ def run(metadata: MetaData, prefix: str) -> None:
 async def _connect_and_migrate(metadata: MetaData, prefix: str) -> None:
     logs.configure("info")
     url = load(DatabaseSettings, prefix).database_url.get_secret_value()
-    engine = create_async_engine(postgres.address(url), poolclass=pool.NullPool)
+    engine = create_async_engine(
+        postgres.address(url),
+        poolclass=pool.NullPool,
+        connect_args=postgres.arguments(url, name="alembic", timeout=CONNECT),
+    )
     async with engine.connect() as connection:
         await connection.run_sync(_migrate, metadata)
     await engine.dispose()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import AdaptedConnection, exc
@@ -31,13 +32,26 @@ def address(url: str | sa.URL) -> sa.URL:
     return given.set(drivername="postgresql+asyncpg").difference_update_query(_NOT_ASYNCPGS)
 
 
+def arguments(url: str | sa.URL, *, name: str, timeout: float) -> dict[str, Any]:
+    """Return what asyncpg is told beside the address: who connects, and how long that may take.
+
+    The URL's `application_name` goes before `name`, its `connect_timeout` before a longer
+    `timeout`, in seconds; one of 0 or less is no limit, as for libpq.
+    """
+    given = sa.make_url(url).query
+    limit = float(str(given.get("connect_timeout", 0)))
+    return {
+        "timeout": min(timeout, limit) if limit > 0 else timeout,
+        "server_settings": {"application_name": given.get("application_name", name)},
+    }
+
+
 def connect(url: str | sa.URL, *, name: str, pool_size: int, timeout: float) -> AsyncEngine:
     """Return an engine that waits at most `timeout` seconds: for a connection, for a statement.
 
     It connects when it is first used. The caller disposes of it. `name` says whose connection it
     is, in pg_stat_activity and the server's log, unless the URL has an `application_name`.
     """
-    given = sa.make_url(url).query
     engine = create_async_engine(
         address(url),
         pool_size=pool_size,
@@ -45,11 +59,7 @@ def connect(url: str | sa.URL, *, name: str, pool_size: int, timeout: float) -> 
         pool_timeout=timeout,
         # Values that clients sent do not belong in logs.
         hide_parameters=True,
-        connect_args={
-            "timeout": min(timeout, float(str(given.get("connect_timeout") or timeout))),
-            "command_timeout": timeout,
-            "server_settings": {"application_name": given.get("application_name", name)},
-        },
+        connect_args={**arguments(url, name=name, timeout=timeout), "command_timeout": timeout},
     )
     sa.event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine

@@ -1,7 +1,9 @@
 """What the environment decides, or a `.env` in the working directory."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import (
     AfterValidator,
@@ -21,11 +23,35 @@ _POSTGRES = re.compile(
     r"postgres(ql)?(\+\w+)?://"
     r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]*)(:\d*)?(/[^?]*)?(\?(?P<options>.*))?"
 )
-# What postgres.py hands on or does itself, of libpq's and asyncpg's; neither can bind a channel.
-_OPTIONS = re.compile(
-    r"(host|port|ssl|sslmode|target_session_attrs|application_name|connect_timeout"
-    r"|prepared_statement_cache_size)=[^&]*|channel_binding=(prefer|disable)"
-)
+_TLS = "disable|allow|prefer|require|verify-ca|verify-full"
+_NUMBER = r"-?\d{1,9}"
+# What postgres.py hands on or does itself, of libpq's and asyncpg's, and what it may be.
+_OF_POSTGRES = {
+    "application_name": ".*",
+    # asyncpg cannot bind one.
+    "channel_binding": "disable|prefer",
+    "connect_timeout": _NUMBER,
+    "host": ".*",
+    "port": ".*",
+    "prepared_statement_cache_size": _NUMBER,
+    "ssl": _TLS,
+    "sslmode": _TLS,
+    "target_session_attrs": "any|primary|standby|read-write|read-only|prefer-standby",
+}
+# Of redis-py's: not its timeouts, which are settings of the service.
+_OF_REDIS = {
+    "client_name": ".*",
+    "db": _NUMBER,
+    "health_check_interval": _NUMBER,
+    "protocol": "2|3",
+}
+_OF_REDIS_TLS = {
+    **_OF_REDIS,
+    "ssl_ca_certs": ".*",
+    "ssl_cert_reqs": "none|optional|required",
+    "ssl_certfile": ".*",
+    "ssl_keyfile": ".*",
+}
 
 
 class SettingsError(Exception):
@@ -38,14 +64,31 @@ def _no_placeholder(value: object) -> object:
     return value
 
 
+def _check(query: str, known: Mapping[str, str]) -> None:
+    """Refuse options of a URL that would fail at the first connection, or be lost."""
+    options = parse_qsl(query, keep_blank_values=True)
+    if strange := sorted({name for name, _ in options} - known.keys()):
+        raise ValueError(f"has options that a service cannot obey: {', '.join(strange)}")
+    for name, text in options:
+        if not re.fullmatch(known[name], text):
+            possible = "a number" if known[name] == _NUMBER else known[name].replace("|", ", ")
+            raise ValueError(f"has a {name} that a service cannot obey; possible: {possible}")
+    # Several servers are several hosts.
+    names = [name for name, _ in options if name != "host"]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"has options twice: {', '.join(twice)}")
+
+
 def _postgres(value: SecretStr) -> SecretStr:
     match = _POSTGRES.fullmatch(value.get_secret_value())
     if not match:
         raise ValueError("is no URL of PostgreSQL")
-    options = filter(None, (match["options"] or "").split("&"))
-    if strange := [each for each in options if not _OPTIONS.fullmatch(each)]:
-        names = ", ".join(each.partition("=")[0] for each in strange)
-        raise ValueError(f"has options that a service cannot obey: {names}")
+    _check(match["options"] or "", _OF_POSTGRES)
+    return value
+
+
+def _redis(value: AnyUrl) -> AnyUrl:
+    _check(value.query or "", _OF_REDIS_TLS if value.scheme == "rediss" else _OF_REDIS)
     return value
 
 
@@ -58,7 +101,13 @@ PostgresUrl = Annotated[
     NO_PLACEHOLDER,
 ]
 RedisUrl = Annotated[
-    Secret[Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss", "unix"])]],
+    Secret[
+        Annotated[
+            AnyUrl,
+            UrlConstraints(allowed_schemes=["redis", "rediss", "unix"]),
+            AfterValidator(_redis),
+        ]
+    ],
     Field(examples=["redis://localhost:6379/0"]),
     NO_PLACEHOLDER,
 ]

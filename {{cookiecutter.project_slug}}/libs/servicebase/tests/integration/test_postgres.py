@@ -54,7 +54,7 @@ def test_a_url_is_made_one_for_asyncpg(given: str, used: str) -> None:
 async def test_a_connection_says_whose_it_is_as_the_url_does_first(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         assert await connection.scalar(sa.text("SHOW application_name")) == testing.NAME
-    named = engine.url.update_query_dict({"application_name": "theirs", "connect_timeout": "3"})
+    named = engine.url.update_query_dict({"application_name": "theirs", "connect_timeout": "0"})
     own = connect(named, name="own", pool_size=1, timeout=5)
     async with own.connect() as connection:
         assert await connection.scalar(sa.text("SHOW application_name")) == "theirs"
