@@ -7,13 +7,7 @@ from uuid import uuid4
 from stratakit.testing import contracts
 
 from gateway import domain
-from gateway.ports import ApiKeys, Database
-
-WORDS: dict[str, tuple[Any, Any]] = {
-    "role": ("member", "admin"),
-    "parameters": ({"deep": [1, None]}, {"stop": ["\n", None]}),
-}
-"""Values that a type cannot tell: of one that is added, and of one that is changed."""
+from gateway.ports import Database
 
 
 @dataclass(frozen=True)
@@ -34,27 +28,23 @@ class Sample:
 
     async def one(self, database: Database, text: str, **given: Any) -> Any:
         """Return what can be added, known by a text; its owners are new, unless they are given."""
-        needed = {"team_id", "user_id"} & self._names() - set(given)
-        if "user_id" in needed:
+        if self.kind == "keys" and "user_id" not in given:
             owner = await user(database)
             given |= {"user_id": owner.id, "team_id": owner.team_id}
-        elif needed:
+        elif self.kind != "teams" and "team_id" not in given:
             given |= {"team_id": (await team(database)).id}
-        given = {"hash": uuid4().hex, self.known_by: text, **given}
-        return self._filled(0, given)
+        return self._filled({"hash": uuid4().hex, self.known_by: text, **given})
 
     def other(self, stored: Any) -> dict[str, Any]:
         """Return values of all fields that differ from those of one that is stored."""
-        owners = {name: getattr(stored, name) for name in self._names() if name.endswith("_id")}
-        return asdict(self._filled(1, owners, unlike=stored))
+        owners = {name: getattr(stored, name, None) for name in ("team_id", "user_id")}
+        return asdict(self._filled({"parameters": {"stop": ["\n", None]}, **owners}, stored))
 
-    def _names(self) -> set[str]:
-        return {field.name for field in fields(self.new)}
-
-    def _filled(self, number: int, given: dict[str, Any], unlike: Any = None) -> Any:
-        words = {name: pair[number] for name, pair in WORDS.items()} | given
-        known = {name: words[name] for name in words.keys() & self._names()}
-        return contracts.filled(self.new, unlike, **known)
+    def _filled(self, given: dict[str, Any], unlike: Any = None) -> Any:
+        # What JSON may be no type tells.
+        given = {"parameters": {"deep": [1, None]}, **given}
+        names = {field.name for field in fields(self.new)}
+        return contracts.filled(self.new, unlike, **{n: given[n] for n in names & given.keys()})
 
     async def add(self, database: Database, *texts: str, **given: Any) -> list[Any]:
         """Add one for each text."""
@@ -71,17 +61,16 @@ SAMPLES = {
 }
 
 
-async def team(database: Database) -> domain.Team:
-    return await database.teams.add(uuid4(), domain.NewTeam(name=uuid4().hex, budget_cents=100))
+async def team(database: Database, cents: int = 100) -> domain.Team:
+    new = domain.NewTeam(name=uuid4().hex, budget_cents=cents)
+    return await database.teams.add(uuid4(), new)
 
 
-async def user(database: Database, password_hash: str | None = None) -> domain.User:
-    new = domain.NewUser(
-        team_id=(await team(database)).id, email=uuid4().hex, password_hash=password_hash
-    )
-    return await database.users.add(uuid4(), new)
+async def user(database: Database) -> domain.User:
+    return await database.register(domain.NewTeam(name=uuid4().hex), uuid4().hex, "secret")
 
 
-async def key(keys: ApiKeys, of: domain.User) -> domain.ApiKey:
+async def key(database: Database, of: domain.User | None = None) -> domain.ApiKey:
+    of = of or await user(database)
     new = domain.NewApiKey(team_id=of.team_id, user_id=of.id, hash=uuid4().hex, prefix="sk-")
-    return await keys.add(uuid4(), new)
+    return await database.keys.add(uuid4(), new)

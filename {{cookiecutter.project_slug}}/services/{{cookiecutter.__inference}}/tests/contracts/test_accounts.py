@@ -32,13 +32,7 @@ async def is_open(database: Database, session: domain.Session) -> bool:
         return False
 
 
-async def new_key(database: Database) -> domain.ApiKey:
-    return await samples.key(database.keys, await samples.user(database))
-
-
-async def test_a_team_is_registered_with_an_admin_who_is_found_by_the_email(
-    database: Database,
-) -> None:
+async def test_a_team_is_registered_with_an_admin_who_is_found(database: Database) -> None:
     user = await database.register(NewTeam(name="lamp", budget_cents=5), EMAIL, "hash")
     assert (user.email, user.role, user.password_hash) == (EMAIL, "admin", "hash")
     team = await database.teams.get(user.team_id)
@@ -71,7 +65,7 @@ async def test_of_many_who_register_one_email_at_once_exactly_one_wins(database:
 
 
 async def test_a_session_tells_whose_it_is_until_it_is_ended(database: Database) -> None:
-    ann = await samples.user(database, "secret")
+    ann = await samples.user(database)
     session, other = await opened(database, ann), await opened(database, ann)
     assert await database.users.session(session.hash) == (session, ann)
     for _ in range(2):
@@ -86,10 +80,10 @@ async def test_a_session_tells_whose_it_is_until_it_is_ended(database: Database)
 async def test_another_password_ends_the_sessions_and_none_revokes_the_keys_as_well(
     database: Database, password_hash: str | None
 ) -> None:
-    people = [await samples.user(database, "secret") for _ in range(2)]
+    people = [await samples.user(database) for _ in range(2)]
     sessions = [await opened(database, each) for each in people]
-    keys = [await samples.key(database.keys, each) for each in people]
-    await database.users.update(people[0].id, {"role": "admin"})
+    keys = [await samples.key(database, each) for each in people]
+    await database.users.update(people[0].id, {"role": "member"})
     assert await is_open(database, sessions[0])
     await database.users.update(people[0].id, {"password_hash": password_hash})
     assert [await is_open(database, each) for each in sessions] == [False, True]
@@ -101,7 +95,7 @@ async def test_another_password_ends_the_sessions_and_none_revokes_the_keys_as_w
 
 
 async def test_who_has_another_password_by_now_opens_no_session(database: Database) -> None:
-    ann = await samples.user(database, "secret")
+    ann = await samples.user(database)
     for changed in ("another", None):
         await database.users.update(ann.id, {"password_hash": changed})
         with pytest.raises(errors.NotFoundError):
@@ -109,7 +103,7 @@ async def test_who_has_another_password_by_now_opens_no_session(database: Databa
 
 
 async def test_expired_sessions_are_forgotten_with_the_next_one(database: Database) -> None:
-    ann = await samples.user(database, "secret")
+    ann = await samples.user(database)
     old = await opened(database, ann)
     assert await is_open(database, old)
     await opened(database, ann, LATER + timedelta(minutes=15), LATER)
@@ -117,7 +111,7 @@ async def test_expired_sessions_are_forgotten_with_the_next_one(database: Databa
 
 
 async def test_a_key_has_the_quota_of_its_team_if_there_is_one(database: Database) -> None:
-    key, other = await new_key(database), await new_key(database)
+    key, other = await samples.key(database), await samples.key(database)
     assert await database.grant(key.hash) == Grant(key, None)
     new = NewQuota(team_id=key.team_id, requests_per_minute=0, tokens_per_minute=7)
     quota = await database.quotas.add(uuid4(), new)
@@ -128,14 +122,14 @@ async def test_a_key_has_the_quota_of_its_team_if_there_is_one(database: Databas
 
 
 async def test_a_key_that_is_no_longer_good_is_found_as_such(database: Database) -> None:
-    key = await new_key(database)
+    key = await samples.key(database)
     after = await database.keys.update(key.id, {"expires_at": NOW, "revoked_at": NOW})
     assert (await database.grant(key.hash)).key == after
     assert not after.good(NOW)
 
 
 async def test_a_hash_of_no_key_grants_nothing_and_is_not_told(database: Database) -> None:
-    await new_key(database)
+    await samples.key(database)
     with pytest.raises(errors.NotFoundError) as caught:
         await database.grant("5e4c8a7b")
     assert "5e4c8a7b" not in str(caught.value)

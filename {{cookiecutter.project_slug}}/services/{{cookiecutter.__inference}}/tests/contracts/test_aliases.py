@@ -8,11 +8,11 @@ import pytest
 from gateway import domain, errors
 from gateway.ports import Database
 
-from . import samples
+from .samples import SAMPLES
 
 
 async def create(database: Database, alias: str = "lamp", **given: object) -> domain.ModelAlias:
-    [created] = await samples.SAMPLES["aliases"].add(database, alias, **given)
+    [created] = await SAMPLES["aliases"].add(database, alias, **given)
     found: domain.ModelAlias = created
     return found
 
@@ -40,7 +40,7 @@ async def test_an_update_that_changes_nothing_or_fails_makes_no_version(database
 
 
 @pytest.mark.parametrize("changes", [{}, {"target": "c"}])
-async def test_an_update_of_a_version_that_is_gone_is_refused(
+async def test_an_update_of_an_old_version_is_refused(
     database: Database, changes: dict[str, str]
 ) -> None:
     alias = await create(database)
@@ -65,9 +65,7 @@ async def test_of_many_who_update_one_version_at_once_exactly_one_wins(database:
     assert len(await database.aliases.versions(alias.id)) == 2
 
 
-async def test_of_many_who_update_whatever_there_is_each_makes_a_version(
-    database: Database,
-) -> None:
+async def test_of_many_who_update_whatever_there_is_each_makes_one(database: Database) -> None:
     alias = await create(database)
     attempts = [database.aliases.update(alias.id, {"target": str(each)}) for each in range(8)]
     made = await asyncio.gather(*attempts)
@@ -78,6 +76,7 @@ async def test_of_many_who_update_whatever_there_is_each_makes_a_version(
 
 async def test_the_routes_of_a_team_are_its_aliases_by_name(database: Database) -> None:
     first = await create(database)
+    # Of another team, which may have the same names.
     await create(database)
     second = await create(database, "desk", team_id=first.team_id)
     assert await database.aliases.routes(first.team_id) == {"lamp": first, "desk": second}

@@ -9,9 +9,7 @@ from gateway.ports import Announcements
 from ..following import following
 
 
-async def test_all_who_follow_are_told_a_version_that_was_never_there(
-    announcements: Announcements,
-) -> None:
+async def test_all_who_follow_are_told_a_new_version(announcements: Announcements) -> None:
     await announcements.ping()
     async with following(announcements) as one, following(announcements) as other:
         assert one == [""]

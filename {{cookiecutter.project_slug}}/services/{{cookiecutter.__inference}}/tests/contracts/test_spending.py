@@ -11,13 +11,14 @@ from gateway import domain, errors
 from gateway.domain import MICROCENTS
 from gateway.ports import Database
 
+from . import samples
+
 LONG, OVER = 3600.0, -1.0
 """Seconds that a reservation holds: until after the test, and not even until it is made."""
 
 
 async def create(database: Database, cents: int = 1) -> UUID:
-    new = domain.NewTeam(name=uuid4().hex, budget_cents=cents)
-    return (await database.teams.add(uuid4(), new)).id
+    return (await samples.team(database, cents)).id
 
 
 async def spent(database: Database, team: UUID) -> int:
@@ -46,15 +47,11 @@ async def test_what_is_set_aside_and_booked_adds_up(database: Database) -> None:
 @pytest.mark.parametrize(
     ("cents", "microcents"),
     [
-        (0, 1),
-        (0, 2**31),
-        (0, 2**63),
-        (0, 10**30),
-        (1, MICROCENTS + 1),
+        *((0, 1), (0, 2**31), (0, 2**63), (0, 10**30), (1, MICROCENTS + 1)),
         (domain.INTEGER_LIMIT, domain.INTEGER_LIMIT * MICROCENTS + 1),
     ],
 )
-async def test_more_than_is_left_is_refused_and_nothing_taken(
+async def test_more_than_is_left_is_refused(
     database: Database, cents: int, microcents: int
 ) -> None:
     team = await create(database, cents)
@@ -65,9 +62,7 @@ async def test_more_than_is_left_is_refused_and_nothing_taken(
 
 
 @pytest.mark.parametrize("used", [0, 5, 2 * MICROCENTS, 10**30])
-async def test_what_was_used_is_booked_once_however_much_it_is(
-    database: Database, used: int
-) -> None:
+async def test_what_was_used_is_booked_once_however_much(database: Database, used: int) -> None:
     team = await create(database)
     reservation = await reserve(database, team, MICROCENTS)
     await database.teams.update(team, {"budget_cents": 0})
@@ -100,9 +95,7 @@ async def test_what_was_given_back_too_early_is_booked_all_the_same(database: Da
     assert await spent(database, team) == 300_000
 
 
-async def test_a_team_that_is_not_there_can_neither_spend_nor_be_given_back(
-    database: Database,
-) -> None:
+async def test_a_team_that_is_gone_can_neither_spend_nor_be_given_back(database: Database) -> None:
     with pytest.raises(errors.NotFoundError):
         await reserve(database, UUID(int=7), 0)
     team = await create(database)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,16 +26,12 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
     """All of one kind, with what belongs to what, and what is asked of values."""
 
     def __init__(
-        self,
-        database: "MemoryDatabase",
-        kind: type[Found],
-        name: str,
-        *searched: str,
-        unique: tuple[str, ...] = (),
+        self, database: "MemoryDatabase", kind: type[Found], name: str, *searched: str, key: str
     ) -> None:
         super().__init__()
-        self.database = database
-        self.kind, self.name, self.searched, self.unique = kind, name, searched, unique
+        self.database, self.kind, self.name, self.searched = database, kind, name, searched
+        # The fields that no two may share, separated by blanks.
+        self.key = key.split()
 
     def __iter__(self) -> Iterator[Found]:
         return iter([*self._stored.values()])
@@ -74,6 +71,9 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
         for field, owners in OWNERS.items():
             if hasattr(new, field) and getattr(new, field) not in getattr(self.database, owners):
                 raise errors.InvalidReferenceError(field)
+        key = attrgetter(*self.key)
+        if any(key(each) == key(new) for each in self if each.id != new.id):
+            raise errors.ConflictError(self.key[-1])
         return super()._store(new)
 
     def _now(self) -> datetime:
@@ -84,7 +84,7 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
     """The aliases, with all of their versions."""
 
     def __init__(self, database: "MemoryDatabase") -> None:
-        super().__init__(database, domain.ModelAlias, "alias", "alias", "tags")
+        super().__init__(database, domain.ModelAlias, "alias", "alias", "tags", key="team_id alias")
         self._versions: dict[UUID, list[domain.ModelAlias]] = {}
 
     async def update(
@@ -103,9 +103,6 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
         return self._versions[(await self.get(id_)).id][::-1]
 
     def _store(self, new: domain.ModelAlias) -> domain.ModelAlias:
-        for each in self:
-            if each.id != new.id and (each.team_id, each.alias) == (new.team_id, new.alias):
-                raise errors.ConflictError("alias")
         self._versions.setdefault(new.id, []).append(super()._store(new))
         return new
 
@@ -114,7 +111,7 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
     """The users, and the sessions that they have open."""
 
     def __init__(self, database: "MemoryDatabase") -> None:
-        super().__init__(database, domain.User, "user", "email", unique=("email",))
+        super().__init__(database, domain.User, "user", "email", key="email")
         self._sessions: dict[str, domain.Session] = {}
 
     def _end(self, over: Callable[[domain.Session], bool]) -> None:
@@ -173,28 +170,25 @@ class MemoryDatabase(ports.Database):
         self._clock = clock
         self._last = datetime.min.replace(tzinfo=UTC)
         self._config = domain.Config()
-        self.teams = MemoryCollection(self, domain.Team, "team", "name", unique=("name",))
+        self.teams = MemoryCollection(self, domain.Team, "team", "name", key="name")
         self.users = MemoryUsers(self)
-        self.keys = MemoryCollection(
-            self, domain.ApiKey, "API key", "name", "prefix", unique=("hash",)
-        )
+        self.keys = MemoryCollection(self, domain.ApiKey, "API key", "name", "prefix", key="hash")
         self.aliases = MemoryAliases(self)
-        self.quotas = MemoryCollection(self, domain.Quota, "quota", unique=("team_id",))
+        self.quotas = MemoryCollection(self, domain.Quota, "quota", key="team_id")
         self.spending = MemorySpending(self)
-        self.collections: list[MemoryCollection[Any, Any]] = [
-            *(self.teams, self.users, self.keys, self.aliases, self.quotas)
-        ]
+
+    @property
+    def collections(self) -> list[MemoryCollection[Any, Any]]:
+        """Return all of them."""
+        return [*(self.teams, self.users, self.keys, self.aliases, self.quotas)]
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
-        team_id = (await self.teams.create(team)).id
+        id_ = (await self.teams.create(team)).id
+        admin: dict[str, Any] = {"team_id": id_, "role": "admin", "password_hash": password_hash}
         try:
-            return await self.users.create(
-                domain.NewUser(
-                    team_id=team_id, email=email, role="admin", password_hash=password_hash
-                )
-            )
+            return await self.users.create(domain.NewUser(email=email, **admin))
         except errors.ConflictError:
-            await self.teams.remove(team_id)
+            await self.teams.remove(id_)
             raise
 
     async def config(self) -> domain.Config:

@@ -50,7 +50,7 @@ async def test_what_is_announced_while_the_connection_is_away_is_heard_when_it_i
         await eventually(lambda: seen[-1] == newest)
 
 
-async def test_who_follows_a_server_that_is_not_there_waits_for_it(
+async def test_who_follows_waits_for_a_server_that_is_away(
     proxy: Proxy, mine: RedisAnnouncements
 ) -> None:
     await proxy.cut()

@@ -75,7 +75,7 @@ async def plan(connection: AsyncConnection, statement: str, parameters: Any) -> 
     return "\n".join(rows.scalars())
 
 
-async def test_each_way_to_find_something_uses_its_indexes(
+async def test_what_is_asked_for_has_its_index(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:

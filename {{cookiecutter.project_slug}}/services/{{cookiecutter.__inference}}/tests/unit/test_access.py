@@ -23,7 +23,7 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
                 yield method.upper(), re.sub(r"{\w+}", str(UUID(int=7)), path)
 
 
-async def test_every_route_answers_401_without_its_credential(
+async def test_every_route_answers_401_to_strangers(
     app: FastAPI, client: httpx2.AsyncClient
 ) -> None:
     for method, path in operations(app):

@@ -95,9 +95,7 @@ def test_a_hash_is_worth_nothing_without_the_secret_and_for_another_purpose() ->
 
 
 @given(TEXT, TEXT)
-def test_any_text_can_be_tried_and_secrets_are_the_same_only_if_they_are_equal(
-    shown: str, known: str
-) -> None:
+def test_any_text_can_be_tried_and_only_equal_secrets_are_the_same(shown: str, known: str) -> None:
     assert len(KEYS.hash(shown)) == 64
     assert accounts.same(known, known)
     assert accounts.same(shown, known) == (shown == known)

@@ -7,10 +7,10 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-import httpx2
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient, Response
 
 from gateway import accounts, domain
 from gateway.api.accounts import LOGIN_LIMITS, REGISTER_LIMITS
@@ -18,33 +18,49 @@ from gateway.app import create_app
 
 from .conftest import HASHER, OPTIONS, World
 
-PASSWORD = "correct horse battery"  # pragma: allowlist secret
+# Three times as long where a keyboard sends the parts of each syllable: they are one all the same.
+PASSWORD = "\ud55c" * 100
+TYPED = unicodedata.normalize("NFD", PASSWORD)
 ANN: dict[str, Any] = {"team": "Blue", "email": "ann@example.org", "password": PASSWORD}
 BOB: dict[str, Any] = {"team": "Red", "email": "bob@example.org", "password": PASSWORD}
-LOGIN = {"email": ANN["email"], "password": PASSWORD}
-KEYS = "/auth/keys"
+ANNS = {"email": ANN["email"], "password": TYPED}
+REGISTER, LOGIN, KEYS, ME = "/auth/register", "/auth/login", "/auth/keys", "/auth/me"
+BODIES = {REGISTER: ANN, LOGIN: ANNS, KEYS: {}}
 NOBODY = UUID(int=7)
 MOST = LOGIN_LIMITS["logins with this email from this address"].tokens
-Headers = dict[str, str]
 
 
-async def login(client: httpx2.AsyncClient, **other: str) -> httpx2.Response:
+def connect(app: FastAPI, address: str = "a") -> AsyncClient:
+    """Return a client that comes from an address."""
+    transport = ASGITransport(app=app, client=(address, 1))
+    return AsyncClient(transport=transport, base_url="http://service")
+
+
+async def login(client: AsyncClient, **other: str) -> Response:
     """Log Ann in, or somebody with another email or password."""
-    return await client.post("/auth/login", json=LOGIN | other)
+    return await client.post(LOGIN, json=ANNS | other)
 
 
-async def coming_from(app: FastAPI, address: str, path: str, body: object) -> httpx2.Response:
-    """Register or log in from another address."""
-    transport = httpx2.ASGITransport(app=app, client=(address, 1))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
-        return await client.post(f"/auth/{path}", json=body)
-
-
-async def logged_in(client: httpx2.AsyncClient, who: dict[str, Any]) -> Headers:
-    """Register somebody, and return the header by which they are known."""
-    assert (await client.post("/auth/register", json=who)).status_code == 201
+async def logged_in(app: FastAPI, who: dict[str, Any]) -> AsyncClient:
+    """Register somebody, and return a client that has logged them in."""
+    client = connect(app)
+    assert (await client.post(REGISTER, json=who)).status_code == 201
     token = (await login(client, email=who["email"])).json()["token"]
-    return {"Authorization": f"Bearer {token}"}
+    client.headers["Authorization"] = f"Bearer {token}"
+    return client
+
+
+async def create_key(who: AsyncClient, **body: object) -> dict[str, Any]:
+    response = await who.post(KEYS, json=body)
+    assert response.status_code == 201
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def param(response: Response) -> str:
+    assert response.status_code == 400, response.text
+    found: str = response.json()["error"]["param"]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -60,32 +76,17 @@ def app(_shared: FastAPI, world: World) -> FastAPI:
 
 
 @pytest.fixture
-async def ann(client: httpx2.AsyncClient) -> Headers:
-    return await logged_in(client, ANN)
+async def ann(app: FastAPI) -> AsyncClient:
+    return await logged_in(app, ANN)
 
 
 @pytest.fixture
-async def bob(client: httpx2.AsyncClient) -> Headers:
-    return await logged_in(client, BOB)
+async def bob(app: FastAPI) -> AsyncClient:
+    return await logged_in(app, BOB)
 
 
-async def create_key(client: httpx2.AsyncClient, who: Headers, **body: object) -> dict[str, Any]:
-    response = await client.post(KEYS, json=body, headers=who)
-    assert response.status_code == 201
-    found: dict[str, Any] = response.json()
-    return found
-
-
-def param(response: httpx2.Response) -> str:
-    assert response.status_code == 400, response.text
-    found: str = response.json()["error"]["param"]
-    return found
-
-
-async def test_register_answers_201_with_the_user_and_a_team_that_has_no_budget(
-    client: httpx2.AsyncClient,
-) -> None:
-    response = await client.post("/auth/register", json={**ANN, "email": " Ann@Example.org"})
+async def test_register_answers_201_and_the_team_has_no_budget(client: AsyncClient) -> None:
+    response = await client.post(REGISTER, json={**ANN, "email": " Ann@Example.org"})
     assert response.status_code == 201
     user, team = response.json()["user"], response.json()["team"]
     assert (user["email"], user["role"], user["team_id"]) == (ANN["email"], "admin", team["id"])
@@ -94,20 +95,25 @@ async def test_register_answers_201_with_the_user_and_a_team_that_has_no_budget(
 
 
 @pytest.mark.parametrize(
-    ("field", "values"),
+    ("path", "field", "values"),
     [
-        ("team", ["", "a\0b"]),
-        ("email", ["ann"]),
-        ("password", ["short", 257 * "x", None]),  # pragma: allowlist secret
-        ("role", ["admin"]),
+        (REGISTER, "team", ["", "a\0b"]),
+        (REGISTER, "email", ["ann"]),
+        (REGISTER, "password", ["short", 257 * "x", None]),  # pragma: allowlist secret
+        (REGISTER, "role", ["admin"]),
+        (LOGIN, "email", ["ann"]),
+        (KEYS, "name", ["", 7]),
+        (KEYS, "expires_at", [7, "1700000000", "2030-01-31", "2030-01-31T12:00:00"]),
+        (KEYS, "expires_at", ["2001-01-01T00:00:00Z", "2026-01-01T00:00:00Z"]),
+        (KEYS, "expires_at", ["0001-01-01T00:00:00+23:00"]),
+        (KEYS, "user_id", [str(NOBODY)]),
     ],
 )
-async def test_register_answers_400_and_names_what_is_wrong(
-    client: httpx2.AsyncClient, field: str, values: list[object]
+async def test_a_wrong_field_answers_400_and_is_named(
+    ann: AsyncClient, path: str, field: str, values: list[object]
 ) -> None:
     for value in values:
-        response = await client.post("/auth/register", json={**ANN, field: value})
-        assert param(response) == field
+        assert param(await ann.post(path, json={**BODIES[path], field: value})) == field
 
 
 @pytest.mark.parametrize("what", REGISTER_LIMITS)
@@ -116,26 +122,24 @@ async def test_register_answers_429_after_too_many_in_a_minute(
 ) -> None:
     monkeypatch.setitem(REGISTER_LIMITS, what, domain.Limits(requests=1, tokens=1))
     address, other = ("198.51.100.1", "198.51.100.2") if "address" in what else ("a", "b")
-    assert (await coming_from(app, address, "register", ANN)).status_code == 201
-    response = await coming_from(app, address, "register", BOB)
+    assert (await connect(app, address).post(REGISTER, json=ANN)).status_code == 201
+    response = await connect(app, address).post(REGISTER, json=BOB)
     assert (response.status_code, response.headers["retry-after"]) == (429, "60")
     assert what in response.text
-    elsewhere = await coming_from(app, other, "register", BOB)
+    elsewhere = await connect(app, other).post(REGISTER, json=BOB)
     assert elsewhere.status_code == (201 if "address" in what else 429)
 
 
 async def test_register_answers_403_where_it_is_closed(world: World) -> None:
     closed = create_app(world.ports, OPTIONS.model_copy(update={"registration": False}))
-    response = await coming_from(closed, "a", "register", ANN)
+    response = await connect(closed).post(REGISTER, json=ANN)
     assert response.status_code == 403
     assert response.json()["error"]["code"] == "registration_closed"
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "slow"), [("/auth/login", LOGIN, "users.open_session"), (KEYS, {}, "keys.add")]
-)
+@pytest.mark.parametrize(("path", "slow"), [(LOGIN, "users.open_session"), (KEYS, "keys.add")])
 async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
-    client: httpx2.AsyncClient, ann: Headers, world: World, path: str, body: object, slow: str
+    ann: AsyncClient, world: World, path: str, slow: str
 ) -> None:
     owner, method = slow.split(".")
     finish = attrgetter(slow)(world.database)
@@ -146,71 +150,62 @@ async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
         return await finish(*arguments)
 
     setattr(getattr(world.database, owner), method, lock_out_and_finish)
-    assert (await client.post(path, json=body, headers=ann)).status_code == 401
+    assert (await ann.post(path, json=BODIES[path])).status_code == 401
     assert not list(world.database.keys)
 
 
-async def test_a_password_that_can_be_typed_in_two_ways_is_one(client: httpx2.AsyncClient) -> None:
-    # Three times as long where a keyboard sends the parts of each syllable.
-    syllables = {**ANN, "password": "\ud55c" * 100}
-    assert (await client.post("/auth/register", json=syllables)).status_code == 201
-    parts = unicodedata.normalize("NFD", syllables["password"])
-    assert (await login(client, password=parts)).status_code == 200
-
-
-async def test_login_answers_200_with_a_token_that_is_good_for_a_while(
-    client: httpx2.AsyncClient, ann: Headers, world: World
-) -> None:
-    response = await login(client)
-    assert response.status_code == 200
-    assert response.headers["cache-control"] == "no-store"
+async def test_a_login_is_good_for_a_while_and_tells_who_is(ann: AsyncClient, world: World) -> None:
+    response = await login(ann)
+    assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
     assert response.json()["token_type"] == "bearer"  # pragma: allowlist secret
     expires_at = datetime.fromisoformat(response.json()["expires_at"])
     assert (expires_at - world.clock.now()).total_seconds() == OPTIONS.session_ttl
-    assert (await client.get("/auth/me", headers=ann)).status_code == 200
+    me = await ann.get(ME)
+    assert (me.status_code, me.json()["team"]["name"]) == (200, "Blue")
+    assert me.json()["user"]["email"] == ANN["email"]
     world.clock.advance(OPTIONS.session_ttl)
-    assert (await client.get("/auth/me", headers=ann)).status_code == 401
+    assert (await ann.get(ME)).status_code == 401
 
 
-async def test_login_answers_401_and_does_not_tell_what_is_wrong(
-    client: httpx2.AsyncClient, ann: Headers, world: World
-) -> None:
-    team = await world.database.teams.create(domain.NewTeam(name="Green"))
-    without = domain.NewUser(team_id=team.id, email="eve@example.org")
-    await world.database.users.create(without)
-    for wrong in ({"password": "x"}, {"email": "zoe@example.org"}, {"email": "eve@example.org"}):
-        response = await login(client, **wrong)
+async def test_logout_answers_204_and_ends_the_session(ann: AsyncClient) -> None:
+    assert (await ann.post("/auth/logout")).status_code == 204
+    assert (await ann.get(ME)).status_code == 401
+
+
+async def test_login_answers_401_and_not_what_is_wrong(ann: AsyncClient, world: World) -> None:
+    eve = domain.NewUser(team_id=(await world.team()).id, email="eve@example.org")
+    await world.database.users.create(eve)
+    for wrong in ({"password": "x"}, {"email": "zoe@example.org"}, {"email": eve.email}):
+        response = await login(ann, **wrong)
         assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
         assert response.json()["error"]["message"] == "wrong email or password"
-    assert (await login(client, email="ann")).status_code == 400
 
 
 async def test_login_answers_429_after_too_many_failures_even_to_the_right_password(
-    app: FastAPI, client: httpx2.AsyncClient, ann: Headers, bob: Headers, world: World
+    app: FastAPI, ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
     world.clock.advance(60)
     for _ in range(MOST):
-        assert (await login(client, password="secret")).status_code == 401
-    response = await login(client)
-    assert response.status_code == 429
+        assert (await login(ann, password="secret")).status_code == 401
+    response = await login(ann)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "60")
     assert response.json()["error"]["code"] == "rate_limit_exceeded"
-    assert response.headers["retry-after"] == "60"
     # No other email, and nobody elsewhere.
-    assert (await login(client, email=BOB["email"])).status_code == 200
-    assert (await coming_from(app, "198.51.100.1", "login", LOGIN)).status_code == 200
+    assert (await login(ann, email=BOB["email"])).status_code == 200
+    assert (await login(connect(app, "198.51.100.1"))).status_code == 200
     world.clock.advance(60)
     # Those that succeed are not counted as failures.
     for _ in range(MOST + 1):
         world.clock.advance(0.1)
-        assert (await login(client)).status_code == 200
+        assert (await login(ann)).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("others", "most"),
-    [(False, "logins with this email from this address"), (True, "logins from this address")],
+    [(0, "logins with this email from this address"), (1, "logins from this address")],
 )
-async def test_guesses_that_come_at_once_are_limited_as_well(
-    client: httpx2.AsyncClient, most: str, *, others: bool
+async def test_guesses_at_once_are_limited_as_well(
+    client: AsyncClient, others: int, most: str
 ) -> None:
     many = LOGIN_LIMITS[most].tokens
     emails = [f"ann{number * others}@example.org" for number in range(many + 5)]
@@ -235,12 +230,12 @@ async def test_the_addresses_that_one_client_may_have_are_one(
 ) -> None:
     once = domain.Limits(requests=1, tokens=1)
     monkeypatch.setitem(LOGIN_LIMITS, "logins from this address", once)
-    assert (await coming_from(app, first, "login", LOGIN)).status_code == 401
-    assert (await coming_from(app, second, "login", LOGIN)).status_code == status
+    assert (await login(connect(app, first))).status_code == 401
+    assert (await login(connect(app, second))).status_code == status
 
 
 async def test_of_too_many_passwords_at_once_some_are_refused(
-    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "_places", asyncio.Semaphore(1))
     answers = await asyncio.gather(*(login(client) for _ in range(3)))
@@ -248,92 +243,52 @@ async def test_of_too_many_passwords_at_once_some_are_refused(
     assert answers[-1].headers["retry-after"] == "1"
 
 
-async def test_login_renews_a_hash_that_was_made_when_less_was_enough(
-    client: httpx2.AsyncClient, ann: Headers, world: World
-) -> None:
+async def test_login_renews_a_hash_that_cost_less(ann: AsyncClient, world: World) -> None:
     user = await world.database.users.by_email(ANN["email"])
     older = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     await world.database.users.update(user.id, {"password_hash": older})
     for _ in range(2):
-        assert (await login(client)).status_code == 200
+        assert (await login(ann)).status_code == 200
         renewed = (await world.database.users.get(user.id)).password_hash
         assert renewed
         assert not HASHER.check_needs_rehash(renewed)
 
 
-async def test_me_tells_who_is_logged_in_until_logout_answers_204(
-    client: httpx2.AsyncClient, ann: Headers
-) -> None:
-    response = await client.get("/auth/me", headers=ann)
-    assert (response.status_code, response.json()["team"]["name"]) == (200, "Blue")
-    assert response.json()["user"]["email"] == ANN["email"]
-    assert (await client.post("/auth/logout", headers=ann)).status_code == 204
-    assert (await client.get("/auth/me", headers=ann)).status_code == 401
-
-
-async def test_a_key_is_shown_once_with_201_and_kept_as_a_hash(
-    client: httpx2.AsyncClient, ann: Headers, world: World
-) -> None:
+async def test_a_key_is_shown_once_and_kept_as_a_hash(ann: AsyncClient, world: World) -> None:
     body = {"name": "laptop", "expires_at": "2030-01-31T12:00:00+01:00"}
-    response = await client.post(KEYS, json=body, headers=ann)
+    response = await ann.post(KEYS, json=body)
     created = response.json()
     assert (response.status_code, response.headers["cache-control"]) == (201, "no-store")
     assert created["key"].startswith(created["prefix"])
     assert (created["name"], created["expires_at"]) == ("laptop", "2030-01-31T11:00:00Z")
-    [listed] = (await client.get(KEYS, headers=ann)).json()["data"]
+    [listed] = (await ann.get(KEYS)).json()["data"]
     assert {**listed, "key": created["key"]} == created
     assert "hash" not in created
     assert (await world.database.keys.get(UUID(created["id"]))).hash not in response.text
 
 
-@pytest.mark.parametrize(
-    ("field", "values"),
-    [
-        ("name", ["", 7]),
-        (
-            "expires_at",
-            [
-                *(7, "1700000000", "2030-01-31", "2030-01-31T12:00:00"),
-                *("2001-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00+23:00"),
-            ],
-        ),
-        ("user_id", [str(NOBODY)]),
-    ],
-)
-async def test_create_key_answers_400_and_names_what_is_wrong(
-    client: httpx2.AsyncClient, ann: Headers, field: str, values: list[object]
-) -> None:
-    for value in values:
-        assert param(await client.post(KEYS, json={field: value}, headers=ann)) == field
-
-
-async def test_list_keys_leads_from_page_to_page_of_ones_own(
-    client: httpx2.AsyncClient, ann: Headers, bob: Headers
-) -> None:
-    await create_key(client, bob)
-    created = [(await create_key(client, ann))["id"] for _ in range(3)]
+async def test_the_list_of_keys_is_of_ones_own(ann: AsyncClient, bob: AsyncClient) -> None:
+    await create_key(bob)
+    created = [(await create_key(ann))["id"] for _ in range(3)]
     listed, following = [], f"{KEYS}?limit=2"
     while following:
-        page = (await client.get(following, headers=ann)).json()
+        page = (await ann.get(following)).json()
         listed += [each["id"] for each in page["data"]]
         following = page["next"]
     assert listed == created[::-1]
     for query in ("limit=0", "cursor=x", "x=1"):
-        response = await client.get(f"{KEYS}?{query}", headers=ann)
-        assert param(response) == query.partition("=")[0]
+        assert param(await ann.get(f"{KEYS}?{query}")) == query.partition("=")[0]
 
 
-async def test_revoking_a_key_answers_204_and_everybody_is_told(
-    client: httpx2.AsyncClient, ann: Headers, world: World
-) -> None:
-    id_ = (await create_key(client, ann))["id"]
+async def test_a_key_is_revoked_and_everybody_is_told(ann: AsyncClient, world: World) -> None:
+    id_ = (await create_key(ann))["id"]
     first, before = world.clock.now(), world.announcements.count
     world.announcements.down = True
-    assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 503
+    assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 503
     assert (await world.database.keys.get(UUID(id_))).good(world.clock.now())
     world.announcements.down = False
     for _ in range(2):
-        assert (await client.delete(f"{KEYS}/{id_}", headers=ann)).status_code == 204
+        assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 204
         world.clock.advance(1)
     assert world.announcements.count == before + 2
     # The first time that it was revoked stays.
@@ -341,12 +296,12 @@ async def test_revoking_a_key_answers_204_and_everybody_is_told(
 
 
 async def test_a_key_of_another_answers_404_and_goes_on_working(
-    client: httpx2.AsyncClient, ann: Headers, bob: Headers, world: World
+    ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
-    id_ = (await create_key(client, ann))["id"]
-    theirs = await client.delete(f"{KEYS}/{id_}", headers=bob)
-    nobodys = await client.delete(f"{KEYS}/{NOBODY}", headers=bob)
+    id_ = (await create_key(ann))["id"]
+    theirs = await bob.delete(f"{KEYS}/{id_}")
+    nobodys = await bob.delete(f"{KEYS}/{NOBODY}")
     assert (theirs.status_code, nobodys.status_code) == (404, 404)
-    assert (await client.delete(f"{KEYS}/7", headers=bob)).status_code == 400
+    assert (await bob.delete(f"{KEYS}/7")).status_code == 400
     assert theirs.text.replace(id_, "") == nobodys.text.replace(str(NOBODY), "")
     assert (await world.database.keys.get(UUID(id_))).good(world.clock.now())

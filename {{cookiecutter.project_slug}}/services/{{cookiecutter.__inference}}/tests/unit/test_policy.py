@@ -1,7 +1,6 @@
 """What is remembered of keys, quotas, aliases and the config, and when it is forgotten."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
@@ -9,18 +8,17 @@ import pytest
 from stratakit.testing import eventually
 
 from gateway import domain, errors
-from gateway.accounts import Keys
 from gateway.policy import KEPT, Policy
 from gateway.ports import Grant
 
-from .conftest import SECRET, World
+from .conftest import World
 
 
 class Setting:
     """A policy, and one key of a database that answers when it may, with what it had before."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, team: domain.Team, key: domain.ApiKey) -> None:
+        self.world, self.team, self.key = world, team, key
         self.may = asyncio.Event()
         self.may.set()
         self.asked = 0
@@ -34,13 +32,6 @@ class Setting:
         await self.may.wait()
         return grant
 
-    async def prepare(self) -> "Setting":
-        """Make the key."""
-        self.team = await self.world.team()
-        key, self.key = await self.world.key(self.team)
-        self.hash = Keys(SECRET).hash(key)
-        return self
-
     async def revoke(self) -> None:
         """Revoke the key, and tell nobody."""
         changes = {"revoked_at": self.world.clock.now()}
@@ -48,28 +39,26 @@ class Setting:
 
     async def grant(self) -> Grant:
         """Ask for the key's grant."""
-        return await self.policy.grant(self.hash)
+        return await self.policy.grant(self.key.hash)
+
+    async def refused(self, key_hash: str = "") -> bool:
+        """Ask for that of the key, or another one, which must not be valid."""
+        with pytest.raises(errors.CredentialError):
+            await self.policy.grant(key_hash or self.key.hash)
+        return True
 
 
 @pytest.fixture
-async def setting(world: World) -> Setting:
+async def setting(world: World, team: domain.Team) -> Setting:
     """A policy, and one key."""
-    return await Setting(world).prepare()
+    return Setting(world, team, (await world.key(team))[1])
 
 
-async def refused(ask: Callable[[], Awaitable[object]]) -> bool:
-    with pytest.raises(errors.CredentialError):
-        await ask()
-    return True
-
-
-async def test_a_grant_is_looked_up_once_and_a_key_that_does_not_exist_each_time(
-    setting: Setting,
-) -> None:
+async def test_a_grant_is_looked_up_once_and_an_unknown_key_each_time(setting: Setting) -> None:
     assert await setting.grant() is await setting.grant()
     assert setting.asked == 1
     for _ in range(2):
-        assert await refused(lambda: setting.policy.grant("none"))
+        assert await setting.refused("none")
     assert setting.asked == 3
 
 
@@ -79,18 +68,18 @@ async def test_another_version_forgets_what_was_looked_up(setting: Setting) -> N
     setting.policy.renew("")
     await setting.grant()
     setting.policy.renew("1")
-    assert await refused(setting.grant)
+    assert await setting.refused()
 
 
 async def test_what_was_being_looked_up_at_a_change_is_not_remembered(setting: Setting) -> None:
     setting.may.clear()
-    before = asyncio.create_task(setting.policy.grant(setting.hash))
+    before = asyncio.create_task(setting.grant())
     await eventually(lambda: setting.asked)
     await setting.revoke()
     setting.policy.renew("1")
     setting.may.set()
     assert (await before).key.revoked_at is None
-    assert await refused(setting.grant)
+    assert await setting.refused()
 
 
 async def test_a_change_that_nobody_told_of_holds_in_the_end(setting: Setting) -> None:
@@ -99,7 +88,7 @@ async def test_a_change_that_nobody_told_of_holds_in_the_end(setting: Setting) -
     setting.world.clock.advance(KEPT.total_seconds() - 1)
     await setting.grant()
     setting.world.clock.advance(1)
-    assert await refused(setting.grant)
+    assert await setting.refused()
 
 
 async def test_an_alias_hides_a_model_of_the_config(setting: Setting) -> None:
@@ -126,7 +115,7 @@ async def test_who_follows_forgets_at_announcements(setting: Setting) -> None:
     assert await setting.policy.config() == published
     with pytest.raises(errors.UnknownModelError):
         await setting.policy.route(setting.team.id, "echo")
-    assert await refused(setting.grant)
+    assert await setting.refused()
     following.cancel()
 
 

@@ -10,7 +10,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from typing_extensions import override
 
 from servicebase.postgres_repository import PostgresRepository, Row
 from servicebase.repository import Found, New
@@ -32,11 +31,9 @@ class PostgresCollection(PostgresRepository[New, Found, Changes, Row]):
         self.row, self.name = row, name
         self._kind, self._searched = kind, searched
 
-    @override
     def entity(self, row: Row) -> Found:
         return self._kind(**{each.name: getattr(row, each.name) for each in fields(self._kind)})
 
-    @override
     def matches(self, search: str) -> sa.ColumnElement[bool]:
         columns = [getattr(self.row, field) for field in self._searched]
         return sa.or_(sa.false(), *(_finds(column, search) for column in columns))
@@ -54,7 +51,6 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
     def __init__(self, sessions: Sessions) -> None:
         super().__init__(sessions, UserRow, domain.User, "user", "email")
 
-    @override
     async def update(self, id_: UUID, changes: Changes) -> domain.User:
         if "password_hash" not in changes:
             return await super().update(id_, changes)
@@ -69,13 +65,11 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
             return self._found(await session.scalar(change), id_)
 
     async def by_email(self, email: str) -> domain.User:
-        """Return the user with this email."""
         return await self._one(sa.select(UserRow).filter_by(email=email), email)
 
     async def open_session(
         self, session: domain.Session, password_hash: str, now: datetime
     ) -> None:
-        """Store a session, and forget those that have expired."""
         owner = sa.select(UserRow).filter_by(id=session.user_id, password_hash=password_hash)
         async with self._transaction() as connection:
             # The user first, as where a password is changed: else each could wait for the other.
@@ -85,7 +79,6 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
             await connection.execute(sa.insert(SessionRow).values(asdict(session)))
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
-        """Return a session and whose it is, be it expired."""
         both = sa.select(SessionRow, UserRow).join_from(SessionRow, UserRow)
         async with self._transaction() as connection:
             found = await connection.execute(both.where(SessionRow.hash == hash_))
@@ -97,7 +90,6 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
             return opened, self.entity(user)
 
     async def end_session(self, hash_: str) -> None:
-        """End a session."""
         async with self._transaction() as connection:
             await connection.execute(sa.delete(SessionRow).filter_by(hash=hash_))
 
@@ -113,11 +105,9 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
     def __init__(self, sessions: Sessions) -> None:
         super().__init__(sessions, ModelAliasRow, domain.ModelAlias, "alias", "alias", "tags")
 
-    @override
     def entity(self, row: ModelAliasRow) -> domain.ModelAlias:
         return replace(super().entity(row), tags=tuple(row.tags))
 
-    @override
     async def update(
         self, id_: UUID, changes: Changes, *, version: int | None = None
     ) -> domain.ModelAlias:
@@ -132,7 +122,6 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
             raise errors.VersionConflictError(self.name, version)
         return alias
 
-    @override
     async def _write(self, change: sa.Insert | sa.Update, id_: UUID) -> domain.ModelAlias:
         # One statement, so that there is a version of each change, and of no other.
         made = change.returning(*ALIASES.columns).cte("made")
@@ -142,13 +131,11 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         return await self._one(sa.select(orm.aliased(ModelAliasRow, made)).add_cte(recorded), id_)
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
-        """Return a team's aliases by their names."""
         async with self._transaction() as session:
             rows = await session.scalars(sa.select(ModelAliasRow).filter_by(team_id=team))
             return {row.alias: self.entity(row) for row in rows}
 
     async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
-        """Return one as it is and as it was, the newest first."""
         newest = await self.get(id_)
         statement = sa.select(VERSIONS).filter_by(alias_id=id_).order_by(sa.desc("version"))
         async with self._transaction() as session:

@@ -8,7 +8,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-from typing_extensions import override
 
 from servicebase.postgres import translated
 
@@ -68,7 +67,7 @@ async def _first(engine: AsyncEngine, statement: sa.Executable, **values: object
             return result.first() if result.returns_rows else None
 
 
-class PostgresSpending(ports.Spending):
+class PostgresSpending:
     """Keeps what a team has spent in its row, and what is set aside in a row of its own.
 
     Each method is one round trip. No statement writes `updated_at`: what was spent is no change of
@@ -78,7 +77,6 @@ class PostgresSpending(ports.Spending):
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    @override
     async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
         values = {"id": reservation, "team": team, "amount": microcents, "ttl": ttl}
         if not await _first(self._engine, RESERVE, **values):
@@ -86,16 +84,13 @@ class PostgresSpending(ports.Spending):
                 raise errors.NotFoundError("team", team)
             raise errors.BudgetError
 
-    @override
     async def settle(self, reservation: UUID, microcents: int) -> None:
         await _first(self._engine, SETTLE, id=reservation, amount=microcents)
 
-    @override
     async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
         if reservations:
             await _first(self._engine, RENEW, ids=list(reservations), ttl=ttl)
 
-    @override
     async def give_back(self) -> int:
         [count] = await _first(self._engine, GIVE_BACK)
         return int(count)
@@ -117,7 +112,6 @@ class PostgresDatabase(ports.Database):
         self.quotas = PostgresCollection(sessions, QuotaRow, domain.Quota, "quota")
         self.spending = PostgresSpending(self._alone)
 
-    @override
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
         created = sa.insert(TeamRow).values(asdict(team)).returning(TeamRow.id).cte()
         values = {"email": email, "role": "admin", "password_hash": password_hash}
@@ -125,7 +119,6 @@ class PostgresDatabase(ports.Database):
         row = await _first(self._alone, join.returning(*UserRow.__table__.columns))
         return domain.User(**row._asdict())
 
-    @override
     async def config(self) -> domain.Config:
         newest = sa.select(ConfigRow.version, ConfigRow.config).order_by(ConfigRow.version.desc())
         row = await _first(self._alone, newest.limit(1))
@@ -136,14 +129,12 @@ class PostgresDatabase(ports.Database):
         except ValueError as error:
             raise errors.UnreadableError("the config") from error
 
-    @override
     async def add_config(self, config: domain.Config) -> domain.Config:
         stored = _CONFIG.dump_python(config, mode="json", exclude={"version"})
         added = sa.insert(ConfigRow).values(config=stored).returning(ConfigRow.version)
         [version] = await _first(self._alone, added)
         return replace(config, version=version)
 
-    @override
     async def grant(self, key_hash: str) -> ports.Grant:
         key, quota = ApiKeyRow.__table__, QuotaRow.__table__
         statement = (
@@ -158,6 +149,5 @@ class PostgresDatabase(ports.Database):
         limits = None if requests is None else domain.Limits(requests, tokens)
         return ports.Grant(domain.ApiKey(**dict(zip(key.c.keys(), values, strict=True))), limits)
 
-    @override
     async def ping(self) -> None:
         await _first(self._alone, sa.text("SELECT 1"))
