@@ -1,7 +1,7 @@
-"""The application on adapters in memory, and a team that may use it."""
+"""The application on adapters in memory, and a customer of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..fakes.clock import MemoryClock
 from ..fakes.database import MemoryDatabase
 from ..fakes.limiter import MemoryLimiter
 
+client = testing.client
 lines = testing.lines
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
@@ -36,6 +37,12 @@ OPTIONS = Settings.model_construct(
     max_concurrency=4,
     max_concurrency_of_team=3,
 )
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+ASKED = [{"role": "user", "content": "Hello"}]
+BODIES: dict[str, dict[str, Any]] = {
+    CHAT: {"model": "mine", "messages": ASKED},
+    TEXT: {"model": "mine", "prompt": "Hello"},
+}
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
@@ -135,20 +142,17 @@ class World:
         await self.announcements.announce()
         return config
 
-    async def team(
-        self, name: str = "team", *, budget_cents: int = 0, limits: domain.Limits | None = None
-    ) -> domain.Team:
-        """Return a new team, with a quota if there are limits."""
+    async def team(self, name: str = "team", *, budget_cents: int = 0) -> domain.Team:
+        """Return a new team."""
         new = domain.NewTeam(name=name, budget_cents=budget_cents)
-        team = await self.database.teams.create(new)
-        if limits:
-            quota = domain.NewQuota(
-                team_id=team.id,
-                requests_per_minute=limits.requests,
-                tokens_per_minute=limits.tokens,
-            )
-            await self.database.quotas.create(quota)
-        return team
+        return await self.database.teams.create(new)
+
+    async def quota(self, team: domain.Team, requests: int, tokens: int) -> domain.Quota:
+        """Give a team a quota."""
+        new = domain.NewQuota(
+            team_id=team.id, requests_per_minute=requests, tokens_per_minute=tokens
+        )
+        return await self.database.quotas.create(new)
 
     async def key(self, team: domain.Team) -> tuple[str, domain.ApiKey]:
         """Return a new API key of a new user of a team: the key itself, and what is kept of it."""
@@ -159,6 +163,49 @@ class World:
             team_id=team.id, user_id=user.id, hash=issued.hash, prefix=issued.prefix
         )
         return issued.secret, await self.database.keys.create(new)
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A team with a key and a model, `mine`, for which the scripted backend is asked."""
+
+    world: World
+    app: FastAPI
+    team: domain.Team
+    key: domain.ApiKey
+    alias: domain.ModelAlias
+    client: httpx2.AsyncClient
+    """It shows the key."""
+
+    async def post(self, path: str = CHAT, /, **fields: object) -> httpx2.Response:
+        """Ask for a completion."""
+        return await self.client.post(path, json=BODIES[path] | fields)
+
+    async def set_parameters(self, **parameters: object) -> None:
+        """Let these be what the model gets."""
+        await self.world.database.aliases.update(self.alias.id, {"parameters": parameters})
+
+    async def pay(self, price: int = 7) -> None:
+        """Let the model cost something, and the team have a cent."""
+        await self.world.database.teams.update(self.team.id, {"budget_cents": 1})
+        await self.world.configure(prices={"real": price})
+
+    async def spent(self) -> int:
+        """Return how much of the budget is, in microcents."""
+        return (await self.world.database.teams.get(self.team.id)).spent_microcents
+
+    async def tokens_left(self) -> int:
+        """Return what is left of the default quota."""
+        limits = domain.Config().limits
+        return (await self.world.limiter.admit(self.team.id, limits, 0)).tokens_left
+
+
+def refusal(response: httpx2.Response) -> tuple[int, str | None, str]:
+    """Return the status, the parameter and the code of an error, whose shape it checks."""
+    error = response.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["message"]
+    return response.status_code, error["param"], error["code"]
 
 
 @pytest.fixture
@@ -174,30 +221,9 @@ def app(world: World) -> FastAPI:
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of the application, in this process, without a credential."""
-    transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
-        yield client
-
-
-@pytest.fixture
-async def team(world: World) -> domain.Team:
-    """A team without a quota and without a budget."""
-    return await world.team()
-
-
-@pytest.fixture
-async def key(world: World, team: domain.Team, client: httpx2.AsyncClient) -> str:
-    """A key of the team, which the client shows from now on."""
-    key, _ = await world.key(team)
-    client.headers["Authorization"] = f"Bearer {key}"
-    return key
-
-
-@pytest.fixture
-async def alias(world: World, team: domain.Team) -> domain.ModelAlias:
-    """A model of the team, `mine`, which the scripted backend is asked for; it is free."""
+async def customer(world: World, app: FastAPI, client: httpx2.AsyncClient) -> Customer:
+    """A customer without a quota and without a budget, whose model is free."""
+    team = await world.team()
     await world.database.add_config(domain.Config(prices={"echo": 0, "real": 0}))
     new = domain.NewModelAlias(
         team_id=team.id,
@@ -206,4 +232,7 @@ async def alias(world: World, team: domain.Team) -> domain.ModelAlias:
         provider="scripted",
         parameters={"temperature": 0.5, "max_tokens": 20},
     )
-    return await world.database.aliases.create(new)
+    alias = await world.database.aliases.create(new)
+    secret, key = await world.key(team)
+    client.headers["Authorization"] = f"Bearer {secret}"
+    return Customer(world, app, team, key, alias, client)

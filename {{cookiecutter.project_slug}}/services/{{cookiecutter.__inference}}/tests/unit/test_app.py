@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from fastapi import FastAPI
 
 from stratakit.testing import eventually
 
-from gateway import domain
 from gateway.app import create_app
 from gateway.ports import Inference
 
-from .conftest import OPTIONS, World
+from .conftest import OPTIONS, Customer, World
 
 
 async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> None:
@@ -27,23 +25,19 @@ async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> N
         await eventually(known)
 
 
-@pytest.mark.usefixtures("alias")
-async def test_at_its_end_all_is_settled_before_anything_is_closed(
-    world: World, team: domain.Team
-) -> None:
+async def test_at_its_end_all_is_settled_before_anything_is_closed(customer: Customer) -> None:
     ended = []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        ended.append((await world.database.teams.get(team.id)).spent_microcents)
+        ended.append(await customer.spent())
 
-    app = create_app(world.ports, OPTIONS, lifespan=lifespan)
-    _, kept = await world.key(team)
-    await world.database.teams.update(team.id, {"budget_cents": 1})
-    await world.configure(prices={"real": 7})
+    await customer.pay()
+    app = create_app(customer.world.ports, OPTIONS, lifespan=lifespan)
+    request = Inference(model="mine", prompt="")
     async with app.router.lifespan_context(app):
-        admitted = await app.state.completions.admit(kept.hash, Inference(model="mine", prompt=""))
+        admitted = await app.state.completions.admit(customer.key.hash, request)
         closing = asyncio.create_task(admitted.close())
         await asyncio.sleep(0)  # It has begun to settle.
         closing.cancel()

@@ -1,6 +1,8 @@
 """Errors that no route raises itself, and the shape that all have in common."""
 
 import json
+import re
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -14,7 +16,7 @@ from gateway.api import error_handlers
 from gateway.api.models import PATH
 from gateway.api.schemas.completion_requests import ChatRequest, CompletionRequest
 
-from .conftest import World
+from .conftest import BODIES, TEXT, Customer, refusal
 
 
 def test_every_error_has_an_answer() -> None:
@@ -60,46 +62,76 @@ async def test_a_crash_answers_500_and_tells_nothing_of_its_cause(
 
 
 async def test_a_server_that_is_gone_is_a_warning_in_the_log(
-    client: httpx2.AsyncClient, key: str, world: World, lines: list[EventDict]
+    customer: Customer, lines: list[EventDict]
 ) -> None:
-    world.database.down = True
-    await client.get(PATH)
+    customer.world.database.down = True
+    await customer.client.get(PATH)
     warning, _ = lines
     assert (warning["log_level"], warning["server"]) == ("warning", "memory")
 
 
-async def test_what_was_sent_is_not_sent_back(client: httpx2.AsyncClient, key: str) -> None:
-    body = {"model": "echo", "prompt": "x", "seed": "secret"}
-    response = await client.post("/v1/completions", json=body)
-    assert response.status_code == 400
-    assert "secret" not in response.text
-
-
-LOGIN = {"email": "ann@example.org", "password": "not hers, whoever she is"}
-TEXT = {"model": "echo", "prompt": "x"}
+LOGIN = "/auth/login"
+ANN = {"email": "ann@example.org", "password": "not hers, whoever she is"}
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "type_", "code"),
+    ("path", "type_", "code"),
     [
-        ("/auth/login", LOGIN, None, "invalid_api_key"),
-        ("/auth/login", LOGIN, "text/plain", "invalid_content_type"),
-        ("/auth/login", LOGIN, "application/x-www-form-urlencoded", "invalid_content_type"),
-        ("/v1/completions", TEXT, None, None),
-        ("/v1/completions", TEXT, "text/plain", None),
+        (LOGIN, None, "invalid_api_key"),
+        (LOGIN, "text/plain", "invalid_content_type"),
+        (LOGIN, "application/x-www-form-urlencoded", "invalid_content_type"),
+        (TEXT, None, None),
+        (TEXT, "text/plain", None),
     ],
 )
 async def test_json_needs_no_header_and_a_wrong_one_is_named(
-    client: httpx2.AsyncClient,
-    key: str,
-    path: str,
-    body: dict[str, str],
-    type_: str | None,
-    code: str | None,
+    customer: Customer, path: str, type_: str | None, code: str | None
 ) -> None:
     headers = {"Content-Type": type_} if type_ else {}
-    response = await client.post(path, content=json.dumps(body), headers=headers)
+    content = json.dumps(BODIES.get(path, ANN))
+    response = await customer.client.post(path, content=content, headers=headers)
     assert response.json().get("error", {}).get("code") == code
+
+
+UNREADABLE = [
+    (b"{", {}, 400, "invalid_json", "is no JSON: "),
+    (b"\xff", {}, 400, "invalid_json", ""),
+    (b"[" * 4_000, {}, 400, "invalid_json", "recursion limit|too deeply|EOF"),
+    (b"[]", {}, 400, "invalid_value", "the body: "),
+    (b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "unsupported_media_type", "Content-Encoding"),
+]
+
+
+@pytest.mark.parametrize("path", [TEXT, LOGIN])
+@pytest.mark.parametrize(("body", "headers", "status", "code", "says"), UNREADABLE)
+async def test_a_body_that_cannot_be_read_is_told_why(
+    customer: Customer,
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+    says: str,
+) -> None:
+    headers = {"Content-Type": "application/json", **headers}
+    response = await customer.client.post(path, content=body, headers=headers)
+    assert refusal(response) == (status, None, code)
+    assert re.search(says, response.json()["error"]["message"])
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+# Strangers may send little.
+@pytest.mark.parametrize(("path", "most"), [(TEXT, 2**22), (LOGIN, 2**12), ("/admin/teams", 2**16)])
+async def test_a_body_that_is_too_large_answers_413(
+    customer: Customer, path: str, most: int, *, chunked: bool
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b" " * (most // 4)
+
+    content = pieces() if chunked else b" " * (most + 1)
+    response = await customer.client.post(path, content=content)
+    assert refusal(response) == (413, None, "content_too_large")
 
 
 async def test_the_api_documents_itself_with_examples_and_without_a_network(

@@ -4,7 +4,6 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import errors
@@ -13,10 +12,7 @@ from gateway.concurrency import ConcurrencyLimit
 from gateway.metrics import Metrics
 from gateway.ports import Chunk
 
-from .conftest import OPTIONS, World
-from .test_completions import CHAT, post
-
-pytestmark = pytest.mark.usefixtures("key", "alias")
+from .conftest import CHAT, OPTIONS, Customer
 
 MODEL, TEAM = "/v1/models/{model:path}", "/admin/teams/{team_id}"
 
@@ -45,19 +41,20 @@ async def test_they_are_text_or_openmetrics_for_those_who_ask(
 
 @pytest.mark.usefixtures("lines")
 async def test_requests_failures_and_tokens_are_counted(
-    client: httpx2.AsyncClient, app: FastAPI, world: World
+    customer: Customer, client: httpx2.AsyncClient
 ) -> None:
-    await post(client)
-    await post(client, n=0)
+    await customer.post()
+    await customer.post(n=0)
     for path in ("/v1/models/a", "/v1/models/b", "/admin/teams/a"):
         await client.get(path)
-    await post(client, stream=True)
+    await customer.post(stream=True)
     # What clients invent makes no series.
     for number in range(2):
         await client.request(f"METHOD{number}", f"/path/{number}")
-    world.backend.script = [Chunk("one"), errors.BackendError("scripted", "the answer broke off")]
-    await post(client, stream=True)
-    app.state.concurrency.take(uuid4())
+    broken = errors.BackendError("scripted", "the answer broke off")
+    customer.world.backend.script = [Chunk("one"), broken]
+    await customer.post(stream=True)
+    customer.app.state.concurrency.take(uuid4())
     found = await samples(client)
     expected = {
         ("requests_total", CHAT, "200", "POST"): 3,

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from starlette.types import Message
 from structlog.typing import EventDict
 
@@ -18,10 +17,7 @@ from gateway import domain, errors
 from gateway.api.streaming import DONE
 from gateway.ports import Chunk
 
-from .conftest import World
-from .test_completions import BODIES, CHAT, TEXT, pay, post, spent
-
-pytestmark = pytest.mark.usefixtures("key", "alias")
+from .conftest import BODIES, CHAT, TEXT, Customer
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
@@ -30,8 +26,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 class Connection:
     """A request that a test can look at while it is answered, and hang up on."""
 
-    app: FastAPI
-    key: str
+    customer: Customer
     stream: bool = True
     sent: list[Message] = field(default_factory=list)
 
@@ -39,15 +34,10 @@ class Connection:
         self._received: asyncio.Queue[Message] = asyncio.Queue()
         body = json.dumps(BODIES[CHAT] | {"stream": self.stream}).encode()
         self._received.put_nowait({"type": "http.request", "body": body, "more_body": False})
-        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": CHAT,
-            "query_string": b"",
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        }
-        self.served = asyncio.create_task(self.app(scope, self._received.get, self._send))
+        headers = [(name.lower(), value) for name, value in self.customer.client.headers.raw]
+        scope = {"type": "http", "method": "POST", "path": CHAT, "query_string": b""}
+        app = self.customer.app({**scope, "headers": headers}, self._received.get, self._send)
+        self.served = asyncio.create_task(app)
 
     async def _send(self, message: Message) -> None:
         self.sent.append(message)
@@ -55,6 +45,10 @@ class Connection:
     def hang_up(self) -> None:
         """Disconnect."""
         self._received.put_nowait({"type": "http.disconnect"})
+
+    def stop(self) -> None:
+        """Have the service stop, whose grace is over."""
+        self.served.cancel()
 
 
 def data(response: httpx2.Response) -> list[Any]:
@@ -67,67 +61,62 @@ def data(response: httpx2.Response) -> list[Any]:
     return found
 
 
-async def test_a_chat_comes_in_pieces(client: httpx2.AsyncClient) -> None:
-    response = await post(client, stream=True)
+# Of each kind of answer its name, and what its choices say.
+PIECES: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    CHAT: (
+        "chat.completion.chunk",
+        [
+            {"delta": {"role": "assistant", "content": "one"}},
+            {"delta": {"content": " two"}},
+            {"delta": {}},
+        ],
+    ),
+    TEXT: ("text_completion", [{"text": "one"}, {"text": " two"}, {"text": ""}]),
+}
+
+
+@pytest.mark.parametrize("path", PIECES)
+async def test_an_answer_comes_in_pieces_and_its_tokens_last_if_they_are_asked_for(
+    customer: Customer, path: str
+) -> None:
+    response = await customer.post(path, stream=True)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["x-ratelimit-limit-requests"]
     assert "content-length" not in response.headers
     events = data(response)
-    assert (events[0]["object"], events[0]["model"]) == ("chat.completion.chunk", "mine")
-    choices = [choice for event in events for choice in event["choices"]]
-    assert [(choice["delta"], choice["finish_reason"]) for choice in choices] == [
-        ({"role": "assistant", "content": "one"}, None),
-        ({"content": " two"}, None),
-        ({}, "stop"),
-    ]
+    kind, pieces = PIECES[path]
+    assert (events[0]["object"], events[0]["model"]) == (kind, "mine")
+    ends = [{"index": 0, "logprobs": None, "finish_reason": each} for each in (None, None, "stop")]
+    told = [[piece | end] for piece, end in zip(pieces, ends, strict=True)]
+    assert [event["choices"] for event in events] == told
     assert not any("usage" in event for event in events)
-
-
-async def test_a_text_comes_in_pieces(client: httpx2.AsyncClient) -> None:
-    events = data(await post(client, TEXT, stream=True))
-    assert events[0]["object"] == "text_completion"
-    choices = [choice for event in events for choice in event["choices"]]
-    assert [(choice["text"], choice["finish_reason"]) for choice in choices] == [
-        ("one", None),
-        (" two", None),
-        ("", "stop"),
-    ]
-
-
-@pytest.mark.parametrize("path", BODIES)
-async def test_the_tokens_come_last_if_they_are_asked_for(
-    client: httpx2.AsyncClient, path: str
-) -> None:
-    options = {"include_usage": True}
-    *events, last = data(await post(client, path, stream=True, stream_options=options))
+    response = await customer.post(path, stream=True, stream_options={"include_usage": True})
+    *events, last = data(response)
+    assert [event["choices"] for event in events] == told
     assert [event["usage"] for event in events] == [None] * 3
     assert (last["choices"], last["usage"]) == ([], USAGE)
 
 
-async def test_an_answer_of_nothing_has_a_role_and_an_end(
-    client: httpx2.AsyncClient, world: World
-) -> None:
-    world.backend.script = [Chunk("", "stop", domain.Usage(1, 0))]
-    [event] = data(await post(client, stream=True))
+async def test_an_answer_of_nothing_has_a_role_and_an_end(customer: Customer) -> None:
+    customer.world.backend.script = [Chunk("", "stop", domain.Usage(1, 0))]
+    [event] = data(await customer.post(stream=True))
     assert event["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert event["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(
-    client: httpx2.AsyncClient, world: World
-) -> None:
+async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(customer: Customer) -> None:
     begin, end = ({"tool_calls": [{"index": 0, **more}]} for more in ({"id": "1"}, {"type": "x"}))
     likely: dict[str, Any] = {"content": []}
-    world.backend.script = [
+    customer.world.backend.script = [
         Chunk("", more=begin),
         Chunk("two", index=1, logprobs=likely),
         Chunk("", more=end),
         Chunk("", "tool_calls"),
         Chunk("", "content_filter", domain.Usage(3, 2), 1),
     ]
-    choices = [event["choices"][0] for event in data(await post(client, stream=True))]
+    choices = [event["choices"][0] for event in data(await customer.post(stream=True))]
     assert [(each["index"], each["delta"], each["finish_reason"]) for each in choices] == [
         (0, {"role": "assistant", "content": None, **begin}, None),
         (1, {"role": "assistant", "content": "two"}, None),
@@ -139,11 +128,12 @@ async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(
 
 
 async def test_an_error_after_the_first_piece_is_the_last_event_and_what_was_made_is_paid_for(
-    client: httpx2.AsyncClient, world: World, team: domain.Team, lines: list[EventDict]
+    customer: Customer, lines: list[EventDict]
 ) -> None:
-    await pay(world, team)
-    world.backend.script = [Chunk("one"), errors.BackendError("scripted", "the answer broke off")]
-    response = await post(client, stream=True)
+    await customer.pay()
+    broken = errors.BackendError("scripted", "the answer broke off")
+    customer.world.backend.script = [Chunk("one"), broken]
+    response = await customer.post(stream=True)
     assert response.status_code == 200
     _, last, rest = response.text.split("\n\n")
     assert rest == ""
@@ -151,69 +141,56 @@ async def test_an_error_after_the_first_piece_is_the_last_event_and_what_was_mad
     assert DONE.decode() not in response.text
     assert [line["event"] for line in lines] == ["broken off", "request"]
     # The prompt's bound of ten, and a piece.
-    assert await spent(world, team) == 11 * 7
+    assert await customer.spent() == 11 * 7
 
 
 async def test_a_crash_after_the_first_piece_breaks_the_stream_off(
-    app: FastAPI, key: str, world: World, lines: list[EventDict]
+    customer: Customer, lines: list[EventDict]
 ) -> None:
-    world.backend.script = [Chunk("one"), ZeroDivisionError()]
-    connection = Connection(app, key)
+    customer.world.backend.script = [Chunk("one"), ZeroDivisionError()]
+    connection = Connection(customer)
     with pytest.raises(ZeroDivisionError):
         await connection.served
     assert connection.sent[-1]["more_body"]
-    assert app.state.concurrency.taken == 0
+    assert customer.app.state.concurrency.taken == 0
 
 
-def stop(connection: Connection) -> None:
-    """Have the service stop, whose grace is over."""
-    connection.served.cancel()
+each_end = pytest.mark.parametrize("end", [Connection.hang_up, Connection.stop])
 
 
-@pytest.mark.parametrize("hang_up", [Connection.hang_up, stop])
+@each_end
 async def test_a_client_that_is_gone_stops_the_backend_and_costs_what_was_made(
-    app: FastAPI,
-    key: str,
-    world: World,
-    team: domain.Team,
-    hang_up: Callable[[Connection], object],
-    lines: list[EventDict],
+    customer: Customer, lines: list[EventDict], end: Callable[[Connection], None]
 ) -> None:
-    await pay(world, team)
-    world.backend.waits.clear()
-    connection = Connection(app, key)
+    await customer.pay()
+    backend, state = customer.world.backend, customer.app.state
+    backend.waits.clear()
+    connection = Connection(customer)
     await eventually(lambda: len(connection.sent) == 2)
-    assert (app.state.concurrency.taken, world.backend.closed) == (1, 0)
-    hang_up(connection)
+    assert (state.concurrency.taken, backend.closed) == (1, 0)
+    end(connection)
     await connection.served
     last = connection.sent[-1]
-    if hang_up is stop:
-        assert (b"the service is stopping" in last["body"], last["more_body"]) == (True, False)
-    else:
-        assert last["more_body"]
-    await app.state.background.drain()
-    assert (app.state.concurrency.taken, world.backend.closed) == (0, 1)
-    assert await spent(world, team) == 11 * 7
-    limits = domain.Config().limits
-    assert (await world.limiter.admit(team.id, limits, 0)).tokens_left == limits.tokens - 11
+    stopping = b"the service is stopping" in last["body"]
+    # Who is still there is told that it was all.
+    assert stopping == (end is Connection.stop) == (not last["more_body"])
+    await state.background.drain()
+    assert (state.concurrency.taken, backend.closed) == (0, 1)
+    assert await customer.spent() == 11 * 7
+    assert await customer.tokens_left() == domain.Config().limits.tokens - 11
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("hang_up", "statuses"), [(Connection.hang_up, []), (stop, [503])])
+@each_end
 async def test_a_client_that_is_gone_before_the_first_piece_frees_its_slot_at_once(
-    app: FastAPI,
-    key: str,
-    world: World,
-    lines: list[EventDict],
-    hang_up: Callable[[Connection], object],
-    statuses: list[int],
-    *,
-    stream: bool,
+    customer: Customer, lines: list[EventDict], end: Callable[[Connection], None], *, stream: bool
 ) -> None:
-    world.backend.starts.clear()
-    connection = Connection(app, key, stream)
-    await eventually(lambda: world.backend.asked)
-    hang_up(connection)
+    backend = customer.world.backend
+    backend.starts.clear()
+    connection = Connection(customer, stream)
+    await eventually(lambda: backend.asked)
+    end(connection)
     await connection.served
-    assert (app.state.concurrency.taken, world.backend.closed) == (0, 1)
-    assert [each["status"] for each in connection.sent if "status" in each] == statuses
+    assert (customer.app.state.concurrency.taken, backend.closed) == (0, 1)
+    statuses = [each["status"] for each in connection.sent if "status" in each]
+    assert statuses == ([503] if end is Connection.stop else [])

@@ -1,6 +1,6 @@
 """The official client, which checks every answer against the API that it was made from."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -66,10 +66,14 @@ async def test_a_stream_is_framed_and_ends_with_one_done(connect: Connect, team:
     assert all(event.startswith("data: {") and "\n" not in event for event in events)
 
 
-async def test_models_are_listed_and_found(client: Client) -> None:
+async def test_models_are_listed_and_found(
+    client: Client, admin: httpx2.AsyncClient, team: Team
+) -> None:
+    name = "org/mine:1"
+    await created(admin, "aliases", team_id=team.id, alias=name, target="echo", provider="echo")
     listed = [model.id async for model in client.models.list()]
-    assert listed == ["echo"]
-    assert (await client.models.retrieve("echo")).id == "echo"
+    assert listed == ["echo", name]
+    assert [(await client.models.retrieve(each)).id for each in listed] == listed
 
 
 async def test_headers_say_what_is_left_until_a_quota_is_used_up(
@@ -87,21 +91,22 @@ async def test_headers_say_what_is_left_until_a_quota_is_used_up(
     assert 0 < int(caught.value.response.headers["retry-after"]) <= 60
 
 
-ERRORS: dict[str, tuple[Callable[[Client], Awaitable[object]], type[openai.APIStatusError]]] = {
-    "invalid_api_key": (
-        lambda client: client.with_options(api_key="sk-wrong").models.retrieve("echo"),
-        openai.AuthenticationError,
-    ),
-    "model_not_found": (lambda client: ask(client, model="nothing"), openai.NotFoundError),
-    "invalid_value": (lambda client: ask(client, temperature=3), openai.BadRequestError),
-}
-
-
-@pytest.mark.parametrize("code", ERRORS)
-async def test_an_error_is_the_one_that_the_client_has_for_it(client: Client, code: str) -> None:
-    wrong, kind = ERRORS[code]
+@pytest.mark.parametrize(
+    ("key", "fields", "kind", "told"),
+    [
+        ("sk-wrong", {}, openai.AuthenticationError, ("invalid_api_key", None)),
+        (None, {"model": "nothing"}, openai.NotFoundError, ("model_not_found", "model")),
+        (None, {"temperature": 3}, openai.BadRequestError, ("invalid_value", "temperature")),
+    ],
+)
+async def test_an_error_is_the_one_that_the_client_has_for_it(
+    client: Client,
+    key: str | None,
+    fields: dict[str, Any],
+    kind: type[openai.APIStatusError],
+    told: tuple[str, str | None],
+) -> None:
     with pytest.raises(kind) as caught:
-        await wrong(client)
-    params = {"model_not_found": "model", "invalid_value": "temperature"}
-    assert (caught.value.code, caught.value.param) == (code, params.get(code))
+        await ask(client.with_options(api_key=key), **fields)
+    assert (caught.value.code, caught.value.param) == told
     assert caught.value.type == "invalid_request_error"

@@ -32,15 +32,6 @@ expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "415", "42
 """
 
 
-@pytest.fixture
-async def session(anybody: httpx2.AsyncClient) -> str:
-    """A session token."""
-    ann = {"email": "ann@example.org", "password": "correct horse battery"}
-    assert (await anybody.post("/auth/register", json={"team": "Ann's", **ann})).status_code == 201
-    token: str = (await anybody.post("/auth/login", json=ann)).json()["token"]
-    return token
-
-
 async def check(service: Service, folder: Path, credential: str, *options: str) -> None:
     """Fail with what Schemathesis prints if it finds something."""
     program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
@@ -68,10 +59,16 @@ async def test_the_administration_keeps_its_word(
     await redis_announcements.announce()
 
 
-async def test_the_accounts_keep_their_word(service: Service, session: str, tmp_path: Path) -> None:
+async def test_the_accounts_keep_their_word(
+    service: Service, anybody: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    ann = {"email": "ann@example.org", "password": "correct horse battery"}
+    made = await anybody.post("/auth/register", json={"team": "Ann's", **ann})
+    assert made.status_code == 201
+    token = (await anybody.post("/auth/login", json=ann)).json()["token"]
     # Without the way out, after which nothing would be tried but 401.
     options = ("--include-path-regex=^/auth/", "--exclude-path=/auth/logout")
-    await check(service, tmp_path, session, *options)
+    await check(service, tmp_path, token, *options)
 
 
 async def test_the_models_keep_their_word(service: Service, team: Team, tmp_path: Path) -> None:
