@@ -204,6 +204,15 @@ def test_a_plain_role_says_in_a_comment_what_a_superuser_sets(server: Server, sh
                 admin.execute(f"COMMENT ON DATABASE \"{it.name}\" IS 'strata.environment=test'")
                 it.migrate()
                 assert said(it) == ("test", f"{short}/web-api")
+                # The label of a snapshot is in that comment, too.
+                it.snapshot("one")
+                before = it.snapshots()
+                other = replace(it, service=replace(it.service, name="shop"))
+                dev.rename(it, other)
+                assert [each.made for each in other.snapshots()] == [before[0].made]
+                dev.rename(other, it)
+                assert it.snapshots() == before
+                it.discard("one")
             with project(f"{short}-web"), pytest.raises(ConfigurationError, match="belongs to"):
                 of(replace(server, url=address), "api").drop()
             with project(short):

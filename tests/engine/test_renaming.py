@@ -1,11 +1,15 @@
 """Renaming a service on this machine: all that it keeps, or nothing. What is in files: tests/bake."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stratakit import project
+from stratakit import database, project, servers, settings
+from stratakit.database import dev, stamps
+from stratakit.database.lifecycle import Database
+from stratakit.errors import ConfigurationError
 from stratakit.scaffold import rename
 from stratakit.stack import service_env
 
@@ -24,3 +28,74 @@ def test_settings_are_as_they_were_if_what_follows_cannot_be_renamed(
     with pytest.raises(ValueError, match="Expecting property name"):
         rename.carry_out(plan, [])
     assert dotenv.read_text() == before
+
+
+@pytest.fixture
+def renamed() -> Iterator[tuple[Database, Database]]:
+    """A database with a snapshot, and what it is to become."""
+    service = project.services()[0]
+    with servers.lease(settings.load(), ("postgres",)) as up:
+        old, new = (
+            Database(up["postgres"], replace(service, name=name), stamps.DEV)
+            for name in ("billing", "ledger")
+        )
+        old.create()
+        old.snapshot("one")
+        yield old, new
+        for each in (old, new):
+            each.drop()
+            for kept in each.snapshots():
+                each.discard(kept.label)
+
+
+def labels(it: Database) -> list[str]:
+    return [each.label for each in it.snapshots()]
+
+
+def test_snapshots_go_with_their_database_and_back(renamed: tuple[Database, Database]) -> None:
+    old, new = renamed
+    (made,) = (each.made for each in old.snapshots())
+    dev.rename(old, new)
+    assert (labels(old), [each.made for each in new.snapshots()]) == ([], [made])
+    new.restore("one")
+    dev.rename(new, old)
+    assert (labels(old), labels(new)) == (["one"], [])
+    old.discard("one")
+
+
+def test_snapshots_of_a_database_that_is_gone_go_as_well(
+    renamed: tuple[Database, Database],
+) -> None:
+    old, new = renamed
+    old.drop()
+    dev.rename(old, new)
+    assert (labels(old), labels(new), new.exists()) == ([], ["one"], False)
+    new.restore("one")
+
+
+def test_where_a_snapshot_cannot_be_renamed_all_is_as_it_was(
+    renamed: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = renamed
+    stamp = stamps.write
+
+    def fail(connection: database.Connection, name: str, purpose: str, owner: str) -> None:
+        stamp(connection, name, purpose, owner)
+        if name == new.copy_name("one"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stamps, "write", fail)
+    with pytest.raises(KeyboardInterrupt):
+        dev.rename(old, new)
+    assert (old.exists(), labels(old), new.exists(), labels(new)) == (True, ["one"], False, [])
+    old.restore("one")
+
+
+def test_a_snapshot_that_has_the_name_already_is_kept(renamed: tuple[Database, Database]) -> None:
+    old, new = renamed
+    new.create()
+    new.snapshot("one")
+    new.drop()
+    with pytest.raises(ConfigurationError, match=f"there is a database {new.copy_name('one')}"):
+        dev.rename(old, new)
+    assert (old.exists(), labels(old), labels(new)) == (True, ["one"], ["one"])

@@ -189,7 +189,7 @@ def pair(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.fixture
 def stored(pair: Workshop) -> Iterator[Workshop]:
-    """The pair, each with databases and one with a row; a test may rename and commit as it likes."""
+    """The pair, each with databases, one with a row and a snapshot; a test may rename and commit as it likes."""
     beginning = git(pair.path, "rev-parse", "HEAD")
     pair.run("uv", "sync", "--quiet")
     shutil.copy(pair.path / ".env.example", pair.path / ".env")
@@ -197,6 +197,7 @@ def stored(pair: Workshop) -> Iterator[Workshop]:
     shell = (".venv/bin/invoke", "db.shell", "--service", "gateway")
     row = "INSERT INTO items (name) VALUES ('lamp')"
     run(*shell, cwd=pair.path, env=pair.environment, typed=row)
+    pair.done("db.snapshot", "lit", "--service", "gateway")
     yield pair
     pair.done("db.drop", "--database", "all", "--yes")
     pair.done("stack.clean", "--yes")
@@ -231,6 +232,8 @@ def test_services_are_renamed_with_what_is_stored_and_pass_their_tiers(stored: W
     }
     (kept,) = [each for each in found if each["rows"].get("items")]
     assert (kept["service"], kept["purpose"], kept["rows"]["items"]) == ("front-door", "dev", 1)
+    snapshots = json.loads(stored.done("db.snapshots", "--json"))
+    assert [(each["service"], each["label"]) for each in snapshots] == [("front-door", "lit")]
     dotenv = (stored.path / ".env").read_text(encoding="utf-8")
     assert "GATEWAY_" not in dotenv
     assert f"/{database}" in dotenv
@@ -548,14 +551,17 @@ def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Work
     plan = ("service.remove", "gateway", "--yes")
     assert "database" not in project.done(*plan, "--dry-run")
     project.done("db.setup")
+    project.done("db.snapshot", "lit")
     try:
         removed = project.done(*plan)
         for database in ("dev", "test"):
             name = f"{SLUG.replace('-', '_')}_gateway_{database}"
             assert f"remove the database {name}" in removed
+        assert f"remove the snapshot 'lit' of {SLUG.replace('-', '_')}_gateway_dev" in removed
         git(project.path, "restore", ".")
         found = json.loads(project.done("db.status", "--json"))
         assert [each["exists"] for each in found] == [False, False]
+        assert project.done("db.snapshots").strip() == "no snapshot"
     finally:
         git(project.path, "restore", ".")
         project.done("stack.down")

@@ -4,6 +4,7 @@ Older stacks called and stamped their databases `stack`.
 """
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from psycopg import sql
@@ -12,7 +13,7 @@ from .. import limits, names, programs
 from ..errors import ConfigurationError, InfrastructureError
 from ..servers import Server, binaries, checkout, libpq
 from . import guards, runs, stamps
-from .connection import Connection, Lock, locked, session
+from .connection import Connection, Lock, connect, locked, session
 from .lifecycle import Database
 
 STAMP = "stack"
@@ -72,21 +73,30 @@ def adopt(dev: Database, older: Server) -> bool:
 
 
 def refuse_renaming(before: Database, after: Database) -> None:
-    """Make sure that a database may be called as another one would be.
+    """Make sure that a database and its snapshots may be called as those of another one would be.
 
     Raises:
-        ConfigurationError: it is in use, or not ours, or there is one of that name.
+        ConfigurationError: one is in use, or not ours, or there is one of that name.
     """
-    if after.exists():
-        raise ConfigurationError(
-            f"there is a database {after.name} already, and {before.name} would have its name",
-            f"look at both, and drop one: {after.inspect()}; {before.inspect()}",
-        )
-    guards.check(before.inspect(), rules=guards.DESTROYING)
+
+    def found(name: str) -> guards.DatabaseInfo:
+        return guards.inspect(connection, before.server, name, before.purpose, before.owner)
+
+    with connect(before.server.url) as connection:
+        there = runs.databases(connection)
+        for old, new in _changes(before, after).items():
+            if new in there:
+                raise ConfigurationError(
+                    f"there is a database {new} already, and {old} would have its name",
+                    f"look at both, and drop one: {found(new)}; {found(old)}",
+                )
+            guards.check(found(old), rules=guards.DESTROYING)
 
 
 def rename(before: Database, after: Database) -> None:
     """Call a database as another one would be, on the same server, with all that it holds.
+
+    Its snapshots, which are named by it, go with it; the database itself need not exist.
 
     Raises:
         ConfigurationError: as of `refuse_renaming`. Nothing was touched.
@@ -95,16 +105,26 @@ def rename(before: Database, after: Database) -> None:
         session(before.server.url) as connection,
         locked(connection, Lock.ACTION, before.name),
         locked(connection, Lock.ACTION, after.name),
+        ExitStack() as undo,
     ):
         refuse_renaming(before, after)
-        change = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-        names_ = (sql.Identifier(before.name), sql.Identifier(after.name))
-        connection.execute(change.format(*names_))
-        try:
-            stamps.write(connection, after.name, after.purpose, after.owner)
-        except BaseException:
-            connection.execute(change.format(*reversed(names_)))
-            raise
+        for old, new in _changes(before, after).items():
+            _call(connection, old, new)
+            undo.callback(stamps.write, connection, old, before.purpose, before.owner)
+            undo.callback(_call, connection, new, old)
+            stamps.write(connection, new, after.purpose, after.owner)
+        undo.pop_all()
+
+
+def _changes(before: Database, after: Database) -> dict[str, str]:
+    """Return the names of what exists, a database and its snapshots, each with the new one."""
+    found = {before.name: after.name} if before.exists() else {}
+    return found | {each.name: after.copy_name(each.label) for each in before.snapshots()}
+
+
+def _call(connection: Connection, old: str, new: str) -> None:
+    change = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    connection.execute(change.format(sql.Identifier(old), sql.Identifier(new)))
 
 
 def _renamed(connection: Connection, dev: Database, name: str) -> None:
@@ -113,8 +133,7 @@ def _renamed(connection: Connection, dev: Database, name: str) -> None:
         reset = sql.SQL("ALTER DATABASE {} RESET {}")
         connection.execute(reset.format(sql.Identifier(name), sql.SQL(said)))
     stamps.write(connection, name, stamps.DEV, dev.owner)
-    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-    connection.execute(rename.format(sql.Identifier(name), sql.Identifier(dev.name)))
+    _call(connection, name, dev.name)
 
 
 def _copied(dev: Database, older: Server, name: str) -> None:

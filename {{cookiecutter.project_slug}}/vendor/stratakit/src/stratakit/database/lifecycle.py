@@ -223,7 +223,7 @@ class Database:
             ConfigurationError: others are connected to it, so that it cannot be copied; or a copy
                 under that label may not be destroyed. Nothing was touched.
         """
-        copy = self._copy(label)
+        copy = self.copy_name(label)
         with self._changing(force=False, there=True) as (connection, _):
             older = guards.inspect(connection, self.server, copy, self.purpose, self.owner)
             guards.check(older, force=True, rules=guards.DESTROYING)
@@ -234,7 +234,7 @@ class Database:
         """Return the copies of it that are kept, by their labels."""
         with connect(self.server.url) as connection:
             every = stamps.snapshots(connection)
-        return [each for each in every if each.name == self._copy(each.label)]
+        return [each for each in every if each.name == self.copy_name(each.label)]
 
     def discard(self, label: str) -> None:
         """Drop the copy that was kept under `label`.
@@ -251,9 +251,10 @@ class Database:
     def has_snapshot(self, label: str) -> bool:
         """Return whether there is a copy of it under `label`."""
         with connect(self.server.url) as connection:
-            return self._copy(label) in runs.databases(connection)
+            return self.copy_name(label) in runs.databases(connection)
 
-    def _copy(self, label: str) -> str:
+    def copy_name(self, label: str) -> str:
+        """Return the name of the copy of it under `label`, whether there is one or not."""
         # As it was when there were no others.
         first = self.purpose == stamps.TEST and not checkout.mark()
         return names.snapshot(self.service.name if first else self.name, label)
@@ -269,7 +270,7 @@ class Database:
 
     def _kept(self, connection: Connection, label: str) -> str:
         """Return the name of the copy under `label`; raise an error if there is none."""
-        copy = self._copy(label)
+        copy = self.copy_name(label)
         if copy not in runs.databases(connection):
             raise ConfigurationError(
                 f"there is no snapshot {label!r} of {self.name}",

@@ -88,7 +88,10 @@ def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
 
 
 def write(connection: Connection, name: str, purpose: str, owner: str) -> None:
-    """Write on a database what it is for, and which service of which project has it."""
+    """Write on a database what it is for, and which service of which project has it.
+
+    What a comment on it says besides stays, such as the label of a snapshot.
+    """
     target = sql.Identifier(name)
     setting = sql.SQL("ALTER DATABASE {} SET {} = {}")
     comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
@@ -98,7 +101,14 @@ def write(connection: Connection, name: str, purpose: str, owner: str) -> None:
         for key, value in said.items():
             connection.execute(setting.format(target, sql.SQL(key), sql.Literal(value)))
     except errors.InsufficientPrivilege:
-        text = "\n".join(f"{key}={value}" for key, value in said.items())
+        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        (before,) = connection.execute(query, (name,)).fetchone() or (None,)
+        others = [
+            line
+            for line in (before or "").splitlines()
+            if not (_SAID.match(line) or _OWNED.match(line))
+        ]
+        text = "\n".join([*(f"{key}={value}" for key, value in said.items()), *others])
         connection.execute(comment.format(target, sql.Literal(text)))
 
 

@@ -132,6 +132,8 @@ def refuse_name(name: str) -> None:
 def prepared(it: Plan) -> Iterator[list[tuple[Database, Database]]]:
     """Yield the databases that are to be renamed, each with what it becomes; servers are up.
 
+    Those that do not exist any more are among them if snapshots of them do.
+
     Raises:
         ConfigurationError: one is in use, or is not ours, or there is one of the new name.
         InfrastructureError: a server that may have one does not start.
@@ -150,7 +152,7 @@ def prepared(it: Plan) -> Iterator[list[tuple[Database, Database]]]:
         found = []
         for (_, purpose), server in up.items():
             before, after = (Database(server, each, purpose) for each in (it.old, it.new))
-            if before.exists():
+            if before.exists() or before.snapshots():
                 dev.refuse_renaming(before, after)
                 found.append((before, after))
         yield found

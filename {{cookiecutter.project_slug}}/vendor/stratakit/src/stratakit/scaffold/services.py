@@ -83,6 +83,8 @@ def remove(service: Service) -> None:
 def databases(service: Service) -> Iterator[list[Database]]:
     """Yield those databases of a service that servers which are up have; none is started.
 
+    Those that do not exist any more are among them if snapshots of them do.
+
     Raises:
         ConfigurationError: a setting is wrong.
     """
@@ -95,7 +97,11 @@ def databases(service: Service) -> Iterator[list[Database]]:
                 continue
             own += [Database(each, service, purpose) for each in up]
         found = [(each, each.inspect()) for each in own]
-        yield [each for each, it in found if it.exists and not guards.FOREIGN.broken(it)]
+        yield [
+            each
+            for each, it in found
+            if (it.exists or each.snapshots()) and not guards.FOREIGN.broken(it)
+        ]
 
 
 def refuse_uncommitted(service: Service) -> None:

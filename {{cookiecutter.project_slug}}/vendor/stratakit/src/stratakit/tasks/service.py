@@ -60,11 +60,14 @@ def remove(
     if not force:
         scaffold.refuse_uncommitted(service)
     with scaffold.databases(service) as databases:
-        for each in databases:
-            guards.check(each.inspect(), force=force, rules=guards.DESTROYING)
+        found = [each.inspect() for each in databases]
+        for it in found:
+            guards.check(it, force=force, rules=guards.DESTROYING)
+        snapshots = [(each, kept.label) for each in databases for kept in each.snapshots()]
         folders = (service.path, *environment.all_of(service))
         gone = [str(each.relative_to(pyproject.ROOT)) for each in folders if each.exists()]
-        gone += [f"the database {each.inspect()}" for each in databases]
+        gone += [f"the database {it}" for it in found if it.exists]
+        gone += [f"the snapshot {label!r} of {each.name}" for each, label in snapshots]
         console.say("\n".join(f"remove {each}" for each in gone))
         if dry_run:
             return
@@ -72,6 +75,8 @@ def remove(
             console.confirm(f"remove the service {name}", "--yes")
         with console.progress(f"remove {name} and lock without it"):
             scaffold.remove(service)
+            for each, label in snapshots:
+                each.discard(label)
             for each in databases:
                 each.drop(force=force)
 
@@ -90,7 +95,12 @@ def rename(_: Context, old: str, new: str, dry_run: bool = False) -> None:
     with renaming.prepared(plan) as databases:
         files = sorted(str(each.relative_to(pyproject.ROOT)) for each in plan.texts)
         moved = [f"services/{old}: services/{new}"] if files else []
-        moved += [f"the database {before.name}: {after.name}" for before, after in databases]
+        for before, after in databases:
+            moved += [f"the database {before.name}: {after.name}"] * before.exists()
+            moved += [
+                f"the snapshot {each.label!r} of {before.name}: of {after.name}"
+                for each in before.snapshots()
+            ]
         console.say("\n".join([*moved, *files]) or "there is nothing to rename on this machine")
         if not dry_run:
             with console.progress(f"rename {old} and lock"):
