@@ -55,6 +55,17 @@ def steps(workflow: Workflow) -> Iterator[dict[str, Any]]:
         yield from job["steps"]
 
 
+def checkouts(bake: Bake, steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the steps that check the code out, also those of the engine's actions."""
+    for step in steps:
+        action = step.get("uses", "")
+        if action.startswith("$/"):
+            text = (bake.path / action[2:] / "action.yml").read_text(encoding="utf-8")
+            yield from checkouts(bake, yaml.safe_load(text)["runs"]["steps"])
+        elif "actions/checkout@" in action:
+            yield step
+
+
 def test_there_are_no_other_workflows_and_they_are_copied_verbatim(bake: Bakery) -> None:
     assert {file.stem for file in (bake().path / FOLDER).iterdir()} == set(NAMES)
     assert not is_rendered(f"{FOLDER}/test.yml")
@@ -67,7 +78,7 @@ def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_step
     workflow = read(bake(), name)
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
-        checkout = [each for each in job["steps"] if "actions/checkout@" in each.get("uses", "")]
+        checkout = [*checkouts(bake(), job["steps"])]
         keeps_issue = any("--issue" in each.get("run", "") for each in job["steps"])
         logs_in = any(each.get("uses") == f"$/{LOGIN}" for each in job["steps"])
         # Who may use the account, the environment says.
@@ -154,7 +165,7 @@ def test_no_machine_is_rented_unless_it_is_said_where_and_what_is_left_is_given_
     for job in (smoke, reap):
         assert job["if"] == "vars.CLOUDS"
         assert job["strategy"]["matrix"] == {"cloud": "${{ fromJSON(vars.CLOUDS) }}"}
-        assert job["steps"][2]["uses"] == f"$/{LOGIN}"
+        assert job["steps"][1]["uses"] == f"$/{LOGIN}"
     ends = [each["if"] for each in smoke["steps"] if "cloud.reap" in each.get("run", "")]
     assert ends == ["always()"]
     assert "cloud.reap" in reap["steps"][-1]["run"]
