@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,19 +20,8 @@ PROMPT = "the quick brown fox jumps over the lazy dog"
 TEXT = st.lists(st.sampled_from(" \n\t") | st.integers(0, 0x10FFFF).map(chr), max_size=30)
 
 
-class CountingClock(MemoryClock):
-    """A clock that goes on by itself when somebody waits, and remembers the waits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-
-
-def echo(settings: EchoSettings | None = None) -> EchoBackend:
-    return EchoBackend(MemoryClock(), settings or EchoSettings())
+def echo(**settings: Any) -> EchoBackend:
+    return EchoBackend(MemoryClock(), EchoSettings(**settings))
 
 
 def asked(
@@ -45,14 +34,17 @@ async def pieces(backend: EchoBackend, inference: Inference) -> list[Chunk]:
     return [chunk async for chunk in backend.stream(inference)]
 
 
-async def waits(
-    inference: Inference, settings: EchoSettings, *, stream: bool = True
-) -> list[float]:
+async def waits(inference: Inference, *, stream: bool = True, **settings: Any) -> list[float]:
     """Return how long an answer waits, each time."""
-    clock = CountingClock()
-    backend = EchoBackend(clock, settings)
+    found: list[float] = []
+
+    class Clock(MemoryClock):
+        async def sleep(self, seconds: float) -> None:
+            found.append(seconds)
+
+    backend = EchoBackend(Clock(), EchoSettings(**settings))
     await (pieces(backend, inference) if stream else backend.complete(inference))
-    return clock.waits
+    return found
 
 
 async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
@@ -71,7 +63,7 @@ async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
 
 
 async def test_an_answer_is_the_words_of_the_prompt_the_same_in_every_process() -> None:
-    await echo(EchoSettings(failure_rate=1.0)).ping()
+    await echo(failure_rate=1.0).ping()
     whole = await echo().complete(asked())
     assert whole.choices[0].text == "jumps over the lazy dog the quick brown fox"
     assert whole.choices[0].finish_reason == "stop"
@@ -115,31 +107,31 @@ async def test_a_long_stream_lets_others_run() -> None:
 
 
 async def test_each_token_takes_its_time_and_a_whole_answer_as_long_as_a_stream() -> None:
-    slow = EchoSettings(first_token=2, per_token=0.5)
-    assert await waits(asked("one two three"), slow) == [2, 0.5, 0.5]
-    for settings in (slow, replace(slow, jitter=0.3)):
-        streamed = await waits(asked(), settings)
-        whole = await waits(asked(), settings, stream=False)
+    slow = {"first_token": 2, "per_token": 0.5}
+    assert await waits(asked("one two three"), **slow) == [2, 0.5, 0.5]
+    for jitter in (0.0, 0.3):
+        streamed = await waits(asked(), **slow, jitter=jitter)
+        whole = await waits(asked(), **slow, jitter=jitter, stream=False)
         assert whole == [pytest.approx(sum(streamed))]
     for stream in (True, False):
-        assert await waits(asked(), EchoSettings(jitter=1.0), stream=stream) == []
+        assert await waits(asked(), jitter=1.0, stream=stream) == []
 
 
 async def test_jitter_makes_waits_differ_by_no_more_than_its_fraction() -> None:
     many = asked(max_tokens=200, ignore_eos=True)
-    found = await waits(many, EchoSettings(first_token=1, per_token=1, jitter=0.2))
+    found = await waits(many, first_token=1, per_token=1, jitter=0.2)
     assert 0.8 <= min(found) < max(found) - 0.3 < max(found) <= 1.2
 
 
 async def test_one_that_is_told_to_fail_fails() -> None:
-    backend = echo(EchoSettings(failure_rate=1.0))
+    backend = echo(failure_rate=1.0)
     for ask in (backend.complete(asked()), pieces(backend, asked())):
         with pytest.raises(errors.BackendError, match="echo failed"):
             await ask
 
 
 async def test_a_stream_that_is_cut_off_never_ends_well() -> None:
-    found = await fates(echo(EchoSettings(cut_off_rate=1.0)), 200)
+    found = await fates(echo(cut_off_rate=1.0), 200)
     assert "whole" not in found
     # Anywhere: before the first token, and after the last one, too.
     assert {tokens for tokens in found if isinstance(tokens, int)} == set(range(1, 10))
@@ -147,16 +139,13 @@ async def test_a_stream_that_is_cut_off_never_ends_well() -> None:
 
 
 async def test_a_rate_is_how_many_it_strikes() -> None:
-    found = Counter(
-        map(str, await fates(echo(EchoSettings(failure_rate=0.2, cut_off_rate=0.5)), 1000))
-    )
+    found = Counter(map(str, await fates(echo(failure_rate=0.2, cut_off_rate=0.5), 1000)))
     assert 0.15 < found["echo failed: it was told to fail"] / 1000 < 0.25
     assert 0.35 < found["whole"] / 1000 < 0.45
 
 
 async def test_a_run_repeats_with_its_seed_and_not_with_another() -> None:
     first, second, other = [
-        await fates(echo(EchoSettings(failure_rate=0.3, cut_off_rate=0.3, seed=seed)), 50)
-        for seed in (1, 1, 2)
+        await fates(echo(failure_rate=0.3, cut_off_rate=0.3, seed=seed), 50) for seed in (1, 1, 2)
     ]
     assert first == second != other

@@ -10,26 +10,17 @@ from structlog.typing import EventDict
 
 from stratakit.testing import eventually
 
-from gateway import domain, errors
+from gateway import errors
 from gateway.reservations import BEAT, TTL, Reservations
 
-from .conftest import World
+from .conftest import Customer, World
 
 
 @pytest.fixture
-async def team(world: World) -> domain.Team:
-    """A team that has one cent."""
-    return await world.team(budget_cents=1)
-
-
-@pytest.fixture
-def reservations(world: World) -> Reservations:
-    """Those of a process that lives."""
-    return Reservations(world.database.spending, world.clock)
-
-
-async def spent(world: World, team: domain.Team) -> int:
-    return (await world.database.teams.get(team.id)).spent_microcents
+async def reservations(customer: Customer) -> Reservations:
+    """Those of a process that lives; the customer has a cent."""
+    await customer.pay()
+    return Reservations(customer.world.database.spending, customer.world.clock)
 
 
 @asynccontextmanager
@@ -47,34 +38,34 @@ async def beat(world: World, seconds: float = BEAT) -> None:
 
 
 async def test_what_a_killed_process_has_set_aside_others_give_back_within_a_minute(
-    world: World, team: domain.Team, reservations: Reservations
+    customer: Customer, world: World, reservations: Reservations
 ) -> None:
-    await Reservations(world.database.spending, world.clock).reserve(team.id, 400_000)
-    await reservations.reserve(team.id, 300_000)
+    await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 400_000)
+    await reservations.reserve(customer.team.id, 300_000)
     async with beating(world, reservations):
         for number in range(1, 6):
-            assert await spent(world, team) == (700_000 if number * BEAT <= TTL + BEAT else 300_000)
+            assert await customer.spent() == (700_000 if number * BEAT <= TTL + BEAT else 300_000)
             await beat(world)
 
 
 async def test_a_beat_that_fails_is_made_again(
-    world: World, team: domain.Team, reservations: Reservations, lines: list[EventDict]
+    customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
 ) -> None:
-    reservation = await reservations.reserve(team.id, 5)
+    reservation = await reservations.reserve(customer.team.id, 5)
     world.database.down = True
     await reservations.settle(reservation, 3)
     async with beating(world, reservations):
         world.database.down = False
-        assert await spent(world, team) == 5
+        assert await customer.spent() == 5
         await beat(world)
-        assert await spent(world, team) == 3
+        assert await customer.spent() == 3
     assert [line["event"] for line in lines] == ["not booked yet", "not renewed"]
 
 
 async def test_a_mistake_of_ours_ends_no_beats(
-    world: World, team: domain.Team, reservations: Reservations, lines: list[EventDict]
+    customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
 ) -> None:
-    await Reservations(world.database.spending, world.clock).reserve(team.id, 5)
+    await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 5)
     give_back = world.database.spending.give_back
 
     async def fail() -> int:
@@ -85,11 +76,11 @@ async def test_a_mistake_of_ours_ends_no_beats(
     async with beating(world, reservations):
         assert [line["log_level"] for line in lines] == ["error"]
         await beat(world, TTL + BEAT)
-        assert await spent(world, team) == 0
+        assert await customer.spent() == 0
 
 
 async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
-    world: World, team: domain.Team, reservations: Reservations
+    customer: Customer, world: World, reservations: Reservations
 ) -> None:
     reserve = world.database.spending.reserve
 
@@ -99,20 +90,20 @@ async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
 
     world.database.spending.reserve = lost  # type: ignore[method-assign]  # The answer is lost.
     with pytest.raises(errors.UnavailableError):
-        await reservations.reserve(team.id, 5)
-    assert await spent(world, team) == 5
+        await reservations.reserve(customer.team.id, 5)
+    assert await customer.spent() == 5
     await reservations.beat()
-    assert await spent(world, team) == 0
+    assert await customer.spent() == 0
 
 
 async def test_at_the_end_what_is_due_is_booked_or_told(
-    world: World, team: domain.Team, reservations: Reservations, lines: list[EventDict]
+    customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
 ) -> None:
-    reservation = await reservations.reserve(team.id, 5)
+    reservation = await reservations.reserve(customer.team.id, 5)
     world.database.down = True
     await reservations.settle(reservation, 3)
     await reservations.end()
     assert (lines[-1]["event"], lines[-1]["microcents"]) == ("not booked", 3)
     world.database.down = False
     await reservations.end()
-    assert await spent(world, team) == 3
+    assert await customer.spent() == 3
