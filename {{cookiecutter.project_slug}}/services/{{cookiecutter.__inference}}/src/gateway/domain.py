@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, NonNegativeInt, WithJsonSchema
 
 from servicebase import values
 from servicebase.repository import Entity
@@ -200,8 +200,8 @@ class Config:
 class Usage:
     """Tokens that a completion took."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: NonNegativeInt
+    completion_tokens: NonNegativeInt
 
     @property
     def total(self) -> int:

@@ -255,9 +255,6 @@ class InferenceBackend(Protocol):
         Whoever stops early closes the iterator, and the backend stops as well.
         """
 
-    async def ping(self) -> None:
-        """Return if the backend answers."""
-
 
 class Clock(Protocol):
     """The time, which a test can turn."""

@@ -99,9 +99,6 @@ class ScriptedBackend:
         finally:
             self.closed += 1
 
-    async def ping(self) -> None:
-        return
-
 
 ANSWER: tuple[Chunk, ...] = (
     Chunk("one"),
@@ -221,9 +218,16 @@ def app(world: World) -> FastAPI:
 
 
 @pytest.fixture
-async def customer(world: World, app: FastAPI, client: httpx2.AsyncClient) -> Customer:
-    """A customer without a quota and without a budget, whose model is free."""
-    team = await world.team()
+async def team(world: World) -> domain.Team:
+    """A team without a quota and without a budget."""
+    return await world.team()
+
+
+@pytest.fixture
+async def customer(
+    world: World, app: FastAPI, client: httpx2.AsyncClient, team: domain.Team
+) -> Customer:
+    """The team as a customer, whose model is free."""
     await world.database.add_config(domain.Config(prices={"echo": 0, "real": 0}))
     new = domain.NewModelAlias(
         team_id=team.id,

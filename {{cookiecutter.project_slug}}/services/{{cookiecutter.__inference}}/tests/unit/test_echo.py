@@ -63,7 +63,6 @@ async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
 
 
 async def test_an_answer_is_the_words_of_the_prompt_the_same_in_every_process() -> None:
-    await echo(failure_rate=1.0).ping()
     whole = await echo().complete(asked())
     assert whole.choices[0].text == "jumps over the lazy dog the quick brown fox"
     assert whole.choices[0].finish_reason == "stop"

@@ -88,9 +88,6 @@ class EchoBackend:
             raise errors.BackendError(PROVIDER, "the answer broke off")
         yield ports.Chunk("", finish_reason, usage)
 
-    async def ping(self) -> None:
-        """Return: it is always there."""
-
     def _fate(self) -> "_Fate | None":
         # It takes as long as a tenth of a request.
         return None if self._settings.plain else _Fate(self._settings, next(self._numbers))

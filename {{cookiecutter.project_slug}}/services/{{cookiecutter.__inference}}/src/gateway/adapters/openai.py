@@ -39,11 +39,6 @@ MEDIA = 4_096
 FINISH_REASONS: tuple[ports.FinishReason, ...] = get_args(ports.FinishReason)
 
 
-class _Usage(BaseModel):
-    prompt_tokens: NonNegativeInt
-    completion_tokens: NonNegativeInt
-
-
 class _Said(BaseModel):
     model_config = ConfigDict(extra="allow")
 
@@ -77,7 +72,7 @@ class _Answer(BaseModel):
     """What is read of a completion, or of a piece of one; the rest is not looked at."""
 
     choices: list[_Choice]
-    usage: _Usage | None = None
+    usage: domain.Usage | None = None
 
 
 class _Error(BaseModel):
@@ -114,7 +109,7 @@ class OpenAIBackend:
 
     async def complete(self, inference: ports.Inference) -> ports.Completion:
         try:
-            async with self._opened(*_asked(inference, stream=False)) as response:
+            async with self._asked(inference, stream=False) as response:
                 answer = _parse(await response.aread())
         except httpx2.HTTPError as error:
             raise _failure(error) from error
@@ -124,13 +119,13 @@ class OpenAIBackend:
         # A server that does not count is taken to have made as many tokens as it can have.
         sizes = [_size(choice.text) + _size(choice.more) for choice in choices]
         made = sum(min(size, inference.max_tokens or size) for size in sizes)
-        return ports.Completion(choices, self._usage(inference, answer.usage, made))
+        return ports.Completion(choices, answer.usage or self._bound(inference, made))
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
         pieces, usage = 0, None
         reasons: dict[int, ports.FinishReason] = {}
         try:
-            async with self._opened(*_asked(inference, stream=True)) as response:
+            async with self._asked(inference, stream=True) as response:
                 async for event in httpx2.EventSource(response):
                     if event.data == "[DONE]":
                         # Read on: a response with an unread rest costs its connection.
@@ -150,20 +145,16 @@ class OpenAIBackend:
             raise errors.BackendError(PROVIDER, "the answer broke off")
         last = max(reasons)
         for index, reason in sorted(reasons.items()):
-            told = self._usage(inference, usage, pieces) if index == last else None
+            told = (usage or self._bound(inference, pieces)) if index == last else None
             yield ports.Chunk("", reason, told, index)
 
-    async def ping(self) -> None:
-        try:
-            async with self._opened("/models") as response:
-                await response.aread()
-        except httpx2.HTTPError as error:
-            raise _failure(error) from error
-
     @asynccontextmanager
-    async def _opened(self, path: str, body: bytes | None = None) -> AsyncIterator[httpx2.Response]:
-        method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
-        request = self._client.build_request(method, path, content=body, headers=headers)
+    async def _asked(
+        self, inference: ports.Inference, *, stream: bool
+    ) -> AsyncIterator[httpx2.Response]:
+        path = "/completions" if isinstance(inference.prompt, str) else "/chat/completions"
+        body, headers = _body(inference, stream=stream), {"Content-Type": "application/json"}
+        request = self._client.build_request("POST", path, content=body, headers=headers)
         response = await self._sent(request)
         try:
             if response.status_code != HTTPStatus.OK:
@@ -200,15 +191,11 @@ class OpenAIBackend:
         code = error.code if isinstance(error.code, str) else None
         return errors.RefusedError(reason[:REASON_LENGTH], error.param, code)
 
-    def _usage(self, inference: ports.Inference, told: _Usage | None, made: int) -> domain.Usage:
-        if told:
-            return domain.Usage(told.prompt_tokens, told.completion_tokens)
+    def _bound(self, inference: ports.Inference, made: int) -> domain.Usage:
         return domain.Usage(self.tokens_at_most(inference), made)
 
 
-def _asked(inference: ports.Inference, *, stream: bool) -> tuple[str, bytes]:
-    """Return the path and the body of a request."""
-    chat = not isinstance(inference.prompt, str)
+def _body(inference: ports.Inference, *, stream: bool) -> bytes:
     given = inference.parameters
     body = {name: value for name, value in given.items() if name not in WITHHELD}
     # Ours come last, so that parameters cannot replace them.
@@ -219,9 +206,9 @@ def _asked(inference: ports.Inference, *, stream: bool) -> tuple[str, bytes]:
         body["n"] = inference.n
     if stream:
         body["stream_options"] = {"include_usage": True}
-    body["messages" if chat else "prompt"] = inference.prompt
+    body["prompt" if isinstance(inference.prompt, str) else "messages"] = inference.prompt
     # In ASCII: half a surrogate pair, which UTF-8 cannot carry, is for the server to refuse.
-    return "/chat/completions" if chat else "/completions", json.dumps(body).encode("ascii")
+    return json.dumps(body).encode("ascii")
 
 
 def _parse(content: str | bytes) -> _Answer:
