@@ -19,9 +19,6 @@ UnavailableError = kit.UnavailableError
 class VersionConflictError(ServiceError):
     """It is no longer the version that the caller has seen."""
 
-    def __init__(self, kind: str, expected: int) -> None:
-        super().__init__(f"this {kind} is no longer at version {expected}; read it again")
-
 
 class CredentialError(ServiceError):
     """No credential, or one that is wrong, expired or revoked: the client is not told which."""
@@ -39,9 +36,6 @@ class UnknownModelError(ServiceError):
 
 class RegistrationClosedError(ServiceError):
     """Nobody registers by themselves here."""
-
-    def __init__(self) -> None:
-        super().__init__("registration is closed; ask an administrator for an account")
 
 
 class UnsupportedError(ServiceError):
@@ -119,7 +113,4 @@ class RefusedError(ServiceError):
 
 
 class UnreadableError(ServiceError):
-    """A stored value cannot be read; somebody has to fix what is under `key`."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"the stored value of {key} cannot be read")
+    """A stored value cannot be read; somebody has to fix it."""

@@ -1,5 +1,6 @@
 """The tables. migrations/ creates them; a test holds the two equal."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -30,25 +31,22 @@ def _rule(field: str, name: str, condition: str) -> CheckConstraint:
     return CheckConstraint(f"{field} {condition}", f"{field}_{name}", info={"field": field})
 
 
-def _not_negative(field: str) -> CheckConstraint:
-    return _rule(field, "not_negative", ">= 0")
+def _not_negative(*fields: str) -> list[CheckConstraint]:
+    return [_rule(field, "not_negative", ">= 0") for field in fields]
 
 
-def _listing(*owner: str) -> Index:
-    """Return the order of a list, and so the way to each of its pages: of all, or of an owner's.
+def _lists(table: str, *searched: str, of: Sequence[str] = ()) -> Iterator[Index]:
+    """Yield what leads to each page: of all, of an owner's, of those that a search finds.
 
-    That of an owner also finds what goes when the owner is removed.
+    That of an owner also finds what goes when the owner is removed. A text is found by its
+    beginning: in most locales LIKE can use no other kind.
     """
-    return Index(None, *owner, "created_at", "id")
-
-
-def _search(table: str, field: str) -> Index:
-    """Return what finds a text by its beginning: in most locales LIKE can use no other kind."""
-    return Index(
-        f"ix_{table}_{field}_search",
-        func.lower(sa.column(field)).label("lowered"),
-        postgresql_ops={"lowered": "text_pattern_ops"},
-    )
+    yield Index(None, "created_at", "id")
+    yield from (Index(None, owner, "created_at", "id") for owner in of)
+    for field in searched:
+        lowered = func.lower(sa.column(field)).label("lowered")
+        ops = {"lowered": "text_pattern_ops"}
+        yield Index(f"ix_{table}_{field}_search", lowered, postgresql_ops=ops)
 
 
 class TeamRow(Stored, Base):
@@ -61,10 +59,8 @@ class TeamRow(Stored, Base):
     spent_microcents: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
 
     __table_args__ = (
-        _not_negative("budget_cents"),
-        _not_negative("spent_microcents"),
-        _listing(),
-        _search(__tablename__, "name"),
+        *_not_negative("budget_cents", "spent_microcents"),
+        *_lists(__tablename__, "name"),
     )
 
 
@@ -78,7 +74,7 @@ class ReservationRow(Base):
     microcents: Mapped[int] = mapped_column(sa.BigInteger)
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
-    __table_args__ = (_not_negative("microcents"),)
+    __table_args__ = (*_not_negative("microcents"),)
 
 
 class UserRow(Stored, Base):
@@ -93,9 +89,7 @@ class UserRow(Stored, Base):
 
     __table_args__ = (
         _rule("role", "known", "IN ('member', 'admin')"),
-        _listing(),
-        _listing("team_id"),
-        _search(__tablename__, "email"),
+        *_lists(__tablename__, "email", of=["team_id"]),
     )
 
 
@@ -132,13 +126,7 @@ class ApiKeyRow(Stored, Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
-    __table_args__ = (
-        _listing(),
-        _listing("team_id"),
-        _listing("user_id"),
-        _search(__tablename__, "name"),
-        _search(__tablename__, "prefix"),
-    )
+    __table_args__ = (*_lists(__tablename__, "name", "prefix", of=["team_id", "user_id"]),)
 
 
 class Aliased:
@@ -163,8 +151,7 @@ class ModelAliasRow(Aliased, Stored, Base):
         # Finds a team's aliases as well.
         sa.UniqueConstraint("team_id", "alias"),
         _rule("version", "positive", ">= 1"),
-        _listing(),
-        _search(__tablename__, "alias"),
+        *_lists(__tablename__, "alias"),
         Index(None, "tags", postgresql_using="gin"),
     )
 
@@ -191,7 +178,6 @@ class QuotaRow(Stored, Base):
     tokens_per_minute: Mapped[int]
 
     __table_args__ = (
-        _not_negative("requests_per_minute"),
-        _not_negative("tokens_per_minute"),
-        _listing(),
+        *_not_negative("requests_per_minute", "tokens_per_minute"),
+        *_lists(__tablename__),
     )

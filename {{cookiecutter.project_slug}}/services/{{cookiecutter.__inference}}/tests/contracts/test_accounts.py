@@ -10,7 +10,7 @@ from gateway import domain, errors
 from gateway.domain import Limits, NewQuota, NewTeam
 from gateway.ports import Database, Grant
 
-from . import samples
+from .. import samples
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=15)

@@ -8,7 +8,7 @@ import pytest
 from gateway import domain, errors
 from gateway.ports import Database
 
-from .samples import SAMPLES
+from ..samples import SAMPLES
 
 
 async def create(database: Database, alias: str = "lamp", **given: object) -> domain.ModelAlias:

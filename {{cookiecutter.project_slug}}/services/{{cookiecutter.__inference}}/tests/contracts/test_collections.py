@@ -15,7 +15,7 @@ from servicebase import values
 from gateway import domain, errors
 from gateway.ports import Database
 
-from .samples import SAMPLES, Sample
+from ..samples import SAMPLES, Sample
 
 # Any code point, good or not. (st.text would spend a second on tables of Unicode.)
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=20).map("".join)

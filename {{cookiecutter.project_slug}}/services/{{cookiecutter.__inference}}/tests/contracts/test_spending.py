@@ -11,7 +11,7 @@ from gateway import domain, errors
 from gateway.domain import MICROCENTS
 from gateway.ports import Database
 
-from . import samples
+from .. import samples
 
 LONG, OVER = 3600.0, -1.0
 """Seconds that a reservation holds: until after the test, and not even until it is made."""

@@ -92,7 +92,7 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
     ) -> domain.ModelAlias:
         alias = await self.get(id_)
         if version not in {None, alias.version}:
-            raise errors.VersionConflictError(self.name, version)
+            raise errors.VersionConflictError("it has changed")
         return await super().update(id_, changes and {**changes, "version": alias.version + 1})
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
@@ -194,7 +194,7 @@ class MemoryDatabase(ports.Database):
     async def config(self) -> domain.Config:
         await self.ping()
         if self.unreadable:
-            raise errors.UnreadableError("config")
+            raise errors.UnreadableError("no config")
         return self._config
 
     async def add_config(self, config: domain.Config) -> domain.Config:

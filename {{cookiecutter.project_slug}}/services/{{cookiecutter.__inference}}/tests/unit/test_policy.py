@@ -49,8 +49,9 @@ class Setting:
 
 
 @pytest.fixture
-async def setting(world: World, team: domain.Team) -> Setting:
+async def setting(world: World) -> Setting:
     """A policy, and one key."""
+    team = await world.team()
     return Setting(world, team, (await world.key(team))[1])
 
 

@@ -51,7 +51,8 @@ async def register(
 ) -> Any:
     """Create a team without a budget, and its first user."""
     if not settings.registration:
-        raise errors.RegistrationClosedError
+        why = "registration is closed; ask an administrator for an account"
+        raise errors.RegistrationClosedError(why)
     await _admit(ports, REGISTER_LIMITS, "", _address(request))
     password_hash = await credentials.passwords.hash(body.password)
     new = domain.NewTeam(name=body.team)

@@ -119,7 +119,8 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
                 return await self._write(change, id_)
         alias = await self.get(id_)
         if version not in {None, alias.version}:
-            raise errors.VersionConflictError(self.name, version)
+            why = f"this alias is no longer at version {version}; read it again"
+            raise errors.VersionConflictError(why)
         return alias
 
     async def _write(self, change: sa.Insert | sa.Update, id_: UUID) -> domain.ModelAlias:

@@ -127,7 +127,7 @@ class PostgresDatabase(ports.Database):
         try:
             return replace(_CONFIG.validate_python(row.config), version=row.version)
         except ValueError as error:
-            raise errors.UnreadableError("the config") from error
+            raise errors.UnreadableError("the stored value of the config cannot be read") from error
 
     async def add_config(self, config: domain.Config) -> domain.Config:
         stored = _CONFIG.dump_python(config, mode="json", exclude={"version"})
