@@ -171,9 +171,6 @@ class Limiter(Protocol):
         next `admit` of this process knows of it, those of others soon do.
         """
 
-    async def ping(self) -> None:
-        """Return if the server answers."""
-
 
 Message = Mapping[str, Any]
 """One turn of a chat, as in the API of OpenAI; so is whatever else is called a mapping below."""

@@ -31,7 +31,6 @@ def refused(admissions: Sequence[Admission]) -> list[str | None]:
 async def test_a_request_within_the_limits_is_let_through(
     limiter: Limiter, clock: MemoryClock
 ) -> None:
-    await limiter.ping()
     [admission] = await admit(limiter, Limits(3, 100), 40)
     assert admission == Admission(
         refused=None,

@@ -23,7 +23,7 @@ class MemoryLimiter:
         self._windows: dict[UUID, tuple[Counter[int], Counter[int]]] = {}
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
-        await self.ping()
+        self._fail_if_down()
         now = round(self._clock.now().timestamp() * SECOND)
         windows = self._windows.setdefault(team, (Counter(), Counter()))
         for window in windows:
@@ -50,13 +50,13 @@ class MemoryLimiter:
         )
 
     async def settle(self, team: UUID, at: float, tokens: int) -> None:
-        await self.ping()
+        self._fail_if_down()
         counted = self._windows.get(team, ({}, Counter()))[1]
         when = round(at * SECOND)
         if when in counted:
             counted[when] = max(0, counted[when] + tokens)
 
-    async def ping(self) -> None:
+    def _fail_if_down(self) -> None:
         if self.down:
             raise errors.UnavailableError("memory")
 

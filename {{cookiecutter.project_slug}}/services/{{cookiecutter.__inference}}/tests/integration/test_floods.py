@@ -5,7 +5,7 @@ import json
 import socket
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from threading import Event
 
@@ -34,9 +34,15 @@ PROMPT = ("word" * 250 + " ") * 144
 Flood = Callable[[int, str, Event], None]
 
 
-def connections(port: int, many: int, stack: ExitStack) -> Iterator[socket.socket]:
-    """Open connections that take little and wait little."""
-    for _ in range(many):
+def post(path: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
+    """Return a request, which may say that its body is longer."""
+    lines = (f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length or len(body)}", *headers)
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def send(port: int, over: Event, stack: ExitStack, requests: Iterable[Iterable[bytes]]) -> None:
+    """Send each by a connection of its own, which takes little and waits little."""
+    for pieces in requests:
         connection = stack.enter_context(socket.socket())
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         # By these the other side's buffer is measured.
@@ -44,7 +50,10 @@ def connections(port: int, many: int, stack: ExitStack) -> Iterator[socket.socke
         connection.settimeout(0.5)
         with suppress(OSError):
             connection.connect(("127.0.0.1", port))
-            yield connection
+            for piece in pieces:
+                if over.is_set():
+                    return
+                connection.sendall(piece)
 
 
 def headers(each: bytes, many: int) -> Flood:
@@ -52,52 +61,40 @@ def headers(each: bytes, many: int) -> Flood:
 
     def flood(port: int, _: str, over: Event) -> None:
         while not over.is_set():
-            with suppress(OSError), ExitStack() as stack:
-                for connection in connections(port, 1, stack):
-                    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
-                    for _sent in range(many):
-                        if over.is_set():
-                            return
-                        connection.sendall(each)
+            with ExitStack() as stack:
+                send(port, over, stack, [[b"GET / HTTP/1.1\r\nHost: x\r\nA: ", *[each] * many]])
 
     return flood
 
 
 def half_bodies(port: int, _: str, over: Event) -> None:
     """Send the half of many bodies, to each kind of route, and wait."""
-    half = b"x" * 2**21
+    half, paths = b"x" * 2**21, ("/auth/login", CHAT, "/admin/config", "/nothing")
+    requests = (
+        [post(paths[n % 4], half, f"Authorization: Bearer sk-{n}", length=2 * len(half))]
+        for n in range(250)
+    )
     with ExitStack() as stack:
-        for number, connection in enumerate(connections(port, 250, stack)):
-            path = ("/auth/login", CHAT, "/admin/config", "/nothing")[number % 4]
-            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-{number}\r\n"
-            with suppress(OSError):
-                connection.sendall(f"{head}Content-Length: {2 * len(half)}\r\n\r\n".encode() + half)
+        send(port, over, stack, requests)
         over.wait()
 
 
 def unread_streams(port: int, key: str, over: Event) -> None:
     """Ask for many streams, and read none."""
     body = json.dumps(chat(PROMPT, max_tokens=144, stream=True)).encode()
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
-    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     with ExitStack() as stack:
-        for connection in connections(port, 512, stack):
-            with suppress(OSError):
-                connection.sendall(request)
+        send(port, over, stack, [[post(CHAT, body, f"Authorization: Bearer {key}")]] * 512)
         over.wait()
 
 
 def logins(port: int, _: str, over: Event) -> None:
     """Log in as many who do not exist, at once, again and again."""
-    body = json.dumps({"email": "nobody@example.org", "password": "x"}).encode()
+    own = ("X-Forwarded-For: 203.0.113.9", "Content-Type: application/json")
+    bodies = [{"email": f"nobody{n}@example.org", "password": "x"} for n in range(64)]
+    requests = [[post("/auth/login", json.dumps(body).encode(), *own)] for body in bodies]
     while not over.is_set():
         with ExitStack() as stack:
-            for number, connection in enumerate(connections(port, 64, stack)):
-                sent = body.replace(b"nobody", b"nobody%d" % number)
-                head = "POST /auth/login HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\n"
-                head += f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
-                with suppress(OSError):
-                    connection.sendall(head.encode() + sent)
+            send(port, over, stack, requests)
             over.wait(1)
 
 

@@ -69,7 +69,7 @@ async def test_ready_answers_503_and_names_what_is_down_until_it_is_back(
 ) -> None:
     for down in (["postgres"], ["redis"], ["postgres", "redis"]):
         world.database.down = "postgres" in down
-        world.limiter.down = "redis" in down
+        world.announcements.down = "redis" in down
         response = await client.get("/health/ready")
         assert refusal(response) == (503, None, "unavailable")
         assert response.json()["error"]["message"] == f"down: {', '.join(down)}"
@@ -77,6 +77,6 @@ async def test_ready_answers_503_and_names_what_is_down_until_it_is_back(
         lines.clear()
         live = await client.get("/health/live")
         assert (live.status_code, live.json()) == (200, {"status": "live"})
-    world.database.down = world.limiter.down = False
+    world.database.down = world.announcements.down = False
     response = await client.get("/health/ready")
     assert (response.status_code, response.json()) == (200, {"status": "ready"})

@@ -63,4 +63,4 @@ async def servers(ports: PortsDep) -> dict[str, Ping]:
 
     Backends are not asked: one that is away takes down its own models alone.
     """
-    return {"postgres": ports.database.ping, "redis": ports.limiter.ping}
+    return {"postgres": ports.database.ping, "redis": ports.announcements.ping}

@@ -70,9 +70,6 @@ class RedisLimiter:
             # They are out of the window in a minute anyway.
             _log.warning("tokens not settled", cause=repr(error.__cause__))
 
-    async def ping(self) -> None:
-        await self._client.ping()
-
     async def _run(self, team: UUID, *request: int | str) -> Any:
         """Run the script, and take along what is due of a team."""
         corrections = chain.from_iterable(self._due.pop(team, Counter()).items())
