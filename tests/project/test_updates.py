@@ -1,6 +1,7 @@
 """Updates by `cruft update`: over the move of the engine, with edits of a team, and of the engine."""
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -218,7 +219,10 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
     renamed, by_hand = project.upgrade()
     for name in (".env", ".github/workflows/ours.yml", "libs/money/pyproject.toml"):
         assert f"renamed in {name}\n" in renamed
-    assert by_hand == ""
+    # Services of before, which no update reaches, have a lock that does not outlive a commit.
+    locked = re.findall(r"services/(\w+)/migrations/env\.py:\d+ locks its transaction", by_hand)
+    assert sorted(locked) == ["billing", "gateway"]
+    assert by_hand.count("\n") == 2
     assert project.upgrade()[0].startswith(UNTOUCHED)
     assert project.text(".env") == "STRATA_SERVERS=embedded\n"
     assert not (project.path / "ops").exists()
@@ -396,6 +400,8 @@ def test_what_names_the_engine_is_renamed_and_nothing_else(repository: Path) -> 
     (repository / "link.py").symlink_to(repository.parent / "elsewhere.py")
     (repository.parent / "elsewhere.py").write_text("import ops\n", encoding="utf-8")
     (repository / "CODEOWNERS").write_text("/ops/ @platform\n", encoding="utf-8")
+    (repository / "migrations").mkdir()
+    (repository / "migrations/env.py").write_text("pg_advisory_xact_lock()\n", encoding="utf-8")
     commit(repository)
     command = (sys.executable, SCRIPT)
     done = baking.run(*command, cwd=repository, env=baking.clean_environment())
@@ -408,6 +414,10 @@ def test_what_names_the_engine_is_renamed_and_nothing_else(repository: Path) -> 
     assert (repository / "picture.bin").read_bytes() == b"\xff\xfe from ops import"
     assert done.stderr.splitlines() == [
         "look at it by hand: CODEOWNERS:1 names ops/: /ops/ @platform",
+        (
+            "look at it by hand: migrations/env.py:1 locks its transaction alone;"
+            " servicebase.migrations.run does more: pg_advisory_xact_lock()"
+        ),
         "look at it by hand: whole.py:1 names a module that is gone: from stratakit import graph",
         "look at it by hand: e.py.rej was rejected",
     ]
