@@ -130,7 +130,7 @@ def test_the_first_carrier_is_taken_that_lacks_nothing(
     [
         ("vector", 'STRATA_SERVERS=embedded, with postgres = "18" in [tool.stratakit], or TEST_'),
         ("uuid-ossp", "STRATA_SERVERS=embedded, with its name in the text of a migration, or STR"),
-        ("postgis", "use one that has it: STRATA_SERVERS=docker, or TEST_DATABASE_URL="),
+        ("postgis", "use one that has it: TEST_DATABASE_URL="),
     ],
 )
 def test_what_a_server_lacks_is_looked_for_on_the_others(name: str, says: str) -> None:

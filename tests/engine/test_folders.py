@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stratakit import git, pyproject, settings
+from stratakit import git, pyproject
 from stratakit.errors import InfrastructureError
-from stratakit.servers import binaries, embedded, home
+from stratakit.servers import binaries, home
 from stratakit.stack import record
 
 from .scratch import INVOKE, PYTEST, Scratch
@@ -178,19 +178,6 @@ def test_a_folder_gets_the_mode_that_it_needs_and_keeps_what_it_has(tmp_path: Pa
     folder.chmod(0o755)
     home.made(folder, 0o700)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
-
-
-def test_a_user_who_is_a_mere_number_is_told_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert home.nameless() is None
-    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
-    with (
-        pytest.raises(
-            InfrastructureError, match="the user 54321 has no entry in /etc/passwd"
-        ) as it,
-        embedded.lease("postgres", settings.load()),
-    ):
-        pass
-    assert "-v /etc/passwd:/etc/passwd:ro" in it.value.hint
 
 
 def test_no_repository_is_told_from_one_that_git_cannot_read(

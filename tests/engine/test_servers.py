@@ -10,6 +10,7 @@ from stratakit import settings
 from stratakit.errors import InfrastructureError
 from stratakit.servers import embedded, external
 from stratakit.settings import Settings
+from stratakit.tasks.project import _servers
 
 from .scratch import Scratch
 
@@ -145,3 +146,6 @@ def test_a_user_without_a_name_is_told_before_initdb_refuses_them(
     ):
         pass
     assert "-v /etc/passwd:/etc/passwd:ro" in str(told.value)
+    # `invoke setup` goes on without one, and says the same.
+    monkeypatch.setenv("STRATA_SERVERS", "embedded")
+    assert _servers() == f"left to you: {told.value}"

@@ -181,6 +181,13 @@ SITUATIONS = [
         changes=(write(UNIT, DIES),),
     ),
     Situation(
+        name="a folder of services is not a package",
+        code=3,
+        says="a folder in services/ or libs/ is not a package",
+        arguments=("-s", "unit"),
+        changes=(write("services/notes/readme.txt", "Notes.\n"),),
+    ),
+    Situation(
         name="no server answers",
         code=2,
         says="TEST_DATABASE_URL=postgresql://me:***@localhost:1/x does not answer",

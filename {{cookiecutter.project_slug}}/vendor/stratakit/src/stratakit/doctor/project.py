@@ -18,7 +18,7 @@ from . import machine
 from .machine import ask, version
 
 if TYPE_CHECKING:
-    from ..servers import Kind
+    from ..servers import Kind, Source
 
 HINT = "uv run invoke setup"
 DOTENV = ROOT / ".env"
@@ -154,20 +154,12 @@ def extensions() -> str:
         InfrastructureError: it lacks one.
     """
     from .. import servers, settings
-    from ..servers import binaries
     from ..servers import extensions as known
 
     wanted = {each.name: known.created(each) for each in project.services()}
     names = ", ".join(sorted(set().union(*wanted.values()))) or "none"
-    asked = f"migrations create: {names}"
     where, _ = servers.choose(settings.load(), "postgres")
-    if where == "docker":
-        return f"those of its image; {asked}"
-    found = binaries.postgres()
-    if where == "embedded" and not found:
-        program("postgres")
-        return f"those of {binaries.to_fetch()}; {asked}"
-    there = known.carried(found.folder) if found and where != "url" else _given_extensions()
+    there = _extensions(where)
     lacking = {each: sorted(names - there) for each, names in wanted.items() if names - there}
     if lacking:
         listed = "; ".join(f"{each}: {', '.join(names)}" for each, names in lacking.items())
@@ -176,7 +168,22 @@ def extensions() -> str:
             f" {', '.join(sorted(there))}",
             known.elsewhere(min(min(each) for each in lacking.values())),
         )
-    return f"{', '.join(sorted(there))} ({where}); {asked}"
+    return f"{', '.join(sorted(there))} ({where}); migrations create: {names}"
+
+
+def _extensions(where: "Source") -> set[str]:
+    """Return the extensions of the server that a test run takes; it is not started for that."""
+    from ..servers import binaries
+    from ..servers import extensions as known
+
+    if where == "docker":
+        return {*known.OF_IMAGES}
+    if where == "url":
+        return _given_extensions()
+    if found := binaries.postgres():
+        return known.carried(found.folder)
+    program("postgres")
+    return known.to_come()
 
 
 def _given_extensions() -> set[str]:

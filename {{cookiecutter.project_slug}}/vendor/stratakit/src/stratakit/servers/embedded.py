@@ -42,6 +42,20 @@ def refusal(kind: "Kind") -> str | None:
     return nameless() if kind == "postgres" else None
 
 
+def require_name() -> None:
+    """Refuse a user whom initdb would refuse, once its programs are there.
+
+    Raises:
+        InfrastructureError: they have no name.
+    """
+    if why := nameless():
+        raise InfrastructureError(
+            f"the embedded postgres cannot be set up: {why}",
+            "run as a user who has one, in a container for example by"
+            " -v /etc/passwd:/etc/passwd:ro; or set TEST_DATABASE_URL",
+        )
+
+
 @contextmanager
 def lease(
     kind: "Kind",
@@ -54,12 +68,8 @@ def lease(
     Raises:
         InfrastructureError: its programs are not installed, or it does not start.
     """
-    if kind == "postgres" and (why := nameless()):
-        raise InfrastructureError(
-            f"the embedded postgres cannot be set up: {why}",
-            "run as a user who has one, in a container for example by"
-            " -v /etc/passwd:/etc/passwd:ro; or set TEST_DATABASE_URL",
-        )
+    if kind == "postgres":
+        require_name()
     plan = plan_of(kind, kept=kept)
     with set_up(kind):
         handle = os.open(plan.home / supervisor.LEASE, os.O_RDWR | os.O_CREAT, 0o600)

@@ -6,12 +6,20 @@ from pathlib import Path
 
 from ..project import Service, services
 from ..pyproject import postgres
-from .carriers import CARRIERS, ICU
+from .carriers import CARRIERS, ICU, fitting
 
 CREATES = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\\?\"?([\w-]+)", re.IGNORECASE)
 _ICU = re.compile(r"\bprovider\W{1,6}icu\b|-x-icu\b", re.IGNORECASE)
-NOT_IN_IMAGES = {"vector"}
-"""What carriers have, and the images of PostgreSQL have not."""
+OF_IMAGES = frozenset(
+    """
+    amcheck autoinc bloom btree_gin btree_gist citext cube dblink dict_int dict_xsyn earthdistance
+    file_fdw fuzzystrmatch hstore insert_username intagg intarray isn lo ltree moddatetime
+    pageinspect pg_buffercache pg_freespacemap pg_prewarm pg_stat_statements pg_surgery pg_trgm
+    pg_visibility pg_walinspect pgcrypto pgrowlocks pgstattuple plpgsql postgres_fdw refint seg
+    sslinfo tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp xml2
+    """.split()
+)
+"""What the images of PostgreSQL have: its own extensions, those of `postgres:17-alpine`."""
 
 
 def carried(programs: Path) -> set[str]:
@@ -21,6 +29,12 @@ def carried(programs: Path) -> set[str]:
     shares = (root / "share", Path("/usr/share/postgresql") / root.name)
     files = next((found for share in shares if (found := [*share.rglob("*.control")])), [])
     return {file.stem for file in files}
+
+
+def to_come() -> set[str]:
+    """Return the extensions of the embedded server that is fetched when it is first needed."""
+    special = frozenset().union(*(each.lacks for each in CARRIERS))
+    return {*(OF_IMAGES | special) - fitting(postgres(), wanted())[0].lacks - {ICU}}
 
 
 def created(service: Service) -> set[str]:
@@ -47,7 +61,7 @@ def elsewhere(name: str) -> str:
     elif majors:
         chosen = " or ".join(f'postgres = "{major}"' for major in majors)
         ways.append(f"STRATA_SERVERS=embedded, with {chosen} in [tool.stratakit]")
-    if name not in NOT_IN_IMAGES:
+    if name in {*OF_IMAGES, ICU}:
         ways.append("STRATA_SERVERS=docker")
     return f"use one that has it: {', or '.join((*ways, 'TEST_DATABASE_URL=postgresql://...'))}"
 

@@ -114,12 +114,13 @@ def _servers() -> str:
         return "no service needs PostgreSQL"
     # Not there before the environment is.
     from .. import servers, settings
-    from ..servers import binaries
+    from ..servers import binaries, embedded
 
     try:
         source, why = servers.choose(settings.load(), "postgres")
         if source != "embedded":
             return f"PostgreSQL by {source} ({why})"
+        embedded.require_name()
         return f"embedded PostgreSQL by {binaries.installation('postgres').origin}"
     except InfrastructureError as error:
         return f"left to you: {error}"
