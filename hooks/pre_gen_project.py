@@ -12,9 +12,12 @@ import re
 import reprlib
 import shlex
 import shutil
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 ANSWERS: dict[str, str] = json.loads(r"""{{ cookiecutter | tojson }}""")
@@ -209,6 +212,18 @@ def problems(answers: Mapping[str, str]) -> dict[str, str]:
     return messages
 
 
+def subfolder(answers: Mapping[str, str]) -> str:
+    """Return what `--directory` named: the folder of the template in what was given as one."""
+    where, template = Path(answers["_repo_dir"]), Path(answers["_template"])
+    if where.is_relative_to(template):
+        return where.relative_to(template).as_posix()
+    # A clone of a URL, or what a zip file held.
+    prefix = ("git", "-C", str(where), "rev-parse", "--show-prefix")
+    with suppress(OSError):
+        return subprocess.run(prefix, capture_output=True, text=True, check=False).stdout.strip()
+    return ""
+
+
 def command(answers: Mapping[str, str], refused: Mapping[str, str]) -> str:
     """Return the whole command that bakes with these answers, those that were refused corrected."""
     typed = {**answers, "project_slug": answers["__slug_answer"]}
@@ -216,11 +231,12 @@ def command(answers: Mapping[str, str], refused: Mapping[str, str]) -> str:
         del typed["project_slug"]  # It is made of the name.
     given = {key: value for key, value in typed.items() if not key.startswith("_")}
     given |= {key: corrected(key, typed) for key in refused}
-    output = answers.get("_output_dir", "")
+    output, inside = answers.get("_output_dir", ""), subfolder(answers)
     words = [
         *(["uvx"] if shutil.which("uvx") else []),
         *("cookiecutter", answers["_template"], "--no-input"),
         *(["--checkout", answers["_checkout"]] if answers.get("_checkout") else []),
+        *(["--directory", inside] if inside not in ("", ".") else []),
         *([] if output in ("", os.environ.get("PWD")) else ["--output-dir", output]),
         *(f"{key}={value}" for key, value in given.items()),
     ]
@@ -230,9 +246,18 @@ def command(answers: Mapping[str, str], refused: Mapping[str, str]) -> str:
 def refusal(answers: Mapping[str, str]) -> str:
     """Return what there is to say: each bad answer, and the command corrected; else nothing."""
     messages = problems(answers)
-    # cruft has its own way to be called, and says itself what it was asked for.
-    again = [f"Corrected:\n  {command(answers, messages)}"] if "_repo_dir" in answers else []
-    return "\n".join([*messages.values(), *again]) if messages else ""
+    if not messages:
+        return ""
+    if "_repo_dir" in answers:
+        again = f"Corrected:\n  {command(answers, messages)}"
+    else:
+        # cruft does not say whether it creates a project or updates one.
+        good = json.dumps({key: corrected(key, answers) for key in messages}, ensure_ascii=False)
+        again = (
+            "Corrected, for --extra-context of cruft create or --variables-to-update of cruft"
+            f" update:\n  {shlex.quote(good)}"
+        )
+    return "\n".join([*messages.values(), again])
 
 
 if __name__ == "__main__":

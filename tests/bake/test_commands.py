@@ -1,7 +1,9 @@
 """The commands that people type, run for real."""
 
 import json
+import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -94,6 +96,38 @@ def test_a_refusal_ends_with_the_whole_command_which_bakes(
     )
 
 
+@pytest.mark.parametrize("url", [False, True])
+@needs_git
+def test_the_command_after_a_refusal_names_the_subfolder_of_the_template(
+    url: bool, bake: Bakery, folder: Path, tmp_path: Path
+) -> None:
+    # By which cookiecutter knows a URL of git.
+    whole = tmp_path / "whole.git"
+    shutil.copytree(bake.template, whole / "templates" / "strata")
+    baking.commit(whole)
+    env = bake.environment_to_bake
+    given = (f"file://{whole}" if url else str(whole), "--no-input", "--directory")
+    command = ("cookiecutter", *given, "templates/strata", "service=json")
+    done = baking.run(*command, cwd=folder, env=env, check=False)
+    again = shlex.split(done.stderr.partition("Corrected:\n  ")[2].partition("\n")[0])
+    baking.run(*again[again.index("cookiecutter") :], cwd=folder, env=env)
+    assert (folder / "acme" / "services" / "billing").is_dir()
+
+
+@needs_git
+def test_a_refusal_under_cruft_ends_with_what_cruft_takes(bake: Bakery, folder: Path) -> None:
+    template = folder / "template"
+    shutil.copytree(bake.template, template)
+    baking.commit(template)
+    env = bake.environment_to_bake
+    create = ("cruft", "create", str(template), "--no-input", "--extra-context")
+    done = baking.run(*create, '{"service": "My Shop"}', cwd=folder, env=env, check=False)
+    assert done.returncode == 1
+    (good,) = re.findall(r"^  '(\{.*\})'$", done.stdout + done.stderr, re.MULTILINE)
+    baking.run(*create, good, cwd=folder, env=env)
+    assert (folder / "acme" / "services" / "my-shop").is_dir()
+
+
 def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template))
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed="\n" * 20)
@@ -104,7 +138,7 @@ def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, fo
 
 
 def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
-    typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n{{ 1 }}\n\n\n\n"
+    typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n\n{{ 1 }}\n\n\n\n"
     command = ("cookiecutter", str(bake.template))
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed=typed, check=False)
     assert done.returncode == 1

@@ -391,6 +391,7 @@ def test_fix_mends_format_and_lint_before_the_rest_looks(
     assert planted.read_text(encoding="utf-8") == fixed
 
 
+@whole
 def test_given_files_only_what_concerns_them_is_checked(project: Project, changes: Changes) -> None:
     changes.write(SOURCE, '"""X."""\n\nimport os\n')
     assert list(static(project, "README.md").lines()) == ["secrets"]
@@ -462,6 +463,7 @@ def test_the_worst_code_wins(project: Project, changes: Changes) -> None:
     assert static(project, "--only", "lint", *arguments[4:]).code == 2
 
 
+@whole
 def test_the_output_is_plain_where_it_is_read_by_no_terminal(
     project: Project, changes: Changes
 ) -> None:

@@ -317,6 +317,14 @@ def test_an_action_of_ones_own_is_wherever_an_action_is(living: Project, changes
     wrong = living.run(invoke, "nwes", check=False)
     assert (wrong.returncode, "did you mean news?" in wrong.stdout + wrong.stderr) == (3, True)
     assert living.completed("invoke new") == ["news"]
+
+
+@pytest.mark.slow
+@pytest.mark.proof(of="outcomes")
+def test_what_the_documents_say_to_add_passes_the_static_checks(
+    living: Project, changes: Changes
+) -> None:
+    add(living, changes, TIER, WAY, ACTION)
     for check in (
         ("ruff", "check"),
         ("ruff", "format", "--check"),
