@@ -143,8 +143,7 @@ def test_a_tier_that_is_over_its_budget_fails_where_that_is_asked(
     project: Project, changes: Changes
 ) -> None:
     changes.write(FILE, ORDER)
-    tight = "[tool.stratakit.tiers.unit]\nbudget = 0.01\n\n[tool.pytest]"
-    changes.replace("pyproject.toml", "[tool.pytest]", tight)
+    changes.replace("pyproject.toml", "budget = 30\ntest_budget = 0.1", "budget = 0.01")
     loose, strict = planted(project), planted(project, "--strict-budgets")
     for done, code in ((loose, 0), (strict, 1)):
         assert done.code == code, done.output
