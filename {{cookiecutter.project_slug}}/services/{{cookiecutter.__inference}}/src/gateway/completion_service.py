@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import structlog
@@ -18,6 +18,8 @@ from .reservations import Reservations
 
 ESTIMATE = 256
 """Tokens that are set aside for a choice that nobody limits. What it takes beyond is booked."""
+
+NOTHING = domain.Usage(0, 0)
 
 log = structlog.get_logger("completions")
 
@@ -46,19 +48,19 @@ class RoutedRequest:
         return self.prompt_tokens + most * n
 
 
+@dataclass(eq=False)
 class Admitted:
     """A request that was let through. Whoever has one closes it, however it ends."""
 
-    def __init__(self, service: "CompletionService", routed: RoutedRequest) -> None:
-        self._service = service
-        self._open = True
-        self.request = routed
-        self.admission: Admission
-        self.tokens = 0
-        """That the limiter has counted."""
-        self.reservation: UUID | None = None
-        """What was set aside of the budget."""
-        self.usage = domain.Usage(0, 0)
+    service: "CompletionService"
+    request: RoutedRequest
+    admission: Admission = field(init=False)
+    tokens: int = 0
+    """That the limiter has counted."""
+    reservation: UUID | None = None
+    """What was set aside of the budget."""
+    usage: domain.Usage = NOTHING
+    closed: bool = False
 
     async def complete(self) -> Completion:
         """Return the whole answer; raises what the backend does."""
@@ -82,76 +84,95 @@ class Admitted:
                 self.usage = chunk.usage or domain.Usage(self.request.prompt_tokens, made)
                 if chunk.usage:
                     # Before the client has it all: who was answered has paid, whatever is killed.
-                    await self._service.book(self)
+                    await self._book()
                 yield chunk
 
     async def close(self) -> None:
         """Free the slot, and give back what was counted or taken and then not used."""
-        if self._open:
-            self._open = False
-            await self._service.close(self)
+        if self.closed:
+            return
+        self.closed = True
+        self.service.concurrency.free(self.request.team)
+        if self.tokens:
+            self.service.metrics.used(self.request.provider, self.usage)
+            await self.service.background.run(self._settle())
+
+    async def count(self) -> None:
+        """Let the limiter count it, or refuse."""
+        routed, limiter = self.request, self.service.ports.limiter
+        self.admission = await limiter.admit(routed.team, routed.limits, routed.tokens)
+        if not self.admission.refused:
+            self.tokens = routed.tokens
+
+    async def pay(self) -> None:
+        """Set aside what it may cost; raise if it was refused, or if the budget is too small."""
+        routed = self.request
+        if self.admission.refused:
+            raise _refusal(routed, self.admission)
+        if microcents := routed.tokens * routed.price:
+            reservations = self.service.reservations
+            self.reservation = await reservations.reserve(routed.team, microcents)
+
+    async def _book(self) -> None:
+        """Book what was used of the budget, once."""
+        reservation, self.reservation = self.reservation, None
+        if reservation:
+            booked = self.usage.total * self.request.price
+            settling = self.service.reservations.settle(reservation, booked)
+            await self.service.background.run(settling)
+
+    async def _settle(self) -> None:
+        await self._book()
+        team, tokens = self.request.team, self.usage.total - self.tokens
+        try:
+            if tokens:
+                await self.service.ports.limiter.settle(team, self.admission.at, tokens)
+        except Exception:
+            # It is out of the window in a minute anyway.
+            log.exception("tokens not settled", team=str(team), tokens=tokens)
 
 
+@dataclass(eq=False)
 class CompletionService:
-    """Lets requests through, and settles them."""
+    """Lets requests through."""
 
-    def __init__(
-        self,
-        ports: Ports,
-        policy: Policy,
-        concurrency: ConcurrencyLimit,
-        metrics: Metrics,
-        background: Background,
-    ) -> None:
-        self._ports = ports
-        self._policy = policy
-        self._concurrency = concurrency
-        self._metrics = metrics
-        self._background = background
-        self.reservations = Reservations(ports.database.spending, ports.clock)
+    ports: Ports
+    policy: Policy
+    concurrency: ConcurrencyLimit
+    metrics: Metrics
+    background: Background
+
+    def __post_init__(self) -> None:
+        self.reservations = Reservations(self.ports.database.spending, self.ports.clock)
 
     async def admit(self, key_hash: str, asked: Inference) -> Admitted:
         """Let a request through, or raise the ServiceError that says why not."""
-        version = self._policy.version
+        version = self.policy.version
         routed = await self._route(key_hash, asked)
-        self._concurrency.take(routed.team)
+        self.concurrency.take(routed.team)
         admitted = Admitted(self, routed)
         try:
-            await self._count(admitted)
+            await admitted.count()
             if admitted.admission.version != version:
                 # It was judged by the policy of before.
-                self._policy.renew(admitted.admission.version)
+                self.policy.renew(admitted.admission.version)
                 admitted.request = await self._route(key_hash, asked)
                 if admitted.admission.refused:
-                    await self._count(admitted)
+                    await admitted.count()
                 elif routed.limits != (limits := admitted.request.limits):
                     admitted.admission = _under(limits, routed.limits, admitted.admission)
-            await self._pay(admitted)
+            await admitted.pay()
         except BaseException:
             await admitted.close()
             raise
         return admitted
 
-    async def book(self, admitted: Admitted) -> None:
-        """Book what was used of the budget, once."""
-        reservation, admitted.reservation = admitted.reservation, None
-        if reservation:
-            microcents = admitted.usage.total * admitted.request.price
-            await self._background.run(self.reservations.settle(reservation, microcents))
-
-    async def close(self, admitted: Admitted) -> None:
-        """See `Admitted.close`."""
-        self._concurrency.free(admitted.request.team)
-        if admitted.tokens:
-            self._metrics.used(admitted.request.provider, admitted.usage)
-            await self._background.run(self._settle(admitted))
-
     async def _route(self, key_hash: str, asked: Inference) -> RoutedRequest:
-        grant = await self._policy.grant(key_hash)
+        grant = await self.policy.grant(key_hash)
         team = grant.key.team_id
-        route = await self._policy.route(team, asked.model)
-        config = await self._policy.config()
-        backend = self._ports.backends.get(route.target.provider)
+        route = await self.policy.route(team, asked.model)
+        config = await self.policy.config()
+        backend = self.ports.backends.get(route.target.provider)
         if backend is None:
             raise errors.UnknownModelError(asked.model)
         price = config.prices.get(route.target.model)
@@ -171,30 +192,6 @@ class CompletionService:
         )
         limits, bound = grant.limits or config.limits, backend.tokens_at_most(inference)
         return RoutedRequest(team, limits, backend, route.target.provider, inference, price, bound)
-
-    async def _count(self, admitted: Admitted) -> None:
-        routed = admitted.request
-        limiter = self._ports.limiter
-        admitted.admission = await limiter.admit(routed.team, routed.limits, routed.tokens)
-        if not admitted.admission.refused:
-            admitted.tokens = routed.tokens
-
-    async def _pay(self, admitted: Admitted) -> None:
-        routed = admitted.request
-        if admitted.admission.refused:
-            raise _refusal(routed, admitted.admission)
-        if microcents := routed.tokens * routed.price:
-            admitted.reservation = await self.reservations.reserve(routed.team, microcents)
-
-    async def _settle(self, admitted: Admitted) -> None:
-        await self.book(admitted)
-        team, tokens = admitted.request.team, admitted.usage.total - admitted.tokens
-        try:
-            if tokens:
-                await self._ports.limiter.settle(team, admitted.admission.at, tokens)
-        except Exception:
-            # It is out of the window in a minute anyway.
-            log.exception("tokens not settled", team=str(team), tokens=tokens)
 
 
 def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -> Admission:

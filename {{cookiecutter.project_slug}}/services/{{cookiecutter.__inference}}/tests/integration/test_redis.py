@@ -1,10 +1,8 @@
 """The adapters on Redis, beyond their contracts: what they keep there, and for how long."""
 
 import asyncio
-import sys
-from contextlib import aclosing
-from typing import Any
-from uuid import UUID
+from contextlib import AsyncExitStack, aclosing
+from uuid import UUID, uuid4
 
 import pytest
 import structlog
@@ -13,6 +11,7 @@ from redis.exceptions import ResponseError
 from stratakit.testing import eventually
 
 from gateway import errors
+from gateway.adapters.clock import SystemClock
 from gateway.adapters.redis import connection
 from gateway.adapters.redis.connection import CONNECTIONS, Client
 from gateway.adapters.redis.limiter import RedisLimiter
@@ -28,46 +27,6 @@ TEAM = UUID(int=7)
 WINDOW = f"gateway:window:{TEAM}"
 PLENTY = 1_000_000
 LIMITS, NONE = Limits(PLENTY, PLENTY), Limits(0, 0)
-
-# A gateway that asks thirty times at once, and prints how often it was let through.
-ASKING = """
-import asyncio, sys, uuid
-from gateway.adapters.clock import SystemClock
-from gateway.adapters.redis import connection, limiter
-from gateway.domain import Limits
-
-async def main():
-    client = connection.connect(sys.argv[1], timeout=5)
-    asked = limiter.RedisLimiter(client, SystemClock())
-    once = lambda: asked.admit(uuid.UUID(int=7), Limits(40, 10**6), 1)
-    admissions = await asyncio.gather(*(once() for _ in range(30)))
-    await client.aclose()
-    print(sum(not admission.refused for admission in admissions))
-
-asyncio.run(main())
-"""
-
-
-class Forgetting(Client):
-    """A client of a server that knows no script but those that it was sent since it began anew.
-
-    SCRIPT FLUSH would take everybody's from a server that others use as well.
-    """
-
-    def __init__(self, client: Client) -> None:
-        super().__init__(client.connection_pool, timeout=5)
-        self.known: set[str] = set()
-        self.refused = 0
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run a command; a script that is not known, by a hash that no server knows."""
-        if args[0] == "EVALSHA" and args[1] not in self.known:
-            self.refused += 1
-            args = ("EVALSHA", "0" * 40, *args[2:])
-        answer = await super().execute_command(*args, **options)
-        if args[0] == "SCRIPT LOAD":
-            self.known.add(answer)
-        return answer
 
 
 async def written(client: Client) -> set[str]:
@@ -128,16 +87,17 @@ async def test_processes_whose_clocks_differ_share_a_window(redis_client: Client
     assert not (await limiters[1].admit(TEAM, limits, 10)).refused
 
 
-async def test_of_several_processes_at_once_as_many_requests_pass_as_the_limit_says(
+async def test_of_several_gateways_at_once_as_many_requests_pass_as_the_limit_says(
     redis_url: str,
 ) -> None:
-    command = (sys.executable, "-c", ASKING, redis_url)
-    asking = [
-        await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        for _ in range(3)
-    ]
-    said = [await process.communicate() for process in asking]
-    assert sum(int(output) for output, _ in said) == 40
+    async with AsyncExitStack() as stack:
+        asked = []
+        for _ in range(3):
+            client = connection.connect(redis_url, timeout=5)
+            limiter = RedisLimiter(await stack.enter_async_context(client), SystemClock())
+            asked += [limiter.admit(TEAM, Limits(40, PLENTY), 1) for _ in range(30)]
+        admissions = await asyncio.gather(*asked)
+    assert sum(not admission.refused for admission in admissions) == 40
 
 
 async def test_requests_that_come_together_share_a_round_trip_and_no_error(
@@ -207,19 +167,25 @@ async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
     assert (await limiter.admit(TEAM, LIMITS, 0)).tokens_left == PLENTY - 10
 
 
-async def test_a_server_that_has_lost_the_scripts_is_given_them_again(
-    redis_url: str, clock: MemoryClock
+async def test_a_server_that_does_not_know_the_script_is_given_it(
+    redis_client: Client, redis_limiter: RedisLimiter
 ) -> None:
-    async with aclosing(Forgetting(connection.connect(redis_url, timeout=5))) as server:
-        limiter = RedisLimiter(server, clock)
-        await limiter.admit(TEAM, LIMITS, 1)
-        server.known.clear()
-        admission = await limiter.admit(TEAM, LIMITS, 1)
-        assert admission.requests_left == PLENTY - 2
-        server.known.clear()
-        await limiter.settle(TEAM, admission.at, 1)
-        await limiter.flush()
-    assert server.refused == 3
+    text = redis_limiter._script.script  # noqa: SLF001 - SCRIPT FLUSH would take everybody's
+
+    async def forget() -> None:
+        script = redis_client.register_script(f"{text!s}-- {uuid4()}")
+        assert await redis_client.script_exists(script.sha) == [False]
+        redis_limiter._script = script  # noqa: SLF001 - as above
+
+    await forget()
+    await redis_limiter.admit(TEAM, LIMITS, 1)
+    await forget()
+    admission = await redis_limiter.admit(TEAM, LIMITS, 1)
+    assert admission.requests_left == PLENTY - 2
+    await forget()
+    await redis_limiter.settle(TEAM, admission.at, 1)
+    await redis_limiter.flush()
+    assert (await redis_limiter.admit(TEAM, LIMITS, 0)).tokens_left == PLENTY - 3
 
 
 async def test_who_finds_all_connections_taken_waits_for_one(redis_url: str) -> None:
