@@ -86,18 +86,18 @@ class Tokens(Keys):
     LABEL, BEGINNING = "session-tokens", "st-"
 
 
+@dataclass(frozen=True, slots=True)
 class Passwords:
     """Hashes passwords with Argon2id, in threads, so that the event loop goes on meanwhile.
 
     Both methods raise an OverloadedError where too many are waiting.
     """
 
-    def __init__(self, hasher: argon2.PasswordHasher) -> None:
-        self._hasher = hasher
+    hasher: argon2.PasswordHasher
 
     async def hash(self, password: str) -> str:
         """Return the hash of a password, with the salt and the parameters that it was made by."""
-        return await _in_thread(lambda: self._hasher.hash(password))
+        return await _in_thread(lambda: self.hasher.hash(password))
 
     async def verify(self, hash_: str | None, password: str) -> bool:
         """Return whether it is the password of this hash; None takes as long, and has none."""
@@ -106,12 +106,12 @@ class Passwords:
             await self.hash(password)
             return False
         with suppress(argon2.exceptions.VerifyMismatchError):
-            return await _in_thread(lambda: self._hasher.verify(hash_, password))
+            return await _in_thread(lambda: self.hasher.verify(hash_, password))
         return False
 
     def outdated(self, hash_: str) -> bool:
         """Return whether the hash was made with other parameters than new ones are."""
-        return self._hasher.check_needs_rehash(hash_)
+        return self.hasher.check_needs_rehash(hash_)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

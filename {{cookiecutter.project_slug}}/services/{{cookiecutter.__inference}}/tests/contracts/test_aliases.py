@@ -55,23 +55,20 @@ async def test_an_update_of_an_old_version_is_refused(
             await database.aliases.update(UUID(int=7), changes, version=seen)
 
 
-async def test_of_many_who_update_one_version_at_once_exactly_one_wins(database: Database) -> None:
+@pytest.mark.parametrize(("seen", "newest"), [(1, 2), (None, 9)])
+async def test_of_many_updates_at_once_one_is_of_the_version_that_was_seen_and_all_of_any(
+    database: Database, seen: int | None, newest: int
+) -> None:
     alias = await create(database)
-    attempts = [
-        database.aliases.update(alias.id, {"target": str(number)}, version=1) for number in range(8)
-    ]
-    ended = await asyncio.gather(*attempts, return_exceptions=True)
-    assert sum(isinstance(end, errors.VersionConflictError) for end in ended) == 7
-    assert len(await database.aliases.versions(alias.id)) == 2
-
-
-async def test_of_many_who_update_whatever_there_is_each_makes_one(database: Database) -> None:
-    alias = await create(database)
-    attempts = [database.aliases.update(alias.id, {"target": str(each)}) for each in range(8)]
-    made = await asyncio.gather(*attempts)
+    ended = await asyncio.gather(
+        *(database.aliases.update(alias.id, {"target": str(n)}, version=seen) for n in range(8)),
+        return_exceptions=True,
+    )
+    made = [end for end in ended if isinstance(end, domain.ModelAlias)]
     newest_first = sorted(made, key=lambda each: each.version, reverse=True)
     assert list(await database.aliases.versions(alias.id)) == [*newest_first, alias]
-    assert [each.version for each in newest_first] == [9, 8, 7, 6, 5, 4, 3, 2]
+    assert [each.version for each in newest_first] == [*range(newest, 1, -1)]
+    assert sum(isinstance(end, errors.VersionConflictError) for end in ended) == 9 - newest
 
 
 async def test_the_routes_of_a_team_are_its_aliases_by_name(database: Database) -> None:

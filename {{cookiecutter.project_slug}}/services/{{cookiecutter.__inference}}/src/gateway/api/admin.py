@@ -34,13 +34,16 @@ class Filters(PageParams):
     team: UUID | None = None
 
 
-def _routes(kind: schemas.Resource) -> APIRouter:
-    """Return the routes that all kinds have alike."""
-    router = APIRouter(prefix=f"/{kind.plural}", tags=[kind.plural])
+def _routes(kind: schemas.Resource) -> tuple[APIRouter, APIRouter]:
+    """Return the routes that all kinds have alike: those that read, and those that change."""
+    reading, changing = (
+        APIRouter(prefix=f"/{kind.plural}", tags=[kind.plural], dependencies=dependencies)
+        for dependencies in ([], [ANNOUNCED])
+    )
     # By these names tools see that a team's id is what a user's team_id is about.
     one, parameter = f"/{{{kind.name}_id}}", Path(alias=f"{kind.name}_id")
 
-    @router.get("", name=f"list_{kind.plural}", response_model=Page.__class_getitem__(kind.shown))
+    @reading.get("", name=f"list_{kind.plural}", response_model=Page.__class_getitem__(kind.shown))
     async def list_(ports: PortsDep, request: Request, params: Annotated[Filters, Query()]) -> Any:
         """List them, newest first; `search` picks by name, `team` those of one team."""
         where = {kind.team: params.team} if params.team else {}
@@ -48,17 +51,13 @@ def _routes(kind: schemas.Resource) -> APIRouter:
         find = partial(kind.among(ports.database).page, search=search, where=where)
         return await page(request, params, find)
 
-    @router.get(one, name=f"get_{kind.name}", response_model=kind.shown, responses=documented(404))
+    @reading.get(one, name=f"get_{kind.name}", response_model=kind.shown, responses=documented(404))
     async def get(ports: PortsDep, id_: Annotated[UUID, parameter]) -> Any:
         """Return one."""
         return await kind.among(ports.database).get(id_)
 
-    @router.patch(
-        one,
-        name=f"update_{kind.name}",
-        response_model=kind.shown,
-        dependencies=[ANNOUNCED],
-        responses=documented(404, 409),
+    @changing.patch(
+        one, name=f"update_{kind.name}", response_model=kind.shown, responses=documented(404, 409)
     )
     async def update(
         body: kind.patch,  # type: ignore[name-defined]  # A type that is a value.
@@ -71,26 +70,19 @@ def _routes(kind: schemas.Resource) -> APIRouter:
         seen = {"version": changes.pop("version")} if "version" in changes else {}
         return await kind.among(ports.database).update(id_, changes, **seen)
 
-    @router.delete(
-        one,
-        name=f"delete_{kind.name}",
-        status_code=204,
-        dependencies=[ANNOUNCED],
-        responses=documented(404),
-    )
+    @changing.delete(one, name=f"delete_{kind.name}", status_code=204, responses=documented(404))
     async def delete(ports: PortsDep, id_: Annotated[UUID, parameter]) -> None:
         """Delete one, and all that belongs to it."""
         await kind.among(ports.database).remove(id_)
 
     if kind.create is None:
-        return router
+        return reading, changing
 
-    @router.post(
+    @changing.post(
         "",
         name=f"create_{kind.name}",
         status_code=201,
         response_model=kind.shown,
-        dependencies=[ANNOUNCED],
         responses=documented(409),
     )
     async def create(
@@ -103,7 +95,7 @@ def _routes(kind: schemas.Resource) -> APIRouter:
         values = await _prepared(body, ports, credentials)
         return await kind.among(ports.database).add(id_, kind.new(**values))
 
-    return router
+    return reading, changing
 
 
 async def _prepared(body: Body, ports: Ports, credentials: Credentials) -> dict[str, Any]:
@@ -123,7 +115,8 @@ def _check_providers(ports: Ports, providers: Iterable[str]) -> None:
 
 
 for resource in schemas.RESOURCES:
-    router.include_router(_routes(resource))
+    for routes in _routes(resource):
+        router.include_router(routes)
 
 
 @router.post(

@@ -45,10 +45,9 @@ async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: Credent
 
 
 async def hash_of_key(request: Request, _page: KeyBearer = None) -> str:
-    """Return the hash of the API key that was given, which is in the request's line in the log.
+    """Return the hash of the API key that was given; raise CredentialError if it is none.
 
-    Raises:
-        CredentialError: nothing was given, or no key.
+    The request's line in the log tells whose it is.
     """
     scheme, _blank, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
