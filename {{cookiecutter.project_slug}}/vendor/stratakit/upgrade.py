@@ -3,8 +3,8 @@
 The engine was called `ops`, lay in ops/ and was a member of the workspace; it is `stratakit` in
 vendor/stratakit/ now. An update renames what came with the template, and this the rest: services
 and libraries of the project's own, its tests, .env files, workflows, documents. Where the update
-brings the setting `postgres`, it takes the major version that the project's Compose file has. To run
-it twice changes nothing more. Standard library only.
+brings the setting `postgres`, it takes the major version that the project's Compose file has.
+To run it twice changes nothing more. Standard library only.
 """
 
 import re
