@@ -121,3 +121,14 @@ def test_rows_of_partitions_are_counted_once(project: Scratch, address: str) -> 
         finally:
             own.execute("DROP TABLE event")
     assert {name: count for name, count in rows.items() if "event" in name} == {"event": 2}
+
+
+def test_a_materialized_view_that_is_not_populated_holds_nothing(
+    project: Scratch, address: str
+) -> None:
+    with database.connect(address, project.database) as own:
+        own.execute("CREATE MATERIALIZED VIEW report AS SELECT 1 AS total WITH NO DATA")
+        try:
+            assert project.status()["rows"]["report"] == 0
+        finally:
+            own.execute("DROP MATERIALIZED VIEW report")

@@ -205,7 +205,11 @@ def _columns(connection: Connection, name: str) -> Columns:
 def _count(connection: Connection, schema: str, table: str, column: str = "") -> int:
     counted = sql.Identifier(column) if column else sql.SQL("*")
     query = sql.SQL("SELECT count({}) FROM {}").format(counted, sql.Identifier(schema, table))
-    (count,) = connection.execute(query).fetchone() or (0,)
+    try:
+        (count,) = connection.execute(query).fetchone() or (0,)
+    except errors.ObjectNotInPrerequisiteState:
+        # A materialized view that was not populated holds nothing, and PostgreSQL does not say so.
+        return 0
     return int(count)
 
 
