@@ -119,6 +119,19 @@ def test_what_postgresql_refuses_is_no_fault_of_the_code(
     assert all(each.hint for each in found.values())
 
 
+def test_a_server_that_has_the_template_already_takes_no_changes_either(
+    it: Database, primary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby has that of its primary; what it is noted to be used on is another day."""
+    runs.template(it.server.url, it.service)
+    monkeypatch.setattr(runs, "_today", lambda: "2001-01-01")
+    with database.connect(primary) as admin:
+        admin.execute("ALTER ROLE plain SET default_transaction_read_only = on")
+    with pytest.raises(InfrastructureError, match="takes no changes") as raised:
+        runs.template(it.server.url, it.service)
+    assert "use the primary" in raised.value.hint
+
+
 def test_a_standby_is_told_as_such() -> None:
     host = "127.0.0.1"
     with cluster(host, free_port(host), standby=True) as address:

@@ -15,6 +15,7 @@ from ..servers import Server, binaries, checkout, libpq
 from . import guards, runs, stamps
 from .connection import Connection, Lock, connect, locked, session
 from .lifecycle import Database
+from .server_errors import writable
 
 STAMP = "stack"
 
@@ -36,7 +37,7 @@ def drop_all(server: Server) -> list[str]:
         for target in found:
             guards.check(target, force=True, rules=guards.DESTROYING)
         for target in found:
-            with locked(connection, Lock.ACTION, target.name):
+            with locked(connection, Lock.ACTION, target.name), writable():
                 guards.drop(connection, target)
     return [target.name for target in found]
 
@@ -58,7 +59,7 @@ def adopt(dev: Database, older: Server) -> bool:
         InfrastructureError: it cannot be copied. It is where it was.
     """
     name = names.named(dev.service.name, STAMP, "")
-    with session(older.url) as connection, locked(connection, Lock.ACTION, dev.name):
+    with session(older.url) as connection, locked(connection, Lock.ACTION, dev.name), writable():
         found = guards.inspect(connection, older, name, STAMP, dev.owner)
         # Somebody else may have made it meanwhile.
         if not (found.exists and found.facts.stamped(STAMP) and wanted(dev)):
@@ -105,6 +106,7 @@ def rename(before: Database, after: Database) -> None:
         session(before.server.url) as connection,
         locked(connection, Lock.ACTION, before.name),
         locked(connection, Lock.ACTION, after.name),
+        writable(),
         ExitStack() as undo,
     ):
         refuse_renaming(before, after)

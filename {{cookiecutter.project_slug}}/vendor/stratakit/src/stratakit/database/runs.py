@@ -193,7 +193,8 @@ def _stale_templates(connection: Connection) -> list[str]:
 def _note(connection: Connection, name: str, note: TemplateInfo) -> None:
     statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
     comment = sql.Literal(json.dumps(asdict(note)))
-    connection.execute(statement.format(sql.Identifier(name), comment))
+    with writable():
+        connection.execute(statement.format(sql.Identifier(name), comment))
 
 
 def _today() -> str:
@@ -220,7 +221,8 @@ def _build(connection: Connection, package: Package, name: str) -> None:
         large = sum(map(len, state.rows.values())) > LARGE
         _note(connection, name, TemplateInfo(_today(), shape, applied, None if large else state))
         statement = "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"
-        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+        with writable():
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 def is_ready(connection: Connection, name: str) -> bool:
