@@ -1,14 +1,14 @@
 """A proxy of the user's network is for what is not on this machine."""
 
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from urllib.request import proxy_bypass_environment, urlopen
 
 import pytest
 
-from stratakit.environment import LOOPBACK, bypass_proxies
+from stratakit.environment import LOOPBACK, no_proxy, variables
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,7 +40,10 @@ def test_what_is_on_this_machine_is_asked_without_the_proxy(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "")
-    bypass_proxies()
+    # As nox has it for what runs in a tier, be it pytest or not.
+    given = variables(Path("of a tier"))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, str(given[name]))
     with urlopen(f"http://127.0.0.1:{port}") as answer:
         assert answer.status == 204
 
@@ -49,10 +52,12 @@ def test_what_is_on_this_machine_is_asked_without_the_proxy(
 def test_what_the_user_has_excepted_stays_so(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", given)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    bypass_proxies()
+    found = no_proxy()
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
     for host in (*LOOPBACK, *filter(None, given.split(","))):
         assert proxy_bypass_environment(host)
     assert not proxy_bypass_environment("example.net")
-    bypass_proxies()
-    assert os.environ["no_proxy"] == os.environ["NO_PROXY"]
-    assert os.environ["no_proxy"].split(",").count("localhost") == 1
+    assert no_proxy() == found
+    assert found["no_proxy"] == found["NO_PROXY"]
+    assert found["no_proxy"].split(",").count("localhost") == 1

@@ -67,7 +67,7 @@ def python(environment: Path) -> Path:
 
 def variables(environment: Path) -> dict[str, str | None]:
     """Return what a process in an environment gets beside the caller's variables; None unsets."""
-    return {"VIRTUAL_ENV": str(environment), **_bytecode()}
+    return {"VIRTUAL_ENV": str(environment), **_bytecode(), **no_proxy()}
 
 
 def _bytecode() -> dict[str, str | None]:
@@ -83,12 +83,14 @@ def _bytecode() -> dict[str, str | None]:
     return {"PYTHONDONTWRITEBYTECODE": None, **({} if beside else own)}
 
 
-def bypass_proxies() -> None:
-    """Have no program of ours ask a proxy for what is on this machine."""
+def no_proxy() -> dict[str, str]:
+    """Return the variables by which no program asks a proxy for what is on this machine."""
+    found = {}
     for name in ("NO_PROXY", "no_proxy"):
         given = os.environ.get(name) or os.environ.get(name.swapcase(), "")
         missing = [host for host in LOOPBACK if host not in given.split(",")]
-        os.environ[name] = ",".join(filter(None, (given, *missing)))
+        found[name] = ",".join(filter(None, (given, *missing)))
+    return found
 
 
 def moved(environment: Path) -> bool:

@@ -11,7 +11,7 @@ from string import Template
 from invoke.collection import Collection
 from invoke.context import Context
 
-from .. import project
+from .. import environment, project
 from ..errors import Code, ConfigurationError, InfrastructureError
 from ..load import PATIENCE, SCENARIO
 from ..pyproject import REPORTS, ROOT
@@ -50,6 +50,7 @@ def master(_: Context, service: str, host: str, workers: int = 2, options: str =
             *words(options),
         ),
         cwd=ROOT,
+        env={**os.environ, **environment.no_proxy()},
         check=False,
     )
     left.unlink(missing_ok=True)
@@ -70,7 +71,8 @@ def worker(_: Context, service: str, master: str, port: int = PORT) -> None:
     )
     phases = 0
     while True:
-        env = {**os.environ, PATIENCE: str(NEXT if phases else FIRST)}
+        patience = str(NEXT if phases else FIRST)
+        env = {**os.environ, **environment.no_proxy(), PATIENCE: patience}
         # It ends with us, and all of its group does.
         with subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, start_new_session=True

@@ -94,7 +94,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register tiers and kinds as markers, select the tests, and begin to gather results."""
     reports = config.getoption("--reports")
     results = Results(reports and reports / runner.RESULTS)
-    environment.bypass_proxies()
+    # Nox does so for each tier; a bare pytest has nobody else to do it.
+    os.environ.update(environment.no_proxy())
     try:
         location.require(config.rootpath)
         # A tier may be called as a marker is.
