@@ -1,18 +1,24 @@
 """The derived tests of migrations pass on those of a service; each fault fails just its own."""
 
 import asyncio
+import runpy
 import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
+from documents import Document
+from gateway.models import ItemRow
 from stratakit import project
 from stratakit.database.migrations import configuration
 from stratakit.project import Service
+from stratakit.pyproject import ROOT
 from stratakit.schema_tests.migrations import PROOFS, Migrated, Proof
 from stratakit.testing import migrations
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -122,3 +128,44 @@ async def test_a_migration_that_does_not_go_up_on_rows_is_named(
     await asyncio.to_thread(command.upgrade, configuration(service), "head")
     with pytest.raises(AssertionError, match="more does not go up on tables with rows: NotNull"):
         await AT_ONCE(Migrated(service, altered))
+
+
+EXAMPLE = next(
+    each.text
+    for each in Document(ROOT / "vendor" / "stratakit" / "docs" / "writing-tests.md").blocks
+    if "command.downgrade" in each.text
+)
+SHADE = (
+    "op.execute('ALTER TABLE items ADD shade text')",
+    "op.execute('ALTER TABLE items DROP shade')",
+)
+EMPTIED = (SHADE[0], f"{SHADE[1]}\n    op.execute('TRUNCATE items')")
+
+
+@pytest.mark.parametrize(
+    ("steps", "stay"),
+    [
+        (SHADE, nullcontext()),
+        (EMPTIED, pytest.raises(AssertionError)),
+    ],
+    ids=["they stay", "they go"],
+)
+async def test_the_example_of_the_guide_tells_whether_rows_stay(
+    steps: tuple[str, str],
+    stay: AbstractContextManager[object],
+    altered: AsyncEngine,
+    extended: Callable[[tuple[str, str]], Service],
+    clone_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await altered.dispose()
+    service = extended(steps)
+    await asyncio.to_thread(command.upgrade, configuration(service), "head")
+    file = service.path / "tests" / "integration" / "test_rows.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(EXAMPLE)
+    # What it imports is not shown.
+    names = {**globals(), "Config": Config, "Row": ItemRow, "PREFIX": service.prefix}
+    example = runpy.run_path(str(file), names)["test_it_goes_down_and_up_where_there_are_rows"]
+    with stay:
+        await example(clone_url, monkeypatch)
