@@ -148,6 +148,21 @@ def test_migrations_are_tried_in_a_transaction_as_far_as_that_goes(project: Scra
     assert "the role may not create databases, which this needs one of" in said
 
 
+def test_a_forgotten_migration_is_told_once_and_no_test_is_run(project: Scratch) -> None:
+    (models,) = project.root.glob("services/*/src/*/models.py")
+    text = models.read_text()
+    index = '__table_args__ = (Index(None, "quantity"),'
+    models.write_text(text.replace("__table_args__ = (", index))
+    try:
+        code, said = run(project)
+    finally:
+        models.write_text(text)
+    assert code == 1, said
+    assert said.count("missing index public.ix_items_quantity") == 1
+    assert "hint: uv run invoke db.revision --message" in said
+    assert run(project)[0] == 0
+
+
 def test_where_it_is_not_there_the_message_says_what_makes_it(
     project: Scratch, address: str
 ) -> None:

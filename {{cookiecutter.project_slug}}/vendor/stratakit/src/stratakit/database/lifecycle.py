@@ -279,11 +279,14 @@ class Database:
         return copy
 
     @contextmanager
-    def lent(self, tell: Callable[[str], object]) -> Iterator[None]:
+    def lent(
+        self, tell: Callable[[str], object], check: Callable[[Connection], object]
+    ) -> Iterator[None]:
         """Lend it to a test run: migrated, and with no rows except those inserted by migrations.
 
         Args:
             tell: is told what is about to be emptied, before it is.
+            check: is called with a connection to it, once it is migrated.
 
         Raises:
             ConfigurationError: it may not be emptied. Nothing was touched.
@@ -293,10 +296,15 @@ class Database:
         with connect(self.server.url) as holder, locked(holder, Lock.ACTION, self.name):
             # Not for as long as it is kept: this has a thread, and tests may fork.
             with session(self.server.url) as connection, self._told(connection):
-                self._lend(connection, tell)
+                self._lend(connection, tell, check)
             yield
 
-    def _lend(self, connection: Connection, tell: Callable[[str], object]) -> None:
+    def _lend(
+        self,
+        connection: Connection,
+        tell: Callable[[str], object],
+        check: Callable[[Connection], object],
+    ) -> None:
         who, target = connection.info.user, self._inspect(connection)
         if not target.exists:
             raise InfrastructureError(
@@ -317,6 +325,8 @@ class Database:
         with self._opened(connection, target, guards.DESTROYING) as own:
             migrations.rollback(own, self.service, "base")
         self._migrate(connection, target)
+        with self._opened(connection, target, guards.DESTROYING) as own:
+            check(own)
 
     def autogenerate(self, message: str, *, drop: bool = False) -> "Written":
         """Autogenerate a migration from model changes; `drop` drops what no model has.

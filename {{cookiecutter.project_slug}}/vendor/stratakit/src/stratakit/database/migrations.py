@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT = 5
 """Part of a template's name; raise it when templates are made in another way."""
+WRITE = 'uv run invoke db.revision --message "say what changes"'
+"""The command that writes what is missing."""
 
 
 class MigrationError(StrataError):

@@ -33,10 +33,13 @@ RESULTS = {PASSED: "passed", FAILED: "failed", NOT_ASKED: "not asked"}
 Outcome = tuple[bool | None, str] | tuple[bool | None, str, list[Difference]]
 """A result, its detail, and what differs between two schemas."""
 NO_DATABASE = NOT_ASKED, "no database was named"
-MODELS_DIFFER = (
-    "the models give what is expected, the migrations what is found: write a migration, or give"
-    " the metadata what it cannot hold by itself, by"
+ADVICE = (
+    f"{migrations.WRITE}; or give the metadata what it cannot hold by itself, by"
     ' sa.event.listen(metadata, "after_create", sa.DDL(...))'
+)
+"""What makes migrations and models agree."""
+MODELS_DIFFER = (
+    f"the models give what is expected, the migrations what is found; write a migration: {ADVICE}"
 )
 
 
@@ -216,7 +219,7 @@ def head(context: VerifyContext) -> Iterator[Outcome]:
     elif position.heads:
         yield PASSED, position.heads[0]
     else:
-        yield FAILED, 'there is none: uv run invoke db.revision -m "..."'
+        yield FAILED, f"there is none: {migrations.WRITE}"
 
 
 def stairway(context: VerifyContext) -> Iterator[Outcome]:
@@ -326,7 +329,7 @@ def compare(created: Facts, migrated: Facts) -> list[Difference]:
 
 
 def forgotten(server_url: str, service: Service, template: str) -> list[Difference]:
-    """Return which tables, columns and types the models have that no migration makes so.
+    """Return what the models have that no migration makes so: tables, columns, indexes and all.
 
     Args:
         server_url: a server on which databases may be created.
@@ -341,11 +344,8 @@ def forgotten(server_url: str, service: Service, template: str) -> list[Differen
         context.schemas[context.revisions.chain] = fingerprint.facts(migrated)
         (outcome,) = models(context)
     # What the models lack, or cannot say, is no cause for each test to fail.
-    return [
-        each
-        for each in (outcome[2] if len(outcome) > 2 else ())  # noqa: PLR2004 - with differences
-        if each.kind in {"table", "table column", "type"} and each.change != "unexpected"
-    ]
+    found = outcome[2] if len(outcome) > 2 else ()  # noqa: PLR2004 - with differences
+    return [each for each in found if each.change != "unexpected"]
 
 
 def load_metadata(where: str) -> sa.MetaData:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql as pg
 
+from ..database.migrations import WRITE
 from ..factories.checks import Check
 from ..factories.constraints import BuildError, no_partition, violation, writable
 from ..factories.rows import Row, Rows, insert
@@ -103,7 +104,10 @@ def matches_models(
 ) -> None:
     """A part of a table, or a type, is as the models say; without a name, each of its kind is."""
     wrong = "\n".join(map(str, subject.catalog.differences(of, kind, name)))
-    require(not wrong, f"{of.name} is not in the database (found) as in the models:\n{wrong}")
+    require(
+        not wrong,
+        f"{of.name} is not in the database (found) as in the models:\n{wrong}\nhint: {WRITE}",
+    )
 
 
 def no_other_part(subject: ModelDatabase, table: sa.Table) -> None:

@@ -8,14 +8,17 @@ equal texts mean equal things.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
-from sqlalchemy import schema
+from sqlalchemy import exc, schema
 from sqlalchemy.dialects import postgresql as pg
 
+from ..database import MigrationError
+from ..project import Service
 from ..schema import fingerprint, named_types
 from ..schema.fingerprint import Difference, Facts
+from ..schema.verify import load_metadata
 
 PROBE = "strata_probe_"
 """What the names of the schemas begin with in which the models' tables are made."""
@@ -85,6 +88,25 @@ def read(connection: sa.Connection, metadata: sa.MetaData) -> Catalog:
         cells = [cell and _LEFT_OUT.sub("", cell).replace(PROBE, "") for cell in row]
         sides[PROBE in row.name].append(cells)
     return Catalog(fingerprint.by_key(sides[False]), fingerprint.by_key(sides[True]), default)
+
+
+def forgotten(connection: sa.Connection, service: Service) -> list[Difference]:
+    """Return what a service's models have that a migrated database has not so.
+
+    As `verify.forgotten`, which needs databases of its own, but for what the models' events add.
+    The transaction must be rolled back.
+    """
+    try:
+        catalog = read(connection, load_metadata(service.metadata))
+    # What the models cannot say is no cause for each test to fail.
+    except (MigrationError, exc.DBAPIError):
+        return []
+    return [
+        each
+        for each in fingerprint.compare(catalog.wanted, catalog.found)
+        # A table can be changed by events alone, such as to row level security.
+        if each.change == "missing" or (each.change == "changed" and each.kind in get_args(Kind))
+    ]
 
 
 def rows(connection: sa.Connection) -> Sequence[sa.Row[Any]]:

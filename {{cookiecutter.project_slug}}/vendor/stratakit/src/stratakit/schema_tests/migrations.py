@@ -27,7 +27,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from .. import project
-from ..database.migrations import configuration
+from ..database.migrations import WRITE, configuration
 from ..errors import InfrastructureError
 from ..schema import fingerprint, pending
 from ..schema.directives import Directives
@@ -128,7 +128,8 @@ async def reach_the_database_of_the_settings(migrated: Migrated) -> None:
 
     # In a thread there is no event loop yet.
     await asyncio.to_thread(run)
-    require(wanting.is_empty(), f"New upgrade operations detected:\n{render_python_code(wanting)}")
+    code = render_python_code(wanting)
+    require(wanting.is_empty(), f"New upgrade operations detected:\n{code}\nhint: {WRITE}")
 
 
 async def go_down_to_nothing_and_up_again(migrated: Migrated) -> None:

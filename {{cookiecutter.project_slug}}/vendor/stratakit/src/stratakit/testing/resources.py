@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from typing import Any, TypeGuard
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import psycopg
 
@@ -30,6 +31,9 @@ from .. import (
 from ..database import lifecycle, migrations, runs
 from ..errors import InfrastructureError, StrataError
 from .databases import ClonePool, IsolatedDatabase
+
+if TYPE_CHECKING:
+    from ..schema.fingerprint import Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,12 @@ Acquired = tuple[dict[servers.Kind, servers.Server], str]
 """The servers, and the identifier of the run."""
 
 
-def _refuse_forgotten(server: str, service: project.Service, template: str) -> None:
+def _refuse_forgotten(service: project.Service, ask: Callable[[], Sequence["Difference"]]) -> None:
     """Refuse to test models that no migration has caught up with: nearly every test would fail.
+
+    Args:
+        service: whose models they are.
+        ask: returns what no migration makes; it is asked if something has changed since last time.
 
     Raises:
         MigrationError: there are such; it names them.
@@ -65,18 +73,43 @@ def _refuse_forgotten(server: str, service: project.Service, template: str) -> N
     stamp = environment.PASSED / f"models-{service.name}"
     if stamp.exists() and stamp.read_text(encoding="ascii") == digest.hexdigest():
         return
-    # Not imported before it is needed: Alembic takes 0.3 s.
-    from ..schema import verify
+    if found := ask():
+        # What is missing would be shown as a whole; of what is changed, both sides tell.
+        lines = (
+            str(each) if each.change == "changed" else f"{each.change} {each.kind} {each.name}"
+            for each in found
+        )
+        listed = "\n".join(lines).replace("\n", "\n  ")
+        # Not imported before it is needed: Alembic takes 0.3 s.
+        from ..schema.verify import ADVICE
 
-    if found := verify.forgotten(server, service, template):
-        listed = "\n".join(f"  {each.change} {each.kind} {each.name}" for each in found)
         raise database.MigrationError(
-            f"the models of {service.name} have what no migration makes:\n{listed}",
-            'uv run invoke db.revision --message "say what changes"',
+            f"the models of {service.name} have what no migration makes so:\n  {listed}", ADVICE
         )
     # Where it cannot be kept, it is asked each time.
     with suppress(OSError):
         results.write(stamp, digest.hexdigest())
+
+
+def _refuse_forgotten_of(server: str, service: project.Service, template: str) -> None:
+    def ask() -> Sequence["Difference"]:
+        from ..schema import verify
+
+        return verify.forgotten(server, service, template)
+
+    _refuse_forgotten(service, ask)
+
+
+def _refuse_forgotten_in(service: project.Service, own: database.Connection) -> None:
+    """Do so where the role may make no database, over a connection to the one that is lent."""
+
+    def ask() -> Sequence["Difference"]:
+        from ..schema_tests import catalog
+
+        with migrations.engine_over(own).connect() as connection:
+            return catalog.forgotten(connection, service)
+
+    _refuse_forgotten(service, ask)
 
 
 class RunResources:
@@ -162,7 +195,8 @@ class RunResources:
                 "run the tests without -n, or as a superuser: ALTER ROLE ... CREATEDB",
             )
         for each in lent.values():
-            self._stack.enter_context(each.lent(tell))
+            check = partial(_refuse_forgotten_in, each.service)
+            self._stack.enter_context(each.lent(tell, check))
         self._state = SharedState(
             run=run,
             servers={kind: server.url for kind, server in up.items()},
@@ -175,7 +209,7 @@ class RunResources:
         )
         for service in filter(_is_service, used):
             if service.name not in lent:
-                _refuse_forgotten(address, service, self._state.templates[service.name])
+                _refuse_forgotten_of(address, service, self._state.templates[service.name])
         # Behind an address that was given there may be several, of which each has begun once.
         for kind, server in up.items():
             if server.owned:
