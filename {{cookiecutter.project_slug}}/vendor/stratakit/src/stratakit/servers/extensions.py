@@ -10,15 +10,14 @@ from .carriers import CARRIERS, ICU, fitting
 
 CREATES = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\\?\"?([\w-]+)", re.IGNORECASE)
 _ICU = re.compile(r"\bprovider\W{1,6}icu\b|-x-icu\b", re.IGNORECASE)
-OF_IMAGES = frozenset(
-    """
+_OF_IMAGES = """
     amcheck autoinc bloom btree_gin btree_gist citext cube dblink dict_int dict_xsyn earthdistance
     file_fdw fuzzystrmatch hstore insert_username intagg intarray isn lo ltree moddatetime
     pageinspect pg_buffercache pg_freespacemap pg_prewarm pg_stat_statements pg_surgery pg_trgm
     pg_visibility pg_walinspect pgcrypto pgrowlocks pgstattuple plpgsql postgres_fdw refint seg
     sslinfo tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp xml2
-    """.split()
-)
+"""
+OF_IMAGES = frozenset(_OF_IMAGES.split())
 """What the images of PostgreSQL have: its own extensions, those of `postgres:17-alpine`."""
 
 
