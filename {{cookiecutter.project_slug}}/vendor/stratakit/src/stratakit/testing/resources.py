@@ -84,7 +84,7 @@ def _refuse_forgotten(service: project.Service, ask: Callable[[], Sequence["Diff
         from ..schema.verify import ADVICE
 
         raise database.MigrationError(
-            f"the models of {service.name} have what no migration makes so:\n  {listed}", ADVICE
+            f"the models of {service.name} have what no migration makes:\n  {listed}", ADVICE
         )
     # Where it cannot be kept, it is asked each time.
     with suppress(OSError):
