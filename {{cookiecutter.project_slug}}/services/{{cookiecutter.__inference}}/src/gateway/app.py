@@ -1,7 +1,7 @@
 """The application, on any ports. What it runs on in production is in bootstrap.py."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from http import HTTPStatus
 
@@ -33,23 +33,21 @@ ROUTERS = (
     admin.router,
 )
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-
 
 def create_app(
     ports: Ports,
     settings: Settings,
     *,
-    lifespan: Lifespan | None = None,
+    around: AbstractAsyncContextManager[object] | None = None,
     hasher: PasswordHasher = accounts.HASHER,
 ) -> FastAPI:
-    """Return the application on these ports; `lifespan` is around its own."""
+    """Return the application on these ports; `around` is entered for as long as it lives."""
     background = Background()
     policy = Policy(ports)
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
-        async with lifespan(app) if lifespan else nullcontext():
+        async with around or nullcontext():
             reservations = app.state.completions.reservations
             tasks = [asyncio.create_task(policy.follow()), asyncio.create_task(reservations.run())]
             try:

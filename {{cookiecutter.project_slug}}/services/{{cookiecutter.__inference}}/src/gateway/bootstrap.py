@@ -1,7 +1,6 @@
 """The application on the adapters of production. Nothing else imports them all."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import httpx2
 from fastapi import FastAPI
@@ -57,11 +56,6 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         closing.push_async_callback(client.aclose)
         backends[openai.PROVIDER] = openai.OpenAIBackend(client)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with closing:
-            yield
-
     ports = Ports(
         database=PostgresDatabase(engine),
         announcements=RedisAnnouncements(redis),
@@ -69,4 +63,4 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         backends=backends,
         clock=clock,
     )
-    return create_app(ports, settings, lifespan=lifespan)
+    return create_app(ports, settings, around=closing)

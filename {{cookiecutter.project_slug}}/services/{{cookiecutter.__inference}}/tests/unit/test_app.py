@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
-from fastapi import FastAPI
 from structlog.typing import EventDict
 
 from stratakit.testing import eventually
@@ -32,12 +31,12 @@ async def test_at_its_end_all_is_settled_before_anything_is_closed(customer: Cus
     ended = []
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def around() -> AsyncIterator[None]:
         yield
         ended.append(await customer.spent())
 
     await customer.pay()
-    app = create_app(customer.world.ports, OPTIONS, lifespan=lifespan)
+    app = create_app(customer.world.ports, OPTIONS, around=around())
     request = Inference(model="mine", prompt="")
     async with app.router.lifespan_context(app):
         admitted = await app.state.completions.admit(customer.key.hash, request)

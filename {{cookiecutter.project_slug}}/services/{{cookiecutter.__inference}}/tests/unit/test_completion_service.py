@@ -93,13 +93,13 @@ async def test_tokens_that_cannot_be_settled_are_logged_and_the_budget_is_booked
 
 
 async def test_a_budget_that_cannot_be_booked_is_booked_as_soon_as_it_can(
-    customer: Customer, world: World
+    customer: Customer,
 ) -> None:
     admitted = await admit(customer)
     await admitted.complete()
-    world.database.down = True
+    customer.world.database.down = True
     await admitted.close()
-    world.database.down = False
+    customer.world.database.down = False
     assert await left(customer) == (MANY.tokens - 5, COUNTED * 7)
     await customer.app.state.completions.reservations.beat()
     assert await customer.spent() == 5 * 7
@@ -178,11 +178,10 @@ async def test_a_new_quota_holds_for_the_very_next_request(
     assert (await admit(customer)).admission.tokens_left == 0
 
 
-async def test_all_slots_are_free_after_many_requests_at_once(
-    customer: Customer, world: World
-) -> None:
-    app = create_app(world.ports, OPTIONS.model_copy(update={"max_concurrency": 3}))
-    world.backend.waits.clear()
+async def test_all_slots_are_free_after_many_requests_at_once(customer: Customer) -> None:
+    app = create_app(customer.world.ports, OPTIONS.model_copy(update={"max_concurrency": 3}))
+    waits = customer.world.backend.waits
+    waits.clear()
 
     async def ask() -> None:
         admitted = await app.state.completions.admit(customer.key.hash, REQUEST)
@@ -194,7 +193,7 @@ async def test_all_slots_are_free_after_many_requests_at_once(
     asking = [asyncio.create_task(ask()) for _ in range(5)]
     await eventually(lambda: app.state.concurrency.taken == 3)
     asking[0].cancel()
-    world.backend.waits.set()
+    waits.set()
     ended = await asyncio.gather(*asking, return_exceptions=True)
     assert sum(isinstance(end, errors.OverloadedError) for end in ended) == 2
     assert app.state.concurrency.taken == 0

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import TypeAdapter
+from structlog.typing import EventDict
 
 from gateway import domain, errors
 from gateway.api.schemas import completion_requests, completion_responses
@@ -340,12 +341,15 @@ async def test_a_request_larger_than_the_quota_is_refused_for_good(
     ],
 )
 async def test_a_server_that_is_away_or_holds_no_config_answers_503(
-    customer: Customer, server: str, fault: str, code: str
+    customer: Customer, lines: list[EventDict], server: str, fault: str, code: str
 ) -> None:
     setattr(getattr(customer.world, server), fault, True)
     response = await customer.post()
     assert refusal(response) == (503, None, code)
     assert ("memory is not available" in response.text) == (fault == "down")
+    # The client is not told why.
+    warned = [line["server"] for line in lines if line["log_level"] == "warning"]
+    assert warned == (["memory"] if fault == "down" else [])
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,11 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 from fastapi import FastAPI
-from structlog.typing import EventDict
 
 from servicebase import errors as kit
 
 from gateway import errors
 from gateway.api import error_handlers
-from gateway.api.models import PATH
 from gateway.api.schemas.completion_requests import ChatRequest, CompletionRequest
 
 from .conftest import BODIES, TEXT, Customer, refusal
@@ -59,15 +57,6 @@ async def test_a_crash_answers_500_and_tells_nothing_of_its_cause(
     assert response.json()["error"]["type"] == "server_error"
     assert response.headers["x-request-id"]
     assert "secret" not in response.text
-
-
-async def test_a_server_that_is_gone_is_a_warning_in_the_log(
-    customer: Customer, lines: list[EventDict]
-) -> None:
-    customer.world.database.down = True
-    await customer.client.get(PATH)
-    warning, _ = lines
-    assert (warning["log_level"], warning["server"]) == ("warning", "memory")
 
 
 LOGIN = "/auth/login"

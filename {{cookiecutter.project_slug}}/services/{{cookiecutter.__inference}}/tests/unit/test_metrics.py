@@ -40,9 +40,8 @@ async def test_they_are_text_or_openmetrics_for_those_who_ask(
 
 
 @pytest.mark.usefixtures("lines")
-async def test_requests_failures_and_tokens_are_counted(
-    customer: Customer, client: httpx2.AsyncClient
-) -> None:
+async def test_requests_failures_and_tokens_are_counted(customer: Customer) -> None:
+    client = customer.client
     await customer.post()
     await customer.post(n=0)
     for path in ("/v1/models/a", "/v1/models/b", "/admin/teams/a"):

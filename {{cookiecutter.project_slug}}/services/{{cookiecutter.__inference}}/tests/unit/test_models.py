@@ -13,13 +13,10 @@ each_path = pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
 UNKNOWN = (404, "model", "model_not_found")
 
 
-async def test_the_list_holds_the_models_of_all_and_those_of_the_team(
-    customer: Customer, world: World
-) -> None:
-    other = await world.team("other")
-    await world.database.aliases.create(
-        domain.NewModelAlias(team_id=other.id, alias="theirs", target="x", provider="echo")
-    )
+async def test_the_list_holds_the_models_of_all_and_those_of_the_team(customer: Customer) -> None:
+    other = await customer.world.team("other")
+    theirs = domain.NewModelAlias(team_id=other.id, alias="theirs", target="x", provider="echo")
+    await customer.world.database.aliases.create(theirs)
     response = await customer.client.get(PATH)
     created = int(customer.alias.created_at.timestamp())
     assert response.status_code == 200
