@@ -56,6 +56,7 @@ async def setting(world: World) -> Setting:
 
 
 async def test_a_grant_is_looked_up_once_and_an_unknown_key_each_time(setting: Setting) -> None:
+    assert await setting.policy.config() is await setting.policy.config()
     assert await setting.grant() is await setting.grant()
     assert setting.asked == 1
     for _ in range(2):
@@ -118,12 +119,3 @@ async def test_who_follows_forgets_at_announcements(setting: Setting) -> None:
         await setting.policy.route(setting.team.id, "echo")
     assert await setting.refused()
     following.cancel()
-
-
-async def test_a_config_that_cannot_be_read_is_none(setting: Setting) -> None:
-    config = await setting.policy.config()
-    setting.world.database.unreadable = True
-    assert await setting.policy.config() is config
-    setting.policy.renew("1")
-    with pytest.raises(errors.UnreadableError):
-        await setting.policy.config()

@@ -30,7 +30,7 @@ async def test_from_registration_to_an_answer_and_out_again(
 
     team = {"team_id": me["team"]["id"]}
     await created(admin, "aliases", **team, alias="fast", target="echo", provider="echo")
-    await created(admin, "quotas", **team, requests_per_minute=3, tokens_per_minute=1000)
+    await created(admin, "quotas", **team, requests_per_minute=1, tokens_per_minute=1000)
 
     async with openai.AsyncOpenAI(
         base_url=f"{service.url}/v1", api_key=issued["key"], max_retries=0
@@ -39,13 +39,9 @@ async def test_from_registration_to_an_answer_and_out_again(
         messages: Any = [{"role": "user", "content": "hello there"}]
         answer = await client.chat.completions.create(model="fast", messages=messages)
         assert answer.model == "fast"
-        stream = await client.chat.completions.create(model="fast", messages=messages, stream=True)
-        pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
-        assert "".join(pieces) == answer.choices[0].message.content
-        await client.chat.completions.create(model="fast", messages=messages)
         with pytest.raises(openai.RateLimitError) as caught:
             await client.chat.completions.create(model="fast", messages=messages)
-        assert caught.value.response.headers["x-ratelimit-limit-requests"] == "3"
+        assert caught.value.response.headers["x-ratelimit-limit-requests"] == "1"
 
     assert (await ann.delete(f"/auth/keys/{issued['id']}")).status_code == 204
     assert (await connect(issued["key"]).post(CHAT, json=chat())).status_code == 401
