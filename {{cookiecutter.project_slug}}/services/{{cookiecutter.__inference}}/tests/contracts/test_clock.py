@@ -32,21 +32,15 @@ async def test_to_sleep_for_no_time_lets_others_run(any_clock: Clock, seconds: f
     assert ran.is_set()
 
 
-async def test_a_turned_clock_wakes_those_whose_time_has_come_in_their_order() -> None:
+async def test_a_turned_clock_wakes_those_whose_time_has_come_and_forgets_who_left() -> None:
     clock = MemoryClock()
-    woken: list[int] = []
-
-    async def wait(seconds: int) -> None:
-        await clock.sleep(seconds)
-        woken.append(seconds)
-
-    sleepers = [asyncio.create_task(wait(seconds)) for seconds in (30, 10, 20, 15)]
-    await eventually(lambda: clock.sleeping == 4)
-    sleepers[3].cancel()
-    await asyncio.wait(sleepers[3:])
+    early, late, gone = [asyncio.create_task(clock.sleep(seconds)) for seconds in (20, 30, 15)]
+    await eventually(lambda: clock.sleeping == 3)
+    gone.cancel()
+    await asyncio.wait([gone])
     clock.advance(20)
-    await eventually(lambda: len(woken) == 2)
-    assert (woken, clock.sleeping) == ([10, 20], 1)
+    await early
+    assert (late.done(), clock.sleeping) == (False, 1)
     clock.advance(10)
-    await asyncio.wait(sleepers)
-    assert (woken, clock.sleeping) == ([10, 20, 30], 0)
+    await late
+    assert clock.sleeping == 0

@@ -9,32 +9,32 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class MemoryClock:
     """Time that passes when it is told to."""
 
-    def __init__(self, start: datetime = START) -> None:
-        self._now = start
-        self._sleepers: list[tuple[datetime, asyncio.Event]] = []
+    def __init__(self) -> None:
+        self._now = START
+        self._turned = asyncio.Event()
+        self._due: list[datetime] = []
+        """When each of those who sleep wants to be woken."""
 
     def now(self) -> datetime:
         return self._now
 
     async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            await asyncio.sleep(0)
-            return
-        sleeper = (self._now + timedelta(seconds=seconds), asyncio.Event())
-        self._sleepers.append(sleeper)
+        due = self._now + timedelta(seconds=seconds)
+        self._due.append(due)
         try:
-            await sleeper[1].wait()
+            await asyncio.sleep(0)
+            while self._now < due:
+                await self._turned.wait()
         finally:
-            self._sleepers.remove(sleeper)
+            self._due.remove(due)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, all at once, and wake the sleepers whose time has come, in their order."""
+        """Let time pass, all at once, and wake the sleepers."""
         self._now += timedelta(seconds=seconds)
-        for due, woken in sorted(self._sleepers, key=lambda sleeper: sleeper[0]):
-            if due <= self._now:
-                woken.set()
+        self._turned.set()
+        self._turned = asyncio.Event()
 
     @property
     def sleeping(self) -> int:
         """Return how many wait for time to pass."""
-        return sum(not woken.is_set() for _, woken in self._sleepers)
+        return sum(due > self._now for due in self._due)

@@ -50,9 +50,9 @@ def event(data: str) -> bytes:
 DONE = event("[DONE]")
 
 
-def answering(value: Any, status: int = 200, **headers: str) -> Serve:
+def answering(value: Any, status: int = 200, retry: str = "") -> Serve:
     content = value if isinstance(value, bytes) else json.dumps(value)
-    return lambda _: httpx2.Response(status, headers=headers, content=content)
+    return lambda _: httpx2.Response(status, headers={"Retry-After": retry}, content=content)
 
 
 def streaming(*parts: bytes | Exception, type_: str = "text/event-stream") -> Serve:
@@ -77,7 +77,9 @@ async def pieces(backend: OpenAIBackend, inference: Inference) -> list[Chunk]:
 
 
 TOLD = {"error": {"message": f"openai: {KEY}"}}
+MOVED = {"Location": f"http://else/?{KEY}"}
 AWAY, BAD = errors.UnavailableError, errors.BackendError
+LIMITED, WRONG = errors.ThrottledError, errors.RefusedError
 # What the server does, whoever asks: what is raised, and what that says of asking again.
 FAILURES: dict[str, tuple[Serve, type[errors.ServiceError], dict[str, object]]] = {
     "refuses connections": (failing(httpx2.ConnectError(KEY)), AWAY, {}),
@@ -87,25 +89,17 @@ FAILURES: dict[str, tuple[Serve, type[errors.ServiceError], dict[str, object]]] 
     "hangs up": (failing(httpx2.RemoteProtocolError(KEY)), AWAY, {}),
     "hangs up before it says anything": (streaming(httpx2.ReadError(KEY)), AWAY, {}),
     "sends what is no HTTP": (failing(httpx2.DecodingError(KEY)), BAD, {"final": False}),
-    "limits us": (
-        answering(TOLD, 429, **{"Retry-After": "20"}),
-        errors.ThrottledError,
-        {"retry_after": 20},
-    ),
-    "limits us until a date": (
-        answering(TOLD, 429, **{"Retry-After": "soon"}),
-        errors.ThrottledError,
-        {"retry_after": 1},
-    ),
-    "is overloaded": (answering(TOLD, 503, **{"Retry-After": "7"}), AWAY, {"retry_after": 7}),
+    "limits us": (answering(TOLD, 429, "20"), LIMITED, {"retry_after": 20}),
+    "limits us until a date": (answering(TOLD, 429, "soon"), LIMITED, {"retry_after": 1}),
+    "is overloaded": (answering(TOLD, 503, "7"), AWAY, {"retry_after": 7}),
     "is behind a proxy, and gone": (answering(KEY, 502), AWAY, {"retry_after": 1}),
     "is behind a proxy, and slow": (answering(KEY, 504), AWAY, {"retry_after": 1}),
     "crashes": (answering(TOLD, 500), BAD, {"final": False}),
-    "finds the request wrong": (answering(TOLD, 400), errors.RefusedError, {}),
-    "finds the request wrong, in HTML": (answering(b"<html>", 413), errors.RefusedError, {}),
+    "finds the request wrong": (answering(TOLD, 400), WRONG, {}),
+    "finds the request wrong, in HTML": (answering(b"<html>", 413), WRONG, {}),
     "does not know our key": (answering(TOLD, 401), BAD, {"final": True}),
     "has no such model": (answering(TOLD, 404), BAD, {"final": True}),
-    "is elsewhere": (answering(KEY, 307, Location=f"http://else/?{KEY}"), BAD, {"final": True}),
+    "is elsewhere": (lambda _: httpx2.Response(307, headers=MOVED), BAD, {"final": True}),
 }
 # What it says in place of a whole answer: all of it is a BackendError.
 GARBAGE: dict[str, bytes] = {
