@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from gateway.adapters.redis.connection import Client
-    from gateway.adapters.redis.limiter import RedisLimiter
 
 engine = testing.engine
 
@@ -56,9 +55,7 @@ def redis_announcements(redis_client: "Client") -> ports.Announcements:
 
 
 @pytest.fixture
-async def redis_limiter(
-    redis_client: "Client", clock: MemoryClock
-) -> "AsyncIterator[RedisLimiter]":
+async def redis_limiter(redis_client: "Client", clock: MemoryClock) -> AsyncIterator[ports.Limiter]:
     """The limiter as it runs in production, but for the time."""
     from gateway.adapters.redis.limiter import RedisLimiter
 

@@ -79,9 +79,6 @@ class ThrottledError(ServiceError):
 class BudgetError(ServiceError):
     """What is left of the team's budget does not pay for the request."""
 
-    def __init__(self) -> None:
-        super().__init__("your team's budget does not pay for this request")
-
 
 class OverloadedError(ServiceError):
     """All slots for requests to backends are taken."""

@@ -13,6 +13,7 @@ from ..fakes.database import MemoryDatabase
 from ..fakes.limiter import MemoryLimiter
 
 database = contracts.adapters("memory_database", "postgres_database")
+announcements = contracts.adapters("memory_announcements", "redis_announcements")
 
 
 @pytest.fixture
@@ -33,23 +34,11 @@ def memory_limiter(clock: MemoryClock, memory_announcements: MemoryAnnouncements
     return MemoryLimiter(clock, memory_announcements)
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])
-def store(request: pytest.FixtureRequest) -> str:
-    """What the announcements and the limiter of a test are on."""
-    return str(request.param)
-
-
 @pytest.fixture
-def announcements(request: pytest.FixtureRequest, store: str) -> ports.Announcements:
-    """Announcements, each of them."""
-    found: ports.Announcements = request.getfixturevalue(f"{store}_announcements")
-    return found
-
-
-@pytest.fixture
-def limiter(request: pytest.FixtureRequest, store: str) -> ports.Limiter:
+def limiter(request: pytest.FixtureRequest, announcements: ports.Announcements) -> ports.Limiter:
     """A limiter, each of them, which reads the version of those announcements."""
-    found: ports.Limiter = request.getfixturevalue(f"{store}_limiter")
+    kind = "memory" if isinstance(announcements, MemoryAnnouncements) else "redis"
+    found: ports.Limiter = request.getfixturevalue(f"{kind}_limiter")
     return found
 
 

@@ -56,7 +56,7 @@ async def test_an_update_of_an_old_version_is_refused(
 
 
 @pytest.mark.parametrize(("seen", "newest"), [(1, 2), (None, 9)])
-async def test_of_many_updates_at_once_one_is_of_the_version_that_was_seen_and_all_of_any(
+async def test_of_many_updates_at_once_one_wins_a_version_and_all_win_without_one(
     database: Database, seen: int | None, newest: int
 ) -> None:
     alias = await create(database)

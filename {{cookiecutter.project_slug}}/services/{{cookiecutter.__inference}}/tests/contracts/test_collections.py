@@ -49,7 +49,7 @@ async def page(sample: Sample, database: Database, **which: Any) -> list[Any]:
 
 
 @of_kinds(*SAMPLES)
-async def test_one_is_added_changed_and_removed_alone(database: Database, sample: Sample) -> None:
+async def test_one_is_added_changed_and_removed(database: Database, sample: Sample) -> None:
     collection = sample.among(database)
     [other] = await sample.add(database, "desk")
     new = await sample.one(database, "lamp")
@@ -120,7 +120,7 @@ async def test_neither_a_value_that_breaks_a_rule_nor_an_owner_that_is_not_there
         ("quotas", "team"),
     ],
 )
-async def test_a_page_can_be_of_one_owner_with_whom_all_of_it_goes(
+async def test_a_page_is_of_one_owner_with_whom_it_goes(
     database: Database, kind: str, owner: str
 ) -> None:
     sample, field = SAMPLES[kind], f"{owner}_id"

@@ -168,7 +168,7 @@ class MemorySpending:
     async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
         payer = await self._database.teams.get(team)
         if payer.spent_microcents + microcents > payer.budget_cents * domain.MICROCENTS:
-            raise errors.BudgetError
+            raise errors.BudgetError("too little is left")
         self._reservations[reservation] = _Reservation(team, microcents, self._expiry(ttl))
         await self._book(team, microcents)
 

@@ -1,12 +1,13 @@
 """What the database asks of PostgreSQL has an index, which is used where the tables are large."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from servicebase.pagination import Position
 
@@ -59,30 +60,20 @@ async def first_statement(engine: AsyncEngine, call: Awaitable[object]) -> tuple
     def listen(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
         sent.append((statement, parameters))
 
-    sa.event.listen(engine.sync_engine, "before_cursor_execute", listen)
-    try:
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", listen, once=True)
+    # What fills the tables is not committed.
+    with suppress(errors.NotFoundError):
         await call
-    except errors.NotFoundError:
-        # What fills the tables is not committed.
-        pass
-    finally:
-        sa.event.remove(engine.sync_engine, "before_cursor_execute", listen)
     return sent[0]
 
 
-async def plan(connection: AsyncConnection, statement: str, parameters: Any) -> str:
-    rows = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
-    return "\n".join(rows.scalars())
-
-
-async def test_what_is_asked_for_has_its_index(
-    postgres_database: Database, engine: AsyncEngine
-) -> None:
+async def test_every_query_uses_its_index(postgres_database: Database, engine: AsyncEngine) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
-        for statement in FILL.split(";"):
-            await connection.execute(sa.text(statement))
+        for filling in FILL.split(";"):
+            await connection.execute(sa.text(filling))
         for call, indexes in CASES:
-            asked = await first_statement(engine, call(postgres_database))
-            found = await plan(connection, *asked)
+            statement, parameters = await first_statement(engine, call(postgres_database))
+            plan = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+            found = "\n".join(plan.scalars())
             assert {index for index in indexes if index in found} == indexes, found
         await transaction.rollback()

@@ -154,7 +154,7 @@ def admin(client: httpx2.AsyncClient, world: World) -> Admin:
 
 
 @each_kind
-async def test_one_is_created_found_changed_and_deleted_and_everybody_is_told(
+async def test_one_is_created_changed_and_deleted_and_all_are_told(
     admin: Admin, case: Case
 ) -> None:
     told = [admin.world.announcements.count]
@@ -235,7 +235,7 @@ async def test_two_that_are_alike_answer_409(admin: Admin, case: Case) -> None:
         ("GET", "/admin/aliases/%s/versions"),
     ],
 )
-async def test_what_there_is_not_answers_404_and_no_id_400(
+async def test_an_unknown_id_answers_404_and_a_bad_one_400(
     admin: Admin, method: str, path: str
 ) -> None:
     body: Any = {} if method == "PATCH" else None

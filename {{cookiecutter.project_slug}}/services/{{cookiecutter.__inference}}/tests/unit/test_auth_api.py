@@ -182,7 +182,7 @@ async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
     assert not list(world.database.keys)
 
 
-async def test_a_login_is_good_for_a_while_and_tells_who_is(ann: AsyncClient, world: World) -> None:
+async def test_a_login_is_good_for_a_while_and_says_whose(ann: AsyncClient, world: World) -> None:
     response = await login(ann)
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
     assert response.json()["token_type"] == "bearer"  # pragma: allowlist secret
@@ -200,7 +200,7 @@ async def test_logout_answers_204_and_ends_the_session(ann: AsyncClient) -> None
     assert (await ann.get(ME)).status_code == 401
 
 
-async def test_login_answers_401_and_not_what_is_wrong(ann: AsyncClient, world: World) -> None:
+async def test_login_answers_401_without_saying_why(ann: AsyncClient, world: World) -> None:
     eve = domain.NewUser(team_id=(await world.team()).id, email="eve@example.org")
     await world.database.users.create(eve)
     for wrong in ({"password": "x"}, {"email": "zoe@example.org"}, {"email": eve.email}):

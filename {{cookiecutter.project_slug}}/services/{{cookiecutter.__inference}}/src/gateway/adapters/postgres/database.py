@@ -82,7 +82,7 @@ class PostgresSpending:
         if not await _first(self._engine, RESERVE, **values):
             if not await _first(self._engine, sa.select(TeamRow.id).filter_by(id=team)):
                 raise errors.NotFoundError("team", team)
-            raise errors.BudgetError
+            raise errors.BudgetError("your team's budget does not pay for this request")
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
         await _first(self._engine, SETTLE, id=reservation, amount=microcents)
