@@ -7,6 +7,7 @@ from uuid import uuid4
 from stratakit.testing import contracts
 
 from gateway import domain
+from gateway.accounts import Issued, Keys
 from gateway.ports import Database
 
 
@@ -70,7 +71,11 @@ async def user(database: Database) -> domain.User:
     return await database.register(domain.NewTeam(name=uuid4().hex), uuid4().hex, "secret")
 
 
-async def key(database: Database, of: domain.User | None = None) -> domain.ApiKey:
-    of = of or await user(database)
-    new = domain.NewApiKey(team_id=of.team_id, user_id=of.id, hash=uuid4().hex, prefix="sk-")
+async def key(
+    database: Database, of: domain.User | None = None, issued: Issued | None = None
+) -> domain.ApiKey:
+    of, issued = of or await user(database), issued or Keys(uuid4().hex).issue()
+    new = domain.NewApiKey(
+        team_id=of.team_id, user_id=of.id, hash=issued.hash, prefix=issued.prefix
+    )
     return await database.keys.add(uuid4(), new)

@@ -120,9 +120,7 @@ async def test_neither_a_value_that_breaks_a_rule_nor_an_owner_that_is_not_there
         ("quotas", "team"),
     ],
 )
-async def test_a_page_is_of_one_owner_with_whom_it_goes(
-    database: Database, kind: str, owner: str
-) -> None:
+async def test_one_owners_page_goes_with_them(database: Database, kind: str, owner: str) -> None:
     sample, field = SAMPLES[kind], f"{owner}_id"
     mine, other = await sample.add(database, "lamp", "desk")
     assert await page(sample, database, where={field: getattr(mine, field)}) == [mine]
@@ -140,9 +138,7 @@ async def test_a_search_finds_by_how_names_begin(database: Database, sample: Sam
         assert [getattr(each, sample.known_by) for each in found] == texts
 
 
-async def test_a_search_finds_prefixes_of_keys_and_whole_tags_of_aliases(
-    database: Database,
-) -> None:
+async def test_a_search_finds_prefixes_of_keys_and_whole_tags(database: Database) -> None:
     keys, aliases, quotas = SAMPLES["keys"], SAMPLES["aliases"], SAMPLES["quotas"]
     [key] = await keys.add(database, "lamp", prefix="sk-Ab")
     await keys.add(database, "desk", prefix="sk-b")

@@ -51,9 +51,7 @@ async def test_what_is_set_aside_and_booked_adds_up(database: Database) -> None:
         (domain.INTEGER_LIMIT, domain.INTEGER_LIMIT * MICROCENTS + 1),
     ],
 )
-async def test_more_than_is_left_is_refused(
-    database: Database, cents: int, microcents: int
-) -> None:
+async def test_what_is_not_left_is_refused(database: Database, cents: int, microcents: int) -> None:
     team = await create(database, cents)
     with pytest.raises(errors.BudgetError):
         await reserve(database, team, microcents)

@@ -41,10 +41,6 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
         """Store one as it is now."""
         self._stored[found.id] = found
 
-    async def create(self, new: New) -> Found:
-        """Add one with any id."""
-        return await self.add(uuid4(), new)
-
     async def remove(self, id_: UUID) -> None:
         await super().remove(id_)
         for collection in self.database.collections:
@@ -231,10 +227,10 @@ class MemoryDatabase(ports.Database):
         return [*(self.teams, self.users, self.keys, self.aliases, self.quotas)]
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
-        id_ = (await self.teams.create(team)).id
+        id_ = (await self.teams.add(uuid4(), team)).id
         admin: dict[str, Any] = {"team_id": id_, "role": "admin", "password_hash": password_hash}
         try:
-            return await self.users.create(domain.NewUser(email=email, **admin))
+            return await self.users.add(uuid4(), domain.NewUser(email=email, **admin))
         except errors.ConflictError:
             await self.teams.remove(id_)
             raise

@@ -46,9 +46,7 @@ async def test_what_is_announced_while_the_connection_is_away_is_heard_when_it_i
         await eventually(lambda: seen[-1] == all_of_it[-1])
 
 
-async def test_who_follows_waits_for_a_server_that_is_away(
-    proxy: Proxy, mine: RedisAnnouncements
-) -> None:
+async def test_a_follower_waits_for_a_lost_server(proxy: Proxy, mine: RedisAnnouncements) -> None:
     await proxy.cut()
     with structlog.testing.capture_logs() as lines:
 
@@ -116,9 +114,7 @@ async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -
         await eventually(left)
 
 
-async def test_a_server_that_does_not_answer_is_not_waited_for_any_longer_than_was_said(
-    proxy: Proxy,
-) -> None:
+async def test_a_server_that_is_silent_is_not_waited_for_longer_than_said(proxy: Proxy) -> None:
     async with aclosing(connection.connect(proxy.url, timeout=0.5)) as client:
         # Eventually, since half a second may pass while a machine is busy with other things.
         await eventually(client.ping)

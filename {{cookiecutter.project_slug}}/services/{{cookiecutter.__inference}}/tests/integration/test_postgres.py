@@ -50,9 +50,7 @@ async def test_a_spender_waits_for_the_one_before_it_and_finds_the_budget_spent(
         await second
 
 
-async def test_nothing_can_be_added_to_a_team_while_it_is_removed(
-    postgres_database: Database, meet: Meet
-) -> None:
+async def test_a_team_being_removed_gets_no_user(postgres_database: Database, meet: Meet) -> None:
     team = await postgres_database.teams.add(uuid4(), LAMP)
     join = postgres_database.users.add(uuid4(), domain.NewUser(team_id=team.id, email=EMAIL))
     second = await meet(sa.delete(models.TeamRow), join)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import argon2
 import httpx2
@@ -20,6 +21,7 @@ from gateway.app import create_app
 from gateway.ports import Chunk, Completion, Inference, InferenceBackend, Ports
 from gateway.settings import Settings
 
+from .. import samples
 from ..fakes.announcements import MemoryAnnouncements
 from ..fakes.clock import MemoryClock
 from ..fakes.database import MemoryDatabase
@@ -139,27 +141,12 @@ class World:
         await self.announcements.announce()
         return config
 
-    async def team(self, name: str = "team", *, budget_cents: int = 0) -> domain.Team:
-        """Return a new team."""
-        new = domain.NewTeam(name=name, budget_cents=budget_cents)
-        return await self.database.teams.create(new)
-
     async def quota(self, team: domain.Team, requests: int, tokens: int) -> domain.Quota:
         """Give a team a quota."""
         new = domain.NewQuota(
             team_id=team.id, requests_per_minute=requests, tokens_per_minute=tokens
         )
-        return await self.database.quotas.create(new)
-
-    async def key(self, team: domain.Team) -> tuple[str, domain.ApiKey]:
-        """Return a new API key of a new user of a team: the key itself, and what is kept of it."""
-        issued = Keys(SECRET).issue()
-        email = f"{issued.hash[:8]}@example.org"
-        user = await self.database.users.create(domain.NewUser(team_id=team.id, email=email))
-        new = domain.NewApiKey(
-            team_id=team.id, user_id=user.id, hash=issued.hash, prefix=issued.prefix
-        )
-        return issued.secret, await self.database.keys.create(new)
+        return await self.database.quotas.add(uuid4(), new)
 
 
 @dataclass(frozen=True)
@@ -218,25 +205,19 @@ def app(world: World) -> FastAPI:
 
 
 @pytest.fixture
-async def team(world: World) -> domain.Team:
-    """A team without a quota and without a budget."""
-    return await world.team()
-
-
-@pytest.fixture
-async def customer(
-    world: World, app: FastAPI, client: httpx2.AsyncClient, team: domain.Team
-) -> Customer:
-    """The team as a customer, whose model is free."""
+async def customer(world: World, app: FastAPI, client: httpx2.AsyncClient) -> Customer:
+    """One whose team has no quota and no budget, and whose model is free."""
     await world.database.add_config(domain.Config(prices={"echo": 0, "real": 0}))
-    new = domain.NewModelAlias(
-        team_id=team.id,
-        alias="mine",
+    user, issued = await samples.user(world.database), Keys(SECRET).issue()
+    key = await samples.key(world.database, user, issued)
+    [alias] = await samples.SAMPLES["aliases"].add(
+        world.database,
+        "mine",
+        team_id=user.team_id,
         target="real",
         provider="scripted",
         parameters={"temperature": 0.5, "max_tokens": 20},
     )
-    alias = await world.database.aliases.create(new)
-    secret, key = await world.key(team)
-    client.headers["Authorization"] = f"Bearer {secret}"
+    client.headers["Authorization"] = f"Bearer {issued.secret}"
+    team = await world.database.teams.get(user.team_id)
     return Customer(world, app, team, key, alias, client)

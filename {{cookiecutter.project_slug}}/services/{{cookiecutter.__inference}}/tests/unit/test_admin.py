@@ -154,9 +154,7 @@ def admin(client: httpx2.AsyncClient, world: World) -> Admin:
 
 
 @each_kind
-async def test_one_is_created_changed_and_deleted_and_all_are_told(
-    admin: Admin, case: Case
-) -> None:
+async def test_one_is_created_changed_deleted_and_all_are_told(admin: Admin, case: Case) -> None:
     told = [admin.world.announcements.count]
     response = await admin.post(case)
     created = response.json()
@@ -187,13 +185,11 @@ async def test_one_is_created_changed_and_deleted_and_all_are_told(
 
 
 @each_kind
-async def test_a_list_is_of_all_or_of_a_team_or_of_what_is_searched(
-    admin: Admin, world: World, case: Case
-) -> None:
+async def test_a_list_is_of_all_or_a_team_or_what_is_searched(admin: Admin, case: Case) -> None:
     empty = await admin.client.get(case.path)
     assert (empty.status_code, empty.json()) == (200, {"data": [], "next": None})
     sample = samples.SAMPLES[case.kind]
-    added = await sample.add(world.database, "a", "b-1", "c", "d", "e")
+    added = await sample.add(admin.world.database, "a", "b-1", "c", "d", "e")
     ids = [str(each.id) for each in added]
     assert await admin.walk(case.path, limit=2) == ids[::-1]
     team = added[1].id if case is TEAM else added[1].team_id
@@ -235,9 +231,7 @@ async def test_two_that_are_alike_answer_409(admin: Admin, case: Case) -> None:
         ("GET", "/admin/aliases/%s/versions"),
     ],
 )
-async def test_an_unknown_id_answers_404_and_a_bad_one_400(
-    admin: Admin, method: str, path: str
-) -> None:
+async def test_unknown_ids_answer_404_and_bad_ids_400(admin: Admin, method: str, path: str) -> None:
     body: Any = {} if method == "PATCH" else None
     bad = dict.fromkeys(("7", "%00", "%F0%9F%92%A9", "0" * 40), (400, "invalid_value"))
     for id_, expected in {NOBODY: (404, "not_found"), **bad}.items():
@@ -264,7 +258,7 @@ async def test_what_fails_is_not_announced_and_what_nobody_can_be_told_is_not_st
 
 
 async def test_a_team_shows_what_it_has_spent_in_cents(admin: Admin, world: World) -> None:
-    team = await world.team(budget_cents=100)
+    team = await samples.team(world.database)
     await world.database.spending.reserve(UUID(int=7), team.id, 2_500_000, ttl=9)
     shown = (await admin.client.get(f"/admin/teams/{team.id}")).json()
     assert (shown["budget_cents"], shown["spent_cents"]) == (100, 2.5)

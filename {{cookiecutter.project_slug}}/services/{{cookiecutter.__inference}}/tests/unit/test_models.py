@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from gateway import domain
 from gateway.api.models import PATH
 
+from .. import samples
 from .conftest import TEXT, Customer, World, refusal
 
 each_path = pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
@@ -14,9 +14,7 @@ UNKNOWN = (404, "model", "model_not_found")
 
 
 async def test_the_list_holds_the_models_of_all_and_those_of_the_team(customer: Customer) -> None:
-    other = await customer.world.team("other")
-    theirs = domain.NewModelAlias(team_id=other.id, alias="theirs", target="x", provider="echo")
-    await customer.world.database.aliases.create(theirs)
+    await samples.SAMPLES["aliases"].add(customer.world.database, "theirs", provider="echo")
     response = await customer.client.get(PATH)
     created = int(customer.alias.created_at.timestamp())
     assert response.status_code == 200

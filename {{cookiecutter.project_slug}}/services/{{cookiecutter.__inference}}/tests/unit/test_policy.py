@@ -11,14 +11,15 @@ from gateway import domain, errors
 from gateway.policy import KEPT, Policy
 from gateway.ports import Grant
 
+from .. import samples
 from .conftest import World
 
 
 class Setting:
     """A policy, and one key of a database that answers when it may, with what it had before."""
 
-    def __init__(self, world: World, team: domain.Team, key: domain.ApiKey) -> None:
-        self.world, self.team, self.key = world, team, key
+    def __init__(self, world: World, key: domain.ApiKey) -> None:
+        self.world, self.key = world, key
         self.may = asyncio.Event()
         self.may.set()
         self.asked = 0
@@ -51,8 +52,7 @@ class Setting:
 @pytest.fixture
 async def setting(world: World) -> Setting:
     """A policy, and one key."""
-    team = await world.team()
-    return Setting(world, team, (await world.key(team))[1])
+    return Setting(world, await samples.key(world.database))
 
 
 async def test_a_grant_is_looked_up_once_and_an_unknown_key_each_time(setting: Setting) -> None:
@@ -97,13 +97,12 @@ async def test_an_alias_hides_a_model_of_the_config(setting: Setting) -> None:
     async def target(team: UUID) -> domain.Target:
         return (await setting.policy.route(team, "echo")).target
 
-    assert await target(setting.team.id) == domain.Target("echo", "echo")
-    new = domain.NewModelAlias(
-        team_id=setting.team.id, alias="echo", target="mine", provider="scripted"
-    )
-    await setting.world.database.aliases.create(new)
+    team, aliases = setting.key.team_id, samples.SAMPLES["aliases"]
+    assert await target(team) == domain.Target("echo", "echo")
+    given = {"team_id": team, "target": "mine", "provider": "scripted"}
+    await aliases.add(setting.world.database, "echo", **given)
     setting.policy.renew("1")
-    assert await target(setting.team.id) == domain.Target("scripted", "mine")
+    assert await target(team) == domain.Target("scripted", "mine")
     assert (await target(UUID(int=7))).provider == "echo"
 
 
@@ -116,6 +115,6 @@ async def test_who_follows_forgets_at_announcements(setting: Setting) -> None:
     await eventually(lambda: setting.policy.version == setting.world.announcements.version)
     assert await setting.policy.config() == published
     with pytest.raises(errors.UnknownModelError):
-        await setting.policy.route(setting.team.id, "echo")
+        await setting.policy.route(setting.key.team_id, "echo")
     assert await setting.refused()
     following.cancel()

@@ -65,7 +65,7 @@ async def test_a_key_that_is_no_longer_good_is_refused_at_once(
     assert (await client.post(CHAT, json=chat())).status_code == 401
 
 
-async def test_a_model_is_swapped_while_requests_run(
+async def test_a_model_in_use_is_swapped(
     admin: AsyncClient, client: AsyncClient, team: Team
 ) -> None:
     alias = await created(
@@ -83,9 +83,7 @@ async def test_a_model_is_swapped_while_requests_run(
     assert [each["target"] for each in versions] == ["newest", "newer", "new", "old"]
 
 
-async def test_a_config_that_is_published_holds_within_a_second(
-    admin: AsyncClient, client: AsyncClient
-) -> None:
+async def test_a_new_config_holds_within_a_second(admin: AsyncClient, client: AsyncClient) -> None:
     async def delay(name: str) -> float:
         """Return after how many seconds a new model was known."""
 
