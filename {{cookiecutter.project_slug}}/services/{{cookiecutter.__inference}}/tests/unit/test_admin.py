@@ -13,6 +13,7 @@ from gateway import accounts
 from gateway.app import create_app
 
 from .. import samples
+from ..samples import SAMPLES, Sample
 from .conftest import ADMIN_TOKEN, HASHER, OPTIONS, SECRET, World, refusal
 
 NOBODY = str(UUID(int=7))
@@ -34,50 +35,46 @@ def nested(depth: int) -> dict[str, Any]:
 class Case:
     """One kind: what is sent, and what is wrong."""
 
-    kind: str
+    sample: Sample
     body: dict[str, Any]
     """What creates one, but for its owner."""
     patch: dict[str, Any]
     wrong: dict[str, list[Any]]
     """Values that are not good, by the names of their fields."""
-    unique: str = ""
-    """The field that no two may share."""
     owner: str = "team_id"
 
     def __str__(self) -> str:
-        return self.kind
+        return self.sample.kind
 
     @property
     def path(self) -> str:
         """Return where they are."""
-        return f"/admin/{self.kind}"
+        return f"/admin/{self}"
 
 
 NOBODYS = [NOBODY, "x"]
 TEAM = Case(
-    "teams",
+    SAMPLES["teams"],
     {"name": "blue", "budget_cents": 100},
     {"budget_cents": 200},
     {"name": ["", "a\0b", 201 * "x", None], "budget_cents": [-1, 2**31, "1", 1.5, True, None]},
-    unique="name",
     owner="",
 )
 USER = Case(
-    "users",
+    SAMPLES["users"],
     {"email": "ann@example.org"},
     {"role": "admin"},
     {"email": ["ann", None], "role": ["owner"], "password": ["secret"], "team_id": NOBODYS},
-    unique="email",
 )
 KEY = Case(
-    "keys",
+    SAMPLES["keys"],
     {"name": "laptop"},
     {"name": None, "expires_at": "2030-01-31T12:00:00Z"},
     {"name": [""], "expires_at": ["tomorrow", 7], "user_id": NOBODYS},
     owner="user_id",
 )
 ALIAS = Case(
-    "aliases",
+    SAMPLES["aliases"],
     {"alias": "small", "target": "tiny", "provider": "echo", "tags": ["b", "a"]},
     {"target": "large", "parameters": {"temperature": 0.5}},
     {
@@ -88,14 +85,12 @@ ALIAS = Case(
         "parameters": [{"a": "\0"}, *map(nested, (20, 300))],
         "team_id": NOBODYS,
     },
-    unique="alias",
 )
 QUOTA = Case(
-    "quotas",
+    SAMPLES["quotas"],
     {"requests_per_minute": 5, "tokens_per_minute": 500},
     {"tokens_per_minute": 600},
     {"requests_per_minute": [-1], "tokens_per_minute": [2**31, "5"], "team_id": NOBODYS},
-    unique="team_id",
 )
 CASES = [TEAM, USER, KEY, ALIAS, QUOTA]
 STRANGE = {name: ["x"] for name in ("id", "created_at", "hash", "password_hash", "x/y")}
@@ -119,7 +114,7 @@ class Admin:
 
     async def add(self, case: Case, **given: Any) -> str:
         """Store one; return its path."""
-        [added] = await samples.SAMPLES[case.kind].add(self.world.database, "lamp", **given)
+        [added] = await case.sample.add(self.world.database, "lamp", **given)
         return f"{case.path}/{added.id}"
 
     async def walk(self, path: str, **params: Any) -> list[str]:
@@ -188,14 +183,15 @@ async def test_one_is_created_changed_deleted_and_all_are_told(admin: Admin, cas
 async def test_a_list_is_of_all_or_a_team_or_what_is_searched(admin: Admin, case: Case) -> None:
     empty = await admin.client.get(case.path)
     assert (empty.status_code, empty.json()) == (200, {"data": [], "next": None})
-    sample = samples.SAMPLES[case.kind]
-    added = await sample.add(admin.world.database, "a", "b-1", "c", "d", "e")
+    added = await case.sample.add(admin.world.database, "a", "b-1", "c", "d", "e")
     ids = [str(each.id) for each in added]
     assert await admin.walk(case.path, limit=2) == ids[::-1]
     team = added[1].id if case is TEAM else added[1].team_id
     assert await admin.walk(case.path, team=team) == [ids[1]]
     assert await admin.walk(case.path, team=NOBODY) == []
-    assert await admin.walk(case.path, search=" B- ", limit=1) == [ids[1]] * bool(sample.known_by)
+    assert await admin.walk(case.path, search=" B- ", limit=1) == [ids[1]] * bool(
+        case.sample.known_by
+    )
     assert await admin.walk(case.path, search="nothing like it") == []
 
 
@@ -219,8 +215,8 @@ async def test_a_field_that_is_not_good_or_not_there_answers_400(admin: Admin, c
 @pytest.mark.parametrize("case", [TEAM, USER, ALIAS, QUOTA], ids=str)
 async def test_two_that_are_alike_answer_409(admin: Admin, case: Case) -> None:
     first = (await admin.post(case)).json()
-    same = {name: first[name] for name in {case.unique, case.owner} & first.keys()}
-    assert refusal(await admin.post(case, **same)) == (409, case.unique, "conflict")
+    same = {name: first[name] for name in {case.sample.unique, case.owner} & first.keys()}
+    assert refusal(await admin.post(case, **same)) == (409, case.sample.unique, "conflict")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,296 @@
+"""The database on PostgreSQL. Each method is one transaction."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy import orm
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from servicebase.postgres import translated
+from servicebase.postgres_repository import PostgresRepository, Row
+from servicebase.repository import Found, New
+
+from .. import domain, errors, ports
+from ..models import (
+    ApiKeyRow,
+    Base,
+    ConfigRow,
+    ModelAliasRow,
+    ModelAliasVersionRow,
+    QuotaRow,
+    SessionRow,
+    TeamRow,
+    UserRow,
+)
+from ..ports import Changes
+
+Sessions = async_sessionmaker[AsyncSession]
+_CONFIG = TypeAdapter(domain.Config)
+
+
+class PostgresCollection(PostgresRepository[New, Found, Changes, Row]):
+    """All of one kind, whose fields are named as the columns of its table."""
+
+    def __init__(
+        self, sessions: Sessions, row: type[Row], kind: type[Found], name: str, *searched: str
+    ) -> None:
+        super().__init__(sessions)
+        self.row, self.name = row, name
+        self._kind, self._searched = kind, searched
+
+    def entity(self, row: Row) -> Found:
+        return self._kind(**{each.name: getattr(row, each.name) for each in fields(self._kind)})
+
+    def matches(self, search: str) -> sa.ColumnElement[bool]:
+        columns = [getattr(self.row, field) for field in self._searched]
+        return sa.or_(sa.false(), *(_finds(column, search) for column in columns))
+
+
+def _finds(column: sa.ColumnElement[Any], search: str) -> sa.ColumnElement[bool]:
+    if isinstance(column.type, sa.ARRAY):
+        return column.contains([search])
+    return sa.func.lower(column).startswith(search, autoescape=True)
+
+
+class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
+    """The users, and in another table the sessions that they have open."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__(sessions, UserRow, domain.User, "user", "email")
+
+    async def update(self, id_: UUID, changes: Changes) -> domain.User:
+        if "password_hash" not in changes:
+            return await super().update(id_, changes)
+        async with self._transaction() as session:
+            # Locked, so that who just makes a key or a session is waited for, or waits.
+            await session.execute(sa.select(UserRow.id).filter_by(id=id_).with_for_update())
+            await session.execute(sa.delete(SessionRow).filter_by(user_id=id_))
+            if changes["password_hash"] is None:
+                good = sa.update(ApiKeyRow).filter_by(user_id=id_, revoked_at=None)
+                await session.execute(good.values(revoked_at=sa.func.now()))
+            change = sa.update(UserRow).filter_by(id=id_).values(**changes).returning(UserRow)
+            return self._found(await session.scalar(change), id_)
+
+    async def by_email(self, email: str) -> domain.User:
+        return await self._one(sa.select(UserRow).filter_by(email=email), email)
+
+    async def open_session(
+        self, session: domain.Session, password_hash: str, now: datetime
+    ) -> None:
+        owner = sa.select(UserRow).filter_by(id=session.user_id, password_hash=password_hash)
+        async with self._transaction() as connection:
+            # The user first, as where a password is changed: else each could wait for the other.
+            row = await connection.scalar(owner.with_for_update(read=True))
+            self._found(row, "with this password")
+            await connection.execute(sa.delete(SessionRow).where(SessionRow.expires_at <= now))
+            await connection.execute(sa.insert(SessionRow).values(asdict(session)))
+
+    async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
+        both = sa.select(SessionRow, UserRow).join_from(SessionRow, UserRow)
+        async with self._transaction() as connection:
+            found = await connection.execute(both.where(SessionRow.hash == hash_))
+            row = found.one_or_none()
+            if row is None:
+                raise errors.NotFoundError("session", "with this hash")
+            session, user = row
+            opened = domain.Session(session.hash, session.user_id, session.expires_at)
+            return opened, self.entity(user)
+
+    async def end_session(self, hash_: str) -> None:
+        async with self._transaction() as connection:
+            await connection.execute(sa.delete(SessionRow).filter_by(hash=hash_))
+
+
+ALIASES, VERSIONS = ModelAliasRow.__table__, ModelAliasVersionRow.__table__
+RENAMED = {"alias_id": "id", "created_at": "updated_at"}
+"""A version is created by what updates its alias; all else has the same name in both tables."""
+
+
+class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias, ModelAliasRow]):
+    """The aliases, and in another table all of their versions."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__(sessions, ModelAliasRow, domain.ModelAlias, "alias", "alias", "tags")
+
+    def entity(self, row: ModelAliasRow) -> domain.ModelAlias:
+        return replace(super().entity(row), tags=tuple(row.tags))
+
+    async def update(
+        self, id_: UUID, changes: Changes, *, version: int | None = None
+    ) -> domain.ModelAlias:
+        if changes:
+            seen = {} if version is None else {"version": version}
+            change = sa.update(ModelAliasRow).filter_by(id=id_, **seen)
+            change = change.values(**changes, version=ModelAliasRow.version + 1)
+            with suppress(errors.NotFoundError):
+                return await self._write(change, id_)
+        alias = await self.get(id_)
+        if version not in {None, alias.version}:
+            why = f"this alias is no longer at version {version}; read it again"
+            raise errors.VersionConflictError(why)
+        return alias
+
+    async def _write(self, change: sa.Insert | sa.Update, id_: UUID) -> domain.ModelAlias:
+        # One statement, so that there is a version of each change, and of no other.
+        made = change.returning(*ALIASES.columns).cte("made")
+        names = [column.name for column in VERSIONS.columns]
+        version = sa.select(*(made.c[RENAMED.get(name, name)] for name in names))
+        recorded = sa.insert(ModelAliasVersionRow).from_select(names, version).cte("recorded")
+        return await self._one(sa.select(orm.aliased(ModelAliasRow, made)).add_cte(recorded), id_)
+
+    async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
+        async with self._transaction() as session:
+            rows = await session.scalars(sa.select(ModelAliasRow).filter_by(team_id=team))
+            return {row.alias: self.entity(row) for row in rows}
+
+    async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
+        newest = await self.get(id_)
+        statement = sa.select(VERSIONS).filter_by(alias_id=id_).order_by(sa.desc("version"))
+        async with self._transaction() as session:
+            found = []
+            for row in (await session.execute(statement)).mappings():
+                values = {RENAMED.get(name, name): value for name, value in row.items()}
+                found.append(replace(newest, **{**values, "tags": tuple(row["tags"])}))
+            return found
+
+
+# NUMERIC, since a product of a price and many tokens may be more than a BIGINT holds.
+AMOUNT = sa.bindparam("amount", type_=sa.Numeric)
+
+CENT = sa.bindparam("cent", domain.MICROCENTS, type_=sa.BigInteger)
+
+RESERVE = sa.text("""
+    WITH payer AS (
+        UPDATE teams SET spent_microcents = spent_microcents + :amount
+        WHERE id = :team AND spent_microcents + :amount <= budget_cents * :cent
+        RETURNING id, :amount AS amount
+    )
+    INSERT INTO reservations (id, team_id, microcents, expires_at)
+    SELECT :id, id, amount, now() + make_interval(secs => :ttl) FROM payer RETURNING id
+""").bindparams(AMOUNT, CENT)
+SETTLE = sa.text("""
+    WITH ended AS (DELETE FROM reservations WHERE id = :id RETURNING team_id, microcents)
+    UPDATE teams SET spent_microcents =
+        least(greatest(spent_microcents - ended.microcents + :amount, 0), 9223372036854775807)
+    FROM ended WHERE teams.id = ended.team_id
+""").bindparams(AMOUNT)
+RENEW = sa.text("""
+    UPDATE reservations SET expires_at = now() + make_interval(secs => :ttl) WHERE id = ANY(:ids)
+""")
+# Of those who look at the same time one is enough, and several could wait for each other.
+GIVE_BACK = sa.text("""
+    WITH expired AS (
+        SELECT id, team_id, microcents FROM reservations
+        WHERE expires_at < now() AND microcents > 0 AND pg_try_advisory_xact_lock(7262318502)
+        FOR UPDATE SKIP LOCKED
+    ), emptied AS (
+        UPDATE reservations SET microcents = 0 FROM expired WHERE reservations.id = expired.id
+    ), returned AS (
+        UPDATE teams SET spent_microcents = greatest(spent_microcents - total, 0)
+        FROM (SELECT team_id, sum(microcents) AS total FROM expired GROUP BY team_id) AS owners
+        WHERE teams.id = owners.team_id
+    ), forgotten AS (
+        DELETE FROM reservations WHERE expires_at < now() - interval '1 day' AND microcents = 0
+    )
+    SELECT count(*) FROM expired
+""")
+
+
+async def _first(engine: AsyncEngine, statement: sa.Executable, **values: object) -> Any:
+    """Run a statement in a transaction of its own; return its first row, or None."""
+    with translated(Base.metadata):
+        async with engine.begin() as connection:
+            result = await connection.execute(statement, values)
+            return result.first() if result.returns_rows else None
+
+
+class PostgresSpending:
+    """Keeps what a team has spent in its row, and what is set aside in a row of its own.
+
+    Each method is one round trip. No statement writes `updated_at`: what was spent is no change of
+    the team.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
+        values = {"id": reservation, "team": team, "amount": microcents, "ttl": ttl}
+        if not await _first(self._engine, RESERVE, **values):
+            if not await _first(self._engine, sa.select(TeamRow.id).filter_by(id=team)):
+                raise errors.NotFoundError("team", team)
+            raise errors.BudgetError("your team's budget does not pay for this request")
+
+    async def settle(self, reservation: UUID, microcents: int) -> None:
+        await _first(self._engine, SETTLE, id=reservation, amount=microcents)
+
+    async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
+        if reservations:
+            await _first(self._engine, RENEW, ids=list(reservations), ttl=ttl)
+
+    async def give_back(self) -> int:
+        [count] = await _first(self._engine, GIVE_BACK)
+        return int(count)
+
+
+class PostgresDatabase(ports.Database):
+    """Keeps teams and all that belongs to them in tables."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        # A statement that is alone needs no round trips for a transaction around it.
+        self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+        sessions = async_sessionmaker(engine)
+        self.teams = PostgresCollection(sessions, TeamRow, domain.Team, "team", "name")
+        self.users = PostgresUsers(sessions)
+        self.keys = PostgresCollection(
+            sessions, ApiKeyRow, domain.ApiKey, "API key", "name", "prefix"
+        )
+        self.aliases = PostgresAliases(sessions)
+        self.quotas = PostgresCollection(sessions, QuotaRow, domain.Quota, "quota")
+        self.spending = PostgresSpending(self._alone)
+
+    async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
+        created = sa.insert(TeamRow).values(asdict(team)).returning(TeamRow.id).cte()
+        values = {"email": email, "role": "admin", "password_hash": password_hash}
+        join = sa.insert(UserRow).values(team_id=sa.select(created).scalar_subquery(), **values)
+        row = await _first(self._alone, join.returning(*UserRow.__table__.columns))
+        return domain.User(**row._asdict())
+
+    async def config(self) -> domain.Config:
+        newest = sa.select(ConfigRow.version, ConfigRow.config).order_by(ConfigRow.version.desc())
+        row = await _first(self._alone, newest.limit(1))
+        if row is None:
+            return domain.Config()
+        try:
+            return replace(_CONFIG.validate_python(row.config), version=row.version)
+        except ValueError as error:
+            raise errors.UnreadableError("the stored value of the config cannot be read") from error
+
+    async def add_config(self, config: domain.Config) -> domain.Config:
+        stored = _CONFIG.dump_python(config, mode="json", exclude={"version"})
+        added = sa.insert(ConfigRow).values(config=stored).returning(ConfigRow.version)
+        [version] = await _first(self._alone, added)
+        return replace(config, version=version)
+
+    async def grant(self, key_hash: str) -> ports.Grant:
+        key, quota = ApiKeyRow.__table__, QuotaRow.__table__
+        statement = (
+            sa.select(key, quota.c.requests_per_minute, quota.c.tokens_per_minute)
+            .outerjoin_from(key, quota, quota.c.team_id == key.c.team_id)
+            .where(key.c.hash == key_hash)
+        )
+        row = await _first(self._alone, statement)
+        if row is None:
+            raise errors.NotFoundError("API key", "with this hash")
+        *values, requests, tokens = row
+        limits = None if requests is None else domain.Limits(requests, tokens)
+        return ports.Grant(domain.ApiKey(**dict(zip(key.c.keys(), values, strict=True))), limits)
+
+    async def ping(self) -> None:
+        await _first(self._alone, sa.text("SELECT 1"))

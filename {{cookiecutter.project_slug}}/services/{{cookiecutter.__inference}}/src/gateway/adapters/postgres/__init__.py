@@ -1,5 +1,0 @@
-"""The database on PostgreSQL."""
-
-from .database import PostgresDatabase
-
-__all__ = ["PostgresDatabase"]
