@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from http import HTTPStatus
 
 from argon2 import PasswordHasher
 from fastapi import FastAPI
@@ -75,7 +74,7 @@ def create_app(
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
         # By BodyLimit, whatever the route.
-        responses=error_handlers.documented(HTTPStatus(413)),
+        responses=error_handlers.documented(413),
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from servicebase import logs
 from servicebase.postgres import connect as connect_postgres
+from servicebase.settings import load
 
 from .adapters import echo, openai
 from .adapters.clock import SystemClock
@@ -16,7 +17,7 @@ from .adapters.redis.connection import connect
 from .adapters.redis.limiter import RedisLimiter
 from .app import NAME, create_app
 from .ports import InferenceBackend, Ports
-from .settings import Settings, load
+from .settings import Settings
 
 
 def bootstrap(settings: Settings | None = None) -> FastAPI:

@@ -6,11 +6,9 @@ from typing import Annotated
 from pydantic import Field, HttpUrl, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from servicebase.settings import NO_PLACEHOLDER, ServiceSettings, load
+from servicebase.settings import NO_PLACEHOLDER, ServiceSettings
 
 from .adapters.echo import EchoSettings
-
-__all__ = ["PREFIX", "Settings", "load"]
 
 PREFIX = "GATEWAY_"
 

@@ -63,7 +63,6 @@ PROMPTS = {
     "blank text": " \n",
     "empty chat": ({"role": "user", "content": ""},),
 }
-every_prompt = pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
 
 
 def asked(prompt: str | Sequence[Message] = WORDS, max_tokens: int = 8) -> Inference:
@@ -72,7 +71,7 @@ def asked(prompt: str | Sequence[Message] = WORDS, max_tokens: int = 8) -> Infer
     )
 
 
-@every_prompt
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 async def test_the_pieces_of_a_stream_are_the_whole_answer(
     backend: InferenceBackend, prompt: str | Sequence[Message]
 ) -> None:

@@ -79,14 +79,8 @@ class ScriptedBackend:
         usage, choices = None, dict[int, Chunk]()
         async for chunk in self.stream(inference):
             usage = chunk.usage or usage
-            before = choices.get(chunk.index, Chunk(""))
-            choices[chunk.index] = replace(
-                chunk,
-                text=before.text + chunk.text,
-                usage=None,
-                more=chunk.more or before.more,
-                logprobs=chunk.logprobs or before.logprobs,
-            )
+            text = choices.get(chunk.index, Chunk("")).text + chunk.text
+            choices[chunk.index] = replace(chunk, text=text, usage=None)
         assert usage
         return Completion([*choices.values()], usage)
 

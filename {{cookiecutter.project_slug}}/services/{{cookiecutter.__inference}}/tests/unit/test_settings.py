@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import HttpUrl
 
-from servicebase.settings import SettingsError
+from servicebase.settings import SettingsError, load
 
 from gateway.adapters.echo import EchoSettings
-from gateway.settings import PREFIX, Settings, load
+from gateway.settings import PREFIX, Settings
 
 NEEDED = {
     "DATABASE_URL": "postgresql://user:secret@db:5433/name",

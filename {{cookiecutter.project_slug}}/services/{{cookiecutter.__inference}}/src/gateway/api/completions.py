@@ -1,7 +1,6 @@
 """Completions of chats and of texts, whole or as a stream."""
 
 from collections.abc import Callable, Coroutine
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -51,15 +50,7 @@ router = APIRouter(
     prefix="/v1",
     tags=["completions"],
     route_class=KeyFirstRoute,
-    responses=documented(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus(413),
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.BAD_GATEWAY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=documented(400, 401, 404, 413, 429, 502, 503),
 )
 
 
@@ -67,7 +58,7 @@ def _page(answer: object) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that answers whole, or with a stream."""
     event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
     stream = {streaming.MEDIA_TYPE: {"schema": event}}
-    return {HTTPStatus.OK: {"model": answer, "content": stream}}
+    return {200: {"model": answer, "content": stream}}
 
 
 @router.post("/chat/completions", responses=_page(ChatCompletion))

@@ -33,7 +33,6 @@ _BRANCH = re.compile(r"\[|^(constrained-)?str$|Part$")
 
 log = structlog.get_logger("error_handlers")
 
-
 TYPES = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
 """What OpenAI calls the kind of these; of all others the status decides."""
 ANSWERS: dict[type[errors.ServiceError], tuple[int, str]] = {
