@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
+from starlette.routing import BaseRoute
 
 from servicebase import testing
 
@@ -192,10 +193,18 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture(scope="session")
+def routes() -> list[BaseRoute]:
+    """The routes of all applications: to make them takes 80 ms, at a first request."""
+    return create_app(World().ports, OPTIONS, hasher=HASHER).router.routes
+
+
 @pytest.fixture
-def app(world: World) -> FastAPI:
+def app(world: World, routes: list[BaseRoute]) -> FastAPI:
     """The application."""
-    return create_app(world.ports, OPTIONS, hasher=HASHER)
+    app = create_app(world.ports, OPTIONS, hasher=HASHER)
+    app.router.routes = [*routes]
+    return app
 
 
 @pytest.fixture

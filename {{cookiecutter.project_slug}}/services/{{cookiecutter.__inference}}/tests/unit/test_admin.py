@@ -7,14 +7,12 @@ from uuid import UUID
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
 from gateway import accounts
-from gateway.app import create_app
 
 from .. import samples
 from ..samples import SAMPLES, Sample
-from .conftest import ADMIN_TOKEN, HASHER, OPTIONS, SECRET, World, refusal
+from .conftest import ADMIN_TOKEN, SECRET, World, refusal
 
 NOBODY = str(UUID(int=7))
 JSON = {"Content-Type": "application/json"}
@@ -128,18 +126,6 @@ def param(response: httpx2.Response) -> str:
     status, place, _ = refusal(response)
     assert status == 400
     return (place or "").partition(".")[0]
-
-
-@pytest.fixture(scope="module")
-def _shared() -> FastAPI:
-    return create_app(World().ports, OPTIONS, hasher=HASHER)
-
-
-@pytest.fixture
-def app(_shared: FastAPI, world: World) -> FastAPI:
-    """One for all tests of this file: its first request costs 80 ms, in which routes are made."""
-    _shared.state.ports = world.ports
-    return _shared
 
 
 @pytest.fixture

@@ -65,23 +65,8 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
                 yield method.upper(), re.sub(r"{\w+}", str(NOBODY), path)
 
 
-async def create_key(who: AsyncClient, **body: object) -> dict[str, Any]:
-    response = await who.post(KEYS, json=body)
-    assert response.status_code == 201
-    found: dict[str, Any] = response.json()
-    return found
-
-
-@pytest.fixture(scope="module")
-def _shared() -> FastAPI:
-    return create_app(World().ports, OPTIONS, hasher=HASHER)
-
-
-@pytest.fixture
-def app(_shared: FastAPI, world: World) -> FastAPI:
-    """One for all tests of this file: its first request costs 80 ms, in which routes are made."""
-    _shared.state.ports = world.ports
-    return _shared
+async def create_key(who: AsyncClient) -> str:
+    return str((await who.post(KEYS, json={})).json()["id"])
 
 
 @pytest.fixture
@@ -294,7 +279,7 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(ann: AsyncClient, world: W
 
 async def test_the_list_of_keys_is_of_ones_own(ann: AsyncClient, bob: AsyncClient) -> None:
     await create_key(bob)
-    created = [(await create_key(ann))["id"] for _ in range(3)]
+    created = [await create_key(ann) for _ in range(3)]
     first = (await ann.get(f"{KEYS}?limit=2")).json()
     second = (await ann.get(first["next"])).json()
     assert [each["id"] for each in first["data"] + second["data"]] == created[::-1]
@@ -304,7 +289,7 @@ async def test_the_list_of_keys_is_of_ones_own(ann: AsyncClient, bob: AsyncClien
 
 
 async def test_a_key_is_revoked_and_everybody_is_told(ann: AsyncClient, world: World) -> None:
-    id_ = (await create_key(ann))["id"]
+    id_ = await create_key(ann)
     first, before = world.clock.now(), world.announcements.count
     world.announcements.down = True
     assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 503
@@ -321,7 +306,7 @@ async def test_a_key_is_revoked_and_everybody_is_told(ann: AsyncClient, world: W
 async def test_a_key_of_another_answers_404_and_goes_on_working(
     ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
-    id_ = (await create_key(ann))["id"]
+    id_ = await create_key(ann)
     theirs = await bob.delete(f"{KEYS}/{id_}")
     nobodys = await bob.delete(f"{KEYS}/{NOBODY}")
     assert (theirs.status_code, nobodys.status_code) == (404, 404)
