@@ -1,9 +1,8 @@
 """An application that has of everything which the kit offers, and no more."""
 
-import dataclasses
-import typing
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Strict
@@ -16,25 +15,27 @@ from servicebase.pagination import Page, PageParams, page
 PATH = "/notes"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NewNote:
     """What the creator of one decides."""
 
     name: str
     quantity: int = 0
-    attributes: dict[str, object] = dataclasses.field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    attributes: dict[str, object] = field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Note(NewNote, repository.Entity):
     """One that exists."""
 
 
-class NoteChanges(typing.TypedDict, total=False):
+class NoteChanges(TypedDict, total=False):
     """The fields to replace."""
 
     name: str
     quantity: int
+    tags: tuple[str, ...]
     attributes: dict[str, object]
 
 
@@ -77,7 +78,7 @@ def create_app(notes: Notes, idempotency: IdempotencyStore) -> FastAPI:
 
     @app.post(PATH, status_code=HTTPStatus.CREATED, responses=documented)
     async def create(body: Body, key: IdempotencyKey = None) -> Note:
-        new = NewNote(**body.model_dump(exclude={"tags"}))
+        new = NewNote(**body.model_dump())
         return await notes.add(await id_for(idempotency, key, new), new)
 
     @app.get(PATH, response_model=Page[Note], responses=documented)

@@ -31,10 +31,7 @@ def configure(level: str, stream: TextIO = sys.stdout) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    rendering: list[structlog.typing.Processor] = [
-        _TRACEBACKS,
-        structlog.processors.JSONRenderer(),
-    ]
+    rendering: list[structlog.typing.Processor] = [_TRACEBACKS, structlog.processors.JSONRenderer()]
     # Not by way of `logging`, which costs three times as much for the line of each request.
     structlog.configure(
         processors=[*shared, *rendering],
@@ -42,13 +39,10 @@ def configure(level: str, stream: TextIO = sys.stdout) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     handler = logging.StreamHandler(stream)
+    formatter = structlog.stdlib.ProcessorFormatter
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *rendering,
-            ],
+        formatter(
+            foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *rendering]
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,7 +1,7 @@
 """What a service keeps, one by one, in a table of PostgreSQL."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from . import errors
 from .pagination import Position
 from .postgres import translated
-from .repository import NOTHING, Changes, Found, New
+from .repository import NOTHING, Changes, Found, New, Where
 from .tables import Stored
 
 Row = TypeVar("Row", bound=Stored)
@@ -26,15 +26,17 @@ class PostgresRepository(Generic[New, Found, Changes, Row]):
     """
 
     row: type[Row]
+    kind: type[Found]
+    """What a row is to the domain: a dataclass, whose fields are columns of the table."""
     name: str
     """What an error calls one of them."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
-    @abstractmethod
     def entity(self, row: Row) -> Found:
-        """Return what a row is to the domain."""
+        """Return what a row is to the domain; override it where fields and columns differ."""
+        return self.kind(**{field.name: getattr(row, field.name) for field in fields(self.kind)})
 
     @abstractmethod
     def matches(self, search: str) -> sa.ColumnElement[bool]:
@@ -56,12 +58,7 @@ class PostgresRepository(Generic[New, Found, Changes, Row]):
         return await self._one(sa.select(self.row).filter_by(id=id_), id_)
 
     async def page(
-        self,
-        *,
-        limit: int,
-        after: Position | None = None,
-        search: str = "",
-        where: Mapping[str, object] = NOTHING,
+        self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING
     ) -> Sequence[Found]:
         """Return at most `limit` of those that come after a position."""
         row = self.row

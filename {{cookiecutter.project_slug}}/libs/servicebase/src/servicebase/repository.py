@@ -17,7 +17,9 @@ from .pagination import Position
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-NOTHING: Mapping[str, object] = MappingProxyType({})
+Where = Mapping[str, object]
+"""Fields, and the values that they have to have."""
+NOTHING: Where = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +62,7 @@ class Repository(Protocol[New_contra, Found_co, Changes_contra]):
         ...
 
     async def page(
-        self,
-        *,
-        limit: int,
-        after: Position | None = None,
-        search: str = "",
-        where: Mapping[str, object] = NOTHING,
+        self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING
     ) -> Sequence[Found_co]:
         """Return at most `limit` of those that come after a position.
 
@@ -136,12 +133,7 @@ class MemoryRepository(Generic[New, Found, Changes]):
             raise errors.NotFoundError(self.name, id_) from None
 
     async def page(
-        self,
-        *,
-        limit: int,
-        after: Position | None = None,
-        search: str = "",
-        where: Mapping[str, object] = NOTHING,
+        self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING
     ) -> Sequence[Found]:
         """Return at most `limit` of those that come after a position."""
         await self.ping()

@@ -25,6 +25,7 @@ TYPES = MappingProxyType(
         datetime: DateTime(timezone=True),
         dict[str, object]: JSONB,
         list[str]: ARRAY(Text),
+        tuple[str, ...]: ARRAY(Text, as_tuple=True),
     }
 )
 """The `type_annotation_map` of its base class."""

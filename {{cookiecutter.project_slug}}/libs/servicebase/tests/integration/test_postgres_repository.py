@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from ..models import NoteRow, PostgresNotes
 from ..notes import NewNote, Note, Notes
 
 LAMP = NewNote(name="lamp")
+ONE, OTHER = UUID(int=7), UUID(int=8)
 
 
 def within(connection: AsyncConnection) -> PostgresNotes:
@@ -30,14 +32,14 @@ async def meet(
     first: Callable[[Notes], Awaitable[Note]],
     second: Coroutine[Any, Any, Note],
     end: Literal["commit", "rollback"] = "commit",
-) -> tuple[Note, asyncio.Task[Note]]:
-    """Return what comes of two writers, of which the second waits until the first one's end."""
+) -> asyncio.Task[Note]:
+    """Return what comes of the second of two writers, which waits for the first one's end."""
     async with engine.connect() as connection, connection.begin() as transaction:
-        written = await first(within(connection))
+        await first(within(connection))
         task = asyncio.create_task(second)
         await eventually(lambda: waiting(engine))
         await getattr(transaction, end)()
-    return written, task
+    return task
 
 
 async def test_what_is_added_is_seen_by_others_once_it_is_committed(
@@ -65,36 +67,29 @@ async def test_a_failed_call_leaves_the_transaction_around_it_usable(engine: Asy
         await transaction.rollback()
 
 
-async def test_a_writer_loses_the_name_to_the_one_before_it(
-    postgres_notes: Notes, engine: AsyncEngine
+@pytest.mark.parametrize(
+    ("id_", "end", "kept"),
+    [(OTHER, "commit", ONE), (OTHER, "rollback", OTHER), (ONE, "commit", ONE)],
+    ids=["loses the name", "gets it when the first gives up", "is a retry, which gets the first"],
+)
+async def test_who_adds_a_name_after_another_one(
+    postgres_notes: Notes,
+    engine: AsyncEngine,
+    id_: UUID,
+    end: Literal["commit", "rollback"],
+    kept: UUID,
 ) -> None:
-    late = postgres_notes.add(uuid4(), LAMP)
-    _, second = await meet(engine, lambda notes: notes.add(uuid4(), LAMP), late)
-    with pytest.raises(errors.ConflictError):
-        await second
-
-
-async def test_a_writer_gets_the_name_when_the_one_before_it_gives_up(
-    postgres_notes: Notes, engine: AsyncEngine
-) -> None:
-    late = postgres_notes.add(uuid4(), LAMP)
-    _, second = await meet(engine, lambda notes: notes.add(uuid4(), LAMP), late, "rollback")
-    assert (await second).name == "lamp"
-
-
-async def test_a_retry_returns_what_the_first_attempt_created(
-    postgres_notes: Notes, engine: AsyncEngine
-) -> None:
-    late = postgres_notes.add(UUID(int=7), LAMP)
-    first, retry = await meet(engine, lambda notes: notes.add(UUID(int=7), LAMP), late)
-    assert await retry == first
+    late = postgres_notes.add(id_, LAMP)
+    second = await meet(engine, lambda notes: notes.add(ONE, LAMP), late, end)
+    with nullcontext() if id_ == kept else pytest.raises(errors.ConflictError):
+        assert await second == await postgres_notes.get(kept)
+    assert [note.id for note in await postgres_notes.page(limit=2)] == [kept]
 
 
 async def test_a_writer_changes_what_the_one_before_it_left(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
-    note = await postgres_notes.add(uuid4(), LAMP)
-    late = postgres_notes.update(note.id, {"attributes": {"a": 1}})
-    _, second = await meet(engine, lambda notes: notes.update(note.id, {"quantity": 5}), late)
-    after = await second
+    await postgres_notes.add(ONE, LAMP)
+    late = postgres_notes.update(ONE, {"attributes": {"a": 1}})
+    after = await (await meet(engine, lambda notes: notes.update(ONE, {"quantity": 5}), late))
     assert (after.quantity, after.attributes) == (5, {"a": 1})

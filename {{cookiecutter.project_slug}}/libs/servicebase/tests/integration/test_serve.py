@@ -50,44 +50,40 @@ class Settings(ServiceSettings):
 if __name__ == "__main__":
     serve(Settings, "sample:create")
 """
-SETTINGS = {"DATABASE_URL": "postgresql://db/name", "REDIS_URL": "redis://cache"}
+SETTINGS = {
+    "DATABASE_URL": "postgresql://db/name",
+    "REDIS_URL": "redis://cache",
+    "SHUTDOWN_GRACE": "0",
+    "CLIENT_TIMEOUT": "0.1",
+}
 
 
-async def test_it_serves_until_it_is_told_to_stop_and_ends_with_0(
+async def test_it_serves_until_it_is_told_to_stop_which_it_tells_who_takes_longer_and_ends_with_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As some platforms set it, for servers that are started in another way.
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
     (tmp_path / "sample.py").write_text(SERVICE, encoding="utf-8")
+
+    def logged(**line: object) -> bool:
+        lines = service.output.read_text(encoding="utf-8").splitlines()
+        return any(line.items() <= json.loads(each).items() for each in lines)
+
     # That it ends, and with 0, is seen at the end of the block.
     with serving("sample", SETTINGS, prefix="SAMPLE_", folder=tmp_path) as service:
         await service.ready()
-        async with httpx2.AsyncClient(base_url=service.url) as client:
-            assert (await client.get("/nothing")).status_code == 404
-
-        def logged() -> bool:
-            lines = service.output.read_text(encoding="utf-8").splitlines()
-            return any(json.loads(line).get("path") == "/nothing" for line in lines)
-
-        await eventually(logged)
-    events = service.output.read_text(encoding="utf-8")
-    assert '"started"' in events
-    assert '"ended"' in events
-
-
-async def test_who_takes_longer_than_the_shutdown_is_told_so(tmp_path: Path) -> None:
-    (tmp_path / "sample.py").write_text(SERVICE, encoding="utf-8")
-    settings = SETTINGS | {"SHUTDOWN_GRACE": "0", "CLIENT_TIMEOUT": "0.1"}
-    with serving("sample", settings, prefix="SAMPLE_", folder=tmp_path) as service:
-        await service.ready()
-        # Who sends nothing is dropped meanwhile.
+        # Who sends nothing is dropped.
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         assert await reader.read() == b""
         writer.close()
         async with httpx2.AsyncClient(base_url=service.url) as client:
+            assert (await client.get("/nothing")).status_code == 404
+            await eventually(lambda: logged(path="/nothing", status=404))
             answer = asyncio.create_task(client.get("/forever"))
-            await eventually(lambda: "begun" in service.output.read_text(encoding="utf-8"))
+            await eventually(lambda: logged(event="begun"))
             service.process.terminate()
             response = await answer
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert response.json()["detail"] == "the service is stopping; try again"
+    assert logged(event="started")
+    assert logged(event="ended")

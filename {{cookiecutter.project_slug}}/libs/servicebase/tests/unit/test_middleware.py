@@ -17,6 +17,14 @@ from servicebase.middleware import BODY_BYTES, CLIENT_GONE, AccessLog, BodyLimit
 from ..notes import PATH
 
 
+def caller(app: ASGIApp) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://service")
+
+
+async def crashes(*_: object) -> None:
+    raise RuntimeError("the cause")
+
+
 async def test_an_id_that_could_do_harm_is_replaced_by_one_of_its_own(
     client: httpx2.AsyncClient,
 ) -> None:
@@ -44,21 +52,11 @@ async def test_each_request_is_one_line(client: httpx2.AsyncClient, lines: list[
     assert structlog.contextvars.get_contextvars() == {}
 
 
-async def test_a_probe_that_found_all_well_is_a_line_for_debugging(
-    client: httpx2.AsyncClient, lines: list[EventDict]
-) -> None:
-    await client.get("/health/ready")
-    assert [line["log_level"] for line in lines] == ["debug"]
-
-
 async def test_a_crash_is_logged_with_its_cause_and_answered_without_it(
-    app: FastAPI, client: httpx2.AsyncClient, lines: list[EventDict]
+    lines: list[EventDict],
 ) -> None:
-    @app.get("/crash")
-    def crash() -> None:
-        raise RuntimeError("the cause")
-
-    response = await client.get("/crash")
+    async with caller(AccessLog(crashes)) as client:
+        response = await client.get("/crash")
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["request_id"] == response.headers["x-request-id"]
@@ -69,7 +67,7 @@ async def test_a_crash_is_logged_with_its_cause_and_answered_without_it(
     assert {line["request_id"] for line in lines} == {response.headers["x-request-id"]}
 
 
-async def test_what_a_service_binds_is_in_the_line_and_ends_with_the_request(
+async def test_what_a_service_binds_is_in_its_line_alone_and_a_good_probe_is_for_debugging(
     app: FastAPI, client: httpx2.AsyncClient, lines: list[EventDict]
 ) -> None:
     @app.get("/who")
@@ -77,8 +75,9 @@ async def test_what_a_service_binds_is_in_the_line_and_ends_with_the_request(
         structlog.contextvars.bind_contextvars(team="blue")
 
     await client.get("/who")
-    await client.get("/health/live")
-    assert [line.get("team") for line in lines] == ["blue", None]
+    await client.get("/health/ready")
+    found = [(line.get("team"), line["log_level"]) for line in lines]
+    assert found == [("blue", "info"), (None, "debug")]
 
 
 @pytest.mark.parametrize(
@@ -108,37 +107,19 @@ async def test_a_body_is_limited_and_is_not_compressed(
     async def body() -> AsyncIterator[bytes]:
         yield b"x" * size  # In chunks, so that nothing says how long it is.
 
-    transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+    async with caller(app) as client:
         response = await client.post(path, content=body(), headers=headers)
     assert response.status_code == status, response.text
 
 
-@pytest.mark.usefixtures("lines")
-@pytest.mark.parametrize("begun", [False, True])
-async def test_who_is_not_done_at_the_end_is_told_so(begun: bool) -> None:
-    sent: list[Message] = []
-    waiting = asyncio.Event()
+async def is_cut_off(*_: object) -> None:
+    """End as the server has it at the end of a shutdown."""
+    raise asyncio.CancelledError
 
-    async def slow(scope: Scope, _: Receive, send: Send) -> None:
-        if begun:
-            await Response("half")(scope, _, send)
-        waiting.set()
-        await asyncio.Event().wait()
 
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def receive() -> Message:
-        raise NotImplementedError
-
-    scope = {"type": "http", "method": "GET", "path": PATH, "headers": []}
-    serving = asyncio.create_task(AccessLog(slow)(scope, receive, send))
-    await waiting.wait()
-    serving.cancel()
-    with pytest.raises(asyncio.CancelledError) if begun else nullcontext():
-        await serving
-    assert sent[0]["status"] == (200 if begun else 503)
+async def is_cut_off_in_the_middle(scope: Scope, receive: Receive, send: Send) -> None:
+    await Response("half")(scope, receive, send)
+    raise asyncio.CancelledError
 
 
 async def breaks_off(_: Scope, __: Receive, send: Send) -> None:
@@ -155,28 +136,36 @@ async def says_nothing(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "events"),
+    ("app", "events", "raises"),
     [
-        (breaks_off, [("crash", None), ("request", 200)]),
-        (waits_for_the_rest, [("request", CLIENT_GONE)]),
-        (says_nothing, [("request", CLIENT_GONE)]),
+        (is_cut_off, [("request", 503)], None),
+        # The server is told, to break off as well.
+        (is_cut_off_in_the_middle, [("request", 200)], asyncio.CancelledError),
+        (breaks_off, [("crash", None), ("request", 200)], RuntimeError),
+        (waits_for_the_rest, [("request", CLIENT_GONE)], None),
+        (says_nothing, [("request", CLIENT_GONE)], None),
     ],
 )
 async def test_a_request_that_is_not_answered_to_its_end_is_a_line_as_well(
-    lines: list[EventDict], app: ASGIApp, events: list[tuple[str, int | None]]
+    lines: list[EventDict],
+    app: ASGIApp,
+    events: list[tuple[str, int | None]],
+    raises: type[BaseException] | None,
 ) -> None:
+    statuses = []
+
     async def client_leaves() -> Message:
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        assert app is breaks_off, message
+        statuses.append(message.get("status"))
 
-    # The server is told, to break off as well.
-    with pytest.raises(RuntimeError) if app is breaks_off else nullcontext():
+    with pytest.raises(raises) if raises else nullcontext():
         await AccessLog(app)(
             {"type": "http", "method": "POST", "path": PATH, "headers": []}, client_leaves, send
         )
     assert [(line["event"], line.get("status")) for line in lines] == events
+    assert statuses[:1] == [status for _, status in events if status in {200, 503}]
 
 
 @pytest.mark.usefixtures("lines")
@@ -193,10 +182,6 @@ async def test_a_service_may_count_requests_and_answer_a_crash_in_its_own_way() 
         def crash(self) -> Response:
             return Response("oops", 500)
 
-    async def crash(*_: object) -> None:
-        raise RuntimeError
-
-    transport = httpx2.ASGITransport(app=Own(crash))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+    async with caller(Own(crashes)) as client:
         assert (await client.get("/crash")).text == "oops"
     assert noted == ["began", ("/crash", 500, True)]

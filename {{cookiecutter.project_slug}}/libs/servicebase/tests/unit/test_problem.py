@@ -15,29 +15,39 @@ from ..notes import PATH
 JSON = {"Content-Type": "application/json"}
 
 
+class TeapotError(errors.ServiceError):
+    """One of a service's own."""
+
+
+class NameTakenError(errors.ConflictError):
+    """One that has the status of what it is derived from."""
+
+
 def test_every_error_has_a_status() -> None:
     kinds = {each for each in vars(errors).values() if isinstance(each, type)} - {UUID}
     assert kinds - {errors.ServiceError} == problem.STATUSES.keys()
 
 
-async def test_an_unknown_path_answers_404(client: httpx2.AsyncClient) -> None:
-    response = await client.get("/nothing")
-    assert response.status_code == 404
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    # The last is JSON that no one can read.
+    [("GET", "/nothing", b"", 404), ("PUT", PATH, b"{}", 405), ("POST", PATH, b"\xff", 400)],
+)
+async def test_what_no_route_sees_is_a_problem_as_well(
+    client: httpx2.AsyncClient, method: str, path: str, content: bytes, status: int
+) -> None:
+    response = await client.request(method, path, content=content, headers=JSON)
+    body = response.json()
+    assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
-    assert response.json() == {
+    assert ("allow" in response.headers, "detail" in body) == (status == 405, status == 400)
+    assert body == {
+        **body,
         "type": "about:blank",
-        "title": "Not Found",
-        "status": 404,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
         "request_id": response.headers["x-request-id"],
     }
-
-
-async def test_a_wrong_method_answers_405_and_names_the_right_ones(
-    client: httpx2.AsyncClient,
-) -> None:
-    response = await client.put(PATH, json={})
-    assert (response.status_code, response.json()["title"]) == (405, "Method Not Allowed")
-    assert response.headers["allow"]
 
 
 async def test_the_documents_know_problems_as_the_only_errors(client: httpx2.AsyncClient) -> None:
@@ -63,6 +73,8 @@ async def test_the_documents_know_problems_as_the_only_errors(client: httpx2.Asy
         (errors.InvalidReferenceError("team_id"), 422, ["#/team_id"]),
         (errors.KeyReusedError(), 422, None),
         (errors.UnavailableError("postgres"), 503, None),
+        (TeapotError("no coffee"), 418, None),
+        (NameTakenError("name"), 409, ["#/name"]),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -78,6 +90,7 @@ async def test_each_error_has_a_status_and_names_the_field(
     def fail() -> None:
         raise error
 
+    problem.install(app, {TeapotError: HTTPStatus.IM_A_TEAPOT})
     response = await client.get("/error")
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
@@ -89,24 +102,6 @@ async def test_each_error_has_a_status_and_names_the_field(
     gone = [line["server"] for line in lines if line["log_level"] == "warning"]
     assert gone == (["postgres"] if status == 503 else [])
     assert response.headers.get("retry-after") == ("1" if status == 503 else None)
-
-
-async def test_a_service_has_errors_of_its_own_and_what_is_derived_has_the_status_of_its_base(
-    app: FastAPI, client: httpx2.AsyncClient
-) -> None:
-    class TeapotError(errors.ServiceError):
-        pass
-
-    class NameConflictError(errors.ConflictError):
-        pass
-
-    @app.get("/{path}")
-    def fail(path: str) -> None:
-        raise TeapotError("no coffee") if path == "teapot" else NameConflictError("name")
-
-    problem.install(app, {TeapotError: HTTPStatus.IM_A_TEAPOT})
-    statuses = [(await client.get(path)).status_code for path in ("/teapot", "/other")]
-    assert statuses == [418, 409]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +135,3 @@ async def test_a_bad_body_answers_422_and_points_at_all_that_is_wrong_without_sh
     assert response.headers["content-type"] == "application/problem+json"
     assert [error["pointer"] for error in response.json()["errors"]] == named.split()
     assert "secret" not in response.text
-
-
-async def test_json_that_no_one_can_read_answers_400(client: httpx2.AsyncClient) -> None:
-    response = await client.post(PATH, content=b"\xff", headers=JSON)
-    assert response.status_code == 400
-    assert response.headers["content-type"] == "application/problem+json"

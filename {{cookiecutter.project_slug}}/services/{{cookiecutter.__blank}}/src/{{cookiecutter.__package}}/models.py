@@ -24,7 +24,7 @@ class {{ cookiecutter.__class }}Row(Stored, Base):
 
     name: Mapped[str] = mapped_column(String(domain.NAME_LENGTH), unique=True)
     quantity: Mapped[int] = mapped_column(server_default="0")
-    tags: Mapped[list[str]] = mapped_column(server_default="{}")
+    tags: Mapped[tuple[str, ...]] = mapped_column(server_default="{}")
     attributes: Mapped[dict[str, object]] = mapped_column(server_default="{}")
 
     __table_args__ = (

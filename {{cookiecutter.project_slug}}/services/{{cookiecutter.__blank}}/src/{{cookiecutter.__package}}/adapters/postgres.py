@@ -18,19 +18,8 @@ class PostgresRepository(
     """Keeps every {{ cookiecutter.resource }} in a table."""
 
     row = models.{{ cookiecutter.__class }}Row
+    kind = domain.{{ cookiecutter.__class }}
     name = "{{ cookiecutter.resource }}"
-
-    def entity(self, row: models.{{ cookiecutter.__class }}Row) -> domain.{{ cookiecutter.__class }}:
-        """Return what a row is to the domain."""
-        return domain.{{ cookiecutter.__class }}(
-            id=row.id,
-            name=row.name,
-            quantity=row.quantity,
-            tags=tuple(row.tags),
-            attributes=row.attributes,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
 
     def matches(self, search: str) -> sa.ColumnElement[bool]:
         """Return whether `search` is the beginning of the name, or a tag."""

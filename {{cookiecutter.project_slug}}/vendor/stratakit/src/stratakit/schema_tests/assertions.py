@@ -315,6 +315,8 @@ def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) 
     samples = [built, [] if isinstance(plain, sa.ARRAY) else DOCUMENT]
     if isinstance(plain, sa.ARRAY) and type(plain.item_type) is sa.Text and not plain.dimensions:
         samples.append(ITEMS)
+    if isinstance(plain, sa.ARRAY) and plain.as_tuple:
+        samples = [tuple(sample) for sample in samples]
     for sample in samples:
         error, stored = _stored(subject, table, {**subject.fill(table), column: sample}, column)
         # A check may want other samples, but it takes the one that was built for it.

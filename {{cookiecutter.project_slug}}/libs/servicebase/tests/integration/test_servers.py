@@ -1,0 +1,194 @@
+"""PostgreSQL and Redis: connections, servers at fault, and what their errors mean."""
+
+import asyncio
+import time
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+
+from servicebase import errors, postgres, redis, testing
+from servicebase.idempotency import Claim
+from stratakit.testing import eventually
+from stratakit.testing.locks import terminate, waiting
+
+from ..models import Base, NoteRow, PostgresNotes
+
+TIMEOUT = 0.02
+PATIENCE = 2.0
+NOTE, OTHER = UUID(int=7), UUID(int=8)
+CLAIM = Claim(NOTE, "print")
+
+
+def connect(url: str | sa.URL, timeout: float = 5) -> AsyncEngine:
+    return postgres.connect(url, name="own", pool_size=1, timeout=timeout)
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Return if the server answers, as an adapter does."""
+    await PostgresNotes(async_sessionmaker(engine)).ping()
+
+
+def store(client: Redis, ttl: int = 60) -> redis.RedisIdempotency:
+    return redis.RedisIdempotency(client, prefix="kit:", ttl=ttl)
+
+
+async def test_a_connection_says_whose_it_is_as_the_url_does_first(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert await connection.scalar(sa.text("SHOW application_name")) == testing.NAME
+    named = engine.url.update_query_dict({"application_name": "theirs", "connect_timeout": "0"})
+    own = connect(named)
+    async with own.connect() as connection:
+        assert await connection.scalar(sa.text("SHOW application_name")) == "theirs"
+    await own.dispose()
+
+
+async def test_a_connection_that_postgres_closed_costs_no_call(engine: AsyncEngine) -> None:
+    own = connect(engine.url)
+    async with own.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+    assert driver
+    async with engine.connect() as connection:
+        await connection.execute(terminate(driver.get_server_pid()))
+    # Until then it is dying, and nobody has been told.
+    await eventually(driver.is_closed)
+    await ping(own)
+    await own.dispose()
+
+
+async def test_a_connection_that_redis_closed_costs_no_call(
+    redis_client: Redis, redis_url: str
+) -> None:
+    async with redis.connect(redis_url, timeout=5) as own:
+        await redis_client.client_kill_filter(_id=str(await own.client_id()))
+        await store(own).ping()
+
+
+async def test_a_server_that_is_at_fault_is_unavailable_and_that_is_said_in_time(
+    faulty_port: int,
+) -> None:
+    engine = connect(f"postgresql://user@127.0.0.1:{faulty_port}/name", TIMEOUT)
+    client = redis.connect(f"redis://127.0.0.1:{faulty_port}", timeout=TIMEOUT)
+    keys = store(client)
+    calls = [
+        ("postgres", ping(engine)),
+        ("redis", keys.ping()),
+        ("redis", keys.claim("key", CLAIM)),
+    ]
+    for server, call in calls:
+        start = time.monotonic()
+        with pytest.raises(errors.UnavailableError, match=f"{server} is not available"):
+            await call
+        assert time.monotonic() - start < PATIENCE
+    await client.aclose()
+    await engine.dispose()
+
+
+async def test_a_call_that_finds_no_free_connection_gives_up_in_time(postgres_url: str) -> None:
+    engine = connect(postgres_url, TIMEOUT)
+    # A busy server may need more than one try to answer in so little time.
+    taken = await eventually(lambda: engine.connect().start())
+    with pytest.raises(errors.UnavailableError) as caught:
+        await ping(engine)
+    # Of the pool, not of the server.
+    assert isinstance(caught.value.__cause__, sa.exc.TimeoutError)
+    await taken.close()
+    await engine.dispose()
+
+
+async def test_redis_keeps_a_key_with_its_prefix_for_the_time_of_its_first_claim(
+    redis_client: Redis,
+) -> None:
+    for ttl in (60, 6000):
+        await store(redis_client, ttl).claim("key", CLAIM)
+    assert await redis_client.keys("*key*") == ["kit:key"]
+    assert 0 < await redis_client.ttl("kit:key") <= 60
+
+
+async def insert(engine: AsyncEngine, **values: Any) -> None:
+    """Insert a note, as an adapter does."""
+    with postgres.translated(Base.metadata):
+        async with engine.begin() as connection:
+            await connection.execute(sa.insert(NoteRow).values(values))
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
+        ("postgresql+psycopg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        (
+            "postgresql://h/d?sslmode=require&channel_binding=prefer&connect_timeout=3",
+            "postgresql+asyncpg://h/d?ssl=require",
+        ),
+        ("postgresql:///d?host=/run/pg", "postgresql+asyncpg:///d?host=%2Frun%2Fpg"),
+    ],
+)
+def test_a_url_is_made_one_for_asyncpg(given: str, used: str) -> None:
+    assert postgres.address(given).render_as_string(hide_password=False) == used
+
+
+VIOLATIONS: dict[str, tuple[dict[str, Any], errors.ServiceError | None]] = {
+    "unique": ({"name": "a"}, errors.ConflictError("name")),
+    "primary key": ({"name": "c", "id": NOTE}, errors.ConflictError("id")),
+    "unique index": (
+        {"name": "c", "parent_id": NOTE, "quantity": 1},
+        errors.ConflictError("tags"),
+    ),
+    "unique of several": (
+        {"name": "c", "parent_id": NOTE, "tags": ("t",)},
+        errors.ConflictError("quantity"),
+    ),
+    "check": ({"name": "c", "quantity": -1}, errors.InvalidError("quantity", "breaks a rule")),
+    "foreign key": ({"name": "c", "parent_id": OTHER}, errors.InvalidReferenceError("parent_id")),
+    # Mistakes of ours, which are no errors of the client.
+    "a text that is too long": ({"name": "x" * 10}, None),
+    "a check without a field": ({"name": "c", "quantity": 99}, None),
+    "a null": ({"name": None}, None),
+    "an unknown constraint": ({"name": "stray"}, None),
+}
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize(("values", "expected"), VIOLATIONS.values(), ids=VIOLATIONS)
+async def test_a_violated_constraint_is_an_error_that_names_the_field_where_a_client_may_know(
+    engine: AsyncEngine, values: dict[str, Any], expected: errors.ServiceError | None
+) -> None:
+    async with engine.begin() as connection:
+        stray = "ALTER TABLE notes ADD CONSTRAINT stray CHECK (name <> 'stray')"
+        await connection.execute(sa.text(stray))
+    await insert(engine, name="a", id=NOTE)
+    await insert(engine, name="b", parent_id=NOTE)
+    with pytest.raises(type(expected) if expected else sa.exc.DBAPIError) as caught:
+        await insert(engine, **values)
+    assert expected is None or str(caught.value) == str(expected)
+
+
+async def test_the_key_of_a_partition_is_that_of_its_table(rollback: AsyncConnection) -> None:
+    metadata = sa.MetaData()
+    id_ = sa.Column("id", sa.Integer, primary_key=True)
+    day = sa.Column("day", sa.Date, primary_key=True)
+    days = sa.Table("days", metadata, id_, day, postgresql_partition_by="LIST (day)")
+    await rollback.run_sync(metadata.create_all)
+    await rollback.execute(sa.text("CREATE TABLE days_rest PARTITION OF days DEFAULT"))
+    twice = sa.insert(days).values([{"id": 1, "day": sa.func.current_date()}] * 2)
+    with pytest.raises(errors.ConflictError) as caught, postgres.translated(metadata):
+        await rollback.execute(twice)
+    assert caught.value.field == "day"
+
+
+@pytest.mark.usefixtures("tables")
+async def test_a_call_that_the_server_cuts_off_may_succeed_later(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection, connection.begin() as transaction:
+        await connection.execute(sa.insert(NoteRow).values(name="lamp"))
+        second = asyncio.create_task(insert(engine, name="lamp"))
+        await connection.execute(terminate(await eventually(lambda: waiting(engine))))
+        with pytest.raises(errors.UnavailableError):
+            await second
+        await transaction.rollback()
+    await insert(engine, name="lamp")

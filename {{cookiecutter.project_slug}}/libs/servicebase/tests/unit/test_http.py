@@ -1,0 +1,121 @@
+"""What the routes of a service answer alike: probes, pages, and creation that is tried again."""
+
+from datetime import UTC, datetime
+from itertools import chain
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.typing import EventDict
+
+from servicebase.idempotency import MemoryIdempotency
+from servicebase.pagination import SIZE, SIZE_LIMIT, Position, decode, encode
+
+from ..notes import PATH, MemoryNotes, NewNote
+
+KEY = {"Idempotency-Key": "key"}
+LAMP, DESK = {"name": "lamp"}, {"name": "desk"}
+
+
+@pytest.mark.parametrize("down", [[], ["notes"], ["keys"], ["notes", "keys"]])
+async def test_ready_answers_503_and_names_what_is_down_while_live_answers_200(
+    client: httpx2.AsyncClient,
+    memory_notes: MemoryNotes,
+    memory_idempotency: MemoryIdempotency,
+    lines: list[EventDict],
+    down: list[str],
+) -> None:
+    memory_notes.down = "notes" in down
+    memory_idempotency.down = "keys" in down
+    live, ready = [await client.get(f"/health/{probe}") for probe in ("live", "ready")]
+    assert (live.status_code, live.json()) == (200, {"status": "live"})
+    if down:
+        assert ready.status_code == 503
+        assert ready.headers["content-type"] == "application/problem+json"
+        assert ready.json()["detail"] == f"down: {', '.join(down)}"
+        assert [line["server"] for line in lines if line["event"] == "down"] == down
+    memory_notes.down = memory_idempotency.down = False
+    again = await client.get("/health/ready")
+    assert (again.status_code, again.json()) == (200, {"status": "ready"})
+
+
+async def test_a_key_creates_once(client: httpx2.AsyncClient, memory_notes: MemoryNotes) -> None:
+    first = await client.post(PATH, json=LAMP, headers=KEY)
+    retry = await client.post(PATH, json={"name": " lamp", "quantity": 0}, headers=KEY)
+    other = await client.post(PATH, json=DESK, headers=KEY)
+    assert [each.status_code for each in (first, retry, other)] == [201, 201, 422]
+    assert retry.json() == first.json()
+    assert "another body" in other.json()["detail"]
+    assert len(await memory_notes.page(limit=9)) == 1
+
+
+async def test_a_key_creates_nothing_while_a_server_is_down_and_may_be_tried_again(
+    client: httpx2.AsyncClient, memory_idempotency: MemoryIdempotency, memory_notes: MemoryNotes
+) -> None:
+    for server in (memory_notes, memory_idempotency):
+        server.down = True
+        assert (await client.post(PATH, json=LAMP, headers=KEY)).status_code == 503
+        memory_notes.down = False
+        assert not await memory_notes.page(limit=9)
+    # It is not asked without a key.
+    assert (await client.post(PATH, json=DESK)).status_code == 201
+    memory_idempotency.down = False
+    assert (await client.post(PATH, json=LAMP, headers=KEY)).status_code == 201
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+async def test_a_bad_key_answers_422(client: httpx2.AsyncClient, key: str) -> None:
+    response = await client.post(PATH, json=LAMP, headers={"Idempotency-Key": key})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == "Idempotency-Key"
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.uuids())
+def test_a_cursor_leads_back_to_its_position_and_needs_no_quoting_in_a_url(
+    created_at: datetime, id_: UUID
+) -> None:
+    cursor = encode(Position(created_at, id_))
+    assert decode(cursor) == Position(created_at, id_)
+    assert quote(cursor) == cursor
+
+
+@pytest.mark.parametrize(
+    ("limit", "sizes"),
+    [("?limit=20", [20, 20, SIZE - 39]), (f"?limit={SIZE + 1}", [SIZE + 1]), ("", [SIZE, 1])],
+)
+async def test_pages_lead_from_one_to_the_next_until_there_is_no_more(
+    client: httpx2.AsyncClient, memory_notes: MemoryNotes, limit: str, sizes: list[int]
+) -> None:
+    assert (await client.get(PATH + limit)).json() == {"data": [], "next": None}
+    names = [str(number) for number in range(SIZE + 1)]
+    for name in names:
+        await memory_notes.add(uuid4(), NewNote(name=name))
+    pages, following = [], PATH + limit
+    while following:
+        page = (await client.get(following)).json()
+        pages.append([note["name"] for note in page["data"]])
+        following = page["next"]
+    assert [len(page) for page in pages] == sizes
+    assert [*chain(*pages)] == names[::-1]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        *(("limit", value) for value in ("0", SIZE_LIMIT + 1, "x")),
+        *(("cursor", value) for value in ("", "x", "a cursor", "f" + "_" * 31, "A" * 31, "A" * 36)),
+        ("cursor", "é" * 32),
+        ("curser", "x"),
+    ],
+)
+async def test_a_bad_parameter_answers_422_and_is_named(
+    client: httpx2.AsyncClient, parameter: str, value: str | int
+) -> None:
+    response = await client.get(PATH, params={parameter: value})
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
+    assert error["parameter"] == parameter
+    assert parameter != "cursor" or error["detail"] == "cursor is none of this API"
