@@ -28,9 +28,7 @@ def refused(admissions: Sequence[Admission]) -> list[str | None]:
     return [admission.refused for admission in admissions]
 
 
-async def test_a_request_within_the_limits_is_let_through(
-    limiter: Limiter, clock: MemoryClock
-) -> None:
+async def test_within_the_limits_one_is_let_through(limiter: Limiter, clock: MemoryClock) -> None:
     [admission] = await admit(limiter, Limits(3, 100), 40)
     assert admission == Admission(
         refused=None,
@@ -49,9 +47,7 @@ async def test_a_request_within_the_limits_is_let_through(
 @pytest.mark.parametrize(
     ("limits", "what"), [(Limits(2, PLENTY), "requests"), (Limits(PLENTY, 20), "tokens")]
 )
-async def test_a_request_beyond_a_limit_is_refused_and_not_counted(
-    limiter: Limiter, limits: Limits, what: str
-) -> None:
+async def test_what_is_refused_is_not_counted(limiter: Limiter, limits: Limits, what: str) -> None:
     *through, one, other = await admit(limiter, limits, 10, 10, 10, 10)
     assert refused(through) == [None, None]
     assert one == other
@@ -71,9 +67,7 @@ async def test_after_a_minute_all_is_free_again(limiter: Limiter, clock: MemoryC
     assert (again.refused, again.requests_left, again.tokens_left) == (None, 1, 0)
 
 
-async def test_retry_after_waits_for_as_many_tokens_as_are_asked_for(
-    limiter: Limiter, clock: MemoryClock
-) -> None:
+async def test_who_asks_for_more_tokens_waits_longer(limiter: Limiter, clock: MemoryClock) -> None:
     for tokens in (10, 60, 30):
         await admit(limiter, FEW, tokens)
         clock.advance(10)
@@ -93,9 +87,7 @@ async def test_retry_after_waits_for_as_many_tokens_as_are_asked_for(
         (Limits(PLENTY, 4), "tokens"),
     ],
 )
-async def test_what_never_fits_is_refused_for_a_minute(
-    limiter: Limiter, limits: Limits, what: str
-) -> None:
+async def test_what_never_fits_waits_a_minute(limiter: Limiter, limits: Limits, what: str) -> None:
     [admission] = await admit(limiter, limits, 5)
     assert (admission.refused, admission.retry_after) == (what, MINUTE)
     assert (admission.requests_reset, admission.tokens_reset) == (0, 0)
@@ -164,9 +156,7 @@ async def test_an_admission_has_the_version_of_the_newest_announcement(
 
 
 @pytest.mark.parametrize("limits", [Limits(10, PLENTY), Limits(PLENTY, 70)])
-async def test_of_many_at_once_as_many_pass_as_the_limits_say(
-    limiter: Limiter, limits: Limits
-) -> None:
+async def test_of_many_at_once_exactly_as_many_pass(limiter: Limiter, limits: Limits) -> None:
     admissions = await asyncio.gather(*(limiter.admit(TEAM, limits, 7) for _ in range(50)))
     through = [admission for admission in admissions if not admission.refused]
     # Each of them has seen those before it.

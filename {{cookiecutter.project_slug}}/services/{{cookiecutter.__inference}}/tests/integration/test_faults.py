@@ -60,9 +60,7 @@ async def test_without_a_server_it_answers_503_and_recovers_by_itself(
                     await service.ready()
 
 
-async def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_its_slot(
-    settings: dict[str, str], tmp_path: Path
-) -> None:
+async def test_who_leaves_a_stream_frees_its_slot(settings: dict[str, str], tmp_path: Path) -> None:
     own = {"MAX_CONCURRENCY": "1", "ECHO_PER_TOKEN": "0.02"}
     with serving("gateway", settings | own, prefix=PREFIX, folder=tmp_path) as service:
         async with connecting(service) as connect:

@@ -92,9 +92,7 @@ async def test_tokens_that_cannot_be_settled_are_logged_and_the_budget_is_booked
     assert await customer.spent() == 5 * 7
 
 
-async def test_a_budget_that_cannot_be_booked_is_booked_as_soon_as_it_can(
-    customer: Customer,
-) -> None:
+async def test_a_budget_that_cannot_be_booked_is_booked_once_it_can(customer: Customer) -> None:
     admitted = await admit(customer)
     await admitted.complete()
     customer.world.database.down = True
@@ -141,9 +139,7 @@ async def test_it_is_settled_even_if_the_request_is_cancelled_meanwhile(customer
     assert await customer.spent() == 0
 
 
-async def test_a_key_that_is_revoked_while_it_is_counted_is_refused_and_costs_nothing(
-    customer: Customer, world: World
-) -> None:
+async def test_a_key_revoked_meanwhile_costs_nothing(customer: Customer, world: World) -> None:
     async def revoke() -> None:
         await world.database.keys.update(customer.key.id, {"revoked_at": world.clock.now()})
         # The follower of the process is faster than the admission.

@@ -21,9 +21,7 @@ each_path = pytest.mark.parametrize("path", BODIES)
     ("path", "kind"),
     [(CHAT, completion_responses.ChatCompletion), (TEXT, completion_responses.TextCompletion)],
 )
-async def test_a_request_is_answered_and_takes_what_it_used_of_the_budget(
-    customer: Customer, path: str, kind: type
-) -> None:
+async def test_an_answer_costs_what_it_used(customer: Customer, path: str, kind: type) -> None:
     await customer.pay()
     response = await customer.post(path)
     answer = response.json()
@@ -235,9 +233,7 @@ async def test_a_key_that_was_revoked_or_has_expired_answers_401_from_the_next_r
 
 @each_path
 @pytest.mark.parametrize("gone", [False, True])
-async def test_a_model_that_the_team_has_not_answers_404(
-    customer: Customer, path: str, *, gone: bool
-) -> None:
+async def test_an_unknown_model_answers_404(customer: Customer, path: str, *, gone: bool) -> None:
     if gone:
         # The provider of an alias.
         del customer.world.backends["scripted"]

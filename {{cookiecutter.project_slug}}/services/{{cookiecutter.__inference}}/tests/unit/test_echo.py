@@ -83,9 +83,7 @@ async def test_the_words_of_a_chat_are_those_of_all_its_turns() -> None:
 
 
 @given(TEXT.map("".join), st.integers(1, 60), st.booleans())
-async def test_whatever_the_prompt_usage_counts_what_was_said(
-    text: str, limit: int, ignore_eos: bool
-) -> None:
+async def test_usage_counts_whatever_was_said(text: str, limit: int, ignore_eos: bool) -> None:
     inference = asked(text, limit, ignore_eos=ignore_eos)
     whole = await echo().complete(inference)
     assert whole.usage.completion_tokens == len(whole.choices[0].text.split()) <= limit

@@ -35,9 +35,7 @@ async def test_an_unknown_path_answers_404(client: httpx2.AsyncClient) -> None:
     assert response.json() == {"error": {**told, "code": "not_found"}}
 
 
-async def test_a_wrong_method_answers_405_and_names_the_right_ones(
-    client: httpx2.AsyncClient,
-) -> None:
+async def test_a_wrong_method_answers_405_and_names_right_ones(client: httpx2.AsyncClient) -> None:
     response = await client.put("/admin/teams", json={})
     assert response.status_code == 405
     assert response.json()["error"]["code"] == "method_not_allowed"
@@ -123,9 +121,7 @@ async def test_a_body_that_is_too_large_answers_413(
     assert refusal(response) == (413, None, "content_too_large")
 
 
-async def test_the_api_documents_itself_with_examples_and_without_a_network(
-    client: httpx2.AsyncClient,
-) -> None:
+async def test_the_api_has_a_page_with_examples_even_offline(client: httpx2.AsyncClient) -> None:
     page = (await client.get("/docs")).text
     assert '<a href="/openapi.json">' in page.partition('id="swagger-ui"')[2].partition("</div>")[0]
     document = (await client.get("/openapi.json")).json()

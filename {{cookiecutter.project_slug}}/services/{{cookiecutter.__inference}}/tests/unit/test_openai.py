@@ -166,9 +166,7 @@ async def test_a_stream_that_breaks_off_is_good_until_then(good: list[str], serv
         (httpx2.ReadTimeout("slow"), False),
     ],
 )
-async def test_a_connection_that_was_closed_meanwhile_is_replaced_and_no_other(
-    error: Exception, *, replaced: bool
-) -> None:
+async def test_a_closed_connection_alone_is_replaced(error: Exception, *, replaced: bool) -> None:
     requests = []
 
     def serve(request: httpx2.Request) -> httpx2.Response:
@@ -197,9 +195,7 @@ BODIES: list[tuple[Inference, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("inference", "body"), BODIES)
-async def test_the_server_is_sent_what_was_asked_for(
-    inference: Inference, body: dict[str, Any]
-) -> None:
+async def test_the_server_is_sent_what_is_asked(inference: Inference, body: dict[str, Any]) -> None:
     paths = {"prompt": "/v1/completions", "messages": "/v1/chat/completions"}
     stream, seen = False, []
 
@@ -259,9 +255,7 @@ async def test_of_a_server_that_does_not_count_the_pieces_are_counted() -> None:
 @pytest.mark.parametrize(
     ("text", "most", "made"), [("a b", 7, 3), ("a" * 100, 7, 7), ("a" * 100, None, 100)]
 )
-async def test_of_a_whole_answer_that_is_not_counted_the_most_is_counted(
-    text: str, most: int | None, made: int
-) -> None:
+async def test_an_uncounted_answer_counts_the_most(text: str, most: int | None, made: int) -> None:
     inference = replace(asked(), max_tokens=most)
     whole = await backend(answering(answer(text))).complete(inference)
     assert whole.usage.completion_tokens == made

@@ -37,9 +37,7 @@ def test_two_urls_and_two_secrets_are_enough() -> None:
     assert (settings.openai_url, settings.echo()) == (None, EchoSettings())
 
 
-def test_a_variable_sets_what_has_its_name_and_no_secret_is_shown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_variable_sets_its_field_and_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     echo = EchoSettings(
         first_token=0.1, per_token=0.2, jitter=0.3, failure_rate=0.4, cut_off_rate=0.5, seed=6
     )

@@ -76,9 +76,7 @@ PIECES: dict[str, tuple[str, list[dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("path", PIECES)
-async def test_an_answer_comes_in_pieces_and_its_tokens_last_if_they_are_asked_for(
-    customer: Customer, path: str
-) -> None:
+async def test_an_answer_comes_in_pieces_and_its_tokens_last(customer: Customer, path: str) -> None:
     response = await customer.post(path, stream=True)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -144,9 +142,7 @@ async def test_an_error_after_the_first_piece_is_the_last_event_and_what_was_mad
     assert await customer.spent() == 11 * 7
 
 
-async def test_a_crash_after_the_first_piece_breaks_the_stream_off(
-    customer: Customer, lines: list[EventDict]
-) -> None:
+async def test_a_late_crash_breaks_a_stream_off(customer: Customer, lines: list[EventDict]) -> None:
     customer.world.backend.script = [Chunk("one"), ZeroDivisionError()]
     connection = Connection(customer)
     with pytest.raises(ZeroDivisionError):
