@@ -40,13 +40,8 @@ class Policy:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self.version = ""
-        """Nothing that is remembered is older."""
-        self._generation = 0
         self._until = datetime.min.replace(tzinfo=ports.clock.now().tzinfo)
-        self._configs: dict[None, domain.Config] = {}
-        self._grants: dict[str, Grant] = {}
-        self._routes: dict[UUID, Mapping[str, Route]] = {}
+        self._forget("")
 
     def renew(self, version: str) -> None:
         """Forget all, unless it is of this version.
@@ -62,7 +57,7 @@ class Policy:
         if now >= self._until:
             self._forget(self.version)
             self._until = now + KEPT
-        grant = await self._kept(self._grants, key_hash, self.fresh_grant)
+        grant = await _kept(self._grants, key_hash, self.fresh_grant)
         if not grant.key.good(now):
             raise errors.CredentialError("this API key is not valid")
         return grant
@@ -79,7 +74,7 @@ class Policy:
 
     async def route(self, team: UUID, model: str) -> Route:
         """Return where a team's requests for a model go; raise UnknownModelError if nowhere."""
-        routes = await self._kept(self._routes, team, self._fetch_routes)
+        routes = await _kept(self._routes, team, self._fetch_routes)
         if route := routes.get(model):
             return route
         if target := (await self.config()).models.get(model):
@@ -88,7 +83,7 @@ class Policy:
 
     async def config(self) -> domain.Config:
         """Return the config; raise UnreadableError if what is stored is none."""
-        return await self._kept(self._configs, None, lambda _: self._ports.database.config())
+        return await _kept(self._configs, None, lambda _: self._ports.database.config())
 
     async def follow(self) -> None:
         """Forget all at each announcement, for as long as the process lives."""
@@ -96,23 +91,22 @@ class Policy:
             self.renew(version)
 
     def _forget(self, version: str) -> None:
-        self._generation += 1
         self.version = version
-        for kept in (self._configs, self._grants, self._routes):
-            kept.clear()
-
-    async def _kept(self, kept: dict[K, V], key: K, fetch: Callable[[K], Awaitable[V]]) -> V:
-        if key in kept:
-            return kept[key]
-        generation = self._generation
-        value = await fetch(key)
-        if generation == self._generation:
-            kept[key] = value
-        return value
+        """Nothing that is remembered is older."""
+        # New ones, so that what is just being loaded is kept where nobody looks any more.
+        self._configs: dict[None, domain.Config] = {}
+        self._grants: dict[str, Grant] = {}
+        self._routes: dict[UUID, Mapping[str, Route]] = {}
 
     async def _fetch_routes(self, team: UUID) -> Mapping[str, Route]:
         aliases = await self._ports.database.aliases.routes(team)
         return {name: _route(alias) for name, alias in aliases.items()}
+
+
+async def _kept(kept: dict[K, V], key: K, fetch: Callable[[K], Awaitable[V]]) -> V:
+    if key not in kept:
+        kept[key] = await fetch(key)
+    return kept[key]
 
 
 def _route(alias: domain.ModelAlias) -> Route:
