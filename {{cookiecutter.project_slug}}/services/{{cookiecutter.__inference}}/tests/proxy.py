@@ -1,7 +1,7 @@
 """A proxy before a server, which fails when a test wants it to."""
 
 import asyncio
-from collections.abc import Callable
+from asyncio import StreamReader, StreamWriter
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -59,7 +59,7 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._connections.add(task)
@@ -72,12 +72,12 @@ class Proxy:
             self._connections.remove(task)
             writer.transport.abort()
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Pass bytes both ways until one of them ends."""
         up_reader, up_writer = await self._connect()
         pumps = [
-            asyncio.create_task(self._pump(reader, up_writer, self.sent.append)),
-            asyncio.create_task(self._pump(up_reader, writer)),
+            asyncio.create_task(self._pump(reader, up_writer, self.sent)),
+            asyncio.create_task(self._pump(up_reader, writer, [])),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -88,20 +88,16 @@ class Proxy:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
 
-    async def _pump(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        tell: Callable[[bytes], None] = lambda _: None,
-    ) -> None:
+    async def _pump(self, reader: StreamReader, writer: StreamWriter, sent: list[bytes]) -> None:
         while data := await reader.read(CHUNK):
             await self._open.wait()
-            tell(data)
+            sent.append(data)
             writer.write(data)
             await writer.drain()
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        parts, query = urlsplit(self._upstream), dict(parse_qsl(urlsplit(self._upstream).query))
+    async def _connect(self) -> tuple[StreamReader, StreamWriter]:
+        parts = urlsplit(self._upstream)
+        query = dict(parse_qsl(parts.query))
         if parts.scheme == "unix":
             return await asyncio.open_unix_connection(unquote(parts.path))
         if "host" in query:
@@ -116,6 +112,5 @@ class Proxy:
         host = f"{user}{at}127.0.0.1:{port}"
         query = urlencode([each for each in parse_qsl(parts.query) if each[0] not in HERE])
         # Of a socket's URL the path is the file, otherwise the database.
-        socket = parts.scheme == "unix"
-        scheme, path = ("redis", "") if socket else (parts.scheme, parts.path)
+        scheme, path = ("redis", "") if parts.scheme == "unix" else (parts.scheme, parts.path)
         return urlunsplit((scheme, host, path, query, ""))

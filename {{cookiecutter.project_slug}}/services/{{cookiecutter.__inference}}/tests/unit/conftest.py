@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from uuid import uuid4
 
@@ -122,13 +122,7 @@ class World:
     @property
     def ports(self) -> Ports:
         """Return them as the application gets them."""
-        return Ports(
-            database=self.database,
-            announcements=self.announcements,
-            limiter=self.limiter,
-            backends=self.backends,
-            clock=self.clock,
-        )
+        return Ports(**{port.name: getattr(self, port.name) for port in fields(Ports)})
 
     async def configure(self, **changes: Any) -> domain.Config:
         """Return the config that holds from now on."""
