@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from . import streaming
 from .answers import JsonResponse, quota_headers
-from .credentials import KeyHash, hash_of_key
+from .credentials import ApiKey, api_key
 from .error_handlers import documented
 from .schemas.completion_requests import ChatRequest, CompletionRequest
 from .schemas.completion_responses import ChatCompletion, ChatEncoder, TextCompletion, TextEncoder
@@ -28,19 +28,18 @@ class KeyFirstRoute(APIRoute):
         kind: type[BaseModel] = answer.__annotations__["body"]
 
         async def serve(request: Request) -> Response:
-            key_hash = await hash_of_key(request)
-            state = request.app.state
-            team = (await state.policy.grant(key_hash)).key.team_id
+            key = await api_key(request)
+            concurrency = request.app.state.concurrency
             # Bodies are large: a team may have no more of them on their way than requests.
-            state.concurrency.take(team)
+            concurrency.take(key.team_id)
             try:
                 body = kind.model_validate_json(await request.body())
             except ValidationError as error:
                 wrong = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
                 raise RequestValidationError(wrong) from None
             finally:
-                state.concurrency.free(team)
-            response: Response = await answer(request, body, key_hash)
+                concurrency.free(key.team_id)
+            response: Response = await answer(request, body, key)
             return response
 
         return serve
@@ -62,25 +61,25 @@ def _page(answer: object) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post("/chat/completions", responses=_page(ChatCompletion))
-async def chat(request: Request, body: ChatRequest, key_hash: KeyHash) -> Response:
+async def chat(request: Request, body: ChatRequest, key: ApiKey) -> Response:
     """Answer a chat."""
-    return await _answer(request, body, key_hash, ChatEncoder)
+    return await _answer(request, body, key, ChatEncoder)
 
 
 @router.post("/completions", responses=_page(TextCompletion))
-async def text(request: Request, body: CompletionRequest, key_hash: KeyHash) -> Response:
+async def text(request: Request, body: CompletionRequest, key: ApiKey) -> Response:
     """Go on with a text."""
-    return await _answer(request, body, key_hash, TextEncoder)
+    return await _answer(request, body, key, TextEncoder)
 
 
 async def _answer(
     request: Request,
     body: ChatRequest | CompletionRequest,
-    key_hash: str,
+    key: ApiKey,
     encoder: type[TextEncoder],
 ) -> Response:
     state = request.app.state
-    admitted = await state.completions.admit(key_hash, body.inference())
+    admitted = await state.completions.admit(key.hash, body.inference())
     headers = quota_headers(admitted.request.limits, admitted.admission)
     created = int(state.ports.clock.now().timestamp())
     answer = encoder(body.model, created, include_usage=body.include_usage())

@@ -44,19 +44,19 @@ async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: Credent
     raise errors.CredentialError("this session token is not valid")
 
 
-async def hash_of_key(request: Request, _page: KeyBearer = None) -> str:
-    """Return the hash of the API key that was given; raise CredentialError if it is none.
+async def api_key(request: Request, _page: KeyBearer = None) -> domain.ApiKey:
+    """Return the API key that was given; raise CredentialError if it is none.
 
     The request's line in the log tells whose it is.
     """
-    scheme, _blank, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
+    scheme, _blank, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not given:
         raise errors.CredentialError("this needs an API key: `Authorization: Bearer sk-...`")
-    key_hash: str = request.app.state.credentials.keys.hash(key)
-    grant = await request.app.state.policy.grant(key_hash)
-    bind_contextvars(team=str(grant.key.team_id), key=grant.key.prefix)
-    return key_hash
+    state = request.app.state
+    key: domain.ApiKey = (await state.policy.grant(state.credentials.keys.hash(given))).key
+    bind_contextvars(team=str(key.team_id), key=key.prefix)
+    return key
 
 
 CurrentUser = Annotated[Caller, Depends(authenticate)]
-KeyHash = Annotated[str, Depends(hash_of_key)]
+ApiKey = Annotated[domain.ApiKey, Depends(api_key)]

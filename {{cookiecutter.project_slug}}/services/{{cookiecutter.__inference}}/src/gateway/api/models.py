@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from .. import errors
-from .credentials import KeyHash
+from .credentials import ApiKey
 from .error_handlers import documented
 
 PATH = "/v1/models"
@@ -32,11 +32,11 @@ class Models(BaseModel):
 
 
 @router.get("")
-async def list_(request: Request, key_hash: KeyHash) -> Models:
+async def list_(request: Request, key: ApiKey) -> Models:
     """List the models, the team's own names for them among them."""
     state = request.app.state
     # From the database: no admission says here whether what is remembered is still true.
-    grant = await state.policy.fresh_grant(key_hash)
+    grant = await state.policy.fresh_grant(key.hash)
     config = await state.policy.config()
     aliases = await state.ports.database.aliases.routes(grant.key.team_id)
     known = {name: (each.model, 0, each.provider) for name, each in config.models.items()} | {
@@ -53,9 +53,9 @@ async def list_(request: Request, key_hash: KeyHash) -> Models:
 
 
 @router.get("/{model:path}", responses=documented(404))
-async def read(model: str, request: Request, key_hash: KeyHash) -> Model:
+async def read(model: str, request: Request, key: ApiKey) -> Model:
     """Return one."""
-    for each in (await list_(request, key_hash)).data:
+    for each in (await list_(request, key)).data:
         if each.id == model:
             return each
     raise errors.UnknownModelError(model)
