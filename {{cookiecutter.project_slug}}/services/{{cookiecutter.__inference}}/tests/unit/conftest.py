@@ -173,7 +173,10 @@ class Customer:
         return (await self.world.limiter.admit(self.team.id, limits, 0)).tokens_left
 
 
-def refusal(response: httpx2.Response) -> tuple[int, str | None, str]:
+Refusal = tuple[int, str | None, str]
+
+
+def refusal(response: httpx2.Response) -> Refusal:
     """Return the status, the parameter and the code of an error, whose shape it checks."""
     error = response.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}

@@ -12,8 +12,9 @@ from gateway import domain, errors
 from gateway.api.schemas import completion_requests, completion_responses
 from gateway.ports import Chunk
 
-from .conftest import ASKED, BODIES, CHAT, OPTIONS, TEXT, Customer, World, refusal
+from .conftest import ASKED, BODIES, CHAT, OPTIONS, TEXT, Customer, Refusal, World, refusal
 
+Headers = dict[str, str]
 each_path = pytest.mark.parametrize("path", BODIES)
 
 
@@ -273,7 +274,7 @@ async def test_a_request_that_the_budget_does_not_pay_for_answers_429(customer: 
 
 # What a backend raises, and what its client is told: clients of OpenAI decide by it whether they
 # ask again.
-FAILURES: list[tuple[errors.ServiceError, tuple[int, str | None, str], dict[str, str]]] = [
+FAILURES: list[tuple[errors.ServiceError, Refusal, Headers]] = [
     (errors.BackendError("scripted", "told to"), (502, None, "backend_error"), {}),
     (
         errors.BackendError("scripted", "no key", final=True),
@@ -292,13 +293,7 @@ FAILURES: list[tuple[errors.ServiceError, tuple[int, str | None, str], dict[str,
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("error", "told", "headers"), FAILURES)
 async def test_a_backend_that_fails_costs_nothing_and_its_client_is_told_how_it_failed(
-    customer: Customer,
-    path: str,
-    error: errors.ServiceError,
-    told: tuple[int, str | None, str],
-    headers: dict[str, str],
-    *,
-    stream: bool,
+    customer: Customer, path: str, error: Exception, told: Refusal, headers: Headers, stream: bool
 ) -> None:
     await customer.pay()
     customer.world.backend.script = [error]

@@ -81,26 +81,20 @@ async def test_json_needs_no_header_and_a_wrong_one_is_named(
 
 
 UNREADABLE = [
-    (b"{", {}, 400, "invalid_json", "is no JSON: "),
-    (b"\xff", {}, 400, "invalid_json", ""),
-    (b"[" * 4_000, {}, 400, "invalid_json", "recursion limit|too deeply|EOF"),
-    (b"[]", {}, 400, "invalid_value", "the body: "),
-    (b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "unsupported_media_type", "Content-Encoding"),
+    (b"{", "identity", 400, "invalid_json", "is no JSON: "),
+    (b"\xff", "identity", 400, "invalid_json", ""),
+    (b"[" * 4_000, "identity", 400, "invalid_json", "recursion limit|too deeply|EOF"),
+    (b"[]", "identity", 400, "invalid_value", "the body: "),
+    (b"\x1f\x8b", "gzip", 415, "unsupported_media_type", "Content-Encoding"),
 ]
 
 
 @pytest.mark.parametrize("path", [TEXT, LOGIN])
-@pytest.mark.parametrize(("body", "headers", "status", "code", "says"), UNREADABLE)
+@pytest.mark.parametrize(("body", "encoding", "status", "code", "says"), UNREADABLE)
 async def test_a_body_that_cannot_be_read_is_told_why(
-    customer: Customer,
-    path: str,
-    body: bytes,
-    headers: dict[str, str],
-    status: int,
-    code: str,
-    says: str,
+    customer: Customer, path: str, body: bytes, encoding: str, status: int, code: str, says: str
 ) -> None:
-    headers = {"Content-Type": "application/json", **headers}
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
     response = await customer.client.post(path, content=body, headers=headers)
     assert refusal(response) == (status, None, code)
     assert re.search(says, response.json()["error"]["message"])
