@@ -19,7 +19,7 @@ import socket
 import pytest
 from pytest_socket import SocketBlockedError
 
-import acme_books_money as money
+import acme_money as money
 
 
 def test_it_greets() -> None:
@@ -74,16 +74,15 @@ LIBRARY = '[project]\nname = "acme-books-{0}"\nversion = "0.1.0"\n'
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a library that has tests of both tiers, made as docs/testing.md says."""
+    """A project with a library that has tests of both tiers, made as the engine's guide says."""
     baked = ready(bake, tmp_path_factory.mktemp("libraries with ä space"), "Acme Books")
-    guide = (baked.path / "docs" / "testing.md").read_text(encoding="utf-8")
+    guide = (baked.path / "vendor/stratakit/docs/services.md").read_text(encoding="utf-8")
     for command in re.findall(r"^\$ (uv .*money.*)$", guide, re.MULTILINE)[:2]:
         baked.run(*command.split())
     for name, text in FILES.items():
         file = baked.path / name
         file.parent.mkdir(parents=True)
-        package = baked.path.name.replace("-", "_")
-        file.write_text(text.replace("acme_books", package), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     baked.run("uv", "lock", "--quiet")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
     return Project(baked.path, baked.answers, {**baked.environment, **EMBEDDED})

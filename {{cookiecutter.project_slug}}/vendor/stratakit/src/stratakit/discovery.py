@@ -188,7 +188,8 @@ def _hint(file: Path) -> str:
         return f"move it to one of the folders {_listed(REPOSITORY)} {either}"
     home = f"{top}/{inner[0]}"
     if not (ROOT / home / "pyproject.toml").exists():
-        return f"give {home} a pyproject.toml, without which it is no {kind.kind}: docs/testing.md"
+        guide = "the engine's docs/services.md"
+        return f"give {home} a pyproject.toml, without which it is no {kind.kind}: {guide}"
     return f"move it to one of the folders {_listed(kind.scopes, f'{home}/')}"
 
 
