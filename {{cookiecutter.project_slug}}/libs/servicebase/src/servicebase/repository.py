@@ -127,10 +127,9 @@ class MemoryRepository(Generic[New, Found, Changes]):
     async def get(self, id_: UUID) -> Found:
         """Return the one with this id."""
         await self.ping()
-        try:
-            return self._stored[id_]
-        except KeyError:
-            raise errors.NotFoundError(self.name, id_) from None
+        if id_ not in self._stored:
+            raise errors.NotFoundError(self.name, id_)
+        return self._stored[id_]
 
     async def page(
         self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING

@@ -21,6 +21,7 @@ TIMEOUT = 0.02
 PATIENCE = 2.0
 NOTE, OTHER = UUID(int=7), UUID(int=8)
 CLAIM = Claim(NOTE, "print")
+Conflict = errors.ConflictError
 
 
 def connect(url: str | sa.URL, timeout: float = 5) -> AsyncEngine:
@@ -134,16 +135,10 @@ def test_a_url_is_made_one_for_asyncpg(given: str, used: str) -> None:
 
 
 VIOLATIONS: dict[str, tuple[dict[str, Any], errors.ServiceError | None]] = {
-    "unique": ({"name": "a"}, errors.ConflictError("name")),
-    "primary key": ({"name": "c", "id": NOTE}, errors.ConflictError("id")),
-    "unique index": (
-        {"name": "c", "parent_id": NOTE, "quantity": 1},
-        errors.ConflictError("tags"),
-    ),
-    "unique of several": (
-        {"name": "c", "parent_id": NOTE, "tags": ("t",)},
-        errors.ConflictError("quantity"),
-    ),
+    "unique": ({"name": "a"}, Conflict("name")),
+    "primary key": ({"name": "c", "id": NOTE}, Conflict("id")),
+    "unique index": ({"name": "c", "parent_id": NOTE, "quantity": 1}, Conflict("tags")),
+    "unique of several": ({"name": "c", "parent_id": NOTE, "tags": ("t",)}, Conflict("quantity")),
     "check": ({"name": "c", "quantity": -1}, errors.InvalidError("quantity", "breaks a rule")),
     "foreign key": ({"name": "c", "parent_id": OTHER}, errors.InvalidReferenceError("parent_id")),
     # Mistakes of ours, which are no errors of the client.

@@ -55,10 +55,6 @@ class Connection(asyncio.Transport):
         await self.answering.wait()
         await PlainTextResponse(f"<{scope['path']} {body.decode()}>")(scope, receive, send)
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        del name
-        return default
-
     def is_closing(self) -> bool:
         return self.closed
 
