@@ -97,13 +97,6 @@ class ScriptedBackend:
             self.closed += 1
 
 
-ANSWER: tuple[Chunk, ...] = (
-    Chunk("one"),
-    Chunk(" two"),
-    Chunk("", "stop", domain.Usage(prompt_tokens=3, completion_tokens=2)),
-)
-
-
 @dataclass
 class World:
     """All that is outside of the application; its fields are the ports."""
@@ -115,7 +108,8 @@ class World:
     def __post_init__(self) -> None:
         self.database = MemoryDatabase(self.clock)
         self.limiter = MemoryLimiter(self.clock, self.announcements)
-        self.backend = ScriptedBackend([*ANSWER])
+        usage = domain.Usage(prompt_tokens=3, completion_tokens=2)
+        self.backend = ScriptedBackend([Chunk("one"), Chunk(" two"), Chunk("", "stop", usage)])
         self.backends["echo"] = EchoBackend(self.clock, EchoSettings())
         self.backends["scripted"] = self.backend
 

@@ -19,8 +19,6 @@ from gateway.ports import Chunk
 
 from .conftest import BODIES, CHAT, TEXT, Customer
 
-USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-
 
 @dataclass
 class Connection:
@@ -94,7 +92,8 @@ async def test_an_answer_comes_in_pieces_and_its_tokens_last(customer: Customer,
     *events, last = data(response)
     assert [event["choices"] for event in events] == told
     assert [event["usage"] for event in events] == [None] * 3
-    assert (last["choices"], last["usage"]) == ([], USAGE)
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert (last["choices"], last["usage"]) == ([], usage)
 
 
 async def test_an_answer_of_nothing_has_a_role_and_an_end(customer: Customer) -> None:

@@ -84,7 +84,7 @@ async def _answer(
     created = int(state.ports.clock.now().timestamp())
     answer = encoder(body.model, created, include_usage=body.include_usage())
     if body.stream:
-        return streaming.EventStream(admitted, answer.events, state.metrics, headers)
+        return streaming.EventStream(admitted, answer.events, headers)
     try:
         async with streaming.connected(request.receive):
             content = answer.whole(await admitted.complete())

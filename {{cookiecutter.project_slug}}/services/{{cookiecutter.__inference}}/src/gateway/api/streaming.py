@@ -12,7 +12,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from .. import errors
 from ..completion_service import Admitted
-from ..metrics import Metrics
 from ..ports import Chunk
 from . import error_handlers
 from .answers import encode
@@ -62,11 +61,7 @@ class EventStream(Response):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self,
-        admitted: Admitted,
-        encode: Callable[[Chunk], bytes],
-        metrics: Metrics,
-        headers: Mapping[str, str],
+        self, admitted: Admitted, encode: Callable[[Chunk], bytes], headers: Mapping[str, str]
     ) -> None:
         # No proxy is to keep the pieces until they are many.
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -74,7 +69,7 @@ class EventStream(Response):
         del self.headers["Content-Length"]
         self._admitted = admitted
         self._encode = encode
-        self._metrics = metrics
+        self._metrics = admitted.service.metrics
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002

@@ -16,6 +16,7 @@ MESSAGES: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "be brief"},
     {"role": "user", "content": [{"type": "text", "text": "hello there"}]},
 ]
+TEXT: dict[str, Any] = {"model": "echo", "prompt": "one two three", "max_tokens": 2}
 Client = openai.AsyncOpenAI
 
 
@@ -45,13 +46,11 @@ async def test_a_streamed_chat_is_the_whole_one_in_pieces(client: Client) -> Non
 
 
 async def test_a_streamed_text_is_the_whole_one_in_pieces(client: Client) -> None:
-    whole = await client.completions.create(model="echo", prompt="one two three", max_tokens=2)
+    whole = await client.completions.create(**TEXT)
     assert (len(whole.choices[0].text.split()), whole.choices[0].finish_reason) == (2, "length")
     # Not strict: its type has no place for the null that OpenAI itself sends before the last chunk.
     async with Client(base_url=client.base_url, api_key=client.api_key) as lax:
-        stream = await lax.completions.create(
-            model="echo", prompt="one two three", max_tokens=2, stream=True
-        )
+        stream = await lax.completions.create(**TEXT, stream=True)
         pieces = [chunk.choices[0].text async for chunk in stream if chunk.choices]
     assert "".join(pieces) == whole.choices[0].text
 
