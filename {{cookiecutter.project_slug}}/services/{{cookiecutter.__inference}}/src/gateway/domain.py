@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, NonNegativeInt, WithJsonSchema
+from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter, WithJsonSchema
 
 from servicebase import values
 from servicebase.repository import Entity
@@ -194,6 +194,10 @@ class Config:
     def limits(self) -> Limits:
         """Return the quota of a team that has none of its own."""
         return Limits(self.requests_per_minute, self.tokens_per_minute)
+
+
+CONFIG = TypeAdapter(Config)
+"""What reads and writes one as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

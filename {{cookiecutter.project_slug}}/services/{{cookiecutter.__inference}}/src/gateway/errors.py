@@ -60,9 +60,8 @@ class RateLimitedError(ServiceError):
 
     def __init__(self, limits: "Limits", admission: "Admission") -> None:
         what = admission.refused or "requests"
-        super().__init__(
-            f"your team's limit of {getattr(limits, what)} {what} per minute is reached"
-        )
+        most = getattr(limits, what)
+        super().__init__(f"your team's limit of {most} {what} per minute is reached")
         self.limits = limits
         self.admission = admission
         self.retry_after = admission.retry_after

@@ -30,9 +30,7 @@ class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
     async def by_email(self, email: str) -> domain.User:
         """Return the user with this email; raise NotFoundError if there is none."""
 
-    async def open_session(
-        self, session: domain.Session, password_hash: str, now: datetime
-    ) -> None:
+    async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         """Store a session, and forget those that have expired.
 
         NotFoundError says that there is no such user, or that by now they have another password.

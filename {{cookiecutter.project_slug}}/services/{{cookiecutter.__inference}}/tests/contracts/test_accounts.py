@@ -21,7 +21,7 @@ async def opened(
     database: Database, of: domain.User, until: datetime = LATER, now: datetime = NOW
 ) -> domain.Session:
     session = domain.Session(uuid4().hex, of.id, until)
-    await database.users.open_session(session, of.password_hash or "", now)
+    await database.users.add_session(session, of.password_hash or "", now)
     return session
 
 

@@ -127,9 +127,7 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
                 return user
         raise errors.NotFoundError(self.name, email)
 
-    async def open_session(
-        self, session: domain.Session, password_hash: str, now: datetime
-    ) -> None:
+    async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         if (await self.get(session.user_id)).password_hash != password_hash:
             raise errors.NotFoundError(self.name, "with this password")
         self._end(lambda each: each.expires_at <= now)

@@ -293,7 +293,7 @@ async def test_the_config_is_replaced_and_the_pages_example_changes_nothing(admi
     before = (await admin.client.get("/admin/config")).json()
     assert before["version"] == 0
     page = (await admin.client.get("/openapi.json")).json()
-    example = page["components"]["schemas"]["ConfigBody"]["example"]
+    example = page["components"]["schemas"]["ConfigBody"]["examples"][0]
     for version, (config, after) in enumerate([(example, before), (CONFIG, CONFIG)], start=1):
         admin.world.database.unreadable = True
         assert (await admin.client.get("/admin/config")).status_code == 503

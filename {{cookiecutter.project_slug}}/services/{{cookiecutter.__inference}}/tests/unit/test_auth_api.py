@@ -151,7 +151,7 @@ async def test_register_answers_403_where_it_is_closed(world: World) -> None:
     assert refusal(response) == (403, None, "registration_closed")
 
 
-@pytest.mark.parametrize(("path", "slow"), [(LOGIN, "users.open_session"), (KEYS, "keys.add")])
+@pytest.mark.parametrize(("path", "slow"), [(LOGIN, "users.add_session"), (KEYS, "keys.add")])
 async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
     ann: AsyncClient, world: World, path: str, slow: str
 ) -> None:

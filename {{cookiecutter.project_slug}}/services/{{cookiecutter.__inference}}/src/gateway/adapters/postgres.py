@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -28,13 +27,11 @@ from ..models import (
     TeamRow,
     UserRow,
 )
-from ..ports import Changes
 
 Sessions = async_sessionmaker[AsyncSession]
-_CONFIG = TypeAdapter(domain.Config)
 
 
-class PostgresCollection(PostgresRepository[New, Found, Changes, Row]):
+class PostgresCollection(PostgresRepository[New, Found, ports.Changes, Row]):
     """All of one kind, whose fields are named as the columns of its table."""
 
     def __init__(
@@ -61,10 +58,7 @@ def _finds(column: sa.ColumnElement[Any], search: str) -> sa.ColumnElement[bool]
 class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
     """The users, and in another table the sessions that they have open."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        super().__init__(sessions, UserRow, domain.User, "user", "email")
-
-    async def update(self, id_: UUID, changes: Changes) -> domain.User:
+    async def update(self, id_: UUID, changes: ports.Changes) -> domain.User:
         if "password_hash" not in changes:
             return await super().update(id_, changes)
         async with self._transaction() as session:
@@ -80,9 +74,7 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
     async def by_email(self, email: str) -> domain.User:
         return await self._one(sa.select(UserRow).filter_by(email=email), email)
 
-    async def open_session(
-        self, session: domain.Session, password_hash: str, now: datetime
-    ) -> None:
+    async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         owner = sa.select(UserRow).filter_by(id=session.user_id, password_hash=password_hash)
         async with self._transaction() as connection:
             # The user first, as where a password is changed: else each could wait for the other.
@@ -94,8 +86,7 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
         both = sa.select(SessionRow, UserRow).join_from(SessionRow, UserRow)
         async with self._transaction() as connection:
-            found = await connection.execute(both.where(SessionRow.hash == hash_))
-            row = found.one_or_none()
+            row = (await connection.execute(both.where(SessionRow.hash == hash_))).one_or_none()
             if row is None:
                 raise errors.NotFoundError("session", "with this hash")
             session, user = row
@@ -115,14 +106,11 @@ RENAMED = {"alias_id": "id", "created_at": "updated_at"}
 class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias, ModelAliasRow]):
     """The aliases, and in another table all of their versions."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        super().__init__(sessions, ModelAliasRow, domain.ModelAlias, "alias", "alias", "tags")
-
     def entity(self, row: ModelAliasRow) -> domain.ModelAlias:
         return replace(super().entity(row), tags=tuple(row.tags))
 
     async def update(
-        self, id_: UUID, changes: Changes, *, version: int | None = None
+        self, id_: UUID, changes: ports.Changes, *, version: int | None = None
     ) -> domain.ModelAlias:
         if changes:
             seen = {} if version is None else {"version": version}
@@ -153,11 +141,9 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         newest = await self.get(id_)
         statement = sa.select(VERSIONS).filter_by(alias_id=id_).order_by(sa.desc("version"))
         async with self._transaction() as session:
-            found = []
-            for row in (await session.execute(statement)).mappings():
-                values = {RENAMED.get(name, name): value for name, value in row.items()}
-                found.append(replace(newest, **{**values, "tags": tuple(row["tags"])}))
-            return found
+            rows = (await session.execute(statement)).mappings()
+            named = [{RENAMED.get(name, name): row[name] for name in row} for row in rows]
+            return [replace(newest, **{**each, "tags": tuple(each["tags"])}) for each in named]
 
 
 # NUMERIC, since a product of a price and many tokens may be more than a BIGINT holds.
@@ -247,11 +233,13 @@ class PostgresDatabase(ports.Database):
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         sessions = async_sessionmaker(engine)
         self.teams = PostgresCollection(sessions, TeamRow, domain.Team, "team", "name")
-        self.users = PostgresUsers(sessions)
+        self.users = PostgresUsers(sessions, UserRow, domain.User, "user", "email")
         self.keys = PostgresCollection(
             sessions, ApiKeyRow, domain.ApiKey, "API key", "name", "prefix"
         )
-        self.aliases = PostgresAliases(sessions)
+        self.aliases = PostgresAliases(
+            sessions, ModelAliasRow, domain.ModelAlias, "alias", "alias", "tags"
+        )
         self.quotas = PostgresCollection(sessions, QuotaRow, domain.Quota, "quota")
         self.spending = PostgresSpending(self._alone)
 
@@ -268,12 +256,12 @@ class PostgresDatabase(ports.Database):
         if row is None:
             return domain.Config()
         try:
-            return replace(_CONFIG.validate_python(row.config), version=row.version)
+            return replace(domain.CONFIG.validate_python(row.config), version=row.version)
         except ValueError as error:
             raise errors.UnreadableError("the stored value of the config cannot be read") from error
 
     async def add_config(self, config: domain.Config) -> domain.Config:
-        stored = _CONFIG.dump_python(config, mode="json", exclude={"version"})
+        stored = domain.CONFIG.dump_python(config, mode="json", exclude={"version"})
         added = sa.insert(ConfigRow).values(config=stored).returning(ConfigRow.version)
         [version] = await _first(self._alone, added)
         return replace(config, version=version)

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from ipaddress import ip_network
 from typing import Annotated, Any
 from uuid import UUID, uuid4, uuid5
 
@@ -16,7 +15,7 @@ from servicebase.pagination import Page, PageParams, page
 from .. import accounts, domain, errors
 from ..ports import Ports
 from .credentials import CurrentUser, authenticate
-from .dependencies import ANNOUNCED, NO_STORE, CredentialsDep, PortsDep, SettingsDep
+from .dependencies import ANNOUNCED, NO_STORE, Address, CredentialsDep, PortsDep, SettingsDep
 from .error_handlers import documented
 from .schemas.resources import Account, IssuedKey, Key, Login, OwnKey, Register, SessionToken
 
@@ -43,17 +42,13 @@ GUARDED = documented(401)
     "/register", status_code=201, response_model=Account, responses=documented(403, 409, 429)
 )
 async def register(
-    body: Register,
-    request: Request,
-    ports: PortsDep,
-    settings: SettingsDep,
-    credentials: CredentialsDep,
+    body: Register, ip: Address, ports: PortsDep, settings: SettingsDep, credentials: CredentialsDep
 ) -> Any:
     """Create a team without a budget, and its first user."""
     if not settings.registration:
         why = "registration is closed; ask an administrator for an account"
         raise errors.RegistrationClosedError(why)
-    await _admit(ports, REGISTER_LIMITS, "", _address(request))
+    await _admit(ports, REGISTER_LIMITS, "", ip)
     password_hash = await credentials.passwords.hash(body.password)
     new = domain.NewTeam(name=body.team)
     user = await ports.database.register(new, body.email, password_hash)
@@ -62,22 +57,18 @@ async def register(
 
 @router.post("/login", dependencies=[NO_STORE], responses=documented(401, 429))
 async def login(
-    body: Login,
-    request: Request,
-    ports: PortsDep,
-    settings: SettingsDep,
-    credentials: CredentialsDep,
+    body: Login, ip: Address, ports: PortsDep, settings: SettingsDep, credentials: CredentialsDep
 ) -> SessionToken:
     """Return a session token."""
     # Counted before the password is looked at, or many guesses at once would all be let through.
-    admissions = await _admit(ports, LOGIN_LIMITS, body.email, _address(request))
+    admissions = await _admit(ports, LOGIN_LIMITS, body.email, ip)
     user = await _authenticated(body, ports, credentials.passwords)
     for counted, at in admissions.items():
         await ports.limiter.settle(counted, at, -1)
     issued, now = credentials.tokens.issue(), ports.clock.now()
     session = domain.Session(issued.hash, user.id, now + timedelta(seconds=settings.session_ttl))
     try:
-        await ports.database.users.open_session(session, user.password_hash or "", now)
+        await ports.database.users.add_session(session, user.password_hash or "", now)
     except errors.NotFoundError:
         # Who was locked out meanwhile.
         raise errors.CredentialError(WRONG) from None
@@ -174,14 +165,6 @@ async def _admit(
             raise errors.ThrottledError(what, admission.retry_after)
         counted[who] = admission.at
     return counted
-
-
-def _address(request: Request) -> str:
-    """Return where a request comes from: of IPv6 the network, all of which one client may have."""
-    host = request.client.host if request.client else ""
-    with suppress(ValueError):
-        return str(ip_network((host, 64 if ":" in host else 32), strict=False))
-    return host
 
 
 async def _authenticated(body: Login, ports: Ports, passwords: accounts.Passwords) -> domain.User:

@@ -100,7 +100,7 @@ def _routes(kind: schemas.Resource) -> tuple[APIRouter, APIRouter]:
 
 async def _prepared(body: Body, ports: Ports, credentials: Credentials) -> dict[str, Any]:
     """Return what was sent as it is stored: with a provider that there is, and no password."""
-    values = body.sent()
+    values = body.model_dump(exclude_unset=True)
     if "provider" in values:
         _check_providers(ports, [values["provider"]])
     if "password" in values:

@@ -1,6 +1,8 @@
 """What routes get by FastAPI's dependency injection."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from ipaddress import ip_network
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -27,6 +29,17 @@ def _kept(name: str) -> Any:
 PortsDep = Annotated[Ports, _kept("ports")]
 SettingsDep = Annotated[Settings, _kept("settings")]
 CredentialsDep = Annotated[Credentials, _kept("credentials")]
+
+
+async def _address(request: Request) -> str:
+    host = request.client.host if request.client else ""
+    with suppress(ValueError):
+        return str(ip_network((host, 64 if ":" in host else 32), strict=False))
+    return host
+
+
+Address = Annotated[str, Depends(_address)]
+"""Where a request comes from: of IPv6 the network, all of which one client may have."""
 
 
 async def _announced(ports: PortsDep) -> AsyncIterator[None]:

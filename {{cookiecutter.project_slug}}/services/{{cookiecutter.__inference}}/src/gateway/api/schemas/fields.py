@@ -58,25 +58,9 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    def sent(self) -> dict[str, Any]:
-        """Return what the client has sent, by the names of the fields."""
-        return self.model_dump(exclude_unset=True)
-
-
-class Shown(BaseModel):
-    """What a client is shown."""
-
-    model_config = ConfigDict(from_attributes=True)
-
 
 def sent(
-    name: str,
-    doc: str,
-    kind: type,
-    without: Collection[str] = (),
-    *,
-    patch: bool = False,
-    **more: Any,
+    name: str, doc: str, kind: type, but: Collection[str] = (), *, patch: bool = False, **more: Any
 ) -> type[Body]:
     """Return the model of a body with the fields of a dataclass, and their rules.
 
@@ -87,16 +71,17 @@ def sent(
     found: dict[str, Any] = {
         each.name: (hints[each.name], left_out if patch else each)
         for each in fields(kind)
-        if each.name not in without
+        if each.name not in but
     }
     return create_model(name, __base__=Body, __doc__=doc, **found, **more)
 
 
-def shown(kind: type, without: Collection[str] = (), **more: Any) -> type[Shown]:
+def shown(kind: type, but: Collection[str] = (), **more: Any) -> type[BaseModel]:
     """Return the model of an answer with the fields of a dataclass.
 
     Without their rules, so that what is older than a rule is shown all the same.
     """
-    hints = {each: hint for each, hint in get_type_hints(kind).items() if each not in without}
+    hints = {each: hint for each, hint in get_type_hints(kind).items() if each not in but}
     found: dict[str, Any] = {each: (hint, ...) for each, hint in hints.items()} | more
-    return create_model(kind.__name__, __base__=Shown, __doc__=kind.__doc__, **found)
+    config = ConfigDict(from_attributes=True)
+    return create_model(kind.__name__, __config__=config, __doc__=kind.__doc__, **found)

@@ -6,22 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    create_model,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
 from servicebase.repository import Repository
 
 from ... import accounts, domain, errors
 from ...domain import Amount, Email, ModelName, Name, Positive, Provider
 from ...ports import Database
-from .fields import Body, Instant, Password, sent, shown
+from .fields import Body, Instant, Password, example, sent, shown
 
 TeamCreate = sent("TeamCreate", "A team to create.", domain.NewTeam)
 TeamPatch = sent("TeamPatch", "Changes of a team.", domain.NewTeam, patch=True)
@@ -121,16 +113,11 @@ class TargetBody(Body):
     model: ModelName
 
 
-_CONFIG = TypeAdapter(domain.Config)
-
-
 class ConfigBody(Body):
     """What is to hold for all teams, as a whole: models that it leaves out are gone."""
 
     # What holds by default: who tries it out removes no model.
-    model_config = ConfigDict(
-        json_schema_extra={"example": _CONFIG.dump_python(domain.Config(), exclude={"version"})}
-    )
+    model_config = example(**domain.CONFIG.dump_python(domain.Config(), exclude={"version"}))
 
     models: dict[ModelName, TargetBody] = Field(max_length=1000)
     prices: dict[ModelName, Amount] = Field(max_length=1000)
@@ -146,7 +133,7 @@ class ConfigBody(Body):
 
     def config(self) -> domain.Config:
         """Return it as the domain knows it."""
-        return _CONFIG.validate_python(self.model_dump())
+        return domain.CONFIG.validate_python(self.model_dump())
 
 
 class Register(Body):
