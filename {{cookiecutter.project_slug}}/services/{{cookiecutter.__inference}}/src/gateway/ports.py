@@ -55,7 +55,7 @@ class Aliases(Repository[domain.NewModelAlias, domain.ModelAlias, Changes], Prot
         """Return a team's aliases by their names; none for a team that does not exist."""
 
     async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
-        """Return all versions of an alias, the newest first; raise NotFoundError without one."""
+        """Return all versions of an alias, the newest first, or raise NotFoundError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Database(Protocol):
         """Store a config, and return it with a version greater than all others."""
 
     async def grant(self, key_hash: str) -> Grant:
-        """Return what a key gives access to, be it no longer good; raise NotFoundError without."""
+        """Return what a key gives access to, be it no longer good, or raise NotFoundError."""
 
     async def ping(self) -> None:
         """Return if the server answers."""
