@@ -109,7 +109,11 @@ def workshop(template: Path, folder: Path, answers: Mapping[str, str]) -> Worksh
 
 @pytest.fixture
 def changes(project: Workshop) -> Iterator[Changes]:
-    """Changes to the project that end with the test."""
+    """Changes to the project that end with the test, which begins with the lock as it is committed.
+
+    An action that was undone may have left other sizes in it: see `left`.
+    """
+    git(project.path, "restore", "uv.lock")
     with Changes(project) as changes:
         yield changes
 
