@@ -93,6 +93,9 @@ def _main(path: Path, seed: int) -> None:
     # What is computed must not depend on what was asked before.
     params.cache_prompt = False
     params.cache_ram_mib = 0
+    # Nor on what is computed beside it: halves round so much that another batch is another answer.
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.warmup = params.fit_params = params.ui = False
     params.verbosity = 1
     server = xllamacpp.Server(params)
