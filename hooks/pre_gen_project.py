@@ -195,10 +195,14 @@ def corrected(answer: str, answers: Mapping[str, str]) -> str:
     return near if usable else EXAMPLES[answer]
 
 
+def as_typed(answers: Mapping[str, str]) -> dict[str, str]:
+    """Return the answers with the slug, which is made harmless before a folder is called so."""
+    return {**answers, "project_slug": answers["__slug_answer"]}
+
+
 def problems(answers: Mapping[str, str]) -> dict[str, str]:
     """Return a message for each answer that cannot be used: what, why, and a good one."""
-    # It is made harmless before cookiecutter creates a folder of that name.
-    typed = {**answers, "project_slug": answers["__slug_answer"]}
+    typed = as_typed(answers)
     messages = {}
     for answer in EXAMPLES:
         if answer == "project_slug" and "project_name" in messages:
@@ -226,7 +230,7 @@ def subfolder(answers: Mapping[str, str]) -> str:
 
 def command(answers: Mapping[str, str], refused: Mapping[str, str]) -> str:
     """Return the whole command that bakes with these answers, those that were refused corrected."""
-    typed = {**answers, "project_slug": answers["__slug_answer"]}
+    typed = as_typed(answers)
     if "project_name" in refused and because("project_slug", typed):
         del typed["project_slug"]  # It is made of the name.
     given = {key: value for key, value in typed.items() if not key.startswith("_")}
@@ -252,7 +256,8 @@ def refusal(answers: Mapping[str, str]) -> str:
         again = f"Corrected:\n  {command(answers, messages)}"
     else:
         # cruft does not say whether it creates a project or updates one.
-        good = json.dumps({key: corrected(key, answers) for key in messages}, ensure_ascii=False)
+        typed = as_typed(answers)
+        good = json.dumps({key: corrected(key, typed) for key in messages}, ensure_ascii=False)
         again = (
             "Corrected, for --extra-context of cruft create or --variables-to-update of cruft"
             f" update:\n  {shlex.quote(good)}"

@@ -121,11 +121,12 @@ def test_a_refusal_under_cruft_ends_with_what_cruft_takes(bake: Bakery, folder: 
     baking.commit(template)
     env = bake.environment_to_bake
     create = ("cruft", "create", str(template), "--no-input", "--extra-context")
-    done = baking.run(*create, '{"service": "My Shop"}', cwd=folder, env=env, check=False)
+    bad = json.dumps({"service": "My Shop", "project_slug": "Our Shop!"})
+    done = baking.run(*create, bad, cwd=folder, env=env, check=False)
     assert done.returncode == 1
     (good,) = re.findall(r"^  '(\{.*\})'$", done.stdout + done.stderr, re.MULTILINE)
     baking.run(*create, good, cwd=folder, env=env)
-    assert (folder / "acme" / "services" / "my-shop").is_dir()
+    assert (folder / "our-shop" / "services" / "my-shop").is_dir()
 
 
 def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, folder: Path) -> None:
@@ -138,7 +139,7 @@ def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, fo
 
 
 def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
-    typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n\n{{ 1 }}\n\n\n\n"
+    typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n{{ 1 }}\n\n\n\n"
     command = ("cookiecutter", str(bake.template))
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed=typed, check=False)
     assert done.returncode == 1

@@ -129,7 +129,7 @@ class Bakery:
     ) -> Bake:
         """Bake a project of one's own into `folder`."""
         answers = {**BLANK, **(answers or {}), **more}
-        unknown = answers.keys() - PROMPTS.keys()
+        unknown = answers.keys() - SETTINGS.keys()
         assert not unknown, f"cookiecutter would silently ignore {unknown}"
         with temporary(self.folder):
             path = cookiecutter(
