@@ -24,15 +24,17 @@ _POSTGRES = re.compile(
     r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]*)(:\d*)?(/[^?]*)?(\?(?P<options>.*))?"
 )
 _TLS = "disable|allow|prefer|require|verify-ca|verify-full"
-_NUMBER = r"-?\d{1,9}"
+_NUMBER = r"\d{1,9}"
+_TEXT = "(?s:.*)"
 # What postgres.py hands on or does itself, of libpq's and asyncpg's, and what it may be.
 _OF_POSTGRES = {
-    "application_name": ".*",
+    "application_name": _TEXT,
     # asyncpg cannot bind one.
     "channel_binding": "disable|prefer",
-    "connect_timeout": _NUMBER,
-    "host": ".*",
-    "port": ".*",
+    # libpq has -1, too, for what 0 says.
+    "connect_timeout": f"-?{_NUMBER}",
+    "host": _TEXT,
+    "port": rf"{_NUMBER}(,{_NUMBER})*",
     "prepared_statement_cache_size": _NUMBER,
     "ssl": _TLS,
     "sslmode": _TLS,
@@ -40,17 +42,21 @@ _OF_POSTGRES = {
 }
 # Of redis-py's: not its timeouts, which are settings of the service.
 _OF_REDIS = {
-    "client_name": ".*",
+    "client_name": _TEXT,
     "db": _NUMBER,
     "health_check_interval": _NUMBER,
     "protocol": "2|3",
 }
 _OF_REDIS_TLS = {
     **_OF_REDIS,
-    "ssl_ca_certs": ".*",
+    "ssl_ca_certs": _TEXT,
+    "ssl_ca_data": _TEXT,
+    "ssl_ca_path": _TEXT,
     "ssl_cert_reqs": "none|optional|required",
-    "ssl_certfile": ".*",
-    "ssl_keyfile": ".*",
+    "ssl_certfile": _TEXT,
+    "ssl_check_hostname": _TEXT,
+    "ssl_keyfile": _TEXT,
+    "ssl_password": _TEXT,
 }
 
 
@@ -68,14 +74,16 @@ def _check(query: str, known: Mapping[str, str]) -> None:
     """Refuse options of a URL that would fail at the first connection, or be lost."""
     options = parse_qsl(query, keep_blank_values=True)
     if strange := sorted({name for name, _ in options} - known.keys()):
-        raise ValueError(f"has options that a service cannot obey: {', '.join(strange)}")
+        # What has other signs may be the end of a password that is not quoted.
+        names = (name if name.isidentifier() else "one that is no name" for name in strange)
+        raise ValueError(f"has options that a service cannot obey: {', '.join(names)}")
     for name, text in options:
         if not re.fullmatch(known[name], text):
-            possible = "a number" if known[name] == _NUMBER else known[name].replace("|", ", ")
+            possible = known[name].replace("|", ", ") if "|" in known[name] else "a number"
             raise ValueError(f"has a {name} that a service cannot obey; possible: {possible}")
     # Several servers are several hosts.
-    names = [name for name, _ in options if name != "host"]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    names_once = [name for name, _ in options if name != "host"]
+    if twice := sorted({name for name in names_once if names_once.count(name) > 1}):
         raise ValueError(f"has options twice: {', '.join(twice)}")
 
 

@@ -22,14 +22,13 @@ from servicebase import migrations
 migrations.run(MetaData(), "KIT_")
 """
 FIRST = """
-import sqlalchemy as sa
 from alembic import op
 
 revision, down_revision = "1", None
 
 
 def upgrade():
-    op.create_table("migrated", sa.Column("id", sa.Integer))
+    op.execute("CREATE TABLE migrated AS SELECT current_setting('application_name') AS by")
 
 
 def downgrade():
@@ -45,6 +44,7 @@ def upgrade():
     with op.get_context().autocommit_block():
         op.drop_table("nothing")
 """
+BY_THEM = "SELECT FROM migrated WHERE by = 'theirs'"
 MIGRATED = "SELECT FROM pg_tables WHERE tablename = 'migrated'"
 PAUSING = """
     SELECT FROM pg_stat_activity
@@ -89,11 +89,13 @@ async def test_the_database_of_the_settings_is_migrated_up_and_down(
     config: Config, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KIT_DATABASE_URL", database.url.render_as_string(hide_password=False))
+    url = database.url.update_query_dict({"application_name": "theirs"})
+    monkeypatch.setenv("KIT_DATABASE_URL", url.render_as_string(hide_password=False))
     for act, to in ((command.upgrade, "head"), (command.downgrade, "base")):
         # In a thread, where there is no event loop yet.
         await asyncio.to_thread(act, config, to)
         assert await finds(database, MIGRATED) is (to == "head")
+        assert to == "base" or await finds(database, BY_THEM)
 
 
 async def test_of_two_that_migrate_at_once_one_waits_for_the_other(

@@ -54,7 +54,7 @@ SETTINGS = {
     "DATABASE_URL": "postgresql://db/name",
     "REDIS_URL": "redis://cache",
     "SHUTDOWN_GRACE": "0",
-    "CLIENT_TIMEOUT": "0.1",
+    "CLIENT_TIMEOUT": "0.5",
 }
 
 

@@ -47,6 +47,12 @@ async def test_a_connection_says_whose_it_is_as_the_url_does_first(engine: Async
     await own.dispose()
 
 
+@pytest.mark.parametrize(("limit", "seconds"), [(None, 5), (3, 3), (9, 5), (0, 5), (-1, 5)])
+def test_a_url_may_have_a_shorter_timeout(limit: int | None, seconds: float) -> None:
+    url = "postgresql://h/d" + ("" if limit is None else f"?connect_timeout={limit}")
+    assert postgres.arguments(url, name="own", timeout=5)["timeout"] == seconds
+
+
 async def test_a_connection_that_postgres_closed_costs_no_call(engine: AsyncEngine) -> None:
     own = connect(engine.url)
     async with own.connect() as connection:

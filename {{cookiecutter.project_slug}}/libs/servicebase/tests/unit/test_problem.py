@@ -41,8 +41,8 @@ async def test_what_no_route_sees_is_a_problem_as_well(
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert ("allow" in response.headers, "detail" in body) == (status == 405, status == 400)
+    body.pop("detail", None)
     assert body == {
-        **body,
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,

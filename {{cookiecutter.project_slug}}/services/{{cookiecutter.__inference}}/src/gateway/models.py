@@ -135,7 +135,7 @@ class Aliased:
     alias: Mapped[str]
     target: Mapped[str]
     provider: Mapped[str]
-    tags: Mapped[list[str]] = mapped_column(server_default="{}")
+    tags: Mapped[tuple[str, ...]] = mapped_column(server_default="{}")
     parameters: Mapped[dict[str, object]] = mapped_column(server_default="{}")
 
 

@@ -83,7 +83,6 @@ async def test_json_needs_no_header_and_a_wrong_one_is_named(
 UNREADABLE = [
     (b"{", "identity", 400, "invalid_json", "is no JSON: "),
     (b"\xff", "identity", 400, "invalid_json", ""),
-    (b"[" * 4_000, "identity", 400, "invalid_json", "recursion limit|too deeply|EOF|Expecting value"),
     (b"[]", "identity", 400, "invalid_value", "the body: "),
     (b"\x1f\x8b", "gzip", 415, "unsupported_media_type", "Content-Encoding"),
 ]
@@ -98,6 +97,20 @@ async def test_a_body_that_cannot_be_read_is_told_why(
     response = await customer.client.post(path, content=body, headers=headers)
     assert refusal(response) == (status, None, code)
     assert re.search(says, response.json()["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    ("path", "depth", "says"),
+    # pydantic's limit, and that of Python's own parser, which is higher from 3.13 on.
+    [(TEXT, 1_000, "recursion limit"), ("/admin/teams", 60_000, "nested too deeply")],
+)
+async def test_a_body_that_is_nested_too_deeply_is_told_so(
+    customer: Customer, path: str, depth: int, says: str
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = await customer.client.post(path, content=b"[" * depth, headers=headers)
+    assert refusal(response) == (400, None, "invalid_json")
+    assert says in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -52,7 +52,8 @@ DONE = event("[DONE]")
 
 def answering(value: Any, status: int = 200, retry: str = "") -> Serve:
     content = value if isinstance(value, bytes) else json.dumps(value)
-    return lambda _: httpx2.Response(status, headers={"Retry-After": retry}, content=content)
+    headers = {"Retry-After": retry} if retry else {}
+    return lambda _: httpx2.Response(status, headers=headers, content=content)
 
 
 def streaming(*parts: bytes | Exception, type_: str = "text/event-stream") -> Serve:

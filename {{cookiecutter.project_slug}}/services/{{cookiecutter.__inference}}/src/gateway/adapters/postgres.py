@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -38,11 +38,8 @@ class PostgresCollection(PostgresRepository[New, Found, ports.Changes, Row]):
         self, sessions: Sessions, row: type[Row], kind: type[Found], name: str, *searched: str
     ) -> None:
         super().__init__(sessions)
-        self.row, self.name = row, name
-        self._kind, self._searched = kind, searched
-
-    def entity(self, row: Row) -> Found:
-        return self._kind(**{each.name: getattr(row, each.name) for each in fields(self._kind)})
+        self.row, self.kind, self.name = row, kind, name
+        self._searched = searched
 
     def matches(self, search: str) -> sa.ColumnElement[bool]:
         columns = [getattr(self.row, field) for field in self._searched]
@@ -106,9 +103,6 @@ RENAMED = {"alias_id": "id", "created_at": "updated_at"}
 class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias, ModelAliasRow]):
     """The aliases, and in another table all of their versions."""
 
-    def entity(self, row: ModelAliasRow) -> domain.ModelAlias:
-        return replace(super().entity(row), tags=tuple(row.tags))
-
     async def update(
         self, id_: UUID, changes: ports.Changes, *, version: int | None = None
     ) -> domain.ModelAlias:
@@ -143,7 +137,7 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         async with self._transaction() as session:
             rows = (await session.execute(statement)).mappings()
             named = [{RENAMED.get(name, name): row[name] for name in row} for row in rows]
-            return [replace(newest, **{**each, "tags": tuple(each["tags"])}) for each in named]
+            return [replace(newest, **each) for each in named]
 
 
 # NUMERIC, since a product of a price and many tokens may be more than a BIGINT holds.

@@ -6,7 +6,7 @@ import openai
 import pytest
 from httpx2 import AsyncClient
 
-from stratakit.testing import Service
+from stratakit.testing import Service, eventually
 
 from ..people import CHAT, Connect, Team, another, asking, chat, configured, created
 
@@ -80,3 +80,15 @@ async def test_a_model_in_use_is_swapped(
     assert {answer.status_code for answer in answers} == {200}
     versions = (await admin.get(f"/admin/aliases/{alias['id']}/versions")).json()
     assert [each["target"] for each in versions] == ["newest", "newer", "new", "old"]
+
+
+async def test_a_new_model_is_told_to_a_process_that_has_refused_it(
+    admin: AsyncClient, client: AsyncClient
+) -> None:
+    async def known() -> bool:
+        return (await client.post(CHAT, json=chat(model="fresh"))).status_code == 200
+
+    assert not await known()
+    # What the process remembers is good for longer than is waited here.
+    async with configured(admin, models={"fresh": {"provider": "echo", "model": "echo"}}):
+        await eventually(known)
