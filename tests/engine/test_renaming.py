@@ -1,17 +1,20 @@
-"""Renaming a service on this machine: all that it keeps, or nothing. What is in files: tests/bake."""
+"""Renaming or removing what this machine keeps of a service: all, or nothing. What is in files: tests/bake."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from invoke.context import Context
 
 from stratakit import database, project, servers, settings
 from stratakit.database import dev, stamps
 from stratakit.database.lifecycle import Database
 from stratakit.errors import ConfigurationError
-from stratakit.scaffold import rename
+from stratakit.scaffold import rename, services
 from stratakit.stack import service_env
+from stratakit.tasks import service as tasks
 
 
 def test_settings_are_as_they_were_if_what_follows_cannot_be_renamed(
@@ -99,3 +102,21 @@ def test_a_snapshot_that_has_the_name_already_is_kept(renamed: tuple[Database, D
     with pytest.raises(ConfigurationError, match=f"there is a database {new.copy_name('one')}"):
         dev.rename(old, new)
     assert (old.exists(), labels(old), labels(new)) == (True, ["one"], ["one"])
+
+
+def test_a_service_is_whole_where_a_snapshot_of_it_may_not_be_dropped(
+    renamed: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, _ = renamed
+    gone: list[project.Service] = []
+    monkeypatch.setattr(services, "databases", lambda _: nullcontext([it]))
+    monkeypatch.setattr(services, "remove", gone.append)
+    with database.connect(it.server.url) as admin:
+        copy = it.copy_name("one")
+        admin.execute(f"ALTER DATABASE {copy} SET {stamps.STAMP} = 'production'")
+        try:
+            with pytest.raises(ConfigurationError, match=f"{copy} .* is stamped as production"):
+                tasks.remove.body(Context(), project.services()[0].name, yes=True, force=True)
+        finally:
+            stamps.write(admin, copy, it.purpose, it.owner)
+    assert (gone, it.exists(), labels(it)) == ([], True, ["one"])

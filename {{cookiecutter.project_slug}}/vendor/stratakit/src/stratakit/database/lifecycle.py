@@ -53,10 +53,10 @@ class Database:
         """Its SQLAlchemy URL, as a service takes it."""
         return url(self.server.url, self.name).render_as_string(hide_password=False)
 
-    def inspect(self) -> guards.DatabaseInfo:
-        """Return what is known of it."""
+    def inspect(self, label: str | None = None) -> guards.DatabaseInfo:
+        """Return what is known of it, or of its copy under a label."""
         with connect(self.server.url) as connection:
-            return self._inspect(connection)
+            return self._inspect(connection, label and self.copy_name(label))
 
     @contextmanager
     def unchanged(self) -> Iterator[guards.DatabaseInfo]:
@@ -225,7 +225,7 @@ class Database:
         """
         copy = self.copy_name(label)
         with self._changing(force=False, there=True) as (connection, _):
-            older = guards.inspect(connection, self.server, copy, self.purpose, self.owner)
+            older = self._inspect(connection, copy)
             guards.check(older, force=True, rules=guards.DESTROYING)
             self._replace(connection, older, self.name, label)
         return copy
@@ -243,8 +243,7 @@ class Database:
             ConfigurationError: there is no such copy, or it may not be destroyed.
         """
         with self._changing() as (connection, _):
-            name = self._kept(connection, label)
-            copy = guards.inspect(connection, self.server, name, self.purpose, self.owner)
+            copy = self._inspect(connection, self._kept(connection, label))
             guards.check(copy, force=True, rules=guards.DESTROYING)
             guards.drop(connection, copy)
 
@@ -417,8 +416,9 @@ class Database:
                 "see its message and the server's log, then run it again",
             ) from error
 
-    def _inspect(self, connection: Connection) -> guards.DatabaseInfo:
-        return guards.inspect(connection, self.server, self.name, self.purpose, self.owner)
+    def _inspect(self, connection: Connection, name: str | None = None) -> guards.DatabaseInfo:
+        name = name or self.name
+        return guards.inspect(connection, self.server, name, self.purpose, self.owner)
 
     @contextmanager
     def _opened(

@@ -64,6 +64,9 @@ def remove(
         for it in found:
             guards.check(it, force=force, rules=guards.DESTROYING)
         snapshots = [(each, kept.label) for each in databases for kept in each.snapshots()]
+        # As `discard` would, which comes too late: the service is gone by then.
+        for each, label in snapshots:
+            guards.check(each.inspect(label), force=True, rules=guards.DESTROYING)
         folders = (service.path, *environment.all_of(service))
         gone = [str(each.relative_to(pyproject.ROOT)) for each in folders if each.exists()]
         gone += [f"the database {it}" for it in found if it.exists]
