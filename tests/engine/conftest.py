@@ -29,9 +29,10 @@ OF_NO_SOURCE = frozenset(
 # They kill what runs, wait for what does not answer, or start servers again and again.
 SLOW = frozenset(
     "actions autogenerate carriers checkouts cloud cloud_hetzner cloud_kills cloud_ssh deployments"
-    " folders forgotten kept keyspaces_of_runs kills lent limits load_driver local_clouds one_server"
+    " folders kept keyspaces_of_runs kills lent limits load_driver local_clouds one_server"
     " secrets servers terraform waits"
     " builders::unique_values_are_unique"
+    " forgotten::a_forgotten_migration_is_told_once_and_no_test_is_run"
     " downloads::two_at_the_same_time_do_not_collide"
     " guards::what_a_site_gives_every_new_database_does_not_count"
     " isolation::leaks_fail_the_test_that_leaks_and_not_the_next"

@@ -1,8 +1,19 @@
 """Models that no migration has caught up with: told once, before the tests that they would fail."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from stratakit import environment
+from stratakit import project as projects
+from stratakit.database import migrations
+from stratakit.schema import verify
+from stratakit.schema_tests import catalog
+from stratakit.testing import resources
 
 from .scratch import Outcome, Scratch
 
@@ -51,6 +62,38 @@ def test_a_forgotten_migration_is_told_once_and_no_test_is_run(project: Scratch)
         assert asked(project).code == 0
     finally:
         models.write_text(text)
+
+
+@pytest.fixture
+def passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the checks note what they have passed, of which none asks a server."""
+    connections = SimpleNamespace(connect=nullcontext)
+    monkeypatch.setattr(migrations, "engine_over", lambda _: connections)
+    monkeypatch.setattr(environment, "PASSED", tmp_path)
+    return tmp_path
+
+
+def test_what_a_lent_database_has_passed_is_asked_again_where_more_can_be_asked(
+    passed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(catalog, "forgotten", lambda *_: order.append("less"))
+    monkeypatch.setattr(verify, "forgotten", lambda *_: order.append("more") or [])
+    service = projects.services()[0]
+    for _ in range(2):
+        resources._refuse_forgotten_in(service, None)
+        resources._refuse_forgotten_of("", service, "")
+    assert order == ["less", "more", "less"]
+    monkeypatch.setattr(catalog, "forgotten", lambda *_: [])
+    resources._refuse_forgotten_in(service, None)
+    assert len([*passed.iterdir()]) == 2
+
+
+def test_models_that_cannot_be_made_are_not_passed(passed: Path) -> None:
+    service = replace(projects.services()[0], metadata="nowhere:metadata")
+    assert catalog.forgotten(None, service) is None
+    resources._refuse_forgotten_in(service, None)
+    assert not [*passed.iterdir()]
 
 
 def asked(project: Scratch) -> Outcome:

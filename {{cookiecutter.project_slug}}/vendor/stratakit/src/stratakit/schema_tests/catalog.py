@@ -90,17 +90,17 @@ def read(connection: sa.Connection, metadata: sa.MetaData) -> Catalog:
     return Catalog(fingerprint.by_key(sides[False]), fingerprint.by_key(sides[True]), default)
 
 
-def forgotten(connection: sa.Connection, service: Service) -> list[Difference]:
+def forgotten(connection: sa.Connection, service: Service) -> list[Difference] | None:
     """Return what a service's models have that a migrated database has not so.
 
     As `verify.forgotten`, which needs databases of its own, but for what the models' events add.
-    The transaction must be rolled back.
+    The transaction must be rolled back. None is returned where the models cannot be made.
     """
     try:
         catalog = read(connection, load_metadata(service.metadata))
     # What the models cannot say is no cause for each test to fail.
     except (MigrationError, exc.DBAPIError):
-        return []
+        return None
     return [
         each
         for each in fingerprint.compare(catalog.wanted, catalog.found)
