@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,25 @@ def steps(workflow: Workflow) -> Iterator[dict[str, Any]]:
         yield from job["steps"]
 
 
-def checkouts(bake: Bake, steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the steps that check the code out, also those of the engine's actions."""
+def checkouts(
+    bake: Bake, steps: list[dict[str, Any]], given: Mapping[str, str] = {}
+) -> Iterator[dict[str, Any]]:
+    """Yield the steps that check the code out, also those of the engine's actions.
+
+    An input of an action, among what it is `given`, may say that it does not.
+    """
     for step in steps:
         action = step.get("uses", "")
         if action.startswith("$/"):
-            text = (bake.path / action[2:] / "action.yml").read_text(encoding="utf-8")
-            yield from checkouts(bake, yaml.safe_load(text)["runs"]["steps"])
+            composite = yaml.safe_load((bake.path / action[2:] / "action.yml").read_text("utf-8"))
+            inputs = composite.get("inputs", {}).items()
+            defaults = {name: each.get("default") for name, each in inputs}
+            known = {**defaults, **step.get("with", {})}
+            yield from checkouts(bake, composite["runs"]["steps"], known)
         elif "actions/checkout@" in action:
-            yield step
+            switch = re.fullmatch(r"inputs\.(\w+) == 'true'", step.get("if", ""))
+            if not switch or given[switch[1]] == "true":
+                yield step
 
 
 def test_there_are_no_other_workflows_and_they_are_copied_verbatim(bake: Bakery) -> None:
@@ -89,6 +99,16 @@ def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_step
             **({"id-token": "write"} if logs_in else {}),
         }
         assert all(each["with"]["persist-credentials"] is False for each in checkout)
+
+
+@each_workflow
+def test_a_job_checks_the_code_out_once_whatever_its_workspace_has_been_left_with(
+    bake: Bakery, name: str
+) -> None:
+    for job in read(bake(), name)["jobs"].values():
+        found = [*checkouts(bake(), job["steps"])]
+        assert len(found) == ("contents" in job.get("permissions", {}))
+        assert not any("hashFiles" in each.get("if", "") for each in found)
 
 
 def test_an_action_is_pinned_by_its_digest_beside_its_version_and_to_one_alone(

@@ -16,7 +16,6 @@ HAS = {
     "github.token": "a token",
     "toJSON(vars)": "{}",
     "hashFiles('compose.yaml')": "a hash",
-    "hashFiles('pyproject.toml')": "a hash",
     **dict.fromkeys(
         ("secrets.CODECOV_TOKEN", "secrets.CLOUD_TOKEN", "secrets.NOTIFY_WEBHOOK_URL"), ""
     ),
