@@ -138,6 +138,27 @@ def test_what_a_server_lacks_is_looked_for_on_the_others(name: str, says: str) -
 
 
 @pytest.mark.parametrize(
+    ("name", "majors"),
+    [
+        ("citext", {"15", "16", "17", "18"}),
+        ("pg_walinspect", {"15", "16", "17", "18"}),
+        ("adminpack", {"15", "16"}),
+        ("old_snapshot", {"15", "16"}),
+        ("pg_logicalinspect", {"18"}),
+        ("postgis", set()),
+    ],
+)
+def test_an_extension_is_looked_for_in_the_image_of_the_major(
+    name: str, majors: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for major in ("15", "16", "17", "18"):
+        monkeypatch.setattr(extensions, "postgres", lambda major=major: major)
+        assert (name in extensions.of_images()) is (major in majors)
+        assert (name in extensions.to_come()) is (major in majors)
+        assert ("STRATA_SERVERS=docker" in extensions.elsewhere(name)) is (major in majors)
+
+
+@pytest.mark.parametrize(
     ("text", "asks"),
     [
         ("CREATE COLLATION de (provider = icu, locale = 'de')", True),

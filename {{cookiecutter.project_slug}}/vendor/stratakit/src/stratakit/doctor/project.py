@@ -177,7 +177,7 @@ def _extensions(where: "Source") -> set[str]:
     from ..servers import extensions as known
 
     if where == "docker":
-        return {*known.OF_IMAGES}
+        return known.of_images()
     if where == "url":
         return _given_extensions()
     if found := binaries.postgres():

@@ -17,8 +17,12 @@ _OF_IMAGES = """
     pg_visibility pg_walinspect pgcrypto pgrowlocks pgstattuple plpgsql postgres_fdw refint seg
     sslinfo tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp xml2
 """
-OF_IMAGES = frozenset(_OF_IMAGES.split())
-"""What the images of PostgreSQL have: its own extensions, those of `postgres:17-alpine`."""
+_OF_SOME = {
+    "15": {"adminpack", "old_snapshot"},
+    "16": {"adminpack", "old_snapshot"},
+    "18": {"pg_logicalinspect"},
+}
+"""What not all majors have."""
 
 
 def carried(programs: Path) -> set[str]:
@@ -30,10 +34,15 @@ def carried(programs: Path) -> set[str]:
     return {file.stem for file in files}
 
 
+def of_images() -> set[str]:
+    """Return what the image `postgres:MAJOR-alpine` of the project has: PostgreSQL's own."""
+    return {*_OF_IMAGES.split(), *_OF_SOME.get(postgres(), ())}
+
+
 def to_come() -> set[str]:
     """Return the extensions of the embedded server that is fetched when it is first needed."""
     special = frozenset().union(*(each.lacks for each in CARRIERS))
-    return {*(OF_IMAGES | special) - fitting(postgres(), wanted())[0].lacks - {ICU}}
+    return {*(of_images() | special) - fitting(postgres(), wanted())[0].lacks - {ICU}}
 
 
 def created(service: Service) -> set[str]:
@@ -60,7 +69,7 @@ def elsewhere(name: str) -> str:
     elif majors:
         chosen = " or ".join(f'postgres = "{major}"' for major in majors)
         ways.append(f"STRATA_SERVERS=embedded, with {chosen} in [tool.stratakit]")
-    if name in {*OF_IMAGES, ICU}:
+    if name in {*of_images(), ICU}:
         ways.append("STRATA_SERVERS=docker")
     return f"use one that has it: {', or '.join((*ways, 'TEST_DATABASE_URL=postgresql://...'))}"
 
