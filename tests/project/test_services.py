@@ -558,11 +558,10 @@ def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Work
     project.done("db.snapshot", "lit")
     try:
         removed = project.done(*plan)
-        for database in ("dev", "test"):
-            # With the mark of a second checkout, if another test has had a project of this name.
-            name = rf"{SLUG.replace('-', '_')}_gateway(_[0-9a-f]+)?_{database}"
-            assert re.search(rf"^remove the database {name} on ", removed, re.MULTILINE)
-        assert f"remove the snapshot 'lit' of {SLUG.replace('-', '_')}_gateway_dev" in removed
+        # With the mark of a second checkout, if another test has had a project of this name.
+        name = rf"{SLUG.replace('-', '_')}_gateway(_[0-9a-f]+)?"
+        for said in ("database NAME_dev", "database NAME_test", "snapshot 'lit' of NAME_dev"):
+            assert re.search(f"^remove the {said}".replace("NAME", name), removed, re.MULTILINE)
         git(project.path, "restore", ".")
         found = json.loads(project.done("db.status", "--json"))
         assert [each["exists"] for each in found] == [False, False]
