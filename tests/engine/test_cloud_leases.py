@@ -9,6 +9,7 @@ import fake_hetzner
 import pytest
 from fake_hetzner import RefusedError
 from .hetzner_account import new_lease, plant_smoke_request
+from .installed_programs import need
 
 from stratakit.cloud import leases, reaper
 from stratakit.cloud.__main__ import main
@@ -24,6 +25,7 @@ MINUTE, HOUR, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=36
 @pytest.fixture
 def run(hetzner: Hetzner, tmp_path: Path) -> Callable[..., int]:
     """Run the tier on Hetzner; return its exit code."""
+    need("ssh", "ssh-keygen")
     plant_smoke_request()
     return lambda *words: main(
         ["--results", str(tmp_path / "results.json"), "--cloud", "hetzner", *words]
@@ -99,6 +101,7 @@ def test_without_credentials_it_says_what_to_configure(
 def test_a_machine_that_lets_nobody_in_is_given_back_with_its_lease(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
+    need("ssh", "ssh-keygen")
     lease = new_lease()
     with leases.held(lease):
         with pytest.raises(InfrastructureError, match="accepts no SSH connection"):

@@ -14,6 +14,8 @@ from stratakit.errors import ConfigurationError
 from stratakit.report import history, page
 from stratakit.report.history import Change, Flaky, Record
 
+from .installed_programs import need
+
 SLOW = "tests/unit/test_a.py::test_slow"
 
 
@@ -217,6 +219,7 @@ def test_what_is_no_summary_is_refused_by_name(text: str, tmp_path: Path) -> Non
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
+    need("git")
     for words in (
         ("init", "--quiet"),
         ("config", "user.email", "a@example.org"),
