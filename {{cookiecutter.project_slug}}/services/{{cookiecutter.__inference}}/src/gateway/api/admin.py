@@ -12,7 +12,6 @@ from servicebase.pagination import Page, PageParams, page
 from servicebase.values import canonical
 
 from .. import domain, errors
-from ..accounts import Credentials
 from ..ports import Ports
 from .accounts import issue_key, revoke_key
 from .credentials import administrator
@@ -34,8 +33,30 @@ class Filters(PageParams):
     team: UUID | None = None
 
 
-def _routes(kind: schemas.Resource) -> tuple[APIRouter, APIRouter]:
-    """Return the routes that all kinds have alike: those that read, and those that change."""
+def _values(kind: type[Body]) -> Any:
+    """Return the dependency on what was sent, as it is stored: with no password, but its hash."""
+
+    async def values(body: Body, ports: PortsDep, credentials: CredentialsDep) -> dict[str, Any]:
+        values = body.model_dump(exclude_unset=True)
+        if "provider" in values:
+            _check_providers(ports, [values["provider"]])
+        if "password" in values:
+            password = values.pop("password")
+            values["password_hash"] = password and await credentials.passwords.hash(password)
+        return values
+
+    # No annotation can hold a type that is a value.
+    values.__annotations__["body"] = kind
+    return Depends(values)
+
+
+def _check_providers(ports: Ports, providers: Iterable[str]) -> None:
+    if not ports.backends.keys() >= {*providers}:
+        raise errors.InvalidError("provider", f"must be one of {', '.join(sorted(ports.backends))}")
+
+
+def _add_routes(kind: schemas.Resource) -> None:
+    """Add the routes that all kinds have alike: those that read, and those that change."""
     reading, changing = (
         APIRouter(prefix=f"/{kind.plural}", tags=[kind.plural], dependencies=dependencies)
         for dependencies in ([], [ANNOUNCED])
@@ -60,13 +81,11 @@ def _routes(kind: schemas.Resource) -> tuple[APIRouter, APIRouter]:
         one, name=f"update_{kind.name}", response_model=kind.shown, responses=documented(404, 409)
     )
     async def update(
-        body: kind.patch,  # type: ignore[name-defined]  # A type that is a value.
         ports: PortsDep,
-        credentials: CredentialsDep,
         id_: Annotated[UUID, parameter],
+        changes: Annotated[dict[str, Any], _values(kind.patch)],
     ) -> Any:
         """Replace the fields that are sent, and return the whole."""
-        changes = await _prepared(body, ports, credentials)
         seen = {"version": changes.pop("version")} if "version" in changes else {}
         return await kind.among(ports.database).update(id_, changes, **seen)
 
@@ -75,48 +94,27 @@ def _routes(kind: schemas.Resource) -> tuple[APIRouter, APIRouter]:
         """Delete one, and all that belongs to it."""
         await kind.among(ports.database).remove(id_)
 
-    if kind.create is None:
-        return reading, changing
+    if kind.create:
 
-    @changing.post(
-        "",
-        name=f"create_{kind.name}",
-        status_code=201,
-        response_model=kind.shown,
-        responses=documented(409),
-    )
-    async def create(
-        body: kind.create,  # type: ignore[name-defined]  # As above.
-        ports: PortsDep,
-        credentials: CredentialsDep,
-        id_: NewId,
-    ) -> Any:
-        """Create one."""
-        values = await _prepared(body, ports, credentials)
-        return await kind.among(ports.database).add(id_, kind.new(**values))
+        @changing.post(
+            "",
+            name=f"create_{kind.name}",
+            status_code=201,
+            response_model=kind.shown,
+            responses=documented(409),
+        )
+        async def create(
+            ports: PortsDep, id_: NewId, values: Annotated[dict[str, Any], _values(kind.create)]
+        ) -> Any:
+            """Create one."""
+            return await kind.among(ports.database).add(id_, kind.new(**values))
 
-    return reading, changing
-
-
-async def _prepared(body: Body, ports: Ports, credentials: Credentials) -> dict[str, Any]:
-    """Return what was sent as it is stored: with a provider that there is, and no password."""
-    values = body.model_dump(exclude_unset=True)
-    if "provider" in values:
-        _check_providers(ports, [values["provider"]])
-    if "password" in values:
-        password = values.pop("password")
-        values["password_hash"] = password and await credentials.passwords.hash(password)
-    return values
-
-
-def _check_providers(ports: Ports, providers: Iterable[str]) -> None:
-    if not ports.backends.keys() >= {*providers}:
-        raise errors.InvalidError("provider", f"must be one of {', '.join(sorted(ports.backends))}")
+    router.include_router(reading)
+    router.include_router(changing)
 
 
 for resource in schemas.RESOURCES:
-    for routes in _routes(resource):
-        router.include_router(routes)
+    _add_routes(resource)
 
 
 @router.post(
