@@ -21,13 +21,12 @@ class Usage(TypedDict):
     total_tokens: int
 
 
-class Answer(TypedDict):
-    """What both kinds of answers have."""
+class Head(TypedDict):
+    """What every answer begins with, and each piece of one."""
 
     id: str
     created: int
     model: str
-    usage: Usage
 
 
 class Choice(TypedDict):
@@ -54,11 +53,12 @@ class ChatChoice(Choice):
     message: ChatAnswer
 
 
-class ChatCompletion(Answer):
+class ChatCompletion(Head):
     """The answers to a chat."""
 
     object: Literal["chat.completion"]
     choices: list[ChatChoice]
+    usage: Usage
 
 
 class TextChoice(Choice):
@@ -67,35 +67,40 @@ class TextChoice(Choice):
     text: str
 
 
-class TextCompletion(Answer):
+class TextCompletion(Head):
     """How a text goes on."""
 
     object: Literal["text_completion"]
     choices: list[TextChoice]
+    usage: Usage
 
 
 class TextEncoder:
     """Writes the answer to one request; to go on with a text, unless a subclass has other words."""
 
-    PREFIX, WHOLE, PIECE = "cmpl", "text_completion", "text_completion"
+    PREFIX, PIECE = "cmpl", "text_completion"
 
     def __init__(self, model: str, created: int, *, include_usage: bool = False) -> None:
         id_ = f"{self.PREFIX}-{secrets.token_hex(16)}"
-        self._head = {"id": id_, "created": created, "model": model}
+        self._head: Head = {"id": id_, "created": created, "model": model}
         self._include_usage = include_usage
         self._begun = set[int]()
         """Choices of which the first piece was told."""
 
-    def whole(self, completion: Completion) -> Object:
-        """Return the whole answer, a ChatCompletion or a TextCompletion."""
-        choices = [_choice(each, self.said(each)) for each in completion.choices]
-        usage = _usage(completion.usage)
-        return {**self._head, "object": self.WHOLE, "choices": choices, "usage": usage}
+    def whole(self, completion: Completion) -> TextCompletion | ChatCompletion:
+        """Return the whole answer."""
+        return {
+            **self._head,
+            "object": "text_completion",
+            "choices": [{**_choice(each), "text": each.text} for each in completion.choices],
+            "usage": _usage(completion.usage),
+        }
 
     def events(self, chunk: Chunk) -> bytes:
         """Return the events that tell of a piece."""
-        choice = _choice(chunk, self.piece(chunk, first=chunk.index not in self._begun))
+        said = self.piece(chunk, first=chunk.index not in self._begun)
         self._begun.add(chunk.index)
+        choice = {**_choice(chunk), **said, "finish_reason": chunk.finish_reason}
         head = {**self._head, "object": self.PIECE}
         if not self._include_usage:
             return event({**head, "choices": [choice]})
@@ -103,10 +108,6 @@ class TextEncoder:
         if chunk.usage:
             events += event({**head, "choices": [], "usage": _usage(chunk.usage)})
         return events
-
-    def said(self, chunk: Chunk) -> Object:
-        """Return what a whole choice says."""
-        return {"text": chunk.text}
 
     def piece(self, chunk: Chunk, *, first: bool) -> Object:  # noqa: ARG002 - of a chat it counts
         """Return what a piece adds to a choice; the first one says whose it is."""
@@ -116,26 +117,42 @@ class TextEncoder:
 class ChatEncoder(TextEncoder):
     """Writes the answer to a chat."""
 
-    PREFIX, WHOLE, PIECE = "chatcmpl", "chat.completion", "chat.completion.chunk"
+    PREFIX, PIECE = "chatcmpl", "chat.completion.chunk"
 
-    def said(self, chunk: Chunk) -> Object:
-        """Return the message."""
-        return {"message": {**_spoken(chunk), "refusal": None, **(chunk.more or {})}}
+    def whole(self, completion: Completion) -> ChatCompletion:
+        """Return the whole answer."""
+        return {
+            **self._head,
+            "object": "chat.completion",
+            "choices": [
+                {**_choice(each), "message": _message(each)} for each in completion.choices
+            ],
+            "usage": _usage(completion.usage),
+        }
 
     def piece(self, chunk: Chunk, *, first: bool) -> Object:
         """Return the delta."""
         text = {"content": chunk.text} if chunk.text else {}
-        return {"delta": {**(_spoken(chunk) if first else text), **(chunk.more or {})}}
+        said = {"role": "assistant", "content": _content(chunk)} if first else text
+        return {"delta": {**said, **(chunk.more or {})}}
 
 
-def _spoken(chunk: Chunk) -> Object:
+def _message(chunk: Chunk) -> ChatAnswer:
+    message: ChatAnswer = {"role": "assistant", "content": _content(chunk), "refusal": None}
+    more: Any = chunk.more or {}
+    message.update(more)
+    return message
+
+
+def _content(chunk: Chunk) -> str | None:
     # Who calls a tool, or refuses, says nothing.
-    return {"role": "assistant", "content": chunk.text or (None if chunk.more else "")}
+    return chunk.text or (None if chunk.more else "")
 
 
-def _choice(chunk: Chunk, said: Object) -> Object:
-    ending = {"logprobs": chunk.logprobs, "finish_reason": chunk.finish_reason}
-    return {"index": chunk.index, **said, **ending}
+def _choice(chunk: Chunk) -> Choice:
+    # A whole one has a reason.
+    reason = chunk.finish_reason or "stop"
+    return {"index": chunk.index, "logprobs": chunk.logprobs, "finish_reason": reason}
 
 
 def _usage(usage: domain.Usage) -> Usage:
