@@ -73,12 +73,10 @@ def create_app(
         strict_content_type=False,
         # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
         redirect_slashes=False,
-        # By BodyLimit, whatever the route.
-        responses=error_handlers.documented(413),
+        responses=error_handlers.EVERYWHERE,
     )
     for router in ROUTERS:
         app.include_router(router)
-    pages.correct(app)
     concurrency = ConcurrencyLimit(settings.max_concurrency, settings.max_concurrency_of_team)
     counted = Metrics(concurrency)
     state = app.state

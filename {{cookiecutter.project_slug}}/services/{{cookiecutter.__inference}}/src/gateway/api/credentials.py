@@ -10,10 +10,10 @@ from structlog.contextvars import bind_contextvars
 from .. import accounts, domain, errors
 from .dependencies import CredentialsDep, PortsDep, SettingsDep
 
+KEY = HTTPBearer(auto_error=False, scheme_name="ApiKey")
 _Bearer = HTTPAuthorizationCredentials | None
 AdminBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="AdminToken"))]
 UserBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="SessionToken"))]
-KeyBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="ApiKey"))]
 
 
 class Caller(NamedTuple):
@@ -44,16 +44,16 @@ async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: Credent
     raise errors.CredentialError("this session token is not valid")
 
 
-async def api_key(request: Request, _page: KeyBearer = None) -> domain.ApiKey:
+async def api_key(request: Request, bearer: Annotated[_Bearer, Depends(KEY)]) -> domain.ApiKey:
     """Return the API key that was given; raise CredentialError if it is none.
 
     The request's line in the log tells whose it is.
     """
-    scheme, _blank, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not given:
+    if bearer is None:
         raise errors.CredentialError("this needs an API key: `Authorization: Bearer sk-...`")
     state = request.app.state
-    key: domain.ApiKey = (await state.policy.grant(state.credentials.keys.hash(given))).key
+    grant = await state.policy.grant(state.credentials.keys.hash(bearer.credentials))
+    key: domain.ApiKey = grant.key
     bind_contextvars(team=str(key.team_id), key=key.prefix)
     return key
 

@@ -113,6 +113,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {each: {"description": HTTPStatus(each).phrase, "model": Failure} for each in statuses}
 
 
+EVERYWHERE = {
+    # By BodyLimit, whatever the route.
+    **documented(413),
+    # FastAPI would promise it.
+    422: {"description": "Never: a value that is wrong is answered with 400."},
+}
+"""The `responses` of all routes."""
+
+
 def install(app: FastAPI) -> None:
     """Answer every error that `app` knows of with a Failure; middleware.py answers the others."""
     app.exception_handler(errors.ServiceError)(_service_error)

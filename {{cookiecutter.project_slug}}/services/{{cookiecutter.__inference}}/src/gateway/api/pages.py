@@ -1,8 +1,8 @@
 """Pages beside the API: what Prometheus reads, and what shows the API."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
@@ -30,19 +30,3 @@ async def docs() -> HTMLResponse:
     page = get_swagger_ui_html(openapi_url="/openapi.json", title="gateway")
     shown = bytes(page.body).decode().replace(_PLACE, _PLACE + _OFFLINE)
     return HTMLResponse(shown)
-
-
-def correct(app: FastAPI) -> None:
-    """Take 422 from the OpenAPI page of `app`: a wrong value is answered with 400."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        page = generate()
-        for path in page["paths"].values():
-            for operation in path.values():
-                operation["responses"].pop("422", None)
-        for name in ("HTTPValidationError", "ValidationError"):
-            page["components"]["schemas"].pop(name, None)
-        return page
-
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation extends it
