@@ -198,9 +198,7 @@ async def test_a_server_that_cannot_do_it_now_is_not_available_and_a_mistake_of_
     redis_client: Client, problem: str, times: int
 ) -> None:
     command = ("EVAL", f"return redis.error_reply('{problem} not now')", 0)
-    if problem == "ERR":
-        answers = await redis_client.execute_batch([command] * times)
-        assert [type(answer) for answer in answers] == [ResponseError] * times
-    else:
-        with pytest.raises(errors.UnavailableError, match="redis"):
-            await redis_client.execute_batch([command] * times)
+    together = [redis_client.execute_together(*command) for _ in range(times)]
+    answers = await asyncio.gather(*together, return_exceptions=True)
+    expected = ResponseError if problem == "ERR" else errors.UnavailableError
+    assert [type(answer) for answer in answers] == [expected] * times

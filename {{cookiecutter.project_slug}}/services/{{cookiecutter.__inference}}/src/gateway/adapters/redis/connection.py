@@ -1,20 +1,18 @@
 """How the gateway talks to Redis: the client, its errors, the prefix of its keys."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
 
 from servicebase.redis import UNAVAILABLE
 
 from ... import errors
-
-Command = tuple[str | int, ...]
+from ...background import Background
 
 PREFIX = "gateway:"
 CONNECTIONS = 64
@@ -30,23 +28,46 @@ class Client(Redis):
         self._timeout = timeout
         # A pool that is used up raises; the one that waits costs half as much again per command.
         self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._given: list[tuple[tuple[object, ...], asyncio.Future[Any]]] = []
+        """Commands that are to be sent together, and who waits for the answer of each."""
+        self._background = Background()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command, as all methods of redis-py do in the end."""
         async with self._turn():
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
-    async def execute_batch(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands in one round trip; return the answer of each, or its error.
+    async def execute_together(self, *command: object) -> Any:
+        """Run a command in one round trip with those that come in the same turn of the event loop.
 
-        Some may have run, and some not, when it raises that the server is not available.
+        Without that, a request of 16 at once costs a third more CPU.
         """
-        if len(commands) == 1:
-            # A pipeline of one costs a quarter more.
-            try:
-                return [await self.execute_command(*commands[0])]
-            except ResponseError as error:
-                return [error]
+        if not self._given:
+            # A task of its own: the one who asked first may be cancelled, and the others may not.
+            self._background.start(self._send())
+        answer = asyncio.get_running_loop().create_future()
+        self._given.append((command, answer))
+        return await answer
+
+    async def _send(self) -> None:
+        given, self._given = self._given, []
+        try:
+            if len(given) == 1:
+                # A pipeline of one costs a quarter more.
+                answers = [await self.execute_command(*given[0][0])]
+            else:
+                answers = await self._pipelined([command for command, _ in given])
+        except Exception as error:  # noqa: BLE001 - theirs, whatever it is
+            answers = [error] * len(given)
+        for (_, future), answer in zip(given, answers, strict=True):
+            if future.done():
+                continue  # Its caller was cancelled.
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    async def _pipelined(self, commands: list[tuple[object, ...]]) -> list[Any]:
         async with self._turn(), self.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)

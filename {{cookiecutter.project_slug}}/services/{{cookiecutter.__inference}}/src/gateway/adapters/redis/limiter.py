@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 from ... import domain, errors, ports
 from ...background import Background
 from .announcements import VERSION
-from .connection import PREFIX, Client, Command
+from .connection import PREFIX, Client
 
 _REFUSED = (None, "requests", "tokens")
 _SECOND = 1_000_000  # Microseconds: as integers, times are exact in Lua, too.
@@ -28,8 +28,8 @@ class RedisLimiter:
     """Keeps one key per team, which expires by itself; limiter.lua tells what is in it.
 
     A round trip costs more of our CPU than all else that a request does with Redis. So a request
-    costs one at most: what is to be corrected after it goes with the next admission. And requests
-    that came in one turn of the event loop share one: without that, one of 16 costs a third more.
+    costs one at most, which it shares with others: what is to be corrected after it goes with the
+    next admission.
     """
 
     def __init__(self, client: Client, clock: ports.Clock) -> None:
@@ -37,8 +37,6 @@ class RedisLimiter:
         self._client = client
         self._clock = clock
         self._script = client.register_script(text)
-        self._pending: list[tuple[Command, asyncio.Future[Any]]] = []
-        """Runs of the script that are to be sent together, and who waits for the answer of each."""
         self._due: dict[UUID, Counter[int]] = {}
         """Tokens to correct, of each team in each second."""
         self._timer: asyncio.TimerHandle | None = None
@@ -74,38 +72,14 @@ class RedisLimiter:
         """Run the script, and take along what is due of a team."""
         corrections = chain.from_iterable(self._due.pop(team, Counter()).items())
         keys = (f"{PREFIX}window:{team}", VERSION)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
         command = ("EVALSHA", self._script.sha, len(keys), *keys, *request, *corrections)
-        self._pending.append((command, answer))
-        if len(self._pending) == 1:
-            loop.call_soon(self._send_soon)
-        return await answer
-
-    def _send_soon(self) -> None:
-        # A task of its own: the one who asked first may be cancelled, and the others may not.
-        self._background.start(self._send(self._pending))
-        self._pending = []
-
-    async def _send(self, pending: list[tuple[Command, asyncio.Future[Any]]]) -> None:
-        commands = [command for command, _ in pending]
         try:
-            answers = await self._client.execute_batch(commands)
-            if any(isinstance(answer, NoScriptError) for answer in answers):
-                # A server that was started anew knows no script, so none has run.
-                await self._client.script_load(self._script.script)
-                answers = await self._client.execute_batch(commands)
-        except Exception as error:  # noqa: BLE001 - theirs, whatever it is
-            answers = [error] * len(pending)
-        for (_, future), answer in zip(pending, answers, strict=True):
-            if future.done():
-                continue  # Its caller was cancelled.
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+            return await self._client.execute_together(*command)
+        except NoScriptError:
+            # A server that was started anew.
+            await self._client.execute_together("SCRIPT LOAD", self._script.script)
+            return await self._client.execute_together(*command)
 
     def _flush_soon(self) -> None:
         self._timer = None
-        if self._due:
-            self._background.start(self.flush())
+        self._background.start(self.flush())
