@@ -59,31 +59,24 @@ class Issued:
 
 
 class Keys:
-    """Makes API keys, and the hashes by which they are found again.
+    """Makes API keys, or others alike, and the hashes by which they are found again.
 
     The hash is keyed, so that whoever reads the database cannot try keys, nor add one.
     """
 
-    LABEL, BEGINNING = "api-keys", "sk-"
-
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, purpose: str = "api-keys", beginning: str = "sk-") -> None:
+        self._beginning = beginning
         # Of each purpose one of its own, which tells nothing of the secret, nor of the others.
-        self._pepper = hmac.digest(secret.encode(), self.LABEL.encode(), "sha256")
+        self._pepper = hmac.digest(secret.encode(), purpose.encode(), "sha256")
 
     def issue(self) -> Issued:
         """Return a new one."""
-        secret = self.BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
+        secret = self._beginning + secrets.token_urlsafe(SECRET_BYTES)
         return Issued(secret, secret[:SHOWN], self.hash(secret))
 
     def hash(self, secret: str) -> str:
         """Return the HMAC-SHA256 of what was shown, in hexadecimal."""
         return hmac.digest(self._pepper, secret.encode(), "sha256").hex()
-
-
-class Tokens(Keys):
-    """Makes the tokens of sessions in the same way: the database knows which have not ended."""
-
-    LABEL, BEGINNING = "session-tokens", "st-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +118,6 @@ class Credentials:
     """What makes and checks all of them."""
 
     def __init__(self, secret: str, hasher: argon2.PasswordHasher) -> None:
-        self.keys, self.tokens = Keys(secret), Tokens(secret)
-        self.passwords = Passwords(hasher)
+        self.keys, self.passwords = Keys(secret), Passwords(hasher)
+        # Those of sessions: the database knows which have not ended.
+        self.tokens = Keys(secret, "session-tokens", "st-")

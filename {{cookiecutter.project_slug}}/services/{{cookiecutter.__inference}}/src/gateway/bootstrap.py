@@ -38,13 +38,14 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         timeout=settings.server_timeout,
     )
     redis = connect(str(settings.redis_url.get_secret_value()), timeout=settings.server_timeout)
-    closing = AsyncExitStack()
-    closing.push_async_callback(engine.dispose)
-    closing.push_async_callback(redis.aclose)
     limiter = RedisLimiter(redis, clock)
-    closing.push_async_callback(limiter.flush)
-    backends: dict[str, InferenceBackend] = {}
-    backends[echo.PROVIDER] = echo.EchoBackend(clock, settings.echo())
+    closing = AsyncExitStack()
+    # The last one first.
+    for close in (engine.dispose, redis.aclose, limiter.flush):
+        closing.push_async_callback(close)
+    backends: dict[str, InferenceBackend] = {
+        echo.PROVIDER: echo.EchoBackend(clock, settings.echo())
+    }
     if settings.openai_url:
         key = settings.openai_api_key
         client = httpx2.AsyncClient(

@@ -106,12 +106,17 @@ class Admitted:
 
     async def pay(self) -> None:
         """Set aside what it may cost; raise if it was refused, or if the budget is too small."""
-        routed = self.request
+        routed, limits = self.request, self.request.limits
         if self.admission.refused:
-            raise _refusal(routed, self.admission)
+            # No waiting helps who asks for more than the whole quota.
+            if limits.requests < 1:
+                raise errors.QuotaError("requests", 1, limits.requests)
+            if limits.tokens < routed.tokens:
+                raise errors.QuotaError("tokens", routed.tokens, limits.tokens)
+            raise errors.RateLimitedError(limits, self.admission)
         if microcents := routed.tokens * routed.price:
-            reservations = self.service.reservations
-            self.reservation = await reservations.reserve(routed.team, microcents)
+            reserve = self.service.reservations.reserve
+            self.reservation = await reserve(routed.team, microcents)
 
     async def _book(self) -> None:
         """Book what was used of the budget, once."""
@@ -206,13 +211,3 @@ def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -
         tokens_left=max(0, tokens),
         retry_after=getattr(admission, f"{refused}_reset") if refused else 0,
     )
-
-
-def _refusal(routed: RoutedRequest, admission: Admission) -> errors.ServiceError:
-    """Return whether a request that was refused may come again, or is too much at any time."""
-    limits = routed.limits
-    if limits.requests < 1:
-        return errors.QuotaError("requests", 1, limits.requests)
-    if limits.tokens < routed.tokens:
-        return errors.QuotaError("tokens", routed.tokens, limits.tokens)
-    return errors.RateLimitedError(limits, admission)

@@ -7,13 +7,11 @@ from . import errors
 
 
 class ConcurrencyLimit:
-    """A number of slots. Nobody waits for one: whoever comes too late is to try elsewhere."""
+    """Slots, of which one team has a share. Nobody waits: whoever comes too late tries again."""
 
     def __init__(self, size: int, share: int) -> None:
-        """Make `size` slots, of which one team may have `share`."""
-        self.size = size
-        self._share = share
-        self._teams: Counter[UUID] = Counter()
+        self.size, self._share = size, share
+        self._teams = Counter[UUID]()
 
     @property
     def taken(self) -> int:

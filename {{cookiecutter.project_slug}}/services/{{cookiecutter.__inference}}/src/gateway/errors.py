@@ -27,11 +27,11 @@ class CredentialError(ServiceError):
 class UnknownModelError(ServiceError):
     """The team has no such model, or nobody gets it."""
 
-    def __init__(
-        self, model: str, why: str = "does not exist, or your team has no access to it"
-    ) -> None:
+    field = "model"
+
+    def __init__(self, model: str, why: str = "") -> None:
+        why = why or "does not exist, or your team has no access to it"
         super().__init__(f"the model {model!r} {why}")
-        self.field = "model"
 
 
 class RegistrationClosedError(ServiceError):
@@ -50,9 +50,8 @@ class QuotaError(ServiceError):
     """The request is more than the team's whole quota of a minute: no waiting helps."""
 
     def __init__(self, what: str, wanted: int, limit: int) -> None:
-        super().__init__(
-            f"your team's quota is {limit} {what} a minute, and this may take {wanted} of them"
-        )
+        quota = f"your team's quota is {limit} {what} a minute"
+        super().__init__(f"{quota}, and this may take {wanted} of them")
 
 
 class RateLimitedError(ServiceError):
@@ -62,8 +61,7 @@ class RateLimitedError(ServiceError):
         what = admission.refused or "requests"
         most = getattr(limits, what)
         super().__init__(f"your team's limit of {most} {what} per minute is reached")
-        self.limits = limits
-        self.admission = admission
+        self.limits, self.admission = limits, admission
         self.retry_after = admission.retry_after
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -88,7 +88,7 @@ class UserRow(Stored, Base):
     password_hash: Mapped[str | None]
 
     __table_args__ = (
-        _rule("role", "known", "IN ('member', 'admin')"),
+        _rule("role", "known", f"IN {get_args(domain.Role)}"),
         *_lists(__tablename__, "email", of=["team_id"]),
     )
 

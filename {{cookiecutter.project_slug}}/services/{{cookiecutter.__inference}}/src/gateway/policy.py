@@ -74,9 +74,12 @@ class Policy:
 
     async def route(self, team: UUID, model: str) -> Route:
         """Return where a team's requests for a model go; raise UnknownModelError if nowhere."""
-        routes = await _kept(self._routes, team, self._fetch_routes)
-        if route := routes.get(model):
-            return route
+        aliases = await _kept(self._aliases, team, self._ports.database.aliases.routes)
+        if alias := aliases.get(model):
+            most = alias.parameters.get("max_tokens")
+            # A bool is an int as well.
+            limit = most if type(most) is int and 1 <= most <= domain.INTEGER_LIMIT else None
+            return Route(domain.Target(alias.provider, alias.target), alias.parameters, limit)
         if target := (await self.config()).models.get(model):
             return Route(target)
         raise errors.UnknownModelError(model)
@@ -96,21 +99,10 @@ class Policy:
         # New ones, so that what is just being loaded is kept where nobody looks any more.
         self._configs: dict[None, domain.Config] = {}
         self._grants: dict[str, Grant] = {}
-        self._routes: dict[UUID, Mapping[str, Route]] = {}
-
-    async def _fetch_routes(self, team: UUID) -> Mapping[str, Route]:
-        aliases = await self._ports.database.aliases.routes(team)
-        return {name: _route(alias) for name, alias in aliases.items()}
+        self._aliases: dict[UUID, Mapping[str, domain.ModelAlias]] = {}
 
 
 async def _kept(kept: dict[K, V], key: K, fetch: Callable[[K], Awaitable[V]]) -> V:
     if key not in kept:
         kept[key] = await fetch(key)
     return kept[key]
-
-
-def _route(alias: domain.ModelAlias) -> Route:
-    most = alias.parameters.get("max_tokens")
-    # A bool is an int as well.
-    limit = most if type(most) is int and 1 <= most <= domain.INTEGER_LIMIT else None
-    return Route(domain.Target(alias.provider, alias.target), alias.parameters, limit)

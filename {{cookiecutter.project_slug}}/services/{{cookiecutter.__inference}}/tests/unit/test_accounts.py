@@ -84,7 +84,7 @@ def test_a_key_is_random_and_only_its_beginning_is_kept_readable() -> None:
 
 
 def test_a_hash_is_worth_nothing_without_the_secret_and_for_another_purpose() -> None:
-    kinds = (KEYS, accounts.Keys("another"), accounts.Tokens("secret"))
+    kinds = (KEYS, accounts.Keys("another"), accounts.Keys("secret", "session-tokens"))
     assert len({kind.hash("x") for kind in kinds}) == 3
 
 

@@ -101,39 +101,30 @@ class _Fate:
         # By the request's number, so that it does not depend on what runs at the same time.
         self._random = random.Random(settings.seed << 64 | number)  # noqa: S311 - no secret
         # Drawn in any case, so that the waits are the same for a stream and a whole answer.
-        fails, breaks, self._place = (self._random.random() for _ in range(3))
-        self._breaks = breaks < settings.cut_off_rate
+        fails, self._breaks, self._place = (self._random.random() for _ in range(3))
         if fails < settings.failure_rate:
             raise errors.BackendError(PROVIDER, "it was told to fail")
 
     def cut_off(self, tokens: int) -> int | None:
         """Return before which token the stream ends, or None; `tokens` is after the last one."""
-        return int(self._place * (tokens + 1)) if self._breaks else None
+        breaks = self._breaks < self._settings.cut_off_rate
+        return int(self._place * (tokens + 1)) if breaks else None
 
     def wait(self, token: int) -> float:
         seconds = self._settings.per_token if token else self._settings.first_token
-        if not seconds:
-            return 0.0
-        return max(0.0, seconds * (1 + self._settings.jitter * self._random.uniform(-1, 1)))
+        return seconds * (1 + self._settings.jitter * self._random.uniform(-1, 1))
 
 
 def _answer(inference: ports.Inference) -> tuple[list[str], ports.FinishReason, domain.Usage]:
     text = _text(inference.prompt)
     words = text.split()
-    prompt_tokens = len(words)
-    if words:
-        # Not hash(), which differs from process to process.
-        first = zlib.crc32(text.encode("utf-8", "surrogatepass")) % prompt_tokens
-        words = words[first:] + words[:first]
-    limit = inference.max_tokens or CONTEXT
-    finish_reason: ports.FinishReason = "length"
-    if len(words) > limit:
-        words = words[:limit]
-    elif words and inference.parameters.get("ignore_eos"):
-        words = list(islice(cycle(words), limit))
-    else:
-        finish_reason = "stop"
-    return words, finish_reason, domain.Usage(prompt_tokens, len(words))
+    # Not hash(), which differs from process to process.
+    first = zlib.crc32(text.encode("utf-8", "surrogatepass")) % max(1, len(words))
+    words = words[first:] + words[:first]
+    limit, endless = inference.max_tokens or CONTEXT, inference.parameters.get("ignore_eos")
+    said = list(islice(cycle(words) if endless else words, limit))
+    cut = len(words) > limit or (endless and words)
+    return said, "length" if cut else "stop", domain.Usage(len(words), len(said))
 
 
 def _text(prompt: str | Sequence[ports.Message]) -> str:

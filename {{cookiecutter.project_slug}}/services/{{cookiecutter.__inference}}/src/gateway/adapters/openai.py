@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, get_args
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from .. import domain, errors, ports
 
 PROVIDER = "openai"
-LATER = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+LATER = {502, 503, 504}
 """Statuses by which a server, or what stands before it, says that it may answer another time."""
 REFUSED = {400, 413, 422}
 """Statuses by which it says that the request is wrong, which only the client can correct."""
@@ -86,14 +86,13 @@ class _Failure(BaseModel):
 
 
 class OpenAIBackend:
-    """Hands requests on.
+    """Hands requests on, by a client that knows the base URL, the credential and the timeouts.
 
     Why the server refuses a request is repeated, without our key; of other errors nothing is, since
     it may be about others.
     """
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
-        """Ask by `client`, which knows the base URL, the credential and the timeouts."""
         self._client = client
 
     def supports(self, feature: str) -> bool:  # noqa: ARG002 - whatever it is
@@ -156,12 +155,10 @@ class OpenAIBackend:
         body, headers = _body(inference, stream=stream), {"Content-Type": "application/json"}
         request = self._client.build_request("POST", path, content=body, headers=headers)
         response = await self._sent(request)
-        try:
+        async with aclosing(response):
             if response.status_code != HTTPStatus.OK:
                 raise await self._error(response)
             yield response
-        finally:
-            await response.aclose()
 
     async def _sent(self, request: httpx2.Request) -> httpx2.Response:
         for _ in range(ATTEMPTS - 1):

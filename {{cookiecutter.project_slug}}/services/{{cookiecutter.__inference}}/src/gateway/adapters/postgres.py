@@ -81,14 +81,13 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
             await connection.execute(sa.insert(SessionRow).values(asdict(session)))
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
-        both = sa.select(SessionRow, UserRow).join_from(SessionRow, UserRow)
+        both = sa.select(*SessionRow.__table__.columns, UserRow).join_from(SessionRow, UserRow)
         async with self._transaction() as connection:
             row = (await connection.execute(both.where(SessionRow.hash == hash_))).one_or_none()
             if row is None:
                 raise errors.NotFoundError("session", "with this hash")
-            session, user = row
-            opened = domain.Session(session.hash, session.user_id, session.expires_at)
-            return opened, self.entity(user)
+            *session, user = row
+            return domain.Session(*session), self.entity(user)
 
     async def end_session(self, hash_: str) -> None:
         async with self._transaction() as connection:

@@ -102,21 +102,18 @@ class Sampling(Body):
 
     def inference(self) -> Inference:
         """Return it as the gateway knows it."""
-        fields = type(self).model_fields
-        given = {name: getattr(self, name) for name in self.model_fields_set - OWN}
+        fields, parameters = type(self).model_fields, dict[str, object]()
+        for name in self.model_fields_set - OWN:
+            if (value := getattr(self, name)) is not None:
+                # None, in the place of what an alias says, is the default of the backend.
+                neutral = value == fields[name].get_default(call_default_factory=True)
+                parameters[name] = None if neutral else value
         return Inference(
             model=self.model,
             prompt=self.said(),
             max_tokens=getattr(self, "max_completion_tokens", None) or self.max_tokens,
             n=self.n or 1,
-            # None, in the place of what an alias says, is the default of the backend.
-            parameters={
-                name: None
-                if value == fields[name].get_default(call_default_factory=True)
-                else value
-                for name, value in given.items()
-                if value is not None
-            },
+            parameters=parameters,
             features=self.features(),
         )
 
