@@ -29,8 +29,11 @@ pytestmark = pytest.mark.slow
 
 UNIT = "services/gateway/tests/unit/test_planted.py"
 INTEGRATION = "services/gateway/tests/integration/test_planted.py"
+KIT = "servicebase"
+IN_KIT = f"libs/{KIT}/tests/unit/test_planted.py"
 STRAY = "services/gateway/tests/test_stray.py"
 MANIFEST = "services/gateway/pyproject.toml"
+PLANTED = ("--", "-k", "planted or stray")
 FAILS = "def test_fails() -> None:\n    assert 1 == 2\n"
 PASSES = "def test_passes() -> None: ...\n"
 STOPS_REDIS = """
@@ -486,8 +489,8 @@ SITUATIONS = [
         name="configuration is worse than failures and infrastructure",
         code=3,
         says="belongs to no tier",
-        arguments=("-s", "static", ABSENT_TIER, "unit", "--", STRAY),
-        changes=(write(STRAY, PASSES), add_absent_tier),
+        arguments=("-s", f"unit({KIT})", ABSENT_TIER, "cloud", "unit", *PLANTED),
+        changes=(write(IN_KIT, FAILS), write(STRAY, PASSES), add_absent_tier),
     ),
 ]
 

@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Iterator
 
-import jsonschema
 import pytest
 from baking import Bakery
 from project import Changes, Project, ready
@@ -98,10 +97,6 @@ def changes(project: Project) -> Iterator[Changes]:
 def test_its_tests_are_run_by_the_tiers_that_it_has_tests_of(project: Project) -> None:
     outcome = project.nox("-s", "unit(money)", "integration(money)")
     assert outcome.code == 0, outcome.output
-    schema = json.loads(
-        (project.path / "vendor/stratakit/src/stratakit/summary.schema.json").read_text()
-    )
-    jsonschema.validate(outcome.summary, schema)
     tiers = [(tier["name"], tier["service"], tier["status"]) for tier in outcome.summary["tiers"]]
     assert tiers == [("unit", "money", "passed"), ("integration", "money", "passed")]
     assert {test["service"] for test in outcome.summary["tests"]} == {"money"}

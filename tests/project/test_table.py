@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import jsonschema
 import pytest
 from baking import Bakery, commit, named, needs_git
 from documents import Document
@@ -297,9 +296,6 @@ def test_a_tier_that_needs_the_stack_runs_where_it_is_up_and_exits_with_2_where_
     assert without.summary["tiers"][0]["status"] == "infrastructure"
     assert bare.returncode == 12
     assert done.code == 0, done.output
-    schema = living.path / "vendor/stratakit/src/stratakit/summary.schema.json"
-    for summary in (without.summary, done.summary):
-        jsonschema.validate(summary, json.loads(schema.read_text(encoding="utf-8")))
     assert {test["tier"] for test in done.summary["tests"]} == {"e2e"}
     assert done.summary["summary"]["passed"] == 2
 
@@ -371,8 +367,6 @@ def test_a_tier_runs_on_the_python_that_is_asked_for(living: Project, changes: C
         (version, "passed")
     ]
     assert done.summary["tiers"][0]["python"] == version
-    schema = living.path / "vendor/stratakit/src/stratakit/summary.schema.json"
-    jsonschema.validate(done.summary, json.loads(schema.read_text(encoding="utf-8")))
     assert (living.path / f".nox/service-gateway@{version}/pyvenv.cfg").exists()
     assert (living.path / f"reports/unit-{version}/gateway/junit.xml").exists()
 

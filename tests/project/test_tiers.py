@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 
-import jsonschema
 import pytest
 from baking import Bakery, git, needs_git
 from project import (
-    ABSENT_TIER,
     NOX,
     PATIENCE,
     Changes,
     Project,
-    add_absent_tier,
     has_images,
     left_alone,
     ready,
@@ -154,19 +152,6 @@ def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
     assert f"{strays[0]} belongs to no tier" in asked.stdout + asked.stderr
 
 
-def test_the_summary_is_of_the_shape_that_its_schema_says(project: Project) -> None:
-    schema = json.loads(
-        (project.path / "vendor/stratakit/src/stratakit/summary.schema.json").read_text()
-    )
-    jsonschema.Draft202012Validator.check_schema(schema)
-    few, nothing = (("-s", "unit", "--", "-k", words) for words in ("domain", "nothing_is"))
-    with Changes(project) as changes:
-        add_absent_tier(changes)
-        for arguments in (few, ("-s", ABSENT_TIER), ("-s", "cloud"), nothing):
-            outcome = project.nox(*arguments)
-            jsonschema.validate(outcome.summary, schema)
-
-
 @pytest.mark.parametrize("how", [(), ("-j", "2")])
 def test_a_program_that_asks_for_json_reads_the_summary_and_nothing_else(
     project: Project, how: tuple[str, ...]
@@ -199,6 +184,20 @@ def test_the_unit_tier_loads_no_client_of_a_server(project: Project) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
     assert {"gateway.settings", "gateway.api.routes", "servicebase.idempotency"} <= loaded
     assert not loaded & {"alembic", "asyncpg", "docker", "psycopg", "redis", "sqlalchemy"}
+
+
+def test_actions_keep_bytecode_unless_it_is_forbidden_and_load_no_sqlalchemy(
+    project: Project,
+) -> None:
+    invoke = ("-X", "importtime", "-m", "invoke", "--list")
+    kept = project.path / "vendor/stratakit/src/stratakit/tasks/__pycache__"
+    for forbidden in ("1", ""):
+        rmtree(kept, ignore_errors=True)
+        env = {"PYTHONDONTWRITEBYTECODE": forbidden}
+        loaded = project.run(".venv/bin/python", *invoke, env=env).stderr
+        assert kept.exists() is not bool(forbidden)
+    assert re.search(r"\| +psycopg$", loaded, re.MULTILINE)
+    assert not re.search(r"\| +(alembic|docker|sqlalchemy)$", loaded, re.MULTILINE)
 
 
 VARIABLES = """

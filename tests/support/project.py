@@ -16,10 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import jsonschema
 import psutil
-from baking import BLANK, Bake, Bakery, named
+from baking import BLANK, PROJECT, ROOT, Bake, Bakery, named
 
 NOX = ("nox", "--non-interactive")
+ENGINE = ROOT / PROJECT / "vendor" / "stratakit" / "src" / "stratakit"
+SUMMARY = jsonschema.Draft202012Validator(
+    json.loads((ENGINE / "summary.schema.json").read_text(encoding="utf-8"))
+)
+SUMMARY.check_schema(SUMMARY.schema)
 PATIENCE = 120
 """Seconds that a condition may take on a machine that is busy with other tests."""
 
@@ -67,9 +73,13 @@ class Project(Bake):
         return done.stdout.splitlines()
 
     def summary(self) -> dict[str, Any]:
-        """Return the summary of the last run, empty where it left none."""
+        """Return the summary of the last run, empty where it left none; it has its schema's shape."""
         file = self.path / "reports" / "summary.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if not file.exists():
+            return {}
+        summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        SUMMARY.validate(summary)
+        return summary
 
     def interrupted(self, *arguments: str, env: Mapping[str, str], when: Path) -> Outcome:
         """Run nox in a group of its own, and press Ctrl-C as soon as the file `when` is there."""

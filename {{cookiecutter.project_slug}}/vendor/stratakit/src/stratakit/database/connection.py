@@ -9,17 +9,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
-from sqlalchemy.engine import URL
 
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..servers import libpq
 from ..servers.addresses import same_server
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 Connection = psycopg.Connection[Any]
 
@@ -123,8 +125,11 @@ def reached(connection: Connection) -> str:
     return make_conninfo("", **given)
 
 
-def url(server: str, database: str) -> URL:
+def url(server: str, database: str) -> "URL":
     """Return the URL by which SQLAlchemy and asyncpg reach a database on `server`."""
+    # Not imported before it is needed, as in `migrations`.
+    from sqlalchemy.engine import URL
+
     parts = conninfo_to_dict(server)
     host = str(parts.get("host", "localhost"))
     port = int(str(parts["port"])) if "port" in parts else None

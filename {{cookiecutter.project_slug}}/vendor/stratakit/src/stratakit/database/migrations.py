@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from .. import programs
 from ..errors import StrataError
@@ -22,11 +19,12 @@ from ..project import Package, Service
 from ..pyproject import ROOT
 from .connection import GAVE_UP, Connection
 from .position import Position
-from .server_errors import raise_if_server_error
+from .server_errors import origin, raise_if_server_error
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
+    from sqlalchemy import Engine
 
 FORMAT = 5
 """Part of a template's name; raise it when templates are made in another way."""
@@ -234,7 +232,7 @@ def _config(connection: Connection, service: Service) -> Iterator["Config"]:
             config.attributes["connection"] = own
             yield config
     except Exception as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
+        cause = origin(error)
         if isinstance(cause, GAVE_UP):
             raise cause from error
         raise_if_server_error(error, f"the migrations of {service.name}")
@@ -246,8 +244,11 @@ def _config(connection: Connection, service: Service) -> Iterator["Config"]:
         engine.dispose()
 
 
-def engine_over(connection: Connection) -> Engine:
+def engine_over(connection: Connection) -> "Engine":
     """Return an engine whose one connection is `connection`."""
+    # Not imported before it is needed: few actions reach this, and it takes longer than they do.
+    from sqlalchemy import NullPool, create_engine
+
     connection.autocommit = False
     return create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors
-from sqlalchemy.exc import DBAPIError
 
 from ..errors import InfrastructureError
 from ..servers.carriers import ICU
@@ -35,13 +34,10 @@ def raise_if_server_error(error: Exception, doing: str) -> None:
         InfrastructureError: the server is gone, full or read-only, or lacks what a migration asks
             it for: an extension, ICU, or a right of the role.
     """
-    if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.Error):
-        cause, statement = error.orig, error.statement or ""
-    elif isinstance(error, psycopg.Error):
-        cause, statement = error, ""
-    else:
+    cause = origin(error)
+    if not isinstance(cause, psycopg.Error):
         return
-    extension = CREATES.search(statement)
+    extension = CREATES.search(getattr(error, "statement", None) or "")
     if extension and isinstance(cause, _LACKING):
         raise InfrastructureError(
             f"this PostgreSQL has no extension {extension[1]}, which a migration creates",
@@ -87,8 +83,15 @@ def writable() -> Iterator[None]:
         raise InfrastructureError(*_READ_ONLY) from error
 
 
+def origin(error: Exception) -> BaseException:
+    """Return the error of the driver, of which SQLAlchemy has made `error`; or that itself."""
+    # By its attribute: to import SQLAlchemy takes most actions longer than all that they do.
+    cause: BaseException | None = getattr(error, "orig", None)
+    return cause or error
+
+
 def brief(error: Exception) -> str:
     """Return an error in one line, without the statement and the advice that SQLAlchemy adds."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    cause = origin(error)
     lines = str(cause).strip().splitlines()
     return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
