@@ -43,9 +43,7 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
     # The last one first.
     for close in (engine.dispose, redis.aclose, limiter.flush):
         closing.push_async_callback(close)
-    backends: dict[str, InferenceBackend] = {
-        echo.PROVIDER: echo.EchoBackend(clock, settings.echo())
-    }
+    backends: dict[str, InferenceBackend] = {echo.PROVIDER: echo.EchoBackend(clock, settings)}
     if settings.openai_url:
         key = settings.openai_api_key
         client = httpx2.AsyncClient(

@@ -1,6 +1,5 @@
 """What the environment decides, or a `.env` in the working directory. Names begin with PREFIX."""
 
-from dataclasses import fields
 from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr
@@ -17,7 +16,7 @@ Token = Annotated[SecretStr, Field(min_length=16, examples=_EXAMPLES), NO_PLACEH
 Key = Annotated[SecretStr, Field(min_length=32, examples=_EXAMPLES), NO_PLACEHOLDER]
 
 
-class Settings(ServiceSettings):
+class Settings(ServiceSettings, EchoSettings):
     """What the gateway needs, beside what every service does."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
@@ -40,15 +39,3 @@ class Settings(ServiceSettings):
     openai_api_key: SecretStr | None = None
     backend_timeout: float = Field(default=60.0, gt=0)
     """Seconds to wait for the next thing that a backend says."""
-    # See adapters/echo.py.
-    echo_first_token: float = Field(default=0.0, ge=0)
-    echo_per_token: float = Field(default=0.0, ge=0)
-    echo_jitter: float = Field(default=0.0, ge=0, le=1)
-    echo_failure_rate: float = Field(default=0.0, ge=0, le=1)
-    echo_cut_off_rate: float = Field(default=0.0, ge=0, le=1)
-    echo_seed: int = 0
-
-    def echo(self) -> EchoSettings:
-        """Return what the echo backend is told."""
-        names = [field.name for field in fields(EchoSettings)]
-        return EchoSettings(**{name: getattr(self, f"echo_{name}") for name in names})

@@ -20,8 +20,12 @@ PROMPT = "the quick brown fox jumps over the lazy dog"
 TEXT = st.lists(st.sampled_from(" \n\t") | st.integers(0, 0x10FFFF).map(chr), max_size=30)
 
 
+def told(**settings: Any) -> EchoSettings:
+    return EchoSettings(**{f"echo_{name}": value for name, value in settings.items()})
+
+
 def echo(**settings: Any) -> EchoBackend:
-    return EchoBackend(MemoryClock(), EchoSettings(**settings))
+    return EchoBackend(MemoryClock(), told(**settings))
 
 
 def asked(
@@ -42,7 +46,7 @@ async def waits(inference: Inference, *, stream: bool = True, **settings: Any) -
         async def sleep(self, seconds: float) -> None:
             found.append(seconds)
 
-    backend = EchoBackend(Clock(), EchoSettings(**settings))
+    backend = EchoBackend(Clock(), told(**settings))
     await (pieces(backend, inference) if stream else backend.complete(inference))
     return found
 

@@ -4,8 +4,9 @@ import asyncio
 import random
 import zlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from itertools import count, cycle, islice
+
+from pydantic import BaseModel, Field
 
 from .. import domain, errors, ports
 
@@ -24,27 +25,21 @@ SUPPORTED = frozenset(
 """What may be asked for: how tokens are chosen, for which it has no choice, and who asks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EchoSettings:
+class EchoSettings(BaseModel):
     """How slow and how unreliable it pretends to be. Rates are from 0 to 1."""
 
-    first_token: float = 0.0
+    echo_first_token: float = Field(default=0.0, ge=0)
     """Seconds until the first token."""
-    per_token: float = 0.0
+    echo_per_token: float = Field(default=0.0, ge=0)
     """Seconds until each of the others."""
-    jitter: float = 0.0
+    echo_jitter: float = Field(default=0.0, ge=0, le=1)
     """How much longer or shorter each wait may be, as a fraction of it."""
-    failure_rate: float = 0.0
+    echo_failure_rate: float = Field(default=0.0, ge=0, le=1)
     """How many of the requests fail at once."""
-    cut_off_rate: float = 0.0
+    echo_cut_off_rate: float = Field(default=0.0, ge=0, le=1)
     """How many of the streams break off somewhere."""
-    seed: int = 0
+    echo_seed: int = 0
     """Decides which, and where. The n-th request always fares the same."""
-
-    @property
-    def plain(self) -> bool:
-        """Return whether there is nothing to wait for, and nothing fails."""
-        return not any((self.first_token, self.per_token, self.failure_rate, self.cut_off_rate))
 
 
 class EchoBackend:
@@ -59,6 +54,8 @@ class EchoBackend:
         self._clock = clock
         self._settings = settings
         self._numbers = count()
+        waits = settings.echo_first_token or settings.echo_per_token
+        self._fails_or_waits = waits or settings.echo_failure_rate or settings.echo_cut_off_rate
 
     def supports(self, feature: str) -> bool:
         return feature in SUPPORTED
@@ -90,7 +87,7 @@ class EchoBackend:
 
     def _fate(self) -> "_Fate | None":
         # It takes as long as a tenth of a request.
-        return None if self._settings.plain else _Fate(self._settings, next(self._numbers))
+        return _Fate(self._settings, next(self._numbers)) if self._fails_or_waits else None
 
 
 class _Fate:
@@ -99,20 +96,20 @@ class _Fate:
     def __init__(self, settings: EchoSettings, number: int) -> None:
         self._settings = settings
         # By the request's number, so that it does not depend on what runs at the same time.
-        self._random = random.Random(settings.seed << 64 | number)  # noqa: S311 - no secret
+        self._random = random.Random(settings.echo_seed << 64 | number)  # noqa: S311 - no secret
         # Drawn in any case, so that the waits are the same for a stream and a whole answer.
         fails, self._breaks, self._place = (self._random.random() for _ in range(3))
-        if fails < settings.failure_rate:
+        if fails < settings.echo_failure_rate:
             raise errors.BackendError(PROVIDER, "it was told to fail")
 
     def cut_off(self, tokens: int) -> int | None:
         """Return before which token the stream ends, or None; `tokens` is after the last one."""
-        breaks = self._breaks < self._settings.cut_off_rate
+        breaks = self._breaks < self._settings.echo_cut_off_rate
         return int(self._place * (tokens + 1)) if breaks else None
 
     def wait(self, token: int) -> float:
-        seconds = self._settings.per_token if token else self._settings.first_token
-        return seconds * (1 + self._settings.jitter * self._random.uniform(-1, 1))
+        seconds = self._settings.echo_per_token if token else self._settings.echo_first_token
+        return seconds * (1 + self._settings.echo_jitter * self._random.uniform(-1, 1))
 
 
 def _answer(inference: ports.Inference) -> tuple[list[str], ports.FinishReason, domain.Usage]:
