@@ -7,7 +7,7 @@ change holds for the very next request of any process; `follow` tells it too.
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -40,7 +40,6 @@ class Policy:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._until = datetime.min.replace(tzinfo=ports.clock.now().tzinfo)
         self._forget("")
 
     def renew(self, version: str) -> None:
@@ -56,7 +55,6 @@ class Policy:
         now = self._ports.clock.now()
         if now >= self._until:
             self._forget(self.version)
-            self._until = now + KEPT
         grant = await _kept(self._grants, key_hash, self.fresh_grant)
         if not grant.key.good(now):
             raise errors.CredentialError("this API key is not valid")
@@ -96,6 +94,7 @@ class Policy:
     def _forget(self, version: str) -> None:
         self.version = version
         """Nothing that is remembered is older."""
+        self._until = self._ports.clock.now() + KEPT
         # New ones, so that what is just being loaded is kept where nobody looks any more.
         self._configs: dict[None, domain.Config] = {}
         self._grants: dict[str, Grant] = {}

@@ -23,8 +23,7 @@ class Reservations:
     """What one process has set aside."""
 
     def __init__(self, spending: Spending, clock: Clock) -> None:
-        self._spending = spending
-        self._clock = clock
+        self._spending, self._clock = spending, clock
         self._open: set[UUID] = set()
         self._due: dict[UUID, int] = {}
         """What is still to be booked, since the database did not answer."""

@@ -42,14 +42,12 @@ class PostgresCollection(PostgresRepository[New, Found, ports.Changes, Row]):
         self._searched = searched
 
     def matches(self, search: str) -> sa.ColumnElement[bool]:
-        columns = [getattr(self.row, field) for field in self._searched]
-        return sa.or_(sa.false(), *(_finds(column, search) for column in columns))
-
-
-def _finds(column: sa.ColumnElement[Any], search: str) -> sa.ColumnElement[bool]:
-    if isinstance(column.type, sa.ARRAY):
-        return column.contains([search])
-    return sa.func.lower(column).startswith(search, autoescape=True)
+        found: list[sa.ColumnElement[bool]] = [sa.false()]
+        for column in (getattr(self.row, field) for field in self._searched):
+            among = isinstance(column.type, sa.ARRAY)
+            begins = sa.func.lower(column).startswith(search, autoescape=True)
+            found.append(column.contains([search]) if among else begins)
+        return sa.or_(*found)
 
 
 class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):

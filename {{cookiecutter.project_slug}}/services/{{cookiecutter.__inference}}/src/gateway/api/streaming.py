@@ -67,8 +67,7 @@ class EventStream(Response):
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(headers={**headers, **unbuffered})
         del self.headers["Content-Length"]
-        self._admitted = admitted
-        self._encode = encode
+        self._admitted, self._encode = admitted, encode
         self._metrics = admitted.service.metrics
         self._begun = False
 

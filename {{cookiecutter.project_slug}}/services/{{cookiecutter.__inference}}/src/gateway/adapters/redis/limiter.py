@@ -34,8 +34,7 @@ class RedisLimiter:
 
     def __init__(self, client: Client, clock: ports.Clock) -> None:
         text = resources.files(__package__).joinpath("limiter.lua").read_text(encoding="utf-8")
-        self._client = client
-        self._clock = clock
+        self._client, self._clock = client, clock
         self._script = client.register_script(text)
         self._due: dict[UUID, Counter[int]] = {}
         """Tokens to correct, of each team in each second."""
