@@ -26,13 +26,10 @@ log = structlog.get_logger("streaming")
 async def connected(receive: Receive) -> AsyncIterator[None]:
     """Cancel the block, and raise ClientDisconnect, as soon as the client has left."""
     task = cast("asyncio.Task[None]", asyncio.current_task())
-    left = False
 
     async def watch() -> None:
-        nonlocal left
         while (await receive())["type"] != "http.disconnect":
             pass
-        left = True
         task.cancel()
 
     watching = asyncio.create_task(watch())
@@ -40,7 +37,7 @@ async def connected(receive: Receive) -> AsyncIterator[None]:
         yield
     except asyncio.CancelledError:
         # The process may be stopping as well.
-        if left and not task.uncancel():
+        if watching.done() and not task.uncancel():
             raise ClientDisconnect from None
         raise
     finally:

@@ -12,7 +12,6 @@ from redis.backoff import NoBackoff
 from servicebase.redis import UNAVAILABLE
 
 from ... import errors
-from ...background import Background
 
 PREFIX = "gateway:"
 CONNECTIONS = 64
@@ -28,9 +27,9 @@ class Client(Redis):
         self._timeout = timeout
         # A pool that is used up raises; the one that waits costs half as much again per command.
         self._turns = asyncio.Semaphore(CONNECTIONS)
-        self._given: list[tuple[tuple[object, ...], asyncio.Future[Any]]] = []
-        """Commands that are to be sent together, and who waits for the answer of each."""
-        self._background = Background()
+        self._commands: list[tuple[object, ...]] = []
+        """Those that are to be sent together, by `_sending`."""
+        self._sending: asyncio.Task[list[Any]]
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command, as all methods of redis-py do in the end."""
@@ -42,32 +41,21 @@ class Client(Redis):
 
         Without that, a request of 16 at once costs a third more CPU.
         """
-        if not self._given:
+        if not self._commands:
             # A task of its own: the one who asked first may be cancelled, and the others may not.
-            self._background.start(self._send())
-        answer = asyncio.get_running_loop().create_future()
-        self._given.append((command, answer))
-        return await answer
+            self._sending = asyncio.create_task(self._send())
+        number, sending = len(self._commands), self._sending
+        self._commands.append(command)
+        answer = (await asyncio.shield(sending))[number]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    async def _send(self) -> None:
-        given, self._given = self._given, []
-        try:
-            if len(given) == 1:
-                # A pipeline of one costs a quarter more.
-                answers = [await self.execute_command(*given[0][0])]
-            else:
-                answers = await self._pipelined([command for command, _ in given])
-        except Exception as error:  # noqa: BLE001 - theirs, whatever it is
-            answers = [error] * len(given)
-        for (_, future), answer in zip(given, answers, strict=True):
-            if future.done():
-                continue  # Its caller was cancelled.
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-    async def _pipelined(self, commands: list[tuple[object, ...]]) -> list[Any]:
+    async def _send(self) -> list[Any]:
+        commands, self._commands = self._commands, []
+        if len(commands) == 1:
+            # A pipeline of one costs a quarter more.
+            return [await self.execute_command(*commands[0])]
         async with self._turn(), self.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
