@@ -64,9 +64,9 @@ end
 
 local requests_at = fits_at(REQUESTS, requests_used, 1, request_limit)
 local tokens_at = fits_at(TOKENS, tokens_used, tokens, token_limit)
-local refused = requests_at > now and 1 or tokens_at > now and 2 or 0
+local refused = requests_at > now and 'requests' or tokens_at > now and 'tokens'
 
-if refused == 0 then
+if not refused then
   local second = math.floor(now / 1000000)
   local last = #kept - WIDTH + 1
   if last < 1 or kept[last + SECOND] ~= second then

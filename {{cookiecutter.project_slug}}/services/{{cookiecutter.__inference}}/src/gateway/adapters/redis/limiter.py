@@ -16,7 +16,6 @@ from ...background import Background
 from .announcements import VERSION
 from .connection import PREFIX, Client
 
-_REFUSED = (None, "requests", "tokens")
 _SECOND = 1_000_000  # Microseconds: as integers, times are exact in Lua, too.
 DELAY = 0.05
 """Seconds after which a correction is sent, if no admission of the team has taken it along."""
@@ -46,8 +45,7 @@ class RedisLimiter:
         answer = await self._run(team, now, limits.requests, limits.tokens, tokens)
         refused, version, requests_left, tokens_left, *times = answer
         seconds = (time / _SECOND for time in times)
-        what = _REFUSED[refused]
-        return ports.Admission(what, version, requests_left, tokens_left, *seconds)
+        return ports.Admission(refused, version, requests_left, tokens_left, *seconds)
 
     async def settle(self, team: UUID, at: float, tokens: int) -> None:
         """Correct the tokens that an admission counted, with the next one or after `DELAY`."""
