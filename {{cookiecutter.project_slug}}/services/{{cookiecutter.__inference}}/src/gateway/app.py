@@ -13,24 +13,11 @@ from servicebase.middleware import BodyLimit
 from . import accounts
 from .api import accounts as accounts_api
 from .api import admin, completions, dependencies, error_handlers, middleware, models, pages
-from .background import Background
 from .completion_service import CompletionService
-from .concurrency import ConcurrencyLimit
-from .metrics import Metrics
-from .policy import Policy
 from .ports import Ports
 from .settings import Settings
 
 NAME = "gateway"
-ROUTERS = (
-    models.router,
-    health.router(
-        dependencies.servers, down=error_handlers.unavailable, documented=error_handlers.documented
-    ),
-    pages.router,
-    accounts_api.router,
-    admin.router,
-)
 
 
 def create_app(
@@ -41,14 +28,14 @@ def create_app(
     hasher: PasswordHasher = accounts.HASHER,
 ) -> FastAPI:
     """Return the application on these ports; `around` is entered for as long as it lives."""
-    background = Background()
-    policy = Policy(ports)
+    limits = (settings.max_concurrency, settings.max_concurrency_of_team)
+    service = CompletionService(ports, *limits)
 
     @asynccontextmanager
-    async def living(app: FastAPI) -> AsyncIterator[None]:
+    async def living(_: FastAPI) -> AsyncIterator[None]:
         async with around or nullcontext():
-            reservations = app.state.completions.reservations
-            tasks = [asyncio.create_task(policy.follow()), asyncio.create_task(reservations.run())]
+            work = (service.policy.follow(), service.reservations.run())
+            tasks = [asyncio.create_task(each) for each in work]
             try:
                 yield
             finally:
@@ -56,8 +43,8 @@ def create_app(
                     task.cancel()
                 # However they ended: what is left to do is done.
                 await asyncio.wait(tasks)
-                await background.drain()
-                await reservations.end()
+                await service.background.drain()
+                await service.reservations.end()
 
     app = FastAPI(
         title=NAME,
@@ -75,17 +62,17 @@ def create_app(
         redirect_slashes=False,
         responses=error_handlers.EVERYWHERE,
     )
-    for router in ROUTERS:
+    probes = health.router(
+        dependencies.servers, down=error_handlers.unavailable, documented=error_handlers.documented
+    )
+    for router in (models.router, probes, pages.router, accounts_api.router, admin.router):
         app.include_router(router)
-    concurrency = ConcurrencyLimit(settings.max_concurrency, settings.max_concurrency_of_team)
-    counted = Metrics(concurrency)
     state = app.state
-    state.ports, state.settings = ports, settings
+    state.ports, state.settings, state.completions = ports, settings, service
     state.credentials = accounts.Credentials(settings.secret.get_secret_value(), hasher)
-    state.policy, state.concurrency, state.metrics = policy, concurrency, counted
-    state.background = background
-    state.completions = CompletionService(ports, policy, concurrency, counted, background)
+    state.policy, state.concurrency = service.policy, service.concurrency
+    state.metrics, state.background = service.metrics, service.background
     error_handlers.install(app)
     app.add_middleware(BodyLimit, others=middleware.BODIES)
-    app.add_middleware(middleware.AccessLog, metrics=counted)
+    app.add_middleware(middleware.AccessLog, metrics=service.metrics)
     return app

@@ -137,18 +137,14 @@ class Admitted:
             log.exception("tokens not settled", team=str(team), tokens=tokens)
 
 
-@dataclass(eq=False)
 class CompletionService:
-    """Lets requests through."""
+    """Lets requests through, and has all that this takes."""
 
-    ports: Ports
-    policy: Policy
-    concurrency: ConcurrencyLimit
-    metrics: Metrics
-    background: Background
-
-    def __post_init__(self) -> None:
-        self.reservations = Reservations(self.ports.database.spending, self.ports.clock)
+    def __init__(self, ports: Ports, slots: int, slots_of_team: int) -> None:
+        self.ports, self.policy = ports, Policy(ports)
+        self.concurrency = ConcurrencyLimit(slots, slots_of_team)
+        self.metrics, self.background = Metrics(self.concurrency), Background()
+        self.reservations = Reservations(ports.database.spending, ports.clock)
 
     async def admit(self, key_hash: str, asked: Inference) -> Admitted:
         """Let a request through, or raise the ServiceError that says why not."""
