@@ -24,9 +24,8 @@ class Reservations:
 
     def __init__(self, spending: Spending, clock: Clock) -> None:
         self._spending, self._clock = spending, clock
-        self._open: set[UUID] = set()
-        self._due: dict[UUID, int] = {}
-        """What is still to be booked, since the database did not answer."""
+        self._kept: dict[UUID, int | None] = {}
+        """By how much each is to be booked, if the database did not answer; None while at work."""
 
     async def reserve(self, team: UUID, microcents: int) -> UUID:
         """Set this much of a team's budget aside, or raise as the port does; then `settle`."""
@@ -37,15 +36,14 @@ class Reservations:
             raise
         except BaseException:
             # Nobody knows whether it is set aside.
-            self._due[reservation] = 0
+            self._kept[reservation] = 0
             raise
-        self._open.add(reservation)
+        self._kept[reservation] = None
         return reservation
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
         """Book what was used in the place of what was set aside: now, or when it is possible."""
-        self._open.discard(reservation)
-        self._due[reservation] = microcents
+        self._kept[reservation] = microcents
         try:
             await self._book(reservation)
         except errors.UnavailableError as error:
@@ -64,22 +62,22 @@ class Reservations:
 
     async def beat(self) -> None:
         """Renew what is at work, book what is due, give back what others have left."""
-        await self._spending.renew([*self._open, *self._due], ttl=TTL)
-        await self._book(*self._due)
+        await self._spending.renew([*self._kept], ttl=TTL)
+        await self._book(*self._kept)
         if count := await self._spending.give_back():
             log.warning("given back", reservations=count)
 
     async def end(self) -> None:
         """Book what is due, for the last time."""
         try:
-            await self._book(*self._due)
+            await self._book(*self._kept)
         except errors.UnavailableError as error:
-            lost = sum(self._due.values())
+            lost = sum(due or 0 for due in self._kept.values())
             log.error("not booked", microcents=lost, cause=repr(error.__cause__))  # noqa: TRY400 - the cause says it
 
     async def _book(self, *reservations: UUID) -> None:
         for reservation in reservations:
             # Repeating it changes nothing, so that an answer may get lost.
-            if (microcents := self._due.get(reservation)) is not None:
+            if (microcents := self._kept.get(reservation)) is not None:
                 await self._spending.settle(reservation, microcents)
-                self._due.pop(reservation, None)
+                self._kept.pop(reservation, None)

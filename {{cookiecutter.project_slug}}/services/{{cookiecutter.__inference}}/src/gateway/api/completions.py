@@ -82,7 +82,8 @@ async def _answer(
     admitted = await state.completions.admit(key.hash, body.inference())
     headers = quota_headers(admitted.request.limits, admitted.admission)
     created = int(state.ports.clock.now().timestamp())
-    answer = encoder(body.model, created, include_usage=body.include_usage())
+    told = body.stream_options is not None and body.stream_options.include_usage
+    answer = encoder(body.model, created, include_usage=told)
     if body.stream:
         return streaming.EventStream(admitted, answer.events, headers)
     try:

@@ -96,10 +96,6 @@ class Sampling(Body):
             raise errors.InvalidError("stream_options", "is for a request with `stream` alone")
         return self
 
-    def include_usage(self) -> bool:
-        """Return whether a stream ends with the tokens that it took."""
-        return self.stream_options is not None and self.stream_options.include_usage
-
     def inference(self) -> Inference:
         """Return it as the gateway knows it."""
         fields, parameters = type(self).model_fields, dict[str, object]()

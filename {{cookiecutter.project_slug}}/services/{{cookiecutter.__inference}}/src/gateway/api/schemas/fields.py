@@ -81,7 +81,7 @@ def shown(kind: type, but: Collection[str] = (), **more: Any) -> type[BaseModel]
 
     Without their rules, so that what is older than a rule is shown all the same.
     """
-    hints = {each: hint for each, hint in get_type_hints(kind).items() if each not in but}
-    found: dict[str, Any] = {each: (hint, ...) for each, hint in hints.items()} | more
+    hints = get_type_hints(kind).items()
+    found: dict[str, Any] = {each: (hint, ...) for each, hint in hints if each not in but} | more
     config = ConfigDict(from_attributes=True)
     return create_model(kind.__name__, __config__=config, __doc__=kind.__doc__, **found)
