@@ -19,7 +19,7 @@ announcements = contracts.adapters("memory_announcements", "redis_announcements"
 @pytest.fixture
 def memory_database() -> ports.Database:
     """The database as unit tests use it."""
-    return MemoryDatabase()
+    return MemoryDatabase(SystemClock())
 
 
 @pytest.fixture
@@ -29,21 +29,11 @@ def memory_announcements() -> MemoryAnnouncements:
 
 
 @pytest.fixture
-def memory_limiter(clock: MemoryClock, memory_announcements: MemoryAnnouncements) -> ports.Limiter:
-    """The limiter as unit tests use it."""
-    return MemoryLimiter(clock, memory_announcements)
-
-
-@pytest.fixture
-def limiter(request: pytest.FixtureRequest, announcements: ports.Announcements) -> ports.Limiter:
+def limiter(
+    request: pytest.FixtureRequest, announcements: ports.Announcements, clock: MemoryClock
+) -> ports.Limiter:
     """A limiter, each of them, which reads the version of those announcements."""
-    kind = "memory" if isinstance(announcements, MemoryAnnouncements) else "redis"
-    found: ports.Limiter = request.getfixturevalue(f"{kind}_limiter")
-    return found
-
-
-@pytest.fixture(params=[SystemClock, MemoryClock])
-def any_clock(request: pytest.FixtureRequest) -> ports.Clock:
-    """A clock, each of them."""
-    found: ports.Clock = request.param()
+    if isinstance(announcements, MemoryAnnouncements):
+        return MemoryLimiter(clock, announcements)
+    found: ports.Limiter = request.getfixturevalue("redis_limiter")
     return found
