@@ -18,10 +18,6 @@ NAMES = st.lists(_CHARACTERS.map(chr), max_size=5).map("".join)
 AMOUNTS = st.integers(0, 2**53)
 
 
-async def test_before_the_first_there_is_a_default(database: Database) -> None:
-    assert await database.config() == Config()
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # Each replaces the last.
 @given(
     st.builds(
@@ -38,7 +34,10 @@ async def test_any_config_comes_back_unchanged(database: Database, new: Config) 
     assert await database.config() == added == replace(new, version=added.version)
 
 
-async def test_of_many_at_once_the_one_with_the_greatest_version_holds(database: Database) -> None:
+async def test_after_a_default_of_many_at_once_the_one_with_the_greatest_version_holds(
+    database: Database,
+) -> None:
+    assert await database.config() == Config()
     # Whatever version they were given.
     news = [replace(CONFIG, version=9 - number, max_tokens=number) for number in range(1, 21)]
     added = await asyncio.gather(*map(database.add_config, news))

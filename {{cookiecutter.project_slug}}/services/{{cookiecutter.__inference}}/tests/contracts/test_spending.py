@@ -21,8 +21,8 @@ async def create(database: Database, cents: int = 1) -> UUID:
     return (await samples.team(database, cents)).id
 
 
-async def spent(database: Database, team: UUID) -> int:
-    return (await database.teams.get(team)).spent_microcents
+async def spent(database: Database, *teams: UUID) -> list[int]:
+    return [(await database.teams.get(team)).spent_microcents for team in teams]
 
 
 async def reserve(database: Database, team: UUID, microcents: int, ttl: float = LONG) -> UUID:
@@ -39,7 +39,7 @@ async def test_what_is_set_aside_and_booked_adds_up(database: Database) -> None:
     with pytest.raises(errors.BudgetError):
         await reserve(database, team, 1)
     await database.spending.settle(first, 7)
-    assert (await spent(database, team), await spent(database, other)) == (600_007, 0)
+    assert await spent(database, team, other) == [600_007, 0]
     # What was spent is no change of the team.
     assert (await database.teams.get(team)).updated_at == before.updated_at
 
@@ -55,7 +55,7 @@ async def test_what_is_not_left_is_refused(database: Database, cents: int, micro
     team = await create(database, cents)
     with pytest.raises(errors.BudgetError):
         await reserve(database, team, microcents)
-    assert await spent(database, team) == 0
+    assert await spent(database, team) == [0]
     await reserve(database, team, cents * MICROCENTS)
 
 
@@ -67,30 +67,22 @@ async def test_what_was_used_is_booked_once_however_much(database: Database, use
     for _ in range(2):
         await database.spending.settle(reservation, used)
         # No more than the column holds.
-        assert await spent(database, team) == min(used, 2**63 - 1)
+        assert await spent(database, team) == [min(used, 2**63 - 1)]
 
 
-async def test_what_nobody_renews_is_given_back_once(database: Database) -> None:
+async def test_what_nobody_renews_is_given_back_and_booked_all_the_same_each_once(
+    database: Database,
+) -> None:
     team, other = await create(database), await create(database)
-    for each in (team, team, other):
-        await reserve(database, each, 300_000, OVER)
+    early = [await reserve(database, each, 300_000, OVER) for each in (team, team, other)]
     renewed, held = await reserve(database, team, 5, OVER), await reserve(database, team, 7)
     await database.spending.renew([renewed, uuid4()], ttl=LONG)
     assert await database.spending.give_back() == 3
     assert await database.spending.give_back() == 0
-    assert (await spent(database, team), await spent(database, other)) == (12, 0)
-    for reservation in (renewed, held):
-        await database.spending.settle(reservation, 1)
-    assert await spent(database, team) == 2
-
-
-async def test_what_was_given_back_too_early_is_booked_all_the_same(database: Database) -> None:
-    team = await create(database)
-    reservation = await reserve(database, team, MICROCENTS, OVER)
-    await database.spending.give_back()
-    for _ in range(2):
-        await database.spending.settle(reservation, 300_000)
-    assert await spent(database, team) == 300_000
+    assert await spent(database, team, other) == [12, 0]
+    for reservation in (renewed, held, *early, *early):
+        await database.spending.settle(reservation, 100_000)
+    assert await spent(database, team, other) == [400_000, 100_000]
 
 
 async def test_a_team_that_is_gone_can_neither_spend_nor_be_given_back(database: Database) -> None:
@@ -117,6 +109,7 @@ async def test_of_those_who_spend_at_once_all_that_the_budget_pays_for_succeed(
     taken = sum(amount for amount, end in pairs if isinstance(end, UUID))
     refused = [amount for amount, end in pairs if not isinstance(end, UUID)]
     assert {type(end) for end in ended} <= {errors.BudgetError, UUID}
-    assert await spent(database, team) == taken <= cents * MICROCENTS
+    assert await spent(database, team) == [taken]
     # What was refused would be too much still: nothing is given back here.
+    assert taken <= cents * MICROCENTS
     assert all(taken + amount > cents * MICROCENTS for amount in refused)
