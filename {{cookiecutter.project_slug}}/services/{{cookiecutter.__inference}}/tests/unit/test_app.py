@@ -19,7 +19,9 @@ from .conftest import ADMIN_TOKEN, OPTIONS, Customer, World, refusal
 async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> None:
     app = create_app(world.ports, OPTIONS)
     async with app.router.lifespan_context(app):
+        before = await app.state.policy.config()
         published = await world.configure(max_tokens=7)
+        assert before != published
 
         async def known() -> bool:
             return bool(await app.state.policy.config() == published)
@@ -66,16 +68,10 @@ async def test_the_line_of_a_request_says_who_asked_and_that_of_a_probe_is_for_d
 async def test_ready_answers_503_and_names_what_is_down_until_it_is_back(
     client: httpx2.AsyncClient, world: World, lines: list[EventDict]
 ) -> None:
-    for down in (["postgres"], ["redis"], ["postgres", "redis"]):
-        world.database.down = "postgres" in down
-        world.announcements.down = "redis" in down
+    for down in ("postgres", "redis"):
+        world.database.down, world.announcements.down = down == "postgres", down == "redis"
         response = await client.get("/health/ready")
         assert refusal(response) == (503, None, "unavailable")
-        assert response.json()["error"]["message"] == f"down: {', '.join(down)}"
-        assert [line["server"] for line in lines if line["event"] == "down"] == down
-        lines.clear()
-        live = await client.get("/health/live")
-        assert (live.status_code, live.json()) == (200, {"status": "live"})
-    world.database.down = world.announcements.down = False
-    response = await client.get("/health/ready")
-    assert (response.status_code, response.json()) == (200, {"status": "ready"})
+        assert response.json()["error"]["message"] == f"down: {down}"
+    world.announcements.down = False
+    assert (await client.get("/health/ready")).json() == {"status": "ready"}
