@@ -1,6 +1,7 @@
 """The backend without a model: what it says, and how it fails when it is told to."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +12,20 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.adapters.echo import TURN, EchoBackend, EchoSettings
-from gateway.ports import Chunk, Inference, Message
+from gateway.domain import Usage
+from gateway.ports import Chunk, Completion, Inference, Message
 
 from ..fakes.clock import MemoryClock
 
 PROMPT = "the quick brown fox jumps over the lazy dog"
 # Any code point, good or not. (st.text would spend a second on tables of Unicode.)
 TEXT = st.lists(st.sampled_from(" \n\t") | st.integers(0, 0x10FFFF).map(chr), max_size=30)
+FAILED, BROKEN = "echo failed: it was told to fail", "echo failed: the answer broke off"
 
 
-def told(**settings: Any) -> EchoSettings:
-    return EchoSettings(**{f"echo_{name}": value for name, value in settings.items()})
-
-
-def echo(**settings: Any) -> EchoBackend:
-    return EchoBackend(MemoryClock(), told(**settings))
+def echo(clock: MemoryClock | None = None, **settings: Any) -> EchoBackend:
+    told = {f"echo_{name}": value for name, value in settings.items()}
+    return EchoBackend(clock or MemoryClock(), EchoSettings(**told))
 
 
 def asked(
@@ -42,39 +42,37 @@ async def waits(inference: Inference, *, stream: bool = True, **settings: Any) -
     """Return how long an answer waits, each time."""
     found: list[float] = []
 
-    class Clock(MemoryClock):
+    class Counting(MemoryClock):
         async def sleep(self, seconds: float) -> None:
             found.append(seconds)
 
-    backend = EchoBackend(Clock(), told(**settings))
+    backend = echo(Counting(), **settings)
     await (pieces(backend, inference) if stream else backend.complete(inference))
     return found
 
 
-async def fates(backend: EchoBackend, requests: int) -> list[int | str]:
-    """Ask so many times; return how many tokens came each time, or why none did."""
-    found: list[int | str] = []
+async def fates(requests: int, **settings: Any) -> list[tuple[int, str]]:
+    """Ask so many times; return how many tokens came each time, and what went wrong then."""
+    backend, found = echo(**settings), []
     for _ in range(requests):
-        tokens = 0
+        tokens, wrong = 0, ""
         try:
             async for chunk in backend.stream(asked()):
                 tokens += bool(chunk.text)
         except errors.BackendError as error:
-            found.append(tokens or str(error))
-        else:
-            found.append("whole")
+            wrong = str(error)
+        found.append((tokens, wrong))
     return found
 
 
 async def test_an_answer_is_the_words_of_the_prompt_the_same_in_every_process() -> None:
-    whole = await echo().complete(asked())
-    assert whole.choices[0].text == "jumps over the lazy dog the quick brown fox"
-    assert whole.choices[0].finish_reason == "stop"
-    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (9, 9)
-    first, *words, _ = await pieces(echo(), asked())
+    text = "jumps over the lazy dog the quick brown fox"
+    assert await echo().complete(asked()) == Completion([Chunk(text, "stop")], Usage(9, 9))
+    nothing = asked(" ", ignore_eos=True)
+    assert await echo().complete(nothing) == Completion([Chunk("", "stop")], Usage(0, 0))
     # A piece is a word with the blank before it.
-    assert first.text == "jumps"
-    assert all(chunk.text == f" {chunk.text.strip()}" for chunk in words)
+    said = [chunk.text for chunk in await pieces(echo(), asked())]
+    assert said == [*re.findall(" ?[a-z]+", text), ""]
 
 
 async def test_the_words_of_a_chat_are_those_of_all_its_turns() -> None:
@@ -82,8 +80,6 @@ async def test_the_words_of_a_chat_are_those_of_all_its_turns() -> None:
     whole = await echo().complete(chat)
     assert set(whole.choices[0].text.split()) == {"one", "two", "three"}
     assert whole.usage.prompt_tokens == echo().tokens_at_most(chat) == 3
-    whole = await echo().complete(asked(" ", ignore_eos=True))
-    assert (whole.choices, whole.usage.total) == ([Chunk("", "stop")], 0)
 
 
 @given(TEXT.map("".join), st.integers(1, 60), st.booleans())
@@ -124,29 +120,19 @@ async def test_jitter_makes_waits_differ_by_no_more_than_its_fraction() -> None:
     assert 0.8 <= min(found) < max(found) - 0.3 < max(found) <= 1.2
 
 
-async def test_one_that_is_told_to_fail_fails() -> None:
-    backend = echo(failure_rate=1.0)
-    for ask in (backend.complete(asked()), pieces(backend, asked())):
-        with pytest.raises(errors.BackendError, match="echo failed"):
+async def test_a_rate_is_how_many_it_strikes_and_a_stream_breaks_off_anywhere() -> None:
+    for ask in (echo(failure_rate=1.0).complete(asked()), pieces(echo(failure_rate=1.0), asked())):
+        with pytest.raises(errors.BackendError, match=FAILED):
             await ask
-
-
-async def test_a_stream_that_is_cut_off_never_ends_well() -> None:
-    found = await fates(echo(cut_off_rate=1.0), 200)
-    assert "whole" not in found
-    # Anywhere: before the first token, and after the last one, too.
-    assert {tokens for tokens in found if isinstance(tokens, int)} == set(range(1, 10))
-    assert any("broke off" in str(fate) for fate in found)
-
-
-async def test_a_rate_is_how_many_it_strikes() -> None:
-    found = Counter(map(str, await fates(echo(failure_rate=0.2, cut_off_rate=0.5), 1000)))
-    assert 0.15 < found["echo failed: it was told to fail"] / 1000 < 0.25
-    assert 0.35 < found["whole"] / 1000 < 0.45
+    found = Counter(wrong for _, wrong in await fates(1000, failure_rate=0.2, cut_off_rate=0.5))
+    assert 150 < found[FAILED] < 250
+    assert 350 < found[""] < 450
+    # Before the first token, and after the last one, too.
+    assert {*await fates(200, cut_off_rate=1.0)} == {(tokens, BROKEN) for tokens in range(10)}
 
 
 async def test_a_run_repeats_with_its_seed_and_not_with_another() -> None:
     first, second, other = [
-        await fates(echo(failure_rate=0.3, cut_off_rate=0.3, seed=seed), 50) for seed in (1, 1, 2)
+        await fates(50, failure_rate=0.3, cut_off_rate=0.3, seed=seed) for seed in (1, 1, 2)
     ]
     assert first == second != other

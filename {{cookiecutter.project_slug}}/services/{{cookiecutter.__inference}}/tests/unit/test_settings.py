@@ -29,13 +29,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(PREFIX + name, value)
 
 
-def test_two_urls_and_two_secrets_are_enough() -> None:
-    settings = load(Settings)
-    assert settings.admin_token.get_secret_value() == NEEDED["ADMIN_TOKEN"]
-    assert settings.secret.get_secret_value() == NEEDED["SECRET"]
-    assert settings.openai_url is None
-
-
 def test_a_variable_sets_its_field_and_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {
         "registration": False,
