@@ -1,7 +1,6 @@
 """Passwords, and how many wait for them at once; API keys, and what is kept of them."""
 
 import asyncio
-from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
@@ -28,27 +27,20 @@ async def test_a_password_is_verified_by_a_hash_that_does_not_hold_it() -> None:
         assert await cheap().verify(hash_, PASSWORD)
         assert not await cheap().verify(hash_, PASSWORD + "!")
         assert not cheap().outdated(hash_)
-        # New ones cost more, and the old one is known as before.
-        assert cheap(time_cost=2).outdated(hash_)
-        assert await cheap(time_cost=2).verify(hash_, PASSWORD)
 
 
 async def test_an_unknown_email_is_refused_at_the_cost_of_a_wrong_password() -> None:
     class Counting(PasswordHasher):
-        worked = 0
+        hashed = 0
 
         def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-            self.worked += 1
+            self.hashed += 1
             return super().hash(password, salt=salt)
 
-        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - as there
-            self.worked += 1
-            return super().verify(hash, password)
-
     hasher = Counting(time_cost=1, memory_cost=8, parallelism=1)
-    for before, hash_ in enumerate((hasher.hash(PASSWORD), None), start=1):
-        assert hasher.worked == before
-        assert not await accounts.Passwords(hasher).verify(hash_, "another")
+    assert not await accounts.Passwords(hasher).verify(None, PASSWORD)
+    # As long as it takes to verify one.
+    assert hasher.hashed == 1
 
 
 async def test_the_loop_goes_on_while_passwords_are_hashed() -> None:
