@@ -1,7 +1,7 @@
 """The application on adapters in memory, and a customer of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from uuid import uuid4
@@ -167,6 +167,17 @@ class Customer:
         return (await self.world.limiter.admit(self.team.id, limits, 0)).tokens_left
 
 
+def meanwhile(port: object, method: str, happen: Callable[[], Awaitable[object]]) -> None:
+    """Let something happen each time that a method of a port is called, before it does its work."""
+    work = getattr(port, method)
+
+    async def call(*arguments: object, **options: object) -> object:
+        await happen()
+        return await work(*arguments, **options)
+
+    setattr(port, method, call)
+
+
 Refusal = tuple[int, str | None, str]
 
 
@@ -175,6 +186,7 @@ def refusal(response: httpx2.Response) -> Refusal:
     error = response.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["message"]
+    assert response.headers["content-type"] == "application/json"
     return response.status_code, error["param"], error["code"]
 
 

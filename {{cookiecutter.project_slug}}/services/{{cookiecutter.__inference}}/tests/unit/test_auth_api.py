@@ -1,14 +1,9 @@
-"""What people do for themselves: each route, and each status that it can end in.
-
-Those of administrators are here as well, where they lack their credential or their servers.
-"""
+"""What people do for themselves; and what any route says without a credential or its servers."""
 
 import asyncio
 import re
 import unicodedata
 from collections.abc import Iterator
-from datetime import datetime
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +14,12 @@ from httpx2 import ASGITransport, AsyncClient, Response
 
 from gateway import accounts, domain
 from gateway.api.accounts import LOGIN_LIMITS, REGISTER_LIMITS
+from gateway.api.models import PATH as MODELS
+from gateway.api.pages import METRICS
 from gateway.app import create_app
 
 from ..samples import SAMPLES
-from .conftest import ADMIN_TOKEN, HASHER, OPTIONS, World, refusal
+from .conftest import ADMIN_TOKEN, HASHER, OPTIONS, World, meanwhile, refusal
 
 # Three times as long where a keyboard sends the parts of each syllable: they are one all the same.
 PASSWORD = "\ud55c" * 100
@@ -33,7 +30,7 @@ ANNS = {"email": ANN["email"], "password": TYPED}
 REGISTER, LOGIN, KEYS, ME = "/auth/register", "/auth/login", "/auth/keys", "/auth/me"
 BODIES = {REGISTER: ANN, LOGIN: ANNS, KEYS: {}}
 NOBODY = UUID(int=7)
-WRONG = ("", "Bearer x", "Bearer ", f"Basic {ADMIN_TOKEN}", f"Bearer {ADMIN_TOKEN}x", "é")
+WRONG = (None, "", "Bearer x", "Bearer ", f"Basic {ADMIN_TOKEN}", f"Bearer {ADMIN_TOKEN}x", "é")
 MOST = LOGIN_LIMITS["logins with this email from this address"].tokens
 
 
@@ -57,12 +54,13 @@ async def logged_in(app: FastAPI, who: dict[str, Any]) -> AsyncClient:
     return client
 
 
-def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Yield the method and the path of each; an id in it is nobody's."""
+def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the method, the path, in which an id is nobody's, and what administrators add."""
     for path, methods in app.openapi()["paths"].items():
-        if path.startswith(("/admin/", "/auth/")):
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"} if "/admin/" in path else {}
+        if not path.startswith(("/health/", METRICS)):
             for method in methods:
-                yield method.upper(), re.sub(r"{\w+}", str(NOBODY), path)
+                yield method.upper(), re.sub(r"{\w+}", str(NOBODY), path), headers
 
 
 async def create_key(who: AsyncClient) -> str:
@@ -80,32 +78,60 @@ async def bob(app: FastAPI) -> AsyncClient:
 
 
 async def test_every_route_answers_401_to_strangers(app: FastAPI, client: AsyncClient) -> None:
-    for method, path in operations(app):
-        for authorization in WRONG if path not in {REGISTER, LOGIN} else ():
-            headers = {b"Authorization": authorization.encode()}
+    for method, path, _ in operations(app):
+        for given in WRONG if path not in {REGISTER, LOGIN} else ():
+            headers = {b"Authorization": given.encode()} if given is not None else {}
             response = await client.request(method, path, headers=headers)
             assert refusal(response) == (401, None, "invalid_api_key"), (method, path)
             assert response.headers["www-authenticate"] == "Bearer"
+
+
+async def test_every_route_answers_404_to_unknown_ids_and_400_to_bad_ones(
+    app: FastAPI, ann: AsyncClient
+) -> None:
+    bad = dict.fromkeys(("7", "%00", "%F0%9F%92%A9", "0" * 40), (400, "invalid_value"))
+    for method, path, headers in operations(app):
+        for id_, told in {str(NOBODY): (404, "not_found"), **bad}.items():
+            if str(NOBODY) in path and not path.startswith(MODELS):
+                there = path.replace(str(NOBODY), id_)
+                response = await ann.request(method, there, json={}, headers=headers)
+                assert refusal(response)[::2] == told, (method, there)
 
 
 async def test_every_route_answers_503_without_its_servers(
     app: FastAPI, ann: AsyncClient, world: World
 ) -> None:
     world.database.down = world.announcements.down = world.limiter.down = True
-    for method, path in operations(app):
-        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"} if path.startswith("/admin/") else {}
+    for method, path, headers in operations(app):
         response = await ann.request(method, path, json=BODIES.get(path), headers=headers)
         assert response.status_code == 503, (method, path)
         assert response.headers["retry-after"] == "1"
 
 
-async def test_register_answers_201_and_the_team_has_no_budget(client: AsyncClient) -> None:
-    response = await client.post(REGISTER, json={**ANN, "email": " Ann@Example.org"})
-    assert response.status_code == 201
-    user, team = response.json()["user"], response.json()["team"]
+async def test_who_registers_can_log_in_for_a_while_or_until_they_log_out(
+    client: AsyncClient, world: World
+) -> None:
+    registered = await client.post(REGISTER, json={**ANN, "email": " Ann@Example.org"})
+    account = registered.json()
+    user, team = account["user"], account["team"]
     assert (user["email"], user["role"], user["team_id"]) == (ANN["email"], "admin", team["id"])
     assert (team["name"], team["budget_cents"], team["spent_cents"]) == ("Blue", 0, 0)
-    assert "hash" not in response.text
+    assert "hash" not in registered.text
+
+    response, other = [await login(client) for _ in range(2)]
+    assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
+    token, end = response.json()["token"], "2026-01-01T00:15:00Z"
+    told = {"token": token, "token_type": "bearer", "expires_at": end}  # pragma: allowlist secret
+    assert response.json() == told
+
+    client.headers["Authorization"] = f"Bearer {token}"
+    assert (await client.get(ME)).json() == account
+    assert (await client.post("/auth/logout")).status_code == 204
+    assert (await client.get(ME)).status_code == 401
+    client.headers["Authorization"] = f"Bearer {other.json()['token']}"
+    assert (await client.get(ME)).status_code == 200
+    world.clock.advance(OPTIONS.session_ttl)
+    assert (await client.get(ME)).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -131,58 +157,24 @@ async def test_a_wrong_field_answers_400_and_is_named(
         assert refusal(response)[:2] == (400, field)
 
 
-@pytest.mark.parametrize("what", REGISTER_LIMITS)
-async def test_register_answers_429_after_too_many_in_a_minute(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    monkeypatch.setitem(REGISTER_LIMITS, what, domain.Limits(requests=1, tokens=1))
-    address, other = ("198.51.100.1", "198.51.100.2") if "address" in what else ("a", "b")
-    assert (await connect(app, address).post(REGISTER, json=ANN)).status_code == 201
-    response = await connect(app, address).post(REGISTER, json=BOB)
-    assert (response.status_code, response.headers["retry-after"]) == (429, "60")
-    assert what in response.text
-    elsewhere = await connect(app, other).post(REGISTER, json=BOB)
-    assert elsewhere.status_code == (201 if "address" in what else 429)
-
-
 async def test_register_answers_403_where_it_is_closed(world: World) -> None:
     closed = create_app(world.ports, OPTIONS.model_copy(update={"registration": False}))
     response = await connect(closed).post(REGISTER, json=ANN)
     assert refusal(response) == (403, None, "registration_closed")
 
 
-@pytest.mark.parametrize(("path", "slow"), [(LOGIN, "users.add_session"), (KEYS, "keys.add")])
+@pytest.mark.parametrize("path", [LOGIN, KEYS])
 async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
-    ann: AsyncClient, world: World, path: str, slow: str
+    ann: AsyncClient, world: World, path: str
 ) -> None:
-    owner, method = slow.split(".")
-    finish = attrgetter(slow)(world.database)
-
-    async def lock_out_and_finish(*arguments: object) -> object:
+    async def lock_out() -> None:
         user = await world.database.users.by_email(ANN["email"])
         await world.database.users.update(user.id, {"password_hash": None})
-        return await finish(*arguments)
 
-    setattr(getattr(world.database, owner), method, lock_out_and_finish)
+    meanwhile(world.database.users, "add_session", lock_out)
+    meanwhile(world.database.keys, "add", lock_out)
     assert (await ann.post(path, json=BODIES[path])).status_code == 401
     assert not list(world.database.keys)
-
-
-async def test_a_login_is_good_for_a_while_or_until_logout(ann: AsyncClient, world: World) -> None:
-    response = await login(ann)
-    assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
-    assert response.json()["token_type"] == "bearer"  # pragma: allowlist secret
-    expires_at = datetime.fromisoformat(response.json()["expires_at"])
-    assert (expires_at - world.clock.now()).total_seconds() == OPTIONS.session_ttl
-    me = await ann.get(ME)
-    assert (me.status_code, me.json()["team"]["name"]) == (200, "Blue")
-    assert me.json()["user"]["email"] == ANN["email"]
-    assert (await ann.post("/auth/logout")).status_code == 204
-    assert (await ann.get(ME)).status_code == 401
-    ann.headers["Authorization"] = f"Bearer {response.json()['token']}"
-    assert (await ann.get(ME)).status_code == 200
-    world.clock.advance(OPTIONS.session_ttl)
-    assert (await ann.get(ME)).status_code == 401
 
 
 async def test_login_answers_401_without_saying_why(ann: AsyncClient, world: World) -> None:
@@ -197,8 +189,9 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
     app: FastAPI, ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
     world.clock.advance(60)
-    for _ in range(MOST):
-        assert (await login(ann, password="secret")).status_code == 401
+    # At once, too.
+    guesses = await asyncio.gather(*(login(ann, password="secret") for _ in range(MOST + 5)))
+    assert sorted(each.status_code for each in guesses) == [401] * MOST + [429] * 5
     response = await login(ann)
     assert refusal(response) == (429, None, "rate_limit_exceeded")
     assert response.headers["retry-after"] == "60"
@@ -213,35 +206,29 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
 
 
 @pytest.mark.parametrize(
-    ("others", "most"),
-    [(0, "logins with this email from this address"), (1, "logins from this address")],
-)
-async def test_guesses_at_once_are_limited_too(client: AsyncClient, others: int, most: str) -> None:
-    many = LOGIN_LIMITS[most].tokens
-    emails = [f"ann{number * others}@example.org" for number in range(many + 5)]
-    guesses = [login(client, email=each, password="secret") for each in emails]
-    answers = await asyncio.gather(*guesses)
-    statuses = [response.status_code for response in answers]
-    assert (statuses.count(401), statuses.count(429)) == (many, 5)
-    assert most in answers[-1].text
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "status"),
+    ("what", "first", "second", "status"),
     [
-        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", 429),
-        ("2001:db8:0:1::1", "2001:db8:0:2::1", 401),
-        ("198.51.100.1", "198.51.100.2", 401),
-        ("a", "b", 401),
+        ("registrations", "a", "b", 429),
+        ("registrations from this address", "a", "a", 429),
+        ("registrations from this address", "198.51.100.1", "198.51.100.2", 201),
+        ("logins from this address", "a", "b", 401),
+        ("logins from this address", "198.51.100.1", "198.51.100.2", 401),
+        # One client may have all addresses of a network.
+        ("logins from this address", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", 429),
+        ("logins from this address", "2001:db8:0:1::1", "2001:db8:0:2::1", 401),
+        ("logins with this email from this address", "a", "b", 401),
+        ("logins with this email", "a", "b", 429),
     ],
 )
-async def test_the_addresses_that_one_client_may_have_are_one(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch, first: str, second: str, status: int
+async def test_what_is_limited_is_limited_by_address_or_email_or_for_all(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, what: str, first: str, second: str, status: int
 ) -> None:
-    once = domain.Limits(requests=1, tokens=1)
-    monkeypatch.setitem(LOGIN_LIMITS, "logins from this address", once)
-    assert (await login(connect(app, first))).status_code == 401
-    assert (await login(connect(app, second))).status_code == status
+    limits, path = (LOGIN_LIMITS, LOGIN) if "logins" in what else (REGISTER_LIMITS, REGISTER)
+    monkeypatch.setitem(limits, what, domain.Limits(requests=1, tokens=1))
+    bodies = {LOGIN: (ANNS, ANNS), REGISTER: (ANN, BOB)}[path]
+    assert (await connect(app, first).post(path, json=bodies[0])).status_code in {201, 401}
+    response = await connect(app, second).post(path, json=bodies[1])
+    assert (response.status_code, what in response.text) == (status, status == 429)
 
 
 async def test_of_too_many_passwords_at_once_some_are_refused(
@@ -264,52 +251,46 @@ async def test_login_renews_a_hash_that_cost_less(ann: AsyncClient, world: World
         assert not HASHER.check_needs_rehash(renewed)
 
 
-async def test_a_key_is_shown_once_and_kept_as_a_hash(ann: AsyncClient, world: World) -> None:
+async def test_a_key_is_shown_once_kept_as_a_hash_and_listed_for_its_owner(
+    ann: AsyncClient, bob: AsyncClient, world: World
+) -> None:
+    await create_key(bob)
+    older = [await create_key(ann) for _ in range(2)]
     body = {"name": "laptop", "expires_at": "2030-01-31T12:00:00+01:00"}
     response = await ann.post(KEYS, json=body)
     created = response.json()
     assert (response.status_code, response.headers["cache-control"]) == (201, "no-store")
     assert created["key"].startswith(created["prefix"])
     assert (created["name"], created["expires_at"]) == ("laptop", "2030-01-31T11:00:00Z")
-    [listed] = (await ann.get(KEYS)).json()["data"]
-    assert {**listed, "key": created["key"]} == created
-    assert "hash" not in created
-    assert (await world.database.keys.get(UUID(created["id"]))).hash not in response.text
-
-
-async def test_the_list_of_keys_is_of_ones_own(ann: AsyncClient, bob: AsyncClient) -> None:
-    await create_key(bob)
-    created = [await create_key(ann) for _ in range(3)]
     first = (await ann.get(f"{KEYS}?limit=2")).json()
     second = (await ann.get(first["next"])).json()
-    assert [each["id"] for each in first["data"] + second["data"]] == created[::-1]
-    assert second["next"] is None
+    shown, *others = first["data"] + second["data"]
+    assert {**shown, "key": created["key"]} == created
+    assert ([each["id"] for each in others], second["next"]) == (older[::-1], None)
+    kept = await world.database.keys.get(UUID(created["id"]))
+    assert "hash" not in created
+    assert kept.hash not in response.text + repr(kept)
     for query in ("limit=0", "cursor=x", "x=1"):
         assert refusal(await ann.get(f"{KEYS}?{query}"))[:2] == (400, query.partition("=")[0])
 
 
-async def test_a_key_is_revoked_and_everybody_is_told(ann: AsyncClient, world: World) -> None:
+async def test_a_key_is_revoked_by_its_owner_alone_and_if_everybody_can_be_told(
+    ann: AsyncClient, bob: AsyncClient, world: World
+) -> None:
     id_ = await create_key(ann)
-    first, before = world.clock.now(), world.announcements.count
+    theirs, nobodys = [await bob.delete(f"{KEYS}/{each}") for each in (id_, NOBODY)]
+    assert (theirs.status_code, nobodys.status_code) == (404, 404)
+    assert theirs.text.replace(id_, str(NOBODY)) == nobodys.text
     world.announcements.down = True
     assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 503
-    assert (await world.database.keys.get(UUID(id_))).good(world.clock.now())
+    first, before = world.clock.now(), world.announcements.count
+    [key] = world.database.keys
+    assert key.good(first)
     world.announcements.down = False
     for _ in range(2):
         assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 204
         world.clock.advance(1)
     assert world.announcements.count == before + 2
     # The first time that it was revoked stays.
-    assert (await world.database.keys.get(UUID(id_))).revoked_at == first
-
-
-async def test_a_key_of_another_answers_404_and_goes_on_working(
-    ann: AsyncClient, bob: AsyncClient, world: World
-) -> None:
-    id_ = await create_key(ann)
-    theirs = await bob.delete(f"{KEYS}/{id_}")
-    nobodys = await bob.delete(f"{KEYS}/{NOBODY}")
-    assert (theirs.status_code, nobodys.status_code) == (404, 404)
-    assert (await bob.delete(f"{KEYS}/7")).status_code == 400
-    assert theirs.text.replace(id_, "") == nobodys.text.replace(str(NOBODY), "")
-    assert (await world.database.keys.get(UUID(id_))).good(world.clock.now())
+    [key] = world.database.keys
+    assert key.revoked_at == first

@@ -13,7 +13,7 @@ from stratakit.testing import eventually
 from gateway import errors
 from gateway.reservations import BEAT, TTL, Reservations
 
-from .conftest import Customer, World
+from .conftest import Customer, World, meanwhile
 
 
 @pytest.fixture
@@ -48,33 +48,21 @@ async def test_what_a_killed_process_has_set_aside_others_give_back_within_a_min
             await beat(world)
 
 
-async def test_a_beat_that_fails_is_made_again(
-    customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
+@pytest.mark.parametrize("error", [errors.UnavailableError("postgres"), RuntimeError()])
+async def test_a_beat_that_fails_is_logged_and_the_next_one_is_made(
+    customer: Customer, reservations: Reservations, lines: list[EventDict], error: Exception
 ) -> None:
-    reservation = await reservations.reserve(customer.team.id, 5)
-    world.database.down = True
-    await reservations.settle(reservation, 3)
-    async with beating(world, reservations):
-        world.database.down = False
-        assert await customer.spent() == 5
-        await beat(world)
-        assert await customer.spent() == 3
-    assert [line["event"] for line in lines] == ["not booked yet", "not renewed"]
+    world, due = customer.world, [error]
 
+    async def fail_once() -> None:
+        if due:
+            raise due.pop()
 
-async def test_a_mistake_of_ours_ends_no_beats(
-    customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
-) -> None:
     await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 5)
-    give_back = world.database.spending.give_back
-
-    async def fail() -> int:
-        world.database.spending.give_back = give_back  # type: ignore[method-assign]  # Once only.
-        raise RuntimeError
-
-    world.database.spending.give_back = fail  # type: ignore[method-assign]  # As a bug would.
+    meanwhile(world.database.spending, "renew", fail_once)
+    level = "error" if isinstance(error, RuntimeError) else "warning"
     async with beating(world, reservations):
-        assert [line["log_level"] for line in lines] == ["error"]
+        assert [(line["event"], line["log_level"]) for line in lines] == [("not renewed", level)]
         await beat(world, TTL + BEAT)
         assert await customer.spent() == 0
 
