@@ -46,6 +46,7 @@ BODIES: dict[str, dict[str, Any]] = {
     CHAT: {"model": "mine", "messages": ASKED},
     TEXT: {"model": "mine", "prompt": "Hello"},
 }
+PLENTY = domain.Limits(requests=1_000_000, tokens=1_000_000)
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
@@ -53,19 +54,13 @@ HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 class ScriptedBackend:
     """Says what it is told to, and stops where it is told to wait."""
 
-    script: list[Chunk | Exception] = field(default_factory=list)
-    waits: asyncio.Event = field(default_factory=asyncio.Event)
-    """What `complete` waits for before it answers, and `stream` before its second piece."""
-    starts: asyncio.Event = field(default_factory=asyncio.Event)
-    """What it waits for once it was asked."""
+    script: list[Chunk | Exception]
+    pauses: dict[int, asyncio.Event] = field(default_factory=dict)
+    """What it waits for before a piece, by its number."""
     asked: list[Inference] = field(default_factory=list)
     closed: int = 0
     """How many streams ended, in whatever way."""
     unsupported: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.waits.set()
-        self.starts.set()
 
     def supports(self, feature: str) -> bool:
         return feature not in self.unsupported
@@ -76,20 +71,19 @@ class ScriptedBackend:
 
     async def complete(self, inference: Inference) -> Completion:
         """Return what `stream` says, each choice in one piece."""
-        await self.waits.wait()
-        usage, choices = None, dict[int, Chunk]()
+        choices: dict[int, Chunk] = {}
         async for chunk in self.stream(inference):
-            usage = chunk.usage or usage
-            text = choices.get(chunk.index, Chunk("")).text + chunk.text
-            choices[chunk.index] = replace(chunk, text=text, usage=None)
-        assert usage
+            before = choices.get(chunk.index, Chunk(""))
+            choices[chunk.index] = replace(chunk, text=before.text + chunk.text)
+        [usage] = [each.usage for each in choices.values() if each.usage]
         return Completion([*choices.values()], usage)
 
     async def stream(self, inference: Inference) -> AsyncGenerator[Chunk, None]:
         self.asked.append(inference)
         try:
             for number, each in enumerate(self.script):
-                await (self.waits if number else self.starts).wait()
+                if pause := self.pauses.get(number):
+                    await pause.wait()
                 if isinstance(each, Exception):
                     raise each
                 yield each
@@ -97,21 +91,17 @@ class ScriptedBackend:
             self.closed += 1
 
 
-@dataclass
 class World:
-    """All that is outside of the application; its fields are the ports."""
+    """All that is outside of the application."""
 
-    clock: MemoryClock = field(default_factory=MemoryClock)
-    announcements: MemoryAnnouncements = field(default_factory=MemoryAnnouncements)
-    backends: dict[str, InferenceBackend] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
+        self.clock, self.announcements = MemoryClock(), MemoryAnnouncements()
         self.database = MemoryDatabase(self.clock)
         self.limiter = MemoryLimiter(self.clock, self.announcements)
         usage = domain.Usage(prompt_tokens=3, completion_tokens=2)
         self.backend = ScriptedBackend([Chunk("one"), Chunk(" two"), Chunk("", "stop", usage)])
-        self.backends["echo"] = EchoBackend(self.clock, EchoSettings())
-        self.backends["scripted"] = self.backend
+        echo = EchoBackend(self.clock, EchoSettings())
+        self.backends: dict[str, InferenceBackend] = {"echo": echo, "scripted": self.backend}
 
     @property
     def ports(self) -> Ports:
@@ -126,10 +116,8 @@ class World:
 
     async def quota(self, team: domain.Team, requests: int, tokens: int) -> domain.Quota:
         """Give a team a quota."""
-        new = domain.NewQuota(
-            team_id=team.id, requests_per_minute=requests, tokens_per_minute=tokens
-        )
-        return await self.database.quotas.add(uuid4(), new)
+        most = {"requests_per_minute": requests, "tokens_per_minute": tokens}
+        return await self.database.quotas.add(uuid4(), domain.NewQuota(team_id=team.id, **most))
 
 
 @dataclass(frozen=True)
@@ -161,10 +149,10 @@ class Customer:
         """Return how much of the budget is, in microcents."""
         return (await self.world.database.teams.get(self.team.id)).spent_microcents
 
-    async def tokens_left(self) -> int:
-        """Return what is left of the default quota."""
-        limits = domain.Config().limits
-        return (await self.world.limiter.admit(self.team.id, limits, 0)).tokens_left
+    async def used(self) -> tuple[int, int]:
+        """Return how many tokens are counted, and what is spent."""
+        admission = await self.world.limiter.admit(self.team.id, PLENTY, 0)
+        return PLENTY.tokens - admission.tokens_left, await self.spent()
 
 
 def meanwhile(port: object, method: str, happen: Callable[[], Awaitable[object]]) -> None:

@@ -19,6 +19,9 @@ from gateway.ports import Chunk
 
 from .conftest import BODIES, CHAT, TEXT, Customer
 
+Object = dict[str, Any]
+HEAD = ("id", "created", "object", "model")
+
 
 @dataclass
 class Connection:
@@ -49,63 +52,57 @@ class Connection:
         self.served.cancel()
 
 
-def data(response: httpx2.Response) -> list[Any]:
-    """Return what the events say, without [DONE], which must be the last."""
+def data(response: httpx2.Response) -> tuple[Object, list[Object]]:
+    """Return what all events have alike and what each says, without [DONE], which is the last."""
     *events, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     assert all(event.startswith("data: ") and "\n" not in event for event in events)
     found = [json.loads(event.removeprefix("data: ")) for event in events]
-    assert len({(each["id"], each["created"], each["object"]) for each in found}) == 1
-    return found
+    heads = [{name: each.pop(name) for name in HEAD} for each in found]
+    assert heads == [heads[0]] * len(heads)
+    return heads[0], found
 
 
-# Of each kind of answer its name, and what its choices say.
-PIECES: dict[str, tuple[str, list[dict[str, Any]]]] = {
-    CHAT: (
-        "chat.completion.chunk",
-        [
-            {"delta": {"role": "assistant", "content": "one"}},
-            {"delta": {"content": " two"}},
-            {"delta": {}},
-        ],
-    ),
-    TEXT: ("text_completion", [{"text": "one"}, {"text": " two"}, {"text": ""}]),
-}
+DELTAS = [{"role": "assistant", "content": "one"}, {"content": " two"}, {}]
 
 
-@pytest.mark.parametrize("path", PIECES)
-async def test_an_answer_comes_in_pieces_and_its_tokens_last(customer: Customer, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "kind", "pieces"),
+    [
+        (CHAT, "chat.completion.chunk", [{"delta": each} for each in DELTAS]),
+        (TEXT, "text_completion", [{"text": each} for each in ("one", " two", "")]),
+    ],
+)
+async def test_an_answer_comes_in_pieces_and_its_tokens_last_for_those_who_ask(
+    customer: Customer, path: str, kind: str, pieces: list[Object]
+) -> None:
     response = await customer.post(path, stream=True)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["x-ratelimit-limit-requests"]
     assert "content-length" not in response.headers
-    events = data(response)
-    kind, pieces = PIECES[path]
-    assert (events[0]["object"], events[0]["model"]) == (kind, "mine")
+    head, events = data(response)
+    assert (head["object"], head["model"]) == (kind, "mine")
     ends = [{"index": 0, "logprobs": None, "finish_reason": each} for each in (None, None, "stop")]
-    told = [[piece | end] for piece, end in zip(pieces, ends, strict=True)]
-    assert [event["choices"] for event in events] == told
-    assert not any("usage" in event for event in events)
-    response = await customer.post(path, stream=True, stream_options={"include_usage": True})
-    *events, last = data(response)
-    assert [event["choices"] for event in events] == told
-    assert [event["usage"] for event in events] == [None] * 3
+    told = [{"choices": [piece | end]} for piece, end in zip(pieces, ends, strict=True)]
+    assert events == told
+    _, events = data(await customer.post(path, stream=True, stream_options={"include_usage": True}))
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    assert (last["choices"], last["usage"]) == ([], usage)
+    assert events == [*({**each, "usage": None} for each in told), {"choices": [], "usage": usage}]
 
 
 async def test_an_answer_of_nothing_has_a_role_and_an_end(customer: Customer) -> None:
     customer.world.backend.script = [Chunk("", "stop", domain.Usage(1, 0))]
-    [event] = data(await customer.post(stream=True))
-    assert event["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-    assert event["choices"][0]["finish_reason"] == "stop"
+    _, [event] = data(await customer.post(stream=True))
+    [choice] = event["choices"]
+    assert choice["delta"] == {"role": "assistant", "content": ""}
+    assert choice["finish_reason"] == "stop"
 
 
 async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(customer: Customer) -> None:
     begin, end = ({"tool_calls": [{"index": 0, **more}]} for more in ({"id": "1"}, {"type": "x"}))
-    likely: dict[str, Any] = {"content": []}
+    likely: Object = {"content": []}
     customer.world.backend.script = [
         Chunk("", more=begin),
         Chunk("two", index=1, logprobs=likely),
@@ -113,15 +110,15 @@ async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(customer:
         Chunk("", "tool_calls"),
         Chunk("", "content_filter", domain.Usage(3, 2), 1),
     ]
-    choices = [event["choices"][0] for event in data(await customer.post(stream=True))]
-    assert [(each["index"], each["delta"], each["finish_reason"]) for each in choices] == [
-        (0, {"role": "assistant", "content": None, **begin}, None),
-        (1, {"role": "assistant", "content": "two"}, None),
-        (0, end, None),
-        (0, {}, "tool_calls"),
-        (1, {}, "content_filter"),
+    _, events = data(await customer.post(stream=True))
+    names = ("index", "delta", "finish_reason", "logprobs")
+    assert [tuple(event["choices"][0][name] for name in names) for event in events] == [
+        (0, {"role": "assistant", "content": None, **begin}, None, None),
+        (1, {"role": "assistant", "content": "two"}, None, likely),
+        (0, end, None, None),
+        (0, {}, "tool_calls", None),
+        (1, {}, "content_filter", None),
     ]
-    assert choices[1]["logprobs"] == likely
 
 
 async def test_an_error_after_the_first_piece_is_the_last_event_and_what_was_made_is_paid_for(
@@ -150,42 +147,28 @@ async def test_a_late_crash_breaks_a_stream_off(customer: Customer, lines: list[
     assert customer.app.state.concurrency.taken == 0
 
 
-each_end = pytest.mark.parametrize("end", [Connection.hang_up, Connection.stop])
-
-
-@each_end
-async def test_a_client_that_is_gone_stops_the_backend_and_costs_what_was_made(
-    customer: Customer, lines: list[EventDict], end: Callable[[Connection], None]
+# Whether it had a piece, whether it asked for a stream, and how many tokens it pays for.
+@pytest.mark.parametrize(
+    ("begun", "stream", "tokens"), [(True, True, 11), (False, True, 0), (False, False, 10)]
+)
+@pytest.mark.parametrize("end", [Connection.hang_up, Connection.stop])
+@pytest.mark.usefixtures("lines")
+async def test_a_client_that_is_gone_stops_the_backend_frees_its_slot_and_pays_what_was_made(
+    customer: Customer, end: Callable[[Connection], None], *, begun: bool, stream: bool, tokens: int
 ) -> None:
     await customer.pay()
-    backend, state = customer.world.backend, customer.app.state
-    backend.waits.clear()
-    connection = Connection(customer)
-    await eventually(lambda: len(connection.sent) == 2)
+    backend, state, stopped = customer.world.backend, customer.app.state, end is Connection.stop
+    backend.pauses[int(begun)] = asyncio.Event()
+    connection = Connection(customer, stream)
+    await eventually(lambda: len(connection.sent) == 2 if begun else backend.asked)
     assert (state.concurrency.taken, backend.closed) == (1, 0)
     end(connection)
     await connection.served
-    last = connection.sent[-1]
-    stopping = b"the service is stopping" in last["body"]
-    # Who is still there is told that it was all.
-    assert stopping == (end is Connection.stop) == (not last["more_body"])
-    await state.background.drain()
     assert (state.concurrency.taken, backend.closed) == (0, 1)
-    assert await customer.spent() == 11 * 7
-    assert await customer.tokens_left() == domain.Config().limits.tokens - 11
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@each_end
-async def test_a_client_that_is_gone_before_the_first_piece_frees_its_slot_at_once(
-    customer: Customer, lines: list[EventDict], end: Callable[[Connection], None], *, stream: bool
-) -> None:
-    backend = customer.world.backend
-    backend.starts.clear()
-    connection = Connection(customer, stream)
-    await eventually(lambda: backend.asked)
-    end(connection)
-    await connection.served
-    assert (customer.app.state.concurrency.taken, backend.closed) == (0, 1)
+    # Who is still there is told, and that it was all.
     statuses = [each["status"] for each in connection.sent if "status" in each]
-    assert statuses == ([503] if end is Connection.stop else [])
+    assert statuses == ([200] if begun else [503] * stopped)
+    ends = [each for each in connection.sent if "body" in each and not each.get("more_body")]
+    assert [b"the service is stopping" in each["body"] for each in ends] == [True] * stopped
+    await state.background.drain()
+    assert await customer.used() == (tokens, tokens * 7)
