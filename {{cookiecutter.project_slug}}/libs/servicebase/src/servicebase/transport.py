@@ -52,29 +52,28 @@ class Guard(asyncio.Protocol):
         super().connection_made(transport)
         self._held = bytearray()
         self._searched = self._left = self._idle = self._progress = 0
-        self._slow: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
-        self._wait()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._wait("too slow")
         if len(self.connections) > self.most:
             self._drop("too many", 503)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._done()
-        self._resumed()
+        self._stop("too slow")
+        self._stop("reads nothing")
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Hand whole headers on, and bodies; what comes before its turn waits."""
         self._unset_keepalive_if_required()  # type: ignore[attr-defined] # the parser's
         if not self._held and not self._left:
-            self._wait()
+            self._wait("too slow")
         self._held += data
         while self._held and not self.transport.is_closing():
             if self._left:
                 self._feed_body()
             elif self.cycle and not self.cycle.response_complete:
-                self._done()
+                self._stop("too slow")
                 self.flow.pause_reading()
                 return
             elif not self._feed_head():
@@ -89,11 +88,11 @@ class Guard(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Wait for the client to read what it was sent."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self.seconds, self._drop, "reads nothing")
+        self._wait("reads nothing")
 
     def resume_writing(self) -> None:
         """Go on, since it has."""
-        self._resumed()
+        self._stop("reads nothing")
         super().resume_writing()
 
     def _feed_head(self) -> bool:
@@ -111,8 +110,8 @@ class Guard(asyncio.Protocol):
         return True
 
     def _begin(self, head: bytes) -> None:
-        self._done()
-        self._searched = self._idle = 0
+        self._stop("too slow")
+        self._searched = self._idle = self._progress = 0
         lengths, coded = _LENGTH.findall(head), _CODED.search(head)
         good = len(lengths) + bool(coded) <= 1 and all(map(_NUMBER.fullmatch, lengths))
         if not good or head.lstrip().startswith(b"CONNECT"):
@@ -121,7 +120,7 @@ class Guard(asyncio.Protocol):
         super().data_received(_UPGRADE.sub(_IGNORED, head))
         self._left = _CHUNKED if coded else int(lengths[0]) if lengths else 0
         if self._left:
-            self._wait()
+            self._wait("too slow")
 
     def _feed_body(self) -> None:
         cycle = self.cycle
@@ -145,23 +144,19 @@ class Guard(asyncio.Protocol):
         elif self._idle > (DRAINED if cycle.response_complete else HEAD_BYTES):
             self._drop("headers")
         elif not self._left:
-            self._done()
+            self._stop("too slow")
         elif self._progress > HEAD_BYTES and not cycle.response_complete:
-            self._wait()
+            self._progress = 0
+            self._wait("too slow")
 
-    def _wait(self) -> None:
-        """Grant a client its time anew: for headers, and for every 64 KiB of a body."""
-        self._done()
-        self._progress = 0
-        self._slow = self.loop.call_later(self.seconds, self._drop, "too slow")
+    def _wait(self, reason: str) -> None:
+        """Grant a client its time anew: for headers, for every 64 KiB of a body, or to read."""
+        self._stop(reason)
+        self._timers[reason] = self.loop.call_later(self.seconds, self._drop, reason)
 
-    def _done(self) -> None:
-        if self._slow:
-            self._slow.cancel()
-
-    def _resumed(self) -> None:
-        if self._stalled:
-            self._stalled.cancel()
+    def _stop(self, reason: str) -> None:
+        if timer := self._timers.pop(reason, None):
+            timer.cancel()
 
     def _drop(self, reason: str, status: int | None = None) -> None:
         """End the connection; a status may be told only while no request is being answered."""

@@ -1,6 +1,7 @@
 """What a connection may take, whichever of uvicorn's parsers is behind."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,14 +21,12 @@ from stratakit.testing import eventually
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-SECONDS = 60.0
-"""More than a test takes: it ends a client's time itself."""
 
 
 class Connection(asyncio.Transport):
     """A connection without a socket, to an application that answers with what it was asked."""
 
-    def __init__(self, parser: type[asyncio.Protocol], *, most: int = 9) -> None:
+    def __init__(self, parser: type[asyncio.Protocol], **limits: Any) -> None:
         super().__init__()
         self.sent = b""
         self.closed = self.paused = False
@@ -35,8 +34,8 @@ class Connection(asyncio.Transport):
         """Paths of requests whose client was gone before they were answered."""
         self.answering = asyncio.Event()
         self.answering.set()
-        limits = options(parser, seconds=SECONDS, most=most)
-        config = uvicorn.Config(self.app, interface="asgi3", log_config=None, **limits)
+        guarded = options(parser, **{"seconds": 60, "most": 9} | limits)
+        config = uvicorn.Config(self.app, interface="asgi3", log_config=None, **guarded)
         config.load()
         self.state = ServerState()
         self.protocol: Any = config.http_protocol_class(  # type: ignore[call-arg] # uvicorn's
@@ -98,18 +97,14 @@ class Connection(asyncio.Transport):
         assert self.sent[9:12].decode() == str(status or "")
 
 
+Connect = Callable[..., Connection]
+
+
 @pytest.fixture(params=[HttpToolsProtocol, H11Protocol])
-def parser(request: pytest.FixtureRequest) -> type[asyncio.Protocol]:
-    """A parser of uvicorn."""
-    chosen: type[asyncio.Protocol] = request.param
-    return chosen
-
-
-@pytest.fixture(autouse=True)
-def nothing_dropped(lines: list[EventDict]) -> None:
-    """Nothing was dropped yet."""
-    del lines
+def connect(request: pytest.FixtureRequest, lines: list[EventDict]) -> Connect:
+    """What makes a connection to each parser of uvicorn; none was dropped yet."""
     DROPPED.clear()
+    return partial(Connection, request.param)
 
 
 @pytest.mark.parametrize(
@@ -133,15 +128,13 @@ def nothing_dropped(lines: list[EventDict]) -> None:
     ],
 )
 async def test_requests_are_answered_one_after_the_other(
-    parser: type[asyncio.Protocol], sent: list[bytes], answers: list[str]
+    connect: Connect, sent: list[bytes], answers: list[str]
 ) -> None:
-    await Connection(parser).gives(*sent).answers(*answers)
+    await connect().gives(*sent).answers(*answers)
 
 
-async def test_a_request_waits_for_the_answer_to_the_one_before(
-    parser: type[asyncio.Protocol],
-) -> None:
-    connection = Connection(parser)
+async def test_a_request_waits_for_the_answer_to_the_one_before(connect: Connect) -> None:
+    connection = connect()
     connection.answering.clear()
     connection.gives(*[GET % 1 + b"\r\n"] * 2)
     assert connection.paused
@@ -172,9 +165,9 @@ BYTES, LINES = HEAD_BYTES // len(LINE) + 1, HEAD_LINES
     ],
 )
 async def test_what_takes_too_much_or_is_ambiguous_is_refused(
-    parser: type[asyncio.Protocol], sent: list[bytes], reason: str, status: int | None
+    connect: Connect, sent: list[bytes], reason: str, status: int | None
 ) -> None:
-    connection = Connection(parser).gives(*sent)
+    connection = connect().gives(*sent)
     if not reason:
         # Refused early, and some of the rest thrown away, so that the client can read why.
         await connection.answers("/early ")
@@ -183,65 +176,49 @@ async def test_what_takes_too_much_or_is_ambiguous_is_refused(
     await connection.is_dropped(reason, status)
 
 
-async def test_what_came_after_the_last_chunk_is_no_request(
-    parser: type[asyncio.Protocol],
-) -> None:
-    connection = Connection(parser).gives(CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + GET % 2 + b"\r\n")
+async def test_what_came_after_the_last_chunk_is_no_request(connect: Connect) -> None:
+    connection = connect().gives(CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + GET % 2 + b"\r\n")
     await eventually(lambda: connection.closed and not connection.state.tasks)
     assert b"/2" not in connection.sent
 
 
 @pytest.mark.parametrize(
-    ("sent", "then", "reason"),
+    ("sent", "reason"),
     [
-        ([], [], "too slow"),
-        ([GET % 1], [], "too slow"),
-        ([POST + b"Content-Length: 9\r\n\r\nhalf"], [], "too slow"),
-        ([CHUNKED + b"2\r\nhi\r\n"], [], "too slow"),
-        ([GET % 1 + b"\r\n"], ["pause_writing"], "reads nothing"),
-        ([GET % 1 + b"\r\n"], ["pause_writing", "resume_writing"], None),
-        ([GET % 1 + b"\r\n"], [], None),
+        ([], "too slow"),
+        ([GET % 1], "too slow"),
+        ([POST + b"Content-Length: 9\r\n\r\nhalf"], "too slow"),
+        ([CHUNKED + b"2\r\nhi\r\n"], "too slow"),
+        ([GET % 1 + b"\r\n"], "reads nothing"),
     ],
 )
 async def test_a_client_has_its_time_and_no_more(
-    parser: type[asyncio.Protocol],
-    monkeypatch: pytest.MonkeyPatch,
-    sent: list[bytes],
-    then: list[str],
-    reason: str | None,
+    connect: Connect, sent: list[bytes], reason: str
 ) -> None:
-    loop = asyncio.get_running_loop()
-    timers: list[tuple[asyncio.TimerHandle, partial[object]]] = []
-    call_later = loop.call_later
-
-    def noted(delay: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
-        timer = call_later(delay, callback, *args)
-        if delay == SECONDS:
-            timers.append((timer, partial(callback, *args)))
-        return timer
-
-    monkeypatch.setattr(loop, "call_later", noted)
-    connection = Connection(parser)
+    connection = connect(seconds=0.01)
     connection.answering.clear()
     connection.gives(*sent)
-    for told in then:
-        getattr(connection.protocol, told)()
-    due = [end for timer, end in timers if not timer.cancelled()]
-    assert len(due) == (reason is not None)
-    for end in due:
-        end()
+    if reason == "reads nothing":
+        connection.protocol.pause_writing()
+    await eventually(lambda: connection.closed)
     connection.answering.set()
-    if reason:
-        await connection.is_dropped(reason)
-    else:
-        await connection.answers("/1 ")
+    await connection.is_dropped(reason)
 
 
-async def test_who_is_slow_with_a_body_that_comes_has_more_time(
-    parser: type[asyncio.Protocol], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection = Connection(parser).gives(POST + b"Content-Length: 999999\r\n\r\n")
-    before = connection.protocol._slow  # noqa: SLF001 - what ends it
+async def test_nobody_waits_for_a_client_that_has_sent_and_read_all(connect: Connect) -> None:
+    connection = connect()
+    connection.answering.clear()
+    connection.gives(GET % 1 + b"\r\n")
+    connection.protocol.pause_writing()
+    connection.protocol.resume_writing()
+    assert connection.protocol._timers == {}  # noqa: SLF001 - what ends it
+    connection.answering.set()
+    await connection.answers("/1 ")
+
+
+async def test_who_is_slow_with_a_body_that_comes_has_more_time(connect: Connect) -> None:
+    connection = connect().gives(POST + b"Content-Length: 999999\r\n\r\n")
+    before = connection.protocol._timers["too slow"]  # noqa: SLF001 - as above
     connection.gives(b"x" * HEAD_BYTES)
     assert not before.cancelled()
     connection.gives(b"x")
@@ -250,7 +227,7 @@ async def test_who_is_slow_with_a_body_that_comes_has_more_time(
     await eventually(lambda: connection.left == ["/"])
 
 
-async def test_there_are_only_so_many_connections(parser: type[asyncio.Protocol]) -> None:
-    connection = Connection(parser, most=0)
+async def test_there_are_only_so_many_connections(connect: Connect) -> None:
+    connection = connect(most=0)
     await connection.is_dropped("too many", 503)
-    assert 0 < options(parser, seconds=1)["http"].most <= DESCRIPTORS / 2
+    assert 0 < options(H11Protocol, seconds=1)["http"].most <= DESCRIPTORS / 2
