@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
+import httpx2
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Strict
 
@@ -86,3 +87,11 @@ def create_app(notes: Notes, idempotency: IdempotencyStore) -> FastAPI:
         return await page(request, params, notes.page)
 
     return app
+
+
+def problem_in(response: httpx2.Response, status: int) -> dict[str, Any]:
+    """Return the problem that a response with this status tells of."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    return body

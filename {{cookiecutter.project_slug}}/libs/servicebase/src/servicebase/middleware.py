@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import structlog
 from fastapi import Response
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,8 +25,7 @@ BODY_BYTES = 64 * 2**10
 STOPPING = "the service is stopping; try again"
 RETRY = {"Retry-After": "1"}
 # Of others' ids only those that can do no harm in a log or a header.
-_ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_NAME = HEADER.lower().encode()
+_ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 log = structlog.get_logger("access")
 
@@ -68,7 +68,7 @@ class AccessLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_NAME, request_id.encode())]
+                MutableHeaders(scope=message).append(HEADER, request_id)
             await send(message)
 
         start = time.perf_counter()
@@ -124,12 +124,14 @@ class BodyLimit:
             return
         path = scope["path"]
         most = next((n for each, n in self._others.items() if path.startswith(each)), self._most)
+        encodings = {each.lower() for each in Headers(scope=scope).getlist("content-encoding")}
         left = most
 
         async def limited() -> Message:
             nonlocal left
-            if left == most:
-                _refuse_encoding(scope)
+            if encodings - {"", "identity"}:
+                refusal = "a Content-Encoding is not supported: send the body as it is"
+                raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, refusal)
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
@@ -140,17 +142,6 @@ class BodyLimit:
         await self._app(scope, limited, send)
 
 
-def _refuse_encoding(scope: Scope) -> None:
-    for name, value in scope["headers"]:
-        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
-            raise HTTPException(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                "a Content-Encoding is not supported: send the body as it is",
-            )
-
-
 def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == _NAME and _ACCEPTED.fullmatch(value):
-            return str(value, "ascii")
-    return secrets.token_hex(16)
+    given = Headers(scope=scope).getlist(HEADER)
+    return next(filter(_ACCEPTED.fullmatch, given), "") or secrets.token_hex(16)

@@ -58,18 +58,18 @@ def decode(cursor: str) -> Position:
         raise InvalidError("cursor", "is none of this API") from error
 
 
+def _known(cursor: str) -> str:
+    decode(cursor)
+    return cursor
+
+
 class PageParams(BaseModel):
     """Which page. A parameter that there is not is refused: a misspelt one would do nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=SIZE, ge=1, le=SIZE_LIMIT)
-    cursor: (
-        Annotated[
-            str, Field(max_length=100), AfterValidator(lambda cursor: decode(cursor) and cursor)
-        ]
-        | None
-    ) = None
+    cursor: Annotated[str, Field(max_length=100), AfterValidator(_known)] | None = None
 
     @property
     def after(self) -> Position | None:

@@ -87,21 +87,16 @@ def translated(metadata: sa.MetaData) -> Iterator[None]:
     """
     try:
         yield
+    except exc.IntegrityError as error:
+        raise violation(error, metadata) or error from error
     except exc.DBAPIError as error:
-        raise _translate(error, metadata) or error from error
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if error.connection_invalidated or state.startswith(_UNAVAILABLE):
+            raise errors.UnavailableError("postgres") from error
+        raise
     # A server that is away makes asyncpg raise OSError, of which TimeoutError is one kind.
     except (exc.TimeoutError, OSError) as error:
         raise errors.UnavailableError("postgres") from error
-
-
-def _translate(error: exc.DBAPIError, metadata: sa.MetaData) -> errors.ServiceError | None:
-    """Return what a client may know of `error`, or None if it is a bug of ours."""
-    if isinstance(error, exc.IntegrityError):
-        return violation(error, metadata)
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    if error.connection_invalidated or state.startswith(_UNAVAILABLE):
-        return errors.UnavailableError("postgres")
-    return None
 
 
 def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.ServiceError | None:

@@ -77,23 +77,19 @@ def install(app: FastAPI, own: Statuses = MappingProxyType({})) -> None:
     statuses = {**STATUSES, **own}
 
     async def service_error(_: Request, error: errors.ServiceError) -> Response:
-        kind = next(each for each in type(error).__mro__ if each in statuses)
-        return _service_error(error, statuses[kind])
+        status = next(statuses[kind] for kind in type(error).__mro__ if kind in statuses)
+        field = getattr(error, "field", None)
+        details = [{"detail": str(error), "pointer": f"#/{field}"}] if field else []
+        headers = {}
+        if isinstance(error, errors.UnavailableError):
+            headers["Retry-After"] = "1"
+            # The client is not told why, so the log has to.
+            log.warning("unavailable", server=error.server, cause=repr(error.__cause__))
+        return response(status, str(error), errors=details, headers=headers)
 
     app.exception_handler(errors.ServiceError)(service_error)
     app.exception_handler(RequestValidationError)(_validation_error)
     app.exception_handler(HTTPException)(_http_error)
-
-
-def _service_error(error: errors.ServiceError, status: HTTPStatus) -> Response:
-    field = getattr(error, "field", None)
-    details = [{"detail": str(error), "pointer": f"#/{field}"}] if field else []
-    headers = {}
-    if isinstance(error, errors.UnavailableError):
-        headers["Retry-After"] = "1"
-        # The client is not told why, so the log has to.
-        log.warning("unavailable", server=error.server, cause=repr(error.__cause__))
-    return response(status, str(error), errors=details, headers=headers)
 
 
 # Coroutines although they wait for nothing: a plain function would be sent to a thread.

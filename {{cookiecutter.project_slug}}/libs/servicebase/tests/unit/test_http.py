@@ -14,7 +14,7 @@ from structlog.typing import EventDict
 from servicebase.idempotency import MemoryIdempotency
 from servicebase.pagination import SIZE, SIZE_LIMIT, Position, decode, encode
 
-from ..notes import PATH, MemoryNotes, NewNote
+from ..notes import PATH, MemoryNotes, NewNote, problem_in
 
 KEY = {"Idempotency-Key": "key"}
 LAMP, DESK = {"name": "lamp"}, {"name": "desk"}
@@ -33,9 +33,7 @@ async def test_ready_answers_503_and_names_what_is_down_while_live_answers_200(
     live, ready = [await client.get(f"/health/{probe}") for probe in ("live", "ready")]
     assert (live.status_code, live.json()) == (200, {"status": "live"})
     if down:
-        assert ready.status_code == 503
-        assert ready.headers["content-type"] == "application/problem+json"
-        assert ready.json()["detail"] == f"down: {', '.join(down)}"
+        assert problem_in(ready, 503)["detail"] == f"down: {', '.join(down)}"
         assert [line["server"] for line in lines if line["event"] == "down"] == down
     memory_notes.down = memory_idempotency.down = False
     again = await client.get("/health/ready")
@@ -69,8 +67,7 @@ async def test_a_key_creates_nothing_while_a_server_is_down_and_may_be_tried_aga
 @pytest.mark.parametrize("key", ["", "k" * 256])
 async def test_a_bad_key_answers_422(client: httpx2.AsyncClient, key: str) -> None:
     response = await client.post(PATH, json=LAMP, headers={"Idempotency-Key": key})
-    assert response.status_code == 422
-    assert response.json()["errors"][0]["parameter"] == "Idempotency-Key"
+    assert problem_in(response, 422)["errors"][0]["parameter"] == "Idempotency-Key"
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())
@@ -115,7 +112,6 @@ async def test_a_bad_parameter_answers_422_and_is_named(
     client: httpx2.AsyncClient, parameter: str, value: str | int
 ) -> None:
     response = await client.get(PATH, params={parameter: value})
-    assert response.status_code == 422
-    [error] = response.json()["errors"]
+    [error] = problem_in(response, 422)["errors"]
     assert error["parameter"] == parameter
     assert parameter != "cursor" or error["detail"] == "cursor is none of this API"

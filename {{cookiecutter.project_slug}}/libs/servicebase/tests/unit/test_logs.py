@@ -13,17 +13,15 @@ from servicebase import logs
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Where the logs go during the test, which leaves the logging of others as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
+    monkeypatch.setattr(logging.root, "handlers", [])
+    level = logging.root.level
     stream = io.StringIO()
     logs.configure("info", stream)
     yield stream
     structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    logging.root.setLevel(level)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
