@@ -1,7 +1,6 @@
 """What the tests of every tier share: an application on fakes, and real servers."""
 
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,16 +32,6 @@ def memory_notes() -> MemoryNotes:
 def app(memory_notes: MemoryNotes, memory_idempotency: MemoryIdempotency) -> FastAPI:
     """An application that is made of the kit."""
     return create_app(memory_notes, memory_idempotency)
-
-
-@pytest.fixture(params=["refuses", "is silent"])
-def faulty_port(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A port of a server that is at fault, in each way."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        if request.param == "refuses":
-            server.close()
-        yield port
 
 
 @pytest.fixture

@@ -4,17 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any, Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
 from servicebase import errors
 from stratakit.testing import eventually
 from stratakit.testing.locks import waiting
 
-from ..models import NoteRow, PostgresNotes
+from ..models import PostgresNotes
 from ..notes import NewNote, Note, Notes
 
 LAMP = NewNote(name="lamp")
@@ -42,29 +41,18 @@ async def meet(
     return task
 
 
-async def test_what_is_added_is_seen_by_others_once_it_is_committed(
+async def test_a_call_is_part_of_the_transaction_around_it_which_a_failed_one_leaves_usable(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
-        note = await within(connection).add(uuid4(), LAMP)
-        with pytest.raises(errors.NotFoundError):
-            await postgres_notes.get(note.id)
+        repository = within(connection)
+        await repository.add(ONE, LAMP)
+        with pytest.raises(errors.ConflictError):
+            await repository.add(OTHER, LAMP)
+        assert len(await repository.page(limit=2)) == 1
+        assert not await postgres_notes.page(limit=1)
         await transaction.rollback()
     assert not await postgres_notes.page(limit=1)
-    await postgres_notes.add(uuid4(), LAMP)
-    async with engine.connect() as connection:
-        assert await connection.scalar(sa.select(NoteRow.name)) == "lamp"
-
-
-@pytest.mark.usefixtures("tables")
-async def test_a_failed_call_leaves_the_transaction_around_it_usable(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection, connection.begin() as transaction:
-        repository = within(connection)
-        await repository.add(uuid4(), LAMP)
-        with pytest.raises(errors.ConflictError):
-            await repository.add(uuid4(), LAMP)
-        assert len(await repository.page(limit=5)) == 1
-        await transaction.rollback()
 
 
 @pytest.mark.parametrize(
