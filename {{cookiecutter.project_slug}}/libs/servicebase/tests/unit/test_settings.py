@@ -1,6 +1,5 @@
 """What the environment may say, and what we say when it is wrong."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +18,56 @@ from servicebase.settings import (
 from stratakit import limits
 
 PREFIX = "KIT_"
-DATABASE = "postgresql://user:secret@db:5433/name"
-REDIS = "redis://:secret@cache:6379/0"
-EXAMPLE = "$(openssl rand -hex 32)"
+NEEDED = {
+    "DATABASE_URL": "postgresql://user:secret@db:5433/name",
+    "REDIS_URL": "redis://:secret@cache:6379/0",
+    "TOKEN": 3 * "secret",
+}
+GOOD = {
+    "DATABASE_URL": (
+        *("postgres://u:p@h/d", "postgresql://u:p@h:1/d", "postgresql+psycopg://h/d"),
+        *("postgresql://u:p#/?@h/d", "postgresql://u:p@[::1]:1/d?sslmode=require"),
+        "postgresql://h/d?channel_binding=prefer&connect_timeout=0",
+        "postgresql:///d?host=a:1&host=b:2&target_session_attrs=primary",
+        *("postgresql:///d?host=/run/pg", "postgresql://u:p@/d?host=/run/pg"),
+    ),
+    "REDIS_URL": (
+        *("redis://h", "rediss://h:1/2?ssl_ca_path=/ca&ssl_check_hostname=false"),
+        "unix:///run/redis.sock?db=1",
+    ),
+    "DATABASE_POOL_SIZE": ("7",),
+    "SERVER_TIMEOUT": ("0.5",),
+    "CLIENT_TIMEOUT": ("0.5",),
+    "SHUTDOWN_GRACE": ("60",),
+    "PORT": ("80",),
+    "LOG_LEVEL": ("debug",),
+}
+BAD_OPTIONS = (
+    *("channel_binding=require", "sslmode=require&options=secret", "sslmode=secret"),
+    *("target_session_attrs=secret", "connect_timeout=secret", "connect_timeout="),
+    *("connect_timeout=1&connect_timeout=2", "port=secret"),
+    *("prepared_statement_cache_size=secret", "prepared_statement_cache_size=-1"),
+)
+BAD = {
+    "DATABASE_URL": (
+        *("", "secret", "mysql://localhost/secret", "postgresql://localhost:secret/db"),
+        "postgresql://user:CHANGE_ME@localhost/db",
+        *(f"postgresql://h/d?{options}" for options in BAD_OPTIONS),
+    ),
+    "REDIS_URL": (
+        *("redis://:change_me@localhost", "http://secret", "redis://h?socket_timeout=1"),
+        *("redis://h?db=secret", "redis://h?db=-1", "redis://h?ssl_cert_reqs=none"),
+        # The end of a password that is not quoted is no name of an option.
+        "redis://u:12?secret@h/0",
+    ),
+    "PORT": ("secret", "65536"),
+    "DATABASE_POOL_SIZE": ("0",),
+    "SERVER_TIMEOUT": ("0",),
+    "CLIENT_TIMEOUT": ("0",),
+    "SHUTDOWN_GRACE": ("-1",),
+    "LOG_LEVEL": ("secret",),
+    "TOKEN": ("CHANGE_ME CHANGE_ME", "secret"),
+}
 
 
 class Settings(ServiceSettings):
@@ -29,23 +75,20 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
 
-    token: Annotated[SecretStr, Field(min_length=16, examples=[EXAMPLE]), NO_PLACEHOLDER]
+    token: Annotated[SecretStr, Field(min_length=16, examples=["hex"]), NO_PLACEHOLDER]
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A good environment with nothing of the user's, and no `.env`."""
+    """A good environment, and no `.env`."""
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", DATABASE)
-    monkeypatch.setenv(f"{PREFIX}REDIS_URL", REDIS)
-    monkeypatch.setenv(f"{PREFIX}TOKEN", "secret of sixteen")
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(PREFIX + name, value)
 
 
 def test_two_urls_are_enough_beside_what_the_service_adds() -> None:
     settings = load(Settings)
-    assert settings.database_url.get_secret_value() == DATABASE
+    assert settings.database_url.get_secret_value() == NEEDED["DATABASE_URL"]
     assert settings.redis_url.get_secret_value().host == "cache"
     assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8000, "info")
     assert "secret" not in repr(settings)
@@ -53,31 +96,12 @@ def test_two_urls_are_enough_beside_what_the_service_adds() -> None:
 
 def test_migrations_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(f"{PREFIX}REDIS_URL")
-    assert load(DatabaseSettings, PREFIX).database_url.get_secret_value() == DATABASE
+    url = load(DatabaseSettings, PREFIX).database_url
+    assert url.get_secret_value() == NEEDED["DATABASE_URL"]
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("DATABASE_URL", "postgres://u:p@h/d"),
-        ("DATABASE_URL", "postgresql://u:p@h:1/d"),
-        ("DATABASE_URL", "postgresql+psycopg://h/d"),
-        ("DATABASE_URL", "postgresql://u:p#/?@h/d"),
-        ("DATABASE_URL", "postgresql://u:p@[::1]:1/d?sslmode=require"),
-        ("DATABASE_URL", "postgresql://h/d?channel_binding=prefer&connect_timeout=0"),
-        ("DATABASE_URL", "postgresql:///d?host=a:1&host=b:2&target_session_attrs=primary"),
-        ("DATABASE_URL", "postgresql:///d?host=/run/pg"),
-        ("DATABASE_URL", "postgresql://u:p@/d?host=/run/pg"),
-        ("REDIS_URL", "redis://h"),
-        ("REDIS_URL", "rediss://h:1/2?ssl_ca_path=/ca&ssl_check_hostname=false"),
-        ("REDIS_URL", "unix:///run/redis.sock?db=1"),
-        ("DATABASE_POOL_SIZE", "7"),
-        ("SERVER_TIMEOUT", "0.5"),
-        ("CLIENT_TIMEOUT", "0.5"),
-        ("SHUTDOWN_GRACE", "60"),
-        ("PORT", "80"),
-        ("LOG_LEVEL", "debug"),
-    ],
+    ("name", "text"), [(name, text) for name, texts in GOOD.items() for text in texts]
 )
 def test_a_variable_sets_what_has_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str
@@ -106,54 +130,18 @@ def test_a_dotenv_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_all_that_is_missing_or_wrong_is_named_at_once_with_an_example(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    missing = [f"{PREFIX}{name}" for name in ("DATABASE_URL", "REDIS_URL", "TOKEN")]
-    for name in missing:
-        monkeypatch.delenv(name)
+    for name in NEEDED:
+        monkeypatch.delenv(PREFIX + name)
     monkeypatch.setenv(f"{PREFIX}PORT", "x")
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError, match=f"{PREFIX}PORT: ") as caught:
         load(Settings)
-    for name in missing:
-        assert f"{name}: is not set" in str(caught.value)
-        assert f"{name}=" in str(caught.value)
-    assert f"{PREFIX}PORT: " in str(caught.value)
+    for name in NEEDED:
+        assert f"{PREFIX}{name}: is not set" in str(caught.value)
+        assert f"{PREFIX}{name}=" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("DATABASE_URL", "postgresql://user:CHANGE_ME@localhost/db"),
-        ("DATABASE_URL", "mysql://localhost/secret"),
-        ("DATABASE_URL", "postgresql://localhost:secret/db"),
-        ("DATABASE_URL", "secret"),
-        ("DATABASE_URL", "postgresql://h/d?channel_binding=require"),
-        ("DATABASE_URL", "postgresql://h/d?sslmode=require&options=secret"),
-        ("DATABASE_URL", "postgresql://h/d?sslmode=secret"),
-        ("DATABASE_URL", "postgresql://h/d?target_session_attrs=secret"),
-        ("DATABASE_URL", "postgresql://h/d?connect_timeout=secret"),
-        ("DATABASE_URL", "postgresql://h/d?connect_timeout="),
-        ("DATABASE_URL", "postgresql://h/d?prepared_statement_cache_size=secret"),
-        ("DATABASE_URL", "postgresql://h/d?connect_timeout=1&connect_timeout=2"),
-        ("DATABASE_URL", ""),
-        ("REDIS_URL", "redis://:change_me@localhost"),
-        ("REDIS_URL", "http://secret"),
-        ("REDIS_URL", "redis://h?db=secret"),
-        ("REDIS_URL", "redis://h?socket_timeout=1"),
-        ("REDIS_URL", "redis://h?ssl_cert_reqs=none"),
-        ("REDIS_URL", "redis://h?db=-1"),
-        # The end of a password that is not quoted is no name of an option.
-        ("REDIS_URL", "redis://u:12?secret@h/0"),
-        ("DATABASE_URL", "postgresql://h/d?port=secret"),
-        ("DATABASE_URL", "postgresql://h/d?prepared_statement_cache_size=-1"),
-        ("PORT", "secret"),
-        ("PORT", "65536"),
-        ("DATABASE_POOL_SIZE", "0"),
-        ("SERVER_TIMEOUT", "0"),
-        ("CLIENT_TIMEOUT", "0"),
-        ("SHUTDOWN_GRACE", "-1"),
-        ("LOG_LEVEL", "secret"),
-        ("TOKEN", "CHANGE_ME CHANGE_ME"),
-        ("TOKEN", "secret"),
-    ],
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
 def test_a_bad_value_is_named_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
