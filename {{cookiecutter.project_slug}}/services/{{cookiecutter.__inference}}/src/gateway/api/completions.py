@@ -56,8 +56,7 @@ router = APIRouter(
 def _page(answer: object) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that answers whole, or with a stream."""
     event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
-    stream = {streaming.MEDIA_TYPE: {"schema": event}}
-    return {200: {"model": answer, "content": stream}}
+    return {200: {"model": answer, "content": {streaming.MEDIA_TYPE: {"schema": event}}}}
 
 
 @router.post("/chat/completions", responses=_page(ChatCompletion))

@@ -96,8 +96,8 @@ class Sampling(Body):
             raise errors.InvalidError("stream_options", "is for a request with `stream` alone")
         return self
 
-    def inference(self) -> Inference:
-        """Return it as the gateway knows it."""
+    def _inference(self, prompt: str | list[Object], features: dict[str, str]) -> Inference:
+        """Return it as the gateway knows it; each feature is with the field that asks for it."""
         fields, parameters = type(self).model_fields, dict[str, object]()
         for name in self.model_fields_set - OWN:
             if (value := getattr(self, name)) is not None:
@@ -106,20 +106,12 @@ class Sampling(Body):
                 parameters[name] = None if neutral else value
         return Inference(
             model=self.model,
-            prompt=self.said(),
+            prompt=prompt,
             max_tokens=getattr(self, "max_completion_tokens", None) or self.max_tokens,
             n=self.n or 1,
             parameters=parameters,
-            features=self.features(),
+            features={"n": "n"} | features if self.n and self.n > 1 else features,
         )
-
-    def features(self) -> dict[str, str]:
-        """Return what else a backend has to support, each with the field that asks for it."""
-        return {"n": "n"} if self.n is not None and self.n > 1 else {}
-
-    def said(self) -> str | list[Object]:
-        """Return what the model is given."""
-        raise NotImplementedError
 
 
 class ChatRequest(Sampling):
@@ -152,22 +144,20 @@ class ChatRequest(Sampling):
     verbosity: str | None = "medium"
     web_search_options: None = None
 
-    def features(self) -> dict[str, str]:
-        """Return the parts of messages as well."""
-        return super().features() | {
+    def inference(self) -> Inference:
+        """Return it as the gateway knows it; a null in a message says nothing."""
+        features: dict[str, str] = {
             part["type"]: f"messages[{at}].content[{number}]"
             for at, message in enumerate(self.messages)
             if isinstance(content := message.get("content"), list)
             for number, part in enumerate(content)
             if part["type"] != "text"
         }
-
-    def said(self) -> list[Object]:
-        """Return the messages; a null in one says nothing."""
-        return [
+        messages = [
             {name: part for name, part in message.items() if part is not None}
             for message in self.messages
         ]
+        return self._inference(messages, features)
 
 
 class CompletionRequest(Sampling):
@@ -181,6 +171,6 @@ class CompletionRequest(Sampling):
     logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
     suffix: str | None = ""
 
-    def said(self) -> str:
-        """Return the text."""
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+    def inference(self) -> Inference:
+        """Return it as the gateway knows it."""
+        return self._inference(self.prompt if isinstance(self.prompt, str) else self.prompt[0], {})
