@@ -2,9 +2,9 @@
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import Self
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 CHUNK = 65_536
 HERE = ("host", "port")
@@ -19,8 +19,7 @@ class Proxy:
     """
 
     def __init__(self, upstream: str) -> None:
-        self._upstream = upstream
-        self._stack = AsyncExitStack()
+        self._upstream = urlsplit(upstream)
         self._open = asyncio.Event()
         self._open.set()
         self._refusing = False
@@ -50,14 +49,13 @@ class Proxy:
         self._open.set()
 
     async def __aenter__(self) -> Self:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self._stack.push_async_callback(self.cut)
-        self._stack.callback(server.close)
-        self.url = self._through(server.sockets[0].getsockname()[1])
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = self._through(self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        self._server.close()
+        await self.cut()
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
@@ -96,8 +94,7 @@ class Proxy:
             await writer.drain()
 
     async def _connect(self) -> tuple[StreamReader, StreamWriter]:
-        parts = urlsplit(self._upstream)
-        query = dict(parse_qsl(parts.query))
+        parts, query = self._upstream, dict(parse_qsl(self._upstream.query))
         if parts.scheme == "unix":
             return await asyncio.open_unix_connection(unquote(parts.path))
         if "host" in query:
@@ -107,10 +104,10 @@ class Proxy:
         return await asyncio.open_connection(parts.hostname, parts.port or default)
 
     def _through(self, port: int) -> str:
-        parts = urlsplit(self._upstream)
+        parts = self._upstream
+        if parts.scheme == "unix":
+            # Its path is the file; of other URLs it is the database.
+            parts = parts._replace(scheme="redis", path="")
         user, at, _ = parts.netloc.rpartition("@")
-        host = f"{user}{at}127.0.0.1:{port}"
         query = urlencode([each for each in parse_qsl(parts.query) if each[0] not in HERE])
-        # Of a socket's URL the path is the file, otherwise the database.
-        scheme, path = ("redis", "") if parts.scheme == "unix" else (parts.scheme, parts.path)
-        return urlunsplit((scheme, host, path, query, ""))
+        return parts._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=query).geturl()

@@ -12,12 +12,11 @@ def smoke(url: str, settings: Mapping[str, str]) -> None:
     name = f"smoke-{uuid4()}"
     with httpx2.Client(base_url=url, timeout=30) as client:
 
-        def post(path: str, credential: str, **body: object) -> dict[str, Any]:
+        def post(path: str, credential: str, **body: object) -> Any:
             headers = {"Authorization": f"Bearer {credential}"}
             answer = client.post(path, json=body, headers=headers)
             assert answer.is_success, f"{path} answers {answer.status_code}: {answer.text}"
-            found: dict[str, Any] = answer.json()
-            return found
+            return answer.json()
 
         admin = settings["GATEWAY_ADMIN_TOKEN"]
         team = post("/admin/teams", admin, name=name)
