@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypedDict
 
 import httpx2
 from fastapi import FastAPI, Query, Request
-from pydantic import BaseModel, ConfigDict, Strict
+from pydantic import ConfigDict, Strict
 
 from servicebase import health, problem, repository, values
 from servicebase.idempotency import IdempotencyKey, IdempotencyStore, id_for
@@ -18,12 +18,14 @@ PATH = "/notes"
 
 @dataclass(frozen=True, kw_only=True)
 class NewNote:
-    """What the creator of one decides."""
+    """What the creator of one decides, and a client sends."""
 
-    name: str
-    quantity: int = 0
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: Annotated[str, values.Text(9)]
+    quantity: Annotated[int, Strict()] = 0
     tags: tuple[str, ...] = ()
-    attributes: dict[str, object] = field(default_factory=dict)
+    attributes: values.JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +43,6 @@ class NoteChanges(TypedDict, total=False):
 
 
 Notes = repository.Repository[NewNote, Note, NoteChanges]
-
-
-class Body(BaseModel):
-    """What a client sends."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Annotated[str, values.Text(9)]
-    quantity: Annotated[int, Strict()] = 0
-    tags: tuple[str, ...] = ()
-    attributes: values.JsonObject = {}
 
 
 class MemoryNotes(repository.MemoryRepository[NewNote, Note, NoteChanges]):
@@ -78,8 +69,7 @@ def create_app(notes: Notes, idempotency: IdempotencyStore) -> FastAPI:
     documented = problem.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 
     @app.post(PATH, status_code=HTTPStatus.CREATED, responses=documented)
-    async def create(body: Body, key: IdempotencyKey = None) -> Note:
-        new = NewNote(**body.model_dump())
+    async def create(new: NewNote, key: IdempotencyKey = None) -> Note:
         return await notes.add(await id_for(idempotency, key, new), new)
 
     @app.get(PATH, response_model=Page[Note], responses=documented)

@@ -34,7 +34,7 @@ async def test_what_is_added_can_be_read_and_adding_its_id_again_changes_nothing
     repository: Notes,
 ) -> None:
     await repository.ping()
-    new = contracts.filled(NewNote)
+    new = contracts.filled(NewNote, attributes={"a": 1})
     added = await repository.add(UUID(int=7), new)
     assert asdict(added) == {**asdict(added), **asdict(new), "id": UUID(int=7)}
     assert added.created_at == added.updated_at
@@ -73,7 +73,7 @@ async def test_what_is_removed_is_gone_and_its_name_is_free_again(repository: No
 
 
 async def test_an_update_changes_only_what_it_names_and_each_as_a_whole(repository: Notes) -> None:
-    before = await repository.add(uuid4(), contracts.filled(NewNote))
+    before = await repository.add(uuid4(), contracts.filled(NewNote, attributes={"a": 1}))
     assert await repository.update(before.id, {}) == before
     for name, value in contracts.filled(NoteChanges, unlike=before).items():
         change: Any = {name: value}
