@@ -45,13 +45,10 @@ def upgrade():
     with op.get_context().autocommit_block():
         op.drop_table("nothing")
 """
-BY_THEM = "SELECT FROM migrated WHERE by = 'theirs'"
-MIGRATED = "SELECT FROM pg_tables WHERE tablename = 'migrated'"
 PAUSING = """
     SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event = 'PgSleep'
 """
-FREE = f"SELECT WHERE pg_try_advisory_lock({LOCK})"
 
 
 @pytest.fixture
@@ -91,9 +88,9 @@ async def test_the_database_of_the_settings_is_migrated_up_and_down(
     monkeypatch.setenv("KIT_DATABASE_URL", url.render_as_string(hide_password=False))
     # In a thread, where there is no event loop yet.
     await asyncio.to_thread(command.upgrade, config, "head")
-    assert await finds(database, BY_THEM)
+    assert await finds(database, "SELECT FROM migrated WHERE by = 'theirs'")
     await asyncio.to_thread(command.downgrade, config, "base")
-    assert not await finds(database, MIGRATED)
+    assert not await finds(database, "SELECT FROM pg_tables WHERE tablename = 'migrated'")
 
 
 async def test_of_two_that_migrate_at_once_one_waits_for_the_other(
@@ -118,4 +115,4 @@ async def test_the_lock_is_let_go_when_a_migration_fails(
     async with database.connect() as connection:
         with pytest.raises(sa.exc.ProgrammingError):
             await connection.run_sync(upgrade, config)
-        assert await finds(database, FREE)
+        assert await finds(database, f"SELECT WHERE pg_try_advisory_lock({LOCK})")

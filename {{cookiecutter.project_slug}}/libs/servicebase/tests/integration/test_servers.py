@@ -18,7 +18,6 @@ from stratakit.testing.locks import terminate, waiting
 from ..models import Base, NoteRow, PostgresNotes
 
 TIMEOUT = 0.02
-PATIENCE = 2.0
 NOTE, OTHER = UUID(int=7), UUID(int=8)
 CLAIM = Claim(NOTE, "print")
 Conflict = errors.ConflictError
@@ -92,7 +91,7 @@ async def test_a_server_that_refuses_or_is_silent_is_unavailable_and_that_is_sai
         ]
         for name, call in calls:
             with pytest.raises(errors.UnavailableError, match=f"{name} is not available"):
-                await asyncio.wait_for(call, PATIENCE)
+                await asyncio.wait_for(call, 2)
     await client.aclose()
     await engine.dispose()
 
