@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from uuid import uuid4
 
@@ -20,43 +19,28 @@ from gateway.ports import Announcements
 from ..following import following
 from ..proxy import Proxy
 
-LOOK = b"GET"
-"""What looks at the version."""
-
-
-@pytest.fixture
-async def mine(through: Client) -> AsyncIterator[RedisAnnouncements]:
-    """The announcements as this process hears them; `redis_announcements` are the others'."""
-    yield RedisAnnouncements(through)
-    # Else the gateway that other tests use would not know of what they find.
-    await RedisAnnouncements(through).announce()
-
 
 @pytest.mark.parametrize("fault", ["cut", "partition"])
-async def test_what_is_announced_while_the_connection_is_away_is_heard_when_it_is_back(
-    proxy: Proxy, mine: RedisAnnouncements, redis_announcements: Announcements, fault: str
+async def test_a_follower_waits_for_a_lost_server_and_hears_what_was_announced_meanwhile(
+    proxy: Proxy, through: Client, redis_announcements: Announcements, fault: str
 ) -> None:
-    async with following(mine) as seen, following(redis_announcements) as all_of_it:
-        await getattr(proxy, fault)()
-        for _ in range(2):
-            await redis_announcements.announce()
-        assert len(seen) == 1
-        await eventually(lambda: len(all_of_it) == 3)
+    async def heal() -> None:
+        await eventually(lambda: len(lines) > 2)
         await proxy.heal()
-        await eventually(lambda: seen[-1] == all_of_it[-1])
 
-
-async def test_a_follower_waits_for_a_lost_server(proxy: Proxy, mine: RedisAnnouncements) -> None:
     await proxy.cut()
     with structlog.testing.capture_logs() as lines:
-
-        async def heal() -> None:
-            await eventually(lambda: len(lines) > 2)
-            await proxy.heal()
-
         healing = asyncio.create_task(heal())
-        async with following(mine):
+        mine, others = RedisAnnouncements(through), redis_announcements
+        async with following(mine) as seen, following(others) as all_of_it:
             await healing
+            await getattr(proxy, fault)()
+            for _ in range(2):
+                await others.announce()
+            assert len(seen) == 1
+            await eventually(lambda: len(all_of_it) == 3)
+            await proxy.heal()
+            await eventually(lambda: seen[-1] == all_of_it[-1])
     assert {line["event"] for line in lines} == {"announcements interrupted"}
 
 
@@ -89,19 +73,19 @@ async def test_a_server_that_has_lost_its_data_is_noticed_though_nobody_tells(
         await eventually(lambda: len(seen) == 3)
         await others.announce()
         await eventually(lambda: len(seen) == 4)
-        looked = proxy.count(LOOK)
-        await eventually(lambda: proxy.count(LOOK) > looked + 3)
+        looks = proxy.count(b"GET")
+        await eventually(lambda: proxy.count(b"GET") > looks + 3)
     assert len(seen) == 4
     assert seen[2] == ("" if wiped else before)
 
 
 async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -> None:
-    async def subscribed() -> int:
+    async def subscribed() -> list[str]:
         clients = await redis_client.client_list(_type="pubsub")
-        return sum(client["name"] == name for client in clients)
+        return [client["name"] for client in clients if client["name"] == name]
 
     async def left() -> bool:
-        return await subscribed() == 0
+        return not await subscribed()
 
     async with aclosing(connection.connect(redis_url, timeout=5)) as client:
         # A gateway that other tests have started follows as well. By the name in the URL, if there
@@ -110,7 +94,7 @@ async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -
         name = options["client_name"] = f"{options.get('client_name', 'test')}.{uuid4().hex}"
         store = RedisAnnouncements(client)
         async with following(store), following(store):
-            assert await subscribed() == 2
+            assert await subscribed() == [name, name]
         await eventually(left)
 
 
