@@ -28,28 +28,26 @@ INSERT INTO reservations (id, team_id, microcents, expires_at)
     SELECT gen_random_uuid(), id, 1, now() + interval '9 s' FROM teams;
 ANALYZE teams, users, api_keys, model_aliases, reservations
 """
-CASES: list[tuple[Callable[[Database], Awaitable[object]], set[str]]] = [
-    (lambda here: here.teams.page(limit=9, after=HERE), {"ix_teams_created_at_id"}),
-    (lambda here: here.teams.page(limit=9, search="team 77"), {"ix_teams_name_search"}),
-    (lambda here: here.users.page(limit=9, search="team 77"), {"ix_users_email_search"}),
-    (lambda here: here.users.page(limit=9, where=OF_TEAM), {"ix_users_team_id_created_at_id"}),
-    (lambda here: here.users.by_email("ann@example.org"), {"uq_users_email"}),
-    (
-        lambda here: here.keys.page(limit=9, search="key 77"),
-        {"ix_api_keys_name_search", "ix_api_keys_prefix_search"},
-    ),
-    (lambda here: here.keys.page(limit=9, where=OF_TEAM), {"ix_api_keys_team_id_created_at_id"}),
-    (lambda here: here.keys.page(limit=9, where=OF_USER), {"ix_api_keys_user_id_created_at_id"}),
-    (lambda here: here.grant("hash"), {"uq_api_keys_hash", "uq_quotas_team_id"}),
-    (
-        lambda here: here.aliases.page(limit=9, search="team 77"),
-        {"ix_model_aliases_alias_search", "ix_model_aliases_tags"},
-    ),
-    (lambda here: here.aliases.routes(ID), {"uq_model_aliases_team_id_alias"}),
-    (lambda here: here.spending.reserve(ID, ID, 1, ttl=9), {"pk_teams"}),
-    (lambda here: here.spending.settle(ID, 1), {"pk_reservations", "pk_teams"}),
-    (lambda here: here.spending.renew([ID], ttl=9), {"pk_reservations"}),
-    (lambda here: here.spending.give_back(), {"ix_reservations_expires_at"}),
+CASES: list[tuple[Callable[[Database], Awaitable[object]], str]] = [
+    (lambda here: here.teams.page(limit=9, after=HERE), "ix_teams_created_at_id"),
+    (lambda here: here.teams.page(limit=9, search="team 77"), "ix_teams_name_search"),
+    (lambda here: here.users.page(limit=9, search="team 77"), "ix_users_email_search"),
+    (lambda here: here.users.page(limit=9, where=OF_TEAM), "ix_users_team_id_created_at_id"),
+    (lambda here: here.users.by_email("ann@example.org"), "uq_users_email"),
+    (lambda here: here.keys.page(limit=9, search="key 77"), "ix_api_keys_name_search"),
+    (lambda here: here.keys.page(limit=9, search="key 77"), "ix_api_keys_prefix_search"),
+    (lambda here: here.keys.page(limit=9, where=OF_TEAM), "ix_api_keys_team_id_created_at_id"),
+    (lambda here: here.keys.page(limit=9, where=OF_USER), "ix_api_keys_user_id_created_at_id"),
+    (lambda here: here.grant("hash"), "uq_api_keys_hash"),
+    (lambda here: here.grant("hash"), "uq_quotas_team_id"),
+    (lambda here: here.aliases.page(limit=9, search="team 77"), "ix_model_aliases_alias_search"),
+    (lambda here: here.aliases.page(limit=9, search="team 77"), "ix_model_aliases_tags"),
+    (lambda here: here.aliases.routes(ID), "uq_model_aliases_team_id_alias"),
+    (lambda here: here.spending.reserve(ID, ID, 1, ttl=9), "pk_teams"),
+    (lambda here: here.spending.settle(ID, 1), "pk_reservations"),
+    (lambda here: here.spending.settle(ID, 1), "pk_teams"),
+    (lambda here: here.spending.renew([ID], ttl=9), "pk_reservations"),
+    (lambda here: here.spending.give_back(), "ix_reservations_expires_at"),
 ]
 
 
@@ -71,9 +69,9 @@ async def test_every_query_uses_its_index(postgres_database: Database, engine: A
     async with engine.connect() as connection, connection.begin() as transaction:
         for filling in FILL.split(";"):
             await connection.execute(sa.text(filling))
-        for call, indexes in CASES:
+        for call, index in CASES:
             statement, parameters = await first_statement(engine, call(postgres_database))
             plan = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
             found = "\n".join(plan.scalars())
-            assert {index for index in indexes if index in found} == indexes, found
+            assert index in found, found
         await transaction.rollback()
