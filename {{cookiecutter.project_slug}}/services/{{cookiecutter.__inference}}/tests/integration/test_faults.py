@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import httpx2
 import pytest
+from httpx2 import Response
 
 from stratakit.testing import eventually, serving
 
@@ -12,7 +12,7 @@ from gateway.settings import PREFIX
 from ..proxy import Proxy
 from .people import ADMIN_TOKEN, CHAT, Team, chat, connecting
 
-TIMEOUT = 1.0
+TIMEOUT = "1.0"
 """Seconds that the gateway waits for a server.
 
 A machine that is busy may let them pass at any request, so that each has to be made again.
@@ -23,40 +23,36 @@ A machine that is busy may let them pass at any request, so that each has to be 
 async def test_without_a_server_it_answers_503_and_recovers_by_itself(
     settings: dict[str, str], tmp_path: Path, way: str
 ) -> None:
-    async def made() -> str | None:
-        key = (await Team.make(admin)).key
-        answer = await connect(key).post(CHAT, json=chat())
-        return key if answer.status_code == 200 else None
-
-    async def ask(server: str) -> httpx2.Response:
+    async def ask() -> Response:
         if server == "redis":
             # A key that is at hand needs nothing else.
             return await client.post(CHAT, json=chat())
         return await admin.get("/admin/teams")
 
-    async def told(server: str) -> bool:
-        answer = await ask(server)
+    async def told() -> bool:
+        answer = await ask()
         assert (answer.status_code, bool(answer.headers["retry-after"])) == (503, True)
-        message: str = answer.json()["error"]["message"]
-        return message == f"{server} is not available"
+        return bool(answer.json()["error"]["message"] == f"{server} is not available")
 
-    async def recovered(server: str) -> bool:
-        return (await ask(server)).status_code == 200
+    async def recovered() -> bool:
+        return (await ask()).status_code == 200
 
     async with Proxy(settings["DATABASE_URL"]) as postgres, Proxy(settings["REDIS_URL"]) as redis:
-        own = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "SERVER_TIMEOUT": str(TIMEOUT)}
+        own = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "SERVER_TIMEOUT": TIMEOUT}
         with serving("gateway", settings | own, prefix=PREFIX, folder=tmp_path) as service:
             async with connecting(service) as connect:
                 admin = connect(ADMIN_TOKEN)
-                client = connect(await eventually(made, timeout=30))
+                team = await eventually(lambda: Team.make(admin), timeout=30)
+                client, server = connect(team.key), "redis"
+                await eventually(recovered)
                 for server, proxy in {"postgres": postgres, "redis": redis}.items():
                     await getattr(proxy, way)()
-                    await eventually(lambda: told(server))  # noqa: B023 - awaited here
+                    await eventually(told)
                     ready = await client.get("/health/ready")
                     assert (ready.status_code, server in ready.text) == (503, True)
                     assert (await client.get("/health/live")).status_code == 200
                     await proxy.heal()
-                    await eventually(lambda: recovered(server))  # noqa: B023 - awaited here
+                    await eventually(recovered)
                     await service.ready()
 
 
