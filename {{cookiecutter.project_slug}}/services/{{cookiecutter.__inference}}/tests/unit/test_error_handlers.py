@@ -90,9 +90,7 @@ async def test_a_body_that_cannot_be_read_is_told_why(
 
 # Strangers may send little.
 @pytest.mark.parametrize(("path", "most"), [(TEXT, 2**22), (LOGIN, 2**12), ("/admin/teams", 2**16)])
-async def test_a_body_that_is_too_large_answers_413(
-    customer: Customer, path: str, most: int
-) -> None:
+async def test_too_large_a_body_answers_413(customer: Customer, path: str, most: int) -> None:
     response = await customer.client.post(path, content=b" " * (most + 1))
     assert refusal(response) == (413, None, "content_too_large")
 
