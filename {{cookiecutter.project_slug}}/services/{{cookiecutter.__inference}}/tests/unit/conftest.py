@@ -46,6 +46,8 @@ BODIES: dict[str, dict[str, Any]] = {
     CHAT: {"model": "mine", "messages": ASKED},
     TEXT: {"model": "mine", "prompt": "Hello"},
 }
+ALIAS = {"temperature": 0.5, "max_tokens": 20}
+"""Parameters of the customer's model."""
 PLENTY = domain.Limits(requests=1_000_000, tokens=1_000_000)
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -140,10 +142,10 @@ class Customer:
         """Let these be what the model gets."""
         await self.world.database.aliases.update(self.alias.id, {"parameters": parameters})
 
-    async def pay(self, price: int = 7) -> None:
-        """Let the model cost something, and the team have a cent."""
+    async def pay(self) -> None:
+        """Let a token of the model cost seven microcents, and the team have a cent."""
         await self.world.database.teams.update(self.team.id, {"budget_cents": 1})
-        await self.world.configure(prices={"real": price})
+        await self.world.configure(prices={"real": 7})
 
     async def spent(self) -> int:
         """Return how much of the budget is, in microcents."""
@@ -204,14 +206,9 @@ async def customer(world: World, app: FastAPI, client: httpx2.AsyncClient) -> Cu
     await world.database.add_config(domain.Config(prices={"echo": 0, "real": 0}))
     user, issued = await samples.user(world.database), Keys(SECRET).issue()
     key = await samples.key(world.database, user, issued)
-    [alias] = await samples.SAMPLES["aliases"].add(
-        world.database,
-        "mine",
-        team_id=user.team_id,
-        target="real",
-        provider="scripted",
-        parameters={"temperature": 0.5, "max_tokens": 20},
-    )
+    model = {"target": "real", "provider": "scripted", "parameters": ALIAS}
+    aliases = samples.SAMPLES["aliases"]
+    [alias] = await aliases.add(world.database, "mine", team_id=user.team_id, **model)
     client.headers["Authorization"] = f"Bearer {issued.secret}"
     team = await world.database.teams.get(user.team_id)
     return Customer(world, app, team, key, alias, client)

@@ -11,7 +11,7 @@ from gateway import domain, errors
 from gateway.api.schemas import completion_requests, completion_responses
 from gateway.ports import Chunk
 
-from .conftest import ASKED, BODIES, CHAT, OPTIONS, TEXT, Customer, Refusal, refusal
+from .conftest import ALIAS, ASKED, BODIES, CHAT, OPTIONS, TEXT, Customer, Refusal, refusal
 
 Object = dict[str, Any]
 KINDS: dict[str, type[completion_requests.Sampling]] = {
@@ -39,7 +39,6 @@ async def test_an_answer_costs_what_it_used(customer: Customer, path: str, kind:
 
 
 PARTS = [{"role": "user", "content": [{"type": "text", "text": each} for each in "ab"]}]
-ALIAS = {"temperature": 0.5, "max_tokens": 20}
 # What is asked for, what the alias says, which comes after it, and what the backend is asked for.
 REQUESTS: list[tuple[str, Object, Object, Object]] = [
     (CHAT, {}, ALIAS, {"prompt": ASKED, "max_tokens": 20, "parameters": ALIAS}),
