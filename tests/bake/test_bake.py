@@ -209,3 +209,12 @@ def test_every_choice_that_a_prompt_explains_exists(template: Path) -> None:
     for key, labels in prompts.items():
         if isinstance(labels, dict):
             assert labels.keys() - {"__prompt__"} <= set(PROMPTS[key]), key
+
+
+def test_what_a_proof_breaks_is_there_to_be_broken(bake: Bakery) -> None:
+    table = ROOT / "tests" / "project" / "broken_infrastructure.yaml"
+    whole = bake(clouds="all", service="gateway").path
+    for check, rows in yaml.safe_load(table.read_text(encoding="utf-8")).items():
+        for name, row in rows.items():
+            text = (whole / row["file"]).read_text(encoding="utf-8")
+            assert row.get("place", "") in text, f"{check}, {name}"
