@@ -1,6 +1,7 @@
 """The gateway as it is started in production, and clients of it; a Redis that may be away."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import httpx2
 import pytest
@@ -11,18 +12,14 @@ from gateway.adapters.redis import connection
 from gateway.adapters.redis.connection import Client
 
 from ..proxy import Proxy
-from .people import ADMIN_TOKEN, SECRET, Connect, Team, connecting
+from .people import ADMIN_TOKEN, ANN, SECRET, Connect, Team, connecting
 
 
 @pytest.fixture(scope="session")
 def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
     """No more settings than a gateway needs."""
-    return {
-        "DATABASE_URL": postgres_url,
-        "REDIS_URL": redis_url,
-        "ADMIN_TOKEN": ADMIN_TOKEN,
-        "SECRET": SECRET,
-    }
+    servers = {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
+    return {**servers, "ADMIN_TOKEN": ADMIN_TOKEN, "SECRET": SECRET}
 
 
 service = services.fixture("gateway")
@@ -61,6 +58,14 @@ def client(connect: Connect, team: Team) -> httpx2.AsyncClient:
 
 
 @pytest.fixture
+async def ann(anybody: httpx2.AsyncClient, connect: Connect) -> httpx2.AsyncClient:
+    """A client of Ann, who has registered and logged in."""
+    registered = await anybody.post("/auth/register", json={"team": "Blue", **ANN})
+    assert registered.status_code == 201
+    return connect((await anybody.post("/auth/login", json=ANN)).json()["token"])
+
+
+@pytest.fixture
 async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
     """What the connections of `through` go through."""
     async with Proxy(redis_url) as proxy:
@@ -70,6 +75,5 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def through(proxy: Proxy) -> AsyncIterator[Client]:
     """Connections of this test alone to this worker's own Redis database."""
-    client = connection.connect(proxy.url, timeout=5)
-    yield client
-    await client.aclose()
+    async with aclosing(connection.connect(proxy.url, timeout=5)) as client:
+        yield client

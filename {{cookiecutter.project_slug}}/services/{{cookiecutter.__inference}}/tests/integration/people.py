@@ -14,9 +14,8 @@ from stratakit.testing import Service, eventually, timed
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
+ANN = {"email": "ann@example.org", "password": "correct horse battery staple"}
 CHAT = "/v1/chat/completions"
-TRIES = 5
-"""Of which the fastest is held to a bound of time: a busy machine may spoil the others."""
 
 Connect = Callable[[str | None], httpx2.AsyncClient]
 """Makes a client with a credential, or with none."""
@@ -42,6 +41,14 @@ async def connecting(service: Service) -> AsyncIterator[Connect]:
             return timed(client)
 
         yield make
+
+
+async def created(admin: httpx2.AsyncClient, kind: str, **body: object) -> dict[str, Any]:
+    """Create something as an administrator, and return it."""
+    response = await admin.post(f"/admin/{kind}", json=body)
+    assert response.status_code == 201, response.text
+    made: dict[str, Any] = response.json()
+    return made
 
 
 @asynccontextmanager
@@ -85,14 +92,6 @@ async def another(answers: list[httpx2.Response]) -> None:
     """Wait until one more was added to the answers."""
     before = len(answers)
     await eventually(lambda: len(answers) > before, timeout=60)
-
-
-async def created(admin: httpx2.AsyncClient, kind: str, **body: object) -> dict[str, Any]:
-    """Create something as an administrator, and return it."""
-    response = await admin.post(f"/admin/{kind}", json=body)
-    assert response.status_code == 201, response.text
-    made: dict[str, Any] = response.json()
-    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from datetime import timedelta
 import httpx2
 import pytest
 
-from .people import CHAT, TRIES, chat
+from .people import CHAT, chat
 
 LATENCY = timedelta(seconds=2)
-"""That an answer of the echo backend may take: much, since the machine may be busy."""
+"""That the fastest of some answers may take: much, since the machine may be busy."""
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/openapi.json"])
@@ -16,27 +16,13 @@ async def test_it_answers_200(anybody: httpx2.AsyncClient, path: str) -> None:
     assert (await anybody.get(path)).status_code == 200
 
 
-async def test_a_chat_is_answered_in_time_and_with_all_fields(client: httpx2.AsyncClient) -> None:
-    responses = [await client.post(CHAT, json=chat()) for _ in range(TRIES)]
-    assert [response.status_code for response in responses] == [200] * TRIES
-    assert min(response.elapsed for response in responses) < LATENCY
-    answer = responses[0].json()
-    assert answer["object"] == "chat.completion"
-    assert {"id", "created", "model", "choices", "usage"} <= answer.keys()
-    [choice] = answer["choices"]
-    assert choice["message"]["role"] == "assistant"
+async def test_a_chat_is_answered_in_time_and_a_text_is_gone_on_with(
+    client: httpx2.AsyncClient,
+) -> None:
+    chats = [await client.post(CHAT, json=chat()) for _ in range(5)]
+    text = await client.post("/v1/completions", json={"model": "echo", "prompt": "hello"})
+    assert {response.status_code for response in (*chats, text)} == {200}
+    assert min(response.elapsed for response in chats) < LATENCY
+    [choice] = chats[0].json()["choices"]
     assert sorted(choice["message"]["content"].split()) == ["hello", "there"]
-    assert choice["finish_reason"] == "stop"
-    assert answer["usage"]["total_tokens"] > 0
-
-
-async def test_a_text_is_gone_on_with(client: httpx2.AsyncClient) -> None:
-    response = await client.post("/v1/completions", json={"model": "echo", "prompt": "hello"})
-    assert response.status_code == 200
-    [choice] = response.json()["choices"]
-    assert choice["text"].strip() == "hello"
-
-
-async def test_the_models_are_listed(client: httpx2.AsyncClient) -> None:
-    models = (await client.get("/v1/models")).json()
-    assert [model["id"] for model in models["data"]] == ["echo"]
+    assert text.json()["choices"][0]["text"] == "hello"
