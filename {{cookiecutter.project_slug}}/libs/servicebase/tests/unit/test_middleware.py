@@ -106,7 +106,7 @@ async def test_a_body_is_limited_and_is_not_compressed(
     [
         # As the server has it at the end of a shutdown.
         (False, asyncio.CancelledError, [("request", 503)]),
-        # Half an answer cannot be mended, so that the server is told.
+        # Half an answer cannot be taken back, so that the server is told.
         (True, asyncio.CancelledError, [("request", 200)]),
         (True, RuntimeError, [("crash", None), ("request", 200)]),
         (False, ClientDisconnect, [("request", CLIENT_GONE)]),
