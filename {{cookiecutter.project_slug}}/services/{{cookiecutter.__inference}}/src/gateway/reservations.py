@@ -26,6 +26,8 @@ class Reservations:
         self._spending, self._clock = spending, clock
         self._kept: dict[UUID, int | None] = {}
         """By how much each is to be booked, if the database did not answer; None while at work."""
+        self._late = False
+        """Whether something is due that the database did not take."""
 
     async def reserve(self, team: UUID, microcents: int) -> UUID:
         """Set this much of a team's budget aside, or raise as the port does; then `settle`."""
@@ -37,7 +39,15 @@ class Reservations:
         except BaseException:
             # Nobody knows whether it is set aside.
             self._kept[reservation] = 0
+            self._late = True
             raise
+        if self._late:
+            # It answers again. At the next beat this process may be gone, and what is due with it.
+            self._late = False
+            try:
+                await self._book(*self._kept)
+            except errors.UnavailableError:
+                self._late = True
         self._kept[reservation] = None
         return reservation
 
@@ -47,6 +57,7 @@ class Reservations:
         try:
             await self._book(reservation)
         except errors.UnavailableError as error:
+            self._late = True
             log.warning("not booked yet", microcents=microcents, cause=repr(error.__cause__))
 
     async def run(self) -> None:

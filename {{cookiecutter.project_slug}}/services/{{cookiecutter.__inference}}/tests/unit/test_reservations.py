@@ -84,6 +84,20 @@ async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
     assert await customer.spent() == 0
 
 
+async def test_what_is_due_is_booked_before_anything_else_is_set_aside_again(
+    customer: Customer, world: World, reservations: Reservations
+) -> None:
+    reservation = await reservations.reserve(customer.team.id, 5)
+    world.database.down = True
+    await reservations.settle(reservation, 3)
+    with pytest.raises(errors.UnavailableError):
+        await reservations.reserve(customer.team.id, 7)
+    world.database.down = False
+    await reservations.reserve(customer.team.id, 7)
+    # Without a beat, at which the process may be gone.
+    assert await customer.spent() == 3 + 7
+
+
 async def test_at_the_end_what_is_due_is_booked_or_told(
     customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
 ) -> None:
