@@ -32,7 +32,7 @@ def test_a_service_is_installed_asked_and_given_back(bake: Bakery, tmp_path: Pat
             }
             done = project.nox("-s", "cloud", "--", "--cloud", "hetzner", env=env)
     except OSError as error:
-        pytest.skip(f"no second address, with port 22: {error}")  # The client knows no port.
+        pytest.skip(f"no second address, with port 22: {error}")  # A rented one is reached on 22.
     assert done.code == 0, done.output
     steps = {test["name"]: test["status"] for test in done.summary["tests"]}
     names = ("credentials", "launch", "health", "request", "termination")

@@ -451,8 +451,7 @@ def test_the_doctor_names_each_trouble_and_so_does_what_runs_into_it(
 
 def test_a_full_disk_is_told_as_what_it_is(project: Project, changes: Changes) -> None:
     if os.geteuid() or not shutil.which("mount"):
-        # The kernel lets nobody else; tests/engine/test_kills.py tries a limit on files for everybody.
-        pytest.skip("only root may mount a small disk")  # The same fault, by a limit, is there.
+        pytest.skip("only root may mount a small disk")  # engine/test_kills.py has it by a limit.
     changes.hide(".nox")
     disk = project.path / ".nox"
     disk.mkdir()

@@ -1,5 +1,6 @@
 """The contract of exit codes: each situation, alone and together, in sequence and side by side."""
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -62,13 +63,13 @@ def test_waits(tmp_path: pathlib.Path) -> None:
     threading.Event().wait()
 """
 HOLDS = """
-import os, pathlib, time
+import os, pathlib
 
 def test_holds(tmp_path: pathlib.Path) -> None:
     (tmp_path / "used").touch()
     pathlib.Path({started!r}).write_text(f"{{os.getpid()}}")
-    while not pathlib.Path({end!r}).exists():
-        time.sleep(0.05)  # Between two looks: nobody tells it.
+    # A pipe, which opens once somebody opens its other end.
+    pathlib.Path({end!r}).read_text()
 """
 ABSENT = "tests/infrastructure/test_planted.py"
 NEEDS_DOCKER = """
@@ -571,6 +572,7 @@ def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests
     order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
 ) -> None:
     started, end = tmp_path / "started", tmp_path / "end"
+    os.mkfifo(end)
     file = changes.write(UNIT, HOLDS.format(started=str(started), end=str(end)))
     with tempfile.TemporaryDirectory(dir="/tmp") as own:
         env = {**project.environment, "TMPDIR": own}
@@ -594,7 +596,7 @@ def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests
         add_absent_tier(changes)
         assert project.nox("-s", ABSENT_TIER, env=env).code == 2
         assert [*Path(own).glob("strata-*/**/used")]
-        end.touch()
+        end.write_text("")
         tests.wait(PATIENCE)
         assert project.nox("-s", ABSENT_TIER, env=env).code == 2
         assert not [*Path(own).glob("strata-*")]

@@ -173,7 +173,7 @@ def by_shadows(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
 def by_plans(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
     """What the policies find in the plans that the provider of AWS makes."""
     if not os.environ.get("STRATA_TF_PLUGIN_DIR"):
-        pytest.skip("needs the provider of AWS: STRATA_TF_PLUGIN_DIR=PATH")  # Shadows are judged.
+        pytest.skip("needs the provider of AWS: STRATA_TF_PLUGIN_DIR=PATH")  # Above, without it.
     given = variants("policies", cloud="aws")
     return judged(ask, written(given), given, shadows=False)
 
@@ -268,7 +268,7 @@ def test_terraform_sees_it(
 ) -> None:
     code, said = by_terraform(verb, variant)
     if code is None:
-        pytest.skip(said)  # The provider cannot be had, as the tier itself says: ABSENT.
+        pytest.skip(said)  # No provider, for which the tier's own summary says ABSENT.
     expected = f'run "{variant.by}"... fail' if verb == "test" else variant.by
     assert (expected in said) == (variant.side == "broken"), said
     assert bool(code) == (variant.side == "broken"), said

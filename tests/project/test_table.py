@@ -391,7 +391,7 @@ def another_python(living: Project) -> tuple[str, Path]:
             program = shutil.which(f"python3.{minor}", path=str(folder))
             if f"3.{minor}" != own and program and answers(program, f"3.{minor}"):
                 return f"3.{minor}", folder
-    pytest.skip(f"there is no Python but {own}")  # None can be had without a network.
+    pytest.skip(f"there is no Python but {own}")  # Another would be a download from GitHub.
 
 
 VERSION = "import sys; print(*sys.version_info[:2], sep='.')"

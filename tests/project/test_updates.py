@@ -46,7 +46,7 @@ def upstream(template: Path, tmp_path: Path) -> Upstream:
     """The template with its history, and with what is not committed yet as its latest commit."""
     found = "" if not (ROOT / ".git").exists() else git(ROOT, *_FIND)
     if not found:
-        pytest.skip("not a clone with the whole history")  # The old commit is in no other place.
+        pytest.skip("not a clone with the whole history")  # Nothing else has the old commit.
     path = tmp_path / "strata.git"
     git(tmp_path, "clone", "--quiet", str(ROOT), str(path))
     git(path, "checkout", "--quiet", "-B", "main")
