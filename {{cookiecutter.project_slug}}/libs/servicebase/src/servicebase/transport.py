@@ -66,8 +66,6 @@ class Guard(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand whole headers on, and bodies; what comes before its turn waits."""
         self._unset_keepalive_if_required()  # type: ignore[attr-defined] # the parser's
-        if not self._held and not self._left:
-            self._wait("too slow")
         self._held += data
         while self._held and not self.transport.is_closing():
             if self._left:
@@ -78,6 +76,8 @@ class Guard(asyncio.Protocol):
                 return
             elif not self._feed_head():
                 return
+        if self._left and "too slow" not in self._timers:
+            self._wait("too slow")
 
     def on_response_complete(self) -> None:
         """Go on with what has come in the meantime."""
@@ -102,6 +102,8 @@ class Guard(asyncio.Protocol):
         if end > HEAD_BYTES or self._held.count(b"\n", 0, end) > HEAD_LINES:
             self._drop("headers", 431)
         elif found < 0:
+            if not self._searched:
+                self._wait("too slow")
             self._searched = max(0, end - 3)
             return False
         else:
@@ -119,8 +121,6 @@ class Guard(asyncio.Protocol):
             return
         super().data_received(_UPGRADE.sub(_IGNORED, head))
         self._left = _CHUNKED if coded else int(lengths[0]) if lengths else 0
-        if self._left:
-            self._wait("too slow")
 
     def _feed_body(self) -> None:
         cycle = self.cycle

@@ -205,6 +205,10 @@ async def test_a_client_has_its_time_and_no_more(
     await connection.is_dropped(reason)
 
 
+async def test_who_sends_half_a_request_ahead_has_no_more_time(connect: Connect) -> None:
+    await connect(seconds=0.01).gives(GET % 1 + b"\r\n" + GET % 2).is_dropped("too slow", 200)
+
+
 async def test_nobody_waits_for_a_client_that_has_sent_and_read_all(connect: Connect) -> None:
     connection = connect()
     connection.answering.clear()
