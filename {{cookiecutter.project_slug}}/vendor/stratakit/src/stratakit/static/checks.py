@@ -41,6 +41,8 @@ class Check:
     """The tool's exit code for settings that it cannot work with."""
     explain: Callable[[str], StrataError] | None = None
     """Returns the error that the output means, where the exit code does not tell."""
+    advice: str = ""
+    """The words with which a tool begins to say what to do, of which `hint` says what holds here."""
     vendored: bool = False
     """Whether it looks at what is vendored, which the others leave out."""
     needs: str = ""
@@ -242,6 +244,7 @@ CHECKS = (
             "{files}",
         ),
         hint="revoke it and take it out; a false alarm: # pragma: allowlist secret",
+        advice="Possible mitigations:",
     ),
     Check(
         name="engine",

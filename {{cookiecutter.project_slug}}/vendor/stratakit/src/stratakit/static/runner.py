@@ -220,7 +220,10 @@ def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
         return Outcome(
             check, Code.INFRASTRUCTURE, f"{command[0]} does not start: {error}", check.hint
         )
-    return _outcome(check, done.returncode, done.stdout.strip())
+    found = done.stdout
+    if check.advice:
+        found = found.partition(check.advice)[0]
+    return _outcome(check, done.returncode, found.strip())
 
 
 def _outcome(check: Check, exit_code: int, found: str) -> Outcome:
