@@ -6,8 +6,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-import structlog
-
 from . import domain, errors
 from .background import Background
 from .concurrency import ConcurrencyLimit
@@ -20,8 +18,6 @@ ESTIMATE = 256
 """Tokens that are set aside for a choice that nobody limits. What it takes beyond is booked."""
 
 NOTHING = domain.Usage(0, 0)
-
-log = structlog.get_logger("completions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,10 @@ class Admitted:
         self.service.concurrency.free(self.request.team)
         if self.tokens:
             self.service.metrics.used(self.request.provider, self.usage)
-            await self.service.background.run(self._settle())
+            if correction := self.usage.total - self.tokens:
+                limiter = self.service.ports.limiter
+                limiter.settle(self.request.team, self.admission.at, correction)
+            await self._book()
 
     async def count(self) -> None:
         """Let the limiter count it, or refuse."""
@@ -125,16 +124,6 @@ class Admitted:
             booked = self.usage.total * self.request.price
             settling = self.service.reservations.settle(reservation, booked)
             await self.service.background.run(settling)
-
-    async def _settle(self) -> None:
-        await self._book()
-        team, tokens = self.request.team, self.usage.total - self.tokens
-        try:
-            if tokens:
-                await self.service.ports.limiter.settle(team, self.admission.at, tokens)
-        except Exception:
-            # It is out of the window in a minute anyway.
-            log.exception("tokens not settled", team=str(team), tokens=tokens)
 
 
 class CompletionService:

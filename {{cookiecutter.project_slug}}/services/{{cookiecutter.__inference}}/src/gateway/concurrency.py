@@ -1,6 +1,5 @@
 """How many requests may be with backends at once."""
 
-from collections import Counter
 from uuid import UUID
 
 from . import errors
@@ -11,23 +10,21 @@ class ConcurrencyLimit:
 
     def __init__(self, size: int, share: int) -> None:
         self.size, self._share = size, share
-        self._teams = Counter[UUID]()
-
-    @property
-    def taken(self) -> int:
-        """Return how many are."""
-        return self._teams.total()
+        self.taken = 0
+        self._teams: dict[UUID, int] = {}
 
     def take(self, team: UUID) -> None:
         """Take a slot, which the caller frees; raise if all are taken, or the team's share is."""
         if self.taken >= self.size:
             raise errors.OverloadedError
-        if self._teams[team] >= self._share:
+        taken = self._teams.get(team, 0)
+        if taken >= self._share:
             raise errors.ThrottledError("requests of your team at once", 1)
-        self._teams[team] += 1
+        self.taken += 1
+        self._teams[team] = taken + 1
 
     def free(self, team: UUID) -> None:
         """Give a slot back."""
-        self._teams[team] -= 1
-        if not self._teams[team]:
-            del self._teams[team]
+        self.taken -= 1
+        if left := self._teams.pop(team) - 1:
+            self._teams[team] = left

@@ -1,6 +1,6 @@
 """What is counted, for Prometheus."""
 
-from functools import partial
+from functools import cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -22,10 +22,10 @@ class Metrics:
     def __init__(self, concurrency: ConcurrencyLimit) -> None:
         registry = self._registry = CollectorRegistry()
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
-        self.requests = counter(
+        requests = counter(
             "gateway_requests", "Requests that were answered.", ["method", "route", "status"]
         )
-        self.seconds = Histogram(
+        seconds = Histogram(
             "gateway_request_seconds",
             "From the first byte of a request to the last of its answer.",
             ["route"],
@@ -35,9 +35,12 @@ class Metrics:
         self.failures = counter(
             "gateway_failures", "Requests that ended in an error of ours, by its code.", ["code"]
         )
-        self.tokens = counter(
+        tokens = counter(
             "gateway_tokens", "Tokens of prompts and completions.", ["provider", "kind"]
         )
+        # Each looks at all of its labels again for every request.
+        self._requests, self._seconds = cache(requests.labels), cache(seconds.labels)
+        self._tokens = cache(tokens.labels)
         self.in_flight = gauge("gateway_requests_in_flight", "Requests not yet answered.")
         self.streams = gauge("gateway_streams_open", "Answers being streamed.")
         taken = gauge("gateway_slots_in_use", "Requests that are with backends.")
@@ -54,13 +57,13 @@ class Metrics:
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is the template of its path, not the path itself."""
         known = method if method in METHODS else "other"
-        self.requests.labels(known, route, status).inc()
-        self.seconds.labels(route).observe(seconds)
+        self._requests(known, route, status).inc()
+        self._seconds(route).observe(seconds)
 
     def used(self, provider: str, usage: Usage) -> None:
         """Count tokens."""
-        self.tokens.labels(provider, "prompt").inc(usage.prompt_tokens)
-        self.tokens.labels(provider, "completion").inc(usage.completion_tokens)
+        self._tokens(provider, "prompt").inc(usage.prompt_tokens)
+        self._tokens(provider, "completion").inc(usage.completion_tokens)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of them in a format that the Accept header asks for, and its media type."""

@@ -162,11 +162,12 @@ class Limiter(Protocol):
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> Admission:
         """Count one request and this many tokens, or neither, in one atomic step."""
 
-    async def settle(self, team: UUID, at: float, tokens: int) -> None:
-        """Correct the tokens that an admission counted, by this many; negative gives back.
+    def settle(self, team: UUID, at: float, tokens: int) -> None:
+        """Have the tokens that an admission counted corrected by this many; negative gives back.
 
         What was counted never gets less than nothing, and what is out of the window stays out. The
-        next `admit` of this process knows of it, those of others soon do.
+        next `admit` of this process knows of it, those of others soon do; unless the server is
+        down, which is logged: in a minute it is out of the window anyway.
         """
 
 

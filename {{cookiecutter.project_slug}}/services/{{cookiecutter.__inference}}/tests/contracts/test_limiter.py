@@ -66,7 +66,7 @@ async def test_an_admission_says_what_is_left_and_when_there_is_more(
     other = await limiter.admit(uuid4(), ENDLESS, 1)
     for admission, (_, correction) in zip(admissions, before, strict=True):
         for team in (TEAM, uuid4()):
-            await limiter.settle(team, admission.at, correction)
+            limiter.settle(team, admission.at, correction)
     refused, *rest = told
     # What is refused is not counted.
     for _ in range(2 if refused else 1):
@@ -133,7 +133,7 @@ async def test_in_no_minute_more_is_let_through_than_the_limits_and_less_only_if
         elif history:
             at, counted = history.pop()
             back = min(amount, counted)
-            await limiter.settle(team, at, -back)
+            limiter.settle(team, at, -back)
             history.append((at, counted - back))
     refusal = await admit(last)
     if refusal.refused and limits.requests and last <= limits.tokens:

@@ -23,7 +23,8 @@ class MemoryLimiter:
         self._windows: dict[UUID, tuple[Counter[int], Counter[int]]] = {}
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
-        self._fail_if_down()
+        if self.down:
+            raise errors.UnavailableError("memory")
         now = round(self._clock.now().timestamp() * SECOND)
         windows = self._windows.setdefault(team, (Counter(), Counter()))
         for window in windows:
@@ -49,16 +50,13 @@ class MemoryLimiter:
             at=now / SECOND,
         )
 
-    async def settle(self, team: UUID, at: float, tokens: int) -> None:
-        self._fail_if_down()
+    def settle(self, team: UUID, at: float, tokens: int) -> None:
+        if self.down:
+            return
         counted = self._windows.get(team, ({}, Counter()))[1]
         when = round(at * SECOND)
         if when in counted:
             counted[when] = max(0, counted[when] + tokens)
-
-    def _fail_if_down(self) -> None:
-        if self.down:
-            raise errors.UnavailableError("memory")
 
 
 def _free_at(used: Counter[int], needed: int, limit: int, now: int) -> int:

@@ -44,7 +44,7 @@ async def test_a_window_has_the_name_of_the_service_stays_small_and_expires_what
     clock: MemoryClock,
 ) -> None:
     await redis_limiter.admit(TEAM, NONE, 1)
-    await redis_limiter.settle(TEAM, clock.now().timestamp(), 5)
+    redis_limiter.settle(TEAM, clock.now().timestamp(), 5)
     await redis_limiter.flush()
     # Nothing is kept of a team that is refused or was forgotten.
     assert set(await redis_client.keys()) <= {MARKER}
@@ -53,7 +53,7 @@ async def test_a_window_has_the_name_of_the_service_stays_small_and_expires_what
     assert {*await redis_client.keys()} - {MARKER} == {"gateway:version", WINDOW}
     for correct in (redis_limiter.flush, lambda: redis_limiter.admit(TEAM, NONE, 1)):
         assert 60 < await redis_client.ttl(WINDOW) <= 120
-        await redis_limiter.settle(TEAM, at, 1)
+        redis_limiter.settle(TEAM, at, 1)
         await correct()
     assert 60 < await redis_client.ttl(WINDOW) <= 120
     for _ in range(198):
@@ -75,7 +75,7 @@ async def test_processes_whose_clocks_differ_share_a_window(redis_client: Client
     admissions = [await limiter.admit(TEAM, limits, 10) for limiter in limiters]
     assert [admission.refused for admission in admissions] == [None, None, None, "requests"]
     assert {admission.at for admission in admissions} == {ahead.now().timestamp()}
-    await limiters[1].settle(TEAM, admissions[1].at, -10)
+    limiters[1].settle(TEAM, admissions[1].at, -10)
     right.advance(admissions[3].retry_after - 0.001)
     refused = await limiters[1].admit(TEAM, limits, 10)
     assert (refused.refused, refused.tokens_left) == ("requests", PLENTY - 20)
@@ -118,6 +118,20 @@ async def test_requests_that_come_together_share_a_round_trip_and_no_error(
     assert sum(RUN in piece for piece in proxy.sent) < 11
 
 
+async def test_who_comes_while_the_server_does_not_answer_waits_no_longer_than_those_before(
+    proxy: Proxy, through: Client, mine: RedisLimiter
+) -> None:
+    await proxy.partition()
+    first = asyncio.ensure_future(mine.admit(TEAM, LIMITS, 1))
+    await eventually(lambda: through._sending and not through._waiting)  # noqa: SLF001 - on its way
+    late = asyncio.ensure_future(mine.admit(TEAM, LIMITS, 1))
+    done, waiting = await asyncio.wait([first, late], return_when=asyncio.FIRST_COMPLETED)
+    assert not waiting
+    assert {type(each.exception()) for each in done} == {errors.UnavailableError}
+    await proxy.heal()
+    assert (await mine.admit(TEAM, LIMITS, 1)).requests_left < PLENTY
+
+
 async def test_what_is_corrected_goes_with_the_next_admission_and_is_soon_known_elsewhere(
     proxy: Proxy, mine: RedisLimiter, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
@@ -127,10 +141,10 @@ async def test_what_is_corrected_goes_with_the_next_admission_and_is_soon_known_
     second = await mine.admit(TEAM, limits, 40)
     before = proxy.count(RUN)
     for admission in (first, second, second):
-        await mine.settle(TEAM, admission.at, -10)
+        mine.settle(TEAM, admission.at, -10)
     assert (await mine.admit(TEAM, limits, 20)).tokens_left == 30
     assert proxy.count(RUN) == before + 1
-    await mine.settle(TEAM, second.at, -10)
+    mine.settle(TEAM, second.at, -10)
 
     async def known() -> bool:
         return (await redis_limiter.admit(TEAM, limits, 0)).tokens_left == 40
@@ -154,7 +168,7 @@ async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
     # Before there is anything to correct, which is sent by itself after a while.
     await proxy.cut()
     with structlog.testing.capture_logs() as lines:
-        await mine.settle(TEAM, admission.at, -10)
+        mine.settle(TEAM, admission.at, -10)
         await mine.flush()
     assert [line["event"] for line in lines] == ["tokens not settled"]
     await proxy.heal()
@@ -178,7 +192,7 @@ async def test_a_lost_script_is_sent_anew(
     admission = await redis_limiter.admit(TEAM, LIMITS, 1)
     assert admission.requests_left == PLENTY - 2
     await forget()
-    await redis_limiter.settle(TEAM, admission.at, 1)
+    redis_limiter.settle(TEAM, admission.at, 1)
     await redis_limiter.flush()
     assert (await redis_limiter.admit(TEAM, LIMITS, 0)).tokens_left == PLENTY - 3
 

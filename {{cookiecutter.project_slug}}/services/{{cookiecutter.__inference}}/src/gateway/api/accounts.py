@@ -64,7 +64,7 @@ async def login(
     admissions = await _admit(ports, LOGIN_LIMITS, body.email, ip)
     user = await _authenticated(body, ports, credentials.passwords)
     for counted, at in admissions.items():
-        await ports.limiter.settle(counted, at, -1)
+        ports.limiter.settle(counted, at, -1)
     issued, now = credentials.tokens.issue(), ports.clock.now()
     session = domain.Session(issued.hash, user.id, now + timedelta(seconds=settings.session_ttl))
     try:

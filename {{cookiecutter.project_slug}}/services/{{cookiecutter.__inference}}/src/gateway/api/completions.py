@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from . import streaming
 from .answers import JsonResponse, quota_headers
-from .credentials import KEY, ApiKey, api_key
+from .credentials import ApiKey, api_key
 from .error_handlers import EVERYWHERE, documented
 from .schemas.completion_requests import ChatRequest, CompletionRequest
 from .schemas.completion_responses import ChatCompletion, ChatEncoder, TextCompletion, TextEncoder
@@ -28,7 +28,7 @@ class KeyFirstRoute(APIRoute):
         kind: type[BaseModel] = answer.__annotations__["body"]
 
         async def serve(request: Request) -> Response:
-            key = await api_key(request, await KEY(request))
+            key = await api_key(request)
             concurrency = request.app.state.concurrency
             # Bodies are large: a team may have no more of them on their way than requests.
             concurrency.take(key.team_id)

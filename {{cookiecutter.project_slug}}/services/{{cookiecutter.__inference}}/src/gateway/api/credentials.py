@@ -5,14 +5,15 @@ from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from structlog.contextvars import bind_contextvars
 
 from .. import accounts, domain, errors
 from .dependencies import CredentialsDep, PortsDep, SettingsDep
 
-KEY = HTTPBearer(auto_error=False, scheme_name="ApiKey")
 _Bearer = HTTPAuthorizationCredentials | None
 AdminBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="AdminToken"))]
+KeyBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="ApiKey"))]
 UserBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name="SessionToken"))]
 
 
@@ -44,15 +45,17 @@ async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: Credent
     raise errors.CredentialError("this session token is not valid")
 
 
-async def api_key(request: Request, bearer: Annotated[_Bearer, Depends(KEY)]) -> domain.ApiKey:
+async def api_key(request: Request, _: KeyBearer = None) -> domain.ApiKey:
     """Return the API key that was given; raise CredentialError if it is none.
 
     The request's line in the log tells whose it is.
     """
-    if bearer is None:
+    # FastAPI's own would build a model for each request.
+    scheme, secret = get_authorization_scheme_param(request.headers.get("Authorization"))
+    if scheme.lower() != "bearer" or not secret:
         raise errors.CredentialError("this needs an API key: `Authorization: Bearer sk-...`")
     state = request.app.state
-    grant = await state.policy.grant(state.credentials.keys.hash(bearer.credentials))
+    grant = await state.policy.grant(state.credentials.keys.hash(secret))
     key: domain.ApiKey = grant.key
     bind_contextvars(team=str(key.team_id), key=key.prefix)
     return key

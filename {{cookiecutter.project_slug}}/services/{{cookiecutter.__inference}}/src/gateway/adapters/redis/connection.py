@@ -27,9 +27,9 @@ class Client(Redis):
         self._timeout = timeout
         # A pool that is used up raises; the one that waits costs half as much again per command.
         self._turns = asyncio.Semaphore(CONNECTIONS)
-        self._commands: list[tuple[object, ...]] = []
-        """Those that are to be sent together, by `_sending`."""
-        self._sending: asyncio.Task[list[Any]]
+        self._waiting: list[tuple[tuple[object, ...], asyncio.Future[Any]]] = []
+        """Commands that are to be sent together, and who waits for the answers."""
+        self._sending: asyncio.Task[None] | None = None
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command, as all methods of redis-py do in the end."""
@@ -37,25 +37,37 @@ class Client(Redis):
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     async def execute_together(self, *command: object) -> Any:
-        """Run a command in one round trip with those that come in the same turn of the event loop.
+        """Run a command in one round trip with those that come while the last is on its way.
 
-        Without that, a request of 16 at once costs a third more CPU.
+        Without that, a request of 16 at once costs half as much CPU again. Who comes meanwhile
+        waits for one more round trip at most.
         """
-        if not self._commands:
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, answer))
+        if self._sending is None or self._sending.done():
             # A task of its own: the one who asked first may be cancelled, and the others may not.
             self._sending = asyncio.create_task(self._send())
-        number, sending = len(self._commands), self._sending
-        self._commands.append(command)
-        answer = (await asyncio.shield(sending))[number]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return await answer
 
-    async def _send(self) -> list[Any]:
-        commands, self._commands = self._commands, []
-        if len(commands) == 1:
-            # A pipeline of one costs a quarter more.
-            return [await self.execute_command(*commands[0])]
+    async def _send(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            try:
+                answers = await self._execute([command for command, _ in waiting])
+            except Exception as error:  # noqa: BLE001 - theirs, whatever it is
+                # Who has come meanwhile has waited as well.
+                waiting += self._waiting
+                self._waiting = []
+                answers = [error] * len(waiting)
+            for (_, future), answer in zip(waiting, answers, strict=True):
+                if future.done():
+                    continue  # Whoever asked is gone.
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+    async def _execute(self, commands: list[tuple[object, ...]]) -> list[Any]:
         async with self._turn(), self.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)

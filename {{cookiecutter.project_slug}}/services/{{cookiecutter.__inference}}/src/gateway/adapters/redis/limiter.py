@@ -47,7 +47,7 @@ class RedisLimiter:
         seconds = (time / _SECOND for time in times)
         return ports.Admission(refused, version, requests_left, tokens_left, *seconds)
 
-    async def settle(self, team: UUID, at: float, tokens: int) -> None:
+    def settle(self, team: UUID, at: float, tokens: int) -> None:
         """Correct the tokens that an admission counted, with the next one or after `DELAY`."""
         self._due.setdefault(team, Counter())[int(at)] += tokens
         if self._timer is None:
