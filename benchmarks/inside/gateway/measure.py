@@ -1,6 +1,6 @@
 """Runs inside a baked project, in its environment: measures, and prints samples as JSON.
 
-A server has a core of its own where the machine can do that. The gateway, a FastAPI application that
+What is measured has a core of its own where the machine can do that. The gateway, a FastAPI application that
 does nothing and LiteLLM's proxy take turns, so that a machine which becomes slower or faster meanwhile
 favours none.
 """
@@ -8,7 +8,6 @@ favours none.
 import argparse
 import asyncio
 import json
-import os
 import random
 import shutil
 import socket
@@ -74,8 +73,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--requests", type=int, required=True)
     options = parser.parse_args()
+    core = leave_a_core()
     try:
-        with servers.lease(settings.load()) as up, all_three(up) as (served, address):
+        with servers.lease(settings.load()) as up, all_three(up, core) as (served, address):
             found: dict[str, Any] = {"requests": {}}
             for number in range(1, options.rounds + 1):
                 for what in served["gateway"].payloads:
@@ -92,8 +92,8 @@ def main() -> None:
 
 
 @contextmanager
-def all_three(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
-    """Serve each; yield them by their names, and the URL of the database."""
+def all_three(up: dict[servers.Kind, servers.Server], core: list[int]) -> Iterator[Any]:
+    """Serve each, on this core; yield them by their names, and the URL of the database."""
     service = project.service("gateway")
     given, redis = up["postgres"].url, up["redis"]
     with (
@@ -112,14 +112,18 @@ def all_three(up: dict[servers.Kind, servers.Server]) -> Iterator[Any]:
         }
         try:
             with (
-                serving("gateway", own, prefix="GATEWAY_", folder=Path(folder)) as gateway,
+                serving("gateway", own, prefix="GATEWAY_", folder=Path(folder)) as service,
                 bare() as nothing,
                 lite.proxy(Path(folder), port := free_port()) as proxy,
             ):
-                asyncio.run(gateway.ready())
+                asyncio.run(service.ready())
                 asks = {"whole": clients.request(PATH, clients.WHOLE, lite.KEY)}
-                litellm = Server(pinned(proxy.pid), port, asks)
-                yield {"gateway": prepared(gateway), "bare": nothing, "litellm": litellm}, address
+                litellm = Server(psutil.Process(proxy.pid), port, asks)
+                served = {"gateway": prepared(service), "bare": nothing, "litellm": litellm}
+                if core:
+                    for server in served.values():
+                        server.process.cpu_affinity(core)
+                yield served, address
         finally:
             with database.connect(given) as connection:
                 database.drop(connection, name)
@@ -147,7 +151,7 @@ def prepared(service: Service) -> Server:
         config["prices"] |= {"dear": 1}
         client.put("/admin/config", json=config, headers=admin).raise_for_status()
     return Server(
-        pinned(service.process.pid),
+        psutil.Process(service.process.pid),
         int(service.url.rpartition(":")[2]),
         {
             "whole": clients.request(PATH, clients.WHOLE, key),
@@ -167,20 +171,24 @@ def bare() -> Iterator[Server]:
             whole = clients.request("/whole", clients.WHOLE)
             streamed = clients.request("/stream", clients.STREAM)
             payloads = {"whole": whole, "whole, paid for": whole, "streamed": streamed}
-            yield Server(pinned(process.pid), port, payloads)
+            yield Server(psutil.Process(process.pid), port, payloads)
         finally:
             process.terminate()
 
 
-def pinned(pid: int) -> psutil.Process:
-    """Keep a server to one core, and ourselves off it."""
-    process = psutil.Process(pid)
-    if hasattr(process, "cpu_affinity") and (os.cpu_count() or 1) > 1:
-        first, *others = process.cpu_affinity()
-        process.cpu_affinity([first])
-        if others:
-            psutil.Process().cpu_affinity(others)
-    return process
+def leave_a_core() -> list[int]:
+    """Keep this process, and what it starts, off a core; return that, or none where it cannot be.
+
+    The clients, and the databases: these would now and then share one with what is measured.
+    """
+    process = psutil.Process()
+    if not hasattr(process, "cpu_affinity"):
+        return []
+    *others, core = process.cpu_affinity()
+    if not others:
+        return []
+    process.cpu_affinity(others)
+    return [core]
 
 
 def free_port() -> int:

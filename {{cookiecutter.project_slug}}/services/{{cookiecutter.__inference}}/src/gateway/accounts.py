@@ -67,7 +67,8 @@ class Keys:
     def __init__(self, secret: str, purpose: str = "api-keys", beginning: str = "sk-") -> None:
         self._beginning = beginning
         # Of each purpose one of its own, which tells nothing of the secret, nor of the others.
-        self._pepper = hmac.digest(secret.encode(), purpose.encode(), "sha256")
+        pepper = hmac.digest(secret.encode(), purpose.encode(), "sha256")
+        self._mac = hmac.new(pepper, digestmod="sha256")
 
     def issue(self) -> Issued:
         """Return a new one."""
@@ -76,7 +77,9 @@ class Keys:
 
     def hash(self, secret: str) -> str:
         """Return the HMAC-SHA256 of what was shown, in hexadecimal."""
-        return hmac.digest(self._pepper, secret.encode(), "sha256").hex()
+        mac = self._mac.copy()
+        mac.update(secret.encode())
+        return mac.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
