@@ -86,8 +86,7 @@ async def _answer(
     if body.stream:
         return streaming.EventStream(admitted, answer.events, headers)
     try:
-        async with streaming.connected(request.receive):
-            content = answer.whole(await admitted.complete())
+        completion = await streaming.while_connected(request.receive, admitted.complete())
     finally:
         await admitted.close()
-    return JsonResponse(content, headers=headers)
+    return JsonResponse(answer.whole(completion), headers=headers)

@@ -1,9 +1,9 @@
 """Answers in pieces, as server-sent events; and whether the client is still there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
-from typing import cast
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import aclosing
+from typing import Any, TypeVar, cast
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -19,12 +19,13 @@ from .answers import encode
 MEDIA_TYPE = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
 
+T = TypeVar("T")
+
 log = structlog.get_logger("streaming")
 
 
-@asynccontextmanager
-async def connected(receive: Receive) -> AsyncIterator[None]:
-    """Cancel the block, and raise ClientDisconnect, as soon as the client has left."""
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` does; cancel it, and raise ClientDisconnect, once the client has left."""
     task = cast("asyncio.Task[None]", asyncio.current_task())
 
     async def watch() -> None:
@@ -32,16 +33,22 @@ async def connected(receive: Receive) -> AsyncIterator[None]:
             pass
         task.cancel()
 
-    watching = asyncio.create_task(watch())
+    watching: list[asyncio.Task[None]] = []
+    # Not at once: work that waits for nothing needs no watching, which costs as much as it does.
+    begin = asyncio.get_running_loop().call_soon(
+        lambda: watching.append(asyncio.create_task(watch()))
+    )
     try:
-        yield
+        return await work
     except asyncio.CancelledError:
         # The process may be stopping as well.
-        if watching.done() and not task.uncancel():
+        if any(each.done() for each in watching) and not task.uncancel():
             raise ClientDisconnect from None
         raise
     finally:
-        watching.cancel()
+        begin.cancel()
+        for each in watching:
+            each.cancel()
 
 
 def event(value: object) -> bytes:
@@ -72,8 +79,7 @@ class EventStream(Response):
         """Serve one request."""
         try:
             with self._metrics.streams.track_inprogress():
-                async with connected(receive):
-                    await self._send(send)
+                await while_connected(receive, self._send(send))
         except asyncio.CancelledError:
             if not self._begun:
                 raise
