@@ -11,6 +11,8 @@ import yaml
 from baking import Bake, Bakery
 from project import Project, ready
 
+slow, places = pytest.mark.slow, pytest.mark.proof(of="places")
+
 
 def load(bake: Bake, name: str) -> Any:
     """Return what a JSON file holds."""
@@ -58,7 +60,8 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return ready(bake, tmp_path_factory.mktemp("editors"), "Acme Edited")
 
 
-@pytest.mark.slow
+@slow
+@places
 def test_an_editor_finds_the_interpreter_and_every_test(project: Project) -> None:
     settings = load(project, ".vscode/settings.json")
     assert settings["python.testing.pytestEnabled"]
@@ -73,7 +76,8 @@ def test_an_editor_finds_the_interpreter_and_every_test(project: Project) -> Non
         assert f"services/gateway/tests/{tier}/" in found
 
 
-@pytest.mark.slow
+@slow
+@places
 def test_the_tasks_of_an_editor_are_tiers_and_actions_that_there_are(project: Project) -> None:
     listed = json.loads(project.run("uv", "run", "nox", "--list", "--json").stdout)
     sessions = {entry["name"] for entry in listed}

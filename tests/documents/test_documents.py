@@ -18,7 +18,9 @@ from documents import Command, Document
 from project import Project, listen_elsewhere
 
 pytestmark = pytest.mark.slow
+proof = pytest.mark.proof(of="documents")
 
+DEFAULT, *OTHERS = PROMPTS["starter"]
 TESTS = baking.ROOT / "tests"
 PARSES = TESTS / "support" / "parses.py"
 
@@ -32,7 +34,7 @@ WALKED = {
 
 @pytest.fixture(
     scope="module",
-    params=PROMPTS["starter"],
+    params=[DEFAULT, *(pytest.param(each, marks=proof) for each in OTHERS)],
 )
 def project(
     request: pytest.FixtureRequest, bake: Bakery, tmp_path_factory: pytest.TempPathFactory
@@ -107,7 +109,7 @@ def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
 
 
 # A minute of a machine that does nothing else.
-@pytest.mark.proof(of="documents")
+@proof
 @pytest.mark.timeout(600)
 def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> None:
     examples: list[str] = []

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+LONGEST = "tests/project/test_tiers.py"
+"""The module that is begun first: begun last, one worker would be at it while the other is done."""
 SHARE = 8
 """One of so many tests of a proof is in a sample, and at least one."""
 
@@ -58,15 +60,16 @@ def pytest_collection_modifyitems(
 
 
 def shuffle(seed: str, ids: Sequence[str]) -> list[str]:
-    """Return the ids of tests with each module in an order of its own, the modules as they were.
+    """Return the ids of tests with each module in an order of its own, the longest module first.
 
     Any two tests of a module come in the same order, whichever others there are.
     """
     modules = [*dict.fromkeys(each.partition("::")[0] for each in ids)]
 
-    def rank(test: str) -> tuple[int, bytes]:
+    def rank(test: str) -> tuple[bool, int, bytes]:
         drawn = hashlib.sha256(f"{seed} {test}".encode()).digest()
-        return modules.index(test.partition("::")[0]), drawn
+        module = test.partition("::")[0]
+        return module != LONGEST, modules.index(module), drawn
 
     return sorted(ids, key=rank)
 
