@@ -13,14 +13,13 @@ from pathlib import Path
 import baking
 import documents
 import pytest
-from baking import PROMPTS, Bakery, named
+from baking import Bakery, named
 from documents import Command, Document
 from project import Project, listen_elsewhere
 
 pytestmark = pytest.mark.slow
 proof = pytest.mark.proof(of="documents")
 
-DEFAULT, *OTHERS = PROMPTS["starter"]
 TESTS = baking.ROOT / "tests"
 PARSES = TESTS / "support" / "parses.py"
 
@@ -34,7 +33,7 @@ WALKED = {
 
 @pytest.fixture(
     scope="module",
-    params=[DEFAULT, *(pytest.param(each, marks=proof) for each in OTHERS)],
+    params=["blank", pytest.param("inference", marks=proof)],
 )
 def project(
     request: pytest.FixtureRequest, bake: Bakery, tmp_path_factory: pytest.TempPathFactory

@@ -27,6 +27,7 @@ from project import (
 )
 
 pytestmark = pytest.mark.slow
+proof = pytest.mark.proof(of="outcomes")
 
 UNIT = "services/gateway/tests/unit/test_planted.py"
 INTEGRATION = "services/gateway/tests/integration/test_planted.py"
@@ -513,7 +514,7 @@ def changes(project: Project) -> Iterator[Changes]:
     "order",
     [
         pytest.param((), id="in sequence"),
-        pytest.param(("-j", "2"), id="side by side", marks=pytest.mark.proof(of="outcomes")),
+        pytest.param(("-j", "2"), id="side by side", marks=proof),
     ],
 )
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
@@ -532,6 +533,7 @@ def test_each_situation_has_its_code_and_says_why(
         assert outcome.summary["exit_code"] == situation.code
 
 
+@proof
 def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
     with fake_docker.without_images() as host:
         env = {"STRATA_SERVERS": "docker", "DOCKER_HOST": host}
@@ -540,6 +542,7 @@ def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
     assert "docker pull postgres:17-alpine" in outcome.output
 
 
+@proof
 def test_docker_without_the_image_gives_way_to_embedded_and_says_so(project: Project) -> None:
     with fake_docker.without_images() as host:
         few = ("-s", "integration", "--", "-k", "kept_and_can")

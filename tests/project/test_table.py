@@ -330,6 +330,7 @@ def test_what_the_documents_say_to_add_passes_the_static_checks(
 
 
 @pytest.mark.slow
+@pytest.mark.proof(of="outcomes")
 def test_a_tier_of_each_package_has_servers_of_its_own(living: Project, changes: Changes) -> None:
     tests = "services/gateway/tests/deep"
     changes.replace(

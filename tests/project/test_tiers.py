@@ -130,6 +130,7 @@ def test_a_plain_sync_leaves_out_nothing_and_an_image_has_no_test_in_it(project:
     assert "+ stratakit" not in installed
 
 
+@personas
 def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
     project: Project,
 ) -> None:

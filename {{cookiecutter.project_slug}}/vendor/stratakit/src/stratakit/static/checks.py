@@ -42,7 +42,7 @@ class Check:
     explain: Callable[[str], StrataError] | None = None
     """Returns the error that the output means, where the exit code does not tell."""
     advice: str = ""
-    """The words with which a tool begins to say what to do, of which `hint` says what holds here."""
+    """The words with which a tool begins to say what to do, for which there is `hint`."""
     vendored: bool = False
     """Whether it looks at what is vendored, which the others leave out."""
     needs: str = ""

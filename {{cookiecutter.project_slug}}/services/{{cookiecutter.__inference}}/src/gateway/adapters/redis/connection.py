@@ -55,9 +55,10 @@ class Client(Redis):
             try:
                 answers = await self._execute([command for command, _ in waiting])
             except Exception as error:  # noqa: BLE001 - theirs, whatever it is
-                # Who has come meanwhile has waited as well.
-                waiting += self._waiting
-                self._waiting = []
+                if isinstance(error.__cause__, TimeoutError):
+                    # Who has come meanwhile has waited as well.
+                    waiting += self._waiting
+                    self._waiting = []
                 answers = [error] * len(waiting)
             for (_, future), answer in zip(waiting, answers, strict=True):
                 if future.done():
