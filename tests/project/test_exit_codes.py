@@ -28,6 +28,13 @@ from project import (
 
 pytestmark = pytest.mark.slow
 proof = pytest.mark.proof(of="outcomes")
+orders = pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param((), id="in sequence"),
+        pytest.param(("-j", "2"), id="side by side", marks=proof),
+    ],
+)
 
 UNIT = "services/gateway/tests/unit/test_planted.py"
 INTEGRATION = "services/gateway/tests/integration/test_planted.py"
@@ -510,13 +517,7 @@ def changes(project: Project) -> Iterator[Changes]:
         yield changes
 
 
-@pytest.mark.parametrize(
-    "order",
-    [
-        pytest.param((), id="in sequence"),
-        pytest.param(("-j", "2"), id="side by side", marks=proof),
-    ],
-)
+@orders
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_each_situation_has_its_code_and_says_why(
     situation: Situation, order: tuple[str, ...], project: Project, changes: Changes
@@ -551,7 +552,7 @@ def test_docker_without_the_image_gives_way_to_embedded_and_says_so(project: Pro
     assert "embedded (Docker is running, but postgres:17-alpine is not pulled" in outcome.output
 
 
-@pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])
+@orders
 def test_an_interrupt_exits_with_130_and_the_summary_says_so(
     order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
 ) -> None:
@@ -570,7 +571,7 @@ def test_an_interrupt_exits_with_130_and_the_summary_says_so(
     assert set(statuses) == ({"gateway", "servicebase"} if order else {"gateway"})
 
 
-@pytest.mark.parametrize("order", [(), ("-j", "2")], ids=["in sequence", "side by side"])
+@orders
 def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests_have_ended(
     order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
 ) -> None:

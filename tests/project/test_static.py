@@ -437,6 +437,7 @@ def test_a_tool_on_path_is_used(project: Project, changes: Changes, tmp_path: Pa
     assert f"'--chdir={project.path / 'infra' / 'terraform'}'" in said.output
 
 
+@whole
 def test_a_slow_check_is_not_made_again_before_a_file_that_it_reads_changes(
     project: Project, changes: Changes
 ) -> None:
