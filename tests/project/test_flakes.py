@@ -42,7 +42,7 @@ import time
 
 
 def test_planted() -> None:
-    time.sleep(0.15)  # What a unit test may not take: its budget is 0.1 s.
+    time.sleep(0.15)  # It is to be slow: over the budget of 0.1 s.
 """
 
 

@@ -173,7 +173,7 @@ def by_shadows(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
 def by_plans(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
     """What the policies find in the plans that the provider of AWS makes."""
     if not os.environ.get("STRATA_TF_PLUGIN_DIR"):
-        pytest.skip("needs the provider of AWS: STRATA_TF_PLUGIN_DIR=PATH")  # Above, without it.
+        pytest.skip("needs the provider of AWS: STRATA_TF_PLUGIN_DIR=PATH")  # by_shadows has none.
     given = variants("policies", cloud="aws")
     return judged(ask, written(given), given, shadows=False)
 

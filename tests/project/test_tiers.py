@@ -269,7 +269,7 @@ def at_once(*projects: Project) -> None:
 @pytest.mark.parametrize("source", ["url", "docker", "embedded"])
 def test_integration_is_the_same_on_every_source_of_servers(source: str, project: Project) -> None:
     if source == "docker" and not has_images():
-        pytest.skip("no Docker engine with the images")  # The two other sources are tried.
+        pytest.skip("no Docker engine with the images")  # URLs and embedded are tried.
     given = servers(project) if source == "url" else nothing()
     with given as urls:
         env = {"STRATA_SERVERS": source, "TESTCONTAINERS_RYUK_DISABLED": "true", **urls}

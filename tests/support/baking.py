@@ -169,7 +169,7 @@ def run(
     Where there is no git, as on a newcomer's machine, the test that asks for it is skipped.
     """
     if command[0] == "git" and not shutil.which("git"):
-        pytest.skip("git is not installed")  # Nothing stands for it.
+        pytest.skip("git is not installed")  # A fake one would prove nothing of git.
     done = subprocess.run(
         command,
         cwd=cwd,
