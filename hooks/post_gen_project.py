@@ -38,6 +38,7 @@ CLOUDS = {
     "hetzner": ("infra/policies/hetzner", "infra/terraform/hetzner"),
 }
 ANY_CLOUD = (
+    ".github/workflows/cloud.yml",
     "infra/.tflint.hcl",
     "infra/kubernetes",
     "infra/policies/cost.rego",
@@ -49,7 +50,6 @@ ANY_CLOUD = (
 
 # The one manifest: which paths go with which answer.
 PRUNED: Manifest = {
-    ("ci", "none"): (".github",),
     **{
         ("clouds", chosen): tuple(
             path for cloud, paths in CLOUDS.items() if cloud != chosen for path in paths
@@ -57,6 +57,8 @@ PRUNED: Manifest = {
         for chosen in CLOUDS
     },
     ("clouds", "none"): (*(path for paths in CLOUDS.values() for path in paths), *ANY_CLOUD),
+    # After what is in it.
+    ("ci", "none"): (".github",),
     # Both starters may be called alike, so the one that is not wanted is rendered out of the way.
     ("starter", "inference"): (".nox/unused",),
     ("starter", "blank"): (".nox/unused",),

@@ -117,6 +117,15 @@ def test_there_is_one_issue_for_all_red_nights_and_the_first_green_one_closes_it
     assert states == ["closed", "open"]
 
 
+def test_each_workflow_has_an_issue_of_its_own(issues: Path) -> None:
+    path = f"{issues.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    for workflow in ("nightly", "cloud"):
+        done = notify("failure", "--issue", PATH=path, GITHUB_WORKFLOW=workflow)
+        assert done.returncode == 0, done.stderr
+    titles = [each["title"] for each in json.loads(issues.read_text(encoding="utf-8"))]
+    assert titles == ["The nightly run is red", "The cloud run is red"]
+
+
 @pytest.mark.parametrize(
     ("path", "key"), [("/services/T0/B0/x", "text"), ("/api/webhooks/1/x", "content")]
 )

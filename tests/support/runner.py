@@ -144,6 +144,6 @@ def _holds(condition: str, scope: Scope, *, failed: bool) -> bool:
         return True
     if condition == "failure()":
         return failed
-    name, _, wanted = condition.partition(" == ")
-    met = str(scope[name]) == wanted.strip("'") if wanted else scope.get(name, True)
-    return bool(met) and not failed
+    name, sign, wanted = condition.partition(" != " if " != " in condition else " == ")
+    equal = str(scope[name]) == wanted.strip("'") if sign else bool(scope.get(name, True))
+    return equal is not (sign == " != ") and not failed

@@ -129,8 +129,8 @@ def _absence(tier: Tier, package: Package | None) -> str | None:
     return None
 
 
-TITLE = "The nightly run is red"
-"""By its title the one issue is found again."""
+TITLE = "The {} run is red"
+"""By its title the one issue of a workflow is found again."""
 
 
 @task(
@@ -147,9 +147,10 @@ def notify(_: Context, results: str, *, issue: bool = False) -> None:
         console.say("cancelled: there is nothing to tell")
         return
     run = _run_url()
-    line = f"{os.environ.get('GITHUB_WORKFLOW', 'CI')} is {'red' if red else 'green'}: {run}"
+    workflow = os.environ.get("GITHUB_WORKFLOW", "CI")
+    line = f"{workflow} is {'red' if red else 'green'}: {run}"
     if issue:
-        _keep_issue(line, red=red)
+        _keep_issue(TITLE.format(workflow), line, red=red)
     webhook = os.environ.get("NOTIFY_WEBHOOK_URL")
     if red and webhook:
         _post(webhook, line)
@@ -168,14 +169,14 @@ def _run_url() -> str:
     return f"{server}/{repository}/actions/runs/{run}"
 
 
-def _keep_issue(line: str, *, red: bool) -> None:
-    """Open the one issue, comment on it, or close it."""
+def _keep_issue(title: str, line: str, *, red: bool) -> None:
+    """Open the one issue of this title, comment on it, or close it."""
     listed = _gh("list", "--state", "open", "--limit", "500", "--json", "number,title")
-    numbers = [str(each["number"]) for each in json.loads(listed) if each["title"] == TITLE]
+    numbers = [str(each["number"]) for each in json.loads(listed) if each["title"] == title]
     if red and numbers:
         _gh("comment", min(numbers, key=int), "--body", line)
     elif red:
-        _gh("create", "--title", TITLE, "--body", line)
+        _gh("create", "--title", title, "--body", line)
     else:
         for number in numbers:
             _gh("close", number, "--comment", line)
