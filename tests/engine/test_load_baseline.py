@@ -1,7 +1,6 @@
 """Runs that are saved: what has changed beyond the noise, and what only seems to have."""
 
 import random
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,9 @@ import pytest
 
 from stratakit.errors import ConfigurationError
 from stratakit.load import baseline, stats
-from stratakit.load.samples import Row
+from stratakit.load.samples import Generator, PhaseRun, Row, Samples
 
 REPEATS = 100
-
-
-@dataclass
-class Generator:
-    late_p99_ms: float = 1.0
-    cpu: float = 0.1
-
-
-@dataclass
-class Run:
-    samples: list[Row]
-    seconds: float = 20.0
-    generator: Generator = field(default_factory=Generator)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +30,8 @@ def phases(
         )
         for index in range(count)
     ]
-    closed = stats.summarise("closed", "closed", Run(rows), users=10)
+    run = PhaseRun(Samples(rows), 0.0, seconds=20.0, generator=Generator(1.0, 0.1), tasks=count)
+    closed = stats.summarise("closed", "closed", run, users=10)
     return [closed, {**closed, "name": "open", "kind": "open", "rate": 70.0}]
 
 

@@ -2,14 +2,13 @@
 
 import math
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from stratakit import binomial
 from stratakit.load import stats
-from stratakit.load.samples import Row
+from stratakit.load.samples import Generator, PhaseRun, Row, Samples
 
 RUNS = 2_000
 """Simulated runs: of a coverage of 95 %, 0.5 % is one standard deviation."""
@@ -21,21 +20,12 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[random.Random], float], Callable[[float
 }
 
 
-@dataclass
-class Generator:
-    late_p99_ms: float = 1.25
-    cpu: float = 0.4
-
-
-@dataclass
-class Run:
-    samples: list[Row]
-    seconds: float = 10.0
-    generator: Generator = field(default_factory=Generator)
+def run(rows: Iterable[Row], generator: Generator = Generator(1.25, 0.4)) -> PhaseRun:
+    return PhaseRun(Samples(rows), began=0.0, seconds=10.0, generator=generator, tasks=0)
 
 
 def answered(*latencies: float, name: str = "GET /", kind: str = "request") -> list[Row]:
-    return [(index / 10, each, name, kind, None) for index, each in enumerate(latencies)]
+    return [(index / 10, float(each), name, kind, None) for index, each in enumerate(latencies)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +114,7 @@ def test_errors_are_counted_apart_and_are_no_latency() -> None:
     rows = answered(*[10.0] * 100)
     rows += [(9.5, 60_000.0, "GET /", "request", "503")] * 20
     rows += [(9.6, 60_000.0, "POST /", "request", "timed out")] * 5
-    phase = stats.summarise("closed", "closed", Run(rows), users=3)
+    phase = stats.summarise("closed", "closed", run(rows), users=3)
     assert (phase["requests"], phase["errors"], phase["error_rate"]) == (125, 25, 0.2)
     assert phase["requests_per_second"] == 10
     assert phase["latency_ms"]["p95"] == {"value": 10, "low": 10, "high": 10}
@@ -140,7 +130,7 @@ def test_a_stream_is_one_request_and_its_tokens_are_timed_apart() -> None:
     rows = answered(*[30.0] * 100, name="chat")
     rows += answered(*[8.0] * 100, name="chat", kind="ttft")
     rows += answered(*[2.0] * 900, name="chat", kind="itl")
-    phase = stats.summarise("closed", "closed", Run(rows), users=1)
+    phase = stats.summarise("closed", "closed", run(rows), users=1)
     assert (phase["requests"], phase["requests_per_second"]) == (100, 10)
     assert phase["tokens_per_second"] == 100
     assert phase["ttft_ms"]["p95"]["value"] == 8
@@ -149,28 +139,28 @@ def test_a_stream_is_one_request_and_its_tokens_are_timed_apart() -> None:
 
 
 def test_what_nothing_was_streamed_of_is_null() -> None:
-    phase = stats.summarise("closed", "closed", Run(answered(1, 2, 3)), users=1)
+    phase = stats.summarise("closed", "closed", run(answered(1, 2, 3)), users=1)
     assert (phase["ttft_ms"], phase["itl_ms"], phase["tokens_per_second"]) == (None, None, None)
     assert phase["latency_ms"] == {"p50": None, "p95": None, "p99": None}
     assert phase["curve"] == []
 
 
 def test_nothing_at_all_is_told_as_nothing() -> None:
-    phase = stats.summarise("closed", "closed", Run([]), users=1)
+    phase = stats.summarise("closed", "closed", run([]), users=1)
     assert (phase["requests"], phase["error_rate"], phase["histogram"]) == (0, 0, [])
     assert (phase["curve"], phase["series"], phase["by_name"]) == ([], [], [])
 
 
 def test_a_second_without_a_request_is_there() -> None:
     rows = [(0.1, 5.0, "a", "request", None), (2.9, 7.0, "a", "request", "reset")]
-    phase = stats.summarise("closed", "closed", Run(rows), users=1)
+    phase = stats.summarise("closed", "closed", run(rows), users=1)
     assert phase["series"] == [[0, 1, 0, 5.0], [1, 0, 0, None], [2, 1, 1, None]]
 
 
 def test_the_curve_ends_where_samples_end_and_the_histogram_has_them_all() -> None:
     chance = random.Random(7)  # noqa: S311 - the same each time
     phase = stats.summarise(
-        *("open", "open", Run(answered(*(chance.expovariate(0.1) for _ in range(5_000))))), users=1
+        *("open", "open", run(answered(*(chance.expovariate(0.1) for _ in range(5_000))))), users=1
     )
     percentiles, values, lows, highs = zip(*phase["curve"], strict=True)
     assert len(percentiles) == 40
@@ -190,7 +180,7 @@ def test_the_curve_ends_where_samples_end_and_the_histogram_has_them_all() -> No
 def test_a_generator_that_is_late_or_at_its_limit_is_named(
     generator: Generator, limited: bool
 ) -> None:
-    run = Run(answered(1), generator=generator)
-    phase = stats.summarise("open", "open", run, users=1, rate=70, late_limit_ms=50)
+    found = run(answered(1), generator)
+    phase = stats.summarise("open", "open", found, users=1, rate=70, late_limit_ms=50)
     assert phase["generator"]["limited"] is limited
     assert phase["rate"] == 70

@@ -12,13 +12,14 @@ import jsonschema
 import psutil
 import pytest
 from baking import INFERENCE, Bakery
-from project import NOX, PATIENCE, Change, Changes, Project, free_port, replace, until
+from project import NOX, PATIENCE, Change, Changes, Project, free_port, replace, until, write
 
 pytestmark = [pytest.mark.proof(of="load"), pytest.mark.timeout(600)]
 
 EMBEDDED = {"STRATA_SERVERS": "embedded"}
 PYPROJECT = "services/gateway/pyproject.toml"
 SCENARIO = "services/gateway/tests/load/locustfile.py"
+REPORT = "reports/load/gateway/load.json"
 SHORT = ("-u", "5", "-r", "5", "-t", "3s")
 # How fast this machine is, beside what else it does now, is not the question here.
 PATIENT = replace(PYPROJECT, 'p95_latency_ms = "<500"', 'p95_latency_ms = "<20000"')
@@ -58,7 +59,7 @@ def test_a_fresh_service_passes_and_leaves_figures(project: Project) -> None:
     assert rows["requests_per_second >20"] == {
         "requests_per_second": figures["requests_per_second"]
     }
-    report = json.loads((project.path / "reports/load/gateway/load.json").read_text("utf-8"))
+    report = json.loads((project.path / REPORT).read_text(encoding="utf-8"))
     assert [phase["kind"] for phase in report["phases"]] == ["closed", "open"]
     names = {each["name"] for each in report["phases"][1]["by_name"]}
     assert names == {
@@ -85,8 +86,11 @@ class Wrong:
     says: str
     words: tuple[str, ...] = SHORT
     change: Change | None = None
+    measured: tuple[str, ...] = ()
+    """Phases that are left all the same."""
 
 
+OTHERS = json.dumps({"runs": [{"rate": 5.0, "figures": {}}]})
 WRONG = [
     Wrong(
         name="a threshold is missed",
@@ -133,6 +137,25 @@ WRONG = [
         change=replace(
             "services/gateway/src/gateway/app.py", "def create_app(", "def no_create_app("
         ),
+    ),
+    Wrong(
+        name="the service does not end well",
+        code=1,
+        says="gateway was told to end, and did not do it well:",
+        change=replace(
+            "services/gateway/src/gateway/__main__.py",
+            "    serve(",
+            "    __import__('atexit').register(__import__('os')._exit, 7)\n    serve(",
+        ),
+        measured=("closed", "open"),
+    ),
+    Wrong(
+        name="there is nothing in common to compare with",
+        code=3,
+        says="the runs that are saved as others have no figure in common with this one",
+        words=(*SHORT, "--baseline", "others"),
+        change=write("reports/baselines/gateway/others.json", OTHERS),
+        measured=("closed", "open"),
     ),
     Wrong(
         name="the host is dead",
@@ -182,6 +205,10 @@ def test_what_is_wrong_has_a_message_and_a_code(
     outcome = project.nox("-s", "load", "--", *wrong.words, env=EMBEDDED)
     assert outcome.code == wrong.code, outcome.output
     assert wrong.says in outcome.output
+    if wrong.measured:
+        report = json.loads((project.path / REPORT).read_text(encoding="utf-8"))
+        assert tuple(each["name"] for each in report["phases"]) == wrong.measured
+        assert "p95" in outcome.output
     assert "Traceback" not in outcome.output.partition("gateway does not start:")[0]
 
 

@@ -25,6 +25,7 @@ OPEN_SHARE = 0.7
 def main(words: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit code."""
     left: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     file: Path | None = None
     liveness.join()
     # Whatever ends us, what we have started is to end, and the databases to go.
@@ -35,14 +36,16 @@ def main(words: Sequence[str] | None = None) -> int:
         location.require(Path.cwd())
         # That of nox is removed even if this process is killed.
         with nullcontext(asked.scratch) if asked.scratch else TemporaryDirectory() as scratch:
-            report = _run(asked, rest, Path(scratch))
-        results.write(file.with_name(REPORT), json.dumps(report) + "\n")
-        outcome.show(report)
+            _run(asked, rest, Path(scratch), report)
         left, code, reason = outcome.results(report, strict=asked.strict)
         if asked.save and code <= Code.FAILED:
             baseline.save(report["service"], asked.save, report["phases"])
     except StrataError as error:
         code, reason = error.code, str(error)
+    if file and report.get("phases"):
+        # Also of a run that came to a bad end: what was measured until then holds.
+        results.write(file.with_name(REPORT), json.dumps(report) + "\n")
+        outcome.show(report)
     if reason:
         sys.stderr.write(f"{reason}\n")
     if file:
@@ -50,8 +53,10 @@ def main(words: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(asked: argparse.Namespace, rest: list[str], folder: Path) -> dict[str, Any]:
-    """Run the phases, and return what came of them, in the shape of load.json.
+def _run(
+    asked: argparse.Namespace, rest: list[str], folder: Path, report: dict[str, Any]
+) -> None:
+    """Run the phases, and add what comes of them to `report`, in the shape of load.json.
 
     Raises:
         StrataError: something other than a threshold is missed.
@@ -65,6 +70,14 @@ def _run(asked: argparse.Namespace, rest: list[str], folder: Path) -> dict[str, 
         baseline.saved(service.name, asked.save)
     phases: list[dict[str, Any]] = []
     with _target(asked, service, settings, folder) as aim:
+        report |= {
+            "service": service.name,
+            "target": aim.url,
+            "own_stack": aim.own,
+            "phases": phases,
+            "thresholds": [],
+            **dict.fromkeys(("sweep", "soak", "baseline", "ceiling")),
+        }
 
         def measure(name: str, users: int, seconds: float, arriving: float | None = None) -> float:
             """Run a phase, and return how many tasks a second were begun."""
@@ -91,34 +104,26 @@ def _run(asked: argparse.Namespace, rest: list[str], folder: Path) -> dict[str, 
             )
             return run.tasks / run.seconds
 
-        watched = None
         if steps:
             for users in steps:
                 measure(f"{users} users", users, asked.run_time)
         elif asked.soak:
             with soak.watching(aim.processes, asked.soak) as watch:
                 measure("soak", asked.users, asked.soak)
-            watched = watch.result(asked.soak)
+            report["soak"] = watch.result(asked.soak)
         else:
             begun = measure("closed", asked.users, asked.run_time)
             measure("open", asked.users, asked.run_time, asked.rate or usual or OPEN_SHARE * begun)
         # That of this machine tells nothing of the workers of a master.
-        here = driver.MASTER not in rest
-        ceiling = driver.ceiling(folder, asked.users, rest) if here else None
-    return {
-        "service": service.name,
-        "target": aim.url,
-        "own_stack": aim.own,
-        "phases": phases,
-        # The steps of a sweep go beyond what a service is to bear.
-        "thresholds": [] if steps else thresholds.judge(settings, phases),
-        "sweep": sweep.result(phases) if steps else None,
-        "soak": watched,
-        "baseline": baseline.compare(service.name, asked.baseline, phases)
-        if asked.baseline
-        else None,
-        "ceiling": {"requests_per_second": ceiling} if ceiling else None,
-    }
+        if driver.MASTER not in rest and (most := driver.ceiling(folder, asked.users, rest)):
+            report["ceiling"] = {"requests_per_second": most}
+        if steps:
+            # They go beyond what a service is to bear: no thresholds.
+            report["sweep"] = sweep.result(phases)
+        else:
+            report["thresholds"] = thresholds.judge(settings, phases)
+    if asked.baseline:
+        report["baseline"] = baseline.compare(service.name, asked.baseline, phases)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import limits
@@ -19,7 +18,7 @@ from ..pyproject import ROOT
 from ..servers.waiting import until
 from ..testing.serving import TIED, child
 from . import SCENARIO
-from .samples import REQUEST, Order, Samples
+from .samples import REQUEST, Generator, Order, PhaseRun, Samples
 from .stats import percentile
 from .target import Target
 
@@ -34,29 +33,6 @@ MASTER = "--master"
 """Locust's word for a process that has workers elsewhere."""
 GATHER = 300
 """Seconds in which the workers of a master have to be there: an image may have to be pulled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generator:
-    """How the generator of the requests itself has fared."""
-
-    late_p99_ms: float
-    """By how much it was late: 99th percentile."""
-    cpu: float
-    """The share of a core that its busiest process took."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseRun:
-    """What a phase has left, without its warm-up."""
-
-    samples: Samples
-    began: float
-    """When it began to count, in seconds since the epoch."""
-    seconds: float
-    generator: Generator
-    tasks: int
-    """How many tasks of the scenario were begun; each makes one request or several."""
 
 
 def run_phase(  # noqa: PLR0913 - each is a fact of its own

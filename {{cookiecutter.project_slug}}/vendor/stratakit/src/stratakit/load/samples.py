@@ -1,4 +1,4 @@
-"""What each process that makes requests is told, and the raw samples that it leaves.
+"""What each process that makes requests is told, and the raw samples that it and a phase leave.
 
 Samples are kept whole, so that percentiles are exact and those of several processes can be merged;
 a histogram is neither. One takes 28 bytes: ten minutes at 1,000 requests a second are 17 MB.
@@ -55,9 +55,11 @@ class Order:
 class Samples:
     """Samples in the order in which they were taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._columns: tuple[array[Any], ...] = tuple(array(code) for code in _COLUMNS)
         self._texts: dict[str | None, int] = {None: 0}
+        for row in rows:
+            self.add(row)
 
     def add(self, row: Row) -> None:
         """Add a sample."""
@@ -74,11 +76,11 @@ class Samples:
 
     def window(self, start: float, seconds: float) -> Self:
         """Return those that were started within `seconds` of `start`, which is their 0."""
-        found = type(self)()
-        for started, latency, name, timed, error in self:
-            if start <= started < start + seconds:
-                found.add((started - start, latency, name, timed, error))
-        return found
+        return type(self)(
+            (started - start, latency, name, timed, error)
+            for started, latency, name, timed, error in self
+            if start <= started < start + seconds
+        )
 
     def save(self, file: Path) -> None:
         """Write them to a file."""
@@ -104,3 +106,26 @@ class Samples:
 
     def _number(self, text: str | None) -> int:
         return self._texts.setdefault(text, len(self._texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """How the generator of the requests itself has fared."""
+
+    late_p99_ms: float
+    """By how much it was late: 99th percentile."""
+    cpu: float
+    """The share of a core that its busiest process took."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRun:
+    """What a phase has left, without its warm-up."""
+
+    samples: Samples
+    began: float
+    """When it began to count, in seconds since the epoch."""
+    seconds: float
+    generator: Generator
+    tasks: int
+    """How many tasks of the scenario were begun; each makes one request or several."""

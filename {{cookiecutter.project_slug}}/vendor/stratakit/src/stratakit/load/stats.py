@@ -10,12 +10,12 @@ Standard library only.
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 from ..binomial import CONFIDENCE, quantile_ranks
-from .samples import ITL, REQUEST, TTFT, Row
+from .samples import ITL, REQUEST, TTFT, PhaseRun
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 CPU_LIMIT = 0.9
@@ -24,34 +24,6 @@ _POINTS = 40
 """How many points a curve has, and how many bars a histogram."""
 _TOO_FEW = math.log((1 - CONFIDENCE) / 2)
 """Logarithm of the chance that no sample lies beyond a percentile whose interval is to be known."""
-
-
-class Generator(Protocol):
-    """How the generator of the requests itself has fared."""
-
-    @property
-    def late_p99_ms(self) -> float:
-        """By how much requests were started later than they should have been: 99th percentile."""
-
-    @property
-    def cpu(self) -> float:
-        """The share of a core that its busiest process took."""
-
-
-class Run(Protocol):
-    """What a phase has left, without its warm-up."""
-
-    @property
-    def samples(self) -> Iterable[Row]:
-        """All that was timed."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-
-    @property
-    def generator(self) -> Generator:
-        """How the generator has fared."""
 
 
 def percentile(ordered: Sequence[float], q: float) -> float:
@@ -79,7 +51,7 @@ def percentile_interval(ordered: Sequence[float], q: float) -> tuple[float, floa
 def summarise(  # noqa: PLR0913 - each is a fact of its own, that the driver alone knows
     name: str,
     kind: str,
-    run: Run,
+    run: PhaseRun,
     *,
     users: int,
     rate: float | None = None,
