@@ -2,22 +2,24 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from fastapi import FastAPI
-from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from . import postgres, redis
 from .settings import ServiceSettings
 
 
-@dataclass(frozen=True, slots=True)
 class Connections:
-    """To each server that the settings name."""
+    """To each server that the settings name, made when they are first used.
 
-    engine: AsyncEngine
-    redis: Redis
+    `name` says whose they are.
+    """
+
+    def __init__(self, settings: ServiceSettings, name: str) -> None:
+        url, timeout = settings.database_url.get_secret_value(), settings.server_timeout
+        pool_size = settings.database_pool_size
+        self.engine = postgres.connect(url, name=name, pool_size=pool_size, timeout=timeout)
+        self.redis = redis.connect(str(settings.redis_url.get_secret_value()), timeout=timeout)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -27,15 +29,3 @@ class Connections:
         finally:
             await self.redis.aclose()
             await self.engine.dispose()
-
-
-def connect(settings: ServiceSettings, name: str) -> Connections:
-    """Return connections that are made when they are first used; `name` says whose they are."""
-    engine = postgres.connect(
-        settings.database_url.get_secret_value(),
-        name=name,
-        pool_size=settings.database_pool_size,
-        timeout=settings.server_timeout,
-    )
-    url = str(settings.redis_url.get_secret_value())
-    return Connections(engine, redis.connect(url, timeout=settings.server_timeout))

@@ -3,7 +3,8 @@
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from servicebase import connections, logs, redis
+from servicebase import logs, redis
+from servicebase.connections import Connections
 
 from .adapters.postgres import PostgresRepository
 from .app import NAME, create_app
@@ -21,13 +22,9 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load(Settings)
     logs.configure(settings.log_level)
-    servers = connections.connect(settings, NAME)
-    ports = Ports(
-        repository=PostgresRepository(async_sessionmaker(servers.engine)),
-        idempotency=redis.RedisIdempotency(
-            servers.redis,
-            prefix=f"{NAME}:idempotency:",
-            ttl=settings.idempotency_ttl,
-        ),
+    servers = Connections(settings, NAME)
+    repository = PostgresRepository(async_sessionmaker(servers.engine))
+    idempotency = redis.RedisIdempotency(
+        servers.redis, prefix=f"{NAME}:idempotency:", ttl=settings.idempotency_ttl
     )
-    return create_app(ports, lifespan=servers.lifespan)
+    return create_app(Ports(repository, idempotency), lifespan=servers.lifespan)
