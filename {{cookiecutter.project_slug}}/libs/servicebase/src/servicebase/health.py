@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ TIMEOUT = 2.0
 
 Ping = Callable[[], Awaitable[None]]
 
+_problem = partial(problem.response, HTTPStatus.SERVICE_UNAVAILABLE)
 log = structlog.get_logger("health")
 
 
@@ -30,10 +32,6 @@ class Ready(BaseModel):
     """Each server answers, too."""
 
     status: Literal["ready"] = "ready"
-
-
-def _problem(message: str) -> Response:
-    return problem.response(HTTPStatus.SERVICE_UNAVAILABLE, message)
 
 
 def router(

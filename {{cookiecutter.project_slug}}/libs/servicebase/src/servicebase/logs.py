@@ -40,9 +40,6 @@ def configure(level: str, stream: TextIO = sys.stdout) -> None:
     )
     handler = logging.StreamHandler(stream)
     formatter = structlog.stdlib.ProcessorFormatter
-    handler.setFormatter(
-        formatter(
-            foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *rendering]
-        )
-    )
+    theirs = [formatter.remove_processors_meta, *rendering]
+    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=theirs))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -115,19 +115,15 @@ def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.Servic
         # That of a partition has a name of its own, and the same columns.
         detail = _KEY.search(str(getattr(cause, "detail", None)))
         columns = detail[1].split(", ") if detail else []
-        found = next((rule for rule in rules if _is_unique(rule, columns)), None)
+        unique = sa.PrimaryKeyConstraint | sa.UniqueConstraint
+        keys = (rule for rule in rules if isinstance(rule, unique))
+        found = next((key for key in keys if key.columns.keys() == columns), None)
     match found:
-        case sa.PrimaryKeyConstraint() | sa.UniqueConstraint() | sa.Index() as unique:
+        case sa.PrimaryKeyConstraint() | sa.UniqueConstraint() | sa.Index() as rule:
             # The columns before the last one say among whom it must be unique.
-            return errors.ConflictError(unique.columns.keys()[-1])
+            return errors.ConflictError(rule.columns.keys()[-1])
         case sa.ForeignKeyConstraint() as key:
             return errors.InvalidReferenceError(key.column_keys[-1])
         case sa.CheckConstraint(info={"field": str(field)}):
             return errors.InvalidError(field, "breaks a rule")
     return None
-
-
-def _is_unique(rule: sa.Constraint | sa.Index, columns: list[str]) -> bool:
-    """Return whether a rule says that no two rows have the same in these columns."""
-    unique = sa.PrimaryKeyConstraint | sa.UniqueConstraint
-    return isinstance(rule, unique) and rule.columns.keys() == columns

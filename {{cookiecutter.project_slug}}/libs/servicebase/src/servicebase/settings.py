@@ -49,14 +49,10 @@ _OF_REDIS = {
 }
 _OF_REDIS_TLS = {
     **_OF_REDIS,
-    "ssl_ca_certs": _TEXT,
-    "ssl_ca_data": _TEXT,
-    "ssl_ca_path": _TEXT,
+    **dict.fromkeys(("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path"), _TEXT),
+    **dict.fromkeys(("ssl_certfile", "ssl_keyfile", "ssl_password"), _TEXT),
     "ssl_cert_reqs": "none|optional|required",
-    "ssl_certfile": _TEXT,
     "ssl_check_hostname": _TEXT,
-    "ssl_keyfile": _TEXT,
-    "ssl_password": _TEXT,
 }
 
 

@@ -1,7 +1,6 @@
 """What the tables of all services have in common."""
 
 from datetime import datetime
-from types import MappingProxyType
 from typing import ClassVar
 from uuid import UUID
 
@@ -10,24 +9,20 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 # Without names of our own, neither a migration nor an error could tell constraints apart.
-NAMING = MappingProxyType(
-    {
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+NAMING = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
 """The `naming_convention` of a service's metadata."""
-TYPES = MappingProxyType(
-    {
-        datetime: DateTime(timezone=True),
-        dict[str, object]: JSONB,
-        list[str]: ARRAY(Text),
-        tuple[str, ...]: ARRAY(Text, as_tuple=True),
-    }
-)
+TYPES = {
+    datetime: DateTime(timezone=True),
+    dict[str, object]: JSONB,
+    list[str]: ARRAY(Text),
+    tuple[str, ...]: ARRAY(Text, as_tuple=True),
+}
 """The `type_annotation_map` of its base class."""
 
 
