@@ -6,7 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from servicebase.idempotency import Claim, IdempotencyStore
+from stratakit.testing import contracts
 
+idempotency = contracts.adapters("memory_idempotency", "redis_idempotency")
 FIRST = Claim(UUID(int=7), "print")
 
 

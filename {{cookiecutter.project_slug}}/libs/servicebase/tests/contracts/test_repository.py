@@ -15,6 +15,8 @@ from stratakit.testing import contracts
 
 from ..notes import NewNote, Note, NoteChanges, Notes
 
+repository = contracts.adapters("memory_notes", "postgres_notes")
+
 
 async def add(repository: Notes, *names: str) -> list[Note]:
     return [await repository.add(uuid4(), NewNote(name=name)) for name in names]
