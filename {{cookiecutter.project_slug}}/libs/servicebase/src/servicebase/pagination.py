@@ -8,7 +8,7 @@ from typing import Annotated, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from .errors import InvalidError
 
@@ -63,10 +63,8 @@ def _known(cursor: str) -> str:
     return cursor
 
 
-class PageParams(BaseModel):
+class PageParams(BaseModel, extra="forbid"):
     """Which page. A parameter that there is not is refused: a misspelt one would do nothing."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=SIZE, ge=1, le=SIZE_LIMIT)
     cursor: Annotated[str, Field(max_length=100), AfterValidator(_known)] | None = None

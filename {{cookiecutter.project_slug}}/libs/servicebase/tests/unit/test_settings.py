@@ -5,7 +5,6 @@ from typing import Annotated
 
 import pytest
 from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
 
 from servicebase.serve import CONFIGURATION, serve
 from servicebase.settings import (
@@ -70,10 +69,8 @@ BAD = {
 }
 
 
-class Settings(ServiceSettings):
+class Settings(ServiceSettings, env_prefix=PREFIX):
     """Those of a service with one of its own."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     token: Annotated[SecretStr, Field(min_length=16, examples=["hex"]), NO_PLACEHOLDER]
 

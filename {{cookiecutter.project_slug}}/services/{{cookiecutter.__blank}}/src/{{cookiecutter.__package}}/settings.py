@@ -1,7 +1,6 @@
 """What the environment decides, or a `.env` in the working directory. Names begin with PREFIX."""
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from servicebase.settings import ServiceSettings, load
 
@@ -10,10 +9,8 @@ __all__ = ["PREFIX", "Settings", "load"]
 PREFIX = "{{ cookiecutter.__package | upper }}_"
 
 
-class Settings(ServiceSettings):
+class Settings(ServiceSettings, env_prefix=PREFIX):
     """What the service needs, beside what every service does."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     port: int = Field(default={{ cookiecutter.__port }}, ge=0, le=65535)
     idempotency_ttl: int = Field(default=86_400, gt=0)

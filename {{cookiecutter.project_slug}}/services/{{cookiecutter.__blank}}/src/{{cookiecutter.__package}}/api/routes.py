@@ -51,9 +51,7 @@ async def create(
 
 @router.get("", response_model=Page[domain.{{ cookiecutter.__class }}])
 async def list_(
-    ports: PortsDep,
-    request: Request,
-    params: Annotated[Filter, Query()],
+    ports: PortsDep, request: Request, params: Annotated[Filter, Query()]
 ) -> dict[str, object]:
     """List them, newest first; `search` picks by the beginning of the name, or by a tag."""
     find = partial(ports.repository.page, search=canonical(params.search))
@@ -80,9 +78,7 @@ async def update(
 
 
 @router.delete(
-    "/{id}",
-    status_code=HTTPStatus.NO_CONTENT,
-    responses=documented(HTTPStatus.NOT_FOUND),
+    "/{id}", status_code=HTTPStatus.NO_CONTENT, responses=documented(HTTPStatus.NOT_FOUND)
 )
 async def delete(ports: PortsDep, id_: Annotated[UUID, Path(alias="id")]) -> None:
     """Delete one."""
