@@ -11,11 +11,9 @@ from stratakit.testing import eventually, serving
 
 SERVICE = """
 import asyncio
-from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
-from pydantic_settings import SettingsConfigDict
 
 from servicebase import health, logs
 from servicebase.middleware import AccessLog, BodyLimit
@@ -25,13 +23,7 @@ from servicebase.settings import ServiceSettings
 
 def create(settings):
     logs.configure(settings.log_level)
-    @asynccontextmanager
-    async def lifespan(app):
-        structlog.get_logger().info("started")
-        yield
-        structlog.get_logger().info("ended")
-
-    app = FastAPI(routes=health.router(lambda: {}).routes, lifespan=lifespan)
+    app = FastAPI(routes=health.router(lambda: {}).routes)
     app.add_middleware(BodyLimit)
     app.add_middleware(AccessLog)
 
@@ -43,8 +35,8 @@ def create(settings):
     return app
 
 
-class Settings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="SAMPLE_")
+class Settings(ServiceSettings, env_prefix="SAMPLE_"):
+    pass
 
 
 if __name__ == "__main__":
@@ -85,5 +77,5 @@ async def test_it_serves_until_it_is_told_to_stop_which_it_tells_who_takes_longe
             response = await answer
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert response.json()["detail"] == "the service is stopping; try again"
-    assert logged(event="started")
-    assert logged(event="ended")
+    assert logged(event="Application startup complete.")
+    assert logged(event="Application shutdown complete.")

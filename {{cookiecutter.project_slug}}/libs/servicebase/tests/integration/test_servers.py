@@ -46,12 +46,6 @@ async def test_a_connection_says_whose_it_is_as_the_url_does_first(engine: Async
     await own.dispose()
 
 
-@pytest.mark.parametrize(("limit", "seconds"), [(None, 5), (3, 3), (9, 5), (0, 5), (-1, 5)])
-def test_a_url_may_have_a_shorter_timeout(limit: int | None, seconds: float) -> None:
-    url = "postgresql://h/d" + ("" if limit is None else f"?connect_timeout={limit}")
-    assert postgres.arguments(url, name="own", timeout=5)["timeout"] == seconds
-
-
 async def test_a_connection_that_postgres_closed_costs_no_call(engine: AsyncEngine) -> None:
     own = connect(engine.url)
     async with own.connect() as connection:
@@ -125,19 +119,24 @@ async def insert(engine: AsyncEngine, **values: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "used"),
+    ("given", "used", "seconds"),
     [
-        ("postgres://u:p@h/d", "u:p@h/d"),
-        ("postgresql://u:p@h:1/d", "u:p@h:1/d"),
-        ("postgresql+psycopg://h/d", "h/d"),
-        ("postgresql+asyncpg://h/d", "h/d"),
-        ("postgres://h?sslmode=require&channel_binding=prefer&connect_timeout=3", "h?ssl=require"),
-        ("postgresql:///d?host=/run/pg", "/d?host=%2Frun%2Fpg"),
+        ("postgres://u:p@h/d", "u:p@h/d", 5),
+        ("postgresql://u:p@h:1/d", "u:p@h:1/d", 5),
+        ("postgresql+psycopg://h/d", "h/d", 5),
+        ("postgresql+asyncpg://h/d", "h/d", 5),
+        ("postgres://h?sslmode=require&channel_binding=prefer", "h?ssl=require", 5),
+        ("postgresql:///d?host=/run/pg", "/d?host=%2Frun%2Fpg", 5),
+        ("postgres://h?connect_timeout=3", "h", 3),
+        *((f"postgres://h?connect_timeout={longer}", "h", 5) for longer in (9, 0, -1)),
     ],
 )
-def test_a_url_is_made_one_for_asyncpg(given: str, used: str) -> None:
+def test_a_url_is_made_one_for_asyncpg_and_may_have_a_shorter_timeout(
+    given: str, used: str, seconds: float
+) -> None:
     url = postgres.address(given).render_as_string(hide_password=False)
     assert url == f"postgresql+asyncpg://{used}"
+    assert postgres.arguments(given, name="own", timeout=5)["timeout"] == seconds
 
 
 VIOLATIONS: dict[str, tuple[dict[str, Any], errors.ServiceError | None]] = {

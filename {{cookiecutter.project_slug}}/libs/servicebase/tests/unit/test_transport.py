@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -30,8 +31,6 @@ class Connection(asyncio.Transport):
         super().__init__()
         self.sent = b""
         self.closed = self.paused = False
-        self.left: list[str] = []
-        """Paths of requests whose client was gone before they were answered."""
         self.answering = asyncio.Event()
         self.answering.set()
         guarded = options(parser, **{"seconds": 60, "most": 9} | limits)
@@ -44,15 +43,12 @@ class Connection(asyncio.Transport):
         self.protocol.connection_made(self)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the path and the body, once it may."""
-        request = Request(scope, receive)
-        try:
-            body = await request.body() if scope["path"] != "/early" else b""
-        except ClientDisconnect:
-            self.left.append(scope["path"])
-            return
-        await self.answering.wait()
-        await PlainTextResponse(f"<{scope['path']} {body.decode()}>")(scope, receive, send)
+        """Answer with the path and the body, once it may, unless the client is gone before."""
+        path = scope["path"]
+        with suppress(ClientDisconnect):
+            body = b"" if path == "/early" else await Request(scope, receive).body()
+            await self.answering.wait()
+            await PlainTextResponse(f"<{path} {body.decode()}>")(scope, receive, send)
 
     def is_closing(self) -> bool:
         return self.closed
@@ -228,7 +224,8 @@ async def test_who_is_slow_with_a_body_that_comes_has_more_time(connect: Connect
     connection.gives(b"x")
     assert before.cancelled()
     connection.close()
-    await eventually(lambda: connection.left == ["/"])
+    await eventually(lambda: not connection.state.tasks)
+    assert not connection.sent
 
 
 async def test_there_are_only_so_many_connections(connect: Connect) -> None:
