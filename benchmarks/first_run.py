@@ -1,4 +1,4 @@
-"""What a newcomer waits for: from nothing to a bake, and from there to green tiers.
+"""A newcomer's waiting times: from nothing to a bake, and from there to green tiers.
 
 Every row begins with a fresh bake and fresh environments; package caches are warm, as after the first
 row of the first round. Servers are embedded. Prints the median of some rounds, and the target.

@@ -1,4 +1,4 @@
-"""What the worked example costs: the gateway beside an application that does nothing, and LiteLLM's proxy.
+"""Costs of the worked example, beside an application that does nothing, and LiteLLM's proxy.
 
 A project is baked into a temporary folder, and `inside/gateway/` runs there, on embedded servers. A
 request to the gateway is authenticated, finds its model by an alias, and is counted against a
@@ -27,7 +27,7 @@ INSIDE = Path(__file__).parent / "inside" / "gateway"
 MOST = 3.0
 """Times the CPU of the application that does nothing that a completion may cost."""
 LEAST = 1 / 3
-"""Of the requests a second of the application that does nothing: how many at least."""
+"""Least share of the requests per second of the application that does nothing."""
 QUICKER = 20.0
 """Times the requests a second of the proxy: how many at least."""
 

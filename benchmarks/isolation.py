@@ -1,4 +1,4 @@
-"""What it costs to keep tests apart: the ways to do it, side by side on one server.
+"""Costs of isolating tests: the ways to do it, side by side on one server.
 
 A project is baked into a temporary folder, and `inside/` runs there: the same thirteen tables in ten
 revisions, the same test that writes 26 rows to twelve of them and commits. The server is embedded,
@@ -32,7 +32,7 @@ PICTURE = "isolation.svg"
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured: medians, in milliseconds for single tests and seconds for the rest."""
+    """Measurements: medians, in milliseconds for single tests and seconds for the rest."""
 
     tests: dict[str, float]
     """A test that writes, with what keeps it apart, for each method."""

@@ -38,7 +38,7 @@ SUITES = {
     "pytest-postgresql": ("suites.by_pytest_postgresql", ("stratakit",)),
     "pgtestdbpy": ("suites.by_pgtestdbpy", ("stratakit", "pytest_postgresql")),
 }
-"""Where the fixture `connection` of a suite comes from, and the plugins that it does without."""
+"""Module with the fixture `connection` of each suite, and the plugins to switch off."""
 STARTS = {"cold": 3, "warm": 9}
 RESETS = 8
 

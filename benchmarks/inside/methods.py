@@ -26,7 +26,7 @@ Test = Callable[[], AbstractContextManager[Connection]]
 
 @dataclass(frozen=True)
 class Ground:
-    """What every method starts from: the same server, the same migrated template."""
+    """Starting point of every method: the same server, the same migrated template."""
 
     server: str
     run: str
@@ -78,7 +78,7 @@ def none(ground: Ground) -> Iterator[Test]:
 
 @contextmanager
 def default(ground: Ground) -> Iterator[Test]:
-    """What a project has unless it asks for something else."""
+    """Yield the default isolation of a project."""
     with (
         ground.copy() as name,
         IsolatedDatabase(ground.server, name) as own,
@@ -191,7 +191,7 @@ def create_all(ground: Ground) -> Iterator[Test]:
 
 @contextmanager
 def pytest_postgresql(ground: Ground) -> Iterator[Test]:
-    """What the fixtures of pytest-postgresql do: its `postgresql` over `postgresql_noproc`."""
+    """Do as the fixtures of pytest-postgresql do: its `postgresql` over `postgresql_noproc`."""
     host, user = _address(ground.server)
     own = f"theirs{next(ground.numbers)}"
     where = {"user": user, "host": host, "port": 5432}
@@ -215,7 +215,7 @@ def pytest_postgresql(ground: Ground) -> Iterator[Test]:
 
 @contextmanager
 def pgtestdb(ground: Ground) -> Iterator[Test]:
-    """What the README of pgtestdbpy shows."""
+    """Do as the README of pgtestdbpy shows."""
     host, user = _address(ground.server)
     where = {"host": quote(host, safe=""), "password": ""}
     config = pgtestdbpy.Config(user=user, **where)

@@ -1,4 +1,4 @@
-"""What every bake is: rendered, whole, portable, and the same again for the same answers."""
+"""Properties of every bake: rendered, complete, portable, and reproducible from its answers."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""What deploys a service: valid, without a secret, and said where it cannot be."""
+"""Deployment templates: valid, free of secrets, with clear errors."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an editor, a container of it and the bots of a forge are told of a project."""
+"""Settings of a project for editors, devcontainers and update bots."""
 
 import json
 import re

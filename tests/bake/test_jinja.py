@@ -1,4 +1,4 @@
-"""How much Jinja there is in the template, and what must never be in it."""
+"""Amount of Jinja in the template, and uses of it that are forbidden."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ PATCHES = re.compile(r"\bmock(er)?[.]patch\b")
 
 @pytest.fixture(scope="session")
 def texts(template: Path) -> dict[str, str]:
-    """What each file of the project that is rendered holds in the template, by its path."""
+    """Return the template text of each rendered file of the project, by its path."""
     project = template / PROJECT
     files = [file for file in sorted(project.rglob("*")) if file.is_file()]
     texts = {file.relative_to(project).as_posix(): file.read_text("utf-8") for file in files}

@@ -1,4 +1,4 @@
-"""Where a project comes from: `.cruft.json`, and what cruft makes of it."""
+"""Provenance of a project: `.cruft.json`, and how cruft uses it."""
 
 import json
 import sys

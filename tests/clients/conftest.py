@@ -48,7 +48,7 @@ async def connect(gateway: Service) -> AsyncIterator[Connect]:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a client has to be told; its model is `small`."""
+    """Connection settings for a client; the model is `small`."""
 
     url: str
     key: str

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 
 KEY = "sk-of-the-engine"
-"""What it lets one in by."""
+"""API key that it accepts."""
 SLOTS = 4
 """Requests that it answers at the same time; others wait."""
 CONTEXT = 8192
@@ -26,7 +26,7 @@ class Engine:
 
     process: subprocess.Popen[bytes]
     url: str
-    """Where it listens, without the `/v1` of its API."""
+    """Its base URL, without the `/v1` of its API."""
 
     def client(self, key: str = KEY) -> httpx2.AsyncClient:
         """Return a client of its API; the caller closes it."""

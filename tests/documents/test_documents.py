@@ -1,4 +1,4 @@
-"""What the documents say is what the code says, and each command in them is run or parsed."""
+"""Documents agree with the code, and each command in them is run or parsed."""
 
 import ast
 import json

@@ -24,13 +24,13 @@ pytestmark = [pytest.mark.proof(of="newcomer"), pytest.mark.timeout(600)]
 IMAGE = "python:3.13-slim"
 HOME = "/home/newcomer"
 FIRST = "python3 -m pip install uv"
-"""What the README says is to be had."""
+"""The prerequisite that the README names."""
 ACTIONS = "vendor/stratakit/docs/actions.md"
 SERVERS = ("postgres", "valkey-server", "redis-server")
 
 
 class Place(Protocol):
-    """Where a newcomer is."""
+    """Machine of a newcomer."""
 
     @abstractmethod
     def type(self, line: str) -> "subprocess.CompletedProcess[str]":
@@ -97,7 +97,7 @@ class EmptyHome(Place):
 
 @pytest.fixture
 def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
-    """Where the newcomer is: with the project, and nothing else."""
+    """The newcomer's machine: with the project, and nothing else."""
     project = bake.into(tmp_path, named("Acme Newcomer"))
     if not _has_image():
         home = EmptyHome(project, tmp_path / "home")

@@ -38,7 +38,7 @@ VERBS = {
         "wait",
     ),
 }
-"""What the help of an action may begin with."""
+"""Verbs with which the help of an action may begin."""
 BANNED = {
     r"\bmend(s|ed|ing)?\b": "hint, fix",
     r'"""Say ': "Return, Report, Show",

@@ -1,4 +1,4 @@
-"""Which tests of the engine a run has, and servers and databases of their own for those that need some.
+"""Selection of the engine's tests in a run, and servers and databases of their own where needed.
 
 `nox -s engine` and the proofs of the engine run them in a project that tests/support/host.py bakes.
 """
@@ -71,7 +71,7 @@ WIDE = frozenset(
     " thirteen::all_agree".split()
 )
 SHARE = 4
-"""One of so many cases of a wide test is quick, and at least one."""
+"""Inverse share of a wide test's cases that are quick; at least one is."""
 
 
 def is_there(name: str) -> bool:

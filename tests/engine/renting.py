@@ -71,7 +71,7 @@ class Project(Scratch):
 
     @property
     def rows(self) -> dict[str, str]:
-        """How each step has ended."""
+        """Outcome of each step."""
         left: dict[str, Any] = json.loads(self.results.read_text())
         return {row["name"]: row["status"] for row in left["tests"]}
 

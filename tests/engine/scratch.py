@@ -66,7 +66,7 @@ os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovide
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a command."""
+    """Outcome of a command."""
 
     code: int
     out: str
@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """What it printed: JSON and nothing else."""
+        """Its output: JSON and nothing else."""
         return json.loads(self.out)
 
     @property
@@ -147,12 +147,12 @@ class Scratch:
 
     @property
     def migrations(self) -> Path:
-        """Where its migrations are."""
+        """Folder of its migrations."""
         return self.root / "services" / self.service.name / "migrations" / "versions"
 
     @property
     def tests(self) -> Path:
-        """Where its integration tests go."""
+        """Folder of its integration tests."""
         folder = self.root / "services" / self.service.name / "tests" / "integration"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -199,13 +199,13 @@ class Scratch:
 
     @cached_property
     def cache(self) -> Path:
-        """Where its servers live."""
+        """Folder of its servers."""
         outcome = self.python("from stratakit.servers import home; print(home.cache())")
         return Path(outcome.out.strip())
 
     @cached_property
     def data(self) -> Path:
-        """Where the data of `dev` is kept."""
+        """Folder of the data of `dev`."""
         outcome = self.python("from stratakit.servers import home; print(home.data())")
         return Path(outcome.out.strip())
 

@@ -42,7 +42,7 @@ NAMING = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
 }
-"""How constraints and indexes are called, as in a service."""
+"""Naming convention of constraints and indexes, as in a service."""
 
 
 class Base(DeclarativeBase):
@@ -259,7 +259,7 @@ class Toy(Base):
 
 
 class Everything(Base):
-    """One column of each type; those that may be null are filled on demand."""
+    """A column of each type; nullable ones are filled on demand."""
 
     __tablename__ = "everything"
 

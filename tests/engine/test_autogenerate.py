@@ -1,4 +1,4 @@
-"""What `db.revision` writes: all checks of `db.verify` pass on it, or it says what is left to do."""
+"""Migrations by `db.revision`: they pass all checks of `db.verify`, or it says what is left to do."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -94,7 +94,7 @@ NEGATIONS = [
     ("a NOT SIMILAR TO 'x'", "NOT a SIMILAR TO 'x'"),
     ("a !~ 'x'", "NOT a ~ 'x'"),
 ]
-"""As they are written, and as they are read: releases of sqlglot differ in where they have the NOT."""
+"""Checks as written, and as parsed: releases of sqlglot differ in where they put the NOT."""
 
 
 @pytest.mark.parametrize(("written", "read"), NEGATIONS)
@@ -120,7 +120,7 @@ OF_TWO = [
     "CASE WHEN a IS NULL THEN b IS NOT NULL ELSE b IS NULL END",
     "a IS NOT NULL AND b IS NOT NULL AND a <> b",
 ]
-"""Of two columns that may be null."""
+"""Checks of two nullable columns."""
 
 
 @pytest.mark.parametrize("check", OF_TWO)

@@ -1,4 +1,4 @@
-"""What keeps rows from being deleted is set aside, or named: no test meets what another has left."""
+"""Obstacles to deleting rows are bypassed or named: no test meets another's leftovers."""
 
 import secrets
 import shutil
@@ -49,7 +49,7 @@ GIVE = """
     UNION ALL SELECT format('ALTER LARGE OBJECT %s OWNER TO ROLE', oid)
     FROM pg_largeobject_metadata
 """
-"""What `theirs` are, the role may read alone."""
+"""Objects named `theirs`, which the role may only read."""
 
 
 class Case(NamedTuple):
@@ -58,7 +58,7 @@ class Case(NamedTuple):
     schema: str
     writes: str
     looked_at: str
-    """What has to be afterwards as it was before."""
+    """State that must be the same before and after."""
 
 
 TABLE = """

@@ -242,7 +242,7 @@ def test_a_machine_whose_making_was_interrupted_is_given_back_once_it_is_there(
     account.late = late = threading.Event()
 
     class InterruptedLaunchError(BaseException):
-        """What a signal raises."""
+        """Exception that a signal raises."""
 
     # The connection ends before the answer has come, as with a signal that is handled meanwhile.
     session = hetzner.client._client._session

@@ -1,4 +1,4 @@
-"""What rented machines share, on a real sshd: sent, started, read, reached, and nothing left."""
+"""Rented machines over a real sshd: files sent, processes started and reached, nothing left."""
 
 import http.client
 import json

@@ -20,7 +20,7 @@ class Size(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What is in a whole."""
+    """A part of a whole."""
 
     number: int = 7
 
@@ -54,7 +54,7 @@ class Whole(Base):
 
 
 class Changes(TypedDict, total=False):
-    """What replaces."""
+    """A replacement."""
 
     name: str
     tags: tuple[str, ...]

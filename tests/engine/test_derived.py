@@ -57,7 +57,7 @@ def made(url: str, tag: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def catalogs(urls: dict[str, str]) -> dict[str, catalog.Catalog]:
-    """What is in these databases, and what the models say."""
+    """Contents of these databases, and the models."""
     found = {}
     for name, url in urls.items():
         with shop.engine(url).connect() as connection:

@@ -1,4 +1,4 @@
-"""Where `invoke service.download` puts its files, and what is there already."""
+"""Target folders of `invoke service.download`, and files that exist already."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which tests are called flaky after some rounds, and how sure that makes of the rest."""
+"""Flaky tests found in some rounds, and the confidence about the rest."""
 
 from pathlib import Path
 from typing import Any

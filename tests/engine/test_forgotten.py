@@ -66,7 +66,7 @@ def test_a_forgotten_migration_is_told_once_and_no_test_is_run(project: Scratch)
 
 @pytest.fixture
 def passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the checks note what they have passed, of which none asks a server."""
+    """Folder in which the checks record passes; none of them needs a server."""
     connections = SimpleNamespace(connect=nullcontext)
     monkeypatch.setattr(migrations, "engine_over", lambda _: connections)
     monkeypatch.setattr(environment, "PASSED", tmp_path)

@@ -1,4 +1,4 @@
-"""What may be destroyed, and what is refused with nothing touched."""
+"""Guards of destructive actions: allowed targets, and refusals that touch nothing."""
 
 import os
 import secrets
@@ -269,7 +269,7 @@ MARKS = {
     "a plain comment": "COMMENT ON DATABASE {name} IS ' Production '",
     "a setting of the role": "ALTER ROLE {role} SET strata.environment = 'staging'",
 }
-"""What closes a database, whatever else it says."""
+"""Settings that protect a database, whatever else it says."""
 
 
 @pytest.mark.parametrize("mark", MARKS)

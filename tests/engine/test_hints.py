@@ -1,4 +1,4 @@
-"""What messages and guides of the engine name: commands that Invoke takes, and what tests import."""
+"""Names in messages and guides of the engine: commands that Invoke accepts, importable names."""
 
 import ast
 import re
@@ -19,9 +19,9 @@ from stratakit.tasks import ACTIONS
 PACKAGE = Path(stratakit.__file__).parent
 COMMAND = re.compile(r"""uv run invoke ((?!--)(?:"[^"\n]*"|[^\n`,;)"])+)""")
 PROSE = re.compile(r" shows .*| && .*")
-"""What comes behind a command."""
+"""Prose after a command."""
 FILLED = {"which": "--service it", "_which": "--service it", "command": "doctor"}
-"""What stands for a value of several words; NAME does for the others."""
+"""Values for placeholders that need several words; NAME does for the others."""
 
 
 def texts(source: str) -> Iterator[str]:
@@ -62,7 +62,7 @@ def test_commands_were_found() -> None:
 
 
 OF = re.compile(r"`([\w.]+)[^`\n]*`\s+(?:of|are\s+in)\s+`(stratakit[\w.]*)`")
-"""How a guide says where a name is imported from."""
+"""Pattern by which a guide says where a name is imported from."""
 NAMES = sorted(
     {
         found

@@ -1,4 +1,4 @@
-"""What a test writes is gone for the next one, whatever the schema; what it holds on to is named."""
+"""Isolation: a test's writes are gone for the next one, whatever the schema; its leaks are named."""
 
 import asyncio
 import sys
@@ -59,7 +59,7 @@ GIVEN = (
     FROM pg_tables WHERE NOT starts_with(schemaname, 'pg_') AND schemaname <> 'information_schema'
     """,
 )
-"""What gives a role all that is in a database."""
+"""Statements that give a role everything in a database."""
 FIRST = (0, 0, 0, 0, ["(1,1,2)", "(2,2,4)"], 1, False)
 
 Make = Callable[[str], tuple[str, str]]
@@ -293,7 +293,7 @@ CHANGES = {
     "the revision": ("UPDATE alembic_version SET version_num = '0006'", "changed revision"),
     "the table of the revision": ("DROP TABLE alembic_version", "changed revision"),
 }
-"""What a test changes besides rows, and what is said of it."""
+"""Changes of a test besides rows, and the message about each."""
 
 
 @pytest.fixture(scope="module")
@@ -488,7 +488,7 @@ def test_a_transaction_that_ends_after_the_cleaning_is_seen_by_the_next(make: Ma
 def test_seeded_rows_are_known_whatever_transaction_was_open_before_they_were_written(
     make: Make,
 ) -> None:
-    """Of all databases of a server, one transaction that is older hides who has written them."""
+    """An older transaction in any database of a server hides who has written the rows."""
     server, name = make(SCHEMA)
     with database.connect(server, name) as elder:
         elder.execute("BEGIN")

@@ -55,7 +55,7 @@ BEFORE = {
     "db.restore kept --yes": ("db.snapshot kept",),
     "db.gc": (),
 }
-"""What brings the database into the state in which an action has something to do."""
+"""Steps that give an action something to do."""
 
 
 @pytest.fixture(scope="module")
@@ -147,13 +147,13 @@ def test_it(postgres_url, clone_url, redis_url):
         signal.pause()
 """
 TIER = ("--tier", tiers.INTEGRATION)
-"""As nox asks for it: servers start, and databases are copied, while tests are collected."""
+"""Variables as nox sets them: servers start, and databases are copied, during collection."""
 COLLECTED = {
     "by an error": ("1 / 0", pytest.ExitCode.INTERRUPTED),
     "by Ctrl-C": ("raise KeyboardInterrupt", pytest.ExitCode.INTERRUPTED),
     "by a kill": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
 }
-"""What ends a run while its tests are collected, and its exit code."""
+"""Ways to end a run during collection, and their exit codes."""
 MIGRATION = '''
 """Make a table."""
 

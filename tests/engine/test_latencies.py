@@ -1,4 +1,4 @@
-"""How long the requests of a test took."""
+"""Latencies of a test's requests."""
 
 import httpx2
 import pytest

@@ -46,7 +46,7 @@ HOSTILE = {
     "PGTZ": "Mars/Olympus",
     "PGDATESTYLE": "German",
 }
-"""What each variable would do the most harm with; the others name a file that is not there."""
+"""Most harmful value of each variable; the others name a missing file."""
 VARIABLES = (*libpq.COMPLETING, *libpq.LEADING, *libpq.IGNORED)
 CHILD = """
 import asyncio, sys
@@ -83,7 +83,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def hostile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One of the variables, set to the worst, and none of the others."""
+    """A single variable, set to its worst value."""
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     name: str = request.param

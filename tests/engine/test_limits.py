@@ -1,4 +1,4 @@
-"""What would be waited for without end: each wait has one, and says what it has waited for."""
+"""Waits that would never end: each has a limit, and names what it waited for."""
 
 import fcntl
 import os
@@ -40,7 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 
 @pytest.fixture
 def home(project: Scratch) -> Path:
-    """Where its PostgreSQL lives, which is up."""
+    """Folder of its running PostgreSQL."""
     project.green("db")
     (found,) = project.cache.glob("pg-*")
     return found

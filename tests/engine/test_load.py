@@ -1,4 +1,4 @@
-"""What a load test is told, whom it asks, and what it leaves; its phases are in test_load_driver."""
+"""Options, targets and results of a load test; its phases are in test_load_driver."""
 
 import http.server
 import json

@@ -1,4 +1,4 @@
-"""What samples of a load test tell: exact, with intervals that hold, and never more than they can."""
+"""Statistics of a load test: exact, with intervals that hold, and none without enough samples."""
 
 import math
 import random
@@ -20,7 +20,10 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[random.Random], float], Callable[[float
 }
 
 
-def run(rows: Iterable[Row], generator: Generator = Generator(1.25, 0.4)) -> PhaseRun:
+GENERATOR = Generator(1.25, 0.4)
+
+
+def run(rows: Iterable[Row], generator: Generator = GENERATOR) -> PhaseRun:
     return PhaseRun(Samples(rows), began=0.0, seconds=10.0, generator=generator, tasks=0)
 
 

@@ -1,4 +1,4 @@
-"""Where a service stops to scale, on curves whose knee is known, with noise on them."""
+"""Knee of a sweep, on noisy curves whose knee is known."""
 
 import random
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from stratakit.load import sweep
 
 USERS = (1, 2, 5, 10, 20, 50)
 Curve = Callable[[int], tuple[float, float]]
-"""What makes requests a second and p95 in ms of a number of users."""
+"""Model of requests a second and p95 in ms for a number of users."""
 
 
 def saturating(capacity: int, service_ms: float = 10) -> Curve:

@@ -1,4 +1,4 @@
-"""Who is told of a red night: by one issue, and by a webhook. On a small `gh`, and a receiver here."""
+"""Reports of a red night: an issue, and a webhook. On a small fake `gh`, and a local receiver."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What was checked is what is destroyed, wherever a name or something in between leads."""
+"""Checked and destroyed database are the same, wherever a name or a proxy leads."""
 
 import os
 import secrets
@@ -30,7 +30,7 @@ CHANGES: dict[str, Callable[[lifecycle.Database], object]] = {
     "seed": lambda it: it.seed(),
     "setup": lambda it: it.setup(),
 }
-"""What is done over a connection of its own to the database."""
+"""Operations that open a connection of their own to the database."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Where a database stands among the migrations: every action says the same of it, and what to do."""
+"""Position of a database among the migrations: every action reports the same, with the same hint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def upgrade() -> None: ...
 def downgrade() -> None: ...
 '''
 ACTIONS = ("db.status", "db.migrate", "db.rollback --yes", "db.clean --yes", "db.verify")
-"""What goes by the position of the database; `db.revision` goes by the heads alone."""
+"""Actions that depend on the database's position; `db.revision` depends on the heads alone."""
 
 
 @pytest.fixture(scope="module")

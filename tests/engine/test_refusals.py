@@ -27,7 +27,7 @@ ACTIONS: dict[str, Callable[[Database], object]] = {
     "drop": lambda it: it.drop(force=True),
     "tests": lambda it: runs.template(it.server.url, it.service),
 }
-"""In this order, since each leaves something to the next one."""
+"""Actions in this order, since each prepares the next one."""
 CASES = {
     "a template": ('ALTER DATABASE "{name}" IS_TEMPLATE true', "", "drop", "is a template"),
     "closed": ('ALTER DATABASE "{name}" ALLOW_CONNECTIONS false', "", "migrate", "not currently"),
@@ -65,7 +65,7 @@ CASES = {
         "may not create databases",
     ),
 }
-"""What is done to the server, and in the database; an action, and what it says."""
+"""Changes to the server and the database; an action, and its message."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What pyproject.toml has to say, and does not."""
+"""Settings missing from pyproject.toml."""
 
 from contextlib import closing
 from pathlib import Path

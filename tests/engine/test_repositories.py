@@ -1,4 +1,4 @@
-"""What the engine has for tests of repositories: transactions that meet, NOTIFY, a clock that stands."""
+"""Helpers for tests of repositories: concurrent transactions, NOTIFY, a frozen clock."""
 
 import asyncio
 import datetime as dt

@@ -1,4 +1,4 @@
-"""What came of a test, phase by phase."""
+"""Outcome of a test, phase by phase."""
 
 from typing import Literal
 

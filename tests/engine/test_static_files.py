@@ -1,4 +1,4 @@
-"""Which files a static check is given, and how."""
+"""Files that a static check receives, and how."""
 
 from stratakit.errors import Code
 from stratakit.static.checks import CHECKS, Check

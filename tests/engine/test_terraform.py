@@ -1,4 +1,4 @@
-"""Which Terraform is taken: one on PATH that is new enough, else the one in a wheel."""
+"""Choice of Terraform: one on PATH that is new enough, else the one in a wheel."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -18,7 +18,7 @@ from stratakit.servers import Server
 from .clusters import cluster, free_port
 
 LIMIT = "options=-c%20lock_timeout%3D300ms"
-"""What makes the waits of a connection shorter than ours."""
+"""Settings that make a connection's waits shorter than ours."""
 ACTIONS: dict[str, Callable[[lifecycle.Database], object]] = {
     "clean": lambda it: it.clean(force=True),
     "reset": lambda it: it.reset(force=True),

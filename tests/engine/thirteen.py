@@ -302,7 +302,7 @@ BY_HAND: dict[str, str | None] = {
     "CREATE VIEW open_accounts AS"
     " SELECT id, email FROM accounts WHERE closed_at IS NULL": "DROP VIEW open_accounts",
 }
-"""What Alembic writes into no migration, and what takes it back: partitions go with their table."""
+"""Statements that Alembic never autogenerates, and their reversal: partitions go with their table."""
 
 for statement in BY_HAND:
     sa.event.listen(Base.metadata, "after_create", sa.DDL(statement.replace("%", "%%")))

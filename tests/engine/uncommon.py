@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class Reading(Base):
-    """In partitions, none of which takes whatever there is."""
+    """A table in partitions, without a default partition."""
 
     __tablename__ = "readings"
 
@@ -56,7 +56,7 @@ class Shard(Base):
 
 
 class Line(Base):
-    """What the server makes up is null where what it is made of is."""
+    """A table with a generated column, null where its source is null."""
 
     __tablename__ = "lines"
 
@@ -89,7 +89,7 @@ class Shift(Base):
 
 
 class Party(Base):
-    """Which of the other columns there are depends on the kind."""
+    """A table where the kind decides which other columns are set."""
 
     __tablename__ = "parties"
 

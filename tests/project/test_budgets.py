@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.proof(of="example"), pytest.mark.timeout(600)]
 
 PARTS = 5
 MOMENTS = 10
-"""In each part, of which a sample takes one."""
+"""Kills in each part; a sample runs one part."""
 VICTIMS = ("gateway", "postgres", "redis")
 MINUTE = 60
 CUSTOMERS = 4

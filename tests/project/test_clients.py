@@ -13,7 +13,7 @@ CLIENTS = (
     *("litellm>=1.80", "langchain-openai>=1.1", "instructor>=1.14", "pydantic-ai-slim[openai]>=2"),
     *("gguf>=0.17", "numpy>=2.2", "xllamacpp>=2026.10"),
 )
-"""What no project depends on: clients, and what the engine and its model are made of."""
+"""Packages that no project depends on: clients, the engine, and tools to make its model."""
 HERE = Path("services", "gateway", "tests", "integration", "clients")
 
 

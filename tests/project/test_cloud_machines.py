@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT),
 ]
 ACCESS = ("PATH", "UV_", "SSL_")
-"""What a machine knows of this one: where uv is, and how it gets packages here."""
+"""Settings that a machine takes from this one: the path of uv, and the package index."""
 
 
 def test_a_service_is_installed_asked_and_given_back(bake: Bakery, tmp_path: Path) -> None:

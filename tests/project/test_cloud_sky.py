@@ -55,7 +55,7 @@ InstanceType,OnDemandInstanceCode,SpotInstanceCode
 r7a.large,L-1216C47A,L-34B43A08
 """,
 }
-"""What SkyPilot would fetch: a file that it has not fetched itself stays."""
+"""Catalogs that SkyPilot would download; it keeps files that it has not downloaded itself."""
 CREDENTIALS = "[default]\naws_access_key_id = test\naws_secret_access_key = test\n"
 TOOLS = """
 from stratakit.cloud import sky
@@ -72,7 +72,7 @@ for region in ("us-east-1", "us-east-2"):
     table = ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"]
     ec2.create_route(RouteTableId=table, GatewayId=gateway, DestinationCidrBlock="0.0.0.0/0")
 """
-"""What an account of AWS has from its first day on: a way out."""
+"""Creates the internet gateway that every new AWS account has."""
 SEEN = """
 import boto3, json
 print(json.dumps([
@@ -82,7 +82,7 @@ print(json.dumps([
 ]))
 """
 MOUNTS = "from sky import check; print(check.get_cloud_credential_file_mounts(None))"
-"""What SkyPilot copies to a machine, unless it is told not to."""
+"""Credentials that SkyPilot copies to a machine by default."""
 HELD = "import fake_skypilot; fake_skypilot.hold_to_the_real_ones()"
 GOOGLE = """
 import json
@@ -199,7 +199,7 @@ def tool(project: Project) -> list[str]:
 def came(
     project: Project, tool: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What came of a run that was interrupted while SkyPilot launched, and of one that was killed."""
+    """Return the results of a run interrupted while SkyPilot launched, and of a killed one."""
     python, folder = str(project.path / ".venv" / "bin" / "python"), tmp_path_factory.mktemp("runs")
     home, programs = tool
     catalog = Path(home, ".sky", "catalogs", "v8", "aws")

@@ -65,14 +65,14 @@ def test_the_lines_of_error_paths_are_known(source: str) -> None:
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project for all tests; each takes its changes back."""
+    """The project that all tests share; each reverts its changes."""
     baked = ready(bake, tmp_path_factory.mktemp("coverage with ä space"), "Acme Lines")
     return Project(baked.path, baked.answers, {**baked.environment, **EMBEDDED})
 
 
 @pytest.fixture(scope="module")
 def measured(project: Project) -> Outcome:
-    """What came of the session; the data that it has left is what the other tests judge."""
+    """Outcome of the session, whose data the other tests judge."""
     return project.nox("-s", "coverage")
 
 
@@ -107,7 +107,7 @@ def test_the_seconds_of_the_tiers_are_counted_once(measured: Outcome) -> None:
 
 @pytest.fixture
 def reports(project: Project, measured: Outcome) -> Path:
-    """Where the reports on what was measured are; those of other tests come in their place."""
+    """Folder of the reports on the measured data; other tests overwrite it."""
     outcome = combine(project)
     assert outcome.code == 0, outcome.output
     return project.path / "reports" / "coverage"

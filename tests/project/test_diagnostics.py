@@ -43,14 +43,14 @@ with socket.create_server(("127.0.0.1", 0)) as probe:
     PORT = probe.getsockname()[1]
     """Free now, and far from those that other tests listen on."""
 NOWHERE = "/proc/nowhere"
-"""Where nobody can write, not even root."""
+"""A path that nobody can write, not even root."""
 DATABASE = "postgresql://me@localhost/x"
 ENV = "GATEWAY_DATABASE_URL={database}\nGATEWAY_REDIS_URL=redis://localhost\n"
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a command has to say, and its exit code."""
+    """Expected output of a command, and its exit code."""
 
     code: int
     says: str
@@ -67,7 +67,7 @@ class Trouble:
     changes: tuple[Change, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     around: Callable[[], AbstractContextManager[Mapping[str, str]]] | None = None
-    """What has to run meanwhile; yields more of the environment."""
+    """Context to run meanwhile; yields additional environment variables."""
 
 
 @dataclass(frozen=True)
@@ -406,7 +406,7 @@ TROUBLES = [
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """One project for all troubles; each takes its changes back."""
+    """The project that all troubles share; each reverts its changes."""
     baked = ready(bake, tmp_path_factory.mktemp("broken"), "Acme Broken")
     project = Project(baked.path, baked.answers, {**baked.environment, **NO_ENGINE})
     yield project

@@ -1,4 +1,4 @@
-"""Which files of tests a tier runs, and what is said of those that none does."""
+"""Test discovery: the files that a tier runs, and errors for files that no tier runs."""
 
 import json
 import sys

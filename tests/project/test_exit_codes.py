@@ -113,7 +113,7 @@ LOSES = """    name = "item"
 
         return dataclasses.replace(super().entity(row), note=None)
 """
-"""What an adapter does not do by itself: each field of the domain is taken from its column."""
+"""Code that an adapter needs for a column that the domain lacks."""
 NEW_COLUMN = """
 import sqlalchemy as sa
 from alembic import op
@@ -140,7 +140,7 @@ ALONE = {"unit": "unit(gateway)", "integration": "integration(gateway)"}
 
 @dataclass(frozen=True)
 class Situation:
-    """One way for a run to end."""
+    """A run and its expected end."""
 
     name: str
     code: int
@@ -506,7 +506,7 @@ SITUATIONS = [
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project for all situations; each takes its changes back."""
+    """The project that all situations share; each reverts its changes."""
     return ready(bake, tmp_path_factory.mktemp("exit codes"), "Acme Exits")
 
 

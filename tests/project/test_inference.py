@@ -16,7 +16,7 @@ DOCKER = {"STRATA_SERVERS": "docker"}
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project for all tests."""
+    """The project that all tests share."""
     folder = tmp_path_factory.mktemp("example with ä space")
     baked = bake.into(folder, INFERENCE, project_name="Acme Models")
     baked.run("uv", "lock", "--quiet")

@@ -61,7 +61,7 @@ with terraform.workspace(Path(folder)) as work, ThreadPoolExecutor(2) as pool:
 
 @dataclass(frozen=True)
 class Variant:
-    """One side of a variant: a file of the project, edited or not."""
+    """A side of a variant: a file of the project, edited or not."""
 
     name: str
     side: str
@@ -149,7 +149,7 @@ def written(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 
 Found = dict[str, set[str]]
-"""What was found in each variant, by its key."""
+"""Findings in each variant, by its key."""
 
 
 def judged(ask: Callable[..., Any], folder: Path, given: list[Variant], *, shadows: bool) -> Found:
@@ -164,14 +164,14 @@ def judged(ask: Callable[..., Any], folder: Path, given: list[Variant], *, shado
 
 @pytest.fixture(scope="module")
 def by_shadows(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
-    """What the policies find without any provider, in Compose files as well."""
+    """Return the policies' findings without any provider, in Compose files as well."""
     given = variants("policies")
     return judged(ask, written(given), given, shadows=True)
 
 
 @pytest.fixture(scope="module")
 def by_plans(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
-    """What the policies find in the plans that the provider of AWS makes."""
+    """Return the policies' findings in plans of the AWS provider."""
     if not os.environ.get("STRATA_TF_PLUGIN_DIR"):
         pytest.skip("needs the provider of AWS: STRATA_TF_PLUGIN_DIR=PATH")  # by_shadows has none.
     given = variants("policies", cloud="aws")
@@ -196,7 +196,7 @@ def test_the_policies_see_it_in_the_plan_of_the_provider(variant: Variant, by_pl
 
 @pytest.fixture(scope="module")
 def by_checkov(project: Project, written: Callable[..., Path]) -> Found:
-    """What Checkov finds, by one run over all variants."""
+    """Return Checkov's findings, from a single run over all variants."""
     given = variants("checkov")
     folder = written(given)
     install = "from stratakit.infra import tools; print(tools.provide(tools.CHECKOV))"

@@ -34,13 +34,13 @@ def project_of(bake: Bakery, folder: Path, starter: dict[str, str]) -> Project:
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project for all tests of one service."""
+    """The project that all tests of its service share."""
     return project_of(bake, tmp_path_factory.mktemp("load with ä space"), {})
 
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """What a test changes, beside the limits of time."""
+    """Changes of a test, in addition to relaxed time limits."""
     with Changes(project) as changes:
         PATIENT(changes)
         yield changes

@@ -60,7 +60,7 @@ def big(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Chrome]:
-    """One Chromium for all tests: to start it takes a second."""
+    """A shared Chromium for all tests: starting it takes a second."""
     with chromium() as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Where a project lies: copied, moved, behind a link, in a bigger repository."""
+"""Location of a project: copied, moved, behind a link, in a bigger repository."""
 
 import os
 import shutil

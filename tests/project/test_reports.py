@@ -48,7 +48,7 @@ def runs(project: Project) -> list[Outcome]:
 
 @pytest.fixture
 def page(project: Project, runs: list[Outcome]) -> Any:
-    """What the page of the last run shows."""
+    """Text of the last run's page."""
     text = (project.path / "reports" / "index.html").read_text(encoding="utf-8")
     found = re.search(r'id="data">(.*?)</script>', text)
     assert found

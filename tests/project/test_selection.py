@@ -1,4 +1,4 @@
-"""What runs, and what does not, where several services are asked: paths, caches, folders, words."""
+"""Selection of tests across several services: paths, caches, folders, words."""
 
 import re
 import shutil

@@ -88,7 +88,7 @@ class Workshop(Project):
 
 @pytest.fixture(scope="module")
 def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """One project for all tests, which leave it as it was."""
+    """The project that all tests share, and leave as it was."""
     return workshop(template, tmp_path_factory.mktemp("services and more"), BLANK)
 
 

@@ -143,13 +143,13 @@ class Stack(Project):
 
     @cached_property
     def cache(self) -> Path:
-        """Where the project keeps what belongs to this machine."""
+        """The project's cache folder on this machine."""
         find = "from stratakit.servers import home; print(home.cache())"
         return Path(self.run(".venv/bin/python", "-c", find).stdout.strip())
 
     @cached_property
     def data(self) -> Path:
-        """Where the project keeps the data of `dev`."""
+        """Folder with the data of `dev`."""
         find = "from stratakit.servers import home; print(home.data())"
         return Path(self.run(".venv/bin/python", "-c", find).stdout.strip())
 
@@ -187,7 +187,7 @@ def bake_stack(bake: Bakery, folder: Path) -> Stack:
 
 @pytest.fixture(scope="module")
 def stack(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One project for all tests; each leaves nothing running."""
+    """The project that all tests share; each leaves nothing running."""
     stack = bake_stack(bake, tmp_path_factory.mktemp("stack with ä space"))
     stack.run("uv", "lock", "--quiet")
     stack.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")

@@ -39,7 +39,7 @@ jobs:
 
 @dataclass(frozen=True)
 class Said:
-    """What a run of the static tier printed, wrote and exited with."""
+    """Output, results and exit code of a run of the static tier."""
 
     code: int
     output: str

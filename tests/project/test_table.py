@@ -351,7 +351,7 @@ def test_a_tier_of_each_package_has_servers_of_its_own(living: Project, changes:
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
 def test_a_tier_runs_on_the_python_that_is_asked_for(living: Project, changes: Changes) -> None:
-    """In an environment beside the other, which stays what it is."""
+    """Check that it has an environment of its own, and leaves the other alone."""
     version, folder = another_python(living)
     changes.write(
         "services/gateway/tests/unit/test_python.py",

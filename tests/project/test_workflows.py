@@ -36,7 +36,7 @@ FOLDER = ".github/workflows"
 each_workflow = pytest.mark.parametrize("name", NAMES)
 Workflow = dict[str, Any]
 WEEKDAYS = "0 4 * * 1-6"
-"""When no machine is rented: what is left is given back."""
+"""Schedule on which no machine is rented, and leftovers are given back."""
 
 PASSING = "def test_it_passes() -> None:\n    assert True\n"
 FAILING = "def test_it_fails() -> None:\n    assert 'a<b' == 'c|d'\n"

@@ -1,4 +1,4 @@
-"""What the tests share: a snapshot of the template, bakes of it, its hooks as modules."""
+"""Shared support: a snapshot of the template, bakes of it, its hooks as modules."""
 
 import atexit
 import hashlib
@@ -34,7 +34,7 @@ BLANK, INFERENCE = {"starter": "blank"}, {"starter": "inference"}
 EXAMPLE = "{{cookiecutter.__inference}}"
 
 CHECKOUT = hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:4]
-"""What names of this checkout end with, so that another one has other servers and databases."""
+"""Suffix of this checkout's names, so that another one has other servers and databases."""
 
 # Data of `dev` outlives a project: what one run leaves the next would meet, maybe of another version.
 # Not in pytest's folder, which `nobody` cannot enter, as whom servers of root's run.

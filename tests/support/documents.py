@@ -1,4 +1,4 @@
-"""What documents hold: blocks, commands, links, what a command is said to print."""
+"""Contents of documents: blocks, commands, links, printed output."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ _LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\
 _PLACEHOLDER = re.compile(r"\b[A-Z][A-Z.-]+\b")
 
 HEADS = ("uv run ", "uv add ", "uv init ", "uv lock", "uv sync ", "uvx ", "nox ", "invoke ")
-"""What a command of ours begins with, where it stands in a line of text."""
+"""Beginnings of our commands in running text."""
 ELSEWHERE = {
     "uv run invoke engine.eject": "project/test_vendored.py",
     "uv run invoke ci.": "project/test_workflows.py",
@@ -33,7 +33,7 @@ ELSEWHERE = {
     "uv run nox -s load": "project/test_exit_codes.py",
     "uv run nox": "project/test_tiers.py",
 }
-"""Which tests run what takes long, never ends or needs the template, by what it begins with."""
+"""Tests that run commands which take long, never end or need the template, by prefix."""
 NOUNS = ("db", "stack", "service", "infra", "cloud", "clouds", "ci", "deploy", "report")
 """The collections of tasks, whose verbs are often named without a head: `db.clean`."""
 
@@ -49,7 +49,7 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """What is to be typed."""
+        """Lines to type."""
         lines = self.text.splitlines() if self.language == "console" else []
         return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
@@ -63,7 +63,7 @@ class Command:
     in_block: bool = False
     """Whether it is to be typed by whoever follows the document from top to bottom."""
     needs: str = ""
-    """What it cannot be run without in a test; such a command is parsed alone."""
+    """Requirement that tests lack; such a command is only parsed."""
 
     @property
     def words(self) -> list[str]:
@@ -97,7 +97,7 @@ class Document:
 
     @property
     def name(self) -> str:
-        """What to call it: with its folder where it is a service's."""
+        """Its name, with the folder if it belongs to a service."""
         folder = self.path.parent
         return (
             f"{folder.name}/{self.path.name}"
@@ -107,7 +107,7 @@ class Document:
 
     @cached_property
     def text(self) -> str:
-        """What it holds."""
+        """Its text."""
         return self.path.read_text(encoding="utf-8")
 
     @cached_property
@@ -128,7 +128,7 @@ class Document:
 
     @cached_property
     def prose(self) -> str:
-        """What it holds outside of fenced blocks."""
+        """Its text outside of fenced blocks."""
         return re.sub(r"^```.*?^```$", "", self.text, flags=re.DOTALL | re.MULTILINE)
 
     def commands(self) -> Iterator[Command]:

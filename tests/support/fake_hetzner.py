@@ -16,7 +16,7 @@ PLACES = {"fsn1": 1.0, "hel1": 0.9, "ash": 1.2}
 KINDS = {"cpx11": 0.008, "cpx31": 0.03, "ccx63": 1.2}
 """Kinds of machines, and euros an hour."""
 ADDRESS = 0.001
-"""What an address costs an hour."""
+"""Price of an address, in euros an hour."""
 
 
 def price(euros: float, place: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def price(euros: float, place: str) -> dict[str, Any]:
 
 
 class RefusedError(Exception):
-    """What the API answers with an error."""
+    """Error response of the API."""
 
     def __init__(self, status: int, code: str) -> None:
         """Take the HTTP status and Hetzner's own word for it."""
@@ -41,18 +41,18 @@ class Hetzner:
     """The state of an account."""
 
     address: str = "127.0.0.1"
-    """That of each machine."""
+    """Address of each machine."""
     servers: dict[int, dict[str, Any]] = field(default_factory=dict)
     ssh_keys: dict[int, dict[str, Any]] = field(default_factory=dict)
     sold_out: set[str] = field(default_factory=set)
     """Places that have no machine left."""
     refusals: list[tuple[str, RefusedError]] = field(default_factory=list)
-    """What to answer to the next requests that begin so, in their order: `DELETE /servers`."""
+    """Errors for the next requests with such a prefix, in order: `DELETE /servers`."""
     requests: list[str] = field(default_factory=list)
     booted: Callable[[list[str]], object] = lambda _: None
     """Called with the public keys that a new machine lets in."""
     late: threading.Event | None = None
-    """Until it is set, machines that are asked for are not there."""
+    """Event until which requested machines are missing."""
     asked: threading.Event = field(default_factory=threading.Event)
     """Set as soon as one was asked for."""
     _ids: Iterator[int] = field(default_factory=lambda: count(1))

@@ -31,12 +31,12 @@ PRICES = {
 
 @dataclass
 class Account:
-    """What is in the clouds, and how they answer."""
+    """State of the clouds, and how they answer."""
 
     usable: bool = True
     """Whether the credentials are accepted."""
     error: str = ""
-    """What the catalog fails with."""
+    """Error of the catalog."""
     hangs: bool = False
     """Whether a launch goes on for ever."""
     crashes: bool = False
@@ -44,7 +44,7 @@ class Account:
     silent: list[str] = field(default_factory=list)
     """Zones that do not answer."""
     late: int = 0
-    """How often machines are listed in vain."""
+    """Number of listings before machines appear."""
     host: str = "127.0.0.1"
     port: int = 22
     user: str = "ubuntu"
@@ -53,7 +53,7 @@ class Account:
     machines: list[dict[str, str]] = field(default_factory=list)
     """Each with `cloud`, `tag`, `name`, `state` and `where`."""
     asked: dict[str, Any] = field(default_factory=dict)
-    """What the last launch and the last end of a machine were told."""
+    """Arguments of the last launch and the last termination."""
 
     @classmethod
     def load(cls) -> Self:
@@ -115,7 +115,7 @@ def get_hourly_cost(
 
 
 class Resources:
-    """What a machine is to be."""
+    """Requirements for a machine."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Resources:
 
 
 class Task:
-    """What is to be launched."""
+    """A task to launch."""
 
     def __init__(self, *, name: str) -> None:
         """Name it."""
@@ -202,7 +202,7 @@ class Session:
 
 
 class Config:
-    """How a client of AWS asks."""
+    """Configuration of an AWS client."""
 
     def __init__(self, *, retries: dict[str, int]) -> None:
         """Set how often."""
@@ -354,7 +354,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "googleapiclient": {},
     "googleapiclient.discovery": {"build": build},
 }
-"""What the tier imports in the environment of the tool; what holds others comes first."""
+"""Modules that the tier imports in the tool's environment; parents come first."""
 
 
 def install() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from baking import ROOT, Bakery, named, snapshot
 
 LINK = Path("services", "gateway", "tests", "integration", "engine")
-"""Where the tests of the engine are there, by a link: what is edited is what is run."""
+"""Link to the engine's tests in the baked project, so that edits take effect."""
 
 
 def host(folder: Path) -> Path:

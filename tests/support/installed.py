@@ -20,7 +20,7 @@ class Environment:
 
     @property
     def site_packages(self) -> Path:
-        """Where its packages are."""
+        """Folder of its packages."""
         (folder,) = self.folder.glob("[Ll]ib/**/site-packages")
         return folder
 

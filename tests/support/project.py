@@ -40,12 +40,12 @@ for COMP_LINE; do
     echo "${COMPREPLY[@]}"
 done
 """
-"""What bash itself does at a Tab, and then prints what it would offer."""
+"""Script that completes a line as bash does at a Tab, and prints the candidates."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of nox or invoke came to."""
+    """Outcome of a run of nox or invoke."""
 
     code: int
     output: str
@@ -106,7 +106,7 @@ ENVIRONMENTS = {
 }
 """The environments that a project comes to have, and what uv puts into each."""
 FETCHED = ".nox/tool-postgres-17"
-"""Where the embedded PostgreSQL is that a project fetches when it first needs one."""
+"""Folder of the embedded PostgreSQL that a project downloads on first use."""
 FETCH = "from stratakit.servers import binaries; binaries.installation('postgres')"
 
 
@@ -245,7 +245,7 @@ def hide(name: str) -> Change:
 ABSENT_TIER = "e2e"
 """A tier of the project's own that `add_absent_tier` adds."""
 ABSENT_TESTS = f"tests/{ABSENT_TIER}/test_planted.py"
-"""Where a test makes it one that is there."""
+"""Path of a test that makes the tier present."""
 
 
 def add_absent_tier(changes: Changes) -> None:

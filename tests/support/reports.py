@@ -1,4 +1,4 @@
-"""What runs leave behind, made up: summaries, and what a load test has measured."""
+"""Made-up results of runs: summaries, and reports of load tests."""
 
 import math
 import random

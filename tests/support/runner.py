@@ -20,12 +20,12 @@ HAS = {
         ("secrets.CODECOV_TOKEN", "secrets.CLOUD_TOKEN", "secrets.NOTIFY_WEBHOOK_URL"), ""
     ),
 }
-"""What each repository has; a secret that nobody has set is empty."""
+"""Expressions known in every repository; an unset secret is empty."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a job."""
+    """Results of a job."""
 
     result: str
     outputs: dict[str, str]
@@ -41,7 +41,7 @@ class Runner:
     workflow: Mapping[str, Any]
     folder: Path
     env: Mapping[str, str] = field(default_factory=dict)
-    """What this machine has that GitHub's has not; it wins over what the workflow sets."""
+    """Additional variables of this machine; they override those of the workflow."""
 
     def job(self, name: str, scope: Scope | None = None) -> Done:
         """Run a job. `scope` says what its expressions stand for; one that it lacks is an error."""

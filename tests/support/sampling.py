@@ -1,4 +1,4 @@
-"""Which tests run, and in which order: a seed puts each module in one, and another chooses a sample.
+"""Order and selection of tests: one seed orders each module, another chooses a sample.
 
 A sample has few tests of each proof. The same seed gives the same order and the same tests again.
 """
@@ -15,7 +15,7 @@ import pytest
 LONGEST = "tests/project/test_tiers.py"
 """The module that is begun first: begun last, one worker would be at it while the other is done."""
 SHARE = 8
-"""One of so many tests of a proof is in a sample, and at least one."""
+"""Inverse share of a proof's tests in a sample, which has at least one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

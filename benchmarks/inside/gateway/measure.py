@@ -38,7 +38,7 @@ PLENTY = 2**31 - 1
 WARM_UP = 320
 """Requests before those that are counted."""
 SHARE = {"litellm": 10}
-"""Of the requests, how few one gets that takes so much longer for each."""
+"""Divisors of the number of requests, for servers that take much longer for each."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the repository's operations cost, in this process and one after the other."""
+"""Costs of the repository's operations, in this process and one after the other."""
 
 import asyncio
 import time

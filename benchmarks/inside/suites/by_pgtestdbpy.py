@@ -10,7 +10,7 @@ from stratakit import database, project
 
 @pytest.fixture(scope="session")
 def isolated() -> Iterator[Test]:
-    """What gives a test its own database."""
+    """Manager that gives each test its own database."""
     server = os.environ["BENCH_SERVER"]
     with (
         database.run(server) as run,

@@ -1,4 +1,4 @@
-"""One database for all tests, and nothing that cleans it."""
+"""A shared database for all tests, never cleaned."""
 
 import os
 from collections.abc import Iterator
