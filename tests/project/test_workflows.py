@@ -173,7 +173,9 @@ def test_a_red_main_and_a_red_night_are_told_and_a_pull_request_tells_nobody(bak
     day, *nights = (read(bake(), name)["jobs"] for name in NAMES)
     assert day["notify"]["if"] == "failure() && github.event_name == 'push'"
     assert day["notify"]["needs"] == ["gate"]
-    for jobs, condition in zip(nights, ("!cancelled()", "!cancelled() && vars.CLOUDS"), strict=True):
+    for jobs, condition in zip(
+        nights, ("!cancelled()", "!cancelled() && vars.CLOUDS"), strict=True
+    ):
         assert jobs["notify"]["if"] == f"${{{{ {condition} }}}}"
         assert sorted(jobs["notify"]["needs"]) == sorted(jobs.keys() - {"notify"})
 
