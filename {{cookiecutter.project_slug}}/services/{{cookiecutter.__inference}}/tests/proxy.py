@@ -62,36 +62,28 @@ class Proxy:
         assert task
         self._connections.add(task)
         try:
-            if not self._refusing:
-                # To break off is what it is for, and asyncio's streams log it up to Python 3.11.
-                with suppress(OSError, asyncio.CancelledError):
-                    await self._join(reader, writer)
+            # To break off is what it is for, and asyncio's streams log it up to Python 3.11.
+            with suppress(OSError, asyncio.CancelledError):
+                if not self._refusing:
+                    up_reader, up_writer = await self._connect()
+                    await asyncio.gather(
+                        self._pump(reader, up_writer, self.sent),
+                        self._pump(up_reader, writer, []),
+                    )
         finally:
             self._connections.remove(task)
             writer.transport.abort()
 
-    async def _join(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Pass bytes both ways until one of them ends."""
-        up_reader, up_writer = await self._connect()
-        pumps = [
-            asyncio.create_task(self._pump(reader, up_writer, self.sent)),
-            asyncio.create_task(self._pump(up_reader, writer, [])),
-        ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            # Before anything is awaited, since that may be cancelled.
-            up_writer.transport.abort()
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-
     async def _pump(self, reader: StreamReader, writer: StreamWriter, sent: list[bytes]) -> None:
-        while data := await reader.read(CHUNK):
-            await self._open.wait()
-            sent.append(data)
-            writer.write(data)
-            await writer.drain()
+        """Pass bytes one way until they end, at which the other way ends as well."""
+        try:
+            while data := await reader.read(CHUNK):
+                await self._open.wait()
+                sent.append(data)
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.transport.abort()
 
     async def _connect(self) -> tuple[StreamReader, StreamWriter]:
         parts, query = self._upstream, dict(parse_qsl(self._upstream.query))
