@@ -1,14 +1,17 @@
 """What the tests of every tier share: the adapters on real servers, for those who ask.
 
-They are imported then, since the unit tier does without them and the time that they take.
+Adapters are imported then, since the unit tier does without them and the time that they take.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from servicebase import testing
+from stratakit.testing import eventually
 
 from gateway import ports
 
@@ -41,9 +44,8 @@ async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
     """Connections to this worker's own Redis database."""
     from gateway.adapters.redis import connection
 
-    client = connection.connect(redis_url, timeout=testing.TIMEOUT)
-    yield client
-    await client.aclose()
+    async with connection.connect(redis_url, timeout=testing.TIMEOUT) as client:
+        yield client
 
 
 @pytest.fixture
@@ -63,3 +65,22 @@ async def redis_limiter(redis_client: "Client", clock: MemoryClock) -> AsyncIter
     yield limiter
     # Else it would correct, in the middle of the next test, what that one has counted.
     await limiter.flush()
+
+
+@asynccontextmanager
+async def following(announcements: ports.Announcements) -> AsyncIterator[list[str]]:
+    """Yield a list to which each version is added that is another, once it has the first."""
+    seen: list[str] = []
+
+    async def follow() -> None:
+        async for version in announcements.versions():
+            if seen[-1:] != [version]:
+                seen.append(version)
+
+    task = asyncio.create_task(follow())
+    try:
+        await eventually(lambda: seen)
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

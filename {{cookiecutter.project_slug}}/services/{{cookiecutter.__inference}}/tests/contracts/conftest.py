@@ -7,10 +7,9 @@ from stratakit.testing import contracts
 from gateway import ports
 from gateway.adapters.clock import SystemClock
 
-from ..fakes.announcements import MemoryAnnouncements
 from ..fakes.clock import MemoryClock
 from ..fakes.database import MemoryDatabase
-from ..fakes.limiter import MemoryLimiter
+from ..fakes.redis import MemoryAnnouncements, MemoryLimiter
 
 database = contracts.adapters("memory_database", "postgres_database")
 announcements = contracts.adapters("memory_announcements", "redis_announcements")

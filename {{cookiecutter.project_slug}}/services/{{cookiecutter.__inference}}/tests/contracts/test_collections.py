@@ -1,4 +1,7 @@
-"""What is kept of each kind. What repositories do whatever they keep, servicebase's tests show."""
+"""What is kept: each kind, the versions of aliases, and the config.
+
+What repositories do whatever they keep, servicebase's tests show.
+"""
 
 import asyncio
 from dataclasses import asdict, replace
@@ -11,8 +14,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from servicebase import values
+from stratakit.testing import contracts
 
 from gateway import domain, errors
+from gateway.domain import Config, Target
 from gateway.ports import Database
 
 from ..samples import SAMPLES, Sample
@@ -21,6 +26,18 @@ from ..samples import SAMPLES, Sample
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=20).map("".join)
 NAME: TypeAdapter[str] = TypeAdapter(domain.Name)
 PARAMETERS: TypeAdapter[dict[str, Any]] = TypeAdapter(values.JsonObject)
+# Whatever UTF-8 can say, and JSONB can hold.
+STORABLE = st.integers(1, 0xD7FF) | st.integers(0xE000, 0x10FFFF)
+NAMES = st.lists(STORABLE.map(chr), max_size=5).map("".join)
+AMOUNTS = st.integers(0, 2**53)
+CONFIGS = st.builds(
+    Config,
+    models=st.dictionaries(NAMES, st.builds(Target, NAMES, NAMES), max_size=3),
+    prices=st.dictionaries(NAMES, AMOUNTS, max_size=3),
+    requests_per_minute=AMOUNTS,
+    tokens_per_minute=AMOUNTS,
+    max_tokens=AMOUNTS,
+)
 TEXTS = ("Lamp", "lamps", "50% off", "c:\\temp", "lam_p", "100")
 FOUND = {
     "LAM": ["lam_p", "lamps", "Lamp"],
@@ -138,10 +155,13 @@ async def test_a_search_finds_prefixes_of_keys_and_whole_tags(database: Database
         st.none() | st.booleans() | st.integers() | TEXT | st.floats(-1e15, 1e15),
         max_size=3,
     ),
+    config=CONFIGS,
 )
-async def test_what_the_domain_allows_comes_back_unchanged(
-    database: Database, name: str, budget: int, parameters: dict[str, object]
+async def test_what_the_domain_allows_comes_back_unchanged_and_so_does_any_config(
+    database: Database, name: str, budget: int, parameters: dict[str, object], config: Config
 ) -> None:
+    published = await database.add_config(config)
+    assert await database.config() == published == replace(config, version=published.version)
     try:
         name = NAME.validate_python(f"{uuid4()}{name}")
         PARAMETERS.validate_python(parameters)
@@ -152,3 +172,76 @@ async def test_what_the_domain_allows_comes_back_unchanged(
     stored = await database.teams.get(team.id)
     assert (stored.name, stored.budget_cents) == (name, budget)
     assert (await database.aliases.get(alias.id)).parameters == parameters
+
+
+async def test_after_a_default_of_many_at_once_the_one_with_the_greatest_version_holds(
+    database: Database,
+) -> None:
+    assert await database.config() == Config()
+    # Whatever version they were given.
+    filled = contracts.filled(Config)
+    news = [replace(filled, version=9 - number, max_tokens=number) for number in range(1, 21)]
+    added = await asyncio.gather(*map(database.add_config, news))
+    assert len({each.version for each in added}) == 20
+    newest = max(added, key=lambda each: each.version)
+    assert await database.config() == newest
+    assert (await database.add_config(Config())).version > newest.version
+
+
+async def add_alias(database: Database, name: str = "lamp", **given: object) -> domain.ModelAlias:
+    added: list[domain.ModelAlias] = await SAMPLES["aliases"].add(database, name, **given)
+    return added[0]
+
+
+async def test_each_update_that_changes_something_makes_a_version_and_the_older_ones_stay(
+    database: Database,
+) -> None:
+    first = await add_alias(database)
+    await add_alias(database, "taken", team_id=first.team_id)
+    second = await database.aliases.update(first.id, {"target": "b", "tags": ("x",)}, version=1)
+    third = await database.aliases.update(first.id, {"alias": "desk", "parameters": {"seed": 1}})
+    assert [alias.version for alias in (first, second, third)] == [1, 2, 3]
+    assert (third.target, third.tags) == ("b", ("x",))
+    assert await database.aliases.update(first.id, {}, version=3) == third
+    with pytest.raises(errors.ConflictError):
+        await database.aliases.update(first.id, {"alias": "taken"})
+    for version in (2, 4):
+        for changes in ({}, {"target": "c"}):
+            with pytest.raises(errors.VersionConflictError):
+                await database.aliases.update(first.id, changes, version=version)
+    assert list(await database.aliases.versions(first.id)) == [third, second, first]
+    assert await database.aliases.get(first.id) == third
+    await database.aliases.remove(first.id)
+    with pytest.raises(errors.NotFoundError):
+        await database.aliases.versions(first.id)
+    for changes in ({}, {"target": "c"}):
+        for seen in (None, 3):
+            with pytest.raises(errors.NotFoundError):
+                await database.aliases.update(first.id, changes, version=seen)
+
+
+@pytest.mark.parametrize(("seen", "newest"), [(1, 2), (None, 9)])
+async def test_of_many_updates_at_once_one_wins_a_version_and_all_win_without_one(
+    database: Database, seen: int | None, newest: int
+) -> None:
+    alias = await add_alias(database)
+    ended = await asyncio.gather(
+        *(database.aliases.update(alias.id, {"target": str(n)}, version=seen) for n in range(8)),
+        return_exceptions=True,
+    )
+    made = [end for end in ended if isinstance(end, domain.ModelAlias)]
+    newest_first = sorted(made, key=lambda each: each.version, reverse=True)
+    assert list(await database.aliases.versions(alias.id)) == [*newest_first, alias]
+    assert [each.version for each in newest_first] == [*range(newest, 1, -1)]
+    assert sum(isinstance(end, errors.VersionConflictError) for end in ended) == 9 - newest
+
+
+async def test_the_routes_of_a_team_are_its_aliases_by_name(database: Database) -> None:
+    first = await add_alias(database)
+    # Of another team, which may have the same names.
+    await add_alias(database)
+    second = await add_alias(database, "desk", team_id=first.team_id)
+    assert await database.aliases.routes(first.team_id) == {"lamp": first, "desk": second}
+    newest = await database.aliases.update(first.id, {"alias": "light"})
+    assert await database.aliases.routes(first.team_id) == {"light": newest, "desk": second}
+    assert await database.aliases.routes(UUID(int=7)) == {}

@@ -1,6 +1,8 @@
-"""The contract of `Limiter`, for the fake and the real one alike."""
+"""The contracts of `Limiter` and of what it reads: `Clock` and `Announcements`."""
 
+import asyncio
 from dataclasses import astuple
+from datetime import UTC
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,11 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.domain import Limits
-from gateway.ports import Admission, Announcements, Limiter
+from stratakit.testing import eventually
 
+from gateway.adapters.clock import SystemClock
+from gateway.domain import Limits
+from gateway.ports import Admission, Announcements, Clock, Limiter
+
+from ..conftest import following
 from ..fakes.clock import MemoryClock
-from ..following import following
 
 TEAM = UUID(int=7)
 MINUTE = 60.0
@@ -142,3 +147,51 @@ async def test_in_no_minute_more_is_let_through_than_the_limits_and_less_only_if
         assert (await admit(last)).refused
         clock.advance(0.000_002)
         assert not (await admit(last)).refused
+
+
+async def test_all_who_follow_are_told_a_new_version(announcements: Announcements) -> None:
+    await announcements.ping()
+    async with following(announcements) as one, following(announcements) as other:
+        assert one == [""]
+        for number in range(2, 5):
+            await announcements.announce()
+            await eventually(lambda: len(one) == len(other) == number)  # noqa: B023 - awaited here
+        assert len(set(one)) == len(one)
+        assert one == other
+        await asyncio.gather(*(announcements.announce() for _ in range(20)))
+        # Of many at once the last is known in the end.
+        async with following(announcements) as seen:
+            await eventually(lambda: seen[0] in one)
+
+
+@pytest.mark.parametrize("kind", [SystemClock, MemoryClock])
+async def test_time_passes_while_one_sleeps_and_others_run(kind: type[Clock]) -> None:
+    clock = kind()
+    before = clock.now()
+    assert before.tzinfo is UTC
+    sleeper = asyncio.create_task(clock.sleep(0.02))
+    if isinstance(clock, MemoryClock):
+        await eventually(lambda: clock.sleeping == 1)
+        clock.advance(0.02)
+    await sleeper
+    # Less than all of it: loops round, and the clock of a machine is set.
+    assert (clock.now() - before).total_seconds() > 0.01
+    for no_time in (0, -1):
+        ran = asyncio.Event()
+        asyncio.get_running_loop().call_soon(ran.set)
+        await clock.sleep(no_time)
+        assert ran.is_set()
+
+
+async def test_a_turned_clock_wakes_those_whose_time_has_come_and_forgets_who_left() -> None:
+    clock = MemoryClock()
+    early, late, gone = [asyncio.create_task(clock.sleep(seconds)) for seconds in (20, 30, 15)]
+    await eventually(lambda: clock.sleeping == 3)
+    gone.cancel()
+    await asyncio.wait([gone])
+    clock.advance(20)
+    await early
+    assert (late.done(), clock.sleeping) == (False, 1)
+    clock.advance(10)
+    await late
+    assert clock.sleeping == 0

@@ -20,12 +20,7 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
     """All of one kind, with what belongs to what, and what PostgreSQL asks of values."""
 
     def __init__(
-        self,
-        database: "MemoryDatabase",
-        kind: type[Found],
-        name: str,
-        *searched: str,
-        unique: str = "",
+        self, database: "MemoryDatabase", kind: type[Found], name: str, *searched: str, unique: str
     ) -> None:
         super().__init__()
         self.database, self.kind, self.name, self.searched = database, kind, name, searched
@@ -74,7 +69,7 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
     """The aliases, with all of their versions."""
 
     def __init__(self, database: "MemoryDatabase") -> None:
-        super().__init__(database, domain.ModelAlias, "alias", "alias", "tags")
+        super().__init__(database, domain.ModelAlias, "alias", "alias", "tags", unique="")
         self._versions: dict[UUID, list[domain.ModelAlias]] = {}
 
     async def update(
@@ -104,16 +99,16 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
 
     def __init__(self, database: "MemoryDatabase") -> None:
         super().__init__(database, domain.User, "user", "email", unique="email")
-        self._sessions: list[domain.Session] = []
+        self._sessions: dict[str, domain.Session] = {}
 
     async def update(self, id_: UUID, changes: Changes) -> domain.User:
         user = await super().update(id_, changes)
         if "password_hash" in changes:
-            self._sessions = [each for each in self._sessions if each.user_id != id_]
+            self._sessions = {h: s for h, s in self._sessions.items() if s.user_id != id_}
             if user.password_hash is None:
-                keys = self.database.keys
+                keys, now = self.database.keys, self.database.clock.now()
                 for key in await keys.find(user_id=id_, revoked_at=None):
-                    await keys.update(key.id, {"revoked_at": self.database.clock.now()})
+                    await keys.update(key.id, {"revoked_at": now})
         return user
 
     async def by_email(self, email: str) -> domain.User:
@@ -124,18 +119,18 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
     async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         if (await self.get(session.user_id)).password_hash != password_hash:
             raise errors.NotFoundError(self.name, "with this password")
-        self._sessions = [each for each in self._sessions if each.expires_at > now] + [session]
+        self._sessions = {h: s for h, s in self._sessions.items() if s.expires_at > now}
+        self._sessions[session.hash] = session
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
         await self.ping()
-        for session in self._sessions:
-            if session.hash == hash_:
-                return session, await self.get(session.user_id)
+        if session := self._sessions.get(hash_):
+            return session, await self.get(session.user_id)
         raise errors.NotFoundError("session", "with this hash")
 
     async def end_session(self, hash_: str) -> None:
         await self.ping()
-        self._sessions = [each for each in self._sessions if each.hash != hash_]
+        self._sessions.pop(hash_, None)
 
 
 @dataclass
@@ -198,6 +193,7 @@ class MemoryDatabase(ports.Database):
     keys: MemoryCollection[domain.NewApiKey, domain.ApiKey]
     aliases: MemoryAliases
     quotas: MemoryCollection[domain.NewQuota, domain.Quota]
+    collections: list[MemoryCollection[Any, Any]]
 
     def __init__(self, clock: ports.Clock) -> None:
         self.down = False
@@ -214,11 +210,7 @@ class MemoryDatabase(ports.Database):
         self.aliases = MemoryAliases(self)
         self.quotas = MemoryCollection(self, domain.Quota, "quota", unique="team_id")
         self.spending = MemorySpending(self)
-
-    @property
-    def collections(self) -> list[MemoryCollection[Any, Any]]:
-        """Return all of them."""
-        return [self.teams, self.users, self.keys, self.aliases, self.quotas]
+        self.collections = [self.teams, self.users, self.keys, self.aliases, self.quotas]
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
         id_ = (await self.teams.add(uuid4(), team)).id

@@ -1,17 +1,12 @@
-"""The gateway as it is started in production, and clients of it; a Redis that may be away."""
+"""The gateway as it is started in production, and clients of it."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 
 import httpx2
 import pytest
 
 from stratakit.testing import Service, services
 
-from gateway.adapters.redis import connection
-from gateway.adapters.redis.connection import Client
-
-from ..proxy import Proxy
 from .people import ADMIN_TOKEN, ANN, SECRET, Connect, Team, connecting
 
 
@@ -63,17 +58,3 @@ async def ann(anybody: httpx2.AsyncClient, connect: Connect) -> httpx2.AsyncClie
     registered = await anybody.post("/auth/register", json={"team": "Blue", **ANN})
     assert registered.status_code == 201
     return connect((await anybody.post("/auth/login", json=ANN)).json()["token"])
-
-
-@pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
-    """What the connections of `through` go through."""
-    async with Proxy(redis_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def through(proxy: Proxy) -> AsyncIterator[Client]:
-    """Connections of this test alone to this worker's own Redis database."""
-    async with aclosing(connection.connect(proxy.url, timeout=5)) as client:
-        yield client

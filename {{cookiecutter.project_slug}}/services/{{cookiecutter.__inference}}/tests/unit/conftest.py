@@ -23,10 +23,9 @@ from gateway.ports import Chunk, Completion, Inference, InferenceBackend, Ports
 from gateway.settings import Settings
 
 from .. import samples
-from ..fakes.announcements import MemoryAnnouncements
 from ..fakes.clock import MemoryClock
 from ..fakes.database import MemoryDatabase
-from ..fakes.limiter import MemoryLimiter
+from ..fakes.redis import MemoryAnnouncements, MemoryLimiter
 
 client = testing.client
 lines = testing.lines

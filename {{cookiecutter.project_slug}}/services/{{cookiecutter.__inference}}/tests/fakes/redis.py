@@ -1,15 +1,48 @@
-"""The limiter in a dict."""
+"""What Redis does, in variables: the limiter and the announcements."""
 
+import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
 from gateway import domain, errors, ports
 
-from .announcements import MemoryAnnouncements
-
 SECOND = 1_000_000
 """Microseconds: sums of integers are exact."""
 WINDOW = 60 * SECOND
+
+
+class MemoryAnnouncements:
+    """Counts them, and keeps a queue for each subscriber."""
+
+    def __init__(self) -> None:
+        self.version = ""
+        self.count = 0
+        """How many there were."""
+        self.down = False
+        """Set it, and every call fails as it does when the server is gone."""
+        self._subscribers: set[asyncio.Queue[str]] = set()
+
+    async def announce(self) -> None:
+        await self.ping()
+        self.count += 1
+        self.version = str(self.count)
+        for each in self._subscribers:
+            each.put_nowait(self.version)
+
+    async def versions(self) -> AsyncGenerator[str]:
+        mine = asyncio.Queue[str]()
+        mine.put_nowait(self.version)
+        self._subscribers.add(mine)
+        try:
+            while True:
+                yield await mine.get()
+        finally:
+            self._subscribers.remove(mine)
+
+    async def ping(self) -> None:
+        if self.down:
+            raise errors.UnavailableError("memory")
 
 
 class MemoryLimiter:
