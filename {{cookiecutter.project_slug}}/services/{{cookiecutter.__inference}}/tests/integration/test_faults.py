@@ -1,16 +1,20 @@
-"""Servers that go away and come back, and clients that do: nothing has to be started again."""
+"""Servers that go away and come back, without their data even, and clients that do.
+
+Nothing has to be started again, and whoever asks is told nothing that is no longer so.
+"""
 
 from pathlib import Path
 
 import pytest
-from httpx2 import Response
+from httpx2 import AsyncClient, Response
 
 from stratakit.testing import eventually, serving
 
+from gateway.adapters.redis import connection
 from gateway.settings import PREFIX
 
 from ..proxy import Proxy
-from .people import ADMIN_TOKEN, CHAT, Team, chat, connecting
+from .people import ADMIN_TOKEN, CHAT, Connect, Team, chat, configured, connecting, created
 
 TIMEOUT = "1.0"
 """Seconds that the gateway waits for a server.
@@ -73,3 +77,45 @@ async def test_who_leaves_a_stream_frees_its_slot(settings: dict[str, str], tmp_
                 refused = await client.post(CHAT, json=chat())
                 assert refused.json()["error"]["code"] == "overloaded"
             await eventually(is_free, timeout=8)
+
+
+@pytest.mark.parametrize("lost", ["nothing", "all", "what is new"])
+async def test_if_redis_loses_data_no_model_is_free_no_session_or_key_comes_back_no_alias_is_lost(
+    redis_client: connection.Client,
+    admin: AsyncClient,
+    ann: AsyncClient,
+    connect: Connect,
+    team: Team,
+    lost: str,
+) -> None:
+    named = {"alias": "mine", "target": "echo", "provider": "echo"}
+    alias = await created(admin, "aliases", team_id=team.id, **named)
+    revoked = await created(admin, "keys", user_id=team.user)
+    client, former = connect(team.key), connect(revoked["key"])
+
+    async def statuses() -> list[int]:
+        asked = [
+            await client.post(CHAT, json=chat(model="mine")),
+            await client.post(CHAT, json=chat()),
+            await former.post(CHAT, json=chat()),
+            await ann.get("/auth/me"),
+        ]
+        return [response.status_code for response in asked]
+
+    assert await statuses() == [200, 200, 200, 200]
+    before = {
+        str(key): await redis_client.execute_command("DUMP", key, NEVER_DECODE=True)
+        for key in await redis_client.keys(f"{connection.PREFIX}*")
+    }
+    await admin.patch(f"/admin/aliases/{alias['id']}", json={"target": "other"})
+    await admin.post(f"/admin/keys/{revoked['id']}/revoke")
+    await ann.post("/auth/logout")
+    async with configured(admin, prices={"echo": 1, "other": 0}):
+        if lost != "nothing":
+            await redis_client.delete(*await redis_client.keys(f"{connection.PREFIX}*"))
+        if lost == "what is new":
+            for key, value in before.items():
+                await redis_client.restore(key, 0, value)
+        # The alias that is free now, the model that the budget does not pay for, and nobody else.
+        for _ in range(2):
+            assert await statuses() == [200, 429, 401, 401]
