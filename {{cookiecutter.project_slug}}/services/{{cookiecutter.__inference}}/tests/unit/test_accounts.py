@@ -1,17 +1,25 @@
-"""Passwords, and how many wait for them at once; API keys, and what is kept of them."""
+"""Emails, and passwords, which take their time; API keys, and what is kept of them."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import accounts, errors
+from gateway import accounts, domain, errors
 
 PASSWORD = "correct horse battery"  # pragma: allowlist secret
 KEYS = accounts.Keys("secret")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+ANY_TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=30).map("".join)
+NO_EMAILS = [
+    *("", "ann", "@example.org", "ann@", "ann@host", "a b@example.org", "a@b@example.org"),
+    *("a\0@example.org", "\ud800@example.org", "ann@exam_ple.org", "a@.org", f"{'a' * 250}@b.cd"),
+]
+NO_PASSWORDS = ["x" * 11, "x" * 257, "\0" * 12, "\ud800" * 12]
 
 
 def cheap(time_cost: int = 1) -> accounts.Passwords:
@@ -58,10 +66,35 @@ def test_a_password_stays_as_it_is_kept(text: str) -> None:
     assert accounts.check_password(password, least=0) == password
 
 
-@pytest.mark.parametrize("password", ["x" * 11, "x" * 257, "\0" * 12, "\ud800" * 12])
-def test_a_bad_password_is_refused(password: str) -> None:
-    with pytest.raises(errors.InvalidError):
-        accounts.check_password(password)
+@pytest.mark.parametrize("email", ["a@b.c", "ann+x@mail.example.org", "é@example.org"])
+def test_a_good_email_is_trimmed_and_has_one_case(email: str) -> None:
+    assert domain.check_email(f" {email.upper()}\n") == domain.check_email(email) == email
+
+
+@given(ANY_TEXT.map(lambda text: f"{text}@example.org") | ANY_TEXT)
+def test_an_email_that_passed_passes_again_unchanged(text: str) -> None:
+    try:
+        email = domain.check_email(text)
+    except errors.InvalidError:
+        return
+    assert domain.check_email(email) == email
+    assert len(email) <= domain.EMAIL_LENGTH
+    assert "\0" not in email.encode().decode()
+
+
+@pytest.mark.parametrize(
+    ("check", "field", "value"),
+    [
+        *((domain.check_email, "email", each) for each in NO_EMAILS),
+        *((accounts.check_password, "password", each) for each in NO_PASSWORDS),
+    ],
+)
+def test_what_is_no_email_or_a_bad_password_is_refused(
+    check: Callable[[str], str], field: str, value: str
+) -> None:
+    with pytest.raises(errors.InvalidError, match=f"{field} must") as caught:
+        check(value)
+    assert caught.value.field == field
 
 
 def test_a_key_is_random_and_only_its_beginning_is_kept_readable() -> None:

@@ -106,6 +106,9 @@ async def test_every_route_answers_503_without_its_servers(
         response = await ann.request(method, path, json=BODIES.get(path), headers=headers)
         assert response.status_code == 503, (method, path)
         assert response.headers["retry-after"] == "1"
+    ready = await ann.get("/health/ready")
+    assert refusal(ready) == (503, None, "unavailable")
+    assert ready.json()["error"]["message"] == "down: postgres, redis"
 
 
 async def test_who_registers_can_log_in_for_a_while_or_until_they_log_out(

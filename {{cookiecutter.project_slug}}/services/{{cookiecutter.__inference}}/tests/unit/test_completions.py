@@ -255,19 +255,16 @@ async def test_a_backend_that_fails_costs_nothing_and_its_client_is_told_how_it_
     assert await customer.used() == (0, 0)
 
 
-async def test_a_server_that_is_away_answers_503_and_the_log_says_which_it_is(
+async def test_without_a_server_or_a_good_config_503_is_answered_and_the_log_says_which_server(
     customer: Customer, lines: list[EventDict]
 ) -> None:
-    customer.world.limiter.down = True
+    customer.world.database.unreadable = True
+    assert refusal(await customer.post()) == (503, None, "unreadable")
+    customer.world.database.unreadable, customer.world.limiter.down = False, True
     response = await customer.post()
     assert refusal(response) == (503, None, "unavailable")
     assert "memory is not available" in response.text
     assert [line["server"] for line in lines if line["log_level"] == "warning"] == ["memory"]
-
-
-async def test_without_a_config_that_can_be_read_503_is_answered(customer: Customer) -> None:
-    customer.world.database.unreadable = True
-    assert refusal(await customer.post()) == (503, None, "unreadable")
 
 
 @pytest.mark.parametrize(

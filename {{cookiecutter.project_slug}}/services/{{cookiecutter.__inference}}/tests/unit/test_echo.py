@@ -65,7 +65,7 @@ async def fates(requests: int, **settings: Any) -> list[tuple[int, str]]:
     return found
 
 
-async def test_an_answer_is_the_words_of_the_prompt_the_same_in_every_process() -> None:
+async def test_an_answer_is_the_words_of_the_text_or_of_all_turns_alike_in_every_process() -> None:
     text = "jumps over the lazy dog the quick brown fox"
     assert await echo().complete(asked()) == Completion([Chunk(text, "stop")], Usage(9, 9))
     nothing = asked(" ", ignore_eos=True)
@@ -73,13 +73,10 @@ async def test_an_answer_is_the_words_of_the_prompt_the_same_in_every_process() 
     # A piece is a word with the blank before it.
     said = [chunk.text for chunk in await pieces(echo(), asked())]
     assert said == [*re.findall(" ?[a-z]+", text), ""]
-
-
-async def test_the_words_of_a_chat_are_those_of_all_its_turns() -> None:
-    chat = asked(({"role": "system", "content": "one two"}, {"role": "user", "content": "three"}))
-    whole = await echo().complete(chat)
+    turns = ({"role": "system", "content": "one two"}, {"role": "user", "content": "three"})
+    whole = await echo().complete(asked(turns))
     assert set(whole.choices[0].text.split()) == {"one", "two", "three"}
-    assert whole.usage.prompt_tokens == echo().tokens_at_most(chat) == 3
+    assert whole.usage.prompt_tokens == echo().tokens_at_most(asked(turns)) == 3
 
 
 @given(TEXT.map("".join), st.integers(1, 60), st.booleans())

@@ -11,6 +11,7 @@ import pytest
 
 from gateway import domain, errors
 from gateway.adapters.openai import ATTEMPTS, FINISH_REASONS, OpenAIBackend
+from gateway.api.streaming import DONE, event
 from gateway.ports import Chunk, Inference, Message
 
 KEY = "sk-secret"
@@ -42,13 +43,6 @@ def answer(content: Any = "Hello.", reason: Any = "stop", **rest: Any) -> Object
 def piece(content: Any = None, reason: Any = None, index: int = 0, **rest: Any) -> bytes:
     choice = {"index": index, "delta": {"content": content}, "finish_reason": reason}
     return event({"choices": [choice], **rest})
-
-
-def event(data: Any) -> bytes:
-    return b"data: " + (data if isinstance(data, bytes) else json.dumps(data).encode()) + b"\n\n"
-
-
-DONE = event(b"[DONE]")
 
 
 def answering(value: Any, status: int = 200, retry: str = "") -> Serve:

@@ -27,9 +27,10 @@ async def change_key(customer: Customer, field: str, seconds: float = 0) -> None
     await customer.world.database.keys.update(customer.key.id, {field: at})
 
 
-async def test_what_was_found_is_remembered_and_that_there_is_no_such_key_is_not(
+async def test_what_was_found_is_remembered_but_not_that_there_is_no_such_key_and_keys_expire(
     customer: Customer, policy: Policy
 ) -> None:
+    await change_key(customer, "expires_at", 5)
     assert await policy.config() is await policy.config()
     assert await policy.grant(customer.key.hash) is await policy.grant(customer.key.hash)
     issued = Keys("secret").issue()
@@ -37,6 +38,9 @@ async def test_what_was_found_is_remembered_and_that_there_is_no_such_key_is_not
         await policy.grant(issued.hash)
     key = await samples.key(customer.world.database, issued=issued)
     assert (await policy.grant(issued.hash)).key == key
+    customer.world.clock.advance(5)
+    with pytest.raises(errors.CredentialError):
+        await policy.grant(customer.key.hash)
 
 
 @pytest.mark.parametrize(("version", "seconds"), [("1", 0), ("", 1)])
@@ -60,14 +64,6 @@ async def test_another_version_or_a_minute_forgets_what_was_looked_up(
         await policy.grant(customer.key.hash)
     # A team's own hides one of the config.
     assert await target() == domain.Target("scripted", "real")
-
-
-async def test_a_key_that_is_remembered_expires(customer: Customer, policy: Policy) -> None:
-    await change_key(customer, "expires_at", 5)
-    await policy.grant(customer.key.hash)
-    customer.world.clock.advance(5)
-    with pytest.raises(errors.CredentialError):
-        await policy.grant(customer.key.hash)
 
 
 async def test_what_was_being_looked_up_at_a_change_is_not_remembered(
