@@ -744,4 +744,4 @@ async def test_leaks_fail_the_test_that_leaks_and_not_the_next(pytestconfig: pyt
     for test in ("test_changes_the_schema", "test_makes_the_same_table"):
         told = warned[warned.index(f"::{test}\n") :]
         assert "unexpected table public.shared" in told
-        assert "hint: take `clone_url`" in told
+        assert "hint: use `clone_url`" in told

@@ -137,7 +137,7 @@ def test_a_test_that_needs_a_whole_database_is_told_what_is_missing(project: Scr
     (project.tests / "test_it.py").write_text(WHOLE)
     code, said = run(project)
     assert code != 0, said
-    assert "the role may not create databases, which this test needs one of" in said
+    assert "the role may not create databases, and this test needs its own" in said
 
 
 def test_migrations_are_tried_in_a_transaction_as_far_as_that_goes(project: Scratch) -> None:

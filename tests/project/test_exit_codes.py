@@ -226,7 +226,7 @@ SITUATIONS = [
     Situation(
         name="a server goes away during the run and another run starts it again",
         code=2,
-        says="redis has gone away during the run: another run has started it again",
+        says="redis has gone away during the run: another run has restarted it",
         arguments=("-s", "integration(gateway)", "--", "-k", "test_restarts_redis"),
         changes=(write(INTEGRATION, RESTARTS_REDIS),),
         env=EMBEDDED,

@@ -177,7 +177,7 @@ def test_each_service_runs_those_of_the_tests_asked_for_that_are_its_own(
         (
             "services/left/tests/integration",
             2,
-            "no test was selected: what is there is of integration",
+            "no test was selected: found only tests of integration",
         ),
         ("words", 2, "no test was selected by words"),
     ],

@@ -1,4 +1,4 @@
-"""What tests may use: fixtures come by themselves, from the pytest plugin in this package."""
+"""Helpers for tests to import; the fixtures come from this package's pytest plugin."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-# Not imported before they are needed: pytest imports this package, and they import SQLAlchemy.
+# Imported lazily: they need SQLAlchemy, and pytest imports this package in every run.
 _MODULES = {
     "schema": ".schema_tests",
     "migrations": ".schema_tests.migrations",
@@ -43,5 +43,5 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(_MODULES[name], __package__.rpartition(".")[0])
-    # A module is what is meant, or where it is.
+    # The name is the module itself, or an attribute of it.
     return getattr(module, name, module)

@@ -1,4 +1,4 @@
-"""The clock of one database, stopped: what `now()` is there is for the test to say."""
+"""A stopped database clock: the test decides what `now()` returns."""
 
 import datetime as dt
 from importlib.resources import files
@@ -10,34 +10,34 @@ _CLOCK = sa.table("clock", sa.column("at"), schema="strata_clock")
 
 
 class Clock:
-    """The time in one database, which stands still until it is set."""
+    """Current time of one database, which stands still until the test sets it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        """Take the engine of the database, whose clock was stopped."""
+        """Take the engine of the database whose clock was stopped."""
         self._engine = engine
 
     async def set(self, at: dt.datetime) -> None:
-        """Set the time, for transactions that begin after it."""
+        """Set the time for transactions that begin afterwards."""
         async with self._engine.begin() as connection:
             await connection.execute(sa.update(_CLOCK).values(at=at))
 
 
 async def stop_clock(engine: AsyncEngine, at: dt.datetime) -> Clock:
-    """Stop the clock of a database at a time; return what sets it.
+    """Stop the clock of a database at a given time; return the `Clock` that sets it.
 
         engine = create_async_engine(clone_url)
         clock = await stop_clock(engine, NOON)
         ...
         await clock.set(NOON + HOUR)
 
-    It is for a database of the test's own (`clone_url`), since it changes defaults of columns, and
-    the search path of all connections that are made afterwards. From then on `now()`,
-    `clock_timestamp()` and their like are that time in statements, in triggers, and in what columns
-    have by default. The real time is still in CURRENT_TIMESTAMP of a statement, in
-    `pg_catalog.now()`, in views and generated columns, and wherever another search path is set.
+    Use it only on a database of the test's own (`clone_url`): it changes column defaults, and the
+    search path of all new connections. From then on `now()`, `clock_timestamp()` and similar
+    functions return that time in statements, triggers and column defaults. The real time remains in
+    a statement's CURRENT_TIMESTAMP, in `pg_catalog.now()`, in views and generated columns, and
+    wherever another search path is set.
 
     Args:
-        engine: to the database; its idle connections are closed, to have the search path.
+        engine: engine of the database; its idle connections are closed, for the new search path.
         at: the time, with a time zone.
     """
     async with engine.begin() as connection:

@@ -1,5 +1,5 @@
--- Stops the clock of a database: the functions that tell the time are found in a schema of ours
--- before PostgreSQL's own, and read it from a table.
+-- Stops the clock of a database: a schema earlier in the search path shadows PostgreSQL's time
+-- functions with ones that read the time from a table.
 DO $stop$
 DECLARE
   known text[] := '{now, transaction_timestamp, statement_timestamp, clock_timestamp}';
@@ -17,7 +17,7 @@ BEGIN
       'CREATE FUNCTION strata_clock.%I() RETURNS timestamptz STABLE LANGUAGE sql AS %L',
       name, 'SELECT at FROM strata_clock.clock');
   END LOOP;
-  -- Defaults keep the function that they were made with.
+  -- A column default stays bound to the function it was created with, so rewrite it.
   FOR found IN
     SELECT attrelid::regclass AS relation, attname,
       regexp_replace(pg_get_expr(adbin, adrelid), real, 'strata_clock.now()', 'g') AS stopped
@@ -29,7 +29,7 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ALTER %I SET DEFAULT %s',
       found.relation, found.attname, found.stopped);
   END LOOP;
-  -- PostgreSQL looks in its own schema first, unless it is named later.
+  -- PostgreSQL searches pg_catalog first unless the search path lists it later.
   EXECUTE format('ALTER DATABASE %I SET search_path = "$user", public, strata_clock, pg_catalog',
     current_database());
 END

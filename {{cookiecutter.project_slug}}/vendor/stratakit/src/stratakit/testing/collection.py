@@ -1,7 +1,7 @@
-"""Which tests a run has: those that were named, of this package, each with its tier and kind.
+"""Selection of a run's tests: the requested ones of this package, marked with tier and kind.
 
-nox hands the same words after `--` to the session of every package. What among them is a path,
-pytest's own parser says.
+nox passes the same arguments after `--` to the session of every package. Pytest's own parser
+decides which of them are paths.
 """
 
 import inspect
@@ -19,22 +19,22 @@ from .fixtures import NO_LEAKED_TASKS
 from .results import RESULTS
 
 PACKAGES = ("services", "libs")
-"""Folders whose folders have environments of their own, in which nobody else's tests can run."""
+"""Folders of packages; each package has its own environment, which runs only its own tests."""
 TIER = pytest.StashKey[tiers.Tier]()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
-    """Leave the conftest.py of other packages alone: what they import is not installed here."""
+    """Skip the conftest.py of other packages: their imports are not installed here."""
     known = early_config.known_args_namespace
-    # A path that does not exist is refused once all options are known.
+    # `pytest_configure` reports a missing path, once all options are known.
     with suppress(ConfigurationError):
         known.file_or_dir = _own(early_config, known, known.file_or_dir)
     return (yield)
 
 
 def _own(config: pytest.Config, options: Namespace, words: Sequence[str]) -> list[str]:
-    """Return those of the paths on the command line that are for this package.
+    """Return the command line's paths that belong to this package.
 
     Raises:
         ConfigurationError: a path does not exist.
@@ -45,7 +45,7 @@ def _own(config: pytest.Config, options: Namespace, words: Sequence[str]) -> lis
 
 
 def select(config: pytest.Config) -> bool:
-    """Keep to the tests of this package; return whether others alone were asked for.
+    """Select the tests of this package; return whether only other packages were requested.
 
     Raises:
         ConfigurationError: a path does not exist.
@@ -54,34 +54,34 @@ def select(config: pytest.Config) -> bool:
     if config.args_source is config.ArgsSource.ARGS:
         config.args = _own(config, config.option, asked)
     elif config.getoption("--home"):
-        # Even where `--rootdir` or `-c` keep pytest from it.
+        # With `--rootdir` or `-c`, pytest itself ignores testpaths.
         config.args = config.getini("testpaths")
     return bool(asked) and not config.args
 
 
 def choose(words: Sequence[str], home: Path, folders: Sequence[str]) -> list[str]:
-    """Return those of `words`, which name tests, that are for the package in `home`.
+    """Return the test paths in `words` that belong to the package in `home`.
 
-    A folder that holds the package among others stands for the tests of its tier.
+    A parent folder of the package selects the tests of its tier.
 
     Args:
-        words: paths, each perhaps with the names of a class and a test.
-        home: the folder of the package, or of the project for a tier of all of it.
-        folders: where the tests of the package's tier are.
+        words: paths, optionally with `::` and the names of a class and a test.
+        home: folder of the package, or of the project for a project-wide tier.
+        folders: folders with the tests of the package's tier.
 
     Raises:
         ConfigurationError: a path does not exist.
     """
     chosen: list[str] = []
     for word in words:
-        # As pytest takes them apart.
+        # Pytest splits its arguments the same way.
         name = word.partition("[")[0].partition("::")[0]
         path = runner.find(name)
         if not path:
             meant = did_you_mean(name, _tests())
             raise ConfigurationError(
                 f"there is no file or folder {name}",
-                meant or "name one as it is seen from here, or from the project",
+                meant or "give a path relative to this folder, or to the project",
             )
         if path in home.parents or path == home == ROOT:
             chosen += folders
@@ -92,7 +92,7 @@ def choose(words: Sequence[str], home: Path, folders: Sequence[str]) -> list[str
 
 
 def _package(path: Path) -> Path | None:
-    """Return the folder of the package that a path is in, or None if it is in none."""
+    """Return the folder of the package that contains a path, or None."""
     if not path.is_relative_to(ROOT):
         return None
     top, *rest = path.relative_to(ROOT).parts or ("",)
@@ -107,7 +107,7 @@ def _tests() -> Iterator[str]:
 
 
 def below_root(config: pytest.Config, arg: str) -> str:
-    """Return what names tests as a path below pytest's root; else their ids lack the folders."""
+    """Return a test argument as a path below pytest's root; otherwise test ids lack the folders."""
     name, colons, rest = arg.partition("::")
     path = config.invocation_params.dir / name
     found = location.relative(path) if path.exists() else None
@@ -118,7 +118,7 @@ def below_root(config: pytest.Config, arg: str) -> str:
 
 
 def named(config: pytest.Config) -> list[project.Package]:
-    """Return the packages that the command line names by their folders or files."""
+    """Return the packages whose folders or files are on the command line."""
     given = (config.invocation_params.dir / arg.partition("::")[0] for arg in config.args)
     paths = [location.relative(path) for path in given]
     return [
@@ -129,28 +129,28 @@ def named(config: pytest.Config) -> list[project.Package]:
 
 
 class Stray(pytest.File):
-    """A file of tests that no tier runs: not imported, it holds one test, which is refused."""
+    """Test file outside every tier: it is not imported, and holds a single test that errors."""
 
     def __repr__(self) -> str:
-        """Describe what is wrong with it: pytest prints this where its tests were asked for."""
+        """Return the error message: pytest prints it if a test of the file is requested."""
         return f"<{self.path.name}: {discovery.refusal([self.path])}>"
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield what is refused."""
+        """Yield the single test that errors."""
         yield Refused.from_parent(self, name="belongs to no tier")
 
 
 class Refused(pytest.Item):
-    """The test that is refused when it is set up, since it has no tier."""
+    """Test that errors during setup, since it has no tier."""
 
     def runtest(self) -> None:
-        """Never come here."""
+        """Do nothing: setup always errors first."""
 
 
 def pytest_pycollect_makemodule(
     module_path: Path, parent: pytest.Collector
 ) -> pytest.Collector | None:
-    """Refuse a file of tests that no tier runs, and that file alone."""
+    """Report a test file that no tier runs, without failing the other files."""
     if not discovery.is_stray(module_path):
         return None
     stray: Stray = Stray.from_parent(parent, path=module_path)
@@ -159,7 +159,7 @@ def pytest_pycollect_makemodule(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with its tier and kind, by where it is; keep the tier that was asked for."""
+    """Mark each test with its tier and kind, by its path; keep those of the requested tier."""
     for item in items:
         tier = tier_of(item)
         if tier is None:
@@ -176,20 +176,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = config.getoption("--tier")
     if wanted:
         asked = tiers.tier(wanted)
-        # What is refused is kept: it is of no other tier.
+        # Refused tests have no tier; keep them, so that they are reported.
         others = [item for item in items if item.stash.get(TIER, asked).name != wanted]
         items[:] = [item for item in items if item.stash.get(TIER, asked).name == wanted]
         config.hook.pytest_deselected(items=others)
         if others and not items and RESULTS in config.stash:
             there = " and ".join(sorted({item.stash[TIER].name for item in others}))
-            config.stash[RESULTS].elsewhere = f"no test was selected: what is there is of {there}"
+            config.stash[RESULTS].elsewhere = f"no test was selected: found only tests of {there}"
 
 
 def tier_of(item: pytest.Item) -> tiers.Tier | None:
-    """Return the tier of a test: that of its folder; None where that is no tier's.
+    """Return the tier of a test, which is that of its folder; None if the folder has no tier.
 
-    A folder that several tiers share holds contract suites, which run against a fake and against
-    the real thing: there the marker of the latter's tier decides, and no marker means the first.
+    A folder shared by several tiers holds contract suites, which run against a fake and against
+    the real thing: there a tier's marker decides, and without one it is the folder's first tier.
     """
     there = discovery.tiers_of(item.path)
     marked = (tier for tier in there if item.get_closest_marker(tier.name))

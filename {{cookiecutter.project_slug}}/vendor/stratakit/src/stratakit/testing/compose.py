@@ -1,8 +1,8 @@
-"""The stack of a copy of the project, for tests that start it, break it and take it down.
+"""The Compose stack of a copy of the project, for tests that start it, break it and take it down.
 
-The copy is a project of another name, and so has containers, databases, locks and folders of its
-own, and ports that were free: a developer's stack and other runs are out of its reach. It is driven
-by the actions that people type.
+The copy has another project name, so it has its own containers, databases, locks and folders, and
+free ports: it cannot touch a developer's stack or other runs. Tests drive it with the same invoke
+actions that people type.
 """
 
 import json
@@ -38,17 +38,17 @@ KINDS = {
     "network": (),
     "image": ("--force",),
 }
-"""What a stack has in Docker, each with the options by which it is removed."""
+"""Docker object types of a stack, each with the options for its removal."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackCopy:
-    """A copy of the project, whose stack nobody else uses.
+    """Copy of the project with a stack of its own.
 
     Attributes:
-        name: of the Compose project.
-        folder: of the copy.
-        environment: of the commands that are run in it.
+        name: name of the Compose project.
+        folder: folder of the copy.
+        environment: environment variables for the commands run in it.
     """
 
     name: str
@@ -56,11 +56,11 @@ class StackCopy:
     environment: dict[str, str]
 
     def invoke(self, *words: str, code: Code = Code.PASSED, **variables: str) -> str:
-        """Run an action, which has to exit with `code`; return what it printed.
+        """Run an action that has to exit with `code`; return its output.
 
         Raises:
             AssertionError: it exits with another code.
-            InfrastructureError: it exits with that of infrastructure, and was not to.
+            InfrastructureError: it exits unexpectedly with the code of an infrastructure error.
         """
         done = programs.run(
             (sys.executable, "-m", "invoke", *words),
@@ -80,28 +80,28 @@ class StackCopy:
         return _docker("compose", *words, cwd=self.folder, env=self.environment).strip()
 
     def kill(self, container: str) -> None:
-        """Send SIGKILL to the first process of a container."""
+        """Send SIGKILL to the main process of a container."""
         _docker("container", "kill", container)
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Return what `stack.status` tells of each server and service, whatever its exit code."""
+        """Return the `stack.status` of each server and service, ignoring its exit code."""
         command = (sys.executable, "-m", "invoke", "stack.status", "--json")
         done = programs.run(command, cwd=self.folder, env=self.environment)
         return {each["name"]: each for each in json.loads(done.stdout)}
 
     def left(self) -> dict[str, list[str]]:
-        """Return what Docker has of the stack: containers, volumes, networks and images."""
+        """Return the stack's Docker objects: containers, volumes, networks and images."""
         return _left(self.name)
 
 
 @contextmanager
 def copied() -> Iterator[StackCopy]:
-    """Yield a copy of the project; what its stack leaves is removed after the block.
+    """Yield a copy of the project; everything its stack leaves behind is removed after the block.
 
-    What a killed run has left is removed first.
+    Leftovers of killed runs are removed first.
 
     Raises:
-        AbsentError: Docker, a plugin of it or an image of compose.yaml cannot be had.
+        AbsentError: Docker, a Docker plugin or an image of compose.yaml is unavailable.
     """
     _require_docker()
     sweep()
@@ -116,10 +116,10 @@ def copied() -> Iterator[StackCopy]:
 
 @contextmanager
 def traffic(parts: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Ask parts of a stack again and again during the block; yield how often one did not answer.
+    """Poll servers and services during the block; yield the list of failed requests.
 
     Args:
-        parts: what `StackCopy.status` tells of them.
+        parts: their entries in `StackCopy.status`.
     """
     problems: list[str] = []
     over = threading.Event()
@@ -127,7 +127,7 @@ def traffic(parts: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
     def load() -> None:
         last = False
         while not last:
-            # Once more at the end, so that a short block is seen as well.
+            # Poll once more at the end, so that even a short block gets one poll.
             last = over.is_set()
             problems.extend(filter(None, map(_problem, parts)))
 
@@ -141,7 +141,7 @@ def traffic(parts: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
 
 
 def _problem(part: Mapping[str, Any]) -> str | None:
-    """Return why a server or a service does not answer; None if it does."""
+    """Return the error of a server or service that does not respond; None if it does."""
     if part["kind"] == "service":
         return readiness_error(int(part["url"].rpartition(":")[2]))
     try:
@@ -152,7 +152,7 @@ def _problem(part: Mapping[str, Any]) -> str | None:
 
 
 def sweep() -> None:
-    """Remove what runs have left that were killed, once no action of theirs works on any more."""
+    """Remove the leftovers of killed runs, once none of their actions still runs."""
     for home in cache().glob(f"{PREFIX}*"):
         locks = (lock for folder in _folders(home.name) for lock in folder.rglob("*.lock"))
         if liveness.run_ended(home) and not any(map(liveness.is_held, locks)):
@@ -160,7 +160,7 @@ def sweep() -> None:
 
 
 def _folders(name: str) -> list[Path]:
-    """Return the folders of a copy: where it is, its caches and its data."""
+    """Return the folders of a copy: its files, caches and data."""
     return [cache() / name, *candidates(name), data_folder(name)]
 
 
@@ -179,7 +179,7 @@ def _require_docker() -> None:
 
 
 def _require(lack: str, hint: str, *words: str) -> str:
-    """Run a command of Docker without which there is no stack; return its output."""
+    """Run a Docker command that the stack depends on; return its output."""
     try:
         return _docker(*words, cwd=ROOT)
     except InfrastructureError as error:
@@ -187,7 +187,7 @@ def _require(lack: str, hint: str, *words: str) -> str:
 
 
 def _copy(target: Path, name: str) -> Path:
-    """Copy what git has of the project, under a name, each service on a port that is free now."""
+    """Copy the project's files known to git under a new name, each service on a free port."""
     for file in project_files():
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, target / file)
@@ -208,7 +208,7 @@ def _environment(name: str, home: Path) -> dict[str, str]:
         **{key: value for key, value in os.environ.items() if not key.startswith(ours)},
         "STRATA_SERVERS": "docker",
         "COMPOSE_PROJECT_NAME": name,
-        # Before the engine that is installed, which looks after the project itself.
+        # Takes precedence over the installed engine, which manages the original project.
         "PYTHONPATH": str(home / "project" / "vendor" / "stratakit" / "src"),
     }
 
@@ -224,9 +224,9 @@ def _labelled(kind: str, name: str) -> list[str]:
 
 
 def _remove(name: str) -> None:
-    """Remove what Docker has of a copy, containers first, since they use the rest; then its files.
+    """Remove a copy's Docker objects, containers first, since they use the rest; then its files.
 
-    Another run may be removing the same.
+    Another run may be removing the same copy.
     """
     for kind, options in KINDS.items():
         for each in _labelled(kind, name):

@@ -1,4 +1,4 @@
-"""Tests of a project's Compose stack, which `tests/infrastructure/test_compose.py` takes over."""
+"""Tests of a project's Compose stack, which `tests/infrastructure/test_compose.py` imports."""
 
 import socket
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ services:
   extra:
     image: redis:8-alpine
     profiles: [extra]
-    tmpfs: [/data] # Else its image makes a volume without a name, which stays.
+    tmpfs: [/data] # Otherwise the image creates an anonymous volume, which outlives the test.
     mem_limit: 64m
 """
 
@@ -41,7 +41,7 @@ def states(stack: StackCopy) -> dict[str, str]:
 
 
 class TestConfig:
-    """What can be seen without a Docker engine."""
+    """Checks of the configuration that need no Docker engine."""
 
     def test_policies_find_nothing_in_the_compose_files(self) -> None:
         assert gate.judge([]).findings == []
@@ -62,18 +62,18 @@ class TestConfig:
 
 
 class TestStack:
-    """A copy of the project: started, restarted, broken and taken down."""
+    """Tests of a copy of the project that is started, restarted, broken and taken down."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def stack(cls) -> Iterator[StackCopy]:
-        """A copy of the project, whose stack is taken away after the tests."""
+        """A copy of the project, whose stack is removed after the tests."""
         with compose.copied() as stack:
             yield stack
 
     @pytest.fixture
     def up(self, stack: StackCopy) -> StackCopy:
-        """The same, with everything up."""
+        """The copy with its whole stack up."""
         stack.invoke("stack.up")
         return stack
 

@@ -1,4 +1,4 @@
-"""What contract suites stand on, which hold each adapter of a port to the same tests.
+"""Helpers for contract suites, which run the same tests against each adapter of a port.
 
     from stratakit.testing import contracts
 
@@ -9,8 +9,8 @@
         added = await repository.add(uuid4(), new)
         assert asdict(added) == {**asdict(added), **asdict(new)}
 
-The fake is held to the contract in the unit tier, the real one in the integration tier. A field
-that is added to the domain has a value in such a test by itself, so no adapter can lose it unseen.
+The fake is tested in the unit tier, the real adapter in the integration tier. `filled` gives every
+new field of the domain a value, so no adapter can drop one unnoticed.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from uuid import UUID
 import pytest
 
 T = typing.TypeVar("T")
-# Two of each, since one may be the default.
+# Two values each, since one may be the field's default.
 SCALARS: dict[object, tuple[object, object]] = {
     str: ("snow 雪", "lamp"),
     int: (7, 8),
@@ -40,14 +40,14 @@ SCALARS: dict[object, tuple[object, object]] = {
     date: (date(2100, 1, 2), date(2101, 1, 1)),
     time: (time(1, 2, 3, 456789), time(4)),
     timedelta: (timedelta(days=1, microseconds=1), timedelta(hours=1)),
-    # What JSON can say.
+    # Any JSON value.
     object: ([{"deep": [1, None]}], "lamp"),
     Any: ([{"deep": [1, None]}], "lamp"),
 }
 
 
 def adapters(fake: str, real: str) -> Any:
-    """Return a fixture: each of the adapters that the fixtures of these names provide."""
+    """Return a fixture with two parameters: the adapters that the two named fixtures provide."""
 
     @pytest.fixture(params=[fake, pytest.param(real, marks=pytest.mark.integration)])
     def adapter(request: pytest.FixtureRequest) -> object:
@@ -58,15 +58,15 @@ def adapters(fake: str, real: str) -> Any:
 
 
 def filled(kind: type[T], unlike: object = None, **given: Any) -> T:
-    """Return one of a dataclass or TypedDict in which no field has its default.
+    """Return an instance of a dataclass or TypedDict in which no field has its default value.
 
     Args:
-        kind: what to fill.
-        unlike: what an update replaces: each value differs from its value, and may be the default.
-        given: the values that a type cannot tell: what must be one of a few words, or exist.
+        kind: the class.
+        unlike: an instance to differ from in each field, as an update does; defaults are allowed.
+        given: values that cannot be derived from a type, such as one of a few words or an id.
 
     Raises:
-        TypeError: a field has a type of which no value is known; give it one.
+        TypeError: no value is known for the type of a field; pass one.
     """
     values: dict[str, object] = {}
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
@@ -91,7 +91,7 @@ def _default(kind: type, name: str) -> tuple[object, ...]:
 
 
 def _values(hint: Any) -> tuple[Any, ...]:
-    """Return values of a type: at best several, none of a type that is not known."""
+    """Return values of a type: several if possible, none for an unknown type."""
     if hint in SCALARS:
         return SCALARS[hint]
     if shape := SHAPES.get(typing.get_origin(hint)):
@@ -135,4 +135,4 @@ SHAPES: dict[object, Callable[..., tuple[Any, ...]]] = {
     Sequence: _collections(tuple),
     AbstractSet: _collections(frozenset),
 }
-"""Values of a generic type, by what it is of."""
+"""Functions from the arguments of a generic type to its values, by its origin."""

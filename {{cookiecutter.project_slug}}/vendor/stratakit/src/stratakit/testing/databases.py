@@ -1,4 +1,4 @@
-"""The databases of tests: one for each worker, cleaned after each test; others for single tests."""
+"""Test databases: one per worker, cleaned after each test, and copies for single tests."""
 
 import threading
 from collections import deque
@@ -18,12 +18,12 @@ from ..schema import fingerprint
 from ..servers.waiting import until
 
 LOCK_TIMEOUT = "1s"
-"""How long cleaning waits for a lock that a test may just be giving back."""
+"""Timeout of cleaning for a lock that a test may be about to release."""
 GRACE = 0.5
-"""Seconds that a connection may take to come to rest: a rollback may be under way."""
+"""Seconds a connection may take to become idle: a rollback may be in progress."""
 
 AHEAD = 2
-"""Databases that are ready before anybody asks for them."""
+"""Number of databases to copy in advance."""
 
 _HOLDERS = """
     SELECT pid, CASE state WHEN 'idle' THEN 'idle, with an advisory lock' ELSE state END,
@@ -32,26 +32,26 @@ _HOLDERS = """
     WHERE datname = current_database() AND pid <> pg_backend_pid()
       AND (state = 'active' OR starts_with(state, 'idle in transaction')
            OR pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory'))
-      -- Not a worker of autovacuum, which is no test's.
+      -- An autovacuum worker does not belong to a test.
       AND backend_type = 'client backend'
 """
 _END = "SELECT pg_terminate_backend(%s, 10000)"
-"""It waits for the end: a commit that is under way may still land before it."""
+"""The timeout makes it wait for the backend's exit: a commit in progress may still succeed."""
 
 
 class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
-    """A database that is brought back to its first state after each test."""
+    """Database that is restored to its initial state after each test."""
 
     def __init__(
         self, server: str, name: str, template: str | None = None, *, grace: float = GRACE
     ) -> None:
-        """Take over the database `name` on `server`, as it is now; see GRACE.
+        """Connect to a database, whose current state becomes the initial one.
 
         Args:
             server: URL of the server.
-            name: the database.
-            template: what it is a copy of, to be made anew; None where it cannot be.
-            grace: seconds.
+            name: name of the database.
+            template: database that it is a copy of, to recreate it; None if that is impossible.
+            grace: seconds, as described for GRACE.
         """
         self._server, self._name, self._template, self._grace = server, name, template, grace
         self.url = url(server, name).render_as_string(hide_password=False)
@@ -63,39 +63,39 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
         self._facts = fingerprint.shared_facts(self._connection)
 
     def _prepared(self, state: State | None = None) -> Cleaner:
-        """Return what comes back to a state, by default that which the database is in now."""
+        """Return a cleaner that restores a state, by default the current one."""
         connection = connect(self._server, self._name)
-        # Without it, cleaning would wait for ever for a transaction that a test has left open.
+        # Otherwise cleaning waits forever for a transaction that a test has left open.
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         cleaner = Cleaner(connection, state)
-        # From here on it knows what there is.
+        # The first call sets the baseline for the later ones.
         cleaner()
         return cleaner
 
     def clean(self) -> list[str]:
-        """Delete what has been written; return what has changed in the schema, if something has.
+        """Delete the rows a test has written; return its schema changes.
 
-        The database has been made anew then. Where there was no table at first, tests make some.
+        After a schema change the database has been recreated. If it had no tables initially, tests
+        create their own, which is not a change.
 
         Raises:
-            AssertionError: somebody has left a transaction open, a statement running, or an
-                advisory lock. Their connection has been ended, so that the next test does not
-                meet it.
-            CleaningError: what has been written, or changed, cannot be undone.
+            AssertionError: a transaction was left open, a statement running, or an advisory lock
+                held. The connection has been terminated, so it cannot affect the next test.
+            CleaningError: the writes or the schema changes cannot be undone.
         """
-        # First of all: what is committed after the cleaning would be there for the next test.
+        # Before cleaning: rows committed after it would remain for the next test.
         left = self._terminate()
         try:
             try:
                 suspect = self._cleaner()
             except errors.LockNotAvailable:
-                # By somebody who has begun since, or of a role whose sessions ours may not see.
+                # The holder began since, or belongs to a role whose sessions ours may not see.
                 left += self._terminate()
                 suspect, held = self._clean_again()
                 left += held
             changed = self._changed() if suspect else []
         except (Error, CleaningError):
-            # Of a table that is gone, or a trigger that keeps rows.
+            # A table was dropped, or a trigger prevents the deletion.
             changed = self._changed()
             if not changed:
                 raise
@@ -111,24 +111,24 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
         return changed
 
     def _changed(self) -> list[str]:
-        """Return what differs in the schema from what it was at first."""
+        """Return the differences from the initial schema."""
         if self._cleaner.all_are_later:
             return []
         now = fingerprint.shared_facts(self._connection)
         return [str(each) for each in fingerprint.compare(self._facts, now)]
 
     def _make_anew(self, changed: list[str]) -> None:
-        """Put a copy of the template in its place.
+        """Replace the database with a new copy of its template.
 
         Raises:
-            CleaningError: there is none.
+            CleaningError: there is no template.
         """
         if self._template is None:
             self._facts = fingerprint.shared_facts(self._connection)
             raise CleaningError(
-                f"the test changed what others share in {self._name}, which cannot be made anew:\n"
+                f"the test changed the shared database {self._name}, which cannot be recreated:\n"
                 + "\n".join(changed),
-                "drop and create that database; let the role create databases, and take"
+                "drop and create that database; let the role create databases, and use"
                 " `clone_url` in tests that change more than rows",
             )
         kept = None if self._cleaner is self._first else self._cleaner.state
@@ -144,7 +144,7 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Take the rows that are there as those of its first state, for the length of a block."""
+        """Treat the current rows as part of the initial state for the duration of a block."""
         self._cleaner = self._prepared()
         try:
             yield
@@ -153,11 +153,11 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
             self._cleaner = self._first
 
     def __exit__(self, *_: object) -> None:
-        """Close our connection."""
+        """Close the connection."""
         self._connection.close()
 
     def _terminate(self) -> list[str]:
-        """End whoever still holds on to the database after a moment of grace; return them."""
+        """Terminate the sessions that are not idle after the grace period; return them."""
         found: list[Any] = []
 
         def at_rest() -> None:
@@ -172,23 +172,23 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
         return [f"{state}: {query}" for _, state, query in found]
 
     def _clean_again(self) -> tuple[bool, list[str]]:
-        """Clean; return what the cleaner does, and who is in the way even now."""
+        """Clean again; return the cleaner's result, and the session that still blocks it."""
         try:
             return self._cleaner(), []
         except errors.LockNotAvailable as error:
             who = self._connection.info.user
-            return False, [f"one that the role {who} may not see: {error}"]
+            return False, [f"a session that the role {who} may not see: {error}"]
 
 
 class ClonePool(AbstractContextManager["ClonePool"]):
-    """Databases of one service for those tests that change more than rows.
+    """Pool of databases of one service, for tests that change more than rows.
 
-    A thread copies them while tests run, which takes 10 to 100 ms each. It drops those that are
-    done with, and not at once: PostgreSQL waits for 100 ms if a connection has just been closed.
+    A thread copies them while tests run, which takes 10 to 100 ms each. It drops returned ones with
+    a delay: PostgreSQL waits for 100 ms if a connection has just been closed.
     """
 
     def __init__(self, server: str, template: str, run: str, prefix: str) -> None:
-        """Copy `template` on `server` for the run `run`; `prefix` tells the copies apart."""
+        """Make a pool of copies of `template` on `server`; `run` and `prefix` name them."""
         self._server, self._template, self._run, self._prefix = server, template, run, prefix
         self._number = 0
         self._ready: deque[str] = deque()
@@ -199,23 +199,23 @@ class ClonePool(AbstractContextManager["ClonePool"]):
         self._thread = threading.Thread(target=self._work, name="clone-pool", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to copy."""
+        """Start to copy."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop; what is left is dropped with the run, and so is a copy that does not end."""
+        """Stop; remaining databases, and an unfinished copy, are dropped with the run."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join(limits.LOCK)
 
     def take(self) -> str:
-        """Return the name of a database that nobody else has.
+        """Return the name of an unused database.
 
         Raises:
-            psycopg.Error: it could not be copied.
-            StrataError: the server refuses the connection or the database, or does not answer.
+            psycopg.Error: the template could not be copied.
+            StrataError: the server refuses the connection or the database, or does not respond.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._ready or self._failure, limits.LOCK):
@@ -229,13 +229,13 @@ class ClonePool(AbstractContextManager["ClonePool"]):
             return self._ready.popleft()
 
     def give_back(self, name: str) -> None:
-        """Let a database go that its test is done with."""
+        """Return a database to be dropped after its test."""
         with self._changed:
             self._done.append(name)
             self._changed.notify_all()
 
     def keep(self, name: str) -> str:
-        """Take a database out of the run, so that it can be looked at; return its URL."""
+        """Keep a database after the run for inspection; return its URL."""
         kept = names.kept(name)
         with connect(self._server) as connection:
             terminate_sessions(connection, name)
@@ -264,9 +264,9 @@ class ClonePool(AbstractContextManager["ClonePool"]):
                 self._number += 1
                 name = names.database(self._run, f"{self._prefix}{self._number}")
                 clone(self._server, self._template, name)
-                # Tests are only given its name, and it has to lead there.
+                # Tests only get its name, so make sure that it can be connected to.
                 connect(self._server, name).close()
-            except Exception as error:  # noqa: BLE001 - whoever waits for a copy is told of it
+            except Exception as error:  # noqa: BLE001 - `take` raises it
                 with self._changed:
                     self._failure = error
                     self._changed.notify_all()

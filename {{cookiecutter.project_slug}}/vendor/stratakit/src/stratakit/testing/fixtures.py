@@ -1,4 +1,4 @@
-"""The fixtures of every service; the plugin makes those that differ from one to the next."""
+"""Fixtures shared by all services; the plugin registers those that differ between services."""
 
 import asyncio
 import secrets
@@ -19,55 +19,55 @@ if TYPE_CHECKING:
     from .sessions import Sessions
 
 Connect: TypeAlias = "Callable[..., Awaitable[AsyncConnection]]"
-"""Opens a connection, at an isolation level if one is given."""
+"""Function that opens a connection, optionally at an isolation level."""
 KEEP_ROWS = "_keep_rows"
-"""The fixture of a package that keeps what a module has built."""
+"""Name of a package's fixture that keeps the rows built for a module."""
 NO_LEAKED_TASKS = "_no_task_left"
-"""The fixture that the plugin gives to tests which are coroutines."""
+"""Name of the fixture that the plugin adds to coroutine tests."""
 SEED = "seed"
-"""Property of a test that has built rows."""
+"""User property of tests that build rows."""
 ORDER = "randomly_seed"
-"""The option of pytest-randomly that has its seed."""
+"""Name of pytest-randomly's seed option."""
 GRACE = 0.5
-"""Seconds that a task may take to end after its test: it may be closing a connection."""
+"""Seconds a task may take to finish after its test: it may be closing a connection."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that repeats a run's order and values."""
+    """Add the option that repeats a run's test order and row values."""
     parser.getgroup("strata").addoption(
         "--seed",
-        help="what the order of tests depends on, and the values of built rows (random)",
+        help="seed of the test order and of the values in built rows (default: random)",
     )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose a seed, once: the workers have the controller's options."""
+    """Choose a seed in the controller: workers inherit its options."""
     config.option.seed = config.option.seed or secrets.token_hex(4)
-    # Unless its own was given, or it was left out.
+    # Keep a seed given to pytest-randomly itself; the plugin may also be absent.
     if getattr(config.option, ORDER, None) == "default":
         setattr(config.option, ORDER, crc32(config.option.seed.encode()))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Return what has the tests in the same order again."""
+    """Return the header line with the seed of the run."""
     return f"order and rows: --seed {config.option.seed}"
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Report how to have the same order and values again, if a test failed."""
+    """Print the option that repeats the order and values, if a test failed."""
     failed = terminalreporter.getreports("failed") + terminalreporter.getreports("error")
-    # A file that could not be collected is among them, and has neither.
+    # Collection errors are among them, but do not depend on the seed.
     if any(isinstance(report, pytest.TestReport) for report in failed):
         seed = config.option.seed
-        terminalreporter.write_line(f"the same order and the same rows again: --seed {seed}")
+        terminalreporter.write_line(f"to repeat the test order and the rows: --seed {seed}")
 
 
 @pytest.fixture(scope="session")
 def test_settings() -> settings.Settings:
-    """Settings of the run: `.env.test` and the environment."""
+    """Settings of the test run, from `.env.test` and the environment."""
     return settings.load()
 
 
@@ -84,7 +84,7 @@ async def _sessions() -> AsyncIterator["Sessions"]:
 async def postgres_engine(
     postgres_url: str, _sessions: "Sessions", request: pytest.FixtureRequest
 ) -> "AsyncEngine":
-    """Connections to this worker's own database, without what earlier tests have set on them."""
+    """Engine for this worker's own database; session settings of earlier tests are reset."""
     return _sessions.engine(postgres_url, request.node.nodeid)
 
 
@@ -92,9 +92,9 @@ async def postgres_engine(
 async def rollback(postgres_engine: "AsyncEngine") -> AsyncIterator["AsyncConnection"]:
     """Connection in a transaction that is rolled back after the test.
 
-    The fastest isolation, for tests that need no second connection. Bind sessions to it by
-    `async_sessionmaker(rollback, join_transaction_mode="create_savepoint")`; their commits are
-    savepoints then.
+    The fastest isolation, for tests that need only one connection. Bind sessions to it with
+    `async_sessionmaker(rollback, join_transaction_mode="create_savepoint")`, which turns their
+    commits into savepoints.
     """
     async with postgres_engine.connect() as connection:
         transaction = await connection.begin()
@@ -104,7 +104,7 @@ async def rollback(postgres_engine: "AsyncEngine") -> AsyncIterator["AsyncConnec
 
 @pytest.fixture
 async def connect(postgres_engine: "AsyncEngine") -> AsyncIterator[Connect]:
-    """Open connections of their own, for transactions that meet; they are rolled back in the end.
+    """Function that opens connections for concurrent transactions; rolled back at the end.
 
     one, other = await connect(), await connect("SERIALIZABLE")
     """
@@ -121,12 +121,12 @@ async def connect(postgres_engine: "AsyncEngine") -> AsyncIterator[Connect]:
 
 @pytest.fixture
 def build(postgres_engine: "AsyncEngine", request: pytest.FixtureRequest) -> "Build":
-    """Return what builds rows in this worker's own database."""
+    """Builder of rows in this worker's own database."""
     from ..factories import Build
 
     seed = request.config.option.seed
     request.node.user_properties.append((SEED, seed))
-    # Of the test too, so that no other, before it or beside it, has the same unique values.
+    # The test id is part of the seed, so that no two tests get the same unique values.
     return Build(postgres_engine, f"{seed} {request.node.nodeid}")
 
 
@@ -134,7 +134,7 @@ def build(postgres_engine: "AsyncEngine", request: pytest.FixtureRequest) -> "Bu
 async def module_build(
     postgres_url: str, _keep_rows: Callable[[], None], request: pytest.FixtureRequest
 ) -> AsyncIterator["Build"]:
-    """What builds rows for all tests of a module, each of which has them as they were built.
+    """Builder of rows for all tests of a module; each test gets them as they were built.
 
     @pytest.fixture(scope="module", autouse=True)
     async def countries(module_build: Build) -> list[Country]:
@@ -153,7 +153,7 @@ async def module_build(
 
 @pytest.fixture(name=NO_LEAKED_TASKS)
 async def no_task_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task running: the next one would meet what it writes."""
+    """Fail a test that leaves a task running: its writes could break the next test."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}

@@ -1,4 +1,4 @@
-"""How long the requests of a test took: percentiles, metrics of its row in the summary."""
+"""Request latencies of a test: percentiles, as metrics of its row in the summary."""
 
 import math
 import time
@@ -13,7 +13,7 @@ _taken: list[float] = []
 
 
 def timed(client: Client) -> Client:
-    """Time the requests of a client of httpx2, each until the head of its response is there.
+    """Time the requests of an httpx2 client, each until the response headers arrive.
 
     Args:
         client: an `AsyncClient`.
@@ -37,14 +37,14 @@ def timed(client: Client) -> Client:
 
 
 def take() -> dict[str, float]:
-    """Return how many requests were timed since the last call, and their percentiles, if any."""
+    """Return the number and percentiles of the requests since the last call, if there were any."""
     taken = [*_taken]
     _taken.clear()
     return {"requests": len(taken), **percentiles(taken)} if taken else {}
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Return exact percentiles by the nearest rank, in milliseconds."""
+    """Return exact nearest-rank percentiles, in milliseconds."""
     ordered = sorted(seconds)
     ranks = {each: math.ceil(len(ordered) * each / 100) - 1 for each in PERCENTILES}
     return {f"p{each}_ms": round(1000 * ordered[rank], 3) for each, rank in ranks.items()}

@@ -1,22 +1,22 @@
-"""Transactions that meet: who waits for a lock, and how to end somebody's connection."""
+"""Helpers for tests of concurrent transactions: lock waiters, and terminating a connection."""
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 async def waiting(engine: AsyncEngine) -> int | None:
-    """Return the process of somebody who waits for a lock in the engine's database, or None."""
+    """Return the pid of a backend that waits for a lock in the engine's database, or None."""
     return next(iter(await blocked(engine)), None)
 
 
 async def blocked(engine: AsyncEngine, count: int = 1) -> list[int]:
-    """Return the processes that wait for a lock in the engine's database, if so many do, else none.
+    """Return the pids that wait for a lock in the engine's database, or [] if fewer than `count`.
 
         await eventually(lambda: blocked(postgres_engine, 3))
 
     Args:
-        engine: to the database.
-        count: how many have to wait, at least.
+        engine: engine of the database.
+        count: minimum number of waiting backends.
     """
     names = ("pid", "datname", "wait_event_type")
     activity = sa.table("pg_stat_activity", *(sa.column(name) for name in names)).c
@@ -28,8 +28,8 @@ async def blocked(engine: AsyncEngine, count: int = 1) -> list[int]:
 
 
 def terminate(pid: int | None) -> sa.Select[tuple[bool]]:
-    """Return the statement that ends a process of PostgreSQL's, and with it one connection.
+    """Return the statement that terminates a PostgreSQL backend, and with it one connection.
 
-    It is that of a test alone: whoever shares it finds out with the next statement.
+    Use it only on a connection of the test's own: other users of it fail at their next statement.
     """
     return sa.select(sa.func.pg_terminate_backend(pid))

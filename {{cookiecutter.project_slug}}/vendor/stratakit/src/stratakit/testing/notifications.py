@@ -1,4 +1,4 @@
-"""NOTIFY as a test hears it."""
+"""Listener for NOTIFY in tests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,17 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 @asynccontextmanager
 async def listening(engine: AsyncEngine, channel: str) -> AsyncIterator[list[str]]:
-    """Yield the payloads that are notified on a channel from here on, in their order.
+    """Yield a list that receives the payloads notified on a channel from now on, in order.
 
         async with listening(postgres_engine, "orders") as heard:
             await repository.add(order)
             await eventually(lambda: heard == [str(order.id)])
 
-    They come when the transaction that notifies is committed, so wait for them.
+    They arrive after the notifying transaction commits, so wait for them.
 
     Args:
-        engine: to the database, by asyncpg.
-        channel: its name, as it is written in NOTIFY.
+        engine: engine of the database, with asyncpg.
+        channel: its name, spelled as in NOTIFY.
     """
     heard: list[str] = []
 
@@ -27,7 +27,7 @@ async def listening(engine: AsyncEngine, channel: str) -> AsyncIterator[list[str
         heard.append(payload)
 
     async with engine.connect() as connection:
-        # Not in a transaction, in which nothing would be heard before its end.
+        # Inside a transaction, notifications would be delivered only at its end.
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         own: Any = (await connection.get_raw_connection()).driver_connection
         await own.add_listener(channel, hear)

@@ -1,6 +1,6 @@
 """The pytest plugin: the tier of each test, the servers it needs, its results.
 
-It is an entry point of this package, so a bare `pytest` and an IDE have it as `nox` does.
+It is an entry point of this package, so a bare `pytest` and an IDE load it too, not only `nox`.
 """
 
 import gc
@@ -55,56 +55,56 @@ EXITS = {
     Code.CONFIGURATION: runner.CONFIGURATION_EXIT,
 }
 EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
-"""Pytest's exit codes where tests may have failed, in the latter case before a stop by `-x`."""
+"""Pytest's exit codes with possible test failures; `-x` ends a run as interrupted."""
 CI_SKIP = "ci_skip"
 CHANNEL = "strata_shared_state"
-"""Key of the channel by which the controller tells a worker what it has started."""
+"""Key of the channel through which the controller sends a worker its `SharedState`."""
 RESOURCES = pytest.StashKey["RunResources"]()
 FAILED = pytest.StashKey[bool]()
 NOT_HERE = "no test was selected: the given paths are in other packages"
 
 
 class SharedSchemaWarning(pytest.PytestWarning):
-    """A test has changed more than rows in the database that tests share."""
+    """Warning about a test that changed more than rows in the shared database."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the options by which nox calls pytest."""
-    # Until the tests are collected, next to nothing is garbage: the collector would walk over
-    # what was imported again and again.
+    """Add the options that nox passes to pytest."""
+    # Collection creates hardly any garbage: the collector would only walk over the imported
+    # modules again and again.
     gc.disable()
-    # First of all: nox may be killed, and what it leaves is removed once nobody uses it.
+    # First of all: if nox is killed, its leftovers are removed once no process uses them.
     liveness.join()
     group = parser.getgroup("strata")
-    group.addoption("--tier", help="run the tests of this tier alone")
-    group.addoption("--home", type=Path, help="run the tests of the package in this folder alone")
+    group.addoption("--tier", help="run only the tests of this tier")
+    group.addoption("--home", type=Path, help="run only the tests of the package in this folder")
     group.addoption(
-        "--require", action="append", default=[], metavar="PART", help="fail where it is absent"
+        "--require", action="append", default=[], metavar="PART", help="fail if it is absent"
     )
-    group.addoption(STRICT, action="store_true", help="fail where a test is over its budget")
+    group.addoption(STRICT, action="store_true", help="fail if a test is over its budget")
     group.addoption("--reports", type=Path, help="write JUnit, CTRF and our results to this folder")
     if pluginmanager.is_blocked("cacheprovider"):
-        # `-p no:cacheprovider`: what nox says to it is for nobody, and no error.
-        group.addoption("--lfnf", help="nothing, since there is no cache")
-        parser.addini("cache_dir", "nothing, since there is no cache")
+        # With `-p no:cacheprovider`, the cache options that nox passes would be unknown.
+        group.addoption("--lfnf", help="ignored, since there is no cache")
+        parser.addini("cache_dir", "ignored, since there is no cache")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register tiers and kinds as markers, select the tests, and begin to gather results."""
+    """Register tiers and kinds as markers, select the tests, and start to collect results."""
     reports = config.getoption("--reports")
     results = Results(reports and reports / runner.RESULTS)
-    # Nox does so for each tier; a bare pytest has nobody else to do it.
+    # Nox sets this for each tier; a bare pytest has to do it itself.
     os.environ.update(environment.no_proxy())
     try:
         location.require(config.rootpath)
-        # A tier may be called as a marker is.
+        # A tier may have the name of a marker; it takes precedence.
         for name, checks in {
             **{each.name: each.checks for each in tiers.MARKERS},
             **{each.name: each.checks for each in tiers.load()},
         }.items():
             config.addinivalue_line("markers", f"{name}: {checks}")
-        config.addinivalue_line("markers", f"{CI_SKIP}: what is not run where CI is set")
+        config.addinivalue_line("markers", f"{CI_SKIP}: skipped if CI is set")
         config.args = [below_root(config, arg) for arg in config.args]
         if settings.load().sql_log:
             logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
@@ -124,16 +124,16 @@ def pytest_configure(config: pytest.Config) -> None:
         results.seed = config.option.seed
         config.pluginmanager.register(results)
         if reports:
-            # Both plugins read these when they are configured, which is after us.
+            # Both plugins read these in their `pytest_configure`, which runs after this one.
             config.option.xmlpath = str(reports / "junit.xml")
             config.option.ctrf = str(reports / "ctrf.json")
 
 
 def _required(config: pytest.Config) -> list[str]:
-    """Return which parts of the tier must not be absent.
+    """Return the names of the parts that must not be absent.
 
     Raises:
-        ConfigurationError: there is no such part.
+        ConfigurationError: a part is unknown.
     """
     required = [*config.getoption("--require"), *pyproject.required(tiers.INFRASTRUCTURE)]
     for name in required:
@@ -142,13 +142,13 @@ def _required(config: pytest.Config) -> list[str]:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Drop the run's databases and let the servers go."""
+    """Drop the run's databases and release the servers."""
     if RESOURCES in config.stash:
         config.stash[RESOURCES].close()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let the servers start while the tests are collected, which takes longer than they do."""
+    """Start the servers while the tests are collected, which takes longer."""
     config = session.config
     wanted = config.getoption("--tier")
     if (
@@ -163,9 +163,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start what the collected tests need, once it is known which they are."""
+    """Start the servers and databases that the collected tests need."""
     config = session.config
-    # Frozen, else the collector still walks over all of it, 0.1 s in the middle of some test.
+    # Otherwise the collector walks over all imported modules, 0.1 s in the middle of some test.
     gc.freeze()
     gc.enable()
     if not config.getoption("collectonly") and not hasattr(config, "workerinput"):
@@ -174,13 +174,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: "WorkerController") -> None:
-    """Give a worker the channel that will tell it what the controller has started."""
+    """Give a worker the channel on which it will receive the `SharedState`."""
     node.workerinput[CHANNEL] = node.gateway.newchannel()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: "WorkerController", ids: Sequence[str]) -> None:
-    """Start, in the controller, what the tests need that a worker has collected, and tell it."""
+    """Start what a worker's collected tests need in the controller, and send it the state."""
     _ensure_started(node.config, ids)
     started = RESOURCES in node.config.stash
     node.workerinput[CHANNEL].send(node.config.stash[RESOURCES].shared if started else None)
@@ -214,9 +214,9 @@ def _ensure_started(config: pytest.Config, ids: Sequence[str]) -> None:
 
 @contextmanager
 def _exit_on_error(config: pytest.Config) -> Iterator[None]:
-    """End the run with an error that is not its tests', not as an internal error of pytest."""
+    """Exit the run on a `StrataError`, which pytest would report as an internal error."""
     try:
-        with translated("what the tests stand on cannot be made"):
+        with translated("the servers and databases of the tests cannot be set up"):
             yield
     except StrataError as error:
         if RESULTS in config.stash:
@@ -236,12 +236,12 @@ def _needs_servers(nodeid: str, package: project.Package) -> bool:
 
 @cache
 def _stack_urls() -> dict[str, str]:
-    """Return where the services of the stack answer.
+    """Return the URLs of the stack's services.
 
     Raises:
-        InfrastructureError: it is not up, or not healthy.
+        InfrastructureError: the stack is not up, or not healthy.
     """
-    # As in `_resources`.
+    # Imported lazily for the same reason as in `_resources`.
     from .. import stack
 
     return stack.require()
@@ -249,7 +249,7 @@ def _stack_urls() -> dict[str, str]:
 
 def _resources(config: pytest.Config) -> "RunResources":
     if RESOURCES not in config.stash:
-        # Not imported before it is needed: the clients take 0.5 s, and unit tests do without.
+        # Imported lazily: the clients take 0.5 s, and unit tests do not need them.
         from .resources import RunResources
 
         given: dict[str, Any] | None = getattr(config, "workerinput", None)
@@ -270,11 +270,11 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 def _register_fixtures(node: pytest.Collector, package: project.Package) -> None:
     def postgres_url() -> str:
-        """URL of this worker's own database; what a test writes is deleted after it."""
+        """URL of this worker's own database, which is cleaned after each test."""
         return _resources(node.config).postgres_url(package)
 
     def keep_rows() -> Iterator[Callable[[], None]]:
-        """What keeps the rows that are there when it is called, until the module's last test."""
+        """Function that keeps the rows present at its call until the module's last test."""
         own = _resources(node.config).isolated(package)
         with ExitStack() as stack:
 
@@ -285,7 +285,7 @@ def _register_fixtures(node: pytest.Collector, package: project.Package) -> None
             yield keep
 
     def clone(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
-        """What returns URLs of databases for this test alone, another one each time."""
+        """Function that returns the URL of another database for this test alone at each call."""
         pool = _resources(node.config).clone_pool(package)
         taken: list[str] = []
 
@@ -302,7 +302,7 @@ def _register_fixtures(node: pytest.Collector, package: project.Package) -> None
                 pool.give_back(name)
 
     def clone_url(clone: Callable[[], str]) -> str:
-        """URL of a database for this test alone, to change more than rows; kept if it fails."""
+        """URL of a database for this test alone, to change more than rows; kept on failure."""
         return clone()
 
     pytest.register_fixture(name="postgres_url", func=postgres_url, node=node, scope="session")
@@ -313,13 +313,13 @@ def _register_fixtures(node: pytest.Collector, package: project.Package) -> None
 
 @pytest.fixture(scope="session")
 def redis_url(pytestconfig: pytest.Config) -> str:
-    """URL of this worker's own Redis database; what a test writes is deleted after it."""
+    """URL of this worker's own Redis database, which is flushed after each test."""
     return _resources(pytestconfig).redis_url()
 
 
 @pytest.fixture(scope="session")
 def stack_urls() -> dict[str, str]:
-    """URLs of the services of the stack that runs on this machine, by their names."""
+    """URLs of the services in this machine's running stack, by name."""
     return _stack_urls()
 
 
@@ -328,7 +328,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Block sockets in the unit tier: a unit test opens no connections.
 
     Raises:
-        AbsentError: it is not for CI, where we are.
+        AbsentError: CI is set, and the test is marked to be skipped there.
         ConfigurationError: no tier runs the test.
         InfrastructureError: its tier needs the stack, which is not up.
     """
@@ -337,16 +337,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI") and item.get_closest_marker(CI_SKIP):
         raise AbsentError(f"{item.name} is not run where CI is set", part=CI_SKIP)
     if item.stash[TIER].name == tiers.UNIT:
-        # asyncio wakes its loop through a pair of Unix sockets.
+        # asyncio wakes up its loop through a pair of Unix sockets.
         pytest_socket.disable_socket(allow_unix_socket=True)
     if item.stash[TIER].requires("stack"):
-        # A bare pytest may have other tests as well, which are none the worse for it.
+        # Not earlier: other tests of a bare pytest run do not need the stack.
         _stack_urls()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    """Allow sockets again, and delete what the test has written once its fixtures are done."""
+    """Allow sockets again, and clean the databases after the test's fixtures have ended."""
     try:
         return (yield)
     finally:
@@ -357,15 +357,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
 
 def _warn(item: pytest.Item, package: str, changed: Sequence[str]) -> None:
-    """Name a test that has changed what others share, in the summary of the run."""
+    """Warn, in the summary of the run, about a test that changed the shared schema."""
     listed = "\n  ".join(changed)
     message = SharedSchemaWarning(
-        f"the test changed the database that all tests of {package} share, which was made anew:\n"
+        f"the test changed the database that all tests of {package} share; it was recreated:\n"
         f"  {listed}\n"
-        "  hint: take `clone_url` in tests that change more than rows"
+        "  hint: use `clone_url` in tests that change more than rows"
     )
     file, line = str(item.path), (item.location[1] or 0) + 1
-    # Not by `warnings`: where these are errors, as by default, the test would fail.
+    # Not through `warnings`: with warnings as errors, the default here, the test would fail.
     warning = warnings.WarningMessage(message, SharedSchemaWarning, file, line)
     item.ihook.pytest_warning_recorded.call_historic(
         kwargs={
@@ -382,7 +382,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note times of requests, that a test failed, and whether a server or a setting is at fault."""
+    """Record request times, a failed test, and whether a server or a setting is at fault."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
     timed = latencies.take()
@@ -399,7 +399,7 @@ def pytest_runtest_makereport(
         error = call.excinfo.value
         report.user_properties.append((STRATA_ERROR, (int(error.code), str(error))))
         if TIER not in item.stash:
-            # Of what is refused, a traceback would tell nothing.
+            # A refused test never ran, so its traceback would not help.
             report.longrepr = str(error)
     return masked(item.config, report) if report.failed else report
 
@@ -407,7 +407,7 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Name the tests that took longer than their tier, or their kind, allows one to take."""
+    """Print the tests that took longer than the budget of their tier or kind."""
     for name, budget in _over_budget(config).items():
         took = config.stash[RESULTS].tests[name]["duration"]
         terminalreporter.write_line(
@@ -416,9 +416,9 @@ def pytest_terminal_summary(
 
 
 def _over_budget(config: pytest.Config) -> dict[str, float]:
-    """Return the budgets of the tests that took longer, by their names, the slowest first."""
+    """Return the budgets of the tests that exceeded them, by test name, slowest first."""
     name = config.getoption("--tier")
-    # Measured, each test takes longer than its own time.
+    # Under coverage, every test takes longer than usual.
     if not name or RESULTS not in config.stash or config.pluginmanager.hasplugin("_cov"):
         return {}
     found = {}
@@ -431,7 +431,7 @@ def _over_budget(config: pytest.Config) -> dict[str, float]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Tell a broken server from a broken test, and write the results."""
+    """Tell a broken server apart from a broken test, and write the results."""
     results = session.config.stash.get(RESULTS, None)
     if results is None:
         return
@@ -448,7 +448,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         if gone:
             results.codes.setdefault(Code.INFRASTRUCTURE, gone)
         if results.uncollected:
-            # Of workers, the exit code does not tell it.
+            # With workers, the exit code does not show it.
             reason = UNCOLLECTED
     elif results.nothing_but_absent:
         status, reason = "absent", "what its tests need is absent"
@@ -460,6 +460,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         results.write(reason, status)
     xml = session.config.stash.get(xml_key, None)
     if xml and session.config.getoption("--reports"):
-        # It is written by now, and told is where: from there it will soon be moved.
+        # Already written; its summary line would print a path from which the file is soon moved.
         del session.config.stash[xml_key]
         session.config.pluginmanager.unregister(xml)

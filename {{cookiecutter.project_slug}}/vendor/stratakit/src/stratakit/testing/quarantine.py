@@ -1,7 +1,7 @@
-"""Tests that are known to fail by chance: they run, and until a date their failure does not count.
+"""Quarantine of flaky tests: they still run, but until a date their failures do not count.
 
-`@pytest.mark.quarantine(until="2027-01-31", reason="…")`. The date is the last of the days, in UTC.
-After it the test fails whatever comes of it: a quarantine that nobody ends is a test deleted.
+`@pytest.mark.quarantine(until="2027-01-31", reason="…")`. The date is the last day, in UTC. After
+it the test always fails: a quarantine without an end would amount to a deleted test.
 """
 
 from collections.abc import Generator
@@ -16,7 +16,7 @@ MARKER = "quarantine"
 
 
 class Quarantine(NamedTuple):
-    """Until when a test may fail, and why."""
+    """Last day on which a test may fail, and the reason."""
 
     until: date
     reason: str
@@ -34,7 +34,7 @@ def of(item: pytest.Item) -> Quarantine | None:
     """Return the quarantine of a test, if it is in one.
 
     Raises:
-        ConfigurationError: it lacks its date or its reason, or has something else.
+        ConfigurationError: the marker lacks its date or reason, or has other arguments.
     """
     marker = item.get_closest_marker(MARKER)
     if marker is None:
@@ -48,8 +48,8 @@ def of(item: pytest.Item) -> Quarantine | None:
         good, until, reason = False, date.max, ""
     if not good:
         raise ConfigurationError(
-            f"the marker {MARKER} of {item.nodeid} does not say until when, and why",
-            f'write @pytest.mark.{MARKER}(until="2027-01-31", reason="why it fails by chance")',
+            f"the marker {MARKER} of {item.nodeid} needs a date and a reason",
+            f'write @pytest.mark.{MARKER}(until="2027-01-31", reason="why it is flaky")',
         )
     return Quarantine(until, reason)
 
@@ -57,7 +57,7 @@ def of(item: pytest.Item) -> Quarantine | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
-        "markers", f"{MARKER}(until, reason): until that day, a failure of it does not count"
+        "markers", f"{MARKER}(until, reason): a failure does not count until that date"
     )
 
 
@@ -68,7 +68,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if found and found.over:
         pytest.fail(
             f"its quarantine ended on {found.until} ({found.reason}): fix the test and remove the"
-            " marker, or say until when it needs another one",
+            " marker, or set a later date",
             pytrace=False,
         )
 
@@ -77,7 +77,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Make of a failure in quarantine one that was expected."""
+    """Turn a failure in quarantine into an expected failure."""
     report = yield
     if report.failed:
         try:

@@ -1,9 +1,9 @@
-"""The servers of a test run, the migrated templates, and a clone for each worker.
+"""Servers, migrated templates and per-worker clones of a test run.
 
-The controller (which is the only process where there are no workers) has it all once it is known
-which tests were collected, and tells the workers what it has, through their channels: it holds a
-password, and a file would outlive a run that is killed. Servers that start quickly do so before:
-collecting takes a second, and one processor.
+The controller (the only process if there are no workers) starts everything once the tests are
+collected, and sends its state to the workers through their channels, not through a file: the state
+contains a password, and a file would outlive a killed run. Servers that start quickly are started
+earlier, during collection, which takes a second and one processor.
 """
 
 import hashlib
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """What the controller hands to the workers."""
+    """State that the controller sends to the workers."""
 
     run: str
     servers: dict[servers.Kind, str]
-    """The URL of each kind of server."""
+    """URL of each kind of server."""
     templates: dict[str, str]
-    """The migrated template of each package that has tests in this run."""
+    """Migrated template of each package that has tests in this run."""
     lent: dict[str, str]
-    """The `test` database of each service where no other can be made: there is no template then."""
+    """`test` database of each service if the role cannot create databases; it has no template."""
 
 
 def _is_service(package: project.Package) -> TypeGuard[project.Service]:
@@ -54,22 +54,22 @@ def _is_service(package: project.Package) -> TypeGuard[project.Service]:
 
 
 Acquired = tuple[dict[servers.Kind, servers.Server], str]
-"""The servers, and the identifier of the run."""
+"""Servers and identifier of the run."""
 
 
 def _refuse_forgotten(
     service: project.Service, passed: str, ask: Callable[[], Sequence["Difference"] | None]
 ) -> None:
-    """Refuse to test models that no migration has caught up with: nearly every test would fail.
+    """Refuse to test models with changes that no migration makes: nearly every test would fail.
 
     Args:
-        service: whose models they are.
-        passed: what a check that has found nothing is called: the next run makes no other.
-        ask: returns what no migration makes; it is asked if something has changed since last time.
-            None is returned where that cannot be known, so that the next run asks again.
+        service: service of the models.
+        passed: name of the stamp of a passed check; unchanged files are not checked again.
+        ask: returns the changes without a migration, called if files have changed since the last
+            check. None means unknown: the next run asks again.
 
     Raises:
-        MigrationError: there are such; it names them.
+        MigrationError: there are such changes; the message names them.
     """
     digest = hashlib.sha256(migrations.digest(service).encode())
     for file in sorted((service.path / "src").rglob("*.py")):
@@ -81,19 +81,19 @@ def _refuse_forgotten(
     if found is None:
         return
     if found:
-        # What is missing would be shown as a whole; of what is changed, both sides tell.
+        # Missing or extra objects would be printed whole, so only their names are listed.
         lines = (
             str(each) if each.change == "changed" else f"{each.change} {each.kind} {each.name}"
             for each in found
         )
         listed = "\n".join(lines).replace("\n", "\n  ")
-        # Not imported before it is needed: Alembic takes 0.3 s.
+        # Imported lazily: Alembic takes 0.3 s.
         from ..schema.verify import ADVICE
 
         raise database.MigrationError(
-            f"the models of {service.name} have what no migration makes:\n  {listed}", ADVICE
+            f"the models of {service.name} have changes without a migration:\n  {listed}", ADVICE
         )
-    # Where it cannot be kept, it is asked each time.
+    # Without a stamp, the next run just checks again.
     with suppress(OSError):
         results.write(stamp, digest.hexdigest())
 
@@ -108,7 +108,7 @@ def _refuse_forgotten_of(server: str, service: project.Service, template: str) -
 
 
 def _refuse_forgotten_in(service: project.Service, own: database.Connection) -> None:
-    """Do so where the role may make no database, over a connection to the one that is lent."""
+    """Check over a connection to the lent database, since the role cannot create others."""
 
     def ask() -> Sequence["Difference"] | None:
         from ..schema_tests import catalog
@@ -116,21 +116,21 @@ def _refuse_forgotten_in(service: project.Service, own: database.Connection) -> 
         with migrations.engine_over(own).connect() as connection:
             return catalog.forgotten(connection, service)
 
-    # Less is asked than elsewhere, where it must not count.
+    # A name of its own: this check covers less, so its pass must not count for the full one.
     _refuse_forgotten(service, "lent-models", ask)
 
 
 class RunResources:
-    """The servers and databases of a run, as one of its processes sees them."""
+    """Servers and databases of a run, as seen by one of its processes."""
 
     def __init__(
         self, worker: str, receive: Callable[[], dict[str, Any] | None] = lambda: None
     ) -> None:
-        """Make it for a process.
+        """Create the resources of a process.
 
         Args:
-            worker: what the process is called.
-            receive: returns what the controller has told it, the `shared` of its resources.
+            worker: name of the process.
+            receive: returns the state sent by the controller, which is its `shared`.
         """
         self.worker = worker
         self._receive = receive
@@ -143,21 +143,21 @@ class RunResources:
         self._pools: dict[str, ClonePool] = {}
         self._redis: redis_databases.Keyspace | None = None
         self.servers: dict[servers.Kind, servers.Server] = {}
-        """Those that this process has started or was given."""
-        # Here, where no thread of ours and no test runs yet; workers connect without a lease.
+        """Servers that this process has leased."""
+        # Done here, before any thread or test runs; workers connect without a lease.
         servers.external.settle_environment(settings.load())
 
     def prefetch(self, expected: Sequence[project.Package]) -> None:
-        """Begin to start what starts fast, while the tests are collected.
+        """Start servers that start fast in the background, while the tests are collected.
 
         Args:
-            expected: packages whose databases are copied as well; not those of workers, which
-                have copies of their own.
+            expected: packages whose databases are cloned as well; none if there are workers,
+                which have their own clones.
         """
         if servers.quick(settings.load()):
             executor = ThreadPoolExecutor(1)
             self._prefetched = executor.submit(self._take, expected)
-            # No thread is left then, which a test that forks would be warned of.
+            # Let the thread end with its task: a test that forks would get a warning otherwise.
             executor.shutdown(wait=False)
 
     def ensure_started(
@@ -166,17 +166,17 @@ class RunResources:
         workers: int = 0,
         tell: Callable[[str], object] = lambda _: None,
     ) -> str | None:
-        """Start what the tests of the packages `used` need; return what was taken, and why.
+        """Start what the tests of the packages `used` need; return a summary of the servers.
 
-        None is returned where that has been done: each worker reports what it has collected.
+        Return None if it was already started: each worker reports its collected tests.
 
         Args:
             used: packages.
-            workers: how many processes run their tests, beside this one.
-            tell: is told what is about to be emptied.
+            workers: number of worker processes that run their tests.
+            tell: prints which databases are about to be emptied.
 
         Raises:
-            StrataError: a server cannot be had, or a migration does not run.
+            StrataError: a server is unavailable, or a migration fails.
         """
         if self._state:
             return None
@@ -184,7 +184,7 @@ class RunResources:
             return self._start(used, workers, tell)
         except psycopg.Error as error:
             raise InfrastructureError(
-                f"PostgreSQL could not make what the tests stand on: {str(error).strip()}",
+                f"PostgreSQL could not create the test databases: {str(error).strip()}",
                 "see its message and the server's log, then run it again",
             ) from error
 
@@ -218,7 +218,7 @@ class RunResources:
         for service in filter(_is_service, used):
             if service.name not in lent:
                 _refuse_forgotten_of(address, service, self._state.templates[service.name])
-        # Behind an address that was given there may be several, of which each has begun once.
+        # A given address may lead to several servers, whose start times differ.
         for kind, server in up.items():
             if server.owned:
                 self._started[kind] = servers.external.started(kind, server.url)
@@ -227,7 +227,7 @@ class RunResources:
 
     @property
     def shared(self) -> dict[str, Any] | None:
-        """The state that workers need; None where nothing was started."""
+        """State that workers need; None if nothing was started."""
         return asdict(self._state) if self._state else None
 
     def postgres_url(self, package: project.Package) -> str:
@@ -245,10 +245,10 @@ class RunResources:
         return self._databases[package.name]
 
     def clone_pool(self, package: project.Package) -> ClonePool:
-        """Return where whole databases for single tests of a package come from."""
+        """Return the pool of databases for single tests of a package."""
         if package.name in self._shared_state.lent:
             raise InfrastructureError(
-                "the role may not create databases, which this test needs one of",
+                "the role may not create databases, and this test needs its own",
                 "as a superuser: ALTER ROLE ... CREATEDB",
             )
         if package.name not in self._pools:
@@ -266,14 +266,14 @@ class RunResources:
         return self._redis.url
 
     def clean(self) -> dict[str, list[str]]:
-        """Delete what the test that has just ended has written.
+        """Delete the rows and keys written by the test that has just ended.
 
         Returns:
-            Of each package what the test has changed in the schema, if it has.
+            The test's schema changes, by package; empty without changes.
 
         Raises:
-            AssertionError: the test has left a transaction open, or an advisory lock.
-            ConfigurationError: somebody else uses the Redis database, which was left as it is.
+            AssertionError: the test has left a transaction open, or an advisory lock held.
+            ConfigurationError: another program uses the Redis database, which was not flushed.
         """
         try:
             changed = {package: own.clean() for package, own in self._databases.items()}
@@ -283,22 +283,22 @@ class RunResources:
                 self._redis.flush()
 
     def broken(self) -> str | None:
-        """Return which server has gone away since the run began, or None."""
+        """Return a message about a server that has gone away during the run, or None."""
         if self._state:
             for kind, address in self._state.servers.items():
                 try:
                     servers.external.ping(kind, address)
                     now = kind in self._started and servers.external.started(kind, address)
-                except Exception as error:  # noqa: BLE001 - whichever way it does not answer
+                except Exception as error:  # noqa: BLE001 - any failure to respond
                     return f"{kind} has gone away during the run: {str(error).strip()}"
                 if now and now != self._started[kind]:
-                    return f"{kind} has gone away during the run: another run has started it again"
+                    return f"{kind} has gone away during the run: another run has restarted it"
         return None
 
     def close(self) -> None:
-        """Drop the run's databases, and let the servers go."""
+        """Drop the run's databases, and release the servers."""
         if self._prefetched:
-            # Of a run that ended while its tests were collected, this may still be under way.
+            # If the run ended during collection, the prefetch may still be in progress.
             wait([self._prefetched])
         self._stack.close()
 
@@ -306,7 +306,7 @@ class RunResources:
         up = self._stack.enter_context(servers.lease(settings.load()))
         address = up["postgres"].url
         run = self._stack.enter_context(database.run(address))
-        # What fails here is tried again, and told, when a test asks for it.
+        # A failure is not reported here: the test that needs the database tries again.
         with suppress(psycopg.Error, StrataError):
             for each in expected:
                 template = database.finished_template(address, each)
@@ -322,8 +322,8 @@ class RunResources:
 
     @staticmethod
     def _left(redis: str) -> list[str]:
-        """Sweep up after dead runs on a Redis; return what is left of them."""
-        # A role without the rights to do so is told when it takes a database of its own.
+        """Remove leftovers of dead runs from Redis; return messages about the remaining ones."""
+        # A role without the rights gets the error when it claims its own database.
         with suppress(StrataError):
             return redis_databases.sweep(redis)[1]
         return []
@@ -338,8 +338,8 @@ class RunResources:
             shared = self._receive()
             if shared is None:
                 raise InfrastructureError(
-                    "servers are for tests of tiers that need them: none started",
-                    "move it to a folder of a tier that has them: "
+                    "no servers were started: the test's tier does not use them",
+                    "move it to a folder of a tier that uses them: "
                     + ", ".join(
                         path for tier in tiers.load() if tier.takes_servers for path in tier.paths
                     ),

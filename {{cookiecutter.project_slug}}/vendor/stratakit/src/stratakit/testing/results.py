@@ -1,4 +1,4 @@
-"""The results of tests, gathered in the controller and written where nox looks for them."""
+"""Test results, collected in the controller and written to the file that nox reads."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -12,13 +12,13 @@ from ..errors import Code
 
 UNCOLLECTED = "tests could not be collected"
 STRATA_ERROR = "strata_error"
-"""Property of a test that something other than the code is at fault: its `Code` and message."""
+"""User property of a test that failed with a `StrataError`: its `Code` and message."""
 ABSENT = "strata_absent"
-"""Property of a test that was skipped since a part is absent: the part's name, and the reason."""
+"""User property of a test that was skipped for an absent part: the part's name and the reason."""
 
 
 class Results:
-    """Gathers the reports of all workers."""
+    """Collector of the reports of all workers."""
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
@@ -26,13 +26,13 @@ class Results:
         self.codes: dict[Code, str] = {}
         self.absent: list[dict[str, str]] = []
         self.elsewhere: str | None = None
-        """Why no test was selected, where those that were collected are of other tiers."""
+        """Reason why no test was selected if all collected tests belong to other tiers."""
         self.seed: str | None = None
-        """What the order of the tests depends on."""
+        """Seed of the test order."""
         self.uncollected = False
         self.stopped_by: str | None = None
         self.reason: str | None = None
-        """Why the run as a whole could not be."""
+        """Reason why the run as a whole failed."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add one phase (setup, call or teardown) of one test."""
@@ -48,7 +48,7 @@ class Results:
                 self.absent.append(part)
         test["metrics"].update(_numbers(properties))
         if report.failed:
-            # What the test itself says comes first: its teardown often fails because of that.
+            # The test's own error comes first: it often causes the teardown's.
             said = filter(None, (test["error"], report.longreprtext))
             test["status"], test["error"] = "failed", "\n\n".join(said)
         elif report.skipped and test["status"] != "failed":
@@ -57,18 +57,18 @@ class Results:
             test["status"], test["error"] = "skipped", ": ".join(said)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Add what could not be collected, as a test that failed."""
+        """Add a collection error as a failed test."""
         if report.failed:
             self.uncollected = True
             error = {"status": "failed", "error": str(report.longrepr)}
             self.tests[report.nodeid] = {**_test(report.nodeid), **error}
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Remember what has stopped the run: a person, the debugger, an option such as -x."""
+        """Remember what stopped the run: Ctrl-C, the debugger, an option such as -x."""
         self.stopped_by = str(excinfo.value) or excinfo.typename
 
     def refuse_slow(self, budgets: Mapping[str, float]) -> None:
-        """Make tests fail that took longer than their budgets."""
+        """Mark tests over their budgets as failed."""
         for name, budget in budgets.items():
             test = self.tests[name]
             said = f"it took {test['duration']:.2f} s, its budget is {budget:g} s"
@@ -79,7 +79,7 @@ class Results:
             self.codes.setdefault(Code.FAILED, said)
 
     def interruption(self) -> tuple[str, str]:
-        """Return the status of a run that did not come to its end, and the reason."""
+        """Return the status of a run that was stopped early, and the reason."""
         if self.uncollected:
             return "failed", UNCOLLECTED
         if any(test["status"] == "failed" for test in self.tests.values()):
@@ -87,7 +87,7 @@ class Results:
         return "interrupted", f"the run was interrupted: {self.stopped_by}"
 
     def refuse_absent(self, required: Collection[str]) -> None:
-        """Make it an error of the infrastructure that a part is absent which was required."""
+        """Record an infrastructure error if required parts are absent."""
         missing = sorted({each["name"] for each in self.absent} & {*required})
         if missing:
             said = f"required, and absent: {', '.join(missing)}"
@@ -95,13 +95,13 @@ class Results:
 
     @property
     def nothing_but_absent(self) -> bool:
-        """Whether not one test was made, since what each needs is absent."""
+        """Whether every test was skipped, and at least one for an absent part."""
         return bool(self.absent) and all(
             test["status"] == "skipped" for test in self.tests.values()
         )
 
     def write(self, reason: str | None, status: str | None = None) -> None:
-        """Write the results, with the reason why the run as a whole could not be."""
+        """Write the results, with the reason why the run as a whole failed."""
         if self.file:
             left = {
                 "tests": list(self.tests.values()),
@@ -131,7 +131,7 @@ def _last_line(report: pytest.TestReport) -> str:
 
 
 def masked(config: pytest.Config, report: pytest.TestReport) -> pytest.TestReport:
-    """Return a report without passwords: CI keeps it, in several files, and shows it to others."""
+    """Return a report without passwords: CI publishes it in several files."""
     data = config.hook.pytest_report_to_serializable(config=config, report=report)
     hidden = _without_passwords(data)
     if hidden == data:

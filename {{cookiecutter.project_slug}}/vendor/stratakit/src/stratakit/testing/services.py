@@ -1,4 +1,4 @@
-"""Fixtures of a service's integration tests, which its conftest.py takes over by their names.
+"""Fixtures for a service's integration tests, which its conftest.py assigns to module names.
 
     from stratakit.testing import services
 
@@ -6,7 +6,7 @@
     service = services.fixture("billing")
     ahead = services.ahead
 
-They are no fixtures of the plugin: a conftest.py beside the tests may have other `settings`.
+They are not fixtures of the plugin: a conftest.py beside the tests may define other `settings`.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,12 +20,12 @@ from .serving import Service, serving
 
 @pytest.fixture(scope="session")
 def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
-    """The settings that the service is started with, without its prefix: where the servers are."""
+    """Settings of the service under test, without its prefix: URLs of the servers."""
     return {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
 
 
 def fixture(name: str) -> Callable[..., Any]:
-    """Return a fixture: the service `name` as in production, with the fixture `settings`."""
+    """Return a fixture that runs the service `name` as in production, with the given `settings`."""
 
     @pytest.fixture(scope="session")
     def service(
@@ -40,6 +40,6 @@ def fixture(name: str) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def ahead(request: pytest.FixtureRequest) -> None:
-    """Start the service with the first test, so that it is up when its own tests come."""
+    """Start the service with the first test, so that it is up when its own tests run."""
     if any("service" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("service")

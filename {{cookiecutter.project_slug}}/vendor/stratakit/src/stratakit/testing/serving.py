@@ -1,7 +1,7 @@
-"""A service under test, in a process of its own, as it is started in production.
+"""A service under test, in a process of its own, started as in production.
 
-It ends with the process that has started it, however that ends: it holds the reading end of a pipe,
-of which the kernel closes the other end then.
+It ends with the process that started it, however that ends: it reads from a pipe whose other end
+the kernel then closes.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from ..programs import free_port
 from .waiting import eventually
 
 ENDED_EARLY = (-signal.SIGTERM, -signal.SIGINT)
-"""How a service may end that is not up yet, and has no handlers: by our signal, or by Ctrl-C."""
+"""Exit codes of a service stopped by our signal or Ctrl-C before it has signal handlers."""
 
 _WATCH = """
 import os, runpy, signal, sys, threading
@@ -27,14 +27,14 @@ import os, runpy, signal, sys, threading
 def end_with_parent():
     while os.read(0, 1):
         pass
-    # With whatever it has started: they are a group of their own.
+    # Kill its children too: they are in its process group.
     os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else os._exit(1)
 
 threading.Thread(target=end_with_parent, daemon=True).start()
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 TIED = (sys.executable, "-c", _WATCH)
-"""What runs a module as `python -m` does, and watches the pipe besides."""
+"""Command that runs a module like `python -m`, and watches the pipe."""
 
 
 @dataclass(slots=True)
@@ -43,9 +43,9 @@ class Service:
 
     Attributes:
         process: the process.
-        port: where it listens.
-        output: the file that its output and its errors go to.
-        up: whether it was seen to be ready.
+        port: port that it listens on.
+        output: file with its stdout and stderr.
+        up: whether it has been ready.
     """
 
     process: subprocess.Popen[bytes]
@@ -55,17 +55,17 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     async def ready(self, *, timeout: float = 60) -> None:
-        """Wait until it answers that it is ready.
+        """Wait until the service reports that it is ready.
 
         Args:
-            timeout: seconds; a new process takes its time on a machine that is busy with tests.
+            timeout: seconds; a new process starts slowly on a machine that is busy with tests.
 
         Raises:
-            AssertionError: it ended, or is not ready in time; the message holds its output.
+            AssertionError: it exited, and the message is its output; or it was not ready in time.
         """
         await eventually(lambda: asyncio.to_thread(self._settled), timeout=timeout)
         if self.process.poll() is not None:
@@ -75,7 +75,7 @@ class Service:
     def _settled(self) -> bool:
         if self.process.poll() is not None:
             return True
-        # Not imported before it is needed: the stack brings along all that it runs on.
+        # Imported lazily: the stack imports many packages.
         from ..stack.health import readiness_error
 
         problem = readiness_error(self.port)
@@ -88,17 +88,17 @@ class Service:
 def serving(
     module: str, settings: Mapping[str, str], *, prefix: str, folder: Path
 ) -> Iterator[Service]:
-    """Start a service with these settings and none that the user has made; stop it at the end.
+    """Start a service with these settings and none of the user's; stop it at the end.
 
     Args:
-        module: what `python -m` runs.
+        module: module that `python -m` runs.
         settings: its settings, without the prefix; the port is added.
-        prefix: what the names of its environment variables begin with.
-        folder: an empty folder, which it is started in.
+        prefix: prefix of its environment variables.
+        folder: an empty folder, its working directory.
 
     Raises:
-        AssertionError: told to stop, it did not within ten seconds beside its own SHUTDOWN_GRACE,
-            or not with exit code 0. One that is not up yet may end by the signal.
+        AssertionError: it did not stop within its own SHUTDOWN_GRACE plus ten seconds, or its exit
+            code was not 0. A service that is not up yet may end by the signal.
     """
     port = free_port()
     others = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
@@ -119,13 +119,13 @@ def serving(
 def child(
     command: Sequence[str], output: Path, *, env: Mapping[str, str] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a process for the length of the block, in a group of its own.
+    """Run a process for the duration of the block, in a process group of its own.
 
-    If this one is killed, its standard input ends, and it is to end by that: see `TIED`.
+    If this process is killed, the child's stdin is closed, and it should exit then: see `TIED`.
 
     Args:
         command: the program and its arguments.
-        output: the file that it prints to, in the folder that it is started in.
+        output: file for its output; the file's folder is its working directory.
         env: its environment, by default ours.
     """
     with (
@@ -147,7 +147,7 @@ def child(
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process that has not ended yet, with whatever it has started."""
+    """Kill a process that is still running, with its children."""
     if process.poll() is None and sys.platform != "win32":
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()

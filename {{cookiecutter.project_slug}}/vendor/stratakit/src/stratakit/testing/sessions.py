@@ -1,28 +1,28 @@
-"""Connections of tests: what one test has set for its session, the next does not meet."""
+"""Pooled connections of tests, without the session state of earlier tests."""
 
 from sqlalchemy import AdaptedConnection, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-# Not DISCARD ALL, which takes the statements away that the driver has prepared.
+# Not DISCARD ALL, which would drop the driver's prepared statements.
 _RESET = """
     SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *;
     SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
 """
 _TEST = "strata_test"
-"""The key of the last test that has used a connection."""
+"""Key of the last test that used a connection."""
 
 
 class Sessions:
-    """The engines of a run, one for each database, whose connections outlive a test."""
+    """Engines of a run, one for each database, whose connections outlive a test."""
 
     def __init__(self) -> None:
         self._engines: dict[str, AsyncEngine] = {}
         self._test = ""
 
     def engine(self, url: str, test: str) -> AsyncEngine:
-        """Return the engine of a database, for the test of that name."""
+        """Return the engine of a database for the named test."""
         self._test = test
         if url not in self._engines:
             self._engines[url] = create_async_engine(url)
@@ -35,15 +35,15 @@ class Sessions:
             await engine.dispose()
 
     def _reset(self, connection: AdaptedConnection, entry: ConnectionPoolEntry, *_: object) -> None:
-        """Reset a connection when a test first takes it that another one has used.
+        """Reset a connection that an earlier test has used when the test first checks it out.
 
         Raises:
-            DisconnectionError: it is closed; the pool makes a new one.
+            DisconnectionError: the connection is closed; the pool opens a new one.
         """
         before, entry.info[_TEST] = entry.info.get(_TEST), self._test
         if before in (None, self._test):
             return
         try:
             connection.run_async(lambda own: own.execute(_RESET))
-        except Exception as error:  # the driver has no types, and what is closed raises many
+        except Exception as error:  # untyped driver: a closed one raises various
             raise DisconnectionError from error

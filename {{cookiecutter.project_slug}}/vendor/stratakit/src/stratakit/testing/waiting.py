@@ -1,4 +1,4 @@
-"""Waiting for a condition, instead of sleeping and hoping."""
+"""Waiting for a condition instead of sleeping for a fixed time."""
 
 import asyncio
 import inspect
@@ -26,7 +26,7 @@ async def eventually(
 ) -> Any:
     """Call `condition` until it holds, and return what it returned.
 
-    It holds when it returns something true and raises nothing. Exceptions count as "not yet".
+    It holds if it returns a true value and raises nothing. Exceptions count as "not yet".
 
     Args:
         condition: a function, or a coroutine function, without arguments.
@@ -34,7 +34,7 @@ async def eventually(
         interval: seconds between two calls.
 
     Raises:
-        AssertionError: the condition did not hold in time; the message says how it ended last.
+        AssertionError: the condition did not hold in time; the message has its last result.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -45,9 +45,9 @@ async def eventually(
             if value:
                 return value
             last = value
-        except Exception as error:  # noqa: BLE001 - whatever is wrong may still come right
+        except Exception as error:  # noqa: BLE001 - it may succeed later
             last = error
         if time.monotonic() > deadline:
             cause = last if isinstance(last, Exception) else None
             raise AssertionError(f"did not hold within {timeout:g} s; last: {last!r}") from cause
-        await asyncio.sleep(interval)  # Between two looks: a condition can be of another process.
+        await asyncio.sleep(interval)  # Poll: the condition may depend on another process.
