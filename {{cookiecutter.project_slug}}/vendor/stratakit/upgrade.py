@@ -1,10 +1,10 @@
 """Rename what an update of the template does not reach: `python3 vendor/stratakit/upgrade.py`.
 
-The engine was called `ops`, lay in ops/ and was a member of the workspace; it is `stratakit` in
-vendor/stratakit/ now. An update renames what came with the template, and this the rest: services
-and libraries of the project's own, its tests, .env files, workflows, documents. Where the update
-brings the setting `postgres`, it takes the major version that the project's Compose file has.
-To run it twice changes nothing more. Standard library only.
+The engine was called `ops`, in ops/, and was a member of the workspace; now it is `stratakit` in
+vendor/stratakit/. A template update renames the template's own files; this script does the rest:
+the project's services, libraries, tests, .env files, workflows and documents. If the update adds
+the setting `postgres`, it is set to the major version of the project's Compose file.
+Running it again changes nothing. Standard library only.
 """
 
 import re
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path.cwd()
 OLD = "ops/"
 UNTRACKED = (".env", ".envrc")
-"""Files that git does not keep, and that hold settings of the engine."""
+"""Files with settings of the engine that are not in git."""
 LEFT_ALONE = ("vendor/", OLD, "uv.lock", "CHANGELOG.md", ".cruft.json")
 REJECTED = ".rej"
 POSTGRES = r'^postgres = "(\d\d)"'
@@ -36,7 +36,7 @@ RENAMES: Renames = (
     (r"\bOpsError\b", "StrataError"),
     (r"\bops:owner\b", "strata:owner"),
 )
-"""What is replaced in each file, and by what."""
+"""Patterns and replacements for every file."""
 
 _MODULES = (
     "ci|commands|coverage|database|discovery|doctor|downloads|environment|errors|fingerprint|git"
@@ -44,9 +44,9 @@ _MODULES = (
     "|settings|show|stack|static|tasks|verdict|verify"
 )
 IN_PYTHON: Renames = ((rf"(?<![\w./@-])ops\.({_MODULES})\b", r"stratakit.\1"),)
-"""The same where Python has imported `ops`, which else may be a variable."""
+"""The same for Python files that import `ops`; in others it may be a variable."""
 IN_TEXT: Renames = ((rf"(?:(?<=-m )|(?<=[\"'`]))ops\.({_MODULES})\b", r"stratakit.\1"),)
-"""The same in other files; what is not quoted may be the name of a host."""
+"""The same for other files, if quoted; unquoted it may be a host name."""
 _OF_PROJECT = "Package|Library|Service|packages|libraries|services|package|service"
 MOVED: Renames = (
     (r"\bstratakit\.keyspaces\b", "stratakit.redis_databases"),
@@ -56,17 +56,17 @@ MOVED: Renames = (
     (r"\bstratakit\.graph\.", "stratakit.tiers."),
     (r"\bstratakit/graph\.py\b", "stratakit/tiers.py"),
 )
-"""Modules that are called otherwise; what was in `graph` is in `tiers` and in `project`."""
+"""Renamed modules; the content of `graph` is in `tiers` and `project`."""
 GRAPH = re.compile(r"^([ \t]*)from stratakit\.graph import (\([^)#]*\)|[^\n(]+)$", re.MULTILINE)
 GONE = re.compile(
     r"\bstratakit\.(?:ci|graph|report|routes|show)\b|\bfrom stratakit import (?:.*, )?graph\b"
 )
-"""Modules that are no more, and whose content is in several, or nowhere."""
+"""Removed modules, whose content is split over several modules or gone."""
 
 IMPORTED = re.compile(r"^\s*import ops\b", re.MULTILINE)
 FOLDER = re.compile(r"(?<![\w./-])/?ops/")
 LOCK = re.compile(r"\bpg_advisory_xact_lock\b")
-"""What an env.py from before locks, and a migration that commits, as for CONCURRENTLY, gives up."""
+"""Lock in an old env.py, which a migration that commits, as for CONCURRENTLY, releases."""
 LEFT = (
     ("", FOLDER, f"names {OLD}"),
     ("", GONE, "names a module that is gone"),
@@ -76,11 +76,11 @@ LEFT = (
         "locks its transaction alone; servicebase.migrations.run does more",
     ),
 )
-"""Ends of files, lines in them that no rule renames, and what is said of those."""
+"""Path suffixes, patterns of lines that no rule renames, and what to print about these."""
 
 
 def main() -> int:
-    """Rename, and print what was changed and what is next."""
+    """Rename, and print the changes and the next steps."""
     if not (ROOT / "vendor" / "stratakit").is_dir():
         return _refuse("there is no vendor/stratakit/ here", "run it after `uvx cruft update`")
     try:
@@ -109,7 +109,7 @@ def main() -> int:
 
 
 def _keep_postgres() -> str:
-    """Set the major version of PostgreSQL to that of the project's images, if it had no setting."""
+    """Set the major version of PostgreSQL to that of the project's images, if it was not set."""
     file = ROOT / "pyproject.toml"
     images = re.search(r"\bimage: *postgres:(\d\d)\b", _committed("compose.yaml"))
     setting = re.search(POSTGRES, text := _text(file), re.MULTILINE)
@@ -123,7 +123,7 @@ def _keep_postgres() -> str:
 
 
 def _committed(name: str) -> str:
-    """Return what git has of a file in the last commit, and nothing where it has none."""
+    """Return the content of a file in the last commit; empty if it is not there."""
     done = subprocess.run(
         ("git", "show", f"HEAD:./{name}"), cwd=ROOT, capture_output=True, check=False
     )
@@ -136,7 +136,7 @@ def _refuse(message: str, hint: str) -> int:
 
 
 def _git(*words: str) -> set[str]:
-    """Return the files that a command of git names."""
+    """Return the files that a git command lists."""
     done = subprocess.run(("git", *words, "-z"), cwd=ROOT, capture_output=True, check=True)
     return set(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\0")))
 
@@ -145,12 +145,12 @@ def _is_own(name: str) -> bool:
     file = ROOT / name
     if name.startswith(LEFT_ALONE) or name.endswith(REJECTED):
         return False
-    # What a link leads to is renamed where it lies, if it is the project's.
+    # The target of a link is renamed itself, if it is in the project.
     return file.is_file() and not file.is_symlink()
 
 
 def _text(file: Path) -> str:
-    """Return what a file holds, and nothing of one that is no text."""
+    """Return the content of a file; empty if it is not text."""
     try:
         return file.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
@@ -158,13 +158,13 @@ def _text(file: Path) -> str:
 
 
 def _dependency() -> Renames:
-    """Return what renames the engine where packages depend on it: it was PROJECT-ops."""
-    # As text: a file that is in conflict is neither JSON nor TOML.
+    """Return the renames of the engine as a dependency: it was PROJECT-ops."""
+    # Read as text: a file with conflict markers is not valid JSON or TOML.
     named = re.findall(r'^ *"project_slug": "(.+)"', _text(ROOT / ".cruft.json"), re.MULTILINE)
     prefix = re.findall(r'^project = "(.+)"', _text(ROOT / "pyproject.toml"), re.MULTILINE)
     package = rf"(?:{'|'.join(map(re.escape, sorted({*named, *prefix} or {ROOT.name})))})-ops"
     return (
-        # What the root says of its source goes for all.
+        # The root's source applies to all members.
         (rf"^{package}\s*=\s*\{{\s*workspace\s*=\s*true\s*\}}\r?\n", ""),
         (r"^\[tool\.uv\.sources\]\r?\n\s*(?=\[|\Z)", ""),
         (rf"(?<![\w-]){package}(?![\w-])", "stratakit"),
@@ -185,7 +185,7 @@ def _rename(file: Path, dependency: Renames) -> bool:
 
 
 def _split(imported: re.Match[str]) -> str:
-    """Return the import of names from `graph` as imports from the modules that have them now."""
+    """Return an import from `graph` as imports from the modules that replace it."""
     indent, names = imported.groups()
     code, _, comment = names.partition("#")
     homes: dict[str, list[str]] = {}
@@ -200,7 +200,7 @@ def _split(imported: re.Match[str]) -> str:
 
 
 def _naming(files: list[str]) -> Iterator[str]:
-    """Yield the lines that need a person."""
+    """Yield the lines that have to be changed by hand."""
     for name in files:
         for number, line in enumerate(_text(ROOT / name).splitlines(), start=1):
             for end, pattern, said in LEFT:

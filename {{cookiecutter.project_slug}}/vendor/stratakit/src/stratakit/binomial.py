@@ -1,23 +1,23 @@
-"""The exact arithmetic of counts: between which ranks a percentile lies, how small a rate may be.
+"""Exact binomial intervals: ranks that bound a percentile, and confidence bounds for a rate.
 
-Standard library only, and exact at every count: no normal approximation stands in for a tail.
+Standard library only, and exact at every count: no normal approximation is used for the tails.
 """
 
 import math
 
 CONFIDENCE = 0.95
-"""How sure an interval or a bound is, where nothing else is asked for."""
+"""Default confidence level of an interval or a bound."""
 
 _STEPS = 60
-"""Halvings of an interval of 0 to 1, after which a float cannot be halved any further."""
+"""Bisection steps of the interval 0 to 1 that exhaust the precision of a float."""
 
 
 def quantile_ranks(count: int, q: float, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
     """Return the ranks, from 1, of the two ordered samples between which the quantile `q` lies.
 
-    Distribution-free: how many of `count` independent samples lie below the quantile is binomial,
-    whatever they measure. Each tail gets half of what `confidence` leaves. None where there are too
-    few samples to bound it from both sides: 72 for the 95th percentile, 368 for the 99th.
+    Distribution-free: the number of independent samples below the quantile is binomial, whatever
+    they measure. Each tail gets half of `1 - confidence`. None if there are too few samples to
+    bound it from both sides: 72 are needed for the 95th percentile, 368 for the 99th.
     David and Nagaraja, Order Statistics, section 7.1.
     """
     tail = (1 - confidence) / 2
@@ -26,7 +26,7 @@ def quantile_ranks(count: int, q: float, confidence: float = CONFIDENCE) -> tupl
 
 
 def interval(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return between which rates the true one lies, after `hits` of `count`.
+    """Return the confidence interval of the true rate, after `hits` of `count`.
 
     Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26 (1934).
     """
@@ -35,9 +35,9 @@ def interval(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[flo
 
 
 def upper_bound(hits: int, count: int, confidence: float = CONFIDENCE) -> float:
-    """Return the greatest rate at which no more than `hits` of `count` is not yet improbable.
+    """Return the upper confidence bound of the true rate, after `hits` of `count`.
 
-    One-sided, by Clopper and Pearson as well: none of 50 is a rate below 5.8 %, none of 300 one
+    One-sided, also by Clopper and Pearson: none of 50 means a rate below 5.8 %, none of 300 one
     below 1 %.
     """
     if hits >= count:
@@ -53,7 +53,7 @@ def upper_bound(hits: int, count: int, confidence: float = CONFIDENCE) -> float:
 
 
 def _rank_below(count: int, q: float, tail: float) -> int:
-    """Return the highest rank that is below the quantile but for the chance `tail`; 0 for none."""
+    """Return the highest rank whose sample exceeds the quantile with chance <= `tail`, or 0."""
     rank, chance = _first(count, q), 0.0
     while rank < count:
         chance += _exactly(rank, count, q)
@@ -64,12 +64,12 @@ def _rank_below(count: int, q: float, tail: float) -> int:
 
 
 def _at_most(hits: int, count: int, rate: float) -> float:
-    """Return the chance of at most `hits` of `count`."""
+    """Return the probability of at most `hits` of `count`."""
     return math.fsum(_exactly(k, count, rate) for k in range(_first(count, rate), hits + 1))
 
 
 def _exactly(hits: int, count: int, rate: float) -> float:
-    """Return the chance of exactly `hits` of `count`."""
+    """Return the probability of exactly `hits` of `count`."""
     if not 0 < rate < 1:
         return float(hits == count * rate)
     ways = math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
@@ -77,6 +77,6 @@ def _exactly(hits: int, count: int, rate: float) -> float:
 
 
 def _first(count: int, rate: float) -> int:
-    """Return where to begin to add up chances: what is lower adds less than a float can show."""
+    """Return where to start summing: lower terms are below the precision of a float."""
     spread = math.sqrt(count * rate * (1 - rate))
     return max(0, math.floor(count * rate - 10 * spread - 20))

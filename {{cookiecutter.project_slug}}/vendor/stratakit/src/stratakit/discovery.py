@@ -1,9 +1,9 @@
-"""Which files pytest takes for tests, by its settings in pyproject.toml, and which tiers run each.
+"""Discovery of test files by pytest's settings in pyproject.toml, and the tiers that run them.
 
-A test that no tier runs is refused, before the tests of the tier that was asked for run, wherever
-in the project it is; a file that only has the name of one is none. What a conftest.py keeps from
-pytest (`collect_ignore`) is not known here: see `norecursedirs`.
-Standard library only, since noxfile.py imports it; the pytest plugin asks the same of a file.
+A test anywhere in the project that no tier runs is an error, raised before the requested tier runs
+its tests. A file that is only named like a test does not count. Files that a conftest.py excludes
+(`collect_ignore`) are not known here: use `norecursedirs` for them.
+Standard library only, since noxfile.py imports it; the pytest plugin uses it as well.
 """
 
 import ast
@@ -23,7 +23,7 @@ from .pyproject import ROOT, pytest_settings
 from .tiers import Scope, Tier
 
 SHOWN = 10
-"""Files that a message names before it says how many more there are."""
+"""Number of files that a message lists before `and N more`."""
 DEFAULTS: dict[str, str | list[str]] = {
     "testpaths": ["."],
     "python_files": ["test_*.py", "*_test.py"],
@@ -31,7 +31,7 @@ DEFAULTS: dict[str, str | list[str]] = {
     "python_functions": ["test"],
     "python_classes": ["Test"],
 }
-"""What pytest goes by where pyproject.toml says nothing."""
+"""pytest's defaults for settings that pyproject.toml does not have."""
 
 REPOSITORY: tuple[Scope, ...] = ("repository",)
 
@@ -42,7 +42,7 @@ def refuse_strays(chosen: Collection[Package]) -> None:
     """Refuse tests of these packages, and tests of no package, that no tier runs.
 
     Raises:
-        ConfigurationError: there are some.
+        ConfigurationError: there are such tests.
     """
     others = frozenset(each.path for each in packages() if each not in chosen)
     found = [file for file in test_files(others) if is_stray(file)]
@@ -52,7 +52,7 @@ def refuse_strays(chosen: Collection[Package]) -> None:
 
 
 def is_stray(file: Path) -> bool:
-    """Return whether a file that pytest would take for tests holds some, and no tier runs them."""
+    """Return whether a file that pytest would collect has tests that no tier runs."""
     return not tiers_of(file) and _holds_tests(file)
 
 
@@ -72,21 +72,21 @@ def tiers_of(file: Path) -> tuple[Tier, ...]:
 
 
 def test_files(passed_over: frozenset[Path]) -> Iterator[Path]:
-    """Yield the files that a bare pytest would take for tests, but for those in some folders."""
+    """Yield the files that a bare pytest would collect, except those in `passed_over`."""
     for top in sorted(_tops()):
         if passed_over.isdisjoint((top, *top.parents)):
             yield from _walk(top, passed_over, _setting("norecursedirs"), ours=True)
 
 
 def other_files(passed_over: frozenset[Path]) -> Iterator[Path]:
-    """Yield the files outside of `testpaths` that pytest would take for tests if it were told to.
+    """Yield the files outside of `testpaths` that pytest would collect if asked to.
 
-    Environments, what is built, vendored or another repository is passed over, whatever the
+    Environments, build output, vendored code and nested repositories are skipped, whatever the
     settings are.
     """
     tops = _tops()
     if ROOT not in tops:
-        # What is vendored is tested where it comes from.
+        # Vendored code is tested upstream.
         excluded = [*_setting("norecursedirs"), *_words(DEFAULTS["norecursedirs"]), "vendor"]
         yield from _walk(ROOT, passed_over | tops, excluded)
 
@@ -102,7 +102,7 @@ def _tops() -> frozenset[Path]:
 def _walk(
     top: Path, passed_over: frozenset[Path], excluded: Sequence[str], *, ours: bool = False
 ) -> Iterator[Path]:
-    """Yield the files of tests in a folder, and through its links where the settings name it."""
+    """Yield the test files in a folder; follow links only in folders that the settings name."""
     patterns = _setting("python_files")
     for folder, names, files in os.walk(top, followlinks=ours):
         inner = [Path(folder, name) for name in names]
@@ -119,9 +119,9 @@ def _walk(
 
 
 def _holds_tests(file: Path) -> bool:
-    """Return whether a file has something at its top that pytest would take for a test.
+    """Return whether a file has a top-level name that pytest would collect as a test.
 
-    One that cannot be read as Python may: pytest refuses it.
+    A file with a syntax error counts: pytest would report it.
     """
     try:
         top = ast.parse(file.read_bytes())
@@ -134,13 +134,13 @@ def _holds_tests(file: Path) -> bool:
 
 
 def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
-    """Yield the names that statements give to something, outside of functions and classes."""
+    """Yield the names that statements bind, outside of functions and classes."""
     for each in statements:
         match each:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield each.name
             case ast.ClassDef():
-                # Whatever it is called, pytest takes it for one of unittest.
+                # pytest collects subclasses of unittest.TestCase under any name.
                 of_unittest = any("TestCase" in ast.unparse(base) for base in each.bases)
                 yield "*" if of_unittest else each.name
             case ast.ImportFrom():
@@ -154,12 +154,12 @@ def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
 
 
 def _is_named(name: str, patterns: Sequence[str]) -> bool:
-    """Return whether pytest takes a name to match: by its beginning, or as a whole for `*_it`."""
+    """Return whether a name matches as in pytest: by prefix, or by glob such as `*_it`."""
     return any(name.startswith(each) or fnmatch(name, each) for each in patterns)
 
 
 def _not_ignored(files: Sequence[Path]) -> list[Path]:
-    """Return those of some files that git does not ignore; all where there is no git."""
+    """Return the files that git does not ignore; all of them without git."""
     with suppress(GitError, InfrastructureError):
         if files:
             asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--")
@@ -169,7 +169,7 @@ def _not_ignored(files: Sequence[Path]) -> list[Path]:
 
 
 def refusal(files: Sequence[Path]) -> ConfigurationError:
-    """Return what it means that no tier runs these files, of which there is at least one."""
+    """Return the error for files that no tier runs; there is at least one."""
     lines = [
         f"{_shown(file)} belongs to no tier, so nothing runs its tests" for file in files[:SHOWN]
     ]
@@ -210,12 +210,12 @@ def _excluded(folder: Path, patterns: Sequence[str]) -> bool:
 
 @cache
 def _setting(name: str) -> list[str]:
-    """Return a setting of pytest, by which it chooses tests."""
+    """Return one of pytest's settings for collecting tests."""
     return _words(pytest_settings().get(name, DEFAULTS[name]))
 
 
 def _matches(path: Path, patterns: Sequence[str]) -> bool:
-    """Return whether pytest would take a path to match: by its name, or as a whole for `a/b`."""
+    """Return whether a path matches as in pytest: by its name, or as a whole for `a/b`."""
     return any(
         fnmatch(str(path), f"*{os.sep}{pattern}") if "/" in pattern else fnmatch(path.name, pattern)
         for pattern in patterns

@@ -1,6 +1,6 @@
-"""Files that a service wants and that are too large for git, such as a language model.
+"""Files of a service that are too large for git, such as a language model.
 
-`[tool.stratakit.service.downloads]` in its pyproject.toml names them:
+`[tool.stratakit.service.downloads]` in its pyproject.toml lists them:
 
     words = { url = "https://...", sha256 = "...", path = "models/words.bin" }
 """
@@ -31,11 +31,11 @@ from . import project, pyproject
 from .errors import ConfigurationError, InfrastructureError, StrataError
 
 TIMEOUT = 30.0
-"""Seconds to wait for the next part of a file."""
+"""Seconds to wait for the next block of a file."""
 PART = ".part"
-"""How the name of a file ends that is not whole yet."""
+"""Suffix of a partial download."""
 STALE = 600.0
-"""Seconds without a new part after which nobody can be at work on a file."""
+"""Seconds without a write after which a partial download is abandoned."""
 _BLOCK = 2**20
 
 
@@ -47,7 +47,7 @@ def _inside(value: str) -> str:
 
 
 class Source(BaseModel):
-    """What a service says of a file."""
+    """Entry of a file in the `downloads` table of a service."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,7 +58,7 @@ class Source(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that a service wants."""
+    """A file that a service downloads."""
 
     service: project.Service
     name: str
@@ -66,28 +66,28 @@ class Download:
 
     @property
     def target(self) -> Path:
-        """Return where it belongs."""
+        """Path of the downloaded file."""
         return self.service.path / self.source.path
 
     @property
     def there(self) -> bool:
-        """Return whether it is there, and the right one."""
+        """Whether the file exists with the right checksum."""
         try:
             with self.target.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == self.source.sha256
         except OSError:
-            # Whatever else is in its way is told by the one who writes.
+            # `fetch` reports whatever else is in the way.
             return False
 
     def fetch(self) -> None:
-        """Fetch it; its target is then the right file, or what it was before.
+        """Download the file; on failure, the target is left as it was.
 
-        The proxies are those of the environment.
+        Proxies are taken from the environment.
 
         Raises:
-            InfrastructureError: its server does not answer, or not with the whole file, or there is
-                no room for it.
-            StrataError: what came is another file. To try again would not help.
+            InfrastructureError: the server does not respond, or not with the whole file, or the
+                disk is full.
+            StrataError: the checksum differs. Retrying would not help.
         """
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ class Download:
                         f" {found}; it was not kept",
                         f"find out why before you change {self._table}",
                     )
-                # A temporary file is its owner's alone; a container reads this one, too.
+                # Temporary files are readable by their owner only; containers read this one, too.
                 Path(part.name).chmod(0o644)
                 Path(part.name).replace(self.target)
         except OSError as error:
@@ -109,7 +109,7 @@ class Download:
             ) from error
 
     def _receive(self, part: IO[bytes]) -> str:
-        """Write what the server sends; return its SHA-256."""
+        """Write the response to a file; return its SHA-256."""
         digest = hashlib.sha256()
         for block in self._blocks():
             part.write(block)
@@ -118,16 +118,16 @@ class Download:
         return digest.hexdigest()
 
     def _blocks(self) -> Iterator[bytes]:
-        """Yield what the server sends; what goes wrong is the network's fault, not the disk's."""
+        """Yield the blocks of the response; errors here are the network's, not the disk's."""
         received = 0
         try:
-            # HttpUrl lets no other scheme pass.
+            # HttpUrl allows only http and https.
             with urllib.request.urlopen(str(self.source.url), timeout=TIMEOUT) as response:  # noqa: S310
                 while block := response.read(_BLOCK):
                     received += len(block)
                     yield block
                 size = response.headers["Content-Length"]
-            # A connection that breaks off looks like the end.
+            # A dropped connection looks like the end of the file.
             if size is not None and received != int(size):
                 raise ConnectionError(f"it broke off after {received} of {size} bytes")
         except (OSError, http.client.HTTPException) as error:
@@ -142,10 +142,10 @@ class Download:
 
 
 def find(name: str, services: Sequence[project.Service]) -> Download:
-    """Return the file called `name` that one of these services wants.
+    """Return the download `name` of these services.
 
     Raises:
-        ConfigurationError: none does, or more than one, or one of their tables is wrong.
+        ConfigurationError: no service has it, or several do, or a table is invalid.
     """
     known = [each for service in services for each in downloads(service)]
     found = [each for each in known if each.name == name]
@@ -162,10 +162,10 @@ def find(name: str, services: Sequence[project.Service]) -> Download:
 
 
 def downloads(service: project.Service) -> list[Download]:
-    """Return the files that a service wants.
+    """Return the downloads of a service.
 
     Raises:
-        ConfigurationError: its table is wrong.
+        ConfigurationError: its table is invalid.
     """
     file = service.path / "pyproject.toml"
     settings = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -184,12 +184,12 @@ def downloads(service: project.Service) -> list[Download]:
 
 @contextmanager
 def _part(target: Path) -> Iterator[IO[bytes]]:
-    """Yield a file beside the target that is gone afterwards, unless it was moved.
+    """Yield a temporary file beside the target; it is removed afterwards unless it was moved.
 
-    Each run has its own, so that two at the same time do not mix what they write.
+    Each run has its own, so that concurrent runs do not write to the same file.
     """
     for left in target.parent.glob(f"{target.name}.*{PART}"):
-        # Its own run may be just about to move it.
+        # Its own run may move it at the same time.
         with suppress(FileNotFoundError):
             if left.stat().st_mtime < time.time() - STALE:
                 left.unlink()

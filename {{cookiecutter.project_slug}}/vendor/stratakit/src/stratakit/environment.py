@@ -1,4 +1,4 @@
-"""The environments that the tiers run in, made by uv from the lock file.
+"""Virtual environments of the tiers, created by uv from the lock file.
 
 Standard library only, since noxfile.py imports it.
 """
@@ -19,23 +19,23 @@ from .tiers import Tier
 
 LOCK = ROOT / "uv.lock"
 VENV = ROOT / ".venv"
-"""The environment of actions, an IDE and a bare pytest."""
+"""Environment of actions, an IDE and a bare pytest."""
 ENVIRONMENTS = ROOT / ".nox"
-"""Where those of the tiers are."""
+"""Folder of the tiers' environments."""
 PASSED = ENVIRONMENTS / "passed"
-"""Where digests stand of what a check has passed, which is not made again before they change."""
+"""Digests of files that have passed a check, which is skipped until they change."""
 GROUPS = ("dev", "test")
-"""Of a library's dependency groups, those that its tests run with."""
+"""Dependency groups that the tests of a package run with, if it has them."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""What servers and services of a run are reached by."""
+"""Hosts of a run's servers and services."""
 REINSTALL = "uv sync --all-packages --all-groups --reinstall"
-"""What fixes an environment from which files are gone, which uv itself does not notice."""
+"""Command that repairs an environment with missing files, which uv does not notice."""
 
 
 def folder(tier: Tier, package: Package | None, python: str | None = None) -> Path:
-    """Return where the environment is: one for all tiers of a package, else one for the tier.
+    """Return the path of a tier's environment: shared by all tiers of a package, or the tier's own.
 
-    One of a tier with a dependency group of its own, or of another Python, is beside it.
+    A tier with its own dependency group, or run on another Python, has a separate one beside it.
     """
     home = of_package(package) if package else ENVIRONMENTS / tier.name
     if package and tier.group:
@@ -44,18 +44,18 @@ def folder(tier: Tier, package: Package | None, python: str | None = None) -> Pa
 
 
 def of_package(package: Package) -> Path:
-    """Return where the environment of all tiers of a package is."""
+    """Return the path of the environment that the tiers of a package share."""
     return ENVIRONMENTS / f"{package.kind}-{package.name}"
 
 
 def all_of(package: Package) -> list[Path]:
-    """Return where environments of a package are: of its tiers, of the project's Python or not."""
+    """Return the paths of all environments of a package, including those of other Pythons."""
     home = of_package(package)
     return [home, *ENVIRONMENTS.glob(f"{home.name}@*")]
 
 
 def plain(name: str) -> str:
-    """Return `name` as a folder may be called: a Python may be given by its path."""
+    """Return `name` as a valid folder name: a Python may be given by its path."""
     return re.sub(r"[^\w.@-]+", "-", name)
 
 
@@ -66,16 +66,16 @@ def python(environment: Path) -> Path:
 
 
 def variables(environment: Path) -> dict[str, str | None]:
-    """Return what a process in an environment gets beside the caller's variables; None unsets."""
+    """Return the variables to set for a process in an environment; None unsets one."""
     return {"VIRTUAL_ENV": str(environment), **_bytecode(), **no_proxy()}
 
 
 def _bytecode() -> dict[str, str | None]:
-    """Let bytecode be kept: a run that compiles every package takes twice as long, or more.
+    """Return variables that enable bytecode caching: without it, a run takes twice as long or more.
 
-    Containers often forbid it, to keep images small. The official ones are without that of the
-    standard library as well, and an ordinary user may not add it there: then all of it is kept in
-    a folder of the project. Elsewhere that folder would only have the library compiled once more.
+    Containers often disable it, to keep images small. The official ones also lack the bytecode of
+    the standard library, and an ordinary user cannot write it there: then all of it is cached in
+    a folder of the project. Elsewhere, such a folder would only recompile the standard library.
     """
     library = Path(os.__file__)
     beside = Path(cache_from_source(library)).exists() or os.access(library.parent, os.W_OK)
@@ -84,7 +84,7 @@ def _bytecode() -> dict[str, str | None]:
 
 
 def no_proxy() -> dict[str, str]:
-    """Return the variables by which no program asks a proxy for what is on this machine."""
+    """Return the variables that exclude this machine from proxying."""
     found = {}
     for name in ("NO_PROXY", "no_proxy"):
         given = os.environ.get(name) or os.environ.get(name.swapcase(), "")
@@ -94,16 +94,16 @@ def no_proxy() -> dict[str, str]:
 
 
 def moved(environment: Path) -> bool:
-    """Return whether an environment was moved or copied, so that its programs start another's.
+    """Return whether an environment was moved or copied, so its scripts start another's Python.
 
-    uv itself looks after the packages of the workspace, and not after these.
+    uv repairs the packages of the workspace itself, but not these scripts.
     """
     program = python(environment).with_name("pytest")
     try:
         first, second = program.read_text(encoding="utf-8").splitlines()[:2]
     except (OSError, ValueError):
         return False
-    # Through a shell where the path has a space or is long, or is to be found anew each time.
+    # The script goes through a shell if the path has spaces, is long, or is relocatable.
     starts = Path(shlex.split(second)[1] if first == "#!/bin/sh" else first.removeprefix("#!"))
     home = starts.parent
     return home.is_absolute() and not (home.exists() and home.samefile(program.parent))
@@ -115,8 +115,8 @@ def uv() -> str:
     Raises:
         InfrastructureError: it is not installed.
     """
-    # uv leaves its own path in UV, and need not have it on PATH; pip puts it beside Python.
-    # On PATH it may be a version manager's script, which takes as long again. As nox looks for it.
+    # `uv run` sets UV to its own path and may not be on PATH; pip installs it beside Python. On
+    # PATH it may be the shim of a version manager, which doubles the time. Same order as nox.
     beside = shutil.which("uv", path=str(Path(sys.executable).parent))
     found = os.environ.get("UV") or beside or shutil.which("uv")
     if not found:
@@ -128,12 +128,12 @@ def uv() -> str:
 
 
 def sync(package: Package | None, environment: Path, group: str | None = None) -> tuple[str, ...]:
-    """Return the command that makes or updates `environment`, for a package or for the rest.
+    """Return the command that creates or updates `environment`.
 
     Args:
-        package: whose.
-        environment: where.
-        group: a dependency group of a service that is needed besides `test`.
+        package: its package; None for an environment with everything.
+        environment: its path.
+        group: a dependency group of the package that is needed besides `test`.
 
     Raises:
         ConfigurationError: there is no lock file, or a package lacks a dependency group.
@@ -157,7 +157,7 @@ def _selection(package: Package | None, group: str | None) -> tuple[str, ...]:
                 f" `{name}` to run them with",
                 f"uv add --package {package.distribution} --group {name} {shlex.quote(runs)}",
             )
-    # Not the default ones, which are all.
+    # uv's default groups would be all of them.
     own = (
         word for each in package.groups if each in {*GROUPS, group} for word in ("--group", each)
     )
@@ -165,14 +165,14 @@ def _selection(package: Package | None, group: str | None) -> tuple[str, ...]:
 
 
 def incomplete(missing: ImportError) -> StrataError:
-    """Return what it means that an environment lacks something which it should have."""
+    """Return the error for an environment with a missing package."""
     return InfrastructureError(
         f"the environment of {sys.executable} is incomplete: {missing}", REINSTALL
     )
 
 
 def diagnose(output: str, python: str | None = None) -> StrataError:
-    """Return what it means that uv failed and printed `output`; nox may have named a Python."""
+    """Return the error for a failure of uv with this output; nox may have requested a Python."""
     if python and any(sign in output for sign in (*NO_PYTHON, DOWNLOAD)):
         return InfrastructureError(
             f"there is no Python {python} here that works:\n{output.strip()}",
@@ -191,7 +191,7 @@ def diagnose(output: str, python: str | None = None) -> StrataError:
 
 
 def unwritable_temporary_folder(why: str) -> InfrastructureError:
-    """Return what it means that nothing can be written to the folder that TMPDIR names."""
+    """Return the error for a TMPDIR that cannot be written to."""
     return InfrastructureError(
         f"TMPDIR={os.environ.get('TMPDIR')} cannot be written to: {why}",
         "unset TMPDIR, or let it name a folder that can be written to",
@@ -207,14 +207,14 @@ class _Diagnosis(NamedTuple):
 
 NO_PYTHON = ("No interpreter found", "Failed to inspect Python interpreter")
 DOWNLOAD = "python-build-standalone"
-"""Where uv takes a Python from that is not on this machine."""
+"""Source of the Pythons that uv downloads."""
 NOT_ALLOWED = "the project's Python requirement"
 WRONG_PYTHON = (*NO_PYTHON, NOT_ALLOWED)
-"""What uv says of a Python that UV_PYTHON or .python-version asks for, and cannot be taken."""
+"""Messages of uv about a Python from UV_PYTHON or .python-version that it cannot use."""
 
 _MISSING = "uv.lock is missing: it pins what the tiers run with, and belongs in git"
 
-# The first that fits, so what is particular stands before what is general. The last fits always.
+# The first match wins, so specific entries come before general ones. The last matches always.
 _DIAGNOSES = (
     _Diagnosis(
         ("needs to be updated",),

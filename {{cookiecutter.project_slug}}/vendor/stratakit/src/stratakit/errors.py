@@ -1,4 +1,4 @@
-"""The two ways in which something other than the code under test can be at fault."""
+"""Errors with a hint and an exit code: of the infrastructure, the configuration, or the code."""
 
 import argparse
 import difflib
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 
 class Code(IntEnum):
-    """The exit code of every tier and every task; of several, the highest wins."""
+    """Exit codes of tiers and tasks; of several, the highest wins."""
 
     PASSED = 0
     FAILED = 1
@@ -20,9 +20,9 @@ class Code(IntEnum):
 
 
 class StrataError(Exception):
-    """What is wrong, why, and the command that fixes it.
+    """Base error: `message` says what is wrong and why, `hint` has the command that fixes it.
 
-    `message` and `hint` are sentences for somebody who has never seen this project.
+    Both are written for somebody who has never seen this project.
     """
 
     code = Code.FAILED
@@ -38,7 +38,7 @@ class StrataError(Exception):
 
 
 class InfrastructureError(StrataError):
-    """Something needed is not reachable, does not start, or cannot be had."""
+    """Something required is unreachable, does not start, or is not available."""
 
     code = Code.INFRASTRUCTURE
     status = "infrastructure"
@@ -59,8 +59,8 @@ _HINTS = {
 
 
 def unusable(what: str, error: OSError) -> InfrastructureError:
-    """Return what it means that the operating system refuses something that we need."""
-    # Of several at once, as of a copy of a folder, only the text tells.
+    """Return the InfrastructureError for an OSError."""
+    # shutil.copytree collects several errors, so only the text has their codes.
     code = next(
         (each for each in _HINTS if each == error.errno or os.strerror(each) in str(error)), 0
     )
@@ -70,7 +70,7 @@ def unusable(what: str, error: OSError) -> InfrastructureError:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise what the operating system refuses during the block as an InfrastructureError."""
+    """Raise any OSError of the block as an InfrastructureError."""
     try:
         yield
     except OSError as error:
@@ -78,7 +78,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 class AbsentError(InfrastructureError):
-    """A tier, or a part of one, is not here: its tests are not in the project, or a tool is not.
+    """A tier, or a part of one, cannot run: the project lacks its tests, or the machine a tool.
 
     A test that raises it is skipped, and the results list `part` with the message as absent.
     """
@@ -91,14 +91,14 @@ class AbsentError(InfrastructureError):
 
 
 class ConfigurationError(StrataError):
-    """An unknown name, a bad setting, a missing or stale lock."""
+    """An unknown name, an invalid setting, or a missing or stale lock."""
 
     code = Code.CONFIGURATION
     status = "configuration"
 
 
 class CommandLine(argparse.ArgumentParser):
-    """A parser whose errors are ours: argparse exits with 2, which means something else here."""
+    """Argument parser that raises ConfigurationError, since argparse's exit code 2 is taken."""
 
     def __init__(self, hint: str, **options: Any) -> None:
         super().__init__(**options)
@@ -110,16 +110,16 @@ class CommandLine(argparse.ArgumentParser):
 
 
 MISSPELT = 0.9
-"""How alike two names are of which one is taken for a misspelling of the other."""
+"""Similarity above which a name counts as a misspelling of another."""
 
 
 SIMILAR = 0.7
-"""How alike a name is to one that is suggested: `seed` to `db.seed`, but not `stop` to `setup`."""
+"""Similarity above which a name is suggested: `db.seed` for `seed`, but not `setup` for `stop`."""
 
 
 def did_you_mean(name: str, known: Iterable[str], rest: str = "", *, alike: float = SIMILAR) -> str:
     """Return `did you mean X?` for the one of `known` that is most like `name`, then `rest`."""
-    # As difflib would find as well, only that each run asks it about the whole environment.
+    # difflib alone is too slow: each run compares every environment variable.
     likely = [each for each in known if 2 * min(map(len, (each, name))) >= alike * len(each + name)]
     near = difflib.get_close_matches(name, likely, n=1, cutoff=alike) if likely else []
     return " ".join([*(f"did you mean {each}?" for each in near), *filter(None, [rest])])

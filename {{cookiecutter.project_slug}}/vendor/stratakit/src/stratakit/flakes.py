@@ -1,7 +1,7 @@
-"""Which tests pass and fail by chance: `nox -s flakes` runs the tiers again and again.
+"""Detection of flaky tests: `nox -s flakes` runs the tiers in several rounds.
 
-Each round has another order. A test that failed and passed is flaky, and fails the session; nothing
-is run again because it has failed, which would hide what this looks for.
+Each round has another order. A test that has both failed and passed is flaky, and fails the
+session; failed tests are not rerun, since that would hide flakiness.
 
 Standard library only, since noxfile.py imports it.
 """
@@ -22,12 +22,12 @@ from .tiers import Tier
 
 HINT = "uv run nox -s flakes -- --times 50"
 TIMES = 10
-"""How many rounds there are where nobody says otherwise."""
+"""Default number of rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What follows `--`: how many rounds, from which seed on, and pytest's words."""
+    """Options after `--`: the number of rounds, the first seed, and arguments for pytest."""
 
     times: int
     seed: int
@@ -35,15 +35,15 @@ class Options:
     pytest: tuple[str, ...]
 
     def words(self, number: int) -> tuple[str, ...]:
-        """Return pytest's words in a round, counted from 0."""
+        """Return the arguments for pytest in a round, counted from 0."""
         return ("--seed", str(self.seed + number), "-q", *self.pytest)
 
 
 def parse(words: Sequence[str]) -> Options:
-    """Return the options; words that are not ours are pytest's.
+    """Return the parsed options; unknown arguments are passed to pytest.
 
     Raises:
-        ConfigurationError: it is not a number of rounds, or no seed.
+        ConfigurationError: the number of rounds or the seed is not a positive integer.
     """
     parser = CommandLine(HINT, prog="flakes", allow_abbrev=False, add_help=False)
     parser.add_argument("--times", type=_count, default=TIMES)
@@ -60,21 +60,21 @@ def _count(text: str) -> int:
 
 
 def tiers_of() -> tuple[Tier, ...]:
-    """Return the tiers that are run: those of tests that plain nox runs as well."""
+    """Return the tiers to run: the test tiers that plain nox runs."""
     return tuple(each for each in tiers.load() if each.default and not each.module)
 
 
 @dataclass
 class _Test:
-    """What came of one test, round for round."""
+    """Results of one test over all rounds."""
 
     title: str
-    """The session that runs it."""
+    """Name of its nox session."""
     name: str
     budget: float | None
     passed: int = 0
     seeds: list[int] = field(default_factory=list)
-    """Those of the rounds in which it failed."""
+    """Seeds of the rounds in which it failed."""
     error: str = ""
     durations: list[float] = field(default_factory=list)
 
@@ -84,7 +84,7 @@ class _Test:
 
 
 class Rounds:
-    """What came of all rounds."""
+    """Results of all rounds."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -93,7 +93,7 @@ class Rounds:
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def add(self, parts: Sequence[TierResult]) -> None:
-        """Add a round."""
+        """Add the results of a round."""
         seed = self.options.seed + self.count
         self.count += 1
         for part in parts:
@@ -110,7 +110,7 @@ class Rounds:
                     test.error = test.error or row["error"] or ""
 
     def settle(self, part: TierResult) -> None:
-        """Set what came of it: a row for all rounds, one for each flaky test, and the reason."""
+        """Set the session's result: a row for all rounds, one per flaky test, and the reason."""
         flaky = [each for each in self._tests.values() if each.flaky]
         failed = len({seed for each in flaky for seed in each.seeds})
         rate, bound = failed / self.count, upper_bound(failed, self.count)
@@ -141,7 +141,7 @@ class Rounds:
         return _row(f"{test.title} {test.name}", error, figures)
 
     def _over_budget(self) -> Iterator[dict[str, Any]]:
-        """Return a row for what is over its budget in most rounds, and not by chance in one."""
+        """Yield a row for each tier and test whose median duration is over its budget."""
         budgets = {each.name: each.budget for each in tiers.load()}
         for title, seconds in self._seconds.items():
             budget = budgets[title.partition("(")[0].partition("-")[0]]

@@ -1,4 +1,4 @@
-"""git, in a folder that we name."""
+"""Git commands, run in an explicit folder."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from . import limits
 from .errors import InfrastructureError
 
-# By these a git hook that runs an action would have us read its own repository.
+# A git hook sets these, so an action that it runs would use the hook's repository.
 REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}
 
 _NONE = "not a git repository"
@@ -18,22 +18,22 @@ _OTHERS = "detected dubious ownership"
 
 
 class GitError(Exception):
-    """git fails; the text is what it says."""
+    """A git command failed; the text is its error output."""
 
 
 def git(folder: Path, *arguments: str, timeout: float = limits.COMMAND) -> str:
-    """Return what git prints; after `timeout` seconds it has failed.
+    """Return the output of a git command.
 
     Raises:
-        GitError: it fails.
-        InfrastructureError: it is not installed, or refuses a repository of another user.
+        GitError: it fails, or takes longer than `timeout` seconds.
+        InfrastructureError: git is not installed, or refuses a repository of another user.
     """
     command = ("git", "-C", str(folder), *arguments)
     inherited = {key: value for key, value in os.environ.items() if key not in REPOSITORY}
     try:
         done = subprocess.run(
             command,
-            # A question for a password that nobody sees would be waited for without end.
+            # A hidden password prompt would block forever.
             env={**inherited, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -64,7 +64,7 @@ def is_repository(folder: Path) -> bool:
     """Return whether a folder is in a repository.
 
     Raises:
-        InfrastructureError: git is not installed, or cannot tell, so that one may be there.
+            InfrastructureError: git is not installed, or cannot tell whether there is one.
     """
     try:
         git(folder, "rev-parse", "--git-dir")
@@ -79,10 +79,10 @@ def is_repository(folder: Path) -> bool:
 
 
 def state(folder: Path) -> str | None:
-    """Return what tells one state of the files in a folder from another, where git can tell.
+    """Return an identifier for the current state of a folder; None if git cannot tell.
 
-    It is the commit, and after a `+` a digest of what has changed since: of files that git does not
-    know, by their size and time.
+    It is the commit, followed by `+` and a digest if anything is uncommitted; untracked files
+    count with their size and modification time.
     """
     try:
         commit = git(folder, "rev-parse", "--short=12", "HEAD").strip()

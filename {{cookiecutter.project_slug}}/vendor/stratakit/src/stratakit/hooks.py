@@ -1,7 +1,7 @@
-"""The git hooks: scripts that `invoke setup` installs, and that find their way from any checkout.
+"""Git hooks that `invoke setup` installs, and that work from any checkout of the repository.
 
-All worktrees of a repository share its hooks. Those that pre-commit itself writes hold the path of
-one interpreter, and so end with the worktree, or the name of the folder, that they came from.
+All worktrees of a repository share its hooks. The scripts that pre-commit generates contain the
+path of one interpreter, so they break once that worktree is removed or its folder is renamed.
 """
 
 import re
@@ -40,24 +40,24 @@ class Repository:
     """The git repository that the project is in."""
 
     prefix: str
-    """Where in it the project is, with a slash at the end; empty where it is all of it."""
+    """Path of the project in it, with a trailing slash; empty if the project is its root."""
     hooks: Path
     path: str = ""
-    """What `core.hooksPath` says, of this repository or of all of its user's."""
+    """Value of `core.hooksPath`, set for this repository or globally."""
 
     @property
     def has_own_hooks(self) -> bool:
-        """Whether its hooks are not ours to write."""
+        """Whether its hooks must not be overwritten."""
         return bool(self.prefix or self.path)
 
     @property
     def command(self) -> str:
-        """What hooks that are not ours may call."""
+        """Command for the repository's own hooks to call."""
         folder = shlex.quote(self.prefix.rstrip("/"))
         return f"uv run {f'--directory {folder} ' if self.prefix else ''}nox -s static unit"
 
     def reason(self) -> str:
-        """Return why there are no hooks of ours."""
+        """Return why our hooks are not installed."""
         if self.prefix:
             return (
                 f"the project is in {self.prefix} of a bigger repository, whose hooks are its own"
@@ -65,7 +65,7 @@ class Repository:
         return f"core.hooksPath is {self.path}, so that git has hooks of its user's there"
 
     def blocked(self) -> list[str]:
-        """Return the hooks that run our checks in a bigger repository, from the wrong folder."""
+        """Return the hooks of an enclosing repository that run our checks from the wrong folder."""
         if not self.prefix:
             return []
         config = f"--config={self.prefix}{CONFIG}"
@@ -73,7 +73,7 @@ class Repository:
 
 
 def repository() -> Repository | None:
-    """Return the git repository that the project is in; None where there is none, or no git."""
+    """Return the git repository that the project is in; None if there is none, or no git."""
     path = ""
     try:
         told = git(ROOT, "rev-parse", "--show-prefix", "--git-path", "hooks")
@@ -86,29 +86,29 @@ def repository() -> Repository | None:
 
 
 def stages() -> list[str]:
-    """Return the hooks that the configuration wants to be installed."""
+    """Return the hook types that pre-commit's configuration lists."""
     config = (ROOT / CONFIG).read_text(encoding="utf-8")
     listed = re.search(r"^default_install_hook_types: \[(.*)\]", config, re.MULTILINE)
     return re.findall(r"[\w-]+", listed[1]) if listed else ["pre-commit"]
 
 
 def write(folder: Path) -> None:
-    """Put our scripts in the place of those that pre-commit has just written to `folder`.
+    """Replace the scripts that pre-commit has just written to `folder` with ours.
 
-    It has put aside whatever was there, to run it as well.
+    pre-commit has renamed the hooks that it found there, and still runs them.
     """
     for stage in stages():
         text = _script(folder, stage)
-        # No shell takes the ends of lines of Windows.
+        # Shells do not accept CRLF line endings.
         (folder / stage).write_text(text, encoding="utf-8", newline="\n")
 
 
 def look() -> str:
-    """Return which hooks are installed.
+    """Return a summary of the installed hooks.
 
     Raises:
-        ConfigurationError: they make each commit fail.
-        InfrastructureError: they are not, or not as they are to be.
+        ConfigurationError: the hooks make every commit fail.
+        InfrastructureError: hooks are missing, or differ from ours.
     """
     setup = "uv run invoke setup"
     found = repository()
@@ -141,11 +141,11 @@ def look() -> str:
 
 
 def _script(folder: Path, stage: str) -> str:
-    """Return the script for one hook; pre-commit knows the one that is there by its mark."""
+    """Return the script for one hook, with the mark by which pre-commit recognizes its own."""
     mark = re.search(r"^# ID: \w+$", _text(folder / stage), re.MULTILINE)
     return _SCRIPT.format(mark=mark[0] if mark else "#", config=CONFIG, stage=stage)
 
 
 def _text(file: Path) -> str:
-    """Return what is in a file, and nothing of one that is not there."""
+    """Return the content of a file; empty if it does not exist."""
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""

@@ -1,8 +1,8 @@
-"""Whether processes still live: by a lock that they hold, or by what names them on a machine.
+"""Liveness of processes: by a lock that they hold, or by their identity on a machine.
 
-Each process of a run of nox holds a shared lock in the run's folder, which the kernel takes back
-from whoever dies, however that is. nox alone would not do: it may be killed while its pytest runs
-on. Nor would its number, which another process may have meanwhile.
+Each process of a nox run holds a shared lock in the run's folder, which the kernel releases however
+the process dies. A lock of nox alone would not do: it may be killed while its pytest runs on. Nor
+would its pid, which may be reused.
 
 Standard library only, since noxfile.py imports it.
 """
@@ -14,16 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 
 RUN = "STRATA_RUN"
-"""The variable that names the folder of the run that a process belongs to."""
+"""Environment variable with the folder of the run that a process belongs to."""
 _LOCK = "alive.lock"
 
 
 def begin(folder: Path) -> None:
     """Hold the lock of a new run as long as this process lives.
 
-    It is held before it has its name: a lock that nobody holds is that of a dead run.
+    It is locked before it gets its name: an unlocked one would mark the run as dead.
     """
-    # Where it cannot be made, what is written next to it says so; without locks, age decides.
+    # If this fails, writing the reports beside it raises an error; without locks, age decides.
     with suppress(OSError):
         folder.mkdir(parents=True)
         unnamed = folder / f".{_LOCK}"
@@ -33,16 +33,16 @@ def begin(folder: Path) -> None:
 
 
 def join() -> None:
-    """Hold the lock of the run that has started this process, if one has."""
+    """Hold the lock of the run that started this process, if any."""
     folder = os.environ.get(RUN)
     if folder:
-        # None is there where the run is over, or nothing can be locked.
+        # It is missing if the run is over or locking is not supported.
         with suppress(OSError):
             _hold(Path(folder, _LOCK))
 
 
 def run_ended(folder: Path) -> bool | None:
-    """Return whether a run has no process any more; None where that cannot be known."""
+    """Return whether all processes of a run have ended; None if unknown."""
     lock = folder / _LOCK
     if sys.platform == "win32" or not lock.exists():
         return None
@@ -53,7 +53,7 @@ def run_ended(folder: Path) -> bool | None:
 
 
 def is_held(lock: Path) -> bool:
-    """Return whether somebody holds the lock on a file, which need not be there.
+    """Return whether a process holds the lock on a file; False if there is no such file.
 
     Raises:
         OSError: the file cannot be opened, or locked.
@@ -74,26 +74,26 @@ def is_held(lock: Path) -> bool:
 
 
 def _hold(file: Path) -> None:
-    # Windows removes no file that is open.
+    # Windows cannot remove open files.
     if sys.platform != "win32":
         import fcntl
 
-        # Never closed, and not for those that this process starts: what outlives it has to join.
+        # Never closed, and not inherited: a child that outlives this process has to join.
         fcntl.flock(os.open(file, os.O_RDWR), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def identity(pid: int) -> str:
-    """Return what names a process on this machine, even once its number is given to another."""
+    """Return an identity for a process on this machine that stays unique if its pid is reused."""
     return f"{socket.gethostname()}/{boot()}/{pid}/{_started(pid)}"
 
 
 def here(identity_: str) -> bool:
-    """Return whether the process with this identity is, or was, one of this machine's."""
+    """Return whether the process with this identity is or was on this machine."""
     return identity_.partition("/")[0] == socket.gethostname()
 
 
 def alive(identity_: str) -> bool:
-    """Return whether the process with this identity still runs; True where that cannot be known."""
+    """Return whether the process with this identity still runs; True if unknown."""
     _, boot_, pid, started = identity_.split("/")
     if not here(identity_):
         return True
@@ -101,7 +101,7 @@ def alive(identity_: str) -> bool:
 
 
 def ended(pid: int) -> bool:
-    """Return whether a process has ended, even if its parent has not taken notice yet."""
+    """Return whether a process has ended, including zombies."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
@@ -113,7 +113,7 @@ def ended(pid: int) -> bool:
 
 
 def boot() -> str:
-    """Return what changes when the machine starts anew, or an empty string where nothing tells."""
+    """Return the boot id of the machine; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -121,7 +121,7 @@ def boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in whatever unit the system has; empty if it is gone."""
+    """Return the start time of a process in the system's own unit; empty if it is gone."""
     try:
         # The name in parentheses may hold spaces; the start time is the 20th field after it.
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]

@@ -1,6 +1,6 @@
-"""Where the project is, whichever way leads there, and that no other one is meant.
+"""Location of the project, through links as well, and a guard against acting on another one.
 
-Standard library only: the doctor looks at it, and pytest's plugin.
+Standard library only: the doctor and the pytest plugin use it.
 """
 
 import os
@@ -14,23 +14,23 @@ from .pyproject import ROOT, names_project
 
 
 def relative(path: Path) -> Path | None:
-    """Return `path` relative to the project, and None for one that is elsewhere.
+    """Return `path` relative to the project, or None if it is outside.
 
-    The folder of the project may be written in another way than ours: through a link, as editors
-    write it and macOS writes /tmp, or in letters of another case where the disk does not care.
+    The spelling of the project's folder may differ from ours: through a link, as from editors and
+    for /tmp on macOS, or in another case on a case-insensitive disk.
     """
-    # Not resolved: a folder of tests may be a link in the project, and belongs where the link is.
+    # Not resolved: a folder of tests that is a link belongs where the link is.
     path = Path(os.path.abspath(path))  # noqa: PTH100 - `absolute` leaves `..` in it
     return next((path.relative_to(each) for each in (path, *path.parents) if _is_root(each)), None)
 
 
 def require(folder: Path) -> None:
-    """Refuse to act in a folder of another project than the one whose code this is.
+    """Refuse to act in the folder of another project than the one this code belongs to.
 
-    A copy has an environment that installs the original; what acts by it would act on that one.
+    The environment of a copied project has the original installed, so actions would change that.
 
     Raises:
-        ConfigurationError: it is of another, such as a copy of it.
+        ConfigurationError: the folder is in another project, such as a copy.
     """
     folder = folder.absolute()
     project = next((each for each in (folder, *folder.parents) if names_project(each)), None)

@@ -1,8 +1,8 @@
 """Compare the vendored engine with its manifest: `python -m stratakit.manifest`.
 
-A team does not own these files and need not read them: an update replaces them whole. The manifest
-lists each with its SHA-256, so that `nox -s static` can name one that was changed, lost or added.
-Baking writes it. Standard library only, since the hook of the template imports it.
+A team does not maintain these files and need not read them: an update replaces them all. The
+manifest lists each with its SHA-256, so that `nox -s static` can report files that were changed,
+lost or added. Baking writes it. Standard library only, since the template's hook imports it.
 """
 
 import hashlib
@@ -53,8 +53,8 @@ def read(engine: Path = ENGINE) -> dict[str, str]:
 def differences(engine: Path = ENGINE) -> list[str]:
     """Return a line for each file that differs from the manifest.
 
-    A file that git was told to ignore would be missing from every clone. That counts as well, as
-    soon as git's index holds any file of the engine.
+    An ignored file would be missing from every clone, so files outside of git's index are reported
+    as well, as soon as the index has any file of the engine.
 
     Raises:
         ConfigurationError: the manifest is missing or cannot be read.

@@ -1,7 +1,7 @@
-"""Names of what runs create for themselves: they prove by a checksum that they are ours.
+"""Names of databases that runs create: a checksum in each proves that it is ours.
 
-Nothing is ever dropped because its name begins in some way; somebody else's might as well. So the
-checksum is of the project too: names of `a-kept` begin as those do which `a` gives what it keeps.
+Nothing is ever dropped because of its prefix, which others may use as well. The checksum includes
+the project: names of the project `a-kept` have the same prefix as kept databases of `a`.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from .errors import ConfigurationError
 from .pyproject import table
 
 LIMIT = 63
-"""Bytes that PostgreSQL keeps of a name."""
+"""Bytes of a name that PostgreSQL keeps."""
 
 _RUN = re.compile(r"_(?P<run>[0-9a-f]{8})_")
 
@@ -23,37 +23,37 @@ def new_run() -> str:
 
 
 def database(run: str, tag: str) -> str:
-    """Return the name of a database that the run `run` uses for `tag`, such as a worker's name."""
+    """Return the name of a run's database for `tag`, such as the name of a worker."""
     return _signed(f"{prefix()}_{run}_{tag}")
 
 
 def template(digest: str, role: str) -> str:
-    """Return the name of the migrated template at the state `digest`, whose tables `role` owns."""
+    """Return the name of the migrated template with the digest `digest` and table owner `role`."""
     return _signed(f"{prefix()}_tpl_{_checksum(role)}{digest[:8]}")
 
 
 def named(service: str, purpose: str, mark: str) -> str:
-    """Return the name of a database for people, in the checkout with this mark."""
+    """Return the name of a service's `dev` or `test` database, in the checkout with this mark."""
     return "_".join(part for part in (prefix(), _plain(service), mark, purpose) if part)
 
 
 def snapshot(database: str, label: str) -> str:
-    """Return the name of the copy of a database that was kept under `label`."""
+    """Return the name of the snapshot `label` of a database."""
     return _signed(f"{prefix()}_snap_{_checksum(f'{database}/{label}')}")
 
 
 def kept(database: str) -> str:
-    """Return the name for a run's database that is kept because its test failed."""
+    """Return the new name of a run's database that is kept because its test failed."""
     return _signed(f"{prefix()}_kept_{_checksum(database)}")
 
 
 def owner(service: str, mark: str) -> str:
-    """Return what a database for people says about whose it is: the service, and the checkout."""
+    """Return the owner that is recorded in a `dev` or `test` database: service and checkout."""
     return f"{table()['project']}/{service}{f'@{mark}' if mark else ''}"
 
 
 def is_owner(said: str | None, mark: str) -> bool:
-    """Return whether a database that says so of its owner may be one of this checkout's."""
+    """Return whether a database with this recorded owner may belong to this checkout."""
     if said is None:
         return not mark
     name, _, rest = said.rpartition("/")
@@ -61,7 +61,7 @@ def is_owner(said: str | None, mark: str) -> bool:
 
 
 def run_of(name: str) -> str | None:
-    """Return the run that a database belongs to, or None if it is not a run's of this project."""
+    """Return the run that a database belongs to, or None if no run of this project created it."""
     found = _RUN.match(name, len(prefix())) if name.startswith(prefix()) else None
     return found["run"] if found and is_ours(name) else None
 
@@ -77,13 +77,13 @@ def is_template(name: str) -> bool:
 
 
 def is_ours(name: str) -> bool:
-    """Return whether `name` was made here, for this project."""
+    """Return whether `name` was generated for this project."""
     body, _, checksum = name.rpartition("_")
     return body.startswith(f"{prefix()}_") and checksum == _checksum(body)
 
 
 def prefix() -> str:
-    """Return what the names of the project's databases begin with."""
+    """Return the common prefix of the project's database names."""
     return _plain(str(table()["project"]))
 
 
@@ -98,7 +98,7 @@ def _signed(body: str) -> str:
 
 
 def _checksum(body: str) -> str:
-    # The name as it is written: of `a-b` and `a_b`, the prefixes are the same.
+    # The unmodified project name: `a-b` and `a_b` have the same prefix.
     text = f"{table()['project']}\0{body}"
     return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()
 

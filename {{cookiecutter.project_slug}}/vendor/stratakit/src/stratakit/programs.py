@@ -1,6 +1,6 @@
-"""Running other programs to their end, which has to come: see `limits`.
+"""Running of other programs with a timeout: see `limits`.
 
-Standard library only, as far as modules need it that noxfile.py imports.
+Standard library only, since modules that noxfile.py imports use it.
 """
 
 import socket
@@ -15,7 +15,7 @@ from .errors import InfrastructureError
 Completed = subprocess.CompletedProcess[str]
 
 
-def run(  # noqa: PLR0913 - of subprocess.run, what is wanted here
+def run(  # noqa: PLR0913 - the needed options of subprocess.run
     command: Sequence[str],
     limit: float = limits.COMMAND,
     *,
@@ -24,19 +24,19 @@ def run(  # noqa: PLR0913 - of subprocess.run, what is wanted here
     source: IO[bytes] | None = None,
     together: bool = False,
 ) -> Completed:
-    """Run a program that asks nobody anything; return its exit code and what it printed.
+    """Run a non-interactive program; return its exit code and output.
 
     Args:
         command: the program and its arguments.
-        limit: seconds that it may take.
-        cwd: where to run it.
+        limit: timeout in seconds.
+        cwd: working directory.
         env: its environment, by default ours.
-        source: what it reads, by default nothing.
-        together: whether its errors are to stand among its output.
+        source: its standard input, by default empty.
+        together: whether to merge its standard error into its output.
 
     Raises:
         FileNotFoundError: there is no such program.
-        InfrastructureError: it is not done in time. It was ended.
+        InfrastructureError: it timed out and was killed.
     """
     try:
         return subprocess.run(
@@ -60,7 +60,7 @@ def run(  # noqa: PLR0913 - of subprocess.run, what is wanted here
 
 
 def free_port() -> int:
-    """Return a port of this machine on which nobody listens."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A line on a terminal that tells what takes long, for as long as it does.
+"""Progress line on a terminal for something that takes long.
 
 Standard library only, since noxfile.py imports it.
 """
@@ -13,25 +13,25 @@ from contextlib import contextmanager
 from typing import TextIO
 
 DELAY = 2.0
-"""Seconds that pass before the line appears: what is done sooner needs none."""
+"""Seconds before the line appears: shorter work needs none."""
 _CLEAR = "\r\x1b[2K"
 
 
 def is_live(stream: TextIO) -> bool:
-    """Return whether somebody watches a stream who can be shown a line that changes."""
+    """Return whether a stream is an interactive terminal that can show a changing line."""
     return stream.isatty() and not {"CI", "NO_COLOR"} & {*os.environ}
 
 
 @contextmanager
 def progress(what: str, *, delay: float = DELAY, stream: TextIO | None = None) -> Iterator[None]:
-    """Show `what` and the seconds that it has taken, once they are more than `delay`.
+    """Show `what` and its elapsed seconds, once they exceed `delay`.
 
-    Only on a terminal, and never in CI; nothing of it is left after the block.
+    Only on a terminal, and never in CI; the line is erased after the block.
 
     Args:
-        what: is being done, such as "install what unit needs".
+        what: the work being done, such as "install what unit needs".
         delay: seconds.
-        stream: by default standard error, which is no program's result.
+        stream: by default standard error, to keep standard output for results.
     """
     target = stream or sys.stderr
     if not is_live(target):

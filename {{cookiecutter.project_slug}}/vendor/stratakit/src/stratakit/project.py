@@ -1,4 +1,4 @@
-"""The services and libraries of the project, and which tiers have tests in them.
+"""Services and libraries of the project, and the tiers with tests in them.
 
 Standard library only, since noxfile.py imports it in whatever environment runs nox.
 """
@@ -17,22 +17,22 @@ SERVICE_KEYS = (
     *("package", "needs", "metadata", "port", "app", "secrets", "critical", "oldest_revision"),
     *("downloads", "load", "smoke"),
 )
-"""What `[tool.stratakit.service]` of a service may hold."""
+"""Keys of `[tool.stratakit.service]` in a service's pyproject.toml."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A member of the workspace with tests that tiers run: a service or a library."""
+    """Member of the workspace with tests that tiers run: a service or a library."""
 
     kind: ClassVar[str]
     scopes: ClassVar[tuple[Scope, ...]] = ("package",)
-    """Which tiers may have tests in it."""
+    """Scopes of the tiers that may have tests in it."""
 
     name: str
     path: Path
     distribution: str
     groups: tuple[str, ...] = field(default=(), kw_only=True)
-    """Its dependency groups."""
+    """Names of its dependency groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +52,40 @@ class Service(Package):
     package: str
     needs: tuple[str, ...]
     metadata: str
-    """Where the models' metadata is, as `module:attribute`."""
+    """Location of the models' metadata, as `module:attribute`."""
     port: int | None = None
-    """Where it listens on a developer's machine; None for one that serves nobody."""
+    """Port on a developer's machine; None if the service does not listen."""
     app: str | None = None
-    """What makes its ASGI application, as `module:function`."""
+    """Factory of its ASGI application, as `module:function`."""
     secrets: tuple[str, ...] = ()
-    """Settings that are secret, without the prefix that all of its settings have."""
+    """Names of its secret settings, without the common prefix."""
     critical: tuple[str, ...] = ()
     """Globs of the files where a mistake costs the most, relative to the service."""
     oldest_revision: str | None = None
-    """The oldest one that a database which is to be upgraded may be at; None is the first."""
+    """Oldest revision from which databases can be upgraded; None is the first."""
     smoke: str | None = None
-    """The file, relative to the service, whose `smoke(url, settings)` shows that it works."""
+    """File, relative to the service, with its smoke test, `smoke(url, settings)`."""
 
     @property
     def prefix(self) -> str:
-        """What the names of its settings begin with."""
+        """Common prefix of its settings' names."""
         return f"{self.package.upper()}_"
 
 
 @cache
 def services() -> tuple[Service, ...]:
-    """Return the services of the project, by name.
+    """Return the services of the project, sorted by name.
 
     Raises:
-        ConfigurationError: the pyproject.toml of one of them is not readable, lacks a key, or holds
-            one that nothing reads.
+        ConfigurationError: the pyproject.toml of one of them is not readable, lacks a key, or has
+            an unknown one.
     """
     return tuple(_service(file) for file in sorted((ROOT / "services").glob("*/pyproject.toml")))
 
 
 @cache
 def libraries() -> tuple[Library, ...]:
-    """Return the libraries of the project that have tests, by name.
+    """Return the libraries of the project that have tests, sorted by name.
 
     Raises:
         ConfigurationError: the pyproject.toml of one of them is not readable or lacks its name.
@@ -101,7 +101,7 @@ def packages() -> tuple[Package, ...]:
     """Return the services and the libraries that have tests.
 
     Raises:
-        ConfigurationError: as of `services` and `libraries`; or two have one name.
+            ConfigurationError: see `services` and `libraries`; or a name is used twice.
     """
     taken = {each.name for each in services()}
     for library in libraries():
@@ -116,9 +116,9 @@ def packages() -> tuple[Package, ...]:
 
 
 def packages_of(tier: Tier) -> tuple[Package, ...]:
-    """Return whose tests a tier runs; none for a tier of the repository.
+    """Return the packages whose tests a tier runs; none for a tier of the repository.
 
-    A service is among them without such tests as well, and the tier says that they are missing.
+    Services without such tests are included, so that the tier reports them as missing.
     """
     return tuple(
         each
@@ -128,10 +128,10 @@ def packages_of(tier: Tier) -> tuple[Package, ...]:
 
 
 def folders(tier: Tier, package: Package | None) -> list[Path]:
-    """Return the folders that hold a tier's tests; none for a tier that has no tests.
+    """Return the folders with a tier's tests; none for a tier that runs no tests.
 
     Raises:
-        AbsentError: the tier has tests elsewhere, but none here.
+        AbsentError: the tier runs tests, but there are none here.
     """
     home = package.path if package else ROOT
     if tier.scope != "repository" and not package:
@@ -147,7 +147,7 @@ def package(name: str) -> Package:
     """Return the service or library called `name`.
 
     Raises:
-        ConfigurationError: there is none that has tests.
+            ConfigurationError: there is none with tests.
     """
     return named("service or tested library", name, packages())
 

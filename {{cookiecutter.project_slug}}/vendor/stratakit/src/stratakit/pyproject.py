@@ -1,4 +1,4 @@
-"""Where the project is, and what its pyproject.toml says to the engine.
+"""Root folder of the project, and the engine's settings in its pyproject.toml.
 
 Standard library only, since noxfile.py imports it in whatever environment runs nox.
 """
@@ -16,11 +16,11 @@ KEYS = (
     *("project", "python", "oldest_python", "postgres", "destroyable_hosts", "uncleaned"),
     *("coverage", "static", "cloud", "infrastructure", "load", "tiers"),
 )
-"""What `[tool.stratakit]` of the project may hold."""
+"""Keys of `[tool.stratakit]` in the project's pyproject.toml."""
 
 
 def names_project(folder: Path) -> bool:
-    """Return whether the pyproject.toml of a folder names a project; that of a service does not."""
+    """Return whether a folder is the root of a project, by its pyproject.toml."""
     try:
         table = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -29,7 +29,7 @@ def names_project(folder: Path) -> bool:
 
 
 def _root() -> Path:
-    """Return the folder of the project: the one around this package, else around a process."""
+    """Return the root of the project: above this package, else above the working directory."""
     # In vendor/stratakit/, or in engine/ once it is ejected.
     for above in Path(__file__).resolve().parents[3:5]:
         if (above / "noxfile.py").is_file():
@@ -47,8 +47,8 @@ def table() -> dict[str, Any]:
     """Return the `[tool.stratakit]` table of the project.
 
     Raises:
-        ConfigurationError: pyproject.toml is not readable, or does not name the project there, or
-            holds a key that nothing reads.
+        ConfigurationError: pyproject.toml is not readable, or the table lacks the name of the
+            project or has an unknown key.
     """
     found = tool(ROOT / "pyproject.toml", "stratakit")
     refuse_unknown(found, KEYS, "[tool.stratakit] of pyproject.toml")
@@ -61,10 +61,10 @@ def table() -> dict[str, Any]:
 
 
 def postgres() -> str:
-    """Return the major version of PostgreSQL, whichever way it is run.
+    """Return the major version of PostgreSQL, the same for every source of servers.
 
     Raises:
-        ConfigurationError: it is not a version.
+        ConfigurationError: it is not a major version.
     """
     major = table().get("postgres", "17")
     if not (isinstance(major, str) and re.fullmatch(r"\d\d", major)):
@@ -76,7 +76,7 @@ def postgres() -> str:
 
 
 def pytest_settings() -> dict[str, Any]:
-    """Return the settings of pytest, in either of the two tables that it reads.
+    """Return the settings of pytest, from either of the two tables that it reads.
 
     Raises:
         ConfigurationError: pyproject.toml is not readable.
@@ -86,7 +86,7 @@ def pytest_settings() -> dict[str, Any]:
 
 
 def required(tier: str) -> list[str]:
-    """Return `require` of the table `[tool.stratakit.TIER]`: what of a tier must not be absent.
+    """Return `require` of `[tool.stratakit.TIER]`: the parts of a tier that must not be absent.
 
     Raises:
         ConfigurationError: it is not a list of names.
@@ -104,10 +104,10 @@ def required(tier: str) -> list[str]:
 
 
 def refuse_unknown(table: dict[str, Any], known: Iterable[str], where: str) -> None:
-    """Refuse a key that nothing reads: whoever wrote it believes that it has an effect.
+    """Refuse unknown keys, which would otherwise be silently ignored.
 
     Raises:
-        ConfigurationError: there is one in `table`, which stands at `where`.
+        ConfigurationError: `table` has one; the message calls the table `where`.
     """
     known = tuple(known)
     for key in table:
@@ -119,7 +119,7 @@ def refuse_unknown(table: dict[str, Any], known: Iterable[str], where: str) -> N
 
 
 def tool(file: Path, name: str) -> dict[str, Any]:
-    """Return the table of a tool in a pyproject.toml, empty where it has none.
+    """Return the table of a tool in a pyproject.toml; empty if there is none.
 
     Raises:
         ConfigurationError: the file is not readable, or has the table of an older version.
@@ -135,7 +135,7 @@ def tool(file: Path, name: str) -> dict[str, Any]:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Return what a pyproject.toml holds.
+    """Return the content of a pyproject.toml.
 
     Raises:
         ConfigurationError: it is not readable.

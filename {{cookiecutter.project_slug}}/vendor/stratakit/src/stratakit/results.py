@@ -1,8 +1,8 @@
 """Exit codes 0/1/2/3 for plain `nox`, and reports/summary.json.
 
-nox itself knows only 0 and 1. So every session writes what came of it into the folder of its run,
-and the process that the user started reads them all when it exits, writes the summary, and leaves
-with the worst code. Standard library only, since noxfile.py imports it.
+nox itself knows only 0 and 1. So every session writes its result to the folder of its run, and the
+process that the user started reads all results at exit, writes the summary, and exits with the
+worst code. Standard library only, since noxfile.py imports it.
 """
 
 import atexit
@@ -29,24 +29,24 @@ from .errors import Code, ConfigurationError, StrataError, did_you_mean, transla
 from .pyproject import REPORTS, ROOT
 
 SCHEMA = 1
-"""Version of the summary's shape, which summary.schema.json describes."""
+"""Version of the summary's schema, summary.schema.json."""
 
 T = TypeVar("T")
 
 OUTPUT = "--output"
-"""What is asked after `--` for the summary, as JSON, and nothing else on standard output."""
+"""Option after `--` to print only the summary, as JSON, to standard output."""
 
 STRICT = "--strict-budgets"
-"""What is asked after `--` for tests and tiers to fail that take longer than they may."""
+"""Option after `--` to fail tests and tiers that exceed their budgets."""
 
-# nox starts each parallel session as a child with this flag. A nox that a session starts inherits
-# our variable too, but not the flag: that one is a run of its own.
+# nox starts each parallel session as a child with this flag. A nox that a session itself starts
+# inherits our variable too, but not the flag: it is a separate run.
 _PARALLEL_WORKER = "--parallel-worker"
 
 
 @dataclass
 class TierResult:
-    """What came of one tier of one service (or of the repository, where `service` is None)."""
+    """Result of one tier of one service (or of the repository if `service` is None)."""
 
     name: str
     service: str | None
@@ -56,30 +56,30 @@ class TierResult:
     exit_code: int = Code.FAILED
     duration_seconds: float = 0.0
     setup_seconds: float = 0.0
-    """Those in which its environment was made: no budget holds for them."""
+    """Seconds spent on its environment, which do not count towards its budget."""
     strict: bool = False
-    """Whether it fails where it is over its budget."""
+    """Whether it fails if it is over its budget."""
     seed: str | None = None
-    """What the order of its tests depends on, and the values of their rows."""
+    """Seed of the order of its tests and of generated rows."""
     tests: list[dict[str, Any]] = field(default_factory=list)
     absent: list[dict[str, str]] = field(default_factory=list)
     load_test: dict[str, float | None] | None = None
     python: str | None = None
-    """The Python that was asked for, in the place of the project's."""
+    """Requested Python, if it is not the project's."""
     scratch: str | None = None
-    """The temporary folder of its tests."""
+    """Path of its tests' temporary folder."""
     source: str | None = None
-    """The state of the code when it began, where git can tell."""
+    """State of the code at its start, if git can tell."""
 
     @property
     def title(self) -> str:
-        """What nox calls it."""
+        """Name of its nox session."""
         name = session_name(self.name, self.python)
         return f"{name}({self.service})" if self.service else name
 
     @property
     def over_budget(self) -> str | None:
-        """What to say where it took longer than it may."""
+        """Message if it took longer than its budget; None if it did not."""
         budget = tiers.named("session", self.name, tiers.sessions()).budget
         seconds = self.duration_seconds - self.setup_seconds
         if not budget or seconds <= budget:
@@ -87,71 +87,71 @@ class TierResult:
         return f"it took {seconds:.0f} s, its budget is {budget:g} s"
 
     def file(self, name: str) -> Path:
-        """Return where a report of this part goes."""
+        """Return the path of a report of this part."""
         return self.folder / name
 
     def set_result(
         self, code: Code, reason: str | None = None, *, status: str | None = None
     ) -> None:
-        """Set what came of it; `status` where the code's own name does not tell."""
+        """Set the result; the default `status` is the name of the code."""
         self.exit_code, self.reason = code, reason
         self.status = status or code.name.lower()
 
     def save(self) -> None:
-        """Write the part where the run will look for it."""
+        """Write the part to the folder of the run."""
         record = {**asdict(self), "folder": str(self.folder)}
         write(self.file("part.json"), json.dumps(record))
 
     def forget(self) -> None:
-        """Leave it out of the run."""
+        """Remove the part from the run."""
         self.file("part.json").unlink()
 
     @classmethod
     def load(cls, file: Path) -> Self:
-        """Read a part that another process has saved."""
+        """Return a part that another process has saved."""
         record = json.loads(file.read_text(encoding="utf-8"))
         return cls(**{**record, "folder": Path(record["folder"])})
 
     def clear(self) -> None:
-        """Remove the temporary folder, if the process that made it was killed before it could."""
+        """Remove the temporary folder if the process that created it was killed."""
         if self.scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def session_name(tier: str, python: str | None) -> str:
-    """Return what nox calls the session of a tier, where it is asked for a Python."""
+    """Return the name of a tier's nox session, for a requested Python or the default."""
     return f"{tier}-{python}" if python else tier
 
 
 def folder(tier: str, service: str | None, python: str | None) -> Path:
-    """Return where a tier (of a service) leaves its reports, below the folder of all."""
+    """Return the path of the reports of a tier (of a service), relative to all reports."""
     return Path(plain(session_name(tier, python)), service or "")
 
 
 class Run:
-    """One invocation of nox, however many processes it takes."""
+    """One invocation of nox, which may have several processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.interrupted = False
         self.failed_sessions: list[str] = []
-        """Those of nox that failed, of tiers and of the project's own."""
+        """Names of failed nox sessions, of tiers and of the project's own."""
         self.json_to: int | None = None
-        """Descriptor of what was standard output, where the summary alone is to go there."""
+        """Descriptor of the original standard output if only the summary goes there."""
         self._inner_seconds = 0.0
 
     @contextmanager
     def part(
         self, name: str, service: str | None = None, python: str | None = None
     ) -> Iterator[TierResult]:
-        """Record what comes of a tier (of a service) in the block, whichever way it ends.
+        """Record the result of a tier (of a service) in the block, however the block ends.
 
-        An StrataError ends the block and no more: it is what came of it. Of parts inside of one
-        another, each counts its own seconds.
+        A StrataError becomes the result and is not raised again. Seconds of nested parts are not
+        counted in the outer one.
         """
         where = self.folder / folder(name, service, python)
         part = TierResult(name, service, where, python=python, source=git.state(ROOT))
-        # Saved at once as interrupted: that is what is left to read if this process is killed.
+        # Saved as interrupted first, in case this process is killed.
         exit_on_error(translated("the reports of a run cannot be written")(part.save))
         start = time.monotonic()
         before, self._inner_seconds = self._inner_seconds, 0.0
@@ -171,10 +171,10 @@ class Run:
             part.save()
 
     def finish(self) -> None:
-        """Write the summary, publish the reports, and exit with the contract's code."""
+        """Write the summary, publish the reports, and exit with the worst code."""
         parts = [TierResult.load(file) for file in self.folder.glob("**/part.json")]
         if not parts:
-            # Nothing was run, but for example listed.
+            # No tier was run: sessions were only listed, for example.
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):
                 self.folder.parent.rmdir()
@@ -191,7 +191,7 @@ class Run:
         for part in parts:
             part.clear()
             _publish(part, REPORTS / part.folder.relative_to(self.folder))
-        # The page is made by what stands on this module.
+        # Imported here, since `report` imports this module.
         from . import report
 
         found = summary(parts, code)
@@ -207,16 +207,15 @@ class Run:
             with os.fdopen(self.json_to, "w", encoding="utf-8") as stream:
                 stream.write(text)
         if code not in (0, 130):
-            # atexit has no other way to change the code that nox chose.
+            # There is no other way to change the exit code in an atexit handler.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
 
     def hear(self, record: logging.LogRecord) -> bool:
-        """Take note of what nox says, as a filter of its messages.
+        """Record failed sessions from nox's log, as a logging filter.
 
-        A session that failed counts, whatever it was; a refusal of one that is not there is told
-        which ones there are.
+        Any failed session counts. Messages about unknown sessions get a hint with the known ones.
         """
         said = record.getMessage()
         if failed := _FAILED.fullmatch(said):
@@ -236,19 +235,19 @@ class Run:
 
 
 _FAILED = re.compile(r"\* (.+): (?:failed|aborted)(?:, took .*)?")
-"""What nox says of a session that failed, once several have run."""
+"""nox's message about a failed session, once several have run."""
 _UNKNOWN = re.compile(
     r"Sessions not found: (.+)|Session (.+) not found\.|.*no sessions (?:to be )?selected.*",
     re.IGNORECASE,
 )
-"""What nox says where it is asked for a session that is not there, or for none."""
+"""nox's messages about unknown sessions, or none selected."""
 
 
 @cache
 def begin() -> Run:
-    """Join the run that this process belongs to, or start one and answer for its exit code.
+    """Join the run that this process belongs to, or start one and set its exit code.
 
-    Once: whoever asks again is given the same.
+    Cached: later calls return the same run.
     """
     if _PARALLEL_WORKER in sys.argv and liveness.RUN in os.environ:
         liveness.join()
@@ -256,7 +255,7 @@ def begin() -> Run:
     run = Run(REPORTS / ".runs" / f"{time.time_ns()}-{os.getpid()}")
     asked = sys.argv[sys.argv.index("--") :] if "--" in sys.argv else []
     if exit_on_error(lambda: split_output(asked)[1]):
-        # Whatever nox, the sessions and their programs print goes to standard error from here on.
+        # From here on, the output of nox, the sessions and their programs goes to standard error.
         sys.stdout.flush()
         run.json_to = os.dup(1)
         os.dup2(2, 1)
@@ -276,10 +275,10 @@ def begin() -> Run:
 
 
 def split_output(words: Sequence[str]) -> tuple[list[str], bool]:
-    """Return the words without `--output json`, and whether that was among them.
+    """Return the arguments without `--output json`, and whether it was among them.
 
     Raises:
-        ConfigurationError: another output is asked for than there is.
+        ConfigurationError: the output format is unknown.
     """
     rest: list[str] = []
     found = False
@@ -298,9 +297,9 @@ def split_output(words: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def exit_on_error(read: Callable[[], T]) -> T:
-    """Return what `read` returns; say what is wrong and exit with its code where it cannot.
+    """Return the result of `read`; on a StrataError, print it and exit with its code.
 
-    For noxfile.py, which nox imports: an exception there would come out as a traceback and 1.
+    For noxfile.py, which nox imports: an exception there would be a traceback and exit code 1.
     """
     try:
         return read()
@@ -310,7 +309,7 @@ def exit_on_error(read: Callable[[], T]) -> T:
 
 
 def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
-    """Return the summary of `parts`, in the shape of summary.schema.json."""
+    """Return the summary of `parts`, as described by summary.schema.json."""
     tests = [
         {**test, "tier": part.name, "service": part.service, "python": part.python}
         for part in parts
@@ -320,7 +319,7 @@ def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
         status: sum(test["status"] == status for test in tests)
         for status in ("passed", "failed", "skipped")
     }
-    # Where files changed while tests ran, these are the results of neither state.
+    # If files changed during the run, the results belong to neither state.
     sources = {git.state(ROOT), *(part.source for part in parts)}
     return {
         "schema": SCHEMA,
@@ -352,7 +351,7 @@ def summary(parts: list[TierResult], code: int) -> dict[str, Any]:
 
 
 def write(file: Path, text: str) -> None:
-    """Write `text` to `file` in one step, so that a reader never meets half of it."""
+    """Write `text` to `file` atomically, so that readers never see a partial file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     scratch.write_text(text, encoding="utf-8")
@@ -360,7 +359,7 @@ def write(file: Path, text: str) -> None:
 
 
 def _refuse_empty_tiers(parts: list[TierResult]) -> None:
-    """Make a tier in which no service ran a single test an error: green would be a lie."""
+    """Set an error for each tier in which no service ran a test: a pass would be misleading."""
     for name, python in {(part.name, part.python) for part in parts}:
         mine = [part for part in parts if (part.name, part.python) == (name, python)]
         if all(part.status == "empty" for part in mine):
@@ -370,22 +369,22 @@ def _refuse_empty_tiers(parts: list[TierResult]) -> None:
 
 
 def _publish(part: TierResult, target: Path) -> None:
-    """Put the part's reports where people and CI look for them, in the place of older ones."""
+    """Move the part's reports to the folder for people and CI; replace older ones."""
     part.file("part.json").unlink(missing_ok=True)
     with suppress(OSError):
-        # Two runs may end at once: the loser's reports go, which is what overwriting means.
+        # Two runs may end at once: the last one wins.
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         part.folder.replace(target)
 
 
 def _forget_dead_runs(folder: Path) -> None:
-    """Remove what runs that were killed have left, once none of their processes is there.
+    """Remove leftovers of killed runs, once all of their processes have ended.
 
-    Where that cannot be told, as of what older versions have left, after a day.
+    If that is unknown, as for leftovers of older versions, remove them after a day.
     """
     for left in folder.glob("*"):
-        # Another run may have come to its end meanwhile, or an older version have written it.
+        # Another run may have finished meanwhile, or an older version may have written the file.
         with suppress(FileNotFoundError, TypeError):
             ended = liveness.run_ended(left)
             old = left.stat().st_mtime < time.time() - 24 * 3600
@@ -398,7 +397,7 @@ def _forget_dead_runs(folder: Path) -> None:
 
 
 def _print_summary(parts: list[TierResult], code: int) -> None:
-    """Print the reasons and one closing line."""
+    """Print the reasons and a closing line."""
     for part in parts:
         for said in dict.fromkeys(filter(None, (part.reason, part.over_budget))):
             sys.stderr.write(f"{part.title}: {said}\n")
@@ -410,7 +409,7 @@ def _print_summary(parts: list[TierResult], code: int) -> None:
 
 
 def meaning(parts: list[TierResult], code: int) -> str:
-    """Return what the exit code of a run means."""
+    """Return the meaning of a run's exit code."""
     empty = all(part.status == "empty" for part in parts if part.exit_code == code)
     return _NOTHING_RAN if code == Code.INFRASTRUCTURE and empty else _MEANING[code]
 

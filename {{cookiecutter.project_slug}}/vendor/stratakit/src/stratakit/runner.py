@@ -1,7 +1,7 @@
-"""What the sessions of noxfile.py do: run a tier in its environment, and say what came of it.
+"""Sessions of noxfile.py: run a tier in its environment and set its result.
 
 Standard library only, since noxfile.py imports it in whatever environment runs nox; the plugin
-imports it where there is no nox.
+imports it in environments without nox.
 """
 
 import json
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 INFRASTRUCTURE_EXIT = 12
 CONFIGURATION_EXIT = 13
-"""The plugin's own pytest exit codes: pytest means other things by 2 and 3."""
+"""Exit codes of pytest with our plugin: pytest's own 2 and 3 have other meanings."""
 
 NOTHING_RAN = 5
-"""Pytest's exit code, and no failure: of several packages, some may have no such test."""
+"""pytest's exit code without tests; not a failure, since some packages may have none."""
 
 RESULTS = "results.json"
-"""What a tier leaves in the folder of its part: the tests, what was absent, the reason."""
+"""File that a tier writes to the folder of its part: tests, absent parts, and the reason."""
 
 COVERAGE_DATA = "coverage.data"
-"""What a tier leaves there that is measured. No leading dot: CI does not keep hidden files."""
+"""Coverage data file in the same folder. No leading dot: CI does not upload hidden files."""
 
 MEASURE = ("--cov", "--cov-report=")
-"""What makes pytest measure coverage, and not report it."""
+"""Options of pytest to measure coverage without a report."""
 
 _PYTEST_EXIT: dict[int, tuple[Code, str | None]] = {
     0: (Code.PASSED, None),
@@ -57,14 +57,14 @@ _PYTEST_EXIT: dict[int, tuple[Code, str | None]] = {
 _STARTED = "STRATA_STARTED_IN"
 
 _ROOM = 40
-"""Bytes that the path of a temporary folder may have, for sockets in it: of the 100 that kernels
-surely take, pytest takes 44 for a worker and for the test, and the test some for the socket."""
+"""Bytes that the path of a temporary folder may have, to leave room for sockets in it: kernels
+allow at least 100, of which pytest uses 44 for worker and test, and the socket's name the rest."""
 
 
 def begin() -> tuple[Tier, ...]:
-    """Begin a run of nox, or join it; return the tiers that there are to be sessions for.
+    """Start or join a run of nox; return the tiers to create sessions for.
 
-    Where the tiers, services or libraries are not as they should be, says so and exits with 3.
+    If a tier, service or library is misconfigured, print the error and exit with 3.
     """
     results.begin()
     results.exit_on_error(tiers.load)
@@ -73,20 +73,20 @@ def begin() -> tuple[Tier, ...]:
 
 
 def run_tier(session: "nox.Session", tier: Tier, package: str | None = None) -> None:
-    """Run one tier, of one service or library where it is per package."""
+    """Run one tier; `package` is set if the tier runs per package."""
     _conclude(session, _attempt(session, tier, package, _words(session)))
 
 
 def run_coverage(session: "nox.Session") -> None:
-    """Run the tiers that are measured, unless their data is there, and judge them together."""
-    # For these alone: what judges is no part of what each tier runs.
+    """Run the measured tiers, unless their data is to be combined, and check their coverage."""
+    # Imported here: other sessions do not need it.
     from .coverage import settings
 
     run = results.begin()
     measured: list[TierResult] = []
     with run.part(tiers.COVERAGE.name, python=_python(session)) as part:
         asked = settings.parse(_words(session))
-        # A wrong setting is told before the tests run, not after.
+        # Report invalid settings before the tests run.
         settings.load()
         discovery.refuse_strays(asked.packages)
         if not asked.combine:
@@ -106,14 +106,14 @@ def run_coverage(session: "nox.Session") -> None:
             )
         else:
             left = REPORTS if asked.combine else run.folder
-            # Whichever package's environment can read the data of all.
+            # The environment of any package can read the data of all.
             _run(session, tiers.COVERAGE, asked.packages[0], part, asked.judge(left, part.python))
     _conclude(session, *measured, part)
 
 
 def run_flakes(session: "nox.Session") -> None:
-    """Run the default tiers of tests again and again, and find what passes and fails by chance."""
-    # As in `run_coverage`.
+    """Run the default test tiers repeatedly to find flaky tests."""
+    # See `run_coverage`.
     from . import flakes
 
     parts: list[TierResult] = []
@@ -133,7 +133,7 @@ def run_flakes(session: "nox.Session") -> None:
                 if each.exit_code >= Code.INFRASTRUCTURE:
                     raise InfrastructureError(f"not judged, since {each.title} could not run")
             rounds.add(parts)
-            # Where no test was selected, none will be, and that is no error of those that were.
+            # Tiers without selected tests are dropped: later rounds would not select any either.
             full = [each.status != "empty" for each in parts]
             if not any(full):
                 break
@@ -148,7 +148,7 @@ def run_flakes(session: "nox.Session") -> None:
 def _attempt(
     session: "nox.Session", tier: Tier, package: str | None, words: Sequence[str]
 ) -> TierResult:
-    """Run one tier and return what came of it."""
+    """Run one tier and return its result."""
     with results.begin().part(tier.name, package, _python(session)) as part:
         part.strict = results.STRICT in words
         rest = [word for word in words if word != results.STRICT]
@@ -157,12 +157,12 @@ def _attempt(
 
 
 def _conclude(session: "nox.Session", *parts: TierResult) -> None:
-    """Tell nox what came of it. The whole message is the last thing that the run prints."""
+    """Pass the result to nox, with one line of the reason; the run prints it in full at its end."""
     if all(part.status == "empty" for part in parts):
         session.skip(parts[0].reason or "")
     worst = max(parts, key=lambda part: part.exit_code)
     if worst.exit_code == Code.FAILED:
-        from nox.command import CommandFailed  # As in `_exit_code`.
+        from nox.command import CommandFailed  # See `_exit_code`.
 
         raise CommandFailed(worst.reason)
     if worst.exit_code:
@@ -170,7 +170,7 @@ def _conclude(session: "nox.Session", *parts: TierResult) -> None:
 
 
 def _words(session: "nox.Session") -> list[str]:
-    """Return what the tier is asked after `--`, beside what nox itself is."""
+    """Return the arguments after `--` for the tier, without our own `--output`."""
     return results.split_output(session.posargs)[0]
 
 
@@ -186,12 +186,12 @@ def _run(
     part: TierResult,
     words: Sequence[str],
 ) -> None:
-    """Make the environment, run what the tier runs in it, and settle the part.
+    """Create the environment, run the tier's program in it, and set the result of the part.
 
     Raises:
-        StrataError: something other than the code is at fault.
+        StrataError: something other than the code under test is at fault.
     """
-    # No environment is made for tests that are where nothing runs them, or that are not there.
+    # Check for stray and missing tests first: both fail without an environment.
     if not tier.module:
         discovery.refuse_strays([package] if package else [])
     project.folders(tier, package)
@@ -209,7 +209,7 @@ def _run(
                 "COVERAGE_FILE": str(part.file(COVERAGE_DATA)),
                 _STARTED: session.invoked_from,
             },
-            # Nox's own 0.3 s are too short to drop databases, or to give a machine back.
+            # nox's own 0.3 s are too short to drop databases, or to release a machine.
             interrupt_timeout=tier.ending,
             success_codes=[0, NOTHING_RAN],
         )
@@ -219,13 +219,13 @@ def _run(
 def _sync(
     session: "nox.Session", tier: Tier, package: Package | None, home: Path, part: TierResult
 ) -> None:
-    """Make or update an environment.
+    """Create or update an environment.
 
     Raises:
-        StrataError: uv could not; the message says why.
+        StrataError: uv failed; the message says why.
     """
     log = part.file("uv.log")
-    # Nox hides UV_PYTHON from what it runs, and CI would test with another Python than it names.
+    # nox removes UV_PYTHON from the environment, so CI would test with the wrong Python.
     python = part.python or os.environ.get("UV_PYTHON")
     env = {"UV_PROJECT_ENVIRONMENT": str(home), "VIRTUAL_ENV": None, "UV_PYTHON": python}
     command = environment.sync(package, home, tier.group)
@@ -237,7 +237,7 @@ def _sync(
 
 def _exit_code(run: Callable[..., Any], *command: str, **options: Any) -> int:
     """Run a command in a session, and return its exit code."""
-    # Where tests run there is no nox, and the plugin imports this module.
+    # Imported here: environments of tests have no nox, but the plugin imports this module.
     from nox.command import CommandFailed
 
     try:
@@ -254,7 +254,7 @@ def arguments(
     scratch: Path,
     posargs: Sequence[str],
 ) -> list[str]:
-    """Return what to hand to the interpreter of the tier's environment.
+    """Return the arguments for the Python of the tier's environment.
 
     Raises:
         AbsentError: the tier has no tests here.
@@ -268,9 +268,9 @@ def arguments(
     return [
         *("-m", "pytest", "--tier", tier.name, "--home", home),
         *("--reports", reports, "--basetemp", str(scratch / "t")),
-        # What failed last is of this part alone; and where nothing did, nothing is to be repeated.
+        # `--lf` is per part; if nothing failed before, it runs nothing.
         *("-o", f"cache_dir=.pytest_cache/{tier.name}/{Path(home).name}", "--lfnf", "none"),
-        # Taken where no paths are given. Which words are paths, pytest alone can tell.
+        # Used if no paths are given; only pytest can tell which arguments are paths.
         *("-o", f"testpaths={shlex.join(map(escape, folders))}"),
         *((results.STRICT,) if part.strict else ()),
         *posargs,
@@ -279,42 +279,42 @@ def arguments(
 
 @contextmanager
 def scratch(part: TierResult) -> Iterator[Path]:
-    """Make a temporary folder for the tests of a part, and remove it at the end of the block.
+    """Create a temporary folder for the tests of a part, and remove it after the block.
 
-    Pytest's own is one for all runs of a user, where each run clears the folders of others away.
+    pytest's default is shared by all runs of a user, and each run removes folders of others.
     """
     usual = tempfile.gettempdir()
-    short = "/tmp"  # noqa: S108 - what is made there is private, and has a name of its own
+    short = "/tmp"  # noqa: S108 - the folder in it is private and has a unique name
     deep = len(os.fsencode(usual)) > _ROOM - len("/strata-12345678/t") and os.access(short, os.W_OK)
     with tempfile.TemporaryDirectory(
         prefix="strata-", dir=short if deep else usual, ignore_cleanup_errors=True
     ) as folder:
-        # Of several processes, nox stops those that it has started before they come to their end.
+        # nox may kill parallel sessions before they clean up: then the run removes the folder.
         part.scratch = folder
         part.save()
         yield Path(folder)
 
 
 def started_in() -> Path:
-    """Return the folder in which nox was started; without nox, the one that we are in."""
+    """Return the folder in which nox was started; without nox, the working directory."""
     return Path(os.environ.get(_STARTED) or Path.cwd())
 
 
 def find(name: str) -> Path | None:
-    """Return the path that somebody means who has started nox, perhaps in a folder of the project.
+    """Return the path of a file named on the command line of nox; None if it does not exist.
 
-    Reports name files by their paths in the project, so these are good in any folder.
+    Names are relative to the folder in which nox was started, or to the root, as in reports.
     """
     for base in (started_in(), ROOT):
         path = Path(os.path.normpath(base / name))
         if path.exists():
-            # Somebody may have come here by a link.
+            # The working directory may be a link to the project.
             return path if path.is_relative_to(ROOT) else path.resolve()
     return None
 
 
 def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[str]) -> None:
-    """Read what the command left behind and say what its exit code means."""
+    """Set the result of the part from the command's results file and exit code."""
     left: dict[str, Any] = {}
     if part.file(RESULTS).exists():
         left = json.loads(part.file(RESULTS).read_text(encoding="utf-8"))

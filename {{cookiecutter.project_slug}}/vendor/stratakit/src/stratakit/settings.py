@@ -1,4 +1,4 @@
-"""What a person may set about a test run: in the environment or in .env.test, the former first."""
+"""Settings of a test run, from the environment or .env.test; the environment takes precedence."""
 
 import os
 import re
@@ -30,10 +30,10 @@ EXAMPLES = {
 
 
 _PASSWORDS = (
-    # Up to the last @: who has forgotten to encode one may have any character in it.
+    # Up to the last @: the password may have unencoded characters, @ among them.
     re.compile(r"""((?:postgres|postgresql|rediss?)(?:\+\w+)?://[^\s:/@'"]*:)[^\s'"]+(?=@)"""),
     re.compile(r"""([?&]password=)[^\s&'"]+"""),
-    # Of any other scheme, such as a wrong one: an @ in a path or a query ends no password.
+    # For any other scheme, such as a misspelt one: an @ in a path or query does not end a password.
     re.compile(r"""(://[^\s:/?#@'"]*:)[^\s/?#@'"]+(?=@)"""),
 )
 
@@ -62,44 +62,44 @@ _on_loopback = AfterValidator(_loopback)
 
 
 class Settings(BaseSettings):
-    """The settings of a test run."""
+    """Settings of a test run."""
 
     model_config = SettingsConfigDict(
         env_file=FILE, env_file_encoding="utf-8", env_ignore_empty=True, extra="forbid"
     )
 
     servers: Literal["auto", "url", "docker", "embedded"] = Field("auto", alias="STRATA_SERVERS")
-    """Where PostgreSQL and Redis come from; `auto` takes the first of the others that is there."""
+    """Source of PostgreSQL and Redis; `auto` uses the first of the others that is available."""
     database_url: Annotated[str | None, _url_of("postgresql", "postgres")] = Field(
         None, alias="TEST_DATABASE_URL"
     )
-    """A server on which test databases may be created. Databases that exist are not touched."""
+    """Server on which to create test databases. Existing databases are not touched."""
     pool_size: Annotated[int, Field(ge=1, le=100)] = Field(10, alias="TEST_POOL_SIZE")
-    """Connections that a service under test may have to its database."""
+    """Size of the connection pool of a service under test."""
     sql_log: bool = Field(False, alias="TEST_SQL_LOG")
-    """Whether SQL statements are logged; pytest shows them for a test that fails."""
+    """Whether SQL statements are logged; pytest shows them for failed tests."""
     authentication: bool = Field(True, alias="TEST_AUTHENTICATION")
-    """Whether services under test ask for credentials, where they have any to ask for."""
+    """Whether services under test require credentials, if they support authentication."""
     redis_url: Annotated[str | None, _url_of("redis", "rediss", "unix")] = Field(
         None, alias="TEST_REDIS_URL"
     )
     tf_plugin_dir: DirectoryPath | None = Field(None, alias="STRATA_TF_PLUGIN_DIR")
-    """A folder with Terraform providers, for machines that do not reach a registry."""
+    """Folder with Terraform providers, for machines that cannot reach a registry."""
     aws_endpoint: Annotated[str | None, _on_loopback] = Field(None, alias="STRATA_AWS_ENDPOINT")
-    """A local AWS that runs already, such as LocalStack; by default one is started."""
+    """Endpoint of a running local AWS, such as LocalStack; by default one is started."""
     gcs_endpoint: Annotated[str | None, _on_loopback] = Field(None, alias="STRATA_GCS_ENDPOINT")
-    """A local Google Cloud Storage that runs already; by default one is started."""
+    """Endpoint of a running local Google Cloud Storage; by default one is started."""
 
 
 def load() -> Settings:
     """Return the settings.
 
     Raises:
-        ConfigurationError: a value is wrong, or a name is not known, or .env.test is not readable.
+            ConfigurationError: a value is invalid, a name is unknown, or .env.test is not readable.
     """
     known = [str(field.alias) for field in Settings.model_fields.values()]
     for name in os.environ:
-        # Beside our own prefix, others may set whatever they like, such as TEST_FOO.
+        # Without our prefix, only misspelt names are errors: TEST_FOO may belong to others.
         ours = name.upper().startswith(PREFIX) or did_you_mean(name.upper(), known, alike=MISSPELT)
         if (ours or _renamed(name, known)) and name.upper() not in (*known, *INTERNAL):
             raise _unknown(name, known)
@@ -121,14 +121,14 @@ def load() -> Settings:
 
 
 def masked(text: str) -> str:
-    """Return `text` without the passwords of the URLs of servers that it may hold."""
+    """Return `text` with the passwords in server URLs masked."""
     for each in _PASSWORDS:
         text = each.sub(r"\1***", text)
     return text
 
 
 def _renamed(name: str, known: list[str]) -> str | None:
-    """Return the present name of a setting that is given by its former one."""
+    """Return the current name of a setting given by its old name, if it is one."""
     new = name.upper().replace("OPS_", PREFIX, 1)
     return new if name.upper().startswith("OPS_") and new in known else None
 

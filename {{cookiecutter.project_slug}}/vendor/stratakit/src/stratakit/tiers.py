@@ -1,8 +1,8 @@
-"""The tiers: what each one checks, where its tests are, what it needs, how long it may take.
+"""Tiers: their checks, folders of tests, required resources, and budgets.
 
-Those of the engine stand in tiers.toml; `[tool.stratakit.tiers.NAME]` of the project's
-pyproject.toml changes keys of one, or adds one. Sessions, markers, CI and the tables in the
-documents derive from them.
+The engine's tiers are in tiers.toml; `[tool.stratakit.tiers.NAME]` of the project's pyproject.toml
+overrides keys of a tier, or adds one. Sessions, markers, CI and the tables in the documents are
+derived from them.
 
 Standard library only, since noxfile.py imports it in whatever environment runs nox.
 """
@@ -22,12 +22,12 @@ from .errors import ConfigurationError, did_you_mean
 
 TABLE = "tool.stratakit.tiers"
 Scope = Literal["repository", "package", "service"]
-"""What a tier is asked about: all at once, each service and library with tests, each service."""
+"""Scope of a session: the whole repository, each service and library with tests, each service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something outside of the code that a tier needs before it can run."""
+    """External dependency that a tier needs to run."""
 
     name: str
     description: str
@@ -35,11 +35,11 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One question about the code, asked as `nox -s NAME`.
+    """A group of checks, run by `nox -s NAME`.
 
-    `paths` are the folders that hold its tests, relative to a package, or to the repository in that
-    scope. Budgets are seconds, for the whole tier and for one test; a test that takes longer than
-    `timeout` seconds is stopped.
+    `paths` are the folders with its tests, relative to a package, or to the repository in that
+    scope. Budgets are in seconds, for the whole tier and for one test; a test that takes longer
+    than `timeout` seconds is stopped.
     """
 
     name: str
@@ -53,20 +53,20 @@ class Tier:
     test_budget: float | None = None
     timeout: float | None = None
     module: str | None = None
-    """What `python -m` runs in the place of pytest. No key of a project's own table."""
+    """Module to run with `python -m` instead of pytest. Not a key of project tables."""
     ending: float = 10
-    """Seconds in which an interrupted run has to give back what it has. As `module`."""
+    """Seconds for cleanup after an interrupt. Not a key of project tables either."""
     group: str | None = None
-    """A service's dependency group that it needs beside `test`, in an environment of its own."""
+    """Dependency group of a service to install besides `test`, in a separate environment."""
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What `nox -t` asks for it by: whether it runs by default, and what it needs."""
+        """Tags for `nox -t`: whether it runs by default, and the resources that it needs."""
         return ("default" if self.default else "slow", *(each.name for each in self.needs))
 
     @property
     def takes_servers(self) -> bool:
-        """Whether its tests have a database or a Redis of their own."""
+        """Whether its tests get their own database or Redis."""
         return not self.module and self.requires("postgres", "redis")
 
     def requires(self, *resources: str) -> bool:
@@ -74,16 +74,16 @@ class Tier:
         return any(each.name in resources for each in self.needs)
 
     def found(self, home: Path) -> list[Path]:
-        """Return the folders that hold the tier's tests in the folder of a package, if any."""
+        """Return the folders below `home` that have tests of the tier."""
         return [home / path for path in self.paths if _holds_files(home / path)]
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Tests of a tier that can be asked for by `-m NAME`.
+    """Pytest marker that selects tests of a tier by `-m NAME`.
 
-    They are in the folder NAME of the tier's first folder, or in a file test_NAME*.py. The budget
-    is that of one test, in seconds.
+    The tests are in the folder NAME of the tier's first folder, or in a file test_NAME*.py. The
+    budget is for one test, in seconds.
     """
 
     name: str
@@ -93,22 +93,22 @@ class Marker:
 
 
 UNIT, INTEGRATION = "unit", "integration"
-"""The tiers that the session `coverage` measures; sockets are blocked in the former."""
+"""Tiers that the session `coverage` measures; sockets are blocked in `unit`."""
 INFRASTRUCTURE = "infrastructure"
-"""The tier whose parts may be absent, unless `[tool.stratakit.infrastructure]` requires them."""
+"""Tier whose parts may be absent, unless `[tool.stratakit.infrastructure]` requires them."""
 CLOUD = "cloud"
-"""The tier that rents machines."""
+"""Tier that rents machines."""
 COVERAGE = Tier(
     name="coverage",
     checks="how many of the lines unit and integration run together",
     module="stratakit.coverage",
 )
-"""No tier, but the session that judges those two together."""
+"""Session that checks the coverage of those two tiers; not a tier itself."""
 FLAKES = Tier(
     name="flakes",
     checks="which tests pass and fail by chance, round after round",
 )
-"""No tier either: it runs those of tests again and again."""
+"""Session that runs the test tiers repeatedly; not a tier either."""
 
 _OWN: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("tiers.toml").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ MARKERS = tuple(Marker(name, **table) for name, table in _OWN["markers"].items()
 
 _TAKEN = (
     *(COVERAGE.name, FLAKES.name),
-    # What pytest and its plugins make of a marker of that name.
+    # Markers of pytest and its plugins.
     *("asyncio", "filterwarnings", "parametrize", "skip", "skipif", "timeout", "usefixtures"),
     *(
         "xfail",
@@ -130,15 +130,15 @@ _TAKEN = (
         "quarantine",
     ),
 )
-"""What no tier may be called."""
+"""Reserved names."""
 
 
 @cache
 def load() -> tuple[Tier, ...]:
-    """Return the tiers that are in force: the engine's, then the project's own.
+    """Return the effective tiers: the engine's, then the project's own.
 
     Raises:
-        ConfigurationError: pyproject.toml is not readable, or a tier in it is not as it should be.
+        ConfigurationError: pyproject.toml is not readable, or a tier in it is invalid.
     """
     tables = pyproject.table().get("tiers", {})
     if not isinstance(tables, dict):
@@ -151,17 +151,17 @@ def load() -> tuple[Tier, ...]:
 
 
 def defaults() -> tuple[Tier, ...]:
-    """Return the tiers of the engine as they are where a project changes nothing."""
+    """Return the engine's tiers without a project's overrides."""
     return tuple(_tier(name, table, {}) for name, table in _OWN["tiers"].items())
 
 
 def measured() -> tuple[Tier, ...]:
-    """Return the tiers that coverage judges together."""
+    """Return the tiers whose coverage is measured."""
     return tier(UNIT), tier(INTEGRATION)
 
 
 def sessions() -> tuple[Tier, ...]:
-    """Return what nox has a session for: the tiers, coverage and flakes."""
+    """Return the sessions of nox: the tiers, coverage and flakes."""
     return *load(), COVERAGE, FLAKES
 
 
@@ -175,7 +175,7 @@ def tier(name: str) -> Tier:
 
 
 def markers_of(tier: Tier, nodeid: str) -> list[Marker]:
-    """Return which kinds of test of its tier a test is: tests/integration/smoke/, test_smoke.py."""
+    """Return the markers of a test, by its path: tests/integration/smoke/ or test_smoke.py."""
     inside = nodeid.partition("::")[0].partition(f"{tier.paths[0]}/")[2]
     *folders, file = inside.split("/")
     return [
@@ -186,7 +186,7 @@ def markers_of(tier: Tier, nodeid: str) -> list[Marker]:
 
 
 def budget_of(tier: Tier, nodeid: str) -> float | None:
-    """Return how many seconds a test may take: as its tier says, or its kind where that is more."""
+    """Return the budget of a test in seconds: the largest of its tier's and its markers'."""
     if tier.test_budget is None:
         return None
     return max([tier.test_budget, *(each.test_budget for each in markers_of(tier, nodeid))])
@@ -217,10 +217,10 @@ def named(kind: str, name: str, there: Sequence[T]) -> T:
 
 
 def _tier(name: str, own: dict[str, Any], table: Any) -> Tier:
-    """Return the tier that a table of the project makes, of the engine's or anew.
+    """Return a tier: the engine's with the overrides of the project's table, or a new one.
 
     Raises:
-        ConfigurationError: the table is not as it should be.
+        ConfigurationError: the table is invalid.
     """
     where = f"[{TABLE}.{name}] of pyproject.toml"
     if not isinstance(table, dict):
@@ -253,7 +253,7 @@ def _tier(name: str, own: dict[str, Any], table: Any) -> Tier:
 
 
 def _refuse_tests(name: str, own: dict[str, Any], table: dict[str, Any], where: str) -> None:
-    """Refuse to make a tier of tests of one that makes the engine's own checks, or the reverse."""
+    """Refuse tests for a tier that runs the engine's own checks, and a test tier without tests."""
     for key in ("paths", "scope") if "module" in own else ():
         if key in table:
             why = f"its tests are in {own['paths'][0]}/" if "paths" in own else "it has no tests"
@@ -269,7 +269,7 @@ def _refuse_tests(name: str, own: dict[str, Any], table: dict[str, Any], where: 
 
 
 def _refuse_incomplete(name: str, table: dict[str, Any], where: str) -> None:
-    """Refuse a tier of the project's own that is not told enough of, or by no good name."""
+    """Refuse a tier of the project's own with an invalid name or a missing key."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
         raise ConfigurationError(
             f"{where}: no tier can be called {name!r}, which is to be a session and a marker",
@@ -300,7 +300,7 @@ def _is_seconds(value: Any) -> bool:
 
 
 def _are_folders(value: Any) -> bool:
-    """Return whether these are folders inside of a package, written as compared with paths."""
+    """Return whether a value is a list of normalized relative paths that stay inside a package."""
     return isinstance(value, list) and all(
         isinstance(each, str)
         and each == str(PurePosixPath(each))
@@ -315,7 +315,7 @@ class _Key(NamedTuple):
     what: str
     example: str
     known: tuple[str, ...] = ()
-    """What its values may be, where there are few."""
+    """Allowed values, if there is a fixed set."""
 
 
 _SCOPES = get_args(Scope)
@@ -337,11 +337,11 @@ _KEYS = {
     "parallel": _FLAG,
     **dict.fromkeys(_SECONDS, _Key(_is_seconds, "a number of seconds, or 0 for none", "60")),
 }
-"""What `[tool.stratakit.tiers.NAME]` may hold."""
+"""Keys of `[tool.stratakit.tiers.NAME]`."""
 
 
 def _meant(key: str, value: Any) -> str:
-    """Return which of the few values that a key may have was meant, if one is like it."""
+    """Return a suggestion for a misspelt value; empty without a similar one."""
     values = value if isinstance(value, list) else [value]
     wrong = [each for each in values if isinstance(each, str) and each not in _KEYS[key].known]
     said = " ".join(filter(None, (did_you_mean(each, _KEYS[key].known) for each in wrong)))
@@ -349,12 +349,12 @@ def _meant(key: str, value: Any) -> str:
 
 
 def _written(value: Any) -> str:
-    """Return a value nearly as TOML has it, so that it is found in the file."""
+    """Return a value in roughly TOML's spelling, so that it can be found in the file."""
     return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
 
 
 def _holds_files(folder: Path) -> bool:
-    """Return whether a folder holds more than what a branch leaves behind that had tests there."""
+    """Return whether a folder has files other than hidden ones and caches of removed tests."""
     for _, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [each for each in folders if each != "__pycache__" and each[0] != "."]
         if any(name[0] != "." for name in names):
