@@ -1,6 +1,6 @@
-"""What is left to look at after each run of nox: reports/index.html, and reports/history/.
+"""HTML report of each nox run, reports/index.html, and the history of runs in reports/history/.
 
-Standard library only, since whatever runs nox writes them.
+Standard library only, since both are written in whatever environment runs nox.
 """
 
 import sys
@@ -15,11 +15,11 @@ HISTORY = "history"
 
 
 def publish(summary: dict[str, Any], meaning: str, folder: Path) -> None:
-    """Write the page of a run, and keep its summary, in the folder of the reports."""
+    """Write the page of a run and add its summary to the history, below the folder of reports."""
     try:
         before = history.load(folder / HISTORY)
         text = page.render(page.data(summary, meaning, before, folder))
         results.write(folder / PAGE, text)
         history.keep(summary, folder / HISTORY)
-    except Exception as error:  # noqa: BLE001 - what came of the run is not changed by its page
+    except Exception as error:  # noqa: BLE001 - a failing page must not change the run's result
         sys.stderr.write(f"reports/{PAGE} cannot be written: {type(error).__name__}: {error}\n")

@@ -1,6 +1,6 @@
-"""The runs that are kept in reports/history/, and what several of them tell of a test.
+"""History of runs in reports/history/: comparison of runs, flaky tests, and slowing tests.
 
-Standard library only, since each run of nox ends with it.
+Standard library only, since each run of nox uses it at its end.
 """
 
 import json
@@ -17,27 +17,27 @@ from .. import results
 from ..errors import Code, ConfigurationError
 
 KEPT = 30
-"""How many runs are kept."""
+"""Number of runs to keep."""
 LONGEST = 2000
-"""How many characters of an error are kept: its end says what was wrong."""
+"""Number of characters to keep of an error, from its end, which says what was wrong."""
 SLOWER, NOTICEABLE = 1.5, 0.1
-"""By what factor, and by how many seconds, a test has to take longer to be called slower."""
+"""Factor and seconds by which a slower test must exceed its former time."""
 RECENT = 3
-"""In how many runs, one after the other, a test has to be slower than before to be slowing."""
+"""Number of consecutive runs in which a slowing test must be slower than before."""
 Key = tuple[str, str]
-"""The session of a test, and its name."""
+"""Session and name of a test."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """The summary of a run, and the name that it is kept by."""
+    """A run in the history: its name and summary."""
 
     name: str
     summary: dict[str, Any]
 
     @cached_property
     def tests(self) -> dict[Key, dict[str, Any]]:
-        """What passed or failed by itself: not for lack of a server, nor stopped half-way."""
+        """Tests that passed or failed on their own: not for lack of a server, nor interrupted."""
         judged = {
             title(tier)
             for tier in self.summary["tiers"]
@@ -52,7 +52,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The seconds of a test, or of a tier, in earlier runs and in a later one."""
+    """Duration of a test or tier in seconds, in earlier runs and in a later one."""
 
     session: str
     name: str
@@ -62,7 +62,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is otherwise in a run than when its tests and tiers ran before."""
+    """Differences between a run and the previous results of its tests and tiers."""
 
     newly_failing: list[Key]
     fixed: list[Key]
@@ -72,7 +72,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Flaky:
-    """A test that has both passed and failed, on the same code, and how often."""
+    """A test that has both passed and failed on the same code, and how often."""
 
     session: str
     name: str
@@ -81,13 +81,13 @@ class Flaky:
 
 
 def title(each: dict[str, Any]) -> str:
-    """Return what nox calls the session of a tier or of a test."""
+    """Return the name of the nox session of a tier or of a test."""
     name = results.session_name(each.get("tier", each["name"]), each.get("python"))
     return f"{name}({each['service']})" if each["service"] else name
 
 
 def keep(summary: dict[str, Any], folder: Path) -> None:
-    """Write a summary to the folder of the history, and remove those that are too many."""
+    """Write a summary to the history's folder, and remove the oldest runs beyond `KEPT`."""
     name = "".join(filter(str.isdigit, summary["finished"]))
     taken = len([*folder.glob(f"{name}*.json")])
     tests = [{**each, "error": (each["error"] or "")[-LONGEST:]} for each in summary["tests"]]
@@ -98,7 +98,7 @@ def keep(summary: dict[str, Any], folder: Path) -> None:
 
 
 def load(folder: Path) -> list[Record]:
-    """Return the runs that are kept, the oldest first; what cannot be read is left out."""
+    """Return the kept runs, oldest first; unreadable files are skipped."""
     found = []
     for file in _files(folder):
         with suppress(ConfigurationError):
@@ -107,14 +107,14 @@ def load(folder: Path) -> list[Record]:
 
 
 def read(file: Path) -> Record:
-    """Return the run in a file, of the history or any other summary.json.
+    """Return the run in a file of the history, or in any other summary.json.
 
     Raises:
-        ConfigurationError: it is not there, or holds no summary.
+        ConfigurationError: the file is missing, or is not a summary.
     """
     try:
         record = Record(file.stem, json.loads(file.read_text(encoding="utf-8")))
-        # Looked at now, so that what is no summary is refused here.
+        # Computed now, so that an invalid summary is refused here.
         len(record.tests)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(
@@ -125,7 +125,7 @@ def read(file: Path) -> Record:
 
 
 def difference(before: Iterable[Record], now: Record) -> Difference:
-    """Compare a run with those before it: each test, and each tier, with the last that has it."""
+    """Compare each test and tier of a run with the last earlier run that has it."""
     tests: dict[Key, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
     for record in before:
@@ -151,7 +151,7 @@ def difference(before: Iterable[Record], now: Record) -> Difference:
 
 
 def flaky(records: Iterable[Record]) -> list[Flaky]:
-    """Return the tests that have both passed and failed without a change of the code between."""
+    """Return the tests that have both passed and failed on the same code."""
     counts: dict[Key, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if source := record.summary.get("source"):
@@ -166,7 +166,7 @@ def flaky(records: Iterable[Record]) -> list[Flaky]:
 
 
 def slowing(records: Iterable[Record]) -> list[Change]:
-    """Return the tests that were slower in each of the last runs than in any of those before."""
+    """Return the tests that were slower in each of the last runs than in any before these."""
     durations: dict[Key, list[float]] = defaultdict(list)
     for record in records:
         for key, test in record.tests.items():

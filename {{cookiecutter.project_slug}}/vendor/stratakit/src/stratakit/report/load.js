@@ -1,4 +1,4 @@
-// Charts, by uPlot, and the load tests that they are of. One script with page.js, which has `el` and `table`.
+// Charts (uPlot) and the section of load tests. Concatenated with page.js, which has `el` and `table`.
 
 let charts = [];
 const probe = document.body.appendChild(el("span", { hidden: "" }));
@@ -7,7 +7,7 @@ function colour(variable) {
   return getComputedStyle(probe).color;
 }
 
-/** Draw dashed lines at values of an axis, each with its text. */
+/** Draw labelled dashed lines at values of an axis. */
 function drawMarks({ ctx, bbox, valToPos }, marks) {
   const scale = devicePixelRatio;
   ctx.save();
@@ -80,7 +80,7 @@ function curve(load, phase) {
   const marks = load.thresholds
     .filter((each) => /^p\d+_latency_ms$/.test(each.name) && each.phase === phase.name)
     .map((each) => ({ axis: "y", at: parseFloat(each.bound.replace(/[<>=]/g, "")), text: `${each.name.split("_")[0]} ${each.bound} ms` }))
-    // A bound far above would press the curve flat, and the table of thresholds has it.
+    // A bound far above would flatten the curve; the table of thresholds shows it anyway.
     .filter(({ at }) => at < 3 * slowest);
   return figure("Latency by percentile, with its 95 % interval", {
     x: "percentile", y: "ms", columns, marks, log: true, values: percentile, value: percentile, range: () => [1, most],

@@ -1,9 +1,9 @@
-// The page: what it is built of, the tests, the rest. One script with load.js, which comes first.
+// The page: helpers, tests, and the other sections. Concatenated with load.js, which comes first.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const [ROWS, FAILURES, LISTED] = [200, 50, 10];
 
-// What a test says is appended as text, and so never becomes markup.
+// Test output is appended as text, so it never becomes markup.
 function el(tag, attributes, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -15,7 +15,7 @@ function el(tag, attributes, ...children) {
   return node;
 }
 
-// What cannot be seen, or turns around what stands beside it, is shown by its number.
+// Invisible and bidirectional control characters are shown as escapes.
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 const seen = (text) => (text ?? "")
   .replace(/\u001b\[[\d;]*m/g, "")
@@ -40,13 +40,13 @@ function name(text) {
   return el("span", { class: "name" }, el("span", { class: "path" }, seen(path)), el("wbr"), seen(text.slice(path.length)));
 }
 
-// On a phone rows are blocks, which browsers take for no table any more: each part says what it is.
+// On a phone rows are `display: block`, which drops their table semantics: hence the explicit roles.
 const row = (cells) => el("tr", { role: "row" }, cells);
 const cell = (kind, label, ...content) => el("td", { role: "cell", class: kind, "data-label": label }, ...content);
 const grid = (kind, heads, body) => el("table", { role: "table", class: kind }, el("thead", { role: "rowgroup" }, row(heads)), body);
 const bodyOf = (...rows) => el("tbody", { role: "rowgroup" }, ...rows);
 
-/** Return a table; a column is a text, after a # where it holds numbers, after a * where it is wide. */
+/** Return a table; the prefix # in a column's title means numbers, * means a wide column. */
 function table(columns, rows) {
   const kinds = columns.map((each) => ({ "#": "number", "*": "wide" })[each[0]] ?? "");
   const texts = columns.map((each) => each.replace(/^[#*]/, ""));
@@ -116,7 +116,7 @@ function allTests() {
   const heads = ["status", "test", "tier", "service", "time"].map((text) => {
     const key = { test: "name", time: "duration" }[text] ?? text;
     const head = el("th", { role: "columnheader", scope: "col", class: text === "time" ? "number" : "" }, el("button", { type: "button", onclick: () => {
-      // Who sorts by time looks for what takes longest.
+      // Sorting by time starts with the slowest.
       state.down = head.hasAttribute("aria-sort") ? !state.down : text === "time";
       state.by = key;
       heads.forEach((each) => each.removeAttribute("aria-sort"));
@@ -229,7 +229,7 @@ function header() {
     el("div", {}, el("p", { class: "muted" }, DATA.project), el("h1", { class: DATA.exit_code ? "bad" : "" }, `Exit code ${DATA.exit_code}: ${DATA.meaning}`)),
     button, el("p", { class: "facts" }, facts.map((each) => el("span", {}, each))));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  // Paper is white, whatever the screen is.
+  // Print in the light theme.
   let theme;
   addEventListener("beforeprint", () => { theme = root.dataset.theme; root.dataset.theme = "light"; drawAll(); });
   addEventListener("afterprint", () => { if (theme) root.dataset.theme = theme; else delete root.dataset.theme; drawAll(); });

@@ -1,7 +1,7 @@
-"""One HTML file that shows a run: the data as JSON, with the script and the style that show it.
+"""HTML page of a run: a single file with the data as JSON, the script and the style sheet.
 
-Standard library only. Nothing of a test becomes markup: the script makes text of it, and in the
-JSON no `<` is left.
+Standard library only. Test output never becomes markup: the script inserts it as text, and `<` is
+escaped in the JSON.
 """
 
 import base64
@@ -22,13 +22,13 @@ from .history import Record, title
 
 HERE = Path(__file__).parent
 ERRORS = 1_000_000
-"""How many characters of all errors together are shown."""
+"""Maximum characters of all errors together."""
 LONGEST_ERROR, LONGEST_NAME = 10_000, 300
-"""How many of one error, whose end says what was wrong, and of a name."""
+"""Maximum characters of one error, from its end, which says what was wrong, and of a name."""
 POINTS = 500
-"""How many points of a series are drawn."""
+"""Maximum points of a series."""
 SLOWEST, LISTED = 15, 50
-"""How many tests are listed as slowest, and as anything else."""
+"""Maximum rows in the list of slowest tests, and in any other list."""
 
 
 def render(data: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ def render(data: dict[str, Any]) -> str:
         script_hash=_hash(script),
         style_hash=_hash(style),
         style=style,
-        # ASCII alone, so that neither a line separator nor half a pair of surrogates is in it.
+        # ASCII only, so that it has no line separators or lone surrogates.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         script=script,
     )
@@ -49,7 +49,7 @@ def render(data: dict[str, Any]) -> str:
 def data(
     summary: dict[str, Any], meaning: str, before: Sequence[Record], folder: Path
 ) -> dict[str, Any]:
-    """Return what the page shows of a run, of the runs before it and of the reports in `folder`."""
+    """Return the page's data from a run, the runs before it, and the reports in `folder`."""
     now = Record("now", summary)
     records = [*before, now]
     change = asdict(history.difference(before, now))
@@ -70,12 +70,12 @@ def data(
 
 
 def command(test: dict[str, Any]) -> str:
-    """Return the command that runs a test again, alone where that can be asked for."""
+    """Return the command that reruns a test, alone if possible, else its session."""
     tier = {each.name: each for each in tiers.sessions()}[test["tier"]]
     words = f'uv run nox -s "{title({**test, "python": None})}"'
     if test["python"]:
         words += f" -P {shlex.quote(test['python'])}"
-    # Of what nobody could see, or all of, before it is run: all the parameters.
+    # A name that is not printable or too long to read is replaced by all parameters of the test.
     for name in (test["name"], test["name"].partition("[")[0]):
         if name.isprintable() and len(name) <= LONGEST_NAME:
             if tier.paths and ".py" in name:
@@ -95,7 +95,7 @@ def _tiers(summary: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _tests(tests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield each test with what the page needs of it, and no more: there may be thousands."""
+    """Yield each test with only the fields that the page uses: there may be thousands."""
     failed = sum(test["status"] == "failed" for test in tests)
     room = min(LONGEST_ERROR, ERRORS // max(1, failed))
     for test in tests:
@@ -111,7 +111,7 @@ def _tests(tests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _slowest(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those that took most of the seconds that each may take, then others, the slowest."""
+    """Return the tests with the highest share of their budgets, then the slowest without one."""
     there = {each.name: each for each in tiers.sessions() if each.paths}
     found = []
     for test in tests:
@@ -127,7 +127,7 @@ def _slowest(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _left(parts: list[dict[str, Any]], folder: Path, tier: str) -> Iterator[Any]:
-    """Yield what a tier has left in each part of this run, in a file of its name."""
+    """Yield the content of TIER.json in each part of this run."""
     for part in parts:
         name = results.folder(part["name"], part["service"], part["python"])
         file = folder / name / f"{tier}.json"
@@ -136,7 +136,7 @@ def _left(parts: list[dict[str, Any]], folder: Path, tier: str) -> Iterator[Any]
 
 
 def _thinned(value: Any) -> Any:
-    """Return JSON whose long lists are thinned out evenly: there are only so many pixels."""
+    """Return JSON with long lists thinned out evenly: a chart has only so many pixels."""
     if isinstance(value, dict):
         return {key: _thinned(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -145,7 +145,7 @@ def _thinned(value: Any) -> Any:
 
 
 def _cut(text: str) -> str:
-    """Return a name with its middle left out where it is too long."""
+    """Return a name, with its middle cut out if it is too long."""
     half = LONGEST_NAME // 2
     return text if len(text) <= LONGEST_NAME else f"{text[:half]}…{text[-half:]}"
 
@@ -155,5 +155,5 @@ def _read(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return what a content security policy calls a piece of the page."""
+    """Return the hash source of a script or style for the content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,1 +1,1 @@
-"""Services that come and go, and an engine that becomes the team's own."""
+"""Adding, removing and renaming of services, and ejection of the engine."""

@@ -1,4 +1,4 @@
-"""Make the vendored engine a package of the team's own."""
+"""Ejection of the vendored engine into a package of the team's own."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ EDITS: tuple[tuple[str, str, str], ...] = (
         'stratakit = { path = "vendor/stratakit", editable = true }',
         "stratakit = { workspace = true }",
     ),
-    # What an update brings for the vendored engine has nowhere to go any more.
+    # Template updates of the vendored engine no longer apply.
     ("pyproject.toml", "skip = [", 'skip = ["vendor", '),
     (
         "vendor/stratakit/pyproject.toml",
@@ -31,16 +31,16 @@ EDITS: tuple[tuple[str, str, str], ...] = (
     ),
     (".dockerignore", "!vendor/stratakit/pyproject.toml", "!engine/pyproject.toml"),
 )
-"""What names the vendored engine: the file, the text in it, and what it becomes."""
+"""References to the vendored engine: file, old text, new text."""
 
 
 def eject() -> list[str]:
-    """Move the engine to engine/ and make it a member of the workspace; return what changed.
+    """Move the engine to engine/ as a member of the workspace; return the changed paths.
 
     Raises:
-        ConfigurationError: it is not vendored, or engine/ is taken, or a file that names it was
-            rewritten. Nothing was changed.
-        StrataError: uv cannot lock the project; the move stays.
+        ConfigurationError: it is not vendored, engine/ exists, or a file that refers to the engine
+            was rewritten. Nothing was changed.
+        StrataError: uv cannot lock the project; the move is kept.
     """
     source, target = ROOT / VENDORED, ROOT / OWN
     if not source.is_dir():

@@ -1,7 +1,7 @@
-"""Where files name a service, and the same texts with another name.
+"""Mentions of a service in files, and their renaming.
 
-A service may be called `api` or `items`, so the word alone is no mention: each row of the table has
-what stands around it.
+A service may be called `api` or `items`, so the word alone is not a mention: each row of the table
+has the context around it.
 """
 
 import re
@@ -17,11 +17,11 @@ class Mention(NamedTuple):
     """A way to name a service."""
 
     files: str
-    """A glob over paths relative to the project; `OWN` is the folder of the service."""
+    """Glob for paths relative to the project; `OWN` is the folder of the service."""
     before: str
-    """What stands before the name; `TIERS` and `MODULES` are those that there are."""
+    """Pattern before the name; `TIERS` and `MODULES` match any tier and module."""
     of: str
-    """Which of its names it is: `name`, `package`, `prefix` or `distribution`."""
+    """Kind of name: `name`, `package`, `prefix` or `distribution`."""
     after: str = r"(?![\w-])"
 
 
@@ -37,13 +37,13 @@ MENTIONS = (
     ),
     Mention("*", r"\bsrc/|\bpython -m |\"-m\", \"|db-setup\.invalid/", "package"),
     Mention("*", r"\bthe service `", "name", "(?=`)"),
-    # As in "package.module:attribute".
+    # Such as "package.module:attribute".
     Mention("*", r"[\"'`]", "package", r"(?=\.(?:MODULES)\b)"),
-    # Settings. In the Python of others, words without quotes are names of their own.
+    # Settings. In Python outside of the service, unquoted words are unrelated names.
     Mention("*[!p][!y]", r"(?<!\w)", "prefix", "(?=[A-Z])"),
     Mention("*.py", r"[\"'`]", "prefix", "(?=[A-Z])"),
     Mention("OWN/*", r"(?<!\w)", "prefix", r"(?=[A-Z\"'])"),
-    # Imports; a relative one is of something else.
+    # Absolute imports only.
     Mention("*.py", r"^ *(?:from|import) ", "package", r"(?=[ .\n])"),
     Mention("OWN/pyproject.toml", r"^(?:package|module-name) = \"", "package", '(?=")'),
     Mention("OWN/*", r"\bThe ", "name", r"(?= service\b)"),
@@ -51,14 +51,14 @@ MENTIONS = (
     Mention("OWN/*", r"[\"']", "name", "(?=:)"),
 )
 MODULE = Mention("OWN/*.py", "`", "package", "(?=`)")
-"""It may be the one of the modules that has the same name, where there is one."""
+"""Left out if the service has a module of the same name, which it could mean."""
 
 
 class Renaming:
-    """What turns the mentions of a service into those of the same one under another name."""
+    """Replacement of a service's names by its new ones."""
 
     def __init__(self, old: Service, new: Service) -> None:
-        """Prepare to call the service `old`, which is there, as `new` is called."""
+        """Prepare the patterns to rename the existing service `old` to `new`."""
         self.old, self.new = old, new
         modules = {each.stem for each in (old.path / "src" / old.package).glob("[a-z]*")}
         places = {
@@ -79,10 +79,10 @@ class Renaming:
             )
 
     def text(self, file: str, text: str) -> str:
-        """Return the text of a file, whose path is relative to the project, renamed."""
+        """Return the renamed text of a file; its path is relative to the project."""
         package = self.old.package
         if file.endswith(".py") and re.search(rf"(?m)^ *import {package}(?:\.[\w.]+)?$", text):
-            # It is bound by its own name.
+            # `import package` binds that name, so its uses are renamed as well.
             text = re.sub(rf"(?<![\w.\"'`/]){package}(?=\.\w)", self.new.package, text)
         for files, pattern, wanted in self._mentions:
             if fnmatchcase(file, files):
@@ -90,7 +90,7 @@ class Renaming:
         return text
 
     def left(self, file: str, text: str) -> Iterator[str]:
-        """Yield the lines of a renamed text that have the old name as a word, as FILE:LINE: ..."""
+        """Yield the lines of a renamed text that still have the old name, as FILE:LINE: ..."""
         old = re.compile(rf"(?i)(?<!\w)(?:{self.old.name}|{self.old.package})(?![a-z0-9])")
         new = re.compile(rf"(?i){self.new.name}|{self.new.package}")
         for number, line in enumerate(text.splitlines(), 1):

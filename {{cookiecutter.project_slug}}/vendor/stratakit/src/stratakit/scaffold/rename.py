@@ -1,7 +1,7 @@
-"""Call a service something else: everywhere, or nowhere.
+"""Renaming of a service: everywhere, or not at all.
 
-Whatever can fail is done first. Then files, folders, the lock and what this machine keeps are
-renamed; what fails in between is taken back.
+All checks come first. Then files, folders, the lock and the state on this machine are renamed; a
+failure in between is rolled back.
 """
 
 import json
@@ -30,7 +30,7 @@ from . import services, template
 from .mentions import Renaming
 
 LONGEST = 20
-"""Letters of a name: several such have to fit into the 63 of PostgreSQL."""
+"""Maximum letters of a name: several names have to fit into PostgreSQL's 63."""
 SOURCES: tuple[Source, ...] = ("embedded", "docker", "url")
 
 
@@ -39,7 +39,7 @@ _OTHER_STDLIB = re.compile(
     "|imp|lib2to3|mailcap|msilib|nis|nntplib|ossaudiodev|pipes|profiling|smtpd|sndhdr|spwd|sunau"
     "|telnetlib|uu|xdrlib"
 )
-"""Modules of a Python that is another one than this."""
+"""Standard library modules of other Python versions."""
 _REFUSALS: Mapping[str, Callable[[str], object]] = {
     "it becomes a folder and a part of package names: lower-case letters a-z and digits, a letter"
     " first, words joined by single dashes": lambda package: (
@@ -59,30 +59,30 @@ _REFUSALS: Mapping[str, Callable[[str], object]] = {
         find_spec(package) is not None and not [*ROOT.glob(f"services/*/src/{package}")]
     ),
 }
-"""What cannot be the package of a service, and the end of "..., because ..."."""
+"""Reasons against a package name, as in "..., because ...", each with its check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What there is to rename."""
+    """Changes to make for a renaming."""
 
     old: Service
     new: Service
     texts: Mapping[Path, str]
-    """What files are to hold, by their paths before the folder is renamed."""
+    """New contents of files, by their paths before the folder is renamed."""
     left: tuple[str, ...]
-    """Lines that have the old name as a word still, which may be no name of the service."""
+    """Lines that still have the old name, perhaps with another meaning."""
 
 
 def plan(old: str, new: str) -> Plan:
-    """Return what there is to rename, and change nothing.
+    """Return the plan of a renaming, without changing anything.
 
-    Where the files of this checkout have the new name already, since a colleague has renamed the
-    service, there is what the machine keeps.
+    If a colleague has renamed the service, so that the files of this checkout already have the
+    new name, only the state on this machine is renamed.
 
     Raises:
-        ConfigurationError: there is no such service, the name cannot be used, files that name it
-            have changes that are not committed, or the service is up.
+        ConfigurationError: there is no such service, the name is invalid or taken, affected files
+            have uncommitted changes, or the service is up.
         InfrastructureError: git is not installed.
     """
     known = {each.name: each for each in project.services()}
@@ -114,13 +114,13 @@ def plan(old: str, new: str) -> Plan:
 
 
 def refuse_name(name: str) -> None:
-    """Refuse what cannot be the name of a service, as the template does.
+    """Refuse an invalid name of a service, by the same rules as the template.
 
     Raises:
-        ConfigurationError: it cannot.
+        ConfigurationError: the name is invalid.
     """
     for why, refuses in _REFUSALS.items():
-        # An underscore is none of a name's letters, though of the package's.
+        # Underscores are allowed in package names, but not in names of services.
         if refuses("" if "_" in name else _plain(name)):
             raise ConfigurationError(
                 f"{name!r} cannot be the name of a service, because {why}",
@@ -130,12 +130,12 @@ def refuse_name(name: str) -> None:
 
 @contextmanager
 def prepared(it: Plan) -> Iterator[list[tuple[Database, Database]]]:
-    """Yield the databases that are to be renamed, each with what it becomes; servers are up.
+    """Yield the databases to rename, each with its renamed one, while their servers are up.
 
-    Those that do not exist any more are among them if snapshots of them do.
+    Databases that no longer exist are included if snapshots of them do.
 
     Raises:
-        ConfigurationError: one is in use, or is not ours, or there is one of the new name.
+        ConfigurationError: a database is in use or not ours, or the new name exists.
         InfrastructureError: a server that may have one does not start.
     """
     with ExitStack() as stack:
@@ -159,10 +159,10 @@ def prepared(it: Plan) -> Iterator[list[tuple[Database, Database]]]:
 
 
 def carry_out(it: Plan, databases: Sequence[tuple[Database, Database]]) -> None:
-    """Rename all that a plan has.
+    """Carry out a plan.
 
     Raises:
-        StrataError: it cannot be done; all is as it was.
+        StrataError: something failed; everything is as before.
     """
     with ExitStack() as undo:
         if it.texts:
@@ -206,7 +206,7 @@ def _move(source: Path, target: Path, undo: ExitStack) -> None:
 
 
 def _tidy(it: Plan) -> None:
-    """Sort and format what has changed: a name of another length breaks lines elsewhere."""
+    """Sort imports and format the changed files: the new name may have another length."""
     moved = [_moved(it.old, it.new, file) for file in it.texts if file.suffix == ".py"]
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
     if not ruff:
@@ -216,7 +216,7 @@ def _tidy(it: Plan) -> None:
 
 
 def _moved(old: Service, new: Service, file: Path) -> str:
-    """Return where a file is once the folders are renamed, relative to the project."""
+    """Return a file's path after the folders are renamed, relative to the project."""
     for before, after in (
         (old.path / "src" / old.package, new.path / "src" / new.package),
         (old.path, new.path),
@@ -228,7 +228,7 @@ def _moved(old: Service, new: Service, file: Path) -> str:
 
 
 def _rename_settings(it: Plan, undo: ExitStack) -> None:
-    """Rename the variables in .env, and the secrets that were made up."""
+    """Rename the variables in .env and the generated secrets."""
     others = [
         each.prefix
         for each in project.services()
@@ -251,7 +251,7 @@ def _rename_settings(it: Plan, undo: ExitStack) -> None:
 
 
 def _recorded(text: str, old: Service, new: Service) -> str:
-    """Return the record of the template, by which updates find the service under its new name."""
+    """Return the template's record, changed so that updates find the service by its new name."""
     answers = template.recorded().answers
     if answers.get("starter") != "blank" or answers.get("service") != old.name:
         return text
@@ -267,10 +267,10 @@ def _refuse_running(service: Service) -> None:
 
 
 def _refuse_uncommitted(service: Service, texts: Mapping[Path, str]) -> None:
-    """Refuse to rename what git could not bring back as it was.
+    """Refuse to rename files with changes that git could not restore.
 
     Raises:
-        ConfigurationError: there is something that is not committed, or no repository.
+        ConfigurationError: there are uncommitted changes, or no repository.
     """
     paths = {*texts, service.path, environment.LOCK}
     try:
@@ -289,7 +289,7 @@ def _refuse_uncommitted(service: Service, texts: Mapping[Path, str]) -> None:
 
 
 def _called(service: Service, name: str) -> Service:
-    """Return a service under another name, package and distribution too if they are made of it."""
+    """Return a service under another name, with package and distribution if derived from it."""
     package, distribution = service.package, service.distribution
     return replace(
         service,
@@ -301,7 +301,7 @@ def _called(service: Service, name: str) -> Service:
 
 
 def _text(file: str) -> str | None:
-    """Return the text of a file that may name a service; None of one that does not."""
+    """Return the text of a file that may mention a service; None for others."""
     if file.startswith("vendor/") or file == environment.LOCK.name:
         return None
     try:

@@ -1,6 +1,6 @@
-"""Add a service and remove one: all of it, or nothing.
+"""Adding and removing of services: completely, or not at all.
 
-Whatever can fail is done in a scratch folder. The project is touched last, by renaming.
+Steps that can fail use a scratch folder. The project is changed last, by renaming folders.
 """
 
 import os
@@ -26,35 +26,35 @@ from . import template
 
 SERVICES = ROOT / "services"
 SHOWN = 5
-"""Names that a message has before it says how many more there are."""
+"""Number of names that a message lists before `and N more`."""
 
 
 def add(name: str, resource: str, *, dry_run: bool = False) -> list[str]:
-    """Bake the service `name`, which keeps `resource`, and lock it; return the paths of its files.
+    """Bake the service `name` with the resource `resource`, and lock it; return its files.
 
-    A `dry_run` does all that can fail, and leaves the project as it is.
+    A `dry_run` does everything that can fail, but leaves the project unchanged.
 
     Raises:
-        ConfigurationError: there is something of that name, or the template refuses a name or is
-            not recorded, or the dependencies do not go together. Nothing was changed.
-        InfrastructureError: the template or the package index is out of reach, or git or uv is not
+        ConfigurationError: the name is taken, the template rejects a name or is not recorded, or
+            the dependencies conflict. Nothing was changed.
+        InfrastructureError: the template or the package index is unreachable, git or uv is not
             installed, or a file cannot be written. Nothing was changed.
     """
     refuse_taken(name)
     services = {each.name: each.path for each in project.services()}
     with scratch() as folder:
-        # Whatever the project began with, the next service is a skeleton.
+        # Added services are always blank, whatever starter the project was baked with.
         answers = {"starter": "blank", "service": name, "resource": resource}
         ports = [each.port for each in project.services() if each.port]
         if ports:
-            # One that no other service has.
+            # A port that no other service has.
             answers["__port"] = str(max(ports) + 1)
         baked = template.recorded().bake(folder, **answers)
         fresh = baked / "services" / name
         for package in (fresh / "src").iterdir():
             refuse_hiding(package.name)
         files = [each.relative_to(baked) for each in fresh.rglob("*") if each.is_file()]
-        # The project may have another Python by now than when it was baked.
+        # The project's Python version may have changed since it was baked.
         versions.correct(baked, [each.as_posix() for each in files])
         lock = locked(folder, {**services, name: fresh})
         if not dry_run:
@@ -67,7 +67,7 @@ def remove(service: Service) -> None:
     """Remove a service and its environment, and lock the project without it.
 
     Raises:
-        ConfigurationError: something needs it. Nothing was changed.
+        ConfigurationError: another package depends on it. Nothing was changed.
         InfrastructureError: uv is not installed, or a file cannot be written. Nothing was changed.
     """
     _refuse_needed(service)
@@ -81,12 +81,12 @@ def remove(service: Service) -> None:
 
 @contextmanager
 def databases(service: Service) -> Iterator[list[Database]]:
-    """Yield those databases of a service that servers which are up have; none is started.
+    """Yield the databases of a service on running servers; no server is started.
 
-    Those that do not exist any more are among them if snapshots of them do.
+    Databases that no longer exist are included if snapshots of them do.
 
     Raises:
-        ConfigurationError: a setting is wrong.
+        ConfigurationError: a setting is invalid.
     """
     with ExitStack() as stack:
         own = []
@@ -105,10 +105,10 @@ def databases(service: Service) -> Iterator[list[Database]]:
 
 
 def refuse_uncommitted(service: Service) -> None:
-    """Refuse to lose a service that git could not bring back.
+    """Refuse to remove a service that git could not restore.
 
     Raises:
-        ConfigurationError: it has changes that are not committed, or git knows nothing of it.
+        ConfigurationError: it has uncommitted changes, or is not in git.
         InfrastructureError: git is not installed.
     """
     folder = service.path.relative_to(ROOT).as_posix()
@@ -117,7 +117,7 @@ def refuse_uncommitted(service: Service) -> None:
         entries = git(ROOT, *status, "--", folder).split("\0")
         changed = [entry.partition(f"{folder}/")[2] for entry in entries if entry]
         if not changed:
-            # Of a folder that is ignored as a whole, the status says nothing.
+            # `git status` does not list a folder that is ignored as a whole.
             git(ROOT, "ls-files", "--error-unmatch", "--", f"{folder}/pyproject.toml")
     except GitError as error:
         raise ConfigurationError(
@@ -132,13 +132,13 @@ def refuse_uncommitted(service: Service) -> None:
 
 
 def refuse_taken(name: str) -> None:
-    """Refuse the name of a service where services/ has something of that name, or libs/ a library.
+    """Refuse a name that services/ already has, or a library in libs/.
 
     Raises:
-        ConfigurationError: it has.
+        ConfigurationError: the name is taken.
     """
     if (ROOT / "libs" / name / "pyproject.toml").exists():
-        # Its tests may come later: then it would not be known whose those of a tier are.
+        # Even without tests yet: with tests, names of sessions would be ambiguous.
         raise ConfigurationError(
             f"there is a library {name} already, in libs/{name}", "take another name"
         )
@@ -159,10 +159,10 @@ def refuse_taken(name: str) -> None:
 
 
 def refuse_hiding(package: str) -> None:
-    """Refuse a package that a library or another service has: one would hide the other.
+    """Refuse the package name of a library or another service: one would hide the other.
 
     Raises:
-        ConfigurationError: one has.
+        ConfigurationError: the name is taken.
     """
     for other in ROOT.glob(f"*/*/src/{package}"):
         raise ConfigurationError(
@@ -173,7 +173,7 @@ def refuse_hiding(package: str) -> None:
 
 
 def _refuse_needed(service: Service) -> None:
-    """Refuse to remove what another package of the project depends on.
+    """Refuse to remove a service that another package of the project depends on.
 
     Raises:
         ConfigurationError: one does.
@@ -190,12 +190,12 @@ def _refuse_needed(service: Service) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder for what is not whole yet.
+    """Yield a scratch folder for incomplete files.
 
     Raises:
-        InfrastructureError: it cannot be made, or a file in the block cannot be written.
+        InfrastructureError: it cannot be created, or a file in the block cannot be written.
     """
-    # On the disk of the project, so that to rename is one step; and in no checkout.
+    # On the project's disk, so that renaming out of it is atomic; ignored by git.
     home = ROOT / ".nox"
     try:
         home.mkdir(exist_ok=True)
@@ -209,7 +209,7 @@ def scratch() -> Iterator[Path]:
 
 
 def _swap(source: Path, target: Path, lock: Path) -> None:
-    """Rename a folder, and put the lock that goes with it into its place."""
+    """Rename a folder, and install the lock that goes with it."""
     source.rename(target)
     try:
         lock.replace(LOCK)
@@ -222,16 +222,16 @@ def _swap(source: Path, target: Path, lock: Path) -> None:
 def locked(
     scratch: Path, services: Mapping[str, Path], texts: Mapping[Path, str] | None = None
 ) -> Path:
-    """Return a lock of the project with exactly these services; it is in `scratch`.
+    """Return the path of a lock, in `scratch`, of the project with exactly these services.
 
     Args:
-        scratch: a folder for it alone.
-        services: where each is, by its name.
-        texts: what files of the project are to hold, by their paths relative to it.
+        scratch: an empty folder.
+        services: path of each service, by name.
+        texts: new contents of files of the project, by relative path.
 
     Raises:
-        ConfigurationError: their dependencies do not go together.
-        InfrastructureError: uv is not installed, or does not reach the package index.
+        ConfigurationError: their dependencies conflict.
+        InfrastructureError: uv is not installed, or cannot reach the package index.
     """
     workspace = scratch / "workspace"
     (workspace / "services").mkdir(parents=True)
@@ -243,11 +243,11 @@ def locked(
     for file, text in (texts or {}).items():
         _overlay(workspace, file, text)
     if LOCK.exists():
-        # So that what is locked already stays at its version.
+        # So that packages keep their locked versions.
         shutil.copy(LOCK, workspace)
     said = ""
     env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    # Offline first: a service seldom needs what is not locked yet, and then nothing is asked for.
+    # Offline first: a service seldom needs packages that are not locked yet.
     for flags in (["--offline"], []):
         command = [environment.uv(), "lock", "--quiet", *flags]
         done = programs.run(command, limits.DOWNLOAD, cwd=workspace, env=env)
@@ -259,7 +259,7 @@ def locked(
 
 
 def _overlay(workspace: Path, file: Path, text: str) -> None:
-    """Write a file in a folder of links, of which those on its way become folders of links."""
+    """Write a file into a folder of links; links to its parents become folders of links."""
     for parent in [*file.parents][-2::-1]:
         folder = workspace / parent
         if folder.is_symlink():
@@ -274,13 +274,13 @@ def _overlay(workspace: Path, file: Path, text: str) -> None:
 
 @contextmanager
 def _lease(*, kept: bool) -> Iterator[list[servers.Server]]:
-    """Lease the PostgreSQL of `dev` databases, or of test runs, if it is up; it is not started."""
+    """Lease the PostgreSQL of `dev` databases, or of test runs, only if it is already up."""
     wanted = settings.load()
     if kept:
         wanted = dev_servers.settings_of(current()[0], "postgres")
     source, _ = servers.choose(wanted, "postgres")
     up = True
-    # Windows has neither of them.
+    # Imported here: Windows supports neither.
     if source == "docker":
         from ..servers import compose
 
@@ -292,13 +292,13 @@ def _lease(*, kept: bool) -> Iterator[list[servers.Server]]:
     if not up:
         yield []
         return
-    # Lasting only where it lasts anyway: a server that is up for a run alone is to go with it.
+    # A server that belongs to a run must still stop with it; only Docker's are persistent.
     persistent = source == "docker"
     with servers.lease(wanted, ("postgres",), persistent=persistent, kept=kept) as leased:
         yield [leased["postgres"]]
 
 
 def few(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Return the first of some names, and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(sorted(names)[:SHOWN]) + more

@@ -1,4 +1,4 @@
-"""The template that the project was baked from, and bakes of it at the commit that is recorded."""
+"""Template that the project was baked from, and bakes of it at the recorded commit."""
 
 import json
 import os
@@ -18,31 +18,31 @@ from ..pyproject import ROOT
 RECORD = ROOT / ".cruft.json"
 
 _REFUSED = "because pre_gen_project hook"
-"""What cookiecutter says, among other things, after a refusal; the hook's are its only errors."""
+"""Part of cookiecutter's output if the hook rejects an answer, its only reason to fail."""
 _AGAIN = "\nCorrected:"
-"""What follows the refusals is how to bake the project, not a service of it."""
+"""Start of the hook's advice on baking the project, which does not apply to a service."""
 _GOOD = re.compile(r'^  A good one: (\w+)="(.*)"$', re.MULTILINE)
 _CLONES = "from cookiecutter.config import get_user_config as c; print(c()['cookiecutters_dir'])"
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template as `.cruft.json` names it."""
+    """A template as recorded in `.cruft.json`."""
 
     address: str
-    """A URL, or the path of a clone."""
+    """URL, or path of a clone."""
     commit: str
     folder: str
-    """Where in its repository it is; empty for the root."""
+    """Path in its repository; empty for the root."""
     answers: Mapping[str, str]
     checkout: str = "HEAD"
-    """The branch or tag that was baked."""
+    """Branch or tag that was baked."""
 
     def newest(self) -> str:
-        """Return the commit that it is at now.
+        """Return the current commit of its branch or tag.
 
         Raises:
-            InfrastructureError: it is out of reach.
+            InfrastructureError: the template is unreachable.
         """
         *_, source = self._sources()
         try:
@@ -55,11 +55,11 @@ class Template:
         return said.partition("\t")[0]
 
     def bake(self, scratch: Path, **answers: str) -> Path:
-        """Return a bake in the folder `scratch`, with these answers in place of the recorded ones.
+        """Return a bake in the folder `scratch`, with these answers overriding the recorded ones.
 
         Raises:
-            ConfigurationError: the template refuses an answer, or has not the recorded commit.
-            InfrastructureError: it is out of reach, or cookiecutter or git is not installed.
+            ConfigurationError: the template rejects an answer, or lacks the recorded commit.
+            InfrastructureError: it is unreachable, or cookiecutter or git is not installed.
         """
         if find_spec("cookiecutter") is None:
             raise InfrastructureError(
@@ -68,7 +68,7 @@ class Template:
             )
         checkout, output, config = (scratch / name for name in ("template", "baked", "config"))
         self._fetch(checkout)
-        # cookiecutter notes every bake; among those of the user ours have no place. JSON is YAML.
+        # Keep our bakes out of the user's cookiecutter replays. JSON is valid YAML.
         own = {"replay_dir": str(scratch / "replay"), "cookiecutters_dir": str(scratch)}
         config.write_text(json.dumps(own), encoding="utf-8")
         chosen = {**self.answers, **answers}
@@ -82,7 +82,7 @@ class Template:
         return project
 
     def _fetch(self, checkout: Path) -> None:
-        """Check the commit out into a folder of its own, so that no clone of the user's changes."""
+        """Check out the commit into a separate folder, to leave the user's clones unchanged."""
         checkout.mkdir()
         git(checkout, "init", "--quiet", "--template=")
         *clones, source = self._sources()
@@ -97,24 +97,24 @@ class Template:
 
     def _fetch_commit(self, source: str, checkout: Path) -> None:
         git(checkout, "fetch", "--quiet", "--depth=1", source, self.commit)
-        # The user's own hooks, if they have some for all repositories, are not for this one.
+        # Do not run the user's global hooks here.
         git(checkout, "-c", f"core.hooksPath={os.devnull}", "checkout", "--quiet", "FETCH_HEAD")
 
     def _sources(self) -> Iterator[str]:
-        """Yield where the commit may be, nearby clones first, and where it has to be last."""
+        """Yield possible sources of the commit: local clones first, the template's own last."""
         path = ROOT / self.address
         if path.exists():
             yield str(path)
             return
-        # All that git takes for a URL has one: https://host/path, user@host:path.
+        # Every form of a git URL has a colon: https://host/path, user@host:path.
         if ":" not in self.address:
             raise InfrastructureError(
                 f"the template is out of reach: .cruft.json says that it is in {self.address}, and"
                 " nothing is there",
                 'bring it back, or write its path or URL as "template" into .cruft.json',
             )
-        # Where cookiecutter keeps its clones, under the names that it gives them. A commit of the
-        # right name is the right one, whatever clone it is in.
+        # cookiecutter's clone, under the name that it derives. A commit with the right hash is the
+        # right one in any clone.
         name = self.address.rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".git")
         clone = Path(_python("-c", _CLONES).strip()) / name
         if clone.is_dir():
@@ -150,7 +150,7 @@ def recorded() -> Template:
             commit=record["commit"],
             folder=record.get("directory") or "",
             checkout=record.get("checkout") or "HEAD",
-            # What is private the template makes of the answers, anew.
+            # The template derives private variables from the answers again.
             answers={key: value for key, value in answers.items() if not key.startswith("_")},
         )
     except FileNotFoundError as error:
@@ -167,12 +167,12 @@ def recorded() -> Template:
 
 
 def _python(*arguments: str, answers: Mapping[str, str] | None = None) -> str:
-    """Run cookiecutter, in a process of its own: hooks and settings would else be ours.
+    """Run cookiecutter in a separate process, to keep its hooks and settings out of ours.
 
-    Of a bake, `answers` are what it is given.
+    `answers` are the answers of a bake, for the hint.
 
     Raises:
-        ConfigurationError: the template refuses an answer, or something else fails.
+        ConfigurationError: the template rejects an answer, or something else fails.
     """
     done = programs.run([sys.executable, *arguments])
     if done.returncode == 0:

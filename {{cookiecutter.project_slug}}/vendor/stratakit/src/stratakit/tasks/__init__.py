@@ -1,14 +1,14 @@
-"""The actions that Invoke is the human's door to; what they do is in the other packages."""
+"""Invoke tasks, the command line of the actions; their logic is in the other packages."""
 
 import sys
 
 from invoke.collection import Collection
 
-# Invoke forbids bytecode, unless it gets `--write-pyc`: each action would compile anew all that it
-# imports, which takes longer than most of them do. Who forbids it to Python is heeded.
+# Invoke disables bytecode unless it gets `--write-pyc`: each action would recompile its imports,
+# which takes longer than most actions. Python's own setting is respected.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
-from . import (  # noqa: E402 - what the line above is for
+from . import (  # noqa: E402 - must follow the line above
     ci,
     cloud,
     clouds,
@@ -22,7 +22,7 @@ from . import (  # noqa: E402 - what the line above is for
     service,
     stack,
 )
-from .executor import TypedTask  # noqa: E402 - as above
+from .executor import TypedTask  # noqa: E402 - see above
 
 ACTIONS: tuple[Collection | TypedTask, ...] = (
     project.setup,
@@ -41,4 +41,4 @@ ACTIONS: tuple[Collection | TypedTask, ...] = (
     report.report,
     project.engine,
 )
-"""Those of the engine; a project adds its own in tasks.py."""
+"""Actions of the engine; a project adds its own in tasks.py."""

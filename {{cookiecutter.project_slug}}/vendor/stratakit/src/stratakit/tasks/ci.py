@@ -1,8 +1,8 @@
-"""`invoke ci.*`: what the workflows ask the tiers, and whom they tell of what is red.
+"""`invoke ci.*`: jobs of the workflows, and notifications of red ones.
 
-A tier that runs by default is checked on every change, in test.yml; any other at night, in
-nightly.yml. Of infrastructure, what needs neither Docker nor a cloud is checked as well where a
-change touches it. Workflows hold no names of tiers or services: they ask for them when they run.
+Tiers that run by default are checked on every change, in test.yml; the others at night, in
+nightly.yml. Changes to infrastructure also run its checks that need neither Docker nor a cloud.
+Workflows do not list tiers or services: they ask for them at run time.
 """
 
 import json
@@ -28,14 +28,14 @@ from . import console
 from .executor import task
 
 SETUP = 10 * 60
-"""Seconds that CI adds for an empty cache, images to pull and reports to keep."""
+"""Seconds that CI adds for a cold cache, pulling images and uploading reports."""
 SLOWER = 2
-"""How many times as long as a developer's machine a shared runner may take."""
+"""Factor by which a shared runner may be slower than a developer's machine."""
 UNBUDGETED = 30 * 60
 """Seconds for a tier that has no budget."""
 MODULES = ROOT / "infra" / "terraform"
 TOUCHED = ("infra", "tests/infrastructure")
-"""Folders in which a change has the modules tested, on mocks of their providers."""
+"""Folders whose changes trigger tests of the modules, on mocks of their providers."""
 
 
 def _require(*parts: str) -> tuple[str, ...]:
@@ -43,18 +43,18 @@ def _require(*parts: str) -> tuple[str, ...]:
 
 
 WORDS = {
-    # For the job that judges them together.
+    # Data for the job that checks the coverage of both.
     UNIT: MEASURE,
     INTEGRATION: MEASURE,
-    # What a developer's machine may be without, CI may not.
+    # Optional on a developer's machine, required in CI.
     INFRASTRUCTURE: _require("docker", *(("terraform", "providers") if MODULES.is_dir() else ())),
     **({"static": _require("terraform", "tflint", "checkov")} if MODULES.is_dir() else {}),
-    # Where there is no account; cloud.yml has one.
+    # No account is needed; cloud.yml uses one.
     CLOUD: ("--cloud", FREE),
 }
-"""The options that CI passes to a tier after `--`."""
+"""Options that CI passes to a tier after `--`."""
 ON_MOCKS = ("-m", "terraform", *_require("terraform", "providers"))
-"""Those for infrastructure where a change has touched it."""
+"""Options for the tier infrastructure on a change that touches it."""
 
 
 @task(positional=["workflow"], help={"workflow": "test or nightly"})
@@ -75,7 +75,7 @@ def matrix(_: Context, workflow: Literal["test", "nightly"]) -> None:
 
 
 def _jobs(*, nightly: bool) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the jobs of a workflow, and for each tier without tests why it has no job."""
+    """Return the jobs of a workflow, and a reason for each tier that has no job."""
     jobs: list[dict[str, Any]] = []
     absent: list[str] = []
     for tier in tiers.load():
@@ -83,7 +83,7 @@ def _jobs(*, nightly: bool) -> tuple[list[dict[str, Any]], list[str]]:
             if tier.name == INFRASTRUCTURE and not nightly and _infrastructure_changed():
                 jobs.append(_job(tier, tier.name, ON_MOCKS))
             continue
-        # Without packages the tier is asked for all the same, and says what is missing.
+        # A tier without packages still gets a job, which reports what is missing.
         for package in packages_of(tier) or (None,):
             session = f"{tier.name}({package.name})" if package else tier.name
             reason = None if tier.default else _absence(tier, package)
@@ -95,10 +95,10 @@ def _jobs(*, nightly: bool) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _job(tier: Tier, session: str, words: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a workflow needs to know of a job.
+    """Return a job as an entry of the workflow's matrix.
 
-    `session` is what to ask nox for, `words` what to put after `--`, `minutes` after how many it is
-    stopped, `stack` whether a stack has to run, and `images` whether it takes those of Docker.
+    `session` is the nox session, `words` its arguments after `--`, `minutes` the timeout, `stack`
+    whether a running stack is needed, and `images` whether Docker images are.
     """
     seconds = SETUP + (SLOWER * tier.budget if tier.budget else UNBUDGETED)
     return {
@@ -111,7 +111,7 @@ def _job(tier: Tier, session: str, words: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _infrastructure_changed() -> bool:
-    """Return whether the commit that is checked out touches infrastructure; if in doubt, True."""
+    """Return whether the commit that is checked out touches infrastructure; True if unknown."""
     if not MODULES.is_dir():
         return False
     try:
@@ -130,7 +130,7 @@ def _absence(tier: Tier, package: Package | None) -> str | None:
 
 
 TITLE = "The {} run is red"
-"""By its title the one issue of a workflow is found again."""
+"""Title by which the issue of a workflow is found again."""
 
 
 @task(
@@ -170,7 +170,7 @@ def _run_url() -> str:
 
 
 def _keep_issue(title: str, line: str, *, red: bool) -> None:
-    """Open the one issue of this title, comment on it, or close it."""
+    """Open, comment on, or close the issue with this title."""
     listed = _gh("list", "--state", "open", "--limit", "500", "--json", "number,title")
     numbers = [str(each["number"]) for each in json.loads(listed) if each["title"] == title]
     if red and numbers:
@@ -198,10 +198,10 @@ def _gh(*words: str) -> str:
 
 
 def _post(webhook: str, line: str) -> None:
-    """Post a line to Slack, or to Discord; the webhook is a secret, and is not printed."""
+    """Post a line to Slack or Discord; the webhook is a secret and is never printed."""
     try:
         url = urlsplit(webhook)
-        # Each refuses the other's key, and of the two only Discord has such a path.
+        # Each rejects the other's key; only Discord has this path.
         body = {"content" if url.path.startswith("/api/webhooks/") else "text": line}
         headers = {"Content-Type": "application/json", "User-Agent": "stratakit"}
         request = Request(webhook, json.dumps(body).encode(), headers)  # noqa: S310 - a secret's

@@ -1,4 +1,4 @@
-"""`invoke cloud.*`: the machines that the tier cloud has launched."""
+"""`invoke cloud.*`: machines that the tier cloud has launched."""
 
 import subprocess
 
@@ -82,8 +82,8 @@ def _chosen(name: str | None) -> leases.Lease:
     """Return a lease by its id, or the only one.
 
     Raises:
-        ConfigurationError: there is none of this id, or several to choose from.
-        InfrastructureError: there is none at all.
+        ConfigurationError: the id is unknown, or there are several leases to choose from.
+        InfrastructureError: there are no leases.
     """
     known = {lease.id: lease for lease in leases.all_of()}
     if not known:

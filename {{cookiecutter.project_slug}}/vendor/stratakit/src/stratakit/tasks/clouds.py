@@ -15,10 +15,10 @@ CLOUD = {"cloud": "only this local cloud: aws or gcs; default: all"}
 
 
 def chosen(cloud: str | None) -> list[str]:
-    """Return the local clouds that an action is about.
+    """Return the names of the local clouds to act on.
 
     Raises:
-        ConfigurationError: the project has none of that name.
+        ConfigurationError: the project does not have this local cloud.
     """
     names = kept.names()
     if cloud is None:

@@ -1,4 +1,4 @@
-"""What actions print: colours and a line of progress on a terminal, plain text elsewhere."""
+"""Output of actions: colours and a progress line on a terminal, plain text elsewhere."""
 
 import json
 import sys
@@ -19,12 +19,12 @@ def write_json(value: Any) -> None:
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """Print a line; to standard error where standard output is for JSON alone."""
+    """Print a line; `quiet` prints it to standard error, to keep standard output for JSON."""
     (sys.stderr if quiet else sys.stdout).write(f"{text}\n")
 
 
 def show(value: Any, text: str, *, json: bool) -> None:
-    """Print a value as JSON, or the text that tells a person of it."""
+    """Print a value as JSON, or its text for people."""
     if json:
         write_json(value)
     else:
@@ -32,7 +32,7 @@ def show(value: Any, text: str, *, json: bool) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows of cells as plain text, each column as wide as it has to be."""
+    """Return rows of cells as plain text with aligned columns."""
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -43,7 +43,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @contextmanager
 def progress(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Report that something is being done, and then that it is, or is not, and how long it took."""
+    """Show the progress of the block, then its outcome and duration."""
     stream = sys.stderr if quiet else sys.stdout
     start = time.monotonic()
     done = False

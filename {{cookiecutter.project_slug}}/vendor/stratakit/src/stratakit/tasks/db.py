@@ -1,4 +1,4 @@
-"""`invoke db.*`: the databases for people, `dev` and `test` of each service."""
+"""`invoke db.*`: the development databases, `dev` and `test` of each service."""
 
 import os
 import sys
@@ -32,37 +32,37 @@ DESTRUCTIVE_HELP = {
 
 
 def which(purposes: Sequence[str]) -> dict[str, str]:
-    """Return the help of the flag that says on which databases to act."""
+    """Return the help of the flag that selects the databases."""
     default = purposes[0] if len(purposes) == 1 else ALL
     return {"database": f"dev, test or all; by default {default}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something to do to a database; `help` is what a person reads in the list of actions."""
+    """An action on databases; `help` is its line in the list of actions."""
 
     verb: str
     help: str
     do: Callable[[Database, bool], object]
-    """Is given the database, and whether connections of others may be terminated."""
+    """Called with the database, and whether to terminate other connections."""
     purposes: tuple[str, ...] = PURPOSES
-    """The databases that it acts on by default."""
+    """Databases that it acts on by default."""
     destroys: bool = False
     alone: bool = False
-    """Whether it needs a database without the services of the stack."""
+    """Whether the services of the stack must be paused."""
     loses: Callable[[Database], list[str]] = lambda _: []
-    """Returns what of `dev` it removes; a person is asked if there is something."""
+    """Called to list what it removes from `dev`; if anything, confirmation is needed."""
     skips_absent: bool = False
-    """Whether, by default, it leaves out a database that is not there beside one that is."""
+    """Whether it skips, by default, a missing database of a service that has another one."""
 
     @property
     def rules(self) -> Sequence[guards.Rule]:
-        """What a database must not break, for this to be done to it."""
+        """Guard rules that a database must satisfy."""
         return guards.DESTROYING if self.destroys else guards.RULES
 
 
 def everything(it: Database) -> list[str]:
-    """Return the rows of a database that is there."""
+    """Return a line with the row count of each table."""
     return [
         f"{table}: {status.counted(count, 'row')}" for table, count in status.rows(it).items()
     ] or ["no table"]
@@ -79,7 +79,7 @@ ACTIONS = (
         "migrate",
         "Apply all pending migrations.",
         lambda it, _: it.migrate(),
-        # Whoever works on the stack may never have made `test`.
+        # A developer who only uses the stack may not have a `test` database.
         skips_absent=True,
     ),
     Action("seed", "Run the seeds/*.sql of each service.", lambda it, _: it.seed(), (DEV,)),
@@ -110,7 +110,7 @@ REDO = "undo the edit and write a new migration (db.revision), or: uv run invoke
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of an action."""
+    """Options of an action."""
 
     json: bool = False
     yes: bool = False
@@ -119,7 +119,7 @@ class Options:
 
 
 def make(action: Action) -> TypedTask:
-    """Return the task of an action."""
+    """Return the Invoke task of an action."""
 
     def change(
         _: Context, service: str | None = None, database: str | None = None, json: bool = False
@@ -150,13 +150,13 @@ def make(action: Action) -> TypedTask:
 def databases(
     service: str | None, database: str | None, default: Sequence[str], *, complete: bool = False
 ) -> Iterator[list[Database]]:
-    """Yield databases of one service or of all, on servers that stay up afterwards.
+    """Yield the databases of one or all services, on servers that stay up afterwards.
 
     Args:
-        service: whose, by default everybody's.
-        database: which of them: dev, test or all.
-        default: which of them where nobody says so.
-        complete: whether the other servers of `dev` are brought up as well.
+        service: name of a service; None for all.
+        database: dev, test or all; None for `default`.
+        default: databases to use by default.
+        complete: whether to start the other servers of `dev` as well.
 
     Raises:
         ConfigurationError: there is no such service, or no such database.
@@ -171,7 +171,7 @@ def databases(
     kinds = servers.KINDS if complete else ("postgres",)
     with ExitStack() as held:
         up = {}
-        # First the one that the environment may complete the URL of.
+        # `test` first: its URL may come from the environment.
         if TEST in purposes:
             lease = servers.lease(settings.load(), ("postgres",), persistent=True)
             up[TEST] = held.enter_context(lease)["postgres"]
@@ -181,17 +181,17 @@ def databases(
 
 
 def present(targets: list[Database]) -> list[Database]:
-    """Return the databases that are there, and all of a service that has none."""
+    """Return the databases that exist, and all databases of services that have none."""
     there = [target for target in targets if target.exists()]
     having = {target.service.name for target in there}
     return [each for each in targets if each in there or each.service.name not in having]
 
 
 def act(action: Action, targets: list[Database], options: Options) -> None:
-    """Run an action on each database, once all of them were checked and a person has agreed.
+    """Run an action on each database, after all were checked and any confirmation was given.
 
     Raises:
-        ConfigurationError: it may not be done to one of them, or nobody agreed. None was touched.
+        ConfigurationError: it is not allowed on one of them, or not confirmed. None was changed.
     """
     develops = [target.service for target in targets if target.purpose == DEV]
     pausing = stack.running(develops) if action.alone else []
@@ -224,10 +224,10 @@ def act(action: Action, targets: list[Database], options: Options) -> None:
 def agree(
     action: Action, targets: list[Database], options: Options, pausing: list[project.Service]
 ) -> None:
-    """Check that an action is allowed on each database; tell what is lost, and ask for agreement.
+    """Check that an action is allowed on each database; print losses and ask for confirmation.
 
     Raises:
-        ConfigurationError: it may not be done to one of them, or nobody agreed.
+        ConfigurationError: it is not allowed on one of them, or not confirmed.
     """
     asks = False
     for target in targets:
@@ -259,7 +259,7 @@ def show_verdict(
     _: Context, service: str | None = None, database: str | None = None, json: bool = False
 ) -> None:
     """Check that migrations, models and databases agree; exit 1 if they do not."""
-    # Not imported before it is needed: Alembic takes 0.3 s.
+    # Imported here, since Alembic takes 0.3 s to import.
     from ..schema import verify
 
     with databases(service, database, PURPOSES) as targets:
@@ -412,10 +412,10 @@ def discard(
 
 
 def remembered(name: str, targets: list[Database]) -> list[Database]:
-    """Return the databases that have a snapshot of this name, at most one of each service.
+    """Return the databases that have a snapshot of this name, one per service.
 
     Raises:
-        ConfigurationError: a service has none, or one of each of its databases.
+        ConfigurationError: a service has none, or several databases of a service have one.
     """
     there = [target for target in targets if target.has_snapshot(name)]
     for service in dict.fromkeys(target.service for target in targets):
@@ -451,7 +451,7 @@ def shell(_: Context, service: str | None = None, database: str = DEV) -> None:
         targets[0].refuse_foreign()
         command, variables = targets[0].psql()
         environment = {**os.environ, **variables}
-        os.execve(command[0], command, environment)  # noqa: S606 - the shell takes our place
+        os.execve(command[0], command, environment)  # noqa: S606 - psql replaces this process
 
 
 @task(
@@ -466,7 +466,7 @@ def gc(
 ) -> None:
     """Drop leftovers of crashed runs, and stale templates."""
     chosen, uses_redis = settings.load(), redis_database is not None
-    # A Redis that others may have used; in Docker each run has its own.
+    # A shared Redis may have leftovers; in Docker each run has its own.
     with suppress(StrataError):
         uses_redis = uses_redis or servers.choose(chosen, "redis")[0] != "docker"
     dropped, left = [], []

@@ -1,4 +1,4 @@
-"""`invoke deploy.*`: what serves a service on several machines, of the project's own templates."""
+"""`invoke deploy.*`: deployments to several machines, from the project's own templates."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from .executor import task
 
 _SERVERS = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
 _REFERENCE = re.compile(r"[a-z0-9][\w./-]*(:\d+/[\w./-]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
-"""What names an image, so that it means the same in YAML and to a shell."""
+"""Pattern of an image reference that needs no quoting in YAML or a shell."""
 
 
 @task(
@@ -70,7 +70,7 @@ def render(
 
 
 def _values(service: project.Service, image: str) -> dict[str, str]:
-    """Return what the names in a template stand for."""
+    """Return the values of the placeholders in a template."""
     servers = [_SERVERS[each] for each in service.needs if each in _SERVERS]
     settings = [f"{service.prefix}{each}" for each in (*servers, *service.secrets)]
     return {
@@ -78,7 +78,7 @@ def _values(service: project.Service, image: str) -> dict[str, str]:
         "name": service.name.replace("_", "-"),
         "prefix": service.prefix,
         "image": image,
-        # A job is never changed: one release has one, and the next another.
+        # Kubernetes Jobs are immutable, so each release needs a new one.
         "release": hashlib.sha256(image.encode()).hexdigest()[:8],
         "settings": ", ".join(settings),
         "secrets": json.dumps(dict.fromkeys(settings)),

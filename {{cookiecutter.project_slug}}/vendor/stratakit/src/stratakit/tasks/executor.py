@@ -1,6 +1,6 @@
-"""What Invoke lacks: exit codes that mean something, and arguments of the types they declare.
+"""Extensions of Invoke: exit codes 0/1/2/3, and arguments converted to their declared types.
 
-invoke.yaml names the executor; tasks.py has the command line checked before Invoke parses it.
+invoke.yaml selects the executor; tasks.py checks the command line before Invoke parses it.
 """
 
 import re
@@ -29,15 +29,15 @@ Body = Callable[..., None]
 
 
 class TypedTask(Task[Body]):
-    """A task whose numbers reach the executor as text: Invoke's own parser dies of a bad one."""
+    """A task that takes numbers as text: Invoke's own parser crashes on an invalid one."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Do it; what the operating system refuses meanwhile is told as such."""
+        """Run the task; raise an OSError as an InfrastructureError."""
         with translated(f"{self.name} cannot go on"):
             return super().__call__(*args, **kwargs)
 
     def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
-        """Return how Invoke is to parse an argument."""
+        """Return Invoke's parser options for an argument."""
         options = super().arg_opts(name, default, taken_names)
         if options.get("kind") in (int, float):
             options["kind"] = str
@@ -45,7 +45,7 @@ class TypedTask(Task[Body]):
 
 
 def task(**options: Any) -> Callable[[Body], TypedTask]:
-    """Make a function a task, with the options of `invoke.task`."""
+    """Return a decorator that turns a function into a task, with the options of `invoke.task`."""
 
     def make(body: Body) -> TypedTask:
         return TypedTask(body, **options)
@@ -54,10 +54,10 @@ def task(**options: Any) -> Callable[[Body], TypedTask]:
 
 
 class Executor(InvokeExecutor):
-    """Runs tasks under the contract of exit codes 0/1/2/3."""
+    """Executor that exits with the codes 0/1/2/3."""
 
     def normalize(self, tasks: tuple[Any, ...]) -> list[Call]:
-        """Return the calls to make, their arguments of the declared types."""
+        """Return the calls, with arguments of their declared types."""
         calls = super().normalize(tasks)
         for call in calls:
             name = call.called_as or call.task.name
@@ -65,30 +65,30 @@ class Executor(InvokeExecutor):
         return calls
 
     def execute(self, *tasks: Any) -> dict[Task[Any], Any]:
-        """Run the tasks; an error becomes its message and its code."""
+        """Run the tasks; turn errors into messages and exit codes."""
         try:
             return super().execute(*tasks)
         except StrataError as error:
             raise Exit(str(error), code=error.code) from error
         except psycopg.Error as error:
-            # What an action has not foreseen, such as a lock that only reading has met.
+            # Unexpected errors of PostgreSQL, such as a lock timeout while reading.
             told = InfrastructureError(
                 f"PostgreSQL refuses: {str(error).strip()}",
                 "uv run invoke db.shell, and look into pg_stat_activity; then run it again",
             )
             raise Exit(str(told), code=told.code) from error
         except UnexpectedExit as error:
-            # A command's own codes mean whatever its author liked.
+            # Other programs' exit codes do not follow ours.
             raise Exit(str(error), code=Code.FAILED) from error
 
 
 def check_command_line(actions: Collection) -> None:
-    """Refuse a command line that Invoke cannot parse: it would say less, and exit with 1.
+    """Refuse a command line that Invoke cannot parse: its own message has no hint and exits with 1.
 
     Raises:
-        Exit: it is refused.
+        Exit: the command line is invalid.
     """
-    # There is none where something other than Invoke loads the actions.
+    # There is no command line if something other than Invoke loads the actions.
     refusal = _refusal(actions) if hasattr(program, "core") else None
     if refusal:
         raise Exit(str(refusal), code=refusal.code)

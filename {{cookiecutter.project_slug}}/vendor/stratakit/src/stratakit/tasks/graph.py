@@ -1,6 +1,6 @@
-"""`invoke graph`: what people and programs read of the tiers.
+"""`invoke graph`: the tiers as a table, JSON or a diagram.
 
-The table and the picture in README.md are printed here; the template's tests compare them.
+The table and the diagram in README.md are this output; the template's tests compare them.
 """
 
 import json
@@ -24,7 +24,7 @@ _SECONDS = {
     "test_budget": "test_budget_seconds",
     "timeout": "test_timeout_seconds",
 }
-"""What JSON calls the keys of a tier that are seconds."""
+"""Names in JSON of a tier's keys that are seconds."""
 
 
 @task(help={"format": "table, json or mermaid"})
@@ -77,7 +77,7 @@ def as_json() -> str:
 
 
 def mermaid() -> str:
-    """Return the graph as a Mermaid flowchart: what is checked, by which tier, needing what."""
+    """Return the graph as a Mermaid flowchart: scopes, tiers and resources."""
     lines = ["flowchart LR"]
     for tier in tiers.load():
         lines.append(f"    {tier.scope}[{_SCOPES[tier.scope]}] --> {tier.name}([{tier.name}])")

@@ -1,4 +1,4 @@
-"""`invoke infra.*` and `invoke clouds.*`: Terraform modules, and local clouds for work by hand."""
+"""`invoke infra.*`: Terraform modules."""
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -15,7 +15,7 @@ def chosen(cloud: str | None, names: list[str]) -> list[str]:
     """Return the modules to run.
 
     Raises:
-        ConfigurationError: there is none of that name.
+        ConfigurationError: there is no such module.
     """
     if cloud is None:
         return names
@@ -28,10 +28,10 @@ def chosen(cloud: str | None, names: list[str]) -> list[str]:
 
 
 def each_module(cloud: str | None, verb: str, *words: str) -> None:
-    """Run a command of Terraform in modules, on copies; one that fails does not end the others.
+    """Run a Terraform command on copies of modules; continue after a module that fails.
 
     Raises:
-        AbsentError: the provider of a module cannot be had, and no module failed.
+        AbsentError: the provider of a module is not available, and no module failed.
     """
     failed, absent = [], []
     with terraform.workspace() as work:

@@ -1,4 +1,4 @@
-"""`invoke load.*`: a load test of which several machines make the requests."""
+"""`invoke load.*`: load tests with requests from several machines."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from . import console
 from .executor import fail, task
 
 PORT = 5557
-"""Where the master listens: Locust's own default."""
+"""Port of the master: Locust's own default."""
 FIRST, NEXT = 300, 30
-"""Seconds for which a worker looks for its master, before the first phase and after one."""
+"""Seconds that a worker tries to reach its master, before the first phase and after one."""
 RESOURCES = {"requests": {"cpu": "1", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
 SECURITY = {
     "runAsNonRoot": True,
@@ -73,7 +73,7 @@ def worker(_: Context, service: str, master: str, port: int = PORT) -> None:
     while True:
         patience = str(NEXT if phases else FIRST)
         env = {**os.environ, **environment.no_proxy(), PATIENCE: patience}
-        # It ends with us, and all of its group does.
+        # Its standard input ends with us, which stops it and its process group.
         with subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, start_new_session=True
         ) as process:
@@ -105,7 +105,7 @@ def manifest(
     """Print the Kubernetes manifest of a master and its workers."""
     _home(service)
     text = Path(__file__).parents[1].joinpath("load", "kubernetes.yaml").read_text(encoding="utf-8")
-    # JSON is YAML, whatever is in a word.
+    # Quoted as JSON, which is valid YAML for any text.
     quoted = {"image": image, "host": host, "options": options}
     values = {name: json.dumps(value) for name, value in quoted.items()}
     sets = {"resources": json.dumps(RESOURCES), "security": json.dumps(SECURITY)}
@@ -121,10 +121,10 @@ def manifest(
 
 
 def words(options: str) -> list[str]:
-    """Return the words of `--options`.
+    """Return the arguments in `--options`.
 
     Raises:
-        ConfigurationError: a quotation in it is not closed.
+        ConfigurationError: a quotation mark is not closed.
     """
     try:
         return shlex.split(options)
@@ -135,7 +135,7 @@ def words(options: str) -> list[str]:
 
 
 def code(status: int) -> Code:
-    """Return what it means that a load test ended with `status`: by a signal, it has failed."""
+    """Return the exit code for the status of a load test: FAILED if a signal ended it."""
     return Code(status) if status in {*Code} else Code.FAILED
 
 
@@ -143,7 +143,7 @@ def _home(name: str) -> Path:
     """Return the folder of a service that has a load test.
 
     Raises:
-        ConfigurationError: there is no such service, or it has none.
+        ConfigurationError: there is no such service, or it has no load test.
     """
     home = project.service(name).path
     if not (home / SCENARIO).is_file():

@@ -25,7 +25,7 @@ from . import console
 from .executor import task
 
 PLACEHOLDER = "CHANGE_ME"
-"""What stands in .env.example for a secret."""
+"""Placeholder for a secret in .env.example."""
 
 Shell = Literal["bash", "zsh", "fish"]
 ACTIVATION: dict[Shell, tuple[str, ...]] = {
@@ -37,8 +37,8 @@ ACTIVATION: dict[Shell, tuple[str, ...]] = {
     ),
     "fish": (". .venv/bin/activate.fish", "invoke completion --shell fish | source"),
 }
-"""What a person types to have the completion. Both scripts call `nox` and `invoke` by these names,
-so the environment has to be active, or both be on PATH."""
+"""Commands that enable the completion. Both scripts call `nox` and `invoke` by these names, so the
+environment has to be active, or both have to be on PATH."""
 
 
 @task()
@@ -85,9 +85,9 @@ def _dotenv() -> str:
     if not example.exists():
         return "not made: there is no .env.example to copy"
     text = example.read_text(encoding="utf-8")
-    # Nobody else may read it, from its first byte on.
+    # Private before anything is written to it.
     target.touch(mode=0o600)
-    # Each is a secret of its own.
+    # Each placeholder gets its own secret.
     target.write_text(
         re.sub(PLACEHOLDER, lambda _: secrets.token_urlsafe(), text), encoding="utf-8"
     )
@@ -112,7 +112,7 @@ def _hooks() -> str:
 def _servers() -> str:
     if not any("postgres" in each.needs for each in services()):
         return "no service needs PostgreSQL"
-    # Not there before the environment is.
+    # Imported here: their dependencies come with the environment of the step before.
     from .. import servers, settings
     from ..servers import binaries, embedded
 
@@ -132,10 +132,10 @@ def _rejects() -> str:
 
 
 def _uv(*command: str) -> None:
-    """Run a command of uv, which has to succeed; it may have to download every package.
+    """Run a uv command that must succeed; it may have to download every package.
 
     Raises:
-        StrataError: it does not; the message says what that means.
+        StrataError: it failed; the message explains why.
     """
     done = programs.run([*command, "--quiet"], limits.DOWNLOAD, cwd=ROOT, together=True)
     if done.returncode:
@@ -143,10 +143,10 @@ def _uv(*command: str) -> None:
 
 
 def _run(*command: str) -> None:
-    """Run a command that has to succeed.
+    """Run a command that must succeed.
 
     Raises:
-        InfrastructureError: it does not; the message is what it printed.
+        InfrastructureError: it failed; the message has its output.
     """
     done = programs.run(command, limits.DOWNLOAD, cwd=ROOT, together=True)
     if done.returncode:
@@ -181,7 +181,7 @@ def completion(_: Context, shell: Shell | None = None) -> None:
     steps = ("To have it, from the project:", *ACTIVATION[chosen])
     console.say("\n".join(f"# {line}" for line in steps))
     console.say(shellcode(["nox"], shell=chosen))
-    # Under the name of the program that it is started by, the script completes that.
+    # The script completes the program that printed it, so it has to be called `invoke`.
     invoke = Path(sys.executable).with_name("invoke")
     done = programs.run([str(invoke), "--print-completion-script", chosen], cwd=ROOT)
     console.say(done.stdout)

@@ -1,4 +1,4 @@
-"""`invoke report.*`: the last run of nox as a page or as Markdown; what changed between runs."""
+"""`invoke report.*`: the last run of nox as a page or as Markdown; comparison of runs."""
 
 import json
 import webbrowser
@@ -18,9 +18,9 @@ from . import console
 from .executor import task
 
 MOST = 20
-"""How many failures are shown: GitHub does not show a page that is too long at all."""
+"""Maximum number of failures: GitHub does not show a summary that is too long."""
 LONGEST = 2000
-"""How many characters of an error are shown: its end says what was wrong."""
+"""Maximum characters of an error, from its end, which says what was wrong."""
 
 
 @task(name="open")
@@ -79,10 +79,10 @@ def _row(record: Record) -> tuple[object, ...]:
 
 
 def _record(name: str, records: list[Record]) -> Record:
-    """Return the run of a name, or in a file.
+    """Return a run by its name, or from a file.
 
     Raises:
-        ConfigurationError: there is none, or the file holds none.
+        ConfigurationError: there is no such run, or the file is not a summary.
     """
     names = {each.name: each for each in records}
     names |= dict(zip(("last", "previous"), reversed(records), strict=False))
@@ -147,7 +147,7 @@ def _absent(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return text as it stands, whatever of Markdown is in it."""
+    """Return text as a preformatted block, with Markdown and HTML escaped."""
     return f"<pre>{escape(text)}</pre>"
 
 

@@ -64,7 +64,7 @@ def remove(
         for it in found:
             guards.check(it, force=force, rules=guards.DESTROYING)
         snapshots = [(each, kept.label) for each in databases for kept in each.snapshots()]
-        # As `discard` would, which comes too late: the service is gone by then.
+        # `discard` checks this too, but only after the service is removed.
         for each, label in snapshots:
             guards.check(each.inspect(label), force=True, rules=guards.DESTROYING)
         folders = (service.path, *environment.all_of(service))
@@ -133,8 +133,8 @@ def run(_: Context, name: str, reload: bool = False, port: int | None = None) ->
     console.say(f"{name}: {what.url} and {what.url}{DOCS}; Ctrl-C ends it")
     sys.stdout.flush()
     os.chdir(pyproject.ROOT)
-    # It takes our place: Ctrl-C and signals go straight to it, and its exit code is ours.
-    os.execve(what.command[0], what.command, what.environment)  # noqa: S606 - no shell is wanted
+    # It replaces this process: signals such as Ctrl-C reach it, and its exit code is ours.
+    os.execve(what.command[0], what.command, what.environment)  # noqa: S606 - no shell is needed
 
 
 @task(

@@ -1,4 +1,4 @@
-"""`invoke stack.*`: the services of the project, running on this machine."""
+"""`invoke stack.*`: services of the project, running on this machine."""
 
 from functools import partial
 
