@@ -17,7 +17,7 @@ KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count
 ENGINE = 2.0
 """Ping of a Docker engine; a slower one counts as absent, and another source is used."""
 ENGINE_STEP = 60.0
-"""One step of a Docker engine: creating or removing a container, or a pause in a download."""
+"""Step of a Docker engine: creating or removing a container, or a pause in a download."""
 SERVER_START = 30.0
 """Start of a server until it accepts connections: 50 ms, or seconds if it has to recover."""
 CONTAINER_START = 60.0
@@ -47,7 +47,7 @@ COMMAND = 120.0
 CLOUD = 600.0
 """Terraform apply on a local cloud: half a minute, which is that of lifecycle rules."""
 TOOL = 1800.0
-"""One check of the static tier: the first run of a type checker takes minutes."""
+"""Check of the static tier: the first run of a type checker takes minutes."""
 DOWNLOAD = 3600.0
 """Download of images or packages: a slow line takes an hour for some gigabytes."""
 

@@ -129,7 +129,7 @@ def folder(tier: str, service: str | None, python: str | None) -> Path:
 
 
 class Run:
-    """One invocation of nox, which may have several processes."""
+    """Invocation of nox, which may have several processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
