@@ -1,8 +1,8 @@
-"""Create, migrate, clone, clean and drop databases: one place, for tasks and fixtures alike.
+"""Creation, migration, cloning, cleaning and dropping of databases, for tasks and fixtures alike.
 
-`connection` reaches a server, `migrations` brings a database to a revision, `runs` has what a test
-run makes for itself, `cleaning` undoes what a test wrote. Everything that two runs could do to each
-other is under an advisory lock, which the server lets go when its holder dies, however it dies.
+`connection` connects to a server, `migrations` migrates a database to a revision, `runs` manages
+the databases of test runs, `cleaning` undoes a test's writes. Whatever two runs could do to each
+other is guarded by an advisory lock, which the server releases when its holder dies for any reason.
 """
 
 from .cleaning import Cleaner

@@ -1,14 +1,14 @@
-"""Undo what a test wrote, in one round trip, over committed data.
+"""Cleanup of a test's committed writes, in one round trip.
 
-It looks before it acts: as long as no transaction has ended that wrote anything, at sequences
-alone, which count without one; else at each table, and a superuser's touches only those that were
-written. It deletes where TRUNCATE would take some twenty times as long for the few rows of a test.
-It is a function of the session, whose plans PostgreSQL keeps: planned anew for each test, it takes
-three times as long. What migrations have seeded comes back row for row, see `seeds`, sequences go
-back to where they were, large objects go, and materialized views are made anew.
+It checks before it acts. If no writing transaction has ended since the last cleanup, it checks only
+sequences, which advance without one; otherwise it checks each table, and a superuser's cleaner
+touches only modified tables. It uses DELETE: for the few rows of a test, TRUNCATE takes some twenty
+times as long. It is a function of the session, so that PostgreSQL caches its plans: replanning it
+for each test takes three times as long. Rows seeded by migrations are restored one by one (see
+`seeds`), sequences are reset, large objects deleted, and materialized views refreshed.
 
-It proves what it did: rules, triggers and policies that would keep rows are off meanwhile, and what
-is still there afterwards is an error that names it, in place of a test that meets it later.
+It verifies its work: rules, triggers and policies that would keep rows are disabled meanwhile, and
+anything left afterwards raises an error that names it, instead of surprising a later test.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ _SEQUENCES = """
 
 _FUNCTION = "CREATE OR REPLACE FUNCTION pg_temp.wipe() RETURNS text LANGUAGE plpgsql AS {}"
 _BODY = """
-    #variable_conflict use_column -- Else a column `found` would be taken for PL/pgSQL's variable.
+    #variable_conflict use_column -- Else a column named `found` would be PL/pgSQL's variable.
     <<strata>>
     DECLARE
         before pg_snapshot := pg_current_snapshot();
@@ -42,17 +42,17 @@ _BODY = """
         lost bool;
         schema text;
     BEGIN
-        -- Whoever has written since has ended a transaction that had a number.
+        -- Every write since then has ended a transaction that had an ID.
         IF strata.seen IS DISTINCT FROM current_setting('{seen}', true) THEN
             strata.schema := ({objects});
-            -- Not before: that has read the catalog by itself.
+            -- Read afterwards: the query above reads the catalog itself.
             strata.read := {read};
             {rows}
         END IF;
         {sequences}
         strata.own := pg_current_xact_id_if_assigned();
         IF strata.own IS NOT NULL THEN
-            -- Where nobody else had one, it is known what there is to be seen after ours.
+            -- With no other transaction in flight, the snapshot after ours is known.
             strata.seen := CASE strata.seen WHEN format('%1$s:%1$s:', strata.own)
                 THEN format('%1$s:%1$s:', strata.own::text::int8 + 1) END;
         END IF;
@@ -68,14 +68,14 @@ _BODY = """
     END
 """
 _SETTINGS = {"seen": "strata.seen", "since": "strata.since", "mine": "strata.mine"}
-"""Where the session keeps what the function knows of the transactions that write: a snapshot, which
-changes with each; the first one whose rows are not known; and those after it that were ours."""
+"""Session settings that hold what the function knows of writing transactions: a snapshot, which
+changes with each; the first transaction whose rows are unknown; and our own ones after it."""
 _READ = "pg_stat_get_xact_numscans('pg_catalog.pg_class_oid_index'::regclass)"
-"""How often the session has read the catalog to find a table: once for each that was changed."""
+"""Number of catalog reads by which the session has found tables: one for each changed table."""
 REREAD = " reread"
 _REREAD = f"IF {_READ} > strata.read THEN strata.schema := strata.schema || '{REREAD}'; END IF;"
 _STATE = "OC001"
-"""The SQLSTATE of the errors that the function itself raises."""
+"""SQLSTATE of the errors that the function itself raises."""
 _RAISE = f"RAISE EXCEPTION USING ERRCODE = '{_STATE}', MESSAGE = {{}}"
 _OBJECTS = "SELECT oid::int8, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1"
 _OTHER_OBJECTS = "FROM pg_largeobject_metadata WHERE oid <> ALL ('{{{oids}}}'::oid[])"
@@ -92,24 +92,24 @@ class State:
     """The rows, sequences and large objects of a database."""
 
     rows: dict[str, str]
-    """What each table and view holds, as COPY writes it; those without rows are left out."""
+    """Rows of each table and view in COPY format; empty ones are left out."""
     sequences: dict[str, tuple[int, bool]]
-    """Of each sequence its last value, and whether that has been handed out."""
+    """Last value of each sequence, and whether it has been handed out."""
     unpopulated: list[str]
-    """Materialized views that were not filled."""
+    """Materialized views that were not populated."""
     objects: dict[str, str]
-    """A hash of each large object, by its number: as text, which JSON makes of it anyway."""
+    """Hash of each large object by its OID, as text because JSON's keys are strings."""
 
     @classmethod
     def of(cls, connection: Connection) -> "State":
-        """Return the state that a database is in.
+        """Return the current state of a database.
 
         Raises:
             CleaningError: the role cannot see all of it.
         """
         found = tables(connection)
         try:
-            # Rolled back, since the role has to set its own policies aside to see what they hide.
+            # Rolled back: to see hidden rows, the role has to disable its own policies.
             with connection.transaction(force_rollback=True):
                 for each in found:
                     if each.policies:
@@ -141,55 +141,55 @@ class State:
 
 
 class Cleaner:
-    """Bring one database back to a state, as often as it is called.
+    """Callable that resets one database to a baseline state.
 
-    Make it over a connection of its own that stays open. The rows that have to come back are kept
-    there, in temporary tables; on a superuser's, triggers do not fire any more.
+    It needs a dedicated connection that stays open. The rows to restore are kept there in temporary
+    tables; on a superuser's connection, triggers no longer fire.
 
-    Tables that are made later are not known to it, unless there are none to begin with: those of a
-    library are made by its tests, and lose their rows as well.
+    Tables that are created later are unknown to it, unless there are none to begin with: a
+    library's tables are created by its tests, and lose their rows as well.
     """
 
     def __init__(self, connection: Connection, state: State | None = None) -> None:
-        """Prepare to come back to `state`, by default that which the database is in now.
+        """Prepare to restore `state`, by default the current state of the database.
 
         Raises:
-            CleaningError: the role cannot see all that is in the database.
+            CleaningError: the role cannot see everything in the database.
         """
         self.connection = connection
-        """Its own, which whoever has made it closes."""
+        """Dedicated connection, which the creator has to close."""
         self._superuser = connection.info.parameter_status("is_superuser") == "on"
         if self._superuser:
-            # Neither foreign keys, with their cycles and orders, nor triggers see what we do.
-            # Of the whole session: whenever it changes, the plans are thrown away.
+            # Bypasses foreign keys, with their cycles and order, and triggers.
+            # Set for the whole session: each change of it discards the cached plans.
             connection.execute("SET session_replication_role = replica")
-        # Planned anew for each test, the function would take three times as long.
+        # Replanning the function for each test would take three times as long.
         connection.execute("SET plan_cache_mode = force_generic_plan")
         if state is None:
-            # Of the state of another database nobody knows who wrote the rows that are in this one.
+            # Not for another database's state: it is unknown who wrote the rows in this one.
             connection.execute(_NOW, (_SETTINGS["since"],))
-        # A superuser sees all rows, whatever policies there are.
+        # A superuser sees all rows, whatever the policies.
         self._in_place = self._superuser and state is None
         self._schema = ""
         self.state = state or State.of(connection)
-        """What it comes back to."""
+        """Baseline state that it restores."""
         self._found = tables(connection)
         self.all_are_later = not self._found
-        """Whether there was no table at first."""
+        """Whether the database had no tables at first."""
         self._plan()
-        # Where a policy hides rows all the same, an error rather than a part of them.
+        # If a policy hides rows all the same, fail instead of seeing only part of them.
         connection.execute("SET row_security = off")
 
     def __call__(self) -> bool:
-        """Undo whatever has been written since, in one round trip.
+        """Undo everything written since, in one round trip.
 
         Returns:
-            Whether the schema may have changed since, or the database's settings or revision: it
-            may be less, such as a TRUNCATE.
+            Whether the schema, the database's settings or its revision may have changed since; a
+            lesser change, such as a TRUNCATE, may count as well.
 
         Raises:
             CleaningError: something could not be undone. Nothing was.
-            psycopg.errors.LockNotAvailable: somebody holds on to what was written.
+            psycopg.errors.LockNotAvailable: another session locks what was written.
         """
         try:
             self._follow()
@@ -204,7 +204,7 @@ class Cleaner:
         return bool(found != before)
 
     def _follow(self) -> None:
-        """Write the function anew if there were no tables at first, and now others than before."""
+        """Rebuild the function if there were no tables at first and they have changed since."""
         if self.all_are_later:
             before, self._found = self._found, tables(self.connection)
             if self._found != before:
@@ -228,7 +228,7 @@ class Cleaner:
         ]
         policies = [each.policies for each in self._found if each.policies]
         yield from (f"{each.off};" for each in policies)
-        # All are looked at by one statement, since each takes its time.
+        # One statement checks all tables, since each statement takes time.
         yield _looked(each.changed for each in looked)
         yield _REREAD
         if self._superuser:
@@ -242,7 +242,7 @@ class Cleaner:
         yield from self._objects()
 
     def _sequences(self) -> Iterator[str]:
-        """Yield the steps that set sequences back."""
+        """Yield the steps that reset sequences."""
         back, moved = [], []
         for name, start in self.connection.execute(_SEQUENCES).fetchall():
             value, called = self.state.sequences.get(name, (start, False))
@@ -253,21 +253,21 @@ class Cleaner:
             yield _if(_WRITTEN.format(number), statement)
 
     def _as_plain_role(self, looked: list["_Table"]) -> Iterator[str]:
-        """Yield the steps for a role that has to obey foreign keys and triggers.
+        """Yield the steps for a role that is subject to foreign keys and triggers.
 
-        Keys are looked at when a statement is over: one that empties all tables at once meets
-        neither their cycles nor their actions. So seeds go and come back together; as long as they
-        are as they were, nothing of theirs refers to what is deleted.
+        Foreign keys are checked at the end of a statement: one that empties all tables at once
+        runs into neither their cycles nor their actions. So all seeded tables are deleted and
+        restored together; while they are unchanged, none of their rows refers to a deleted one.
         """
         for each in looked:
             if each.lack:
                 yield _if(each.written, _RAISE.format(sql.quote(each.lack)))
-        # Those that may not be written to have not been, or we are not here.
+        # Tables that lack rights were not written to, or the steps above have raised.
         empty = [each for each in looked if not each.lack and not each.seed]
         seeded = [each for each in looked if not each.lack and each.seed]
         off = [statement for each in empty + seeded for statement in each.off]
         on = [statement for each in empty + seeded for statement in each.on]
-        # Of deferred keys, checks would be pending, and the triggers could not be changed.
+        # Triggers cannot be changed while checks of deferred keys are pending.
         off.insert(0, "SET CONSTRAINTS ALL IMMEDIATE")
         if seeded:
             deleted = _at_once(each.delete for each in seeded + empty)
@@ -289,7 +289,7 @@ class Cleaner:
         written = _FILLED.format(view.name)
         if view.name in self.state.rows:
             written = self._kept(view).changed
-        # One that is not filled cannot be asked at all.
+        # An unpopulated view cannot be queried at all.
         return f"IF NOT {populated} THEN {refresh}; ELSE {_if(written, refresh)} END IF;"
 
     def _objects(self) -> Iterator[str]:
@@ -315,17 +315,17 @@ class Cleaner:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The parts of SQL that clean one table."""
+    """SQL fragments that clean one table."""
 
     table: Table
     written: str
-    """The condition that it was found to be written to."""
+    """Condition with the result of `changed`, which is evaluated once."""
     seed: Seed | None
-    """What brings its former rows back; None if it had none."""
+    """SQL that restores its former rows; None if it had none."""
 
     @property
     def changed(self) -> str:
-        """The condition that it is written to, when it is looked at."""
+        """Condition that evaluates whether it was written to."""
         return self.seed.changed if self.seed else _FILLED.format(self.table.name)
 
     @property
@@ -342,19 +342,19 @@ class _Table:
 
     @property
     def restore(self) -> tuple[str, ...]:
-        """The statements by which a superuser brings back what it was."""
+        """Statements with which a superuser restores it."""
         if not self.seed:
             return (self.delete,)
         return (OURS, *self.seed.restore, self._unless("strata.lost"))
 
     @property
     def proof(self) -> str:
-        """The statement that raises an error if its rows still differ."""
+        """Statement that raises an error if its rows still differ."""
         return self._unless(self.changed)
 
     @property
     def proof_by_value(self) -> str:
-        """The same for rows that have all been written anew, and may differ in their values."""
+        """Same check by value, for rows that have all been inserted again."""
         return self._unless(self.seed.differs if self.seed else self.changed)
 
     def _unless(self, differs: str) -> str:
@@ -363,7 +363,7 @@ class _Table:
 
     @property
     def lack(self) -> str | None:
-        """Why a plain role cannot bring it back; None if it can."""
+        """Reason why a plain role cannot restore it; None if it can."""
         name = self.table.name
         if not self.table.writable:
             return f"{name} was written to, and the role may not delete and insert its rows"
@@ -381,7 +381,7 @@ def _refused(connection: Connection, error: Error) -> CleaningError:
 
 
 def _looked(conditions: Iterable[str]) -> str:
-    """Return the statement that looks at several things, see _WRITTEN."""
+    """Return the statement that evaluates several conditions, see _WRITTEN."""
     return f"strata.written := ARRAY[{', '.join(conditions)}]::bool[];"
 
 
@@ -390,7 +390,7 @@ def _if(condition: str, *statements: str) -> str:
 
 
 def _at_once(statements: Iterable[str]) -> str:
-    """Return one statement that does what several do."""
+    """Combine several statements into one."""
     *others, last = statements
     parts = ", ".join(f"part_{number} AS ({each})" for number, each in enumerate(others))
     return f"WITH {parts} {last}" if parts else last

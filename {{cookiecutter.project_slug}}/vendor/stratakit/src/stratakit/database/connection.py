@@ -1,7 +1,7 @@
-"""Connect to a PostgreSQL server, take advisory locks there, and name who is in the way of a wait.
+"""Connections to PostgreSQL servers, advisory locks, and reports of who blocks a wait.
 
-Every wait has an end. Once one is over, the server does not tell any more who was in the way. So it
-is asked while a wait lasts, over a second connection, which is opened for long waits alone.
+Every wait has a timeout. Once it expires, the server no longer knows who was blocking. So it is
+asked during the wait, over a second connection that is opened for long waits only.
 """
 
 import hashlib
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[Any]
 
 MAINTENANCE = "postgres"
-"""The database in which all locks are taken: a lock is seen only within one database."""
+"""Database in which all locks are taken: an advisory lock is visible only within one database."""
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = 10_000, 300_000
-"""Milliseconds that a statement waits for a lock, and that one on the maintenance database takes.
+"""Milliseconds to wait for a lock, and for a statement on the maintenance database.
 
-What the server, the role or the URL says counts where it is less.
+Lower limits of the server, the role or the URL take precedence.
 """
 GAVE_UP = (errors.LockNotAvailable, errors.QueryCanceled)
-"""The errors by which PostgreSQL says that a time is up."""
+"""Errors that PostgreSQL raises when a timeout expires."""
 INTERVAL = 0.05
-"""Seconds between two questions who is in the way."""
+"""Seconds between two queries for the blocking sessions."""
 
 
 def _at_most(setting: str, milliseconds: int) -> str:
-    """Return SQL that gives a limit of the session a value, unless it has a lower one."""
+    """Return SQL that sets a timeout of the session, unless it has a lower one."""
     return f"""
         CASE WHEN current_setting('{setting}')::interval NOT BETWEEN '1ms' AND '{milliseconds}ms'
         THEN set_config('{setting}', '{milliseconds}ms', false) END
     """
 
 
-# On the maintenance database no statement is a user's, or long.
+# On the maintenance database, no statement is a user's, and none takes long.
 _CONNECTED = f"""
     SELECT current_database(), {_at_most("lock_timeout", LOCK_TIMEOUT)},
       CASE WHEN %s THEN {_at_most("statement_timeout", STATEMENT_TIMEOUT)} END
@@ -54,11 +54,11 @@ _CONNECTED = f"""
 
 
 def connect(server: str, database: str = MAINTENANCE) -> Connection:
-    """Return a connection in autocommit mode to a database on `server`, whose waits have an end.
+    """Return a connection with timeouts, in autocommit mode, to a database on `server`.
 
     Raises:
         ConfigurationError: it leads to a database of another name.
-        InfrastructureError: the server does not answer.
+        InfrastructureError: the server cannot be reached.
     """
     try:
         connection = psycopg.connect(libpq.bounded(server, dbname=database), autocommit=True)
@@ -80,11 +80,11 @@ def connect(server: str, database: str = MAINTENANCE) -> Connection:
 
 @contextmanager
 def session(server: str, database: str = MAINTENANCE) -> Iterator[Connection]:
-    """Yield a connection to a database, and name who is in the way of what is done over it.
+    """Yield a connection to a database, whose timeout errors name the blocking sessions.
 
     Raises:
         ConfigurationError: it leads to a database of another name.
-        InfrastructureError: the server does not answer, or somebody is in the way for too long.
+        InfrastructureError: the server cannot be reached, or another session blocks for too long.
     """
     with connect(server, database) as connection, _watched(connection):
         yield connection
@@ -92,13 +92,13 @@ def session(server: str, database: str = MAINTENANCE) -> Iterator[Connection]:
 
 @contextmanager
 def beside(connection: Connection, database: str) -> Iterator[Connection]:
-    """Yield a `session` with a database of the very server that `connection` is to.
+    """Yield a `session` with a database on the very server that `connection` has reached.
 
-    It goes to the address that this one has reached, and proves that it came out there.
+    It connects to the same address, and verifies that the same server answers.
 
     Raises:
         ConfigurationError: it leads to another server, or to a database of another name.
-        InfrastructureError: the server does not answer, or somebody is in the way for too long.
+        InfrastructureError: the server cannot be reached, or another session blocks for too long.
     """
     with session(reached(connection), database) as other:
         if not same_server(connection, other):
@@ -111,9 +111,9 @@ def beside(connection: Connection, database: str) -> Iterator[Connection]:
 
 
 def reached(connection: Connection) -> str:
-    """Return how to reach the server of a connection where that came out, not by name again."""
+    """Return a connection string for the address that a connection has reached, not the name."""
     info = connection.info
-    # As libpq has it: psycopg's `info.dsn` leaves the password out.
+    # From libpq, since psycopg's `info.dsn` omits the password.
     given = {
         option.keyword.decode(): option.val.decode()
         for option in connection.pgconn.info
@@ -126,16 +126,16 @@ def reached(connection: Connection) -> str:
 
 
 def url(server: str, database: str) -> "URL":
-    """Return the URL by which SQLAlchemy and asyncpg reach a database on `server`."""
-    # Not imported before it is needed, as in `migrations`.
+    """Return the URL of a database on `server` for SQLAlchemy and asyncpg."""
+    # Imported lazily, as in `migrations`.
     from sqlalchemy.engine import URL
 
     parts = conninfo_to_dict(server)
     host = str(parts.get("host", "localhost"))
     port = int(str(parts["port"])) if "port" in parts else None
-    # Of libpq's options asyncpg takes no other as text: a timeout, for one, has to be a number.
+    # asyncpg takes no other libpq option as text: a timeout, for one, has to be a number.
     query = {"ssl": str(parts["sslmode"])} if "sslmode" in parts else {}
-    # A socket's folder is no host name: the driver takes it from the query.
+    # A socket's directory is not a host name: the driver takes it from the query.
     unix = host.startswith("/")
     if unix:
         query |= {"host": host, **({"port": str(port)} if port else {})}
@@ -151,19 +151,19 @@ def url(server: str, database: str) -> "URL":
 
 
 class Lock(IntEnum):
-    """Classes of advisory locks, the first of their two keys; arbitrary numbers, but ours."""
+    """Classes of advisory locks, the first of their two keys: arbitrary, but unique to Strata."""
 
     RUN = 0x0B5_001
-    """Held by a run for as long as it lives: whoever can take it knows that the run is dead."""
+    """Lock that a run holds while it lives: if it can be acquired, the run is dead."""
     BUILD = 0x0B5_002
-    """Held while a template is built, so that it is built once."""
+    """Lock that is held while a template is built, so that it is built once."""
     ACTION = 0x0B5_003
-    """Held while an action changes a database that has a name of its own."""
+    """Lock that is held while an action changes a database with a fixed name."""
 
     @property
     def timeout(self) -> str:
-        """How long to wait for it, unless the connection has a limit of its own."""
-        # Who builds a template goes through all migrations.
+        """Time to wait for it, unless the connection has a limit of its own."""
+        # Building a template runs all migrations.
         return "4min" if self is Lock.BUILD else "30s"
 
 
@@ -175,19 +175,19 @@ _SET_TIMEOUT = f"""
 
 @contextmanager
 def locked(connection: Connection, kind: Lock, what: str) -> Iterator[None]:
-    """Wait for a lock, though not for ever, and hold it for the length of the block.
+    """Wait for a lock, up to a timeout, and hold it for the length of the block.
 
     Raises:
-        InfrastructureError: somebody else has it, and does not give it back.
+        InfrastructureError: another session holds it, and does not release it in time.
     """
     with locked_if_free(connection, kind, what) as got:
-        # Nearly always nobody has it, which takes one question.
+        # The lock is nearly always free, and then one query is enough.
         if got:
             yield
             return
     keys = (kind, _key(what))
     try:
-        # In a transaction, for a limit of its own; the lock is the session's all the same.
+        # The transaction limits the scope of the timeout; the lock belongs to the session.
         with connection.transaction():
             connection.execute(_SET_TIMEOUT, (kind.timeout,))
             connection.execute("SELECT pg_advisory_lock(%s, %s)", keys)
@@ -204,7 +204,7 @@ def locked(connection: Connection, kind: Lock, what: str) -> Iterator[None]:
 
 @contextmanager
 def locked_if_free(connection: Connection, kind: Lock, what: str) -> Iterator[bool]:
-    """Hold a lock for the length of the block if nobody has it; yield whether that is so."""
+    """Hold a lock for the length of the block if it is free; yield whether it was."""
     keys = (kind, _key(what))
     got = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", keys).fetchone() == (True,)
     try:
@@ -215,7 +215,7 @@ def locked_if_free(connection: Connection, kind: Lock, what: str) -> Iterator[bo
 
 
 def _unlock(connection: Connection, keys: tuple[int, int]) -> None:
-    # Of a broken connection the server has taken the lock back by itself.
+    # The server has already released the locks of a broken connection.
     if not connection.broken:
         connection.execute("SELECT pg_advisory_unlock(%s, %s)", keys)
 
@@ -226,22 +226,22 @@ def _key(what: str) -> int:
 
 
 class Holder(NamedTuple):
-    """Somebody who is in the way."""
+    """A session or a prepared transaction that blocks."""
 
     who: str
     end: str
-    """The statement that ends it."""
+    """Statement that ends it."""
 
 
 class Holding(NamedTuple):
-    """Conditions on who is in the way, on `pg_stat_activity` and on `pg_prepared_xacts`."""
+    """Conditions that select the blockers in `pg_stat_activity` and in `pg_prepared_xacts`."""
 
     session: str
     prepared: str
 
 
 _BY_PROCESS = "pid IN (SELECT pid FROM pg_locks AS held WHERE granted AND {held})"
-# A prepared transaction has no process. What leads to it is the lock on its own number.
+# A prepared transaction has no process; the lock on its own transaction ID identifies it.
 _BY_NUMBER = """transaction IN (
     SELECT own.transactionid FROM pg_locks AS held JOIN pg_locks AS own
       ON own.pid IS NULL AND own.virtualtransaction = held.virtualtransaction
@@ -280,34 +280,34 @@ _HOLDERS = """
 
 
 def holders(connection: Connection, how: Holding, **facts: object) -> list[Holder]:
-    """Return who is in the way: sessions and prepared transactions."""
+    """Return the sessions and prepared transactions that block."""
     query = _HOLDERS.format(**how._asdict())
     return [Holder(*row) for row in connection.execute(query, facts).fetchall()]
 
 
 def listed(found: Sequence[Holder]) -> str:
-    """Return who is in the way, as text."""
+    """Return blockers as text."""
     return "; ".join(each.who for each in found)
 
 
 def ending(found: Sequence[Holder]) -> str:
-    """Return what helps against those who are in the way."""
+    """Return a hint on how to get past blockers."""
     ends = "; ".join(each.end for each in found)
     return "wait for them, or end them" + (f" ({ends})" if ends else "") + ", then run it again"
 
 
 def _gave_up(what: str, found: Sequence[Holder]) -> InfrastructureError:
-    """Return the error of a wait that was given up, and of who was in the way."""
+    """Return the error for a wait that timed out, with its blockers."""
     who = listed(found) or "somebody whom this role may not see"
     return InfrastructureError(f"{what}: {who}", ending(found))
 
 
 @contextmanager
 def _watched(connection: Connection) -> Iterator[None]:
-    """Name who is in the way of a connection where it gives up on them.
+    """Name the sessions that block a connection if it times out.
 
     Raises:
-        InfrastructureError: a time was up.
+        InfrastructureError: a timeout has expired.
     """
     query = "SELECT pg_backend_pid(), extract(epoch FROM current_setting('lock_timeout')::interval)"
     pid, limit = connection.execute(query).fetchone() or (0, 0)
@@ -316,9 +316,9 @@ def _watched(connection: Connection) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        # It is about a message alone, which does without.
+        # It only adds a detail to a message, which can do without it.
         with suppress(psycopg.Error, StrataError):
-            # Not at once: hardly any wait is long.
+            # Not at once: few waits are long.
             while not done.wait(float(limit) / 4):
                 if connection.info.transaction_status is TransactionStatus.ACTIVE:
                     with connect(address) as observer:
@@ -343,10 +343,10 @@ def _watched(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def exclusive(connection: Connection, name: str) -> Iterator[None]:
-    """Name who is connected to a database where that keeps it from being copied or dropped.
+    """Name the sessions that keep a database from being copied or dropped.
 
     Raises:
-        InfrastructureError: somebody is, for longer than PostgreSQL waits, which is five seconds.
+        InfrastructureError: they stay connected for longer than the five seconds PostgreSQL waits.
     """
     try:
         yield

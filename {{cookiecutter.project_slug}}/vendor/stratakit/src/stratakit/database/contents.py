@@ -1,4 +1,4 @@
-"""Count what is in a database: whatever would be lost with it, be it a table or not."""
+"""Contents of a database: a count of everything that would be lost with it, tables or not."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ from . import stamps
 from .connection import Connection, beside, connect, session
 
 GRACE = 0.5
-"""Seconds that a database may take to be dropped, once its sessions have been ended."""
+"""Seconds that dropping a database may take, once its sessions have been terminated."""
 REPLACEMENTS = 10
-"""How often it may be dropped or replaced while somebody looks into it."""
+"""Number of times that it may be dropped or replaced while its contents are counted."""
 
 _HERE = "{} = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
-# Kinds of objects, the catalogs that list them, and which of their rows.
+# Kinds of objects, the catalogs that list them, and conditions on their rows.
 _DATA = (
     ("table", "pg_class", "relkind IN ('r', 'p')"),
     ("materialized view", "pg_class", "relkind = 'm'"),
@@ -33,7 +33,7 @@ _CODE = (
     ("procedure", "pg_proc", "prokind = 'p'"),
     ("aggregate", "pg_proc", "prokind = 'a'"),
     ("type", "pg_type", "true"),
-    # Who has dropped and made anew what was there has nothing new.
+    # A `public` schema that was dropped and recreated is nothing new.
     ("schema", "pg_namespace", "nspname <> 'public' AND nspname !~ '^pg_(toast_)?temp_'"),
     ("extension", "pg_extension", "extname <> 'plpgsql'"),
     ("language", "pg_language", "true"),
@@ -56,8 +56,8 @@ _CODE = (
     ("text search template", "pg_ts_template", "true"),
     ("default privilege", "pg_default_acl", "true"),
 )
-# What every database begins with has lower numbers. What is part of something else goes uncounted:
-# of an extension, a column, a type; and so does what is temporary, which is some session's.
+# The objects of every new database have lower OIDs. Not counted are parts of an extension, a column
+# or a type, nor temporary objects, which belong to some session.
 _OBJECTS = """
     SELECT '{kind}', {catalog}.oid::int8 FROM {catalog}
     WHERE {catalog}.oid >= 16384 AND {rows} AND NOT EXISTS (
@@ -83,21 +83,21 @@ _LOST = sql.SQL(" UNION ALL ").join([_query((*_DATA, *_CODE)), sql.SQL(_SLOTS)])
 
 
 class Contents(NamedTuple):
-    """How much is in a database."""
+    """Numbers of objects in a database, and its size."""
 
     held: dict[str, int]
-    """Objects of each kind, but for those of every new database."""
+    """Number of objects of each kind, except those of every new database."""
     size: int
-    """Its size in bytes."""
+    """Size in bytes."""
     facts: stamps.Facts | None = None
-    """Read after the objects were counted.
+    """Facts about the database, read after its objects were counted.
 
-    One that is being made is stamped before it has tables: what was read before they were counted
-    may lack the stamp without a reason.
+    A database under construction is stamped before it has tables: facts from before the count may
+    lack the stamp although the counted tables are there.
     """
 
     def __str__(self) -> str:
-        """Describe it for somebody who is about to lose it: 3 tables, 1 large object, 0.2 MB."""
+        """Describe it to a user who is about to lose it: 3 tables, 1 large object, 0.2 MB."""
         counts = [
             f"{count} {kind if count == 1 else _plural(kind)}" for kind, count in self.held.items()
         ]
@@ -105,15 +105,15 @@ class Contents(NamedTuple):
 
 
 def contents_of(connection: Connection, server: str, name: str) -> Contents:
-    """Look into a database; into one that is dropped or replaced just now, until that is over.
+    """Return the contents of a database, waiting while it is being dropped or replaced.
 
     Args:
-        connection: to its server; one that is closed already will do.
-        server: how to reach the server where that came out.
-        name: of the database.
+        connection: a connection to its server, which may already be closed.
+        server: the connection string of the server, as `reached` returns it.
+        name: the name of the database.
     """
     for _ in range(REPLACEMENTS):
-        # Not counted in GRACE: on a busy machine a look may have taken longer before it was ended.
+        # Outside GRACE: on a busy machine, a count may take longer before it is terminated.
         with suppress(errors.AdminShutdown):
             return _settled(connection, server, name)
     return _settled(connection, server, name)
@@ -130,7 +130,7 @@ def _settled(connection: Connection, server: str, name: str) -> Contents:
 
 
 def _look(connection: Connection, server: str, name: str) -> Contents:
-    # Where it is only told, the connection over which it was found may be closed.
+    # If the contents are only displayed, the original connection may be closed by now.
     way = session(server, name) if connection.closed else beside(connection, name)
     try:
         with way as own:
@@ -141,16 +141,16 @@ def _look(connection: Connection, server: str, name: str) -> Contents:
     except (InfrastructureError, OperationalError):
         with connect(server) as again:
             there = again.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-        # Its sessions are ended before it is gone, so that it may be there a moment longer.
+        # Its sessions are terminated before it is dropped, so it may exist a moment longer.
         if there.rowcount:
             raise
         return Contents({}, 0)
 
 
 def _held(connection: Connection) -> dict[str, int]:
-    """Return how many objects of each kind a database holds, but for those that new ones have.
+    """Return the number of objects of each kind in a database, except those that new ones have.
 
-    Sites may put something into `template1`, which they get too; what holds data counts even so.
+    Sites may add objects to `template1`, which new databases get too; those with data still count.
     """
     found = set(connection.execute(_LOST).fetchall())
     with suppress(Error, StrataError):

@@ -1,6 +1,6 @@
-"""Drop and rename databases for people, and turn those of an older stack into `dev`.
+"""Dropping and renaming of `dev` databases, and adoption of those of older stacks.
 
-Older stacks called and stamped their databases `stack`.
+Older stacks named and stamped their databases `stack`.
 """
 
 import tempfile
@@ -21,11 +21,11 @@ STAMP = "stack"
 
 
 def drop_all(server: Server) -> list[str]:
-    """Drop the checkout's `dev` databases, whoever uses them; return their names.
+    """Drop the checkout's `dev` databases, even if they are in use; return their names.
 
     Raises:
         ConfigurationError: one may not be destroyed. Nothing was touched.
-        InfrastructureError: somebody is in the way for too long.
+        InfrastructureError: another session blocks for too long.
     """
     with session(server.url) as connection:
         mark, found = checkout.mark(), []
@@ -48,20 +48,20 @@ def wanted(dev: Database) -> bool:
 
 
 def adopt(dev: Database, older: Server) -> bool:
-    """Make the database of an older stack the `dev` of a service; return whether there was one.
+    """Turn the database of an older stack into a service's `dev`; return whether there was one.
 
     Args:
         dev: a database that does not exist yet.
         older: the server of that stack, which may be the same one.
 
     Raises:
-        ConfigurationError: somebody is connected to it. Nothing was touched.
-        InfrastructureError: it cannot be copied. It is where it was.
+        ConfigurationError: others are connected to it. Nothing was touched.
+        InfrastructureError: it cannot be copied. The original is unchanged.
     """
     name = names.named(dev.service.name, STAMP, "")
     with session(older.url) as connection, locked(connection, Lock.ACTION, dev.name), writable():
         found = guards.inspect(connection, older, name, STAMP, dev.owner)
-        # Somebody else may have made it meanwhile.
+        # Another process may have created it in the meantime.
         if not (found.exists and found.facts.stamped(STAMP) and wanted(dev)):
             return False
         guards.check(found, rules=guards.DESTROYING)
@@ -74,10 +74,10 @@ def adopt(dev: Database, older: Server) -> bool:
 
 
 def refuse_renaming(before: Database, after: Database) -> None:
-    """Make sure that a database and its snapshots may be called as those of another one would be.
+    """Ensure that a database and its snapshots may be given the names of another one's.
 
     Raises:
-        ConfigurationError: one is in use, or not ours, or there is one of that name.
+        ConfigurationError: one is in use or not ours, or a new name is taken.
     """
 
     def found(name: str) -> guards.DatabaseInfo:
@@ -95,12 +95,12 @@ def refuse_renaming(before: Database, after: Database) -> None:
 
 
 def rename(before: Database, after: Database) -> None:
-    """Call a database as another one would be, on the same server, with all that it holds.
+    """Rename a database to another one's name on the same server, with all its contents.
 
-    Its snapshots, which are named by it, go with it; the database itself need not exist.
+    Its snapshots, which are named after it, are renamed too; the database itself need not exist.
 
     Raises:
-        ConfigurationError: as of `refuse_renaming`. Nothing was touched.
+        ConfigurationError: see `refuse_renaming`. Nothing was touched.
     """
     with (
         session(before.server.url) as connection,
@@ -119,7 +119,7 @@ def rename(before: Database, after: Database) -> None:
 
 
 def _changes(before: Database, after: Database) -> dict[str, str]:
-    """Return the names of what exists, a database and its snapshots, each with the new one."""
+    """Return the names of a database, if it exists, and of its snapshots, with the new ones."""
     found = {before.name: after.name} if before.exists() else {}
     return found | {each.name: after.copy_name(each.label) for each in before.snapshots()}
 
@@ -130,7 +130,7 @@ def _call(connection: Connection, old: str, new: str) -> None:
 
 
 def _renamed(connection: Connection, dev: Database, name: str) -> None:
-    # Else what it was for would keep it closed, by the name that older versions gave to the stamp.
+    # Its old purpose, also under the stamp's name in older versions, would keep it closed.
     for said in (*stamps.STAMPS, *stamps.OWNERS):
         reset = sql.SQL("ALTER DATABASE {} RESET {}")
         connection.execute(reset.format(sql.Identifier(name), sql.SQL(said)))
@@ -139,7 +139,7 @@ def _renamed(connection: Connection, dev: Database, name: str) -> None:
 
 
 def _copied(dev: Database, older: Server, name: str) -> None:
-    """Copy a database to another server; it gets its name when it is whole."""
+    """Copy a database to another server; the copy gets its name once it is complete."""
     with session(dev.server.url) as connection, runs.run_over(connection) as identifier:
         fresh = names.database(identifier, "new")
         runs.create(connection, fresh, purpose=stamps.DEV)

@@ -1,11 +1,10 @@
-"""Decide what may be destroyed: a table of rules, and the facts about a database that they ask for.
+"""Rules that decide which databases may be destroyed, and the facts that they depend on.
 
 A database is destroyed only if its server is ours; or if its host is local or on the allow list,
-its name is that of a database of this project to develop on or to test with, and its stamp says the
-same. Whoever has the server, any other stamp closes it. What a URL says is not believed: it can
-redirect, and a tunnel makes every host local. And a connection is not believed to lead where
-another one has led: what changes or destroys is looked at again over the very connection that does
-so.
+its name is that of a `dev` or `test` database of this project, and its stamp agrees. On any server,
+a different stamp forbids it. URLs are not trusted: they can redirect, and a tunnel makes every host
+local. Nor is a connection trusted to lead where another one has led: before a database is changed
+or destroyed, it is checked again over the very connection that does so.
 """
 
 import ipaddress
@@ -39,41 +38,41 @@ from .contents import Contents, contents_of
 from .stamps import OWNER, STAMP, TEST, Facts
 
 SESSION_GRACE = 2.0
-"""Seconds that a session may take to end after its client has: on a busy machine, as long."""
+"""Seconds that a session may take to end after its client has, as it can on a busy machine."""
 RESTAMP = f"ALTER DATABASE {{name}} SET {STAMP} = '{{purpose}}'"
 DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseInfo:
-    """What is known of a database before something is done to it."""
+    """Facts about a database, collected before something is done to it."""
 
     name: str
     owned: bool
-    """Whether the server is ours, and so whatever is on it."""
+    """Whether the server is ours, and so everything on it."""
     host: str
-    """Where the connection really goes: an address, or a folder with a socket in it."""
+    """Actual endpoint of the connection: an address, or the directory of a socket."""
     facts: Facts
     pooled: bool
     sessions: tuple[str, ...]
-    """Who else is connected: application, user, address."""
+    """Other sessions connected to it: application, user, address."""
     contents: Callable[[], Contents]
-    """Counts what is in it: only when needed, since that takes a connection of its own."""
+    """Function that counts its contents: called only if needed, since it opens a connection."""
     prepared: tuple[Holder, ...] = ()
-    """Transactions in it that are prepared for a commit in two phases."""
+    """Prepared transactions in it, which wait for a two-phase commit."""
     purpose: str = TEST
-    """What it is to be used for."""
+    """Purpose for which it is to be used."""
     user: str | None = None
-    """The project and the service that want to use it; None where that does not matter."""
+    """Project and service that want to use it; None if that does not matter."""
 
     @property
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Whether it exists."""
         return self.facts.oid is not None
 
     @property
     def unstamped(self) -> bool:
-        """Whether it holds something, and is not stamped for this purpose."""
+        """Whether it has contents, but no stamp for this purpose."""
         if not self.exists or self.facts.stamped(self.purpose):
             return False
         found = self.contents()
@@ -81,7 +80,7 @@ class DatabaseInfo:
 
     @property
     def local(self) -> bool:
-        """Whether the server is on this machine, by the address that was connected to."""
+        """Whether the server is on this machine, according to the address connected to."""
         if self.host.startswith(("/", "@")) or not self.host:
             return True
         try:
@@ -91,12 +90,12 @@ class DatabaseInfo:
 
     @property
     def allowed(self) -> bool:
-        """Whether the project allows its host: by the address, or by a name that leads there."""
+        """Whether the project allows its host, by the address or by a name that resolves to it."""
         listed = table().get("destroyable_hosts", [])
         return any(leads_to(str(each), self.host) for each in listed)
 
     def __str__(self) -> str:
-        """Describe it for somebody who is about to lose it."""
+        """Describe it to a user who is about to lose it."""
         return f"{self.name} on {self.host}: {self.contents() if self.exists else 'not there'}"
 
 
@@ -160,7 +159,7 @@ RULES = (
 """Reasons not to use a database."""
 DESTROYING = (
     *RULES,
-    # The rows that it has written are seen by nobody until then, so that they cannot be deleted.
+    # The rows of a prepared transaction are invisible until it commits: they cannot be deleted.
     Rule(
         lambda it: bool(it.prepared),
         "what is prepared in it comes back when it is committed: {prepared}",
@@ -168,15 +167,15 @@ DESTROYING = (
         error=InfrastructureError,
     ),
 )
-"""Reasons not to destroy a database, or what is in it."""
+"""Reasons not to destroy a database or its contents."""
 
 
 def check(target: DatabaseInfo, *, force: bool = False, rules: Sequence[Rule] = RULES) -> None:
-    """Refuse to go on if the database may not be destroyed, or breaks others of the rules.
+    """Raise an error if the database breaks one of the rules.
 
     Raises:
-        ConfigurationError: it may not; nothing was touched.
-        InfrastructureError: a transaction is prepared in what is to be destroyed; nor was then.
+        ConfigurationError: it does; nothing was touched.
+        InfrastructureError: a prepared transaction forbids destroying it; nothing was touched.
     """
     for rule in rules:
         if rule.broken(target) and not (force and rule.forceable):
@@ -201,7 +200,7 @@ def check(target: DatabaseInfo, *, force: bool = False, rules: Sequence[Rule] = 
 
 
 def is_name(name: str, purpose: str) -> bool:
-    """Return whether `name` is one that this project gives to databases of a purpose, or makes."""
+    """Return whether `name` is this project's for a database of a purpose, or generated by it."""
     named = name.startswith(f"{names.prefix()}_") and name.endswith(f"_{purpose}")
     return named or names.is_ours(name)
 
@@ -213,11 +212,11 @@ def inspect(
     purpose: str = TEST,
     user: str | None = None,
 ) -> DatabaseInfo:
-    """Find out what the rules ask about the database `name`, over a connection to its server."""
+    """Collect the facts about the database `name`, over a connection to its server."""
     return DatabaseInfo(
         name=name,
         owned=server.owned,
-        # Where it has come out, not the name that was given.
+        # The address that was reached, not the name that was given.
         host=connection.info.hostaddr or connection.info.host,
         facts=stamps.facts(connection, name, purpose),
         pooled=not server.owned and external.pooled(server.url),
@@ -230,7 +229,7 @@ def inspect(
 
 
 def refreshed(connection: Connection, target: DatabaseInfo) -> DatabaseInfo:
-    """Return what is known of a database, with what the server says about it now."""
+    """Return the facts about a database, updated with the current ones of the server."""
     return replace(
         target,
         facts=stamps.facts(connection, target.name, target.purpose),
@@ -242,16 +241,16 @@ def refreshed(connection: Connection, target: DatabaseInfo) -> DatabaseInfo:
 def opened(
     connection: Connection, target: DatabaseInfo, rules: Sequence[Rule] = RULES
 ) -> Iterator[Connection]:
-    """Yield a connection to a database that was checked, once it proves to lead to that one.
+    """Yield a connection to a database that was checked, after verifying that it leads there.
 
     Args:
-        connection: the one over which it was checked.
-        target: what was found.
-        rules: those that it must not break.
+        connection: the connection over which it was checked.
+        target: the facts that were found.
+        rules: the rules that it must not break.
 
     Raises:
-        ConfigurationError: it leads somewhere else, or to what may not be changed any more.
-        InfrastructureError: somebody is in the way for too long.
+        ConfigurationError: it leads elsewhere, or the database may no longer be changed.
+        InfrastructureError: another session blocks for too long.
     """
     with beside(connection, target.name) as own:
         _prove(own, target, rules)
@@ -259,11 +258,11 @@ def opened(
 
 
 def drop(connection: Connection, target: DatabaseInfo) -> None:
-    """Drop a database that was checked over `connection`, if it is still that one.
+    """Drop a database that was checked over `connection`, if it is still the same one.
 
     Raises:
-        ConfigurationError: it is another one, or may not be destroyed any more.
-        InfrastructureError: somebody is in the way for too long.
+        ConfigurationError: it is another one, or may no longer be destroyed.
+        InfrastructureError: another session blocks for too long.
     """
     _prove(connection, target, DESTROYING)
     if not target.exists:
@@ -273,7 +272,7 @@ def drop(connection: Connection, target: DatabaseInfo) -> None:
 
 
 def _prove(connection: Connection, target: DatabaseInfo, rules: Sequence[Rule]) -> None:
-    """Refuse to go on if the name now belongs to another database than the one that was checked."""
+    """Raise an error if the name now belongs to another database than the one checked."""
     now = refreshed(connection, target)
     if now.facts.oid != target.facts.oid:
         raise ConfigurationError(
@@ -285,7 +284,7 @@ def _prove(connection: Connection, target: DatabaseInfo, rules: Sequence[Rule]) 
 
 
 def terminate_sessions(connection: Connection, name: str) -> None:
-    """Terminate the sessions of whoever else is connected to a database."""
+    """Terminate all other sessions connected to a database."""
     with _naming_sessions(connection, name):
         connection.execute(_TERMINATION, (name,))
     _others(connection, name)
@@ -293,15 +292,15 @@ def terminate_sessions(connection: Connection, name: str) -> None:
 
 @contextmanager
 def _naming_sessions(connection: Connection, name: str) -> Iterator[None]:
-    """Name the sessions that the role may not terminate, if one of them stops it.
+    """Name the sessions that the role may not terminate, if the block fails because of one.
 
     Raises:
-        InfrastructureError: there are some.
+        InfrastructureError: it does.
     """
     try:
         yield
     except errors.InsufficientPrivilege as error:
-        # By the server's function, since its words depend on its language.
+        # Recognized by the server's function, since its messages are localized.
         if error.diag.source_function not in _TERMINATING:
             raise
         who = connection.info.user
@@ -314,7 +313,7 @@ def _naming_sessions(connection: Connection, name: str) -> Iterator[None]:
 
 
 def _others(connection: Connection, name: str) -> tuple[str, ...]:
-    """Return who else is connected to a database, after a moment for those who are leaving."""
+    """Return the other sessions of a database, after a grace period for those about to end."""
     left: list[str] = []
 
     def gone() -> None:
@@ -331,7 +330,7 @@ def _prepared(connection: Connection, name: str) -> tuple[Holder, ...]:
     return tuple(holders(connection, PREPARED, name=name))
 
 
-# What a session is, a role without the right to know is not told; whose it is, and where, it is.
+# An unprivileged role sees a session's user and database, but not its backend type.
 _CLIENT = """
     datname = %s AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
     AND coalesce(backend_type, 'client backend') = 'client backend'

@@ -1,7 +1,7 @@
-"""Create, migrate, reset and drop the databases for people: `dev` and `test` of each service.
+"""Lifecycle of each service's `dev` and `test` databases: creation, migration, reset and drop.
 
-This is what `invoke db.*` does. Each action may be repeated, waits for another one on the same
-database, and leaves something that `setup` repairs if it is killed.
+Implements `invoke db.*`. Each action can be repeated, waits for other actions on the same database,
+and leaves a state that `setup` repairs if it is killed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database of one service for people, on a server that is up."""
+    """The `dev` or `test` database of a service, on a running server."""
 
     server: Server
     service: Service
@@ -40,36 +40,36 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The name of the database."""
+        """Name of the database."""
         return names.named(self.service.name, self.purpose, checkout.mark())
 
     @property
     def owner(self) -> str:
-        """The owner that is written on it: services of two projects may give theirs one name."""
+        """Owner that is written on it: services of two projects may use the same database name."""
         return names.owner(self.service.name, checkout.mark())
 
     @property
     def url(self) -> str:
-        """Its SQLAlchemy URL, as a service takes it."""
+        """SQLAlchemy URL, in the form that a service expects."""
         return url(self.server.url, self.name).render_as_string(hide_password=False)
 
     def inspect(self, label: str | None = None) -> guards.DatabaseInfo:
-        """Return what is known of it, or of its copy under a label."""
+        """Return the facts about it, or about its snapshot with a label."""
         with connect(self.server.url) as connection:
             return self._inspect(connection, label and self.copy_name(label))
 
     @contextmanager
     def unchanged(self) -> Iterator[guards.DatabaseInfo]:
-        """Yield what is known of it, while no other action changes or drops it.
+        """Yield the facts about it, while no other action changes or drops it.
 
         Raises:
-            InfrastructureError: another action is about it, and does not end.
+            InfrastructureError: another action holds its lock for too long.
         """
         with session(self.server.url) as connection, locked(connection, Lock.ACTION, self.name):
             yield self._inspect(connection)
 
     def refuse_foreign(self) -> None:
-        """Refuse to go on if it belongs to somebody else; it need not exist.
+        """Raise an error if it belongs to somebody else; it need not exist.
 
         Raises:
             ConfigurationError: it belongs to another service, or to another project.
@@ -82,12 +82,12 @@ class Database:
             return self.name in runs.databases(connection)
 
     def revision(self) -> str | None:
-        """Return the migration that it is at; None where it is at none."""
+        """Return the migration that it is at; None if it is at none."""
         with session(self.server.url, self.name) as connection:
             return _revision(connection)
 
     def position(self) -> Position:
-        """Return where it stands among the migrations of its service; it need not exist."""
+        """Return its position among the migrations of its service; it need not exist."""
         if not self.exists():
             return migrations.position(self.service, self.name, ())
         with session(self.server.url, self.name) as connection:
@@ -97,7 +97,7 @@ class Database:
         return migrations.position(self.service, self.name, migrations.revisions(connection))
 
     def changed(self) -> list[str]:
-        """Return the files of migrations that have changed since they were applied to it."""
+        """Return the migration files that have changed since they were applied to it."""
         with connect(self.server.url, self.name) as connection:
             return migrations.changed(connection, self.service)
 
@@ -105,7 +105,7 @@ class Database:
         """Create it, empty and stamped; return whether it is new.
 
         Raises:
-            ConfigurationError: what is there may not be used. Nothing was touched.
+            ConfigurationError: the existing one may not be used. Nothing was touched.
         """
         with self._changing() as (connection, target):
             self._created(connection, target)
@@ -122,11 +122,11 @@ class Database:
             return target.exists
 
     def migrate(self) -> None:
-        """Bring it up to the newest revision.
+        """Apply all pending migrations.
 
         Raises:
             ConfigurationError: it may not be used. Nothing was touched.
-            MigrationError: a migration fails. What came before it stays undone as well.
+            MigrationError: a migration fails. The ones before it are rolled back as well.
         """
         with self._changing(there=True) as (connection, target):
             self._migrate(connection, target)
@@ -136,7 +136,7 @@ class Database:
 
         Raises:
             ConfigurationError: it may not be destroyed. Nothing was touched.
-            MigrationError: a migration has no way down.
+            MigrationError: a migration has no downgrade.
         """
         with self._changing(guards.DESTROYING, force=force, there=True) as (connection, target):
             if target.sessions:
@@ -151,7 +151,7 @@ class Database:
         """Create and migrate it, and seed it if it is `dev`; existing data is kept.
 
         Raises:
-            ConfigurationError: what is there may not be used. Nothing was touched.
+            ConfigurationError: the existing one may not be used. Nothing was touched.
             MigrationError: a migration or a seed fails.
         """
         with self._changing() as (connection, found):
@@ -163,8 +163,8 @@ class Database:
     def reset(self, *, force: bool = False) -> None:
         """Recreate it as `setup` makes it.
 
-        If its schema is that of the migrations, its rows are cleaned; else it is replaced by a copy
-        of a template that is migrated once.
+        If its schema matches the migrations, only its rows are cleaned; otherwise it is replaced by
+        a copy of the migrated template.
 
         Raises:
             ConfigurationError: it may not be destroyed. Nothing was touched.
@@ -193,12 +193,12 @@ class Database:
 
         Raises:
             ConfigurationError: it may not be destroyed, or is at an older revision, whose seeds
-                nobody knows. Nothing was touched.
+                are unknown. Nothing was touched.
         """
         with self._changing(guards.DESTROYING, force=force, there=True) as (connection, target):
             if target.sessions:
                 guards.terminate_sessions(connection, self.name)
-            # Shown before anything is made, and not held: it would stand in the way of others.
+            # Checked before anything is created, and closed again so as not to block others.
             with self._opened(connection, target):
                 pass
             with (
@@ -217,11 +217,11 @@ class Database:
                 Cleaner(own, State.of(fresh))()
 
     def snapshot(self, label: str) -> str:
-        """Keep a copy of it under `label`, in the place of an older one; return the copy's name.
+        """Keep a copy of it under `label`, replacing an older one; return the copy's name.
 
         Raises:
-            ConfigurationError: others are connected to it, so that it cannot be copied; or a copy
-                under that label may not be destroyed. Nothing was touched.
+            ConfigurationError: it cannot be copied, since others are connected to it; or the older
+                copy may not be destroyed. Nothing was touched.
         """
         copy = self.copy_name(label)
         with self._changing(force=False, there=True) as (connection, _):
@@ -231,16 +231,16 @@ class Database:
         return copy
 
     def snapshots(self) -> list[stamps.Snapshot]:
-        """Return the copies of it that are kept, by their labels."""
+        """Return its snapshots, sorted by label."""
         with connect(self.server.url) as connection:
             every = stamps.snapshots(connection)
         return [each for each in every if each.name == self.copy_name(each.label)]
 
     def discard(self, label: str) -> None:
-        """Drop the copy that was kept under `label`.
+        """Drop the snapshot `label`.
 
         Raises:
-            ConfigurationError: there is no such copy, or it may not be destroyed.
+            ConfigurationError: there is no such snapshot, or it may not be destroyed.
         """
         with self._changing() as (connection, _):
             copy = self._inspect(connection, self._kept(connection, label))
@@ -248,27 +248,27 @@ class Database:
             guards.drop(connection, copy)
 
     def has_snapshot(self, label: str) -> bool:
-        """Return whether there is a copy of it under `label`."""
+        """Return whether it has a snapshot `label`."""
         with connect(self.server.url) as connection:
             return self.copy_name(label) in runs.databases(connection)
 
     def copy_name(self, label: str) -> str:
-        """Return the name of the copy of it under `label`, whether there is one or not."""
-        # As it was when there were no others.
+        """Return the database name of its snapshot `label`, whether that exists or not."""
+        # Unchanged from before there were other purposes and checkouts.
         first = self.purpose == stamps.TEST and not checkout.mark()
         return names.snapshot(self.service.name if first else self.name, label)
 
     def restore(self, label: str, *, force: bool = False) -> None:
-        """Restore the copy that was kept under `label`.
+        """Restore the snapshot `label`.
 
         Raises:
-            ConfigurationError: there is no such copy, or it may not be destroyed.
+            ConfigurationError: there is no such snapshot, or the database may not be destroyed.
         """
         with self._changing(guards.DESTROYING, force=force) as (connection, target):
             self._replace(connection, target, self._kept(connection, label))
 
     def _kept(self, connection: Connection, label: str) -> str:
-        """Return the name of the copy under `label`; raise an error if there is none."""
+        """Return the database name of the snapshot `label`; raise an error if there is none."""
         copy = self.copy_name(label)
         if copy not in runs.databases(connection):
             raise ConfigurationError(
@@ -284,16 +284,16 @@ class Database:
         """Lend it to a test run: migrated, and with no rows except those inserted by migrations.
 
         Args:
-            tell: is told what is about to be emptied, before it is.
-            check: is called with a connection to it, once it is migrated.
+            tell: called with a message before the database is emptied.
+            check: called with a connection to it once it is migrated.
 
         Raises:
             ConfigurationError: it may not be emptied. Nothing was touched.
-            InfrastructureError: it is not there, or somebody uses it.
-            MigrationError: a migration fails, or has no way down.
+            InfrastructureError: it does not exist, or is in use.
+            MigrationError: a migration fails, or has no downgrade.
         """
         with connect(self.server.url) as holder, locked(holder, Lock.ACTION, self.name):
-            # Not for as long as it is kept: this has a thread, and tests may fork.
+            # Closed before the yield: a session has a thread, and tests may fork.
             with session(self.server.url) as connection, self._told(connection):
                 self._lend(connection, tell, check)
             yield
@@ -328,20 +328,20 @@ class Database:
             check(own)
 
     def autogenerate(self, message: str, *, drop: bool = False) -> "Written":
-        """Autogenerate a migration from model changes; `drop` drops what no model has.
+        """Autogenerate a migration from model changes; with `drop`, drop what no model has.
 
         Raises:
             MigrationError: the models and the migrations cannot be compared.
         """
-        # Not imported before it is needed: Alembic takes 0.3 s.
+        # Imported lazily: Alembic takes 0.3 s.
         from ..schema import autogenerate
 
         return autogenerate.write(self.server.url, self.service, message, drop=drop)
 
     def psql(self) -> tuple[list[str], dict[str, str]]:
-        """Return the command that opens psql on it, and the variables that it needs.
+        """Return the command that opens psql on it, and its environment variables.
 
-        The password is among these: what a command line says, every user of the machine can read.
+        The password is one of these: every user of the machine can read a command line.
 
         Raises:
             InfrastructureError: psql is not installed.
@@ -358,7 +358,7 @@ class Database:
 
     @property
     def _which(self) -> str:
-        """The options by which an action is about this database."""
+        """Options that select this database in an action."""
         return f"--service {self.service.name} --database {self.purpose}"
 
     @contextmanager
@@ -369,12 +369,12 @@ class Database:
         force: bool = True,
         there: bool = False,
     ) -> Iterator[tuple[Connection, guards.DatabaseInfo]]:
-        """Yield a connection to the server, for one action at a time, and what is known of it.
+        """Yield a connection to the server, for one action at a time, and the facts about it.
 
-        Over it is checked what may be done. What is done over another one, `_opened` yields that.
+        The facts are checked over this connection. To change its contents, use `_opened`.
 
         Args:
-            rules: those that it must not break.
+            rules: the rules that it must not break.
             force: whether others may be connected to it.
             there: whether it has to exist.
         """
@@ -394,7 +394,7 @@ class Database:
 
     @contextmanager
     def _told(self, connection: Connection) -> Iterator[None]:
-        """Turn the errors by which PostgreSQL refuses an action into ours."""
+        """Translate the errors with which PostgreSQL refuses an action."""
         try:
             with writable():
                 yield
@@ -429,17 +429,17 @@ class Database:
     ) -> Iterator[Connection]:
         with guards.opened(connection, target, rules) as own:
             if target.facts.owner is None and target.facts.stamped(self.purpose):
-                # Who may not write whose it is could use it all the same.
+                # A role that may not write the owner can still use the database.
                 with suppress(errors.InsufficientPrivilege):
                     stamps.write(own, self.name, self.purpose, self.owner)
             yield own
 
     def _created(self, connection: Connection, target: guards.DatabaseInfo) -> guards.DatabaseInfo:
-        """Create and stamp it if that has not been done; return what is known of it then."""
+        """Create and stamp it if necessary; return the facts about it afterwards."""
         if not target.exists:
             runs.create(connection, self.name, purpose=self.purpose)
             target = guards.refreshed(connection, target)
-        # New, or left by a run that was killed before it could say what it is.
+        # New, or left unstamped by a run that was killed.
         if not (target.facts.stamp or target.contents().held):
             stamps.write(connection, self.name, self.purpose, self.owner)
             target = guards.refreshed(connection, target)
@@ -456,9 +456,9 @@ class Database:
         source: str,
         label: str | None = None,
     ) -> None:
-        """Put a stamped copy of `source`, kept under `label`, in the place of a checked database.
+        """Replace a checked database with a stamped copy of `source`, labelled `label` if given.
 
-        It gets its name last: a run that is killed leaves no copy that cannot say what it is.
+        It gets its name last: a run that is killed leaves no unstamped copy.
         """
         with runs.run_over(connection) as identifier:
             fresh = names.database(identifier, "new")
@@ -471,11 +471,11 @@ class Database:
             connection.execute(rename.format(sql.Identifier(fresh), sql.Identifier(target.name)))
 
     def _wiped(self, connection: Connection, target: guards.DatabaseInfo, template: str) -> bool:
-        """Clean it to the state of a template if it has its schema; return whether it was."""
+        """Reset it to the state of a template if it has its schema; return whether it was reset."""
         info = runs.read_template_info(connection, template)
         if info.state is None:
             return False
-        # What cannot be wiped is made anew.
+        # If it cannot be cleaned, the caller recreates it.
         with (
             self._opened(connection, target, guards.DESTROYING) as own,
             suppress(CleaningError),
@@ -488,7 +488,7 @@ class Database:
         return False
 
     def _seed(self, connection: Connection, target: guards.DatabaseInfo) -> list[str]:
-        """Run the service's SQL files in order, each of which has to be as good twice as once."""
+        """Run the service's SQL files in order; each has to be idempotent."""
         files = sorted((self.service.path / "seeds").glob("*.sql"))
         if not files:
             return []

@@ -1,4 +1,4 @@
-"""Bring a database to a revision of a service's migrations, and note which files were applied."""
+"""Alembic migrations of a service's databases, with a record of the files that were applied."""
 
 import hashlib
 import json
@@ -27,36 +27,36 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 FORMAT = 5
-"""Part of a template's name; raise it when templates are made in another way."""
+"""Part of a template's name; increase it when templates are built differently."""
 WRITE = 'uv run invoke db.revision --message "say what changes"'
-"""The command that writes what is missing."""
+"""Command that writes a missing migration."""
 
 
 class MigrationError(StrataError):
-    """A migration fails: the code under test is at fault, not what it runs on."""
+    """Failure of a migration: the code under test is at fault, not the infrastructure."""
 
 
 def migrate(connection: Connection, service: Service, revision: str = "head") -> None:
-    """Bring a database up to a revision of the service's migrations, and note their files.
+    """Upgrade a database to a revision of the service's migrations, and record their files.
 
     Raises:
         MigrationError: a migration fails, or there is not exactly one head.
-        psycopg.errors.LockNotAvailable: somebody is in the way, see `connection.session`.
+        psycopg.errors.LockNotAvailable: another session blocks, see `connection.session`.
     """
     _run("upgrade", connection, service, revision)
 
 
 def rollback(connection: Connection, service: Service, revision: str = "-1") -> None:
-    """Bring a database down to a revision of the service's migrations.
+    """Downgrade a database to a revision of the service's migrations.
 
     Raises:
-        MigrationError: a migration has no way down, or it fails.
+        MigrationError: a migration has no downgrade, or it fails.
     """
     _run("downgrade", connection, service, revision)
 
 
 def _run(command: str, connection: Connection, service: Service, revision: str) -> None:
-    # Not imported before it is needed, which is rarely: Alembic takes 0.3 s.
+    # Imported lazily, since it is rarely needed: Alembic takes 0.3 s.
     import alembic.command
 
     if blocked := position(service, connection.info.dbname, revisions(connection)).blocked:
@@ -72,13 +72,13 @@ def add(
     """Add a migration.
 
     Args:
-        connection: to a database that all others have been applied to.
-        service: whose it is.
-        message: what it does, in a few words.
-        fill: fills in what it does, as Alembic's `process_revision_directives`.
+        connection: a connection to a database with all other migrations applied.
+        service: the service that it belongs to.
+        message: a short description.
+        fill: a callback that fills in its operations: Alembic's `process_revision_directives`.
 
     Returns:
-        Its file; None where `fill` has left none.
+        Its file; None if `fill` has removed all directives.
 
     Raises:
         MigrationError: the models and the migrations cannot be compared.
@@ -93,27 +93,27 @@ def add(
 
 
 def format_file(file: Path) -> None:
-    """Format a file as a commit demands it, where the formatter is installed."""
+    """Format a file as commits require, if the formatter is installed."""
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
     for command in (("check", "--fix"), ("format",)) if ruff else ():
         programs.run((str(ruff), *command, "--quiet", str(file)), cwd=ROOT)
 
 
 def position(service: Service, database: str, present: Sequence[str]) -> Position:
-    """Return where a database stands that is at the revisions `present`.
+    """Return the position of a database that is at the revisions `present`.
 
     Raises:
-        MigrationError: the files of the migrations cannot be read.
+        MigrationError: the migration files cannot be read.
     """
     with _scripts(service, f"the migrations of {service.name} cannot be read: ") as scripts:
         found = Position(service, database, tuple(present), scripts)
-        # Read within the block, for its errors.
+        # Read inside the block, which translates the errors.
         _ = found.heads
         return found
 
 
 def revisions(connection: Connection) -> list[str]:
-    """Return the migrations that a database is at: none, or one for each branch."""
+    """Return the revisions that a database is at: none, or one for each branch."""
     there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
     if there == (None,):
         return []
@@ -122,9 +122,9 @@ def revisions(connection: Connection) -> list[str]:
 
 
 def digest(package: Package) -> str:
-    """Return a hash of everything that decides what a migrated database looks like.
+    """Return a hash of everything that determines the contents of a migrated database.
 
-    Of all libraries, which have no migrations, it is the same: theirs is empty.
+    It is the same for all libraries, which have no migrations: their database is empty.
     """
     content = hashlib.sha256(f"{FORMAT}".encode())
     own = (package.path / "migrations").rglob("*.py") if isinstance(package, Service) else ()
@@ -134,9 +134,9 @@ def digest(package: Package) -> str:
 
 
 def applied(connection: Connection) -> dict[str, str]:
-    """Return what is noted of the migrations that a database is at: a hash of the file of each.
+    """Return the recorded hash of each migration file that was applied to a database.
 
-    It stands in the comment on the table alembic_version, and so goes wherever the tables go.
+    The record is the comment on the table alembic_version, so it goes wherever the tables go.
     """
     query = "SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"
     (text,) = connection.execute(query).fetchone() or (None,)
@@ -148,13 +148,13 @@ def applied(connection: Connection) -> dict[str, str]:
 
 
 def note(connection: Connection, files: Mapping[str, str]) -> None:
-    """Write what `applied` returns of another database, which this one has become equal to."""
+    """Record what `applied` returned for another database that this one is now equal to."""
     comment = sql.Literal(json.dumps(files))
     connection.execute(sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(comment))
 
 
 def changed(connection: Connection, service: Service) -> list[str]:
-    """Return the files of migrations that have changed since they were applied to a database.
+    """Return the migration files that have changed since they were applied to a database.
 
     Raises:
         MigrationError: the migrations cannot be read.
@@ -173,14 +173,14 @@ def changed(connection: Connection, service: Service) -> list[str]:
 
 
 def _note_files(connection: Connection, config: "Config") -> None:
-    """Note which files have been applied; those that were noted before stay as they are noted."""
+    """Record which files have been applied; existing records stay unchanged."""
     from alembic.script import ScriptDirectory
 
     before, at = applied(connection), tuple(revisions(connection))
     files = _files(ScriptDirectory.from_config(config), at) if at else {}
     found = {revision: before.get(revision) or _digest(file) for revision, file in files.items()}
     if found != before:
-        # Only its owner may; who may not does without.
+        # Only the table's owner may write the record; other roles go without.
         with suppress(psycopg.ProgrammingError):
             note(connection, found)
             connection.commit()
@@ -189,10 +189,10 @@ def _note_files(connection: Connection, config: "Config") -> None:
 
 @contextmanager
 def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
-    """Yield the files of a service's migrations, to be read in the block.
+    """Yield a service's migration scripts, to be read in the block.
 
     Raises:
-        MigrationError: they cannot be read as the block does; its message begins with `problem`.
+        MigrationError: the block fails to read them; its message begins with `problem`.
     """
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
@@ -200,7 +200,7 @@ def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
     try:
         yield ScriptDirectory.from_config(configuration(service))
     except (CommandError, SyntaxError, KeyError) as error:
-        # Of a revision that others follow and that is not there, Alembic tells its name alone.
+        # If a revision that others follow is missing, Alembic's error is only its name.
         missing = f"there is no {error}" if isinstance(error, KeyError) else error
         raise MigrationError(
             f"{problem}{missing}", f"fix services/{service.name}/migrations"
@@ -208,7 +208,7 @@ def _scripts(service: Service, problem: str) -> Iterator["ScriptDirectory"]:
 
 
 def _files(scripts: "ScriptDirectory", at: str | tuple[str, ...]) -> dict[str, Path]:
-    """Return the files of those migrations that lead to the revisions `at`, oldest first."""
+    """Return the files of the migrations that lead to the revisions `at`, oldest first."""
     found = list(scripts.iterate_revisions(at, "base"))
     return {each.revision: Path(each.path) for each in reversed(found)}
 
@@ -222,12 +222,12 @@ def _digest(file: Path) -> str:
 def _config(connection: Connection, service: Service) -> Iterator["Config"]:
     """Yield Alembic's configuration for a service, with a connection to the database.
 
-    It is closed in the end, as SQLAlchemy's. That makes none of its own, which nobody has checked.
+    SQLAlchemy takes it over and closes it. It opens none of its own, which would be unchecked.
     """
     engine = engine_over(connection)
     config = configuration(service)
     try:
-        # Not in a transaction yet: Alembic begins it, or none where a migration asks for none.
+        # Not in a transaction yet: Alembic begins one, unless a migration asks for none.
         with engine.connect() as own:
             config.attributes["connection"] = own
             yield config
@@ -246,7 +246,7 @@ def _config(connection: Connection, service: Service) -> Iterator["Config"]:
 
 def engine_over(connection: Connection) -> "Engine":
     """Return an engine whose one connection is `connection`."""
-    # Not imported before it is needed: few actions reach this, and it takes longer than they do.
+    # Imported lazily: few actions need it, and importing it takes longer than they do.
     from sqlalchemy import NullPool, create_engine
 
     connection.autocommit = False
@@ -254,9 +254,9 @@ def engine_over(connection: Connection) -> "Engine":
 
 
 def configuration(service: Service, **options: Any) -> "Config":
-    """Return Alembic's configuration for a service; the options are those of its `Config`."""
+    """Return Alembic's configuration for a service; the options are passed to its `Config`."""
     from alembic.config import Config
 
-    # It would print what it does, where an action's output may have to be JSON.
+    # Alembic would print its progress, but an action's output may have to be JSON.
     quiet = Namespace(quiet=True)
     return Config(toml_file=service.path / "pyproject.toml", cmd_opts=quiet, **options)

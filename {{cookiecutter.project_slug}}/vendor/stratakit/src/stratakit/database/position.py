@@ -1,6 +1,6 @@
-"""Where a database stands among the migrations of its service, and the way on from there.
+"""Position of a database among the migrations of its service, and the way on from there.
 
-Every action that tells or needs it takes the words from here.
+Every action that reports or needs the position takes its messages from here.
 """
 
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Position:
-    """The revisions that a database is at, and those that the code has."""
+    """Revisions that a database is at, and those that the code has."""
 
     service: Service
     database: str
-    """Its name."""
+    """Name of the database."""
     present: tuple[str, ...]
-    """None, or one for each branch."""
+    """Revisions of the database: none, or one for each branch."""
     scripts: "ScriptDirectory"
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
-        """The revisions of the code that no other one follows."""
+        """Revisions of the code that no other one follows."""
         return tuple(self.scripts.get_heads())
 
     @cached_property
     def unknown(self) -> list[str]:
-        """Those of the database that the code does not have."""
+        """Revisions of the database that the code does not have."""
         known = {each.revision for each in self.scripts.walk_revisions()}
         return [each for each in self.present if each not in known]
 
     @property
     def fork(self) -> tuple[str, str] | None:
-        """Why the migrations lead to no single schema, and what to do about it."""
+        """Reason why the migrations do not lead to a single schema, and a hint."""
         if len(self.heads) <= 1:
             return None
         merge = f"in services/{self.service.name}: uv run alembic merge heads"
@@ -48,7 +48,7 @@ class Position:
 
     @property
     def blocked(self) -> tuple[str, str] | None:
-        """Why no migration leads on from there, and what to do about it."""
+        """Reason why no migration leads on from there, and a hint."""
         if self.fork or not self.unknown:
             return self.fork
         at = f"{self.database} is at {', '.join(self.unknown)}"
@@ -61,7 +61,7 @@ class Position:
 
     @property
     def problem(self) -> tuple[str, str] | None:
-        """Why it is not at the newest revision, and what to do about it; None if it is."""
+        """Reason why it is not at the newest revision, and a hint; None if it is."""
         if self.blocked:
             return self.blocked
         if not self.present and self.heads:
@@ -75,5 +75,5 @@ class Position:
 
 
 def told(problem: Sequence[str]) -> str:
-    """Return a problem and what to do about it, as one line."""
+    """Return a problem and its hint as one line."""
     return ": ".join(problem)

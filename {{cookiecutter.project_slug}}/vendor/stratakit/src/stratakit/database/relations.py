@@ -1,4 +1,4 @@
-"""Find the tables and views of a database, and what may keep somebody from emptying them."""
+"""Tables and views of a database, and the obstacles to emptying them."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from .connection import Connection
 
 
 class CleaningError(ConfigurationError):
-    """Something cannot be cleaned, or nobody can tell whether it was."""
+    """Failure to clean something, or to tell whether it is clean."""
 
 
 class Switch(NamedTuple):
-    """Statements that switch a trigger, a rule or a policy off, and on again as before."""
+    """Statements that disable a trigger, a rule or a policy, and enable it again as before."""
 
     off: str
     on: str
@@ -25,34 +25,34 @@ class Table:
     """A table, partitioned or not, and the role's rights to it."""
 
     switches: tuple[Switch, ...]
-    """For each of its triggers and rules that would fire for the session."""
+    """Switches of its triggers and rules that would fire for the session."""
     oid: int
     name: str
     columns: str
-    """Those that can be inserted, as SQL."""
+    """Insertable columns, as SQL."""
     readable: bool
     writable: bool
-    """Whether the role may delete its rows, and insert them."""
+    """Whether the role may delete and insert its rows."""
     owned: bool
     hidden: bool
     """Whether policies hide rows from the role."""
     foreign: bool
-    """Whether it, or a part of it, is a foreign table that can be written to."""
+    """Whether it, or a part of it, is a writable foreign table."""
 
     @property
     def policies(self) -> Switch | None:
-        """Stop its policies from hiding rows from their owner; None if they hide none."""
+        """Switch that stops its policies from hiding rows from the owner; None if none do."""
         change = f"ALTER TABLE {self.name} {{}} ROW LEVEL SECURITY"
         return Switch(change.format("NO FORCE"), change.format("FORCE")) if self.hidden else None
 
 
 def tables(connection: Connection) -> list[Table]:
-    """Return the tables that are cleaned, by name, as the role and the session see them.
+    """Return the tables to clean, sorted by name, as the role and the session see them.
 
-    Left out are those that `uncleaned` in the [tool.stratakit] table names.
+    Tables that `uncleaned` in the [tool.stratakit] table lists are left out.
 
     Raises:
-        CleaningError: what one holds cannot be seen, or is on another server.
+        CleaningError: rows of one cannot be seen, or are on another server.
     """
     switches: dict[int, list[Switch]] = defaultdict(list)
     for oid, off, on in connection.execute(_SWITCHES).fetchall():
@@ -95,7 +95,7 @@ class View(NamedTuple):
 
 
 def views(connection: Connection) -> list[View]:
-    """Return the materialized views, each after those that it can have been made of."""
+    """Return the materialized views, each after those that it may depend on."""
     uncleaned = table().get("uncleaned", [])
     rows = connection.execute(_VIEWS).fetchall()
     return [View(*row) for row in rows if row[1] not in uncleaned]
@@ -126,7 +126,7 @@ _TABLES = f"""
       SELECT root FROM tree JOIN pg_foreign_table ON ftrelid = tree.oid
       JOIN pg_foreign_server ON pg_foreign_server.oid = ftserver
       JOIN pg_foreign_data_wrapper ON pg_foreign_data_wrapper.oid = srvfdw
-      -- 28: to insert, update or delete. What has no handler cannot say so, nor do any of it.
+      -- 28: INSERT, UPDATE or DELETE. A wrapper without a handler supports none of them.
       WHERE CASE WHEN fdwhandler <> 0 THEN pg_relation_is_updatable(ftrelid, false) & 28 > 0 END
     )
     SELECT oid::int8, name, {_COLUMNS.format("own.oid")},
@@ -146,14 +146,14 @@ _SWITCHES = f"""
       FROM tree JOIN pg_trigger ON tgrelid = tree.oid JOIN firing ON mode = tgenabled
       WHERE NOT tgisinternal
       UNION ALL
-      -- 3 and 4: on INSERT and on DELETE, of the table that is named and of no part of it.
+      -- 3 and 4: ON INSERT and ON DELETE, which apply to the named table but not to its parts.
       SELECT root, level, 'RULE', ev_class, rulename, word
       FROM tree JOIN pg_rewrite ON ev_class = tree.oid JOIN firing ON mode = ev_enabled
       WHERE level = 0 AND ev_type IN ('3', '4')
     )
     SELECT root::int8, format('ALTER TABLE %s DISABLE %s %I', place::regclass, kind, name),
       format('ALTER TABLE %s ENABLE %s %s %I', place::regclass, word, kind, name)
-    -- What is said of a table is said of its parts too, so the parts come last.
+    -- ALTER TABLE on a table applies to its parts too, so the parts come last.
     FROM found ORDER BY level, place::regclass::text, name
 """  # noqa: S608 - as above
 _VIEWS = f"""

@@ -1,4 +1,4 @@
-"""Make and drop the databases of test runs: a migrated template, and clones of it."""
+"""Databases of test runs: a migrated template, and clones of it."""
 
 import json
 from collections.abc import Iterator
@@ -28,36 +28,36 @@ from .connection import (
 from .server_errors import writable
 
 KEPT_TEMPLATES, KEPT_DAYS = 3, 14
-"""Templates that are kept however old they are, and for how long the others are after their use."""
+"""Number of templates to keep at any age, and days to keep the others after their last use."""
 LEFT = (errors.InsufficientPrivilege, errors.LockNotAvailable, StrataError)
-"""Reasons not to drop a leftover: it is another role's, in use, or not stamped as a test's."""
+"""Errors that leave a leftover in place: it is another role's, in use, or not stamped for tests."""
 _MAY_CREATE = """
     SELECT rolcreatedb OR rolsuper, pg_get_userbyid(datdba)
     FROM pg_database, pg_roles WHERE datname = %s AND rolname = current_user
 """
 LARGE = 256 * 1024
-"""Characters of a state that is too large to be noted on a template, which every run reads."""
+"""Characters above which a state is too large to store on a template, which every run reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateInfo:
-    """What is known of a template: it stands in the comment on the database, and goes with it."""
+    """Facts about a template, stored in the comment on its database."""
 
     used: str = ""
-    """The day of its last use, for `prune`."""
+    """Day of its last use, for `prune`."""
     shape: str = ""
-    """What its schema looks like, and its revision."""
+    """Signature of its schema and revision."""
     applied: dict[str, str] = field(default_factory=dict)
-    """What is noted of its migrations, see `migrations.applied`."""
+    """Record of its migrations, see `migrations.applied`."""
     state: State | None = None
-    """What its migrations have written; None where that is much."""
+    """State that its migrations have created; None if it is too large."""
 
 
 @contextmanager
 def run(server: str) -> Iterator[str]:
     """Open a test run on a server: yield its identifier, and drop its databases afterwards.
 
-    Runs that died before they could do so are swept up first.
+    Databases of runs that died before they could do so are dropped first.
     """
     with connect(server) as connection, run_over(connection) as identifier:
         yield identifier
@@ -65,14 +65,14 @@ def run(server: str) -> Iterator[str]:
 
 @contextmanager
 def run_over(connection: Connection) -> Iterator[str]:
-    """Do what `run` does, over a connection to the server."""
+    """Open a test run like `run`, over a connection to the server."""
     sweep(connection)
     identifier = names.new_run()
     with locked(connection, Lock.RUN, identifier):
         try:
             yield identifier
         finally:
-            # If the server has gone away, the next run sweeps up.
+            # If the server has gone away, the next run cleans up.
             with suppress(psycopg.OperationalError):
                 for name in databases(connection):
                     if names.run_of(name) == identifier:
@@ -88,21 +88,21 @@ def sweep(connection: Connection) -> list[str]:
 
 
 def prune(server: str) -> list[str]:
-    """Drop what dead runs have left and templates that nothing has used for long; return them."""
+    """Drop leftovers of dead runs and long unused templates; return their names."""
     with session(server) as connection:
         dropped = sweep(connection)
-        # Kept for somebody to look at, which has been done, or will not be.
+        # Kept for inspection, which has been done by now or never will be.
         kept = [name for name in databases(connection) if names.is_kept(name)]
         return dropped + _discard(connection, kept + _stale_templates(connection))
 
 
 def _discard(connection: Connection, candidates: list[str]) -> list[str]:
-    # Not while it is built, nor twice: somebody else may be pruning.
+    # The lock excludes templates being built, and those that another process is pruning.
     return _drop_unused(connection, Lock.BUILD, {name: name for name in candidates})
 
 
 def _drop_unused(connection: Connection, kind: Lock, candidates: dict[str, str]) -> list[str]:
-    """Drop the databases whose lock nobody holds, given what it is about; return their names."""
+    """Drop those candidates, given with the subjects of their locks, that are not locked."""
     dropped = []
     for name, what in candidates.items():
         with locked_if_free(connection, kind, what) as free, suppress(*LEFT):
@@ -113,7 +113,7 @@ def _drop_unused(connection: Connection, kind: Lock, candidates: dict[str, str])
 
 
 def template(server: str, package: Package) -> str:
-    """Return the name of a sealed template with the package's migrations, built if there is none.
+    """Return the name of a ready template with the package's migrations, built if necessary.
 
     Raises:
         MigrationError: a migration fails.
@@ -124,7 +124,7 @@ def template(server: str, package: Package) -> str:
 
 
 def finished_template(server: str, package: Package) -> str | None:
-    """Return what `template` returns, or None where it would have to be built first.
+    """Return what `template` returns, or None if it would have to be built first.
 
     Raises:
         InfrastructureError: the server does not answer.
@@ -135,11 +135,11 @@ def finished_template(server: str, package: Package) -> str | None:
 
 
 def get_or_build_template(connection: Connection, package: Package) -> str:
-    """Do what `template` does, over a connection to the server."""
+    """Return what `template` returns, over a connection to the server."""
     name = _template_name(connection, package)
     if not is_ready(connection, name):
         _build(connection, package, name)
-        # Each change of a migration leaves one behind, so this is where they would pile up.
+        # Each change of a migration leaves a template behind; without this, they would pile up.
         _discard(connection, _stale_templates(connection))
     elif (note := read_template_info(connection, name)).used != _today():
         _note(connection, name, replace(note, used=_today()))
@@ -152,7 +152,7 @@ def _template_name(connection: Connection, package: Package) -> str:
 
 @contextmanager
 def migrated(connection: Connection, service: Service) -> Iterator[Connection]:
-    """Yield a connection to a database that has the migrations and nothing else, and goes after.
+    """Yield a connection to a temporary database that has the migrations and nothing else.
 
     Raises:
         MigrationError: a migration fails.
@@ -167,7 +167,7 @@ def migrated(connection: Connection, service: Service) -> Iterator[Connection]:
 
 
 def read_template_info(connection: Connection, name: str) -> TemplateInfo:
-    """Return what is noted on a template; nothing on one that is half-made."""
+    """Return the facts stored on a template; empty for one that is half-built."""
     query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
     (comment,) = connection.execute(query, (name,)).fetchone() or (None,)
     try:
@@ -179,7 +179,7 @@ def read_template_info(connection: Connection, name: str) -> TemplateInfo:
 
 
 def _stale_templates(connection: Connection) -> list[str]:
-    """Return the templates that are not among the last few and have not been used for long."""
+    """Return the templates that are not among the most recent and have long been unused."""
     limit = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).date().isoformat()
     used = {
         name: read_template_info(connection, name).used
@@ -202,11 +202,11 @@ def _today() -> str:
 
 
 def _build(connection: Connection, package: Package, name: str) -> None:
-    # Not the lock of a run: those who wait here would wait for each other's whole runs.
+    # Not the lock of a run: waiting processes would wait for each other's whole runs.
     with locked(connection, Lock.BUILD, name):
         if is_ready(connection, name):
             return
-        # Left half-made by a run that was killed.
+        # A run that was killed may have left it half-built.
         drop(connection, name)
         create(connection, name)
         if isinstance(package, Service):
@@ -226,7 +226,7 @@ def _build(connection: Connection, package: Package, name: str) -> None:
 
 
 def is_ready(connection: Connection, name: str) -> bool:
-    """Return whether a template is whole: it is sealed last, and nobody can connect to it then."""
+    """Return whether a template is complete: its build ends by closing it to connections."""
     query = "SELECT datistemplate AND NOT datallowconn FROM pg_database WHERE datname = %s"
     return connection.execute(query, (name,)).fetchone() == (True,)
 
@@ -243,12 +243,12 @@ def create(
     """Create a database as a copy of another one.
 
     Raises:
-        ConfigurationError: the server or the role is stamped as something else.
+        ConfigurationError: the server or the role is stamped for something else.
         InfrastructureError: the role may not create databases, or others use `source`.
     """
     _refuse_marked(connection, "create", name, purpose)
     fsync = connection.execute("SHOW fsync").fetchone()
-    # Copying files is faster than logging pages, but forces two checkpoints where fsync is on.
+    # Copying files is faster than logging pages, but forces two checkpoints if fsync is on.
     strategy = "FILE_COPY" if fsync == ("off",) and source != "template0" else "WAL_LOG"
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
         sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
@@ -275,8 +275,8 @@ def drop(connection: Connection, name: str) -> None:
     """Drop a database that is ours by its name, if it exists.
 
     Raises:
-        ConfigurationError: the name is not one of ours, or the database is stamped as something
-            else than for tests. Nothing was touched.
+        ConfigurationError: the name is not one of ours, or the database is stamped for something
+            other than tests. Nothing was touched.
     """
     if not names.is_ours(name):
         raise ConfigurationError(
@@ -286,7 +286,7 @@ def drop(connection: Connection, name: str) -> None:
     _refuse_marked(connection, "drop", name)
     target = sql.Identifier(name)
     query = "SELECT datistemplate FROM pg_database WHERE datname = %s"
-    # One whose drop was interrupted can be dropped again, and not be altered.
+    # After an interrupted drop, a database can be dropped again but not altered.
     if connection.execute(query, (name,)).fetchone() == (True,):
         with suppress(errors.InvalidCatalogName), writable():
             connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(target))
@@ -297,7 +297,7 @@ def drop(connection: Connection, name: str) -> None:
 def _refuse_marked(
     connection: Connection, verb: str, name: str, purpose: str = stamps.TEST
 ) -> None:
-    """Refuse a database that is stamped for something else, by itself, its role or its server."""
+    """Raise an error if a database, its role or its server is stamped for something else."""
     refusals = stamps.facts(connection, name, purpose).refusals(purpose)
     if refusals:
         raise ConfigurationError(

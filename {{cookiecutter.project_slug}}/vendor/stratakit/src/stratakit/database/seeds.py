@@ -1,8 +1,8 @@
-"""Rows that have to come back: tell whether they have changed, and bring back those that have.
+"""Seeded rows: detection of changes to them, and their restoration.
 
-A copy of them is kept in a temporary table. Each row bears the number of the transaction that
-wrote it, which tells, with how many there are, what was written, without comparing any values.
-Beside its values the copy has the place of each row, by which those that are gone are found.
+A copy of them is kept in a temporary table. Each row bears the ID of the transaction that wrote it;
+together with the number of rows, it shows what was written without comparing any values. The copy
+also has the location (ctid) of each row, by which missing rows are found.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from .connection import Connection
 from .relations import Table, View
 
 ANY_BYTE = "surrogateescape"
-"""How text is decoded and encoded: a database may hold any bytes, and they have to come back."""
+"""Error handler for decoding and encoding: a database may hold any bytes, which must survive."""
 _PLACE = '"strata part", "strata place"'
 _KNOWN = "(age(xmin) > age(strata.since) OR coalesce(xmin = ANY (strata.mine), false))"
 _CHANGED = """
@@ -40,7 +40,7 @@ _INSERT_GONE = """
     )
     SELECT EXISTS (SELECT {row} FROM gone EXCEPT ALL SELECT {row} FROM back) INTO strata.lost
 """
-# Who has written them is known, though they may be newer than a transaction that is still open.
+# Their transactions are known, although they may be newer than one that is still open.
 _KNOWN_BEFORE = """
     SELECT set_config('strata.mine', (
         coalesce(nullif(current_setting('strata.mine', true), ''), '{{}}')::xid[] || ARRAY(
@@ -50,30 +50,30 @@ _KNOWN_BEFORE = """
     )::text, false)
 """
 OURS = "strata.mine := array_append(strata.mine, pg_current_xact_id()::xid)"
-"""The statement of the function that has it know the rows which it writes."""
+"""Statement that lets the function recognize the rows that it writes itself."""
 
 
 class Seed(NamedTuple):
-    """The parts of SQL that bring back the rows of one table, or tell of a view that it differs."""
+    """SQL fragments that restore the rows of one table, or detect that a view differs."""
 
     changed: str
-    """The condition that it was written to."""
+    """Condition that it was written to."""
     differs: str
-    """The condition that its rows have other values, which takes long."""
+    """Condition that its rows have other values, which is slow to evaluate."""
     insert: str
-    """The statement that inserts all of its rows."""
+    """Statement that inserts all of its rows."""
     restore: tuple[str, ...]
-    """The statements that delete rows which were written, and insert those that are gone."""
+    """Statements that delete the rows that were written, and insert the missing ones."""
 
 
 def keep(connection: Connection, relation: Table | View, rows: str | None, count: int) -> Seed:
-    """Copy rows to a temporary table of the session, to have them come back.
+    """Copy rows to a temporary table of the session, to restore them later.
 
     Args:
-        connection: that of the session.
-        relation: what they belong to.
-        rows: they, as COPY writes them; None for those that are there now.
-        count: how many they are.
+        connection: the session's connection.
+        relation: the table or view that they belong to.
+        rows: the rows in COPY format; None for the current ones.
+        count: the number of rows.
     """
     table, columns = relation.name, relation.columns
     kept = f"pg_temp.seeded_{relation.oid}"
@@ -94,14 +94,14 @@ def keep(connection: Connection, relation: Table | View, rows: str | None, count
         "count": count,
         "place": _PLACE,
         "known": _KNOWN,
-        # As text: not every type, json for one, can be compared.
+        # As text: some types, such as json, cannot be compared.
         "row": f"ROW({columns})::text",
     }
     differs = _DIFFERS.format(**parts)
     changed = _CHANGED.format(**parts)
     gone = _INSERT_GONE.format(**parts, insert=_INSERT.format(**parts, source="gone"))
     return Seed(
-        # At first nobody knows who has written the rows of a database that was not ours.
+        # At first it is unknown who has written the rows of a database that was not ours.
         changed=f"(CASE WHEN strata.since IS NULL THEN {differs} ELSE {changed} END)",
         differs=differs,
         insert=_INSERT.format(**parts, source=kept),

@@ -1,4 +1,4 @@
-"""Tell what a server is to blame for from what a migration is, which the code is to blame for."""
+"""Distinction between errors of the server and those of a migration, which the code causes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,28 +11,28 @@ from ..servers.carriers import ICU
 from ..servers.extensions import CREATES, elsewhere
 
 OUTSIDE = ("08", "53", "57P", "58")
-"""Beginnings of SQLSTATEs that no migration is to blame for: connection, resources, the system.
+"""SQLSTATE prefixes of errors that no migration causes: connection, resources, the system.
 
-An error without a state was no answer of the server: the connection is gone.
+An error without a state did not come from the server: the connection is gone.
 """
 _READ_ONLY = (
     "the server takes no changes: it is a replica, or sessions on it are read-only",
     "use the primary; or: ALTER ROLE ... RESET default_transaction_read_only",
 )
-"""What is wrong where nothing can be written, and what helps."""
+"""Message and hint for a server that cannot be written to."""
 _LACKING = (errors.FeatureNotSupported, errors.UndefinedFile)
 
 
 def raise_if_server_error(error: Exception, doing: str) -> None:
-    """Raise what is the server's fault as such; return if `error` is not.
+    """Raise an error of the server's as an InfrastructureError; return for any other.
 
     Args:
-        error: what was raised.
-        doing: what PostgreSQL was to do, for the message.
+        error: the original error.
+        doing: the code that PostgreSQL was running, for the message.
 
     Raises:
-        InfrastructureError: the server is gone, full or read-only, or lacks what a migration asks
-            it for: an extension, ICU, or a right of the role.
+        InfrastructureError: the server is gone, full or read-only, or lacks what a migration
+            requires: an extension, ICU, or a right of the role.
     """
     cause = origin(error)
     if not isinstance(cause, psycopg.Error):
@@ -49,7 +49,7 @@ def raise_if_server_error(error: Exception, doing: str) -> None:
             f" {brief(error)}",
             f'as a superuser, in template1: CREATE EXTENSION "{extension[1]}"',
         ) from error
-    # The word is the same in each language of the server.
+    # The word is the same in every language of the server's messages.
     if isinstance(cause, errors.FeatureNotSupported) and "ICU" in str(cause):
         raise InfrastructureError(
             f"this PostgreSQL was built without ICU, which a migration asks for: {brief(error)}",
@@ -72,10 +72,10 @@ def raise_if_server_error(error: Exception, doing: str) -> None:
 
 @contextmanager
 def writable() -> Iterator[None]:
-    """Report what is wrong where a server does not let anything be written during the block.
+    """Translate the error of a read-only server during the block.
 
     Raises:
-        InfrastructureError: it does not.
+        InfrastructureError: the server cannot be written to.
     """
     try:
         yield
@@ -84,14 +84,14 @@ def writable() -> Iterator[None]:
 
 
 def origin(error: Exception) -> BaseException:
-    """Return the error of the driver, of which SQLAlchemy has made `error`; or that itself."""
-    # By its attribute: to import SQLAlchemy takes most actions longer than all that they do.
+    """Return the driver's error that SQLAlchemy has wrapped in `error`, or `error` itself."""
+    # By the attribute: importing SQLAlchemy takes longer than most actions do.
     cause: BaseException | None = getattr(error, "orig", None)
     return cause or error
 
 
 def brief(error: Exception) -> str:
-    """Return an error in one line, without the statement and the advice that SQLAlchemy adds."""
+    """Return an error in one line, without the statement and the advice added by SQLAlchemy."""
     cause = origin(error)
     lines = str(cause).strip().splitlines()
     return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__

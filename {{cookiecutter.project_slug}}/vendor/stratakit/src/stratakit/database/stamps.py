@@ -1,9 +1,9 @@
-"""Read and write what a database is for and whose it is: its stamp and its owner.
+"""Stamp and owner of a database: its purpose, and the service that it belongs to.
 
 They are settings on the database itself, written when it is created: they are not in the schema,
-are not copied by a clone, and go wherever the database goes. A plain role may not make up settings;
-it writes a comment of such lines as `strata.environment=test`. A database from before there were
-owners is taken over by the first that changes it.
+are not copied by a clone, and go wherever the database goes. A plain role may not define settings;
+it writes a comment with lines such as `strata.environment=test`. A database from before owners
+existed is taken over by the first service that changes it.
 """
 
 import re
@@ -16,10 +16,10 @@ from .connection import Connection
 STAMP, OWNER = "strata.environment", "strata.owner"
 SNAPSHOT = "strata.snapshot"
 STAMPS, OWNERS = (STAMP, "ops.environment"), (OWNER, "ops.owner")
-"""All names that are read: older versions wrote the second."""
+"""Names of the settings to read; older versions wrote the second of each."""
 TEST, DEV = "test", "dev"
 PURPOSES = (DEV, TEST)
-"""The purposes of the databases for people: to develop on, and to test with."""
+"""Purposes of the databases for people: development and tests."""
 
 _SAID = re.compile(rf"(?im)^\s*(?:{'|'.join(map(re.escape, STAMPS))})\s*=(.*)$")
 _LABELLED = re.compile(rf"(?m)^{re.escape(SNAPSHOT)}=(\S+) (.*)$")
@@ -27,47 +27,47 @@ _OWNED = re.compile(rf"(?m)^(?:{'|'.join(map(re.escape, OWNERS))})=(.*)$")
 
 
 class Mark(NamedTuple):
-    """One setting or comment that says what a database is for."""
+    """A setting or comment that states the purpose of a database."""
 
     value: str
     own: bool
-    """Whether it is set on the database itself: only then it permits anything."""
+    """Whether it is set on the database itself: only then does it permit anything."""
     undo: str
-    """The statement that changes it, so that the database may be used."""
+    """Statement that changes it, so that the database may be used."""
 
 
 class Facts(NamedTuple):
-    """What the server says about a database of a name, whether it exists or not."""
+    """The server's facts about a database of a given name, which need not exist."""
 
     oid: int | None
-    """Its number; None if it does not exist."""
+    """OID of the database; None if it does not exist."""
     recovering: bool
     """Whether the server is a replica or is recovering."""
     marks: tuple[Mark, ...]
     owner: str | None = None
-    """The project and the service that have it, as far as it says so."""
+    """Project and service that it belongs to, if it says so."""
 
     @property
     def stamp(self) -> str | None:
-        """What it is for: all that is said about that."""
+        """Purpose of the database; several if its marks disagree."""
         return ", ".join(dict.fromkeys(mark.value for mark in self.marks)) or None
 
     def stamped(self, purpose: str) -> bool:
-        """Return whether it says of itself that it is for `purpose`."""
+        """Return whether the database itself is stamped for `purpose`."""
         return any(mark.own and mark.value == purpose for mark in self.marks)
 
     def refusals(self, purpose: str) -> tuple[Mark, ...]:
-        """Return what is said that keeps it closed to `purpose`, wherever that stands."""
+        """Return the marks that forbid its use for `purpose`, wherever they are set."""
         return tuple(mark for mark in self.marks if mark.value != purpose)
 
 
 def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
-    """Return what the server that a connection is to says about a database.
+    """Return the server's facts about a database.
 
     Args:
-        connection: to any database on the server.
-        name: of the database.
-        purpose: what it should be for, and what `Mark.undo` makes it.
+        connection: a connection to any database on the server.
+        name: the name of the database.
+        purpose: the intended purpose, which `Mark.undo` sets.
     """
     keys = {"name": name, "stamps": [*STAMPS], "owners": [*OWNERS], "purpose": purpose}
     row = connection.execute(_FACTS, keys).fetchone()
@@ -78,7 +78,7 @@ def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
     word = (comment or "").strip()
     said += [word] if not said and word.casefold() in ("production", "prod") else []
     marks += [Mark(each, own=True, undo=remark) for each in said]
-    # By the server's configuration, or by whatever else sets it for a connection.
+    # Set by the server's configuration, or by whatever else sets it for a connection.
     for key, value in seen.items():
         if value and value not in {mark.value for mark in marks}:
             undo = f"see who sets {key} for connections to {connection.info.dbname}"
@@ -88,14 +88,14 @@ def facts(connection: Connection, name: str, purpose: str = TEST) -> Facts:
 
 
 def write(connection: Connection, name: str, purpose: str, owner: str) -> None:
-    """Write on a database what it is for, and which service of which project has it.
+    """Write a database's purpose and owner on it.
 
-    What a comment on it says besides stays, such as the label of a snapshot.
+    The rest of a comment on it is kept, such as the label of a snapshot.
     """
     target = sql.Identifier(name)
     setting = sql.SQL("ALTER DATABASE {} SET {} = {}")
     comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
-    # The owner first: without a stamp, what was killed in between is begun anew.
+    # The owner first: if killed in between, the database has no stamp, and both are written again.
     said = {OWNER: owner, STAMP: purpose}
     try:
         for key, value in said.items():
@@ -113,19 +113,19 @@ def write(connection: Connection, name: str, purpose: str, owner: str) -> None:
 
 
 class Snapshot(NamedTuple):
-    """A copy of a database that was kept."""
+    """A copy of a database that is kept under a label."""
 
     label: str
     name: str
-    """The name of the copy."""
+    """Name of the copy."""
     made: str
-    """When, by the clock of the server."""
+    """Time of its creation, by the clock of the server."""
     size: int | None
-    """In bytes; None where the role may not connect to it."""
+    """Size in bytes; None if the role may not connect to it."""
 
 
 def label(connection: Connection, name: str, label: str) -> None:
-    """Write on a copy of a database under which label it is kept, and since when."""
+    """Write the label of a snapshot and the current time on it."""
     query = (
         "SELECT concat_ws(E'\\n', shobj_description(oid, 'pg_database'), %s || '='"
         " || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') || ' ' || %s)"
@@ -137,7 +137,7 @@ def label(connection: Connection, name: str, label: str) -> None:
 
 
 def snapshots(connection: Connection) -> list[Snapshot]:
-    """Return the copies on the server that say under which label they are kept."""
+    """Return the labelled copies on the server."""
     query = (
         "SELECT datname, shobj_description(oid, 'pg_database'),"
         " CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) END"

@@ -1,4 +1,4 @@
-"""Tell what databases are there and what is in them, and what a person is about to lose."""
+"""Status of databases: whether they exist, their contents, and what a rollback would lose."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from .position import told
 
 _TABLES = """
     SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    -- The rows of partitions are their parent's.
+    -- Rows of partitions are counted with their parent's.
     WHERE relkind IN ('r', 'p', 'm') AND NOT relispartition
       AND relname <> 'alembic_version' AND nspname !~ '^(pg_|information_schema$)'
     ORDER BY 1, 2
@@ -30,33 +30,33 @@ _COLUMNS = """
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of one of a service's databases for people."""
+    """State of one of a service's `dev` or `test` databases."""
 
     service: str
     database: str
     purpose: str
-    """What it is for: dev or test."""
+    """Purpose of the database: dev or test."""
     checkout: str
-    """The mark of the checkout that it belongs to; empty for the first."""
+    """Mark of the checkout that it belongs to; empty for the first."""
     exists: bool
     server: str
-    """Version, and where the server comes from."""
+    """Version and origin of the server."""
     owner: str | None
     size: int
-    """Its size in bytes."""
+    """Size in bytes."""
     stamp: str | None
     belongs_to: str | None
-    """Which service of which project has it, as far as it says so."""
+    """Project and service that it belongs to, if it says so."""
     revision: str | None
-    """The migration that it is at."""
+    """Migration that it is at."""
     head: str
-    """The newest migration in the code; several where it has several."""
+    """Newest migration in the code; several if it has several heads."""
     problem: str | None
-    """Why it is not at that one, and what to do about it."""
+    """Reason why it is not at the head, and a hint."""
     changed: list[str]
-    """The files of migrations that have changed since they were applied to it."""
+    """Migration files that have changed since they were applied to it."""
     rows: dict[str, int]
-    """Rows of each table."""
+    """Number of rows of each table."""
 
     @property
     def current(self) -> bool:
@@ -64,7 +64,7 @@ class Status:
         return self.exists and self.revision == self.head
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return it as a dictionary for JSON."""
         return {**asdict(self), "current": self.current}
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Status:
 
 
 def megabytes(size: int | None) -> str:
-    """Return a size in bytes as a person reads it; it is unknown where a role may not see it."""
+    """Format a size in bytes for people; None is a size that the role may not see."""
     return "of unknown size" if size is None else f"{size / 2**20:.1f} MB"
 
 
@@ -96,7 +96,7 @@ def status(database: Database) -> Status:
     try:
         return _status(database)
     except (InfrastructureError, OperationalError):
-        # It may have been dropped since it was seen.
+        # It may have been dropped since it was found.
         if database.exists():
             raise
         return _status(database)
@@ -130,7 +130,7 @@ def _status(database: Database) -> Status:
 
 
 def rows(database: Database) -> dict[str, int]:
-    """Return how many rows each table of a database has."""
+    """Return the number of rows in each table of a database."""
     with session(database.server.url, database.name) as connection:
         tables = connection.execute(_TABLES).fetchall()
         return {
@@ -139,17 +139,17 @@ def rows(database: Database) -> dict[str, int]:
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number of things as a person writes it."""
+    """Format a number of things, in singular or plural."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def lost_by_rollback(database: Database) -> list[str]:
-    """Return the tables and columns that hold something, and that taking a migration back drops.
+    """Return the tables and columns with data that reverting the latest migration would drop.
 
-    A copy of the migrated template is taken back, and nothing is touched.
+    The migration is reverted in a copy of the migrated template; the database is not touched.
 
     Raises:
-        MigrationError: a migration has no way down.
+        MigrationError: a migration has no downgrade.
         InfrastructureError: the role may not create databases.
     """
     at = database.revision()
@@ -165,7 +165,7 @@ def lost_by_rollback(database: Database) -> list[str]:
             try:
                 held = _count(connection, schema, table, column)
             except (errors.UndefinedTable, errors.UndefinedColumn):
-                # The database is not what its migrations make of it.
+                # The database differs from its migrations.
                 continue
             if held:
                 name = _shown(schema, table)
@@ -178,11 +178,11 @@ def lost_by_rollback(database: Database) -> list[str]:
 
 
 Columns = list[tuple[str, str, str]]
-"""Schemas, the tables in them, and their columns."""
+"""Names of schemas, tables and columns."""
 
 
 def _taken_back(database: Database, at: str) -> tuple[Columns, Columns]:
-    """Return the columns that there are at a revision, and those after it is taken back."""
+    """Return the columns at a revision, and those left after it is reverted."""
     with (
         session(database.server.url) as connection,
         runs.migrated(connection, database.service) as newest,
@@ -208,7 +208,7 @@ def _count(connection: Connection, schema: str, table: str, column: str = "") ->
     try:
         (count,) = connection.execute(query).fetchone() or (0,)
     except errors.ObjectNotInPrerequisiteState:
-        # A materialized view that was not populated holds nothing, and PostgreSQL does not say so.
+        # An unpopulated materialized view has no rows, but PostgreSQL raises an error for it.
         return 0
     return int(count)
 
