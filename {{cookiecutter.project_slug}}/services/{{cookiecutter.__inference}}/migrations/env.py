@@ -1,4 +1,4 @@
-"""What Alembic runs; servicebase/migrations.py says how it reaches the database."""
+"""Alembic environment; servicebase/migrations.py connects to the database."""
 
 from servicebase import migrations
 

@@ -11,7 +11,7 @@ down_revision: str | Sequence[str] | None = None
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# Each after those that it refers to.
+# In the order of their foreign keys.
 TABLES = ("teams", "users", "api_keys", "model_aliases", "model_alias_versions", "quotas")
 SEARCHED = {
     "teams": ["name"],
@@ -22,7 +22,7 @@ SEARCHED = {
 
 
 def upgrade() -> None:
-    """Apply it."""
+    """Apply the migration."""
     op.create_table(
         "teams",
         *stored("teams"),
@@ -87,7 +87,7 @@ def upgrade() -> None:
 
 
 def create_indexes() -> None:
-    """Create what serves lists and searches; unique constraints have an index of their own."""
+    """Create the indexes for lists and searches; unique constraints have their own."""
     for table in TABLES:
         if table != "model_alias_versions":
             op.create_index(op.f(f"ix_{table}_created_at_id"), table, ["created_at", "id"])
@@ -103,13 +103,13 @@ def create_indexes() -> None:
 
 
 def downgrade() -> None:
-    """Undo it."""
+    """Revert the migration."""
     for table in reversed(TABLES):
         op.drop_table(table)
 
 
 def stored(table: str) -> list[sa.schema.SchemaItem]:
-    """Return the columns that every kind has."""
+    """Return the columns of every entity."""
     return [
         sa.Column("id", sa.Uuid, nullable=False, server_default=sa.func.gen_random_uuid()),
         timestamp("created_at"),
@@ -119,7 +119,7 @@ def stored(table: str) -> list[sa.schema.SchemaItem]:
 
 
 def aliased() -> list[sa.schema.SchemaItem]:
-    """Return the columns that an alias and each of its versions has."""
+    """Return the columns that an alias and its versions have in common."""
     return [
         sa.Column("alias", sa.Text, nullable=False),
         sa.Column("target", sa.Text, nullable=False),
@@ -130,12 +130,12 @@ def aliased() -> list[sa.schema.SchemaItem]:
 
 
 def timestamp(name: str) -> sa.Column[object]:
-    """Return a column that holds when the row was written."""
+    """Return a column for the time at which the row was written."""
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
 def belongs(table: str, column: str, *, to: str) -> list[sa.schema.SchemaItem]:
-    """Return a column that refers to what a row is removed with."""
+    """Return a column with a foreign key to the owner of a row; deletes cascade."""
     name = op.f(f"fk_{table}_{column}")
     return [
         sa.Column(column, sa.Uuid, nullable=False),
@@ -144,5 +144,5 @@ def belongs(table: str, column: str, *, to: str) -> list[sa.schema.SchemaItem]:
 
 
 def not_negative(table: str, column: str) -> sa.CheckConstraint:
-    """Return the rule that a column is not negative."""
+    """Return the constraint that a column is not negative."""
     return sa.CheckConstraint(f"{column} >= 0", name=op.f(f"ck_{table}_{column}_not_negative"))

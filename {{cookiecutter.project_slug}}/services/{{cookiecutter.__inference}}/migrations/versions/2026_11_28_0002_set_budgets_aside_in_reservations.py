@@ -1,4 +1,4 @@
-"""Set budgets aside in reservations."""
+"""Reserve budgets in a table of reservations."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Apply it."""
+    """Apply the migration."""
     op.create_table(
         "reservations",
         sa.Column("id", sa.Uuid, nullable=False),
@@ -30,5 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Undo it."""
+    """Revert the migration."""
     op.drop_table("reservations")

@@ -1,4 +1,4 @@
-"""Keep configs and sessions, which were in Redis."""
+"""Store configs and sessions, which were in Redis."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Apply it."""
+    """Apply the migration."""
     op.create_table(
         "configs",
         sa.Column("version", sa.Integer, sa.Identity(), nullable=False),
@@ -41,6 +41,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Undo it."""
+    """Revert the migration."""
     op.drop_table("sessions")
     op.drop_table("configs")

@@ -1,1 +1,1 @@
-"""The gateway: teams, keys and quotas before language models, with an OpenAI-compatible API."""
+"""Gateway for language models: teams, API keys and quotas behind an OpenAI-compatible API."""

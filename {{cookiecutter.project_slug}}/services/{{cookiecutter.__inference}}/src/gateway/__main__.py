@@ -1,4 +1,4 @@
-"""Serve: `python -m gateway`."""
+"""Entry point of `python -m gateway`."""
 
 from servicebase.serve import serve
 

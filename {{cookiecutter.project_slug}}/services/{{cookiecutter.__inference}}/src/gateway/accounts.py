@@ -1,4 +1,4 @@
-"""What lets people and programs in: passwords, API keys, session tokens."""
+"""Credentials of people and programs: passwords, API keys and session tokens."""
 
 import asyncio
 import hmac
@@ -18,26 +18,26 @@ from . import errors
 
 SECRET_BYTES = 32
 SHOWN = len("sk-") + 8
-"""Characters of a key by which its owner recognises it, and which nobody can use."""
+"""Length of the prefix of a key that is stored and shown: enough to recognise it, not to use it."""
 PASSWORD_LENGTHS = (12, 256)
 
 T = TypeVar("T")
 
 HASHER = argon2.PasswordHasher()
-# Few, since each of them takes 64 MiB: of many who log in at once the others wait, if not too many.
+# Two threads, since each hash takes 64 MiB; other logins wait, up to the limit of the semaphore.
 _threads = ThreadPoolExecutor(2, "argon2")
 _places = asyncio.Semaphore(40)
 
 
 def same(given: str, known: str) -> bool:
-    """Compare two secrets in a time that does not tell how much of them is alike."""
+    """Return whether two secrets are equal; compare them in constant time."""
     return hmac.compare_digest(given.encode(), known.encode())
 
 
 def check_password(value: str, least: int = PASSWORD_LENGTHS[0]) -> str:
-    """Return `value` in the one form that all keyboards lead to; raise InvalidError for a bad one.
+    """Return `value` in NFKC form, so that it does not depend on the keyboard or the system.
 
-    It is too short or too long then, or holds what cannot be typed.
+    Raise InvalidError if it is too short or too long, or contains control characters.
     """
     password = unicodedata.normalize("NFKC", value)
     most = PASSWORD_LENGTHS[1]
@@ -53,30 +53,30 @@ class Issued:
     """A new credential."""
 
     secret: str = field(repr=False)
-    """To be shown to its owner once; the gateway keeps the next two alone."""
+    """Shown to its owner once; only the prefix and the hash are stored."""
     prefix: str
     hash: str = field(repr=False)
 
 
 class Keys:
-    """Makes API keys, or others alike, and the hashes by which they are found again.
+    """Issuer of API keys or similar tokens, and of the hashes by which they are looked up.
 
-    The hash is keyed, so that whoever reads the database cannot try keys, nor add one.
+    The hashes are keyed: access to the database is not enough to guess a key, nor to add one.
     """
 
     def __init__(self, secret: str, purpose: str = "api-keys", beginning: str = "sk-") -> None:
         self._beginning = beginning
-        # Of each purpose one of its own, which tells nothing of the secret, nor of the others.
+        # Derived per purpose: it reveals neither the secret nor the key of another purpose.
         pepper = hmac.digest(secret.encode(), purpose.encode(), "sha256")
         self._mac = hmac.new(pepper, digestmod="sha256")
 
     def issue(self) -> Issued:
-        """Return a new one."""
+        """Return a new credential."""
         secret = self._beginning + secrets.token_urlsafe(SECRET_BYTES)
         return Issued(secret, secret[:SHOWN], self.hash(secret))
 
     def hash(self, secret: str) -> str:
-        """Return the HMAC-SHA256 of what was shown, in hexadecimal."""
+        """Return the HMAC-SHA256 of a secret, in hexadecimal."""
         mac = self._mac.copy()
         mac.update(secret.encode())
         return mac.hexdigest()
@@ -84,21 +84,21 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """Hashes passwords with Argon2id, in threads, so that the event loop goes on meanwhile.
+    """Argon2id password hashing, in threads, so that it does not block the event loop.
 
-    Both methods raise an OverloadedError where too many are waiting.
+    `hash` and `verify` raise OverloadedError if too many callers are waiting.
     """
 
     hasher: argon2.PasswordHasher
 
     async def hash(self, password: str) -> str:
-        """Return the hash of a password, with the salt and the parameters that it was made by."""
+        """Return the hash of a password, which includes its salt and parameters."""
         return await _in_thread(lambda: self.hasher.hash(password))
 
     async def verify(self, hash_: str | None, password: str) -> bool:
-        """Return whether it is the password of this hash; None takes as long, and has none."""
+        """Return whether the password matches the hash; for None, return False as slowly."""
         if hash_ is None:
-            # Hashing costs what verifying does; answering at once would tell who has an account.
+            # As slow as verifying: a quick response would reveal that there is no such account.
             await self.hash(password)
             return False
         with suppress(argon2.exceptions.VerifyMismatchError):
@@ -106,7 +106,7 @@ class Passwords:
         return False
 
     def outdated(self, hash_: str) -> bool:
-        """Return whether the hash was made with other parameters than new ones are."""
+        """Return whether the hash was made with parameters other than the current ones."""
         return self.hasher.check_needs_rehash(hash_)
 
 
@@ -118,9 +118,9 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 
 class Credentials:
-    """What makes and checks all of them."""
+    """Issuers of keys and session tokens, and the password hashing."""
 
     def __init__(self, secret: str, hasher: argon2.PasswordHasher) -> None:
         self.keys, self.passwords = Keys(secret), Passwords(hasher)
-        # Those of sessions: the database knows which have not ended.
+        # Session tokens: the database stores which sessions are open.
         self.tokens = Keys(secret, "session-tokens", "st-")

@@ -1,4 +1,4 @@
-"""The application, on any ports. What it runs on in production is in bootstrap.py."""
+"""The application, on any ports. bootstrap.py has those of production."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ def create_app(
     around: AbstractAsyncContextManager[object] | None = None,
     hasher: PasswordHasher = accounts.HASHER,
 ) -> FastAPI:
-    """Return the application on these ports; `around` is entered for as long as it lives."""
+    """Return the application on these ports; `around` is entered for its lifespan."""
     limits = (settings.max_concurrency, settings.max_concurrency_of_team)
     service = CompletionService(ports, *limits)
 
@@ -41,24 +41,24 @@ def create_app(
             finally:
                 for task in tasks:
                     task.cancel()
-                # However they ended: what is left to do is done.
+                # Even if they failed, pending work is finished.
                 await asyncio.wait(tasks)
                 await service.background.drain()
                 await service.reservations.end()
 
     app = FastAPI(
         title=NAME,
-        # Of the API, which its paths begin with.
+        # Version of the API, as in its paths.
         version="1",
         lifespan=living,
-        # What is asked for most, and a tenth slower where a router is looked through for it.
+        # The most frequent requests, which would be a tenth slower through an included router.
         routes=completions.router.routes,
-        # Its own needs a network.
+        # FastAPI's own pages need a network; see pages.py.
         docs_url=None,
         redoc_url=None,
-        # Who shows a key in each request needs no protection from forms of other sites.
+        # Each request authenticates with a header, so CSRF protection is not needed.
         strict_content_type=False,
-        # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
+        # A redirect loses the scheme behind a proxy that terminates TLS; a 404 is clear.
         redirect_slashes=False,
         responses=error_handlers.EVERYWHERE,
     )

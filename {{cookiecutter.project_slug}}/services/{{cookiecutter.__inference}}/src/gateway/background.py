@@ -1,27 +1,27 @@
-"""Work that has to be done even if the request that it is for is gone."""
+"""Background tasks that outlive the request that started them."""
 
 import asyncio
 from collections.abc import Coroutine
 
 
 class Background:
-    """Tasks that are kept until they are done; the event loop alone would let them be collected."""
+    """Set of running tasks: the event loop alone would let them be garbage collected."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Start some work, and return its task."""
+        """Start a coroutine as a task, and return the task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def run(self, work: Coroutine[None, None, None]) -> None:
-        """Do some work and wait for it; if the caller is cancelled, it is done all the same."""
+        """Run a coroutine and wait for it; if the caller is cancelled, it still completes."""
         await asyncio.shield(self.start(work))
 
     async def drain(self) -> None:
-        """Wait until all is done."""
+        """Wait until all tasks are done."""
         while self._tasks:
             await asyncio.wait(self._tasks)

@@ -1,4 +1,4 @@
-"""The application on the adapters of production. Nothing else imports them all."""
+"""The application on its production adapters. No other module imports them all."""
 
 from contextlib import AsyncExitStack
 
@@ -23,7 +23,7 @@ from .settings import Settings
 def bootstrap(settings: Settings | None = None) -> FastAPI:
     """Return the application on PostgreSQL, Redis and real backends, for `uvicorn --factory`.
 
-    It starts while they are down, and says so in /health/ready.
+    It starts even if they are down, and reports that at /health/ready.
 
     Raises:
         SettingsError: a setting is missing or wrong.
@@ -40,7 +40,7 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
     redis = connect(str(settings.redis_url.get_secret_value()), timeout=settings.server_timeout)
     limiter = RedisLimiter(redis, clock)
     closing = AsyncExitStack()
-    # The last one first.
+    # Closed in reverse order.
     for close in (engine.dispose, redis.aclose, limiter.flush):
         closing.push_async_callback(close)
     backends: dict[str, InferenceBackend] = {echo.PROVIDER: echo.EchoBackend(clock, settings)}
@@ -50,7 +50,7 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
             base_url=str(settings.openai_url),
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
             timeout=settings.backend_timeout,
-            # Slots are what limits them.
+            # ConcurrencyLimit is the limit.
             limits=httpx2.Limits(max_connections=None),
         )
         closing.push_async_callback(client.aclose)

@@ -1,4 +1,4 @@
-"""The way of one request: route, admit, spend, infer, settle."""
+"""Processing of a completion request: route, admit, reserve, infer, settle."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,14 +15,14 @@ from .ports import Admission, Chunk, Completion, Inference, InferenceBackend, Po
 from .reservations import Reservations
 
 ESTIMATE = 256
-"""Tokens that are set aside for a choice that nobody limits. What it takes beyond is booked."""
+"""Tokens to reserve for a choice without a limit. Tokens beyond that are charged, too."""
 
 NOTHING = domain.Usage(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedRequest:
-    """A request as the policy of the moment has it."""
+    """A request after routing by the current policy."""
 
     team: UUID
     limits: domain.Limits
@@ -30,61 +30,61 @@ class RoutedRequest:
     provider: str
     inference: Inference
     price: int
-    """In microcents a token."""
+    """Microcents per token."""
     prompt_tokens: int
-    """No fewer than it will be."""
+    """Upper bound on the tokens of the prompt."""
 
     @property
     def tokens(self) -> int:
-        """Return how many are set aside: all that it can take, if there is a limit."""
+        """Return the number of tokens to reserve: the maximum possible, if there is a limit."""
         most, n = self.inference.max_tokens, self.inference.n
         if most is None:
-            # No more than the quota has: else nobody with a small one would get an answer.
+            # At most the quota: teams with a small one would never be admitted otherwise.
             most = max(1, min(ESTIMATE, (self.limits.tokens - self.prompt_tokens) // n))
         return self.prompt_tokens + most * n
 
 
 @dataclass(eq=False)
 class Admitted:
-    """A request that was let through. Whoever has one closes it, however it ends."""
+    """A request that was admitted. The caller must close it, however it ends."""
 
     service: "CompletionService"
     request: RoutedRequest
     admission: Admission = field(init=False)
     tokens: int = 0
-    """That the limiter has counted."""
+    """Number of tokens that the limiter has counted."""
     reservation: UUID | None = None
-    """What was set aside of the budget."""
+    """Id of the budget reservation."""
     usage: domain.Usage = NOTHING
     closed: bool = False
 
     async def complete(self) -> Completion:
-        """Return the whole answer; raises what the backend does."""
+        """Return the whole completion; raise the errors of the backend."""
         try:
             completion = await self.request.backend.complete(self.request.inference)
         except asyncio.CancelledError:
-            # Who leaves has had the backend read the prompt.
+            # The backend has read the prompt, although the client has left.
             self.usage = domain.Usage(self.request.prompt_tokens, 0)
             raise
         self.usage = completion.usage
         return completion
 
     async def stream(self) -> AsyncGenerator[Chunk, None]:
-        """Yield the answer in pieces; raises what the backend does."""
+        """Yield the completion in chunks; raise the errors of the backend."""
         made = 0
-        # The backend stops at once, not when the iterator is collected some day.
+        # Stop the backend at once, not when the iterator is garbage collected.
         async with aclosing(self.request.backend.stream(self.request.inference)) as chunks:
             async for chunk in chunks:
                 made += 1
-                # Until the backend says how many there were, a piece counts as a token.
+                # A chunk counts as one token until the backend reports the usage.
                 self.usage = chunk.usage or domain.Usage(self.request.prompt_tokens, made)
                 if chunk.usage:
-                    # Before the client has it all: who was answered has paid, whatever is killed.
+                    # Charge before the last chunk is sent: killing the process must not skip it.
                     await self._book()
                 yield chunk
 
     async def close(self) -> None:
-        """Free the slot, and give back what was counted or taken and then not used."""
+        """Free the slot, and give back the tokens and the budget that were not used."""
         if self.closed:
             return
         self.closed = True
@@ -97,17 +97,17 @@ class Admitted:
             await self._book()
 
     async def count(self) -> None:
-        """Let the limiter count it, or refuse."""
+        """Have the limiter count or refuse the request."""
         routed, limiter = self.request, self.service.ports.limiter
         self.admission = await limiter.admit(routed.team, routed.limits, routed.tokens)
         if not self.admission.refused:
             self.tokens = routed.tokens
 
     async def pay(self) -> None:
-        """Set aside what it may cost; raise if it was refused, or if the budget is too small."""
+        """Reserve the maximum cost; raise if the limiter refused, or if the budget is too small."""
         routed, limits = self.request, self.request.limits
         if self.admission.refused:
-            # No waiting helps who asks for more than the whole quota.
+            # Waiting does not help a request that is larger than the whole quota.
             if limits.requests < 1:
                 raise errors.QuotaError("requests", 1, limits.requests)
             if limits.tokens < routed.tokens:
@@ -118,7 +118,7 @@ class Admitted:
             self.reservation = await reserve(routed.team, microcents)
 
     async def _book(self) -> None:
-        """Book what was used of the budget, once."""
+        """Charge the usage to the budget, once."""
         reservation, self.reservation = self.reservation, None
         if reservation:
             booked = self.usage.total * self.request.price
@@ -127,7 +127,7 @@ class Admitted:
 
 
 class CompletionService:
-    """Lets requests through, and has all that this takes."""
+    """Admission of completion requests, with the state that it needs."""
 
     def __init__(self, ports: Ports, slots: int, slots_of_team: int) -> None:
         self.ports, self.policy = ports, Policy(ports)
@@ -136,7 +136,7 @@ class CompletionService:
         self.reservations = Reservations(ports.database.spending, ports.clock)
 
     async def admit(self, key_hash: str, asked: Inference) -> Admitted:
-        """Let a request through, or raise the ServiceError that says why not."""
+        """Admit a request, or raise the ServiceError that says why not."""
         version = self.policy.version
         routed = await self._route(key_hash, asked)
         self.concurrency.take(routed.team)
@@ -144,7 +144,7 @@ class CompletionService:
         try:
             await admitted.count()
             if admitted.admission.version != version:
-                # It was judged by the policy of before.
+                # It was routed by an outdated policy.
                 self.policy.renew(admitted.admission.version)
                 admitted.request = await self._route(key_hash, asked)
                 if admitted.admission.refused:
@@ -167,7 +167,7 @@ class CompletionService:
             raise errors.UnknownModelError(asked.model)
         price = config.prices.get(route.target.model)
         if price is None:
-            why = "has no price; an administrator sets one, be it 0"
+            why = "has no price; an administrator must set one, or 0 if it is free"
             raise errors.UnknownModelError(asked.model, why)
         given = {name: name for name, value in asked.parameters.items() if value is not None}
         for feature, asking in {**given, **asked.features}.items():
@@ -185,7 +185,7 @@ class CompletionService:
 
 
 def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -> Admission:
-    """Return what these limits say of a request that was counted under others."""
+    """Return the admission of a request by `limits` if it was counted under those `before`."""
     requests = admission.requests_left + limits.requests - before.requests
     tokens = admission.tokens_left + limits.tokens - before.tokens
     refused = "requests" if requests < 0 else "tokens" if tokens < 0 else None

@@ -1,4 +1,4 @@
-"""How many requests may be with backends at once."""
+"""Limit on the concurrent requests to backends."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ from . import errors
 
 
 class ConcurrencyLimit:
-    """Slots, of which one team has a share. Nobody waits: whoever comes too late tries again."""
+    """Slots, of which each team may take a share. Without a free slot, requests fail at once."""
 
     def __init__(self, size: int, share: int) -> None:
         self.size, self._share = size, share
@@ -14,17 +14,17 @@ class ConcurrencyLimit:
         self._teams: dict[UUID, int] = {}
 
     def take(self, team: UUID) -> None:
-        """Take a slot, which the caller frees; raise if all are taken, or the team's share is."""
+        """Take a slot, which the caller must free; raise if all, or the team's share, are taken."""
         if self.taken >= self.size:
             raise errors.OverloadedError
         taken = self._teams.get(team, 0)
         if taken >= self._share:
-            raise errors.ThrottledError("requests of your team at once", 1)
+            raise errors.ThrottledError("concurrent requests from your team", 1)
         self.taken += 1
         self._teams[team] = taken + 1
 
     def free(self, team: UUID) -> None:
-        """Give a slot back."""
+        """Free a slot."""
         self.taken -= 1
         if left := self._teams.pop(team) - 1:
             self._teams[team] = left

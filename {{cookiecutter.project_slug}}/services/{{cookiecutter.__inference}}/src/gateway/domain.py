@@ -1,8 +1,7 @@
-"""What a gateway keeps, and which values are good. No I/O.
+"""The entities of the gateway, and the rules for their values. No I/O.
 
-`New...` is what the creator of one decides, `...` is one that exists. The rules in the types are
-for what clients send. One that exists is not checked again, so that older ones outlive stricter
-rules.
+`New...` has the fields that are set on creation, `...` is the stored entity. The rules in the types
+are for input from clients. Stored entities are not validated, so that old ones survive new rules.
 """
 
 import re
@@ -27,9 +26,9 @@ MICROCENTS = 1_000_000  # in a cent
 
 
 def check_email(value: str) -> str:
-    """Return `value` in its canonical form: lower case, since nobody means two people by it.
+    """Return `value` in its canonical form: lower case, since case never distinguishes people.
 
-    InvalidError says that it is no address. That it is somebody's, only a letter to it can tell.
+    Raise InvalidError if it is not an address. Whether it exists, only an email to it can tell.
     """
     email = values.canonical(value).lower()
     if len(email) > EMAIL_LENGTH or not EMAIL_PATTERN.fullmatch(email):
@@ -37,12 +36,12 @@ def check_email(value: str) -> str:
     return email
 
 
-# As it may be typed; and JSON has no lone surrogates, which not every engine knows in patterns.
+# Upper case is accepted, too; surrogates are left out, since some regex engines reject them.
 _TYPED = EMAIL_PATTERN.pattern.replace(r"\ud800-\udfff", "").replace("a-z", "A-Za-z")
 Email = Annotated[
     str,
     AfterValidator(check_email),
-    # Not as a format: most of what RFC 5322 allows is no address of anybody.
+    # Not `format: email`: RFC 5322 allows much that nobody has as an address.
     WithJsonSchema({"type": "string", "pattern": f"^{_TYPED}$", "maxLength": EMAIL_LENGTH}),
 ]
 Name = Annotated[str, values.Text(NAME_LENGTH)]
@@ -51,12 +50,12 @@ Positive = Annotated[int, Field(strict=True, ge=1, le=INTEGER_LIMIT)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 Provider = Annotated[str, Field(max_length=100)]
 Role = Literal["member", "admin"]
-"""What a user is to their team; nothing here is decided by it."""
+"""Role of a user in their team; the gateway itself does not use it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTeam:
-    """Who pays. Names are unique."""
+    """A new team, which pays for its requests. Names are unique."""
 
     name: Name
     budget_cents: Amount = 0
@@ -64,25 +63,25 @@ class NewTeam:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Team(NewTeam, Entity):
-    """A team, and what it has spent or set aside for requests at hand."""
+    """A team, and what it has spent or reserved for requests in flight."""
 
     spent_microcents: int = 0
 
     @property
     def spent_cents(self) -> float:
-        """Return the same in cents."""
+        """Return the amount spent in cents."""
         return self.spent_microcents / MICROCENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """Who belongs to a team. Emails are unique."""
+    """A new user, who belongs to a team. Emails are unique."""
 
     team_id: UUID
     email: Email
     role: Role = "member"
     password_hash: str | None = field(default=None, repr=False)
-    """None for one that cannot log in."""
+    """None for a user who cannot log in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,31 +91,31 @@ class User(NewUser, Entity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewApiKey:
-    """What a program shows to be let in. The key itself is not stored; hashes are unique."""
+    """A new API key of a program. The key itself is not stored; hashes are unique."""
 
     team_id: UUID
     user_id: UUID
     hash: str = field(repr=False)
     prefix: str
-    """The beginning of the key, by which its owner recognises it."""
+    """Beginning of the key, by which its owner recognises it."""
     name: Name | None = None
     expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey(NewApiKey, Entity):
-    """An API key; of the key itself, only its beginning."""
+    """An API key, with only the beginning of the key itself."""
 
     revoked_at: datetime | None = None
 
     def good(self, now: datetime) -> bool:
-        """Return whether it lets one in at this time."""
+        """Return whether the key is valid at this time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is logged in. The token itself is not stored."""
+    """A login session. The token itself is not stored."""
 
     hash: str = field(repr=False)
     user_id: UUID
@@ -125,16 +124,16 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewModelAlias:
-    """A team's own name for a model. Within a team names are unique."""
+    """A team's own name for a model. Names are unique within a team."""
 
     team_id: UUID
     alias: ModelName
     target: ModelName
-    """What the provider calls the model."""
+    """The provider's name for the model."""
     provider: Provider
     tags: values.Tags = ()
     parameters: values.JsonObject = field(default_factory=dict)
-    """What a request gets that does not say otherwise, such as `temperature`."""
+    """Defaults of the parameters of requests, such as `temperature`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +145,7 @@ class ModelAlias(NewModelAlias, Entity):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may be used up in any sixty seconds."""
+    """Maximum usage in any sixty seconds."""
 
     requests: int
     tokens: int
@@ -154,7 +153,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewQuota:
-    """What a team may use. A team has one at most."""
+    """A new quota of a team. A team has at most one."""
 
     team_id: UUID
     requests_per_minute: Amount
@@ -168,7 +167,7 @@ class Quota(NewQuota, Entity):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model as its provider knows it."""
+    """A provider and its name for a model."""
 
     provider: str
     model: str
@@ -176,38 +175,38 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What holds for all teams, and may change while the gateway serves."""
+    """Configuration of all teams, which may change while the gateway is running."""
 
     version: int = 0
-    """Counted up by each publication."""
+    """Number that every new config increases."""
     models: Mapping[str, Target] = field(default_factory=lambda: {"echo": Target("echo", "echo")})
-    """Models that every team has, unless an alias of its own hides one."""
+    """Models of every team, unless an alias of the team hides one."""
     prices: Mapping[str, int] = field(default_factory=lambda: {"echo": 0})
-    """Of a model, by its provider's name for it, in microcents a token; nobody gets any other."""
+    """Microcents per token, by the provider's name for a model; others are not available."""
     requests_per_minute: int = 6_000
-    """Of a team without a quota; as is the next."""
+    """Limit of a team without a quota, like `tokens_per_minute`."""
     tokens_per_minute: int = 1_000_000
     max_tokens: int | None = None
-    """Of a completion whose request sets no limit; None for as many as the model makes."""
+    """Limit of a completion whose request sets none; None for as many as the model makes."""
 
     @property
     def limits(self) -> Limits:
-        """Return the quota of a team that has none of its own."""
+        """Return the limits of a team without a quota."""
         return Limits(self.requests_per_minute, self.tokens_per_minute)
 
 
 CONFIG = TypeAdapter(Config)
-"""What reads and writes one as JSON."""
+"""Adapter that reads and writes a Config as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a completion took."""
+    """Tokens used by a completion."""
 
     prompt_tokens: NonNegativeInt
     completion_tokens: NonNegativeInt
 
     @property
     def total(self) -> int:
-        """Return all of them."""
+        """Return the total number of tokens."""
         return self.prompt_tokens + self.completion_tokens

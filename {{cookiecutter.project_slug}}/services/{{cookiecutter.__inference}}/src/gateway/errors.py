@@ -1,4 +1,4 @@
-"""What can go wrong, in words that a client may read. api/error_handlers.py has the statuses."""
+"""Errors, with messages that clients may read. api/error_handlers.py has the statuses."""
 
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,15 @@ UnavailableError = kit.UnavailableError
 
 
 class VersionConflictError(ServiceError):
-    """It is no longer the version that the caller has seen."""
+    """The version that the caller has seen is no longer the current one."""
 
 
 class CredentialError(ServiceError):
-    """No credential, or one that is wrong, expired or revoked: the client is not told which."""
+    """Missing, wrong, expired or revoked credential: the client is not told which."""
 
 
 class UnknownModelError(ServiceError):
-    """The team has no such model, or nobody gets it."""
+    """Model that does not exist, or that is not available to the team."""
 
     field = "model"
 
@@ -35,11 +35,11 @@ class UnknownModelError(ServiceError):
 
 
 class RegistrationClosedError(ServiceError):
-    """Nobody registers by themselves here."""
+    """Registration is disabled in the settings."""
 
 
 class UnsupportedError(ServiceError):
-    """The backend of a model cannot do what `field` asks for."""
+    """The backend of a model does not support `field`."""
 
     def __init__(self, field: str, model: str) -> None:
         super().__init__(f"{field} is not supported by the model {model!r}")
@@ -47,15 +47,15 @@ class UnsupportedError(ServiceError):
 
 
 class QuotaError(ServiceError):
-    """The request is more than the team's whole quota of a minute: no waiting helps."""
+    """The request exceeds the team's whole quota of a minute: waiting does not help."""
 
     def __init__(self, what: str, wanted: int, limit: int) -> None:
         quota = f"your team's quota is {limit} {what} a minute"
-        super().__init__(f"{quota}, and this may take {wanted} of them")
+        super().__init__(f"{quota}, but this request may take {wanted}")
 
 
 class RateLimitedError(ServiceError):
-    """The team has used up its quota; the admission says when there will be enough again."""
+    """The team's quota is used up; the admission says when there will be enough again."""
 
     def __init__(self, limits: "Limits", admission: "Admission") -> None:
         what = admission.refused or "requests"
@@ -66,7 +66,7 @@ class RateLimitedError(ServiceError):
 
 
 class ThrottledError(ServiceError):
-    """There were too many `message` of late; in `retry_after` seconds there may be one again."""
+    """Too many `what` recently; the next one is allowed in `retry_after` seconds."""
 
     def __init__(self, what: str, retry_after: float) -> None:
         super().__init__(f"too many {what}; try again later")
@@ -74,22 +74,22 @@ class ThrottledError(ServiceError):
 
 
 class BudgetError(ServiceError):
-    """What is left of the team's budget does not pay for the request."""
+    """The rest of the team's budget does not cover the request."""
 
 
 class OverloadedError(ServiceError):
-    """All slots for requests to backends are taken."""
+    """All slots for concurrent requests are taken."""
 
     retry_after = 1
 
     def __init__(self) -> None:
-        super().__init__("the gateway is at its limit of requests at once; try again")
+        super().__init__("the gateway is at its limit of concurrent requests; try again")
 
 
 class BackendError(ServiceError):
-    """The backend answered, and not with a completion.
+    """The backend's response is not a completion.
 
-    It is `final` if the same request would fare no better: the gateway's key or URL is wrong.
+    It is `final` if a retry would fail as well: the gateway's key or URL is wrong.
     """
 
     def __init__(self, provider: str, reason: str, *, final: bool = False) -> None:
@@ -98,7 +98,7 @@ class BackendError(ServiceError):
 
 
 class RefusedError(ServiceError):
-    """The backend finds the request wrong; the words, the field and the code are its own."""
+    """The backend refused the request; the message, the field and the code are its own."""
 
     def __init__(self, message: str, field: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -107,4 +107,4 @@ class RefusedError(ServiceError):
 
 
 class UnreadableError(ServiceError):
-    """A stored value cannot be read; somebody has to fix it."""
+    """A stored value cannot be read, and must be fixed by hand."""

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus."""
+"""Metrics for Prometheus."""
 
 from functools import cache, partial
 
@@ -10,45 +10,43 @@ from servicebase import transport
 from .concurrency import ConcurrencyLimit
 from .domain import Usage
 
-# Seconds: a good answer takes milliseconds, that of a large model a minute.
+# In seconds: a fast response takes milliseconds, that of a large model a minute.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# Clients may invent methods, and each would be a series of its own.
+# Clients may invent methods, and each would be a time series of its own.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
-    """The counters of one application, in a registry of their own."""
+    """Metrics of one application, in their own registry."""
 
     def __init__(self, concurrency: ConcurrencyLimit) -> None:
         registry = self._registry = CollectorRegistry()
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
-        requests = counter(
-            "gateway_requests", "Requests that were answered.", ["method", "route", "status"]
-        )
+        requests = counter("gateway_requests", "Requests answered.", ["method", "route", "status"])
         seconds = Histogram(
             "gateway_request_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "Seconds from the first byte of a request to the last of its response.",
             ["route"],
             registry=registry,
             buckets=BUCKETS,
         )
         self.failures = counter(
-            "gateway_failures", "Requests that ended in an error of ours, by its code.", ["code"]
+            "gateway_failures", "Requests that ended in an error of the gateway, by code.", ["code"]
         )
         tokens = counter(
             "gateway_tokens", "Tokens of prompts and completions.", ["provider", "kind"]
         )
-        # Each looks at all of its labels again for every request.
+        # Cached, since `labels` would process all labels again for every request.
         self._requests, self._seconds = cache(requests.labels), cache(seconds.labels)
         self._tokens = cache(tokens.labels)
         self.in_flight = gauge("gateway_requests_in_flight", "Requests not yet answered.")
-        self.streams = gauge("gateway_streams_open", "Answers being streamed.")
-        taken = gauge("gateway_slots_in_use", "Requests that are with backends.")
+        self.streams = gauge("gateway_streams_open", "Responses being streamed.")
+        taken = gauge("gateway_slots_in_use", "Requests in flight to backends.")
         taken.set_function(lambda: concurrency.taken)
-        gauge("gateway_slots", "Requests that may be.").set(concurrency.size)
+        gauge("gateway_slots", "Limit of gateway_slots_in_use.").set(concurrency.size)
         dropped = gauge(
             "gateway_dropped_connections",
-            "Connections that were dropped since the process began.",
+            "Connections dropped since the process started.",
             ["reason"],
         )
         for reason in transport.REASONS:
@@ -61,11 +59,11 @@ class Metrics:
         self._seconds(route).observe(seconds)
 
     def used(self, provider: str, usage: Usage) -> None:
-        """Count tokens."""
+        """Count the tokens of a completion."""
         self._tokens(provider, "prompt").inc(usage.prompt_tokens)
         self._tokens(provider, "completion").inc(usage.completion_tokens)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return all of them in a format that the Accept header asks for, and its media type."""
+        """Return all metrics in a format that the Accept header allows, and its media type."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type

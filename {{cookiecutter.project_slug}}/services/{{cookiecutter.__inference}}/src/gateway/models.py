@@ -1,4 +1,4 @@
-"""The tables. migrations/ creates them; a test holds the two equal."""
+"""Tables of the database. migrations/ creates them; a test compares the two."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -15,14 +15,14 @@ from . import domain
 
 
 class Base(DeclarativeBase):
-    """What every table has in common."""
+    """Declarative base of all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar = {**TYPES, str: Text}
 
 
 def _owner(column: str, **more: Any) -> MappedColumn[UUID]:
-    """Return a reference to what this belongs to, and is removed with."""
+    """Return a foreign key to the owner of a row; deletes cascade."""
     return mapped_column(sa.ForeignKey(column, ondelete="CASCADE"), **more)
 
 
@@ -36,10 +36,10 @@ def _not_negative(*fields: str) -> list[CheckConstraint]:
 
 
 def _lists(table: str, *searched: str, of: Sequence[str] = ()) -> Iterator[Index]:
-    """Yield what leads to each page: of all, of an owner's, of those that a search finds.
+    """Yield the indexes for pages of all rows, of an owner's rows, and of search results.
 
-    That of an owner also finds what goes when the owner is removed. A text is found by its
-    beginning: in most locales LIKE can use no other kind.
+    The index of an owner also serves cascading deletes. Searches match prefixes, for which LIKE
+    needs `text_pattern_ops` in most locales.
     """
     yield Index(None, "created_at", "id")
     yield from (Index(None, owner, "created_at", "id") for owner in of)
@@ -50,7 +50,7 @@ def _lists(table: str, *searched: str, of: Sequence[str] = ()) -> Iterator[Index
 
 
 class TeamRow(Stored, Base):
-    """One team."""
+    """A team."""
 
     __tablename__ = "teams"
 
@@ -65,7 +65,7 @@ class TeamRow(Stored, Base):
 
 
 class ReservationRow(Base):
-    """What is set aside of a team's budget for a request; nothing once it was given back."""
+    """Part of a team's budget that is reserved for a request; 0 once it was given back."""
 
     __tablename__ = "reservations"
 
@@ -78,7 +78,7 @@ class ReservationRow(Base):
 
 
 class UserRow(Stored, Base):
-    """One user."""
+    """A user."""
 
     __tablename__ = "users"
 
@@ -94,7 +94,7 @@ class UserRow(Stored, Base):
 
 
 class SessionRow(Base):
-    """Somebody who is logged in; of the token only the hash is stored."""
+    """A login session; only the hash of its token is stored."""
 
     __tablename__ = "sessions"
 
@@ -104,7 +104,7 @@ class SessionRow(Base):
 
 
 class ConfigRow(Base):
-    """A config that was published. That with the greatest version holds."""
+    """A published config. The one with the greatest version is the current one."""
 
     __tablename__ = "configs"
 
@@ -114,7 +114,7 @@ class ConfigRow(Base):
 
 
 class ApiKeyRow(Stored, Base):
-    """One API key, of which only the hash is stored."""
+    """An API key; only the hash of the key itself is stored."""
 
     __tablename__ = "api_keys"
 
@@ -130,7 +130,7 @@ class ApiKeyRow(Stored, Base):
 
 
 class Aliased:
-    """What each version of an alias has of its own."""
+    """Columns that each version of an alias has."""
 
     alias: Mapped[str]
     target: Mapped[str]
@@ -140,7 +140,7 @@ class Aliased:
 
 
 class ModelAliasRow(Aliased, Stored, Base):
-    """One alias, as it is now."""
+    """An alias at its newest version."""
 
     __tablename__ = "model_aliases"
 
@@ -148,7 +148,7 @@ class ModelAliasRow(Aliased, Stored, Base):
     version: Mapped[int] = mapped_column(server_default="1")
 
     __table_args__ = (
-        # Finds a team's aliases as well.
+        # Its index also finds a team's aliases.
         sa.UniqueConstraint("team_id", "alias"),
         _rule("version", "positive", ">= 1"),
         *_lists(__tablename__, "alias"),
@@ -157,7 +157,7 @@ class ModelAliasRow(Aliased, Stored, Base):
 
 
 class ModelAliasVersionRow(Aliased, Base):
-    """One alias as it was from `created_at` on; the newest version is here as well."""
+    """A version of an alias, valid from `created_at` on; the newest one is here as well."""
 
     __tablename__ = "model_alias_versions"
 
@@ -169,7 +169,7 @@ class ModelAliasVersionRow(Aliased, Base):
 
 
 class QuotaRow(Stored, Base):
-    """The quota of one team."""
+    """A team's quota."""
 
     __tablename__ = "quotas"
 

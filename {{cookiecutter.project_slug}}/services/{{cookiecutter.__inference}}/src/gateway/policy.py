@@ -1,7 +1,7 @@
-"""What decides on requests: keys, quotas, aliases and the config, kept at hand.
+"""Cache of what decides on requests: keys, quotas, aliases and the config.
 
-The truth is in the database. Each admission tells the version of the newest announcement, so that a
-change holds for the very next request of any process; `follow` tells it too.
+The database is the source of truth. Each admission returns the version of the newest announcement,
+so that a change applies to the very next request of any process; `follow` receives it, too.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -16,7 +16,7 @@ from .accounts import same
 from .ports import Grant, Ports
 
 KEPT = timedelta(minutes=1)
-"""A change whose publication was lost (Redis was down after the commit) holds after this time."""
+"""Time until a change applies whose announcement was lost (Redis was down after the commit)."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -24,7 +24,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where requests for a model go, and what they get that do not say otherwise."""
+    """Target of requests for a model, and the defaults of their parameters."""
 
     target: domain.Target
     parameters: Mapping[str, object] = field(default_factory=dict)
@@ -32,10 +32,10 @@ class Route:
 
 
 class Policy:
-    """Looks up what decides, and remembers it until something is published.
+    """Cache of grants, aliases and the config until the next announcement.
 
-    What was loaded while a newer version came in is used, but not remembered: nobody knows from
-    which side of the change it is. Whoever uses it compares the versions before and after.
+    Data that was loaded while a newer version arrived is used, but not cached: it may be from
+    before the change. Callers compare the versions before and after.
     """
 
     def __init__(self, ports: Ports) -> None:
@@ -43,15 +43,15 @@ class Policy:
         self._forget("")
 
     def renew(self, version: str) -> None:
-        """Forget all, unless it is of this version.
+        """Clear the cache unless it has this version.
 
-        Any other one does: Redis may have lost its data, or have those of an hour ago.
+        The version need not be newer: Redis may have lost its data, or have older data restored.
         """
         if version != self.version:
             self._forget(version)
 
     async def grant(self, key_hash: str) -> Grant:
-        """Return what a key gives access to; raise CredentialError for one that is not valid."""
+        """Return the grant of a key; raise CredentialError if the key is not valid."""
         now = self._ports.clock.now()
         if now >= self._until:
             self._forget(self.version)
@@ -61,21 +61,21 @@ class Policy:
         return grant
 
     async def fresh_grant(self, key_hash: str) -> Grant:
-        """Return the same, as the database has it now."""
-        # One that there is not is not remembered: others choose how many keys they try.
+        """Return the same, read from the database."""
+        # Unknown keys are not cached: an attacker could fill the memory with them.
         with suppress(errors.NotFoundError):
             grant = await self._ports.database.grant(key_hash)
-            # What an index finds, it may have found in a time that tells of what is stored.
+            # In constant time, since the time of the index lookup may depend on stored hashes.
             if same(grant.key.hash, key_hash) and grant.key.good(self._ports.clock.now()):
                 return grant
         raise errors.CredentialError("this API key is not valid")
 
     async def route(self, team: UUID, model: str) -> Route:
-        """Return where a team's requests for a model go; raise UnknownModelError if nowhere."""
+        """Return the route of a team's requests to a model; raise UnknownModelError without one."""
         aliases = await _kept(self._aliases, team, self._ports.database.aliases.routes)
         if alias := aliases.get(model):
             most = alias.parameters.get("max_tokens")
-            # A bool is an int as well.
+            # Not isinstance(): a bool is an int as well.
             limit = most if type(most) is int and 1 <= most <= domain.INTEGER_LIMIT else None
             return Route(domain.Target(alias.provider, alias.target), alias.parameters, limit)
         if target := (await self.config()).models.get(model):
@@ -83,19 +83,19 @@ class Policy:
         raise errors.UnknownModelError(model)
 
     async def config(self) -> domain.Config:
-        """Return the config; raise UnreadableError if what is stored is none."""
+        """Return the config; raise UnreadableError if the stored one is invalid."""
         return await _kept(self._configs, None, lambda _: self._ports.database.config())
 
     async def follow(self) -> None:
-        """Forget all at each announcement, for as long as the process lives."""
+        """Clear the cache at each announcement, for as long as the process lives."""
         async for version in self._ports.announcements.versions():
             self.renew(version)
 
     def _forget(self, version: str) -> None:
         self.version = version
-        """Nothing that is remembered is older."""
+        """Oldest version that cached data may have."""
         self._until = self._ports.clock.now() + KEPT
-        # New ones, so that what is just being loaded is kept where nobody looks any more.
+        # New dicts, so that loads in progress end up in the old ones, which are discarded.
         self._configs: dict[None, domain.Config] = {}
         self._grants: dict[str, Grant] = {}
         self._aliases: dict[UUID, Mapping[str, domain.ModelAlias]] = {}

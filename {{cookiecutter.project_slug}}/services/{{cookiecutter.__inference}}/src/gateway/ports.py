@@ -1,6 +1,6 @@
-"""What the gateway asks of the outside; adapters/ has the answers.
+"""Ports: interfaces of the gateway to servers and the clock, implemented in adapters/.
 
-Every method raises UnavailableError when its server does not answer in time.
+Every method raises UnavailableError if its server does not respond in time.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -14,61 +14,61 @@ from servicebase.repository import Repository
 from . import domain
 
 Changes = Mapping[str, Any]
-"""New values of some fields, by their names."""
-# A search finds by the beginning of a team's name, a user's email, a key's name or prefix, or an
-# alias, however it is typed; by a whole tag aliases, too; and no quota. A value that breaks a rule
-# which the database knows as well is an InvalidError, an owner that does not exist an
-# InvalidReferenceError. With whatever is removed all goes that belongs to it.
+"""New values of some fields, by field name."""
+# A search matches the beginning of a team's name, a user's email, a key's name or prefix, or an
+# alias, in upper or lower case; also a whole tag of an alias; never a quota. A value that violates
+# a constraint of the database raises InvalidError, an owner that does not exist raises
+# InvalidReferenceError. Removing an entity also removes everything that belongs to it.
 Teams = Repository[domain.NewTeam, domain.Team, Changes]
 ApiKeys = Repository[domain.NewApiKey, domain.ApiKey, Changes]
 Quotas = Repository[domain.NewQuota, domain.Quota, Changes]
 
 
 class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
-    """The users, and their sessions. A new password ends these; none revokes the keys as well."""
+    """Users and their sessions. A new password ends the sessions; None also revokes the keys."""
 
     async def by_email(self, email: str) -> domain.User:
         """Return the user with this email; raise NotFoundError if there is none."""
 
     async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
-        """Store a session, and forget those that have expired.
+        """Store a session, and delete expired ones.
 
-        NotFoundError says that there is no such user, or that by now they have another password.
+        Raise NotFoundError if the user does not exist, or has another password by now.
         """
 
     async def session(self, hash_: str) -> tuple[domain.Session, domain.User]:
-        """Return a session and whose it is, be it expired; raise NotFoundError if it has ended."""
+        """Return a session, even an expired one, and its user; raise NotFoundError if it ended."""
 
     async def end_session(self, hash_: str) -> None:
         """End a session; repeating it changes nothing."""
 
 
 class Aliases(Repository[domain.NewModelAlias, domain.ModelAlias, Changes], Protocol):
-    """The aliases, each at its newest version."""
+    """Aliases, each at its newest version."""
 
     async def update(
         self, id_: UUID, changes: Changes, *, version: int | None = None
     ) -> domain.ModelAlias:
-        """Make the next version of one; raise VersionConflictError if it is not at `version`."""
+        """Create an alias's next version; raise VersionConflictError if it is not at `version`."""
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
-        """Return a team's aliases by their names; none for a team that does not exist."""
+        """Return a team's aliases by name; an empty mapping if the team does not exist."""
 
     async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
-        """Return all versions of an alias, the newest first, or raise NotFoundError."""
+        """Return all versions of an alias, newest first, or raise NotFoundError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a key gives access to."""
+    """Access that a key gives."""
 
     key: domain.ApiKey
     limits: domain.Limits | None
-    """The team's quota; None for one that has none."""
+    """Quota of the team; None if it has none."""
 
 
 class Database(Protocol):
-    """Where teams and all that belongs to them is kept."""
+    """Storage of teams and everything that belongs to them."""
 
     teams: Teams
     users: Users
@@ -78,122 +78,121 @@ class Database(Protocol):
     spending: "Spending"
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
-        """Create a team and its first user, an admin of it: both or neither.
+        """Create a team and its first user, its admin: both or neither.
 
-        ConflictError says that another one has the name, or the email.
+        Raise ConflictError if the name or the email is taken.
         """
 
     async def config(self) -> domain.Config:
-        """Return the newest config, or the default one; raise UnreadableError if it is none."""
+        """Return the newest config, or the default; raise UnreadableError if it is invalid."""
 
     async def add_config(self, config: domain.Config) -> domain.Config:
         """Store a config, and return it with a version greater than all others."""
 
     async def grant(self, key_hash: str) -> Grant:
-        """Return what a key gives access to, be it no longer good, or raise NotFoundError."""
+        """Return the grant of a key, even of an expired or revoked one, or raise NotFoundError."""
 
     async def ping(self) -> None:
-        """Return if the server answers."""
+        """Return if the server responds."""
 
 
 class Spending(Protocol):
-    """What is spent of the teams' budgets, or set aside for requests at hand. Each is atomic."""
+    """Teams' spending, and budget reservations for requests in flight. Each method is atomic."""
 
     async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
-        """Set this much of a team's budget aside, for `ttl` seconds.
+        """Reserve an amount of a team's budget for `ttl` seconds.
 
-        BudgetError says that less is left, NotFoundError that there is no such team.
+        Raise BudgetError if less is left, NotFoundError if the team does not exist.
         """
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
-        """Book what was used, however much, in the place of what a reservation has set aside.
+        """Charge what was used, however much, in place of what was reserved.
 
-        Repeating it changes nothing. A reservation that was given back is booked all the same, for
-        a day.
+        Repeating it changes nothing. A reservation that was given back can still be settled for a
+        day.
         """
 
     async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
-        """Let reservations hold for `ttl` seconds from now."""
+        """Extend reservations to `ttl` seconds from now."""
 
     async def give_back(self) -> int:
-        """Give back what is set aside by reservations that have expired; return how many."""
+        """Give back the budget of expired reservations; return the number of reservations."""
 
 
 class Announcements(Protocol):
-    """Tells every process of the gateway that something in the database has changed."""
+    """Announcements to every process of the gateway that something in the database has changed."""
 
     async def announce(self) -> None:
-        """Tell everybody, by a version that was never there before."""
+        """Announce a new, unique version to all processes."""
 
     def versions(self) -> AsyncIterator[str]:
-        """Yield the version whenever it may be another, without end; "" is the first.
+        """Yield the version whenever it may have changed, without end; "" before the first one.
 
-        It begins with the one that holds, and yields it anew after each time that it had to connect
-        again, so that nothing which was announced meanwhile is lost. It does not raise, but tries
-        again.
+        It begins with the current version, and yields it again after each reconnection, so that no
+        announcement in between is lost. It does not raise, but retries.
         """
 
     async def ping(self) -> None:
-        """Return if the server answers."""
+        """Return if the server responds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a limiter says of one request. Times are seconds from now."""
+    """Decision of a limiter on one request. Times are in seconds from now."""
 
     refused: str | None
-    """What there is too little of: "requests" or "tokens"; None if the request may go on."""
+    """Exceeded limit: "requests" or "tokens"; None if the request is admitted."""
     version: str
-    """The one of the newest announcement by then."""
+    """Version of the newest announcement at that time."""
     requests_left: int
     tokens_left: int
     requests_reset: float
-    """Until all requests may be made again; as is the next, of tokens."""
+    """Time until the limit is fully available again; `tokens_reset` is the same for tokens."""
     tokens_reset: float
     retry_after: float
-    """Until this request would be let through; 0 if it was."""
+    """Time until this request would be admitted; 0 if it was."""
     at: float
-    """When it was counted, in seconds of the epoch: `settle` wants to know."""
+    """Time at which it was counted, in seconds since the epoch, for `settle`."""
 
 
 class Limiter(Protocol):
-    """Counts what each team uses. In no sixty seconds it lets through more than the limits."""
+    """Counter of each team's usage, which admits at most the limits in any sixty seconds."""
 
     async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> Admission:
         """Count one request and this many tokens, or neither, in one atomic step."""
 
     def settle(self, team: UUID, at: float, tokens: int) -> None:
-        """Have the tokens that an admission counted corrected by this many; negative gives back.
+        """Add tokens to those that an admission counted; a negative number gives tokens back.
 
-        What was counted never gets less than nothing, and what is out of the window stays out. The
-        next `admit` of this process knows of it, those of others soon do; unless the server is
-        down, which is logged: in a minute it is out of the window anyway.
+        Counts never fall below 0, and those that have left the window are not corrected. The next
+        `admit` of this process sees the correction, those of others soon do. If the server is down,
+        it is logged and lost: in a minute the count leaves the window anyway.
         """
 
 
 Message = Mapping[str, Any]
-"""One turn of a chat, as in the API of OpenAI; so is whatever else is called a mapping below."""
+"""A message of a chat, as in OpenAI's API; all other mappings below follow that API, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
-    """What is asked for: of the gateway by a client, then of a backend by the gateway."""
+    """A request for a completion: by a client to the gateway, then by the gateway to a backend."""
 
     model: str
-    """As the client calls it, then as the provider does."""
+    """The client's name for the model, then the provider's."""
     prompt: str | Sequence[Message]
-    """A text to go on with, or a chat to answer."""
+    """A text to continue, or a chat to answer."""
     max_tokens: int | None = None
-    """At most so many are to be made for each choice; None for as many as the model makes."""
+    """Maximum number for each choice; None for as many as the model makes."""
     n: int = 1
-    """How many choices are to be made."""
+    """Number of choices to make."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """As in the API of OpenAI: temperature, tools, response_format and so on.
+    """Parameters as in OpenAI's API: temperature, tools, response_format and so on.
 
-    Of a client's, None stands for the backend's default, whatever an alias says.
+    In a client's request, None is the backend's default, and overrides that of an alias.
     """
     features: Mapping[str, str] = field(default_factory=dict)
-    """What the backend has to support beside these, each with the field that asks for it."""
+    """Other features that the backend must support, each with the field that asks for it."""
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
@@ -201,74 +200,74 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a choice, or the whole of one.
+    """A piece of a choice, or a whole one.
 
-    Of a stream the last piece of each choice, and it alone, has the reason; the last of all, and it
-    alone, the usage.
+    In a stream, only the last chunk of each choice has the finish reason, and only the last chunk
+    of all has the usage.
     """
 
     text: str
     finish_reason: FinishReason | None = None
     usage: domain.Usage | None = None
     index: int = 0
-    """Which choice it is of."""
+    """Index of its choice."""
     more: dict[str, Any] | None = None
-    """What a message has beside its content: tool_calls, a refusal."""
+    """Other fields of the message than its content: tool_calls, a refusal."""
     logprobs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer."""
+    """A whole completion."""
 
     choices: Sequence[Chunk]
     usage: domain.Usage
 
 
 class InferenceBackend(Protocol):
-    """Where language models run.
+    """Server of language models.
 
-    To ask for an answer raises BackendError (the backend fails, or what it says is no completion),
-    RefusedError (the request is wrong), ThrottledError (it is asked too often) or UnavailableError:
-    of a stream before its first piece, but BackendError at any time, if the answer breaks off.
+    Completing raises BackendError (the backend fails, or its response is not a completion),
+    RefusedError (the request is invalid), ThrottledError (too many requests) or UnavailableError:
+    a stream before its first chunk, but BackendError at any time, if the response breaks off.
     """
 
     def supports(self, feature: str) -> bool:
-        """Return whether it does what a parameter, or a part of a message, asks for.
+        """Return whether the backend supports a parameter, or a type of part in a message.
 
-        What it does not support is refused, rather than answered as if it had not been asked for.
+        Requests with unsupported features are refused, rather than answered without them.
         """
 
     def tokens_at_most(self, inference: Inference) -> int:
-        """Return how many tokens the prompt can be, without asking: no fewer than it will be."""
+        """Return an upper bound on the tokens of the prompt, without asking the server."""
 
     async def complete(self, inference: Inference) -> Completion:
-        """Return the whole answer."""
+        """Return the whole completion."""
 
     def stream(self, inference: Inference) -> AsyncGenerator[Chunk, None]:
-        """Yield the answer in pieces, which together are the text that `complete` returns.
+        """Yield the completion in chunks, which together are the text that `complete` returns.
 
-        Whoever stops early closes the iterator, and the backend stops as well.
+        A caller that stops early closes the iterator, and the backend stops as well.
         """
 
 
 class Clock(Protocol):
-    """The time, which a test can turn."""
+    """Clock that tests can advance."""
 
     def now(self) -> datetime:
-        """Return the time, with the zone UTC."""
+        """Return the current time in UTC."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
+        """Return after this many seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All that the gateway needs from outside."""
+    """External dependencies of the gateway."""
 
     database: Database
     announcements: Announcements
     limiter: Limiter
     backends: Mapping[str, InferenceBackend]
-    """By the provider's name, as in an alias."""
+    """Backends by provider name, as in an alias."""
     clock: Clock

@@ -1,7 +1,7 @@
-"""Budgets are paid ahead: what a request may cost is set aside, then what it did cost is booked.
+"""Budget reservations: the maximum cost of a request is reserved, then its actual cost is charged.
 
-A process says of what it has set aside that it is still at work. Of one that was killed the others
-give it back, once it has been silent for `TTL`.
+A running process renews its reservations. Those of a process that was killed are given back by the
+others, once they have not been renewed for `TTL`.
 """
 
 from uuid import UUID, uuid4
@@ -12,37 +12,37 @@ from . import errors
 from .ports import Clock, Spending
 
 TTL = 30.0
-"""Seconds after which what is set aside is given back, unless it is renewed."""
+"""Seconds after which a reservation is given back, unless it is renewed."""
 BEAT = 10.0
-"""Seconds between two times that a process renews, and gives back what others have left."""
+"""Seconds between heartbeats, which renew reservations and give back those left by others."""
 
 log = structlog.get_logger("reservations")
 
 
 class Reservations:
-    """What one process has set aside."""
+    """Reservations of one process."""
 
     def __init__(self, spending: Spending, clock: Clock) -> None:
         self._spending, self._clock = spending, clock
         self._kept: dict[UUID, int | None] = {}
-        """By how much each is to be booked, if the database did not answer; None while at work."""
+        """Amount to charge for each, if the database did not respond; None for those in flight."""
         self._late = False
-        """Whether something is due that the database did not take."""
+        """Whether a charge is due that the database did not accept."""
 
     async def reserve(self, team: UUID, microcents: int) -> UUID:
-        """Set this much of a team's budget aside, or raise as the port does; then `settle`."""
+        """Reserve part of a team's budget, for the caller to settle; raise as the port does."""
         reservation = uuid4()
         try:
             await self._spending.reserve(reservation, team, microcents, ttl=TTL)
         except (errors.BudgetError, errors.NotFoundError):
             raise
         except BaseException:
-            # Nobody knows whether it is set aside.
+            # It may have been reserved or not.
             self._kept[reservation] = 0
             self._late = True
             raise
         if self._late:
-            # It answers again. At the next beat this process may be gone, and what is due with it.
+            # The database responds again. Charge now: the process may be gone at the next beat.
             self._late = False
             try:
                 await self._book(*self._kept)
@@ -52,7 +52,7 @@ class Reservations:
         return reservation
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
-        """Book what was used in the place of what was set aside: now, or when it is possible."""
+        """Charge what was used in place of what was reserved: now, or as soon as possible."""
         self._kept[reservation] = microcents
         try:
             await self._book(reservation)
@@ -61,7 +61,7 @@ class Reservations:
             log.warning("not booked yet", microcents=microcents, cause=repr(error.__cause__))
 
     async def run(self) -> None:
-        """Renew, book and give back, for as long as the process lives."""
+        """Renew, charge and give back, for as long as the process lives."""
         while True:
             try:
                 await self.beat()
@@ -72,14 +72,14 @@ class Reservations:
             await self._clock.sleep(BEAT)
 
     async def beat(self) -> None:
-        """Renew what is at work, book what is due, give back what others have left."""
+        """Renew reservations, charge what is due, give back what other processes have left."""
         await self._spending.renew([*self._kept], ttl=TTL)
         await self._book(*self._kept)
         if count := await self._spending.give_back():
             log.warning("given back", reservations=count)
 
     async def end(self) -> None:
-        """Book what is due, for the last time."""
+        """Charge what is due, for the last time."""
         try:
             await self._book(*self._kept)
         except errors.UnavailableError as error:
@@ -88,7 +88,7 @@ class Reservations:
 
     async def _book(self, *reservations: UUID) -> None:
         for reservation in reservations:
-            # Repeating it changes nothing, so that an answer may get lost.
+            # Idempotent, so that a lost response does no harm.
             if (microcents := self._kept.get(reservation)) is not None:
                 await self._spending.settle(reservation, microcents)
                 self._kept.pop(reservation, None)

@@ -1,4 +1,4 @@
-"""What the environment decides, or a `.env` in the working directory. Names begin with PREFIX."""
+"""Settings from the environment or `.env` in the working directory. Names begin with PREFIX."""
 
 from typing import Annotated
 
@@ -17,25 +17,25 @@ Key = Annotated[SecretStr, Field(min_length=32, examples=_EXAMPLES), NO_PLACEHOL
 
 
 class Settings(ServiceSettings, EchoSettings):
-    """What the gateway needs, beside what every service does."""
+    """Settings of the gateway, in addition to those of every service."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     admin_token: Token
-    """Who shows it may do anything in /admin."""
+    """Token that gives full access to /admin."""
     secret: Key
-    """From which the keys of hashes and of session tokens are derived: a new one ends them all."""
+    """Secret for the hashes of API keys and session tokens: a new one invalidates them all."""
     registration: bool = True
-    """Whether anybody may register; without, administrators create teams and users."""
+    """Whether anybody may register; if not, administrators create teams and users."""
     session_ttl: int = Field(default=900, ge=1, le=86_400)
-    """Seconds for which a session token is good."""
+    """Lifetime of a session token in seconds."""
     max_concurrency: int = Field(default=512, ge=1)
-    """Requests that may be with backends at once; more are answered with 503."""
+    """Maximum concurrent requests to backends; more are answered with 503."""
     max_concurrency_of_team: int = Field(default=128, ge=1)
-    """How many of them may be one team's; more are answered with 429."""
+    """Maximum concurrent requests of one team; more are answered with 429."""
 
     openai_url: HttpUrl | None = None
-    """Of a server that speaks OpenAI's API, up to and with `/v1`; without, there is none."""
+    """URL of a server with OpenAI's API, including `/v1`; None for no such backend."""
     openai_api_key: SecretStr | None = None
     backend_timeout: float = Field(default=60.0, gt=0)
-    """Seconds to wait for the next thing that a backend says."""
+    """Seconds to wait for the next data from a backend."""

@@ -209,8 +209,8 @@ async def test_a_team_at_its_limit_is_answered_429_until_it_may_go_on(customer: 
 @pytest.mark.parametrize(
     ("requests", "tokens", "status", "code", "message"),
     [
-        (9, 29, 400, "request_too_large", "is 29 tokens a minute, and this may take 30 of them"),
-        (0, 99, 400, "request_too_large", "is 0 requests a minute, and this may take 1 of them"),
+        (9, 29, 400, "request_too_large", "is 29 tokens a minute, but this request may take 30"),
+        (0, 99, 400, "request_too_large", "is 0 requests a minute, but this request may take 1"),
         (9, 99, 429, "insufficient_quota", ""),
     ],
 )

@@ -63,7 +63,7 @@ async def test_json_needs_no_header_and_of_accounts_a_wrong_one_is_named(
 
 
 UNREADABLE = [
-    (b"{", "identity", 400, "invalid_json", "is no JSON: "),
+    (b"{", "identity", 400, "invalid_json", "is not valid JSON: "),
     (b"\xff", "identity", 400, "invalid_json", ""),
     (b"[]", "identity", 400, "invalid_value", "the body: "),
     (b"\x1f\x8b", "gzip", 415, "unsupported_media_type", "Content-Encoding"),

@@ -1,1 +1,1 @@
-"""The ports, on real servers and in memory."""
+"""Implementations of the ports: PostgreSQL, Redis, inference backends, the system clock."""

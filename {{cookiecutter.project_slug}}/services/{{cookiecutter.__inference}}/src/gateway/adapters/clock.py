@@ -1,14 +1,14 @@
-"""The clock of the machine."""
+"""The system clock."""
 
 import asyncio
 from datetime import UTC, datetime
 
 
 class SystemClock:
-    """The time as it is."""
+    """System time."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)  # The port's own promise; tests turn a MemoryClock instead.
+        await asyncio.sleep(seconds)  # The port's implementation; tests advance a MemoryClock.

@@ -1,4 +1,4 @@
-"""A backend that says the words of the prompt again: no model, no network, the same every time."""
+"""Backend that repeats the words of the prompt: no model, no network, deterministic."""
 
 import asyncio
 import random
@@ -12,9 +12,9 @@ from .. import domain, errors, ports
 
 PROVIDER = "echo"
 TURN = 32
-"""After so many tokens without a wait others get their turn, such as who would cancel us."""
+"""Tokens made without a wait after which other tasks run, such as one that cancels this one."""
 CONTEXT = 8_192
-"""Tokens of an answer that nobody has limited, as a model has a context."""
+"""Token limit of a completion without `max_tokens`, like the context of a model."""
 SUPPORTED = frozenset(
     {
         *("frequency_penalty", "logit_bias", "presence_penalty", "seed", "stop", "temperature"),
@@ -22,32 +22,32 @@ SUPPORTED = frozenset(
         *("prompt_cache_key", "reasoning_effort", "safety_identifier", "service_tier", "text"),
     }
 )
-"""What may be asked for: how tokens are chosen, for which it has no choice, and who asks."""
+"""Accepted parameters: those of sampling, which have no effect here, and those about the caller."""
 
 
 class EchoSettings(BaseModel):
-    """How slow and how unreliable it pretends to be. Rates are from 0 to 1."""
+    """Simulated delays and failures. Rates are from 0 to 1."""
 
     echo_first_token: float = Field(default=0.0, ge=0)
     """Seconds until the first token."""
     echo_per_token: float = Field(default=0.0, ge=0)
-    """Seconds until each of the others."""
+    """Seconds until each further token."""
     echo_jitter: float = Field(default=0.0, ge=0, le=1)
-    """How much longer or shorter each wait may be, as a fraction of it."""
+    """Maximum deviation of each wait, as a fraction of it."""
     echo_failure_rate: float = Field(default=0.0, ge=0, le=1)
-    """How many of the requests fail at once."""
+    """Fraction of requests that fail immediately."""
     echo_cut_off_rate: float = Field(default=0.0, ge=0, le=1)
-    """How many of the streams break off somewhere."""
+    """Fraction of streams that break off at some token."""
     echo_seed: int = 0
-    """Decides which, and where. The n-th request always fares the same."""
+    """Seed that decides which, and where. The n-th request always has the same outcome."""
 
 
 class EchoBackend:
-    """Answers with the words of the prompt, beginning at the one that a hash of them picks.
+    """Backend that repeats the words of the prompt, starting at a word that their hash selects.
 
-    A token is a word with the blank before it. Each word is said once; or, if the parameters have
-    a true `ignore_eos` (so it is called by vLLM and llama.cpp), again and again, until `max_tokens`
-    are made. No other parameter makes a difference.
+    A token is a word with the space before it. Each word is repeated once; or, if the parameter
+    `ignore_eos` is true (as in vLLM and llama.cpp), over and over until `max_tokens` is reached.
+    No other parameter has an effect.
     """
 
     def __init__(self, clock: ports.Clock, settings: EchoSettings) -> None:
@@ -61,7 +61,7 @@ class EchoBackend:
         return feature in SUPPORTED
 
     def tokens_at_most(self, inference: ports.Inference) -> int:
-        """Return how many tokens the prompt is, exactly."""
+        """Return the exact number of tokens in the prompt."""
         return len(_text(inference.prompt).split())
 
     async def complete(self, inference: ports.Inference) -> ports.Completion:
@@ -71,7 +71,7 @@ class EchoBackend:
         return ports.Completion([ports.Chunk(" ".join(words), finish_reason)], usage)
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
-        """Yield the answer token by token."""
+        """Yield the completion token by token."""
         words, finish_reason, usage = _answer(inference)
         fate = self._fate()
         end = fate.cut_off(len(words)) if fate else None
@@ -86,24 +86,24 @@ class EchoBackend:
         yield ports.Chunk("", finish_reason, usage)
 
     def _fate(self) -> "_Fate | None":
-        # It takes as long as a tenth of a request.
+        # Only if it is needed: it costs a tenth of a request.
         return _Fate(self._settings, next(self._numbers)) if self._fails_or_waits else None
 
 
 class _Fate:
-    """What chance does to one request, the same in each run; raises if it is to fail at once."""
+    """Random outcome of one request, the same in each run; raises BackendError if it is to fail."""
 
     def __init__(self, settings: EchoSettings, number: int) -> None:
         self._settings = settings
-        # By the request's number, so that it does not depend on what runs at the same time.
+        # Seeded by the request's number, so that concurrent requests do not affect it.
         self._random = random.Random(settings.echo_seed << 64 | number)  # noqa: S311 - no secret
-        # Drawn in any case, so that the waits are the same for a stream and a whole answer.
+        # Always drawn, so that the waits are the same for a stream and a whole completion.
         fails, self._breaks, self._place = (self._random.random() for _ in range(3))
         if fails < settings.echo_failure_rate:
             raise errors.BackendError(PROVIDER, "it was told to fail")
 
     def cut_off(self, tokens: int) -> int | None:
-        """Return before which token the stream ends, or None; `tokens` is after the last one."""
+        """Return the token before which the stream ends, or None; `tokens` means after the last."""
         breaks = self._breaks < self._settings.echo_cut_off_rate
         return int(self._place * (tokens + 1)) if breaks else None
 
@@ -115,7 +115,7 @@ class _Fate:
 def _answer(inference: ports.Inference) -> tuple[list[str], ports.FinishReason, domain.Usage]:
     text = _text(inference.prompt)
     words = text.split()
-    # Not hash(), which differs from process to process.
+    # Not hash(), which differs between processes.
     first = zlib.crc32(text.encode("utf-8", "surrogatepass")) % max(1, len(words))
     words = words[first:] + words[:first]
     limit, endless = inference.max_tokens or CONTEXT, inference.parameters.get("ignore_eos")

@@ -1,4 +1,4 @@
-"""A backend that is any server with OpenAI's API: llama.cpp, vLLM, a provider on the internet."""
+"""Backend for any server with OpenAI's API: llama.cpp, vLLM, a hosted provider."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -13,29 +13,29 @@ from .. import domain, errors, ports
 
 PROVIDER = "openai"
 LATER = {502, 503, 504}
-"""Statuses by which a server, or what stands before it, says that it may answer another time."""
+"""Statuses of a server, or of a proxy before it, that is temporarily unavailable."""
 REFUSED = {400, 413, 422}
-"""Statuses by which it says that the request is wrong, which only the client can correct."""
+"""Statuses for an invalid request, which only the client can correct."""
 REASON_LENGTH = 500
-"""Characters that are repeated of its reason."""
+"""Maximum length of the server's error message in ours."""
 ATTEMPTS = 3
-"""Times that a request is sent at most. A server may close a connection that it has promised to
-keep, as llama.cpp does after each stream, just when the next request is under way on it."""
+"""Maximum number of times to send a request. A server may close a keep-alive connection, as
+llama.cpp does after each stream, just when the next request is sent on it."""
 LIMITS = ("max_completion_tokens", "max_tokens")
-"""Names of the limit. A model that reasons knows only the first, an older server only the last."""
+"""Names of the token limit: reasoning models know only the first, older servers only the last."""
 WITHHELD = {*LIMITS, "n", "n_cmpl", "best_of", "n_predict", "stream_options"}
-"""Parameters that are not passed on, since an answer would have more tokens than were asked for;
-and `stream_options`, which is ours to say."""
+"""Parameters that are not passed on: they could make more tokens than the gateway has admitted, or
+are set by the gateway itself."""
 PROMPT_OVERHEAD = 64
-"""Tokens that a chat template may add once, such as a system message of its own."""
+"""Tokens that a chat template may add once, such as a default system message."""
 MESSAGE_OVERHEAD = 32
-"""Tokens that a chat template may add to each message, which says who speaks and where it ends."""
+"""Tokens that a chat template may add to each message, to mark its role and its end."""
 IN_PROMPT = ("tools", "functions", "response_format")
-"""Parameters that the model reads with its prompt."""
+"""Parameters that become part of the model's prompt."""
 TOOLS_OVERHEAD = 512
-"""Tokens that a chat template may add to explain one of these."""
+"""Tokens that a chat template may add to explain one of these parameters."""
 MEDIA = 4_096
-"""Tokens that a picture or another file is taken to be: what it is, the server knows alone."""
+"""Tokens assumed for an image or another file: only the server knows the real number."""
 FINISH_REASONS: tuple[ports.FinishReason, ...] = get_args(ports.FinishReason)
 
 
@@ -56,12 +56,12 @@ class _Choice(BaseModel):
 
     @property
     def reason(self) -> ports.FinishReason | None:
-        """Return the reason; servers have names of their own for a plain end."""
+        """Return the finish reason; some servers have their own names for "stop"."""
         known = (reason for reason in FINISH_REASONS if reason == self.finish_reason)
         return next(known, "stop") if self.finish_reason else None
 
     def chunk(self, reason: ports.FinishReason | None = None) -> ports.Chunk:
-        """Return it as the gateway knows it."""
+        """Return the choice as a chunk of the port."""
         said = self.message or self.delta
         more = said.model_dump(exclude={"content", "role"}, exclude_none=True) if said else None
         text = (said.content if said else self.text) or ""
@@ -69,7 +69,7 @@ class _Choice(BaseModel):
 
 
 class _Answer(BaseModel):
-    """What is read of a completion, or of a piece of one; the rest is not looked at."""
+    """Fields that are read from a completion or from a chunk of one; others are ignored."""
 
     choices: list[_Choice]
     usage: domain.Usage | None = None
@@ -86,21 +86,21 @@ class _Failure(BaseModel):
 
 
 class OpenAIBackend:
-    """Hands requests on, by a client that knows the base URL, the credential and the timeouts.
+    """Backend that forwards requests through a client with the base URL, credential and timeouts.
 
-    Why the server refuses a request is repeated, without our key; of other errors nothing is, since
-    it may be about others.
+    If the server rejects a request, its message is passed on, without our key. Messages of other
+    errors are not, since they may concern other clients.
     """
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
 
-    def supports(self, feature: str) -> bool:  # noqa: ARG002 - whatever it is
-        """Return True: the server says itself what it cannot do."""
+    def supports(self, feature: str) -> bool:  # noqa: ARG002 - the server decides
+        """Return True: the server itself rejects what it does not support."""
         return True
 
     def tokens_at_most(self, inference: ports.Inference) -> int:
-        """Return a bound: no tokenizer in use makes more tokens of a text than it has bytes."""
+        """Return an upper bound: no tokenizer in use makes more tokens than the text has bytes."""
         read = [inference.parameters[name] for name in IN_PROMPT if name in inference.parameters]
         messages = 0 if isinstance(inference.prompt, str) else len(inference.prompt)
         overhead = PROMPT_OVERHEAD + MESSAGE_OVERHEAD * messages + TOOLS_OVERHEAD * len(read)
@@ -114,8 +114,8 @@ class OpenAIBackend:
             raise _failure(error) from error
         choices = [choice.chunk(choice.reason) for choice in answer.choices]
         if not choices or not all(choice.finish_reason for choice in choices):
-            raise errors.BackendError(PROVIDER, "the answer has no end")
-        # A server that does not count is taken to have made as many tokens as it can have.
+            raise errors.BackendError(PROVIDER, "the completion is incomplete")
+        # If the server reports no usage, assume the maximum number of tokens.
         sizes = [_size(choice.text) + _size(choice.more) for choice in choices]
         made = sum(min(size, inference.max_tokens or size) for size in sizes)
         return ports.Completion(choices, answer.usage or self._bound(inference, made))
@@ -127,7 +127,7 @@ class OpenAIBackend:
             async with self._asked(inference, stream=True) as response:
                 async for event in httpx2.EventSource(response):
                     if event.data == "[DONE]":
-                        # Read on: a response with an unread rest costs its connection.
+                        # Read to the end: a partly read response makes httpx close the connection.
                         continue
                     part = _parse(event.data)
                     usage = part.usage or usage
@@ -167,10 +167,10 @@ class OpenAIBackend:
         return await self._client.send(request, stream=True)
 
     async def _error(self, response: httpx2.Response) -> errors.ServiceError:
-        """Return what a status stands for."""
+        """Return the error for a response's status."""
         status = response.status_code
         told = response.headers.get("Retry-After", "")
-        # It may be a date, which is not read.
+        # A date is allowed as well, but not supported.
         wait = float(told) if told.isdecimal() else 1.0
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             return errors.ThrottledError(f"requests to {PROVIDER}", wait)
@@ -195,7 +195,7 @@ class OpenAIBackend:
 def _body(inference: ports.Inference, *, stream: bool) -> bytes:
     given = inference.parameters
     body = {name: value for name, value in given.items() if name not in WITHHELD}
-    # Ours come last, so that parameters cannot replace them.
+    # Set last, so that parameters cannot override them.
     body |= {"model": inference.model, "stream": stream}
     if inference.max_tokens is not None:
         body[LIMITS[0] if LIMITS[0] in given else LIMITS[1]] = inference.max_tokens
@@ -204,7 +204,7 @@ def _body(inference: ports.Inference, *, stream: bool) -> bytes:
     if stream:
         body["stream_options"] = {"include_usage": True}
     body["prompt" if isinstance(inference.prompt, str) else "messages"] = inference.prompt
-    # In ASCII: half a surrogate pair, which UTF-8 cannot carry, is for the server to refuse.
+    # ASCII, since UTF-8 cannot encode a lone surrogate; the server may reject it.
     return json.dumps(body).encode("ascii")
 
 
@@ -212,8 +212,8 @@ def _parse(content: str | bytes) -> _Answer:
     try:
         return _Answer.model_validate_json(content)
     except ValidationError:
-        # Its message would hold the content.
-        raise errors.BackendError(PROVIDER, "what it said is no completion") from None
+        # `from None`, since the message of the error contains the content.
+        raise errors.BackendError(PROVIDER, "its response is not a completion") from None
 
 
 def _failure(error: httpx2.HTTPError, *, begun: bool = False) -> errors.ServiceError:
@@ -221,11 +221,11 @@ def _failure(error: httpx2.HTTPError, *, begun: bool = False) -> errors.ServiceE
         return errors.BackendError(PROVIDER, "the answer broke off")
     if isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.SSEError):
         return errors.UnavailableError(PROVIDER)
-    return errors.BackendError(PROVIDER, "what it said cannot be read")
+    return errors.BackendError(PROVIDER, "its response cannot be read")
 
 
 def _size(value: object) -> int:
-    """Return a bound to the tokens of a JSON value."""
+    """Return an upper bound on the tokens of a JSON value."""
     match value:
         case str():
             return len(value.encode("utf-8", "surrogatepass"))

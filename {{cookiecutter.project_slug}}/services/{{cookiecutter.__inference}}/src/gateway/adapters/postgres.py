@@ -1,4 +1,4 @@
-"""The database on PostgreSQL. Each method is one transaction."""
+"""Database port on PostgreSQL. Each method is one transaction."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -32,7 +32,7 @@ Sessions = async_sessionmaker[AsyncSession]
 
 
 class PostgresCollection(PostgresRepository[New, Found, ports.Changes, Row]):
-    """All of one kind, whose fields are named as the columns of its table."""
+    """Repository of one entity, whose fields are named like the columns of its table."""
 
     def __init__(
         self, sessions: Sessions, row: type[Row], kind: type[Found], name: str, *searched: str
@@ -51,13 +51,13 @@ class PostgresCollection(PostgresRepository[New, Found, ports.Changes, Row]):
 
 
 class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
-    """The users, and in another table the sessions that they have open."""
+    """Users, and their open sessions in a second table."""
 
     async def update(self, id_: UUID, changes: ports.Changes) -> domain.User:
         if "password_hash" not in changes:
             return await super().update(id_, changes)
         async with self._transaction() as session:
-            # Locked, so that who just makes a key or a session is waited for, or waits.
+            # Locked, to serialize with requests that are just creating a key or a session.
             await session.execute(sa.select(UserRow.id).filter_by(id=id_).with_for_update())
             await session.execute(sa.delete(SessionRow).filter_by(user_id=id_))
             if changes["password_hash"] is None:
@@ -72,7 +72,7 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
     async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         owner = sa.select(UserRow).filter_by(id=session.user_id, password_hash=password_hash)
         async with self._transaction() as connection:
-            # The user first, as where a password is changed: else each could wait for the other.
+            # Lock the user first, as a change of password does: another order could deadlock.
             row = await connection.scalar(owner.with_for_update(read=True))
             self._found(row, "with this password")
             await connection.execute(sa.delete(SessionRow).where(SessionRow.expires_at <= now))
@@ -94,11 +94,11 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
 
 ALIASES, VERSIONS = ModelAliasRow.__table__, ModelAliasVersionRow.__table__
 RENAMED = {"alias_id": "id", "created_at": "updated_at"}
-"""A version is created by what updates its alias; all else has the same name in both tables."""
+"""Columns that are named differently: a version is created when its alias is updated."""
 
 
 class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias, ModelAliasRow]):
-    """The aliases, and in another table all of their versions."""
+    """Aliases, and all of their versions in a second table."""
 
     async def update(
         self, id_: UUID, changes: ports.Changes, *, version: int | None = None
@@ -116,7 +116,7 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         return alias
 
     async def _write(self, change: sa.Insert | sa.Update, id_: UUID) -> domain.ModelAlias:
-        # One statement, so that there is a version of each change, and of no other.
+        # One statement, so that each change has exactly one version.
         made = change.returning(*ALIASES.columns).cte("made")
         names = [column.name for column in VERSIONS.columns]
         version = sa.select(*(made.c[RENAMED.get(name, name)] for name in names))
@@ -137,7 +137,7 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
             return [replace(newest, **each) for each in named]
 
 
-# NUMERIC, since a product of a price and many tokens may be more than a BIGINT holds.
+# NUMERIC, since a price times many tokens may exceed BIGINT.
 AMOUNT = sa.bindparam("amount", type_=sa.Numeric)
 
 CENT = sa.bindparam("cent", domain.MICROCENTS, type_=sa.BigInteger)
@@ -160,7 +160,7 @@ SETTLE = sa.text("""
 RENEW = sa.text("""
     UPDATE reservations SET expires_at = now() + make_interval(secs => :ttl) WHERE id = ANY(:ids)
 """)
-# Of those who look at the same time one is enough, and several could wait for each other.
+# The advisory lock admits one process at a time: several could deadlock.
 GIVE_BACK = sa.text("""
     WITH expired AS (
         SELECT id, team_id, microcents FROM reservations
@@ -180,7 +180,7 @@ GIVE_BACK = sa.text("""
 
 
 async def _first(engine: AsyncEngine, statement: sa.Executable, **values: object) -> Any:
-    """Run a statement in a transaction of its own; return its first row, or None."""
+    """Run a statement in its own transaction; return its first row, or None."""
     with translated(Base.metadata):
         async with engine.begin() as connection:
             result = await connection.execute(statement, values)
@@ -188,10 +188,10 @@ async def _first(engine: AsyncEngine, statement: sa.Executable, **values: object
 
 
 class PostgresSpending:
-    """Keeps what a team has spent in its row, and what is set aside in a row of its own.
+    """Spending port: the team's row has what was spent, and each reservation a row of its own.
 
-    Each method is one round trip. No statement writes `updated_at`: what was spent is no change of
-    the team.
+    Each method is one round trip. None of them sets `updated_at`: spending is not an edit of the
+    team.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -202,7 +202,7 @@ class PostgresSpending:
         if not await _first(self._engine, RESERVE, **values):
             if not await _first(self._engine, sa.select(TeamRow.id).filter_by(id=team)):
                 raise errors.NotFoundError("team", team)
-            raise errors.BudgetError("your team's budget does not pay for this request")
+            raise errors.BudgetError("your team's budget does not cover this request")
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
         await _first(self._engine, SETTLE, id=reservation, amount=microcents)
@@ -217,10 +217,10 @@ class PostgresSpending:
 
 
 class PostgresDatabase(ports.Database):
-    """Keeps teams and all that belongs to them in tables."""
+    """Database port on PostgreSQL tables."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        # A statement that is alone needs no round trips for a transaction around it.
+        # Autocommit saves a single statement the round trips of BEGIN and COMMIT.
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         sessions = async_sessionmaker(engine)
         self.teams = PostgresCollection(sessions, TeamRow, domain.Team, "team", "name")

@@ -1,4 +1,4 @@
-"""What people do for themselves: register, log in, manage their own API keys."""
+"""Self-service routes: registration, login and the user's own API keys."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,15 +24,15 @@ _COUNTED = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
 LOGIN_LIMITS = {
     "logins from this address": domain.Limits(requests=600, tokens=20),
     "logins with this email from this address": domain.Limits(requests=60, tokens=10),
-    # So high that nobody locks out another from one address, nor from a few.
+    # High enough that nobody can lock out another user from a few addresses.
     "logins with this email": domain.Limits(requests=600, tokens=200),
 }
-"""In a minute, in this order: logins, and by `tokens` those that failed or are under way."""
+"""Limits per minute, in this order: logins, and as `tokens` those that failed or are pending."""
 REGISTER_LIMITS = {
     "registrations from this address": domain.Limits(requests=60, tokens=60),
     "registrations": domain.Limits(requests=300, tokens=300),
 }
-"""In a minute: each takes a thread for a while, which logins need as well."""
+"""Limits per minute: each registration occupies a thread that logins need as well."""
 
 router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(400, 503))
 GUARDED = documented(401)
@@ -59,8 +59,8 @@ async def register(
 async def login(
     body: Login, ip: Address, ports: PortsDep, settings: SettingsDep, credentials: CredentialsDep
 ) -> SessionToken:
-    """Return a session token."""
-    # Counted before the password is looked at, or many guesses at once would all be let through.
+    """Log in with email and password, and return a session token."""
+    # Counted before the password is checked, or concurrent guesses would all be admitted.
     admissions = await _admit(ports, LOGIN_LIMITS, body.email, ip)
     user = await _authenticated(body, ports, credentials.passwords)
     for counted, at in admissions.items():
@@ -70,20 +70,20 @@ async def login(
     try:
         await ports.database.users.add_session(session, user.password_hash or "", now)
     except errors.NotFoundError:
-        # Who was locked out meanwhile.
+        # The user was locked out meanwhile.
         raise errors.CredentialError(WRONG) from None
     return SessionToken(token=issued.secret, expires_at=session.expires_at)
 
 
 @router.post("/logout", status_code=204, responses=GUARDED)
 async def logout(caller: CurrentUser, ports: PortsDep) -> None:
-    """Make the session token useless."""
+    """Log out: invalidate the session token."""
     await ports.database.users.end_session(caller.session.hash)
 
 
 @router.get("/me", response_model=Account, responses=GUARDED)
 async def me(caller: CurrentUser, ports: PortsDep) -> Any:
-    """Return who is logged in."""
+    """Return the current user and their team."""
     return {"user": caller.user, "team": await ports.database.teams.get(caller.user.team_id)}
 
 
@@ -93,12 +93,12 @@ async def me(caller: CurrentUser, ports: PortsDep) -> Any:
 async def create_key(
     body: OwnKey, caller: CurrentUser, ports: PortsDep, credentials: CredentialsDep
 ) -> Any:
-    """Create an API key of one's own. The key is shown this once."""
+    """Create an API key for the current user. The key is shown only once."""
     key = await issue_key(ports, credentials.keys, caller.user, body, uuid4())
     try:
         await ports.database.users.session(caller.session.hash)
     except errors.NotFoundError:
-        # Who was locked out meanwhile keeps no key.
+        # The user was locked out meanwhile, and must not keep the key.
         await ports.database.keys.remove(key["id"])
         raise errors.CredentialError("this session token is not valid") from None
     return key
@@ -108,7 +108,7 @@ async def create_key(
 async def list_keys(
     caller: CurrentUser, ports: PortsDep, request: Request, params: Annotated[PageParams, Query()]
 ) -> Any:
-    """List one's own API keys, the newest first."""
+    """List the current user's API keys, newest first."""
     own = {"user_id": caller.user.id}
     return await page(request, params, partial(ports.database.keys.page, where=own))
 
@@ -120,10 +120,10 @@ async def list_keys(
     responses=documented(401, 404),
 )
 async def revoke_own_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> None:
-    """Make an API key of one's own useless at once."""
+    """Revoke an API key of the current user, effective immediately."""
     key = await ports.database.keys.get(key_id)
     if key.user_id != caller.user.id:
-        # As if there were none: what others have is not even confirmed.
+        # As for an unknown key: do not reveal that it exists.
         raise errors.NotFoundError("API key", key.id)
     await revoke_key(ports, key)
 
@@ -131,7 +131,7 @@ async def revoke_own_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> 
 async def issue_key(
     ports: Ports, keys: accounts.Keys, user: domain.User, body: OwnKey, id_: UUID
 ) -> dict[str, Any]:
-    """Create an API key of a user, and return an IssuedKey; InvalidError if it has expired."""
+    """Create a user's API key and return an IssuedKey; raise InvalidError for a past expiry."""
     if body.expires_at and body.expires_at <= ports.clock.now():
         raise errors.InvalidError("expires_at", "must be in the future")
     issued = keys.issue()
@@ -147,7 +147,7 @@ async def issue_key(
 
 
 async def revoke_key(ports: Ports, key: domain.ApiKey) -> domain.ApiKey:
-    """Make an API key useless; the first time that it was revoked stays."""
+    """Revoke an API key; if it is revoked already, keep that time."""
     revoked_at = key.revoked_at or ports.clock.now()
     return await ports.database.keys.update(key.id, {"revoked_at": revoked_at})
 
@@ -155,7 +155,7 @@ async def revoke_key(ports: Ports, key: domain.ApiKey) -> domain.ApiKey:
 async def _admit(
     ports: Ports, limits: Mapping[str, domain.Limits], email: str, address: str
 ) -> dict[UUID, float]:
-    """Count one by each of the limits; return what was counted, and when."""
+    """Count an attempt against each limit; return the time of the count by its limiter key."""
     counted = {}
     for what, most in limits.items():
         whose = (what, email * ("email" in what), address * ("address" in what))
@@ -168,7 +168,7 @@ async def _admit(
 
 
 async def _authenticated(body: Login, ports: Ports, passwords: accounts.Passwords) -> domain.User:
-    """Return the user who has this email and password."""
+    """Return the user with this email and password; raise CredentialError if there is none."""
     user: domain.User | None = None
     with suppress(errors.NotFoundError):
         user = await ports.database.users.by_email(body.email)

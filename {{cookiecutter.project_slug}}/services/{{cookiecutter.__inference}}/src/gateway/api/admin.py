@@ -1,4 +1,4 @@
-"""What administrators do: teams, users, keys, aliases, quotas, the config."""
+"""Admin routes: teams, users, keys, aliases, quotas and the config."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -26,15 +26,15 @@ router = APIRouter(
 
 
 class Filters(PageParams):
-    """Which of them."""
+    """Pagination and filters of a list."""
 
-    # PostgreSQL knows no NUL in a text.
+    # PostgreSQL cannot store NUL in a text.
     search: str = Field(default="", max_length=domain.EMAIL_LENGTH, pattern=r"^[^\x00]*$")
     team: UUID | None = None
 
 
 def _values(kind: type[Body]) -> Any:
-    """Return the dependency on what was sent, as it is stored: with no password, but its hash."""
+    """Return a dependency on the values of the body to store, with the password hashed."""
 
     async def values(body: Body, ports: PortsDep, credentials: CredentialsDep) -> dict[str, Any]:
         values = body.model_dump(exclude_unset=True)
@@ -45,7 +45,7 @@ def _values(kind: type[Body]) -> Any:
             values["password_hash"] = password and await credentials.passwords.hash(password)
         return values
 
-    # No annotation can hold a type that is a value.
+    # Set at run time, since an annotation cannot refer to a parameter.
     values.__annotations__["body"] = kind
     return Depends(values)
 
@@ -56,17 +56,17 @@ def _check_providers(ports: Ports, providers: Iterable[str]) -> None:
 
 
 def _add_routes(kind: schemas.Resource) -> None:
-    """Add the routes that all kinds have alike: those that read, and those that change."""
+    """Add the routes that all resources have in common: those that read, and those that change."""
     reading, changing = (
         APIRouter(prefix=f"/{kind.plural}", tags=[kind.plural], dependencies=dependencies)
         for dependencies in ([], [ANNOUNCED])
     )
-    # By these names tools see that a team's id is what a user's team_id is about.
+    # With these names, tools see that a user's team_id is the id of a team.
     one, parameter = f"/{{{kind.name}_id}}", Path(alias=f"{kind.name}_id")
 
     @reading.get("", name=f"list_{kind.plural}", response_model=Page.__class_getitem__(kind.shown))
     async def list_(ports: PortsDep, request: Request, params: Annotated[Filters, Query()]) -> Any:
-        """List them, newest first; `search` picks by name, `team` those of one team."""
+        """List all, newest first; filter by name with `search`, and by team with `team`."""
         where = {kind.team: params.team} if params.team else {}
         search = canonical(params.search)
         find = partial(kind.among(ports.database).page, search=search, where=where)
@@ -74,7 +74,7 @@ def _add_routes(kind: schemas.Resource) -> None:
 
     @reading.get(one, name=f"get_{kind.name}", response_model=kind.shown, responses=documented(404))
     async def get(ports: PortsDep, id_: Annotated[UUID, parameter]) -> Any:
-        """Return one."""
+        """Return one by its id."""
         return await kind.among(ports.database).get(id_)
 
     @changing.patch(
@@ -85,13 +85,13 @@ def _add_routes(kind: schemas.Resource) -> None:
         id_: Annotated[UUID, parameter],
         changes: Annotated[dict[str, Any], _values(kind.patch)],
     ) -> Any:
-        """Replace the fields that are sent, and return the whole."""
+        """Replace the fields that are sent, and return the whole resource."""
         seen = {"version": changes.pop("version")} if "version" in changes else {}
         return await kind.among(ports.database).update(id_, changes, **seen)
 
     @changing.delete(one, name=f"delete_{kind.name}", status_code=204, responses=documented(404))
     async def delete(ports: PortsDep, id_: Annotated[UUID, parameter]) -> None:
-        """Delete one, and all that belongs to it."""
+        """Delete one and everything that belongs to it."""
         await kind.among(ports.database).remove(id_)
 
     if kind.create:
@@ -106,7 +106,7 @@ def _add_routes(kind: schemas.Resource) -> None:
         async def create(
             ports: PortsDep, id_: NewId, values: Annotated[dict[str, Any], _values(kind.create)]
         ) -> Any:
-            """Create one."""
+            """Create one and return it."""
             return await kind.among(ports.database).add(id_, kind.new(**values))
 
     router.include_router(reading)
@@ -128,7 +128,7 @@ for resource in schemas.RESOURCES:
 async def create_key(
     body: schemas.KeyCreate, ports: PortsDep, credentials: CredentialsDep, id_: NewId
 ) -> Any:
-    """Create an API key of a user. The key is shown this once."""
+    """Create an API key for a user. The key is shown only once."""
     try:
         user = await ports.database.users.get(body.user_id)
     except errors.NotFoundError as error:
@@ -144,7 +144,7 @@ async def create_key(
     responses=documented(404),
 )
 async def revoke(ports: PortsDep, key_id: UUID) -> Any:
-    """Make a key useless at once; what has been revoked stays so."""
+    """Revoke a key, effective immediately; revoking it again changes nothing."""
     return await revoke_key(ports, await ports.database.keys.get(key_id))
 
 
@@ -155,18 +155,18 @@ async def revoke(ports: PortsDep, key_id: UUID) -> Any:
     responses=documented(404),
 )
 async def list_alias_versions(ports: PortsDep, alias_id: UUID) -> Any:
-    """Return all versions of an alias, the newest first."""
+    """List all versions of an alias, newest first."""
     return await ports.database.aliases.versions(alias_id)
 
 
 @router.get("/config", tags=["config"])
 async def get_config(ports: PortsDep) -> domain.Config:
-    """Return the config that holds now."""
+    """Return the current config."""
     return await ports.database.config()
 
 
 @router.put("/config", tags=["config"], dependencies=[ANNOUNCED])
 async def put_config(ports: PortsDep, body: schemas.ConfigBody) -> domain.Config:
-    """Replace the config, everywhere within a second; return it with its version."""
+    """Replace the config, in all processes within a second; return it with its version."""
     _check_providers(ports, (target.provider for target in body.models.values()))
     return await ports.database.add_config(body.config())

@@ -1,4 +1,4 @@
-"""What answers have in common: JSON, and headers that tell of a team's quota."""
+"""Common parts of responses: JSON, and the rate limit headers of a team."""
 
 import json
 
@@ -13,21 +13,21 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 def encode(value: object) -> bytes:
     """Return a value as JSON.
 
-    In ASCII: what clients send and models make may hold half a surrogate pair, not UTF-8.
+    As ASCII, since input and output may contain lone surrogates, which UTF-8 cannot encode.
     """
     return _encode(value).encode("ascii")
 
 
 class JsonResponse(JSONResponse):
-    """An answer that is a value."""
+    """JSON response."""
 
     def render(self, content: object) -> bytes:
-        """Return its body."""
+        """Return the body."""
         return encode(content)
 
 
 def quota_headers(limits: domain.Limits, admission: Admission) -> dict[str, str]:
-    """Return the headers of OpenAI's API after a request was counted, or refused."""
+    """Return the rate limit headers of OpenAI's API for a request that was counted or refused."""
     return {
         "x-ratelimit-limit-requests": str(limits.requests),
         "x-ratelimit-limit-tokens": str(limits.tokens),

@@ -1,4 +1,4 @@
-"""Completions of chats and of texts, whole or as a stream."""
+"""Routes of chat and text completions, whole or streamed."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,20 +17,20 @@ from .schemas.completion_responses import ChatCompletion, ChatEncoder, TextCompl
 
 
 class KeyFirstRoute(APIRoute):
-    """Reads a body once its key is known; FastAPI would read it before it asks who sends it.
+    """Route that checks the API key before it reads the body; FastAPI would read the body first.
 
-    What FastAPI does around an endpoint would also cost a completion a fifth more CPU.
+    FastAPI's handling of an endpoint would also cost a completion a fifth more CPU.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what serves a request."""
+        """Return the request handler."""
         answer = self.endpoint
         kind: type[BaseModel] = answer.__annotations__["body"]
 
         async def serve(request: Request) -> Response:
             key = await api_key(request)
             concurrency = request.app.state.concurrency
-            # Bodies are large: a team may have no more of them on their way than requests.
+            # Bodies are large: the limit on a team's concurrent requests also applies to uploads.
             concurrency.take(key.team_id)
             try:
                 body = kind.model_validate_json(await request.body())
@@ -54,20 +54,20 @@ router = APIRouter(
 
 
 def _page(answer: object) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route that answers whole, or with a stream."""
+    """Return the `responses` of a route that answers with JSON or with a stream."""
     event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
     return {200: {"model": answer, "content": {streaming.MEDIA_TYPE: {"schema": event}}}}
 
 
 @router.post("/chat/completions", responses=_page(ChatCompletion))
 async def chat(request: Request, body: ChatRequest, key: ApiKey) -> Response:
-    """Answer a chat."""
+    """Create a chat completion."""
     return await _answer(request, body, key, ChatEncoder)
 
 
 @router.post("/completions", responses=_page(TextCompletion))
 async def text(request: Request, body: CompletionRequest, key: ApiKey) -> Response:
-    """Go on with a text."""
+    """Create a text completion."""
     return await _answer(request, body, key, TextEncoder)
 
 

@@ -1,4 +1,4 @@
-"""Who asks: administrators show a configured token, people that of a session, programs a key."""
+"""Authentication: a configured token for administrators, session tokens for people, API keys."""
 
 from contextlib import suppress
 from typing import Annotated, NamedTuple
@@ -18,22 +18,22 @@ UserBearer = Annotated[_Bearer, Depends(HTTPBearer(auto_error=False, scheme_name
 
 
 class Caller(NamedTuple):
-    """Somebody who is logged in."""
+    """A user who is logged in, and their session."""
 
     session: domain.Session
     user: domain.User
 
 
 async def administrator(bearer: AdminBearer, settings: SettingsDep) -> None:
-    """Return if the caller is an administrator; raise CredentialError if they are not."""
+    """Raise CredentialError unless the caller has the admin token."""
     token = settings.admin_token.get_secret_value()
     if bearer is None or not accounts.same(bearer.credentials, token):
-        raise errors.CredentialError("this needs the token of the administrators")
+        raise errors.CredentialError("this needs the admin token")
     bind_contextvars(user="administrator")
 
 
 async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: CredentialsDep) -> Caller:
-    """Return who is logged in, as the database has it now; raise CredentialError if nobody is."""
+    """Return the logged-in user from the database; raise CredentialError if there is none."""
     if bearer is None:
         raise errors.CredentialError("this needs a session token; log in")
     hash_ = credentials.tokens.hash(bearer.credentials)
@@ -46,11 +46,11 @@ async def authenticate(bearer: UserBearer, ports: PortsDep, credentials: Credent
 
 
 async def api_key(request: Request, _: KeyBearer = None) -> domain.ApiKey:
-    """Return the API key that was given; raise CredentialError if it is none.
+    """Return the API key of the request; raise CredentialError without a valid one.
 
-    The request's line in the log tells whose it is.
+    The request's log line gets its team and prefix.
     """
-    # FastAPI's own would build a model for each request.
+    # FastAPI's HTTPBearer would build a model for each request.
     scheme, secret = get_authorization_scheme_param(request.headers.get("Authorization"))
     if scheme.lower() != "bearer" or not secret:
         raise errors.CredentialError("this needs an API key: `Authorization: Bearer sk-...`")

@@ -1,4 +1,4 @@
-"""What routes get by FastAPI's dependency injection."""
+"""FastAPI dependencies of the routes."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -14,11 +14,11 @@ from ..accounts import Credentials
 from ..ports import Ports
 from ..settings import Settings
 
-# Coroutines although they wait for nothing: a plain function would be sent to a thread.
+# Coroutines, although they await nothing: FastAPI would run plain functions in threads.
 
 
 def _kept(name: str) -> Any:
-    """Return the dependency on what `create_app` keeps by this name."""
+    """Return a dependency on the attribute of `app.state` that `create_app` sets by this name."""
 
     async def kept(request: Request) -> Any:
         return getattr(request.app.state, name)
@@ -39,18 +39,18 @@ async def _address(request: Request) -> str:
 
 
 Address = Annotated[str, Depends(_address)]
-"""Where a request comes from: of IPv6 the network, all of which one client may have."""
+"""Client's IP address; for IPv6 its /64 network, all of which one client may have."""
 
 
 async def _announced(ports: PortsDep) -> AsyncIterator[None]:
-    # Nothing is stored that nobody would be told of: elsewhere a revoked key would go on working.
+    # Without Redis, fail before anything is stored: other processes would keep using a revoked key.
     await ports.announcements.ping()
     yield
     await ports.announcements.announce()
 
 
 ANNOUNCED = Depends(_announced, scope="function")
-"""Of a route that changes what decides on requests: every process is told once it is stored."""
+"""Dependency of routes that change the policy: tells every process once it is stored."""
 
 
 async def _new_id(request: Request, response: Response) -> UUID:
@@ -60,7 +60,7 @@ async def _new_id(request: Request, response: Response) -> UUID:
 
 
 NewId = Annotated[UUID, Depends(_new_id)]
-"""The id of what a route creates, at which place the answer says."""
+"""Id of the resource that a route creates; the response has its URL in `Location`."""
 
 
 async def _no_store(response: Response) -> None:
@@ -68,12 +68,12 @@ async def _no_store(response: Response) -> None:
 
 
 NO_STORE = Depends(_no_store)
-"""Of a route whose answer holds a secret: no proxy keeps it."""
+"""Dependency of routes whose response contains a secret: it must not be cached."""
 
 
 async def servers(ports: PortsDep) -> dict[str, Ping]:
-    """Return what asks each server whether it is up.
+    """Return the ping of each server.
 
-    Backends are not asked: one that is away takes down its own models alone.
+    Backends are left out: an unavailable one only affects its own models.
     """
     return {"postgres": ports.database.ping, "redis": ports.announcements.ping}

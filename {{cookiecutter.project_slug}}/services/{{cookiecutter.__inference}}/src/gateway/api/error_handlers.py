@@ -1,4 +1,4 @@
-"""Errors in the shape of OpenAI's API, whoever raised them."""
+"""Error responses in the format of OpenAI's API, whatever raised the error."""
 
 import math
 import re
@@ -21,20 +21,20 @@ from .answers import JsonResponse, quota_headers
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES = {
-    # FastAPI's, of a body that is not even text, or too deep.
+    # FastAPI's status for a body that cannot be decoded or is nested too deeply.
     400: "invalid_json",
-    # What http.HTTPStatus calls it depends on the version of Python.
+    # Its name in http.HTTPStatus depends on the version of Python.
     413: "content_too_large",
 }
 JSON = re.compile(r"application/(.+\+)?json\b", re.ASCII)
 
-# What pydantic calls a branch of a union: a field has no such name.
+# pydantic's names for the branches of a union; no field has such a name.
 _BRANCH = re.compile(r"\[|^(constrained-)?str$|Part$")
 
 log = structlog.get_logger("error_handlers")
 
 TYPES = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
-"""What OpenAI calls the kind of these; of all others the status decides."""
+"""OpenAI's error types for these codes; for all others the status decides."""
 ANSWERS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.InvalidError: (400, "invalid_value"),
     errors.InvalidReferenceError: (400, "invalid_reference"),
@@ -55,29 +55,29 @@ ANSWERS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.UnavailableError: (503, "unavailable"),
     errors.UnreadableError: (503, "unreadable"),
 }
-"""The status and the code of each. Official clients choose their exception by the status."""
+"""Status and code of each error. Official clients choose their exception by the status."""
 
 
 class Error(TypedDict):
-    """What went wrong."""
+    """Details of an error."""
 
     message: str
     type: str
     param: str | None
-    """The field or parameter that is wrong, if it is one."""
+    """Field or parameter that is invalid, if there is one."""
     code: str | None
 
 
 class Failure(TypedDict):
-    """What clients get in place of a result."""
+    """Error response."""
 
     error: Error
 
 
 def failure(error: errors.ServiceError) -> Failure:
-    """Return what tells of an error of ours."""
+    """Return the response body for an error of the service."""
     told = _failure(*ANSWERS[type(error)], str(error), getattr(error, "field", None))
-    # Of a backend: the type stays ours, by which clients decide whether they ask again.
+    # A backend's own code, but not its type, by which clients decide whether to retry.
     told["error"]["code"] = getattr(error, "code", None) or told["error"]["code"]
     return told
 
@@ -96,40 +96,40 @@ def response(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an answer that no error of ours stands for; by default the code is the status."""
+    """Return an error response without a ServiceError; the code defaults to the status's name."""
     known = HTTPStatus(status)
     told = _failure(status, code or known.name.lower(), message or known.phrase, param)
     return JsonResponse(told, status, headers)
 
 
 unavailable = partial(response, HTTPStatus.SERVICE_UNAVAILABLE, code="unavailable")
-"""Returns the answer that tells which servers are down, or that this one is stopping."""
+"""Factory of the 503 response if servers are down, or if this process is stopping."""
 stopping = partial(unavailable, STOPPING, headers=RETRY)
-"""Returns the answer to a request that a shutdown has cut short."""
+"""Factory of the response to a request that a shutdown has interrupted."""
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route that may end in these, for its OpenAPI page."""
+    """Return the `responses` of a route that may fail with these, for its OpenAPI page."""
     return {each: {"description": HTTPStatus(each).phrase, "model": Failure} for each in statuses}
 
 
 EVERYWHERE = {
-    # By BodyLimit, whatever the route.
+    # From BodyLimit, on any route.
     **documented(413),
-    # FastAPI would promise it.
-    422: {"description": "Never: a value that is wrong is answered with 400."},
+    # FastAPI documents it by default.
+    422: {"description": "Never returned: invalid values are answered with 400."},
 }
-"""The `responses` of all routes."""
+"""`responses` of all routes."""
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error that `app` knows of with a Failure; middleware.py answers the others."""
+    """Answer the errors that `app` handles with a Failure; middleware.py answers all others."""
     app.exception_handler(errors.ServiceError)(_service_error)
     app.exception_handler(RequestValidationError)(_validation_error)
     app.exception_handler(HTTPException)(_http_error)
 
 
-# Coroutines although they wait for nothing: a plain function would be sent to a thread.
+# Coroutines, although they await nothing: FastAPI would run plain functions in threads.
 
 
 async def _service_error(request: Request, error: errors.ServiceError) -> Response:
@@ -144,26 +144,26 @@ async def _service_error(request: Request, error: errors.ServiceError) -> Respon
         case errors.RateLimitedError(limits=limits, admission=admission):
             headers |= quota_headers(limits, admission)
         case errors.BackendError(final=True):
-            # OpenAI's clients try a 502 again, unless they are told not to.
+            # OpenAI's clients retry a 502 unless told not to.
             headers["X-Should-Retry"] = "false"
         case errors.UnavailableError(server=server):
-            # The client is not told why, so the log has to.
+            # The client does not get the cause, so log it.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
     return JsonResponse(failure(error), status, headers)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
-    """Answer with the first thing that is wrong: the shape has room for one."""
+    """Answer with the first error: OpenAI's format has room for only one."""
     found = error.errors()
     place = _place(found[0]["loc"])
-    # Of a union each branch says what it misses: the one that got furthest is meant.
+    # Each branch of a union reports its own errors: assume the one that matched furthest.
     first = max(
         (each for each in found if _place(each["loc"]).startswith(place)),
         key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])),
     )
     wrong = partial(response, HTTPStatus.BAD_REQUEST)
     if first["type"] == "json_invalid":
-        return wrong(f"the body is no JSON: {first['ctx']['error']}", code="invalid_json")
+        return wrong(f"the body is not valid JSON: {first['ctx']['error']}", code="invalid_json")
     if first["loc"] == ("body",) and not JSON.match(request.headers.get("Content-Type", "")):
         message = "the body must be JSON, with the header `Content-Type: application/json`"
         return wrong(message, code="invalid_content_type")
@@ -186,14 +186,14 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """Return the methods that a path takes, of which Starlette knows only its first route's."""
+    """Return the methods allowed on a path; Starlette knows only those of its first route."""
     scopes = {method: {**request.scope, "method": method} for method in METHODS}
     routes = request.app.routes
     return [m for m in METHODS if any(r.matches(scopes[m])[0] is Match.FULL for r in routes)]
 
 
 def _place(location: tuple[str | int, ...]) -> str:
-    """Return a place in a request as OpenAI's API writes it, such as `messages[0].role`."""
-    # Without the branches of a union, which pydantic puts into the path as well.
+    """Return a location in a request in OpenAI's notation, such as `messages[0].role`."""
+    # Without the branches of unions, which pydantic includes in the location.
     steps = (step for step in location[1:] if not _BRANCH.search(str(step)))
     return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")

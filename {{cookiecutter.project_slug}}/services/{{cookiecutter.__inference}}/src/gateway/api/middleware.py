@@ -1,4 +1,4 @@
-"""What surrounds every request, beside what servicebase does: counters, and our shape."""
+"""ASGI middleware beyond that of servicebase: metrics, and errors in the format of OpenAI's API."""
 
 from http import HTTPStatus
 from types import MappingProxyType
@@ -13,11 +13,11 @@ from . import error_handlers
 from .pages import METRICS
 
 BODIES = MappingProxyType({"/v1/": 4 * 2**20, "/auth/": 4 * 2**10})
-"""Bytes that a body may have: much for those who show a key, little for those who have none."""
+"""Body limits in bytes by path: large for requests with a key, small for those without one."""
 
 
 class AccessLog(middleware.AccessLog):
-    """Counts requests as well, and answers a crash in the shape of OpenAI's API."""
+    """Access log that also counts requests and answers a crash in the format of OpenAI's API."""
 
     QUIET = (*middleware.AccessLog.QUIET, METRICS)
 
@@ -26,21 +26,21 @@ class AccessLog(middleware.AccessLog):
         self._metrics = metrics
 
     def began(self) -> None:
-        """Count it."""
+        """Count a request in flight."""
         self._metrics.in_flight.inc()
 
     def ended(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count it."""
+        """Count a response."""
         self._metrics.in_flight.dec()
-        # The template: paths hold ids, and each would be a series of its own. That of a route in a
-        # router in a router is known to its context alone.
+        # The path's template: with ids, each path would be a time series of its own. Only the route
+        # context knows the template of a nested router's route.
         route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
         self._metrics.answered(scope["method"], getattr(route, "path", ""), status, seconds)
 
     def crash(self) -> Response:
-        """Return a 500."""
+        """Return a 500 response."""
         return error_handlers.response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def stopping(self) -> Response:
-        """Return a 503."""
+        """Return a 503 response."""
         return error_handlers.stopping()

@@ -1,4 +1,4 @@
-"""The models that a team may use."""
+"""Routes of the models that a team may use."""
 
 from typing import Literal
 
@@ -15,17 +15,17 @@ router = APIRouter(prefix=PATH, tags=["models"], responses=documented(400, 401, 
 
 
 class Model(BaseModel):
-    """A model, by the name that requests have for it."""
+    """A model, by the name that requests use for it."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str
-    """The provider."""
+    """Name of the provider."""
 
 
 class Models(BaseModel):
-    """All of them."""
+    """A list of models."""
 
     object: Literal["list"] = "list"
     data: list[Model]
@@ -33,9 +33,9 @@ class Models(BaseModel):
 
 @router.get("")
 async def list_(request: Request, key: ApiKey) -> Models:
-    """List the models, the team's own names for them among them."""
+    """List the models that the team may use, including its own aliases."""
     state = request.app.state
-    # From the database: no admission says here whether what is remembered is still true.
+    # Not cached: without an admission, nothing tells whether the cache is stale.
     grant = await state.policy.fresh_grant(key.hash)
     config = await state.policy.config()
     aliases = await state.ports.database.aliases.routes(grant.key.team_id)
@@ -46,7 +46,7 @@ async def list_(request: Request, key: ApiKey) -> Models:
     found = [
         Model(id=name, created=created, owned_by=provider)
         for name, (target, created, provider) in sorted(known.items())
-        # A provider may be gone that was there when it was named.
+        # The provider may have been removed from the settings since.
         if target in config.prices and provider in state.ports.backends
     ]
     return Models(data=found)
@@ -54,7 +54,7 @@ async def list_(request: Request, key: ApiKey) -> Models:
 
 @router.get("/{model:path}", responses=documented(404))
 async def read(model: str, request: Request, key: ApiKey) -> Model:
-    """Return one."""
+    """Return one model by its name."""
     for each in (await list_(request, key)).data:
         if each.id == model:
             return each

@@ -1,4 +1,4 @@
-"""Pages beside the API: what Prometheus reads, and what shows the API."""
+"""Pages beside the API: metrics for Prometheus, and the API's documentation."""
 
 from typing import Annotated
 
@@ -12,21 +12,21 @@ router = APIRouter()
 
 _PLACE = '<div id="swagger-ui">'
 _OFFLINE = """
-<p>This page gets Swagger UI from cdn.jsdelivr.net, which it has not reached. Without a network,
-<a href="/openapi.json">/openapi.json</a> has all that it would show.</p>
+<p>This page loads Swagger UI from cdn.jsdelivr.net, which it could not reach. Without a network,
+use <a href="/openapi.json">/openapi.json</a>, which has the same content.</p>
 """
 
 
 @router.get(METRICS, tags=["metrics"], response_class=Response)
 async def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
-    """Return what was counted since the process began."""
+    """Return metrics for Prometheus, counted since the process started."""
     content, media_type = request.app.state.metrics.exposition(accept)
     return Response(content, media_type=media_type)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs() -> HTMLResponse:
-    """Return a page that Swagger UI fills in, and that says so until it does."""
+    """Return the page of Swagger UI, with a note that is shown until it has loaded."""
     page = get_swagger_ui_html(openapi_url="/openapi.json", title="gateway")
     shown = bytes(page.body).decode().replace(_PLACE, _PLACE + _OFFLINE)
     return HTMLResponse(shown)

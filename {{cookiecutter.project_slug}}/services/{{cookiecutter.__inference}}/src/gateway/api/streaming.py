@@ -1,4 +1,4 @@
-"""Answers in pieces, as server-sent events; and whether the client is still there."""
+"""Responses as server-sent events, and cancellation when the client disconnects."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -25,7 +25,7 @@ log = structlog.get_logger("streaming")
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` does; cancel it, and raise ClientDisconnect, once the client has left."""
+    """Return the result of `work`; if the client leaves, cancel it and raise ClientDisconnect."""
     task = cast("asyncio.Task[None]", asyncio.current_task())
 
     async def watch() -> None:
@@ -34,14 +34,14 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         task.cancel()
 
     watching: list[asyncio.Task[None]] = []
-    # Not at once: work that waits for nothing needs no watching, which costs as much as it does.
+    # Deferred: work that never waits needs no watching, which would cost as much as the work.
     begin = asyncio.get_running_loop().call_soon(
         lambda: watching.append(asyncio.create_task(watch()))
     )
     try:
         return await work
     except asyncio.CancelledError:
-        # The process may be stopping as well.
+        # If the process is stopping as well, that cancellation has to go on.
         if any(each.done() for each in watching) and not task.uncancel():
             raise ClientDisconnect from None
         raise
@@ -52,14 +52,14 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 def event(value: object) -> bytes:
-    """Return an event that holds a value."""
+    """Return a server-sent event with a JSON value."""
     return b"data: " + encode(value) + b"\n\n"
 
 
 class EventStream(Response):
-    """Sends an answer while it is made, and has it stopped when the client is gone.
+    """Response that streams a completion, and cancels it when the client disconnects.
 
-    Nothing is sent before there is a first piece, so that an error until then has its status.
+    Nothing is sent before the first chunk, so that an error until then has its own status.
     """
 
     media_type = MEDIA_TYPE
@@ -67,7 +67,7 @@ class EventStream(Response):
     def __init__(
         self, admitted: Admitted, encode: Callable[[Chunk], bytes], headers: Mapping[str, str]
     ) -> None:
-        # No proxy is to keep the pieces until they are many.
+        # Proxies must not buffer the chunks.
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(headers={**headers, **unbuffered})
         del self.headers["Content-Length"]
@@ -102,7 +102,7 @@ class EventStream(Response):
             except errors.ServiceError as error:
                 if not self._begun:
                     raise
-                # No [DONE]: it says that the answer is whole.
+                # No [DONE], which would mean that the response is complete.
                 log.warning("broken off", error=str(error), cause=repr(error.__cause__))
                 _, code = error_handlers.ANSWERS[type(error)]
                 self._metrics.failures.labels(code).inc()

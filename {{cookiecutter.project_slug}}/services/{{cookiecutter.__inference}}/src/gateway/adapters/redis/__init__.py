@@ -1,1 +1,1 @@
-"""The ports that Redis answers; Valkey does as well."""
+"""Ports on Redis or Valkey."""

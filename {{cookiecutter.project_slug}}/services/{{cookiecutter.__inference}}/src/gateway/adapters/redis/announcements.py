@@ -1,7 +1,7 @@
-"""The announcements on Redis.
+"""Announcements on Redis.
 
-A message may get lost, since Redis keeps none for a subscriber that is just connecting again; so
-the newest version is stored as well. It is a random one: after a loss of data none comes again.
+Redis keeps no messages for a subscriber that is reconnecting, so the newest version is also stored
+in a key. Versions are random, so that none is repeated after Redis has lost its data.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from .connection import PREFIX, drop_idle
 
 VERSION = PREFIX + "version"
 RECONCILE = 30.0
-"""Seconds after which what is stored is looked at, though no message came."""
+"""Seconds without a message after which the stored version is read."""
 GRACE = 5.0
 """Seconds that a subscriber may take to connect."""
 BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
@@ -28,12 +28,12 @@ _log = structlog.get_logger()
 
 
 class RedisAnnouncements:
-    """Keeps the version in a key, and sends it through a channel."""
+    """Announcements port: the version is stored in a key and published on a channel."""
 
     def __init__(self, client: Redis, *, reconcile: float = RECONCILE) -> None:
         self._client = client
         self._reconcile = reconcile
-        # Redis delivers messages across its numbered databases.
+        # Redis delivers messages across its numbered databases, so the channel names its own.
         database = int(client.connection_pool.connection_kwargs.get("db") or 0)
         self._channel = f"{PREFIX}updates:{database}"
 
@@ -50,28 +50,28 @@ class RedisAnnouncements:
                     async for version in following:
                         failures = 0
                         yield version
-            # Whatever it is, a user without the right among them: somebody fixes it, and nobody
-            # starts the process again for it.
+            # Any error, such as a missing permission of the Redis user: once it is fixed, the
+            # process goes on without a restart.
             except (errors.UnavailableError, RedisError, OSError) as error:
                 _log.warning("announcements interrupted", reason=str(error))
                 await drop_idle(self._client)
                 failures += 1
-                await asyncio.sleep(BACKOFF.compute(failures))  # Nobody says when it is back.
+                await asyncio.sleep(BACKOFF.compute(failures))  # Nothing tells when it is back.
 
     async def ping(self) -> None:
         await self._client.ping()
 
     async def _follow(self) -> AsyncGenerator[str]:
-        """Yield the version, as long as the connection lasts."""
+        """Yield versions as long as the connection lasts."""
         async with self._client.pubsub() as pubsub:
             async with asyncio.timeout(GRACE):
                 await pubsub.subscribe(self._channel)
             while True:
-                # The outer limit is for a connection that breaks, and that redis-py makes anew.
+                # The outer timeout is for a broken connection that redis-py tries to restore.
                 async with asyncio.timeout(self._reconcile + GRACE):
                     message = await pubsub.get_message(timeout=self._reconcile)
-                # That this is the first news, or that some were missed, since it is another
-                # connection. To look before it would miss what is announced in between.
+                # Otherwise it is a timeout, or the confirmation of a (new) subscription: reading
+                # the key before that would miss what is announced in between.
                 if message and message["type"] == "message":
                     yield str(message["data"])
                 else:

@@ -1,4 +1,4 @@
-"""How the gateway talks to Redis: the client, its errors, the prefix of its keys."""
+"""Redis client of the gateway, with its errors and the prefix of its keys."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,37 +15,37 @@ from ... import errors
 
 PREFIX = "gateway:"
 CONNECTIONS = 64
-"""At once, for commands. Who needs one more waits for it."""
+"""Maximum number of connections for commands; further commands wait for one."""
 
 
 class Client(Redis):
-    """A client whose commands raise UnavailableError, after `timeout` seconds at the latest."""
+    """Redis client whose commands raise UnavailableError after `timeout` seconds at the latest."""
 
     def __init__(self, pool: ConnectionPool, timeout: float) -> None:
         super().__init__(connection_pool=pool)
         self.auto_close_connection_pool = True
         self._timeout = timeout
-        # A pool that is used up raises; the one that waits costs half as much again per command.
+        # An exhausted ConnectionPool raises; BlockingConnectionPool costs 50 % more per command.
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._waiting: list[tuple[tuple[object, ...], asyncio.Future[Any]]] = []
-        """Commands that are to be sent together, and who waits for the answers."""
+        """Commands of the next pipeline, each with the future of its response."""
         self._sending: asyncio.Task[None] | None = None
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run a command, as all methods of redis-py do in the end."""
+        """Run a command; every method of redis-py ends here."""
         async with self._turn():
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     async def execute_together(self, *command: object) -> Any:
-        """Run a command in one round trip with those that come while the last is on its way.
+        """Run a command in a pipeline with all that arrive while the previous one is in flight.
 
-        Without that, a request of 16 at once costs half as much CPU again. Who comes meanwhile
-        waits for one more round trip at most.
+        Without pipelines, each of 16 concurrent requests costs 50 % more CPU. A command waits for
+        one more round trip at most.
         """
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((command, answer))
         if self._sending is None or self._sending.done():
-            # A task of its own: the one who asked first may be cancelled, and the others may not.
+            # In its own task: cancelling the first caller must not affect the others.
             self._sending = asyncio.create_task(self._send())
         return await answer
 
@@ -54,15 +54,15 @@ class Client(Redis):
             waiting, self._waiting = self._waiting, []
             try:
                 answers = await self._execute([command for command, _ in waiting])
-            except Exception as error:  # noqa: BLE001 - theirs, whatever it is
+            except Exception as error:  # noqa: BLE001 - raised in the callers
                 if isinstance(error.__cause__, TimeoutError):
-                    # Who has come meanwhile has waited as well.
+                    # Commands that arrived meanwhile have waited as well: fail them, too.
                     waiting += self._waiting
                     self._waiting = []
                 answers = [error] * len(waiting)
             for (_, future), answer in zip(waiting, answers, strict=True):
                 if future.done():
-                    continue  # Whoever asked is gone.
+                    continue  # Its caller was cancelled.
                 if isinstance(answer, Exception):
                     future.set_exception(answer)
                 else:
@@ -81,7 +81,7 @@ class Client(Redis):
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         try:
-            # For the turn, the connection and the answer together.
+            # One timeout for the semaphore, the connection and the response together.
             async with asyncio.timeout(self._timeout), self._turns:
                 yield
         except UNAVAILABLE as error:
@@ -90,31 +90,31 @@ class Client(Redis):
 
 
 def connect(url: str, *, timeout: float) -> Client:
-    """Return a client that waits at most `timeout` seconds for the answer to a command.
+    """Return a client that waits at most `timeout` seconds for the response to a command.
 
-    It connects when it is first used. The caller closes it.
+    It connects on first use. The caller closes it.
     """
     pool = ConnectionPool.from_url(
         url,
         decode_responses=True,
         max_connections=2**31,
         socket_connect_timeout=timeout,
-        # The client has its own, at half of the cost. With redis-py's, which is asyncio.wait_for, a
-        # task that is cancelled goes on as if it was not, up to Python 3.11.
+        # Client has its own timeout, at half the cost. That of redis-py, asyncio.wait_for, may
+        # swallow a cancellation up to Python 3.11.
         socket_timeout=None,
-        # Nothing is done twice because its answer got lost: tokens given back twice would let
-        # too much through. That an idle connection was closed, the pool notices by itself.
+        # No retry after a lost response: giving tokens back twice would admit too many requests.
+        # The pool itself notices that an idle connection was closed.
         retry=Retry(NoBackoff(), 0),
     )
     return Client(pool, timeout)
 
 
 async def drop_idle(client: Redis) -> None:
-    """Close the connections that are not in use, after one that broke.
+    """Close the idle connections after another one broke.
 
-    They have broken as well, most likely: each would cost another request its answer, since
-    redis-py does not notice that one was reset.
+    They are most likely broken as well, and each would fail another request, since redis-py does
+    not notice that a connection was reset.
     """
-    # TLS says good-bye, to a server that may not answer.
+    # Closing a TLS connection may fail if the server no longer responds.
     with suppress(*UNAVAILABLE):
         await client.connection_pool.disconnect(inuse_connections=False)

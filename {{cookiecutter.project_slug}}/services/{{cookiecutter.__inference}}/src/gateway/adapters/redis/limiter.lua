@@ -1,15 +1,14 @@
--- Count one request and its tokens against a team's limits, or neither; and correct before what was
--- counted.
+-- Correct earlier counts; then count a request and its tokens against a team's limits, or neither.
 --
 -- KEYS: the team's window, the version of the newest announcement.
--- ARGV: now (microseconds of the epoch), the limits of requests and of tokens, the tokens of this
--- request; from the fifth on what is to be corrected, in pairs: the second in which it was counted,
--- and how many tokens more it is, or, negative, fewer. Without a time there is no request.
+-- ARGV: now (microseconds since the epoch), the limits of requests and of tokens, the request's
+-- tokens; then corrections in pairs: the second in which tokens were counted, and the number to
+-- add, which may be negative. Without a time there are only corrections, and no request.
 --
--- A window is a flat list, oldest first: of each second in which something was let through its
--- number, the requests, the tokens, and the time of the last one. A second counts until its
--- last one is out of the window, so that in no sixty seconds too much is let through, and there are
--- never more than 61.
+-- A window is a flat list, oldest first, with four values for each second with an admission: the
+-- second, the number of requests, the number of tokens, the time of the last request. A second
+-- counts until its last request has left the window, so that any sixty seconds stay within the
+-- limits. There are never more than 61 seconds.
 local WINDOW = 60 * 1000000
 local SECOND, REQUESTS, TOKENS, LAST, WIDTH = 0, 1, 2, 3, 4
 
@@ -19,7 +18,7 @@ local now, tokens = tonumber(ARGV[1]), tonumber(ARGV[4])
 local request_limit, token_limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 
 for i = 5, #ARGV, 2 do
-  -- From the newest on: most requests end soon.
+  -- Newest first, since most requests end soon.
   for j = #seconds - WIDTH + 1, 1, -WIDTH do
     if seconds[j + SECOND] == tonumber(ARGV[i]) then
       seconds[j + TOKENS] = math.max(0, seconds[j + TOKENS] + tonumber(ARGV[i + 1]))
@@ -32,7 +31,7 @@ if stored and #ARGV > 4 then
 end
 if not now then return end
 
--- The clock of another process may be ahead: in the order of a window time never runs back.
+-- The clock of another process may be ahead, but times within a window must not decrease.
 if #seconds > 0 then
   now = math.max(now, seconds[#seconds - WIDTH + 1 + LAST])
 end
@@ -50,7 +49,7 @@ for i = 1, #seconds, WIDTH do
   end
 end
 
--- When so many of what is used will have left that `needed` more fit.
+-- Return the time at which enough will have left the window for `needed` more to fit.
 local function fits_at(what, used, needed, limit)
   if needed > limit then return now + WINDOW end
   local excess, i, at = used + needed - limit, 1, now
@@ -79,7 +78,7 @@ if not refused then
   requests_used, tokens_used = requests_used + 1, tokens_used + tokens
   requests_end = now + WINDOW
   if tokens > 0 then tokens_end = requests_end end
-  -- Twice the window, since the clocks of the processes are not Redis's own.
+  -- Twice the window, since the clocks of Redis and of the processes may differ.
   redis.call('SET', KEYS[1], cmsgpack.pack(kept), 'EX', 120)
 end
 

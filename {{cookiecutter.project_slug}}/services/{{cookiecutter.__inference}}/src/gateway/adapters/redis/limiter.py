@@ -1,4 +1,4 @@
-"""The limiter on Redis."""
+"""Limiter port on Redis."""
 
 import asyncio
 import contextvars
@@ -16,19 +16,19 @@ from ...background import Background
 from .announcements import VERSION
 from .connection import PREFIX, Client
 
-_SECOND = 1_000_000  # Microseconds: as integers, times are exact in Lua, too.
+_SECOND = 1_000_000  # In microseconds, since integers are exact in Lua, too.
 DELAY = 0.05
-"""Seconds after which a correction is sent, if no admission of the team has taken it along."""
+"""Seconds after which a correction is sent, unless an admission of the team has included it."""
 
 _log = structlog.get_logger("limiter")
 
 
 class RedisLimiter:
-    """Keeps one key per team, which expires by itself; limiter.lua tells what is in it.
+    """Sliding window of each team in a key that expires; limiter.lua documents its contents.
 
-    A round trip costs more of our CPU than all else that a request does with Redis. So a request
-    costs one at most, which it shares with others: what is to be corrected after it goes with the
-    next admission.
+    A round trip costs the gateway more CPU than everything else that a request does with Redis. So
+    a request takes at most one, which it shares with others; the correction after it is sent with
+    the next admission.
     """
 
     def __init__(self, client: Client, clock: ports.Clock) -> None:
@@ -36,7 +36,7 @@ class RedisLimiter:
         self._client, self._clock = client, clock
         self._script = client.register_script(text)
         self._due: dict[UUID, Counter[int]] = {}
-        """Tokens to correct, of each team in each second."""
+        """Pending corrections of tokens, by team and second."""
         self._timer: asyncio.TimerHandle | None = None
         self._background = Background()
 
@@ -51,29 +51,29 @@ class RedisLimiter:
         """Correct the tokens that an admission counted, with the next one or after `DELAY`."""
         self._due.setdefault(team, Counter())[int(at)] += tokens
         if self._timer is None:
-            # It is for many requests: a line of its log must not bear the id of the first.
+            # An empty context: log lines of a flush must not have the id of one request.
             self._timer = asyncio.get_running_loop().call_later(
                 DELAY, self._flush_soon, context=contextvars.Context()
             )
 
     async def flush(self) -> None:
-        """Send all corrections that are due. What does not arrive is lost, and not sent twice."""
+        """Send all pending corrections. If that fails they are lost, rather than sent twice."""
         try:
             for team in list(self._due):
                 await self._run(team, "", "", "", "")
         except errors.UnavailableError as error:
-            # They are out of the window in a minute anyway.
+            # The counts leave the window in a minute anyway.
             _log.warning("tokens not settled", cause=repr(error.__cause__))
 
     async def _run(self, team: UUID, *request: int | str) -> Any:
-        """Run the script, and take along what is due of a team."""
+        """Run the script with the pending corrections of a team."""
         corrections = chain.from_iterable(self._due.pop(team, Counter()).items())
         keys = (f"{PREFIX}window:{team}", VERSION)
         command = ("EVALSHA", self._script.sha, len(keys), *keys, *request, *corrections)
         try:
             return await self._client.execute_together(*command)
         except NoScriptError:
-            # A server that was started anew.
+            # The server was restarted, and has lost the script.
             await self._client.execute_together("SCRIPT LOAD", self._script.script)
             return await self._client.execute_together(*command)
 

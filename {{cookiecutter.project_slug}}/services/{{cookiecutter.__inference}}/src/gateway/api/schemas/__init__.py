@@ -1,1 +1,1 @@
-"""What clients send, and what they are shown."""
+"""Request and response bodies."""

@@ -1,8 +1,7 @@
-"""Bodies of requests to models, as OpenAI's API has them.
+"""Request bodies of completions in OpenAI's API.
 
-A field's default is what a model does anyway, as for a null: that is not passed on. Whatever else
-is given a backend does, or the request is refused: better an error than another answer than asked
-for.
+A field's default is what models do anyway, as for null: neither is passed on. Any other value must
+be supported by the backend, or the request is refused: an error is better than a wrong response.
 """
 
 from typing import Annotated, Any, Literal, NotRequired, Self
@@ -20,12 +19,12 @@ CHOICES = 128
 
 
 def _whole(value: object) -> object:
-    # To JSON 2.0 is an integer; a strict one of pydantic's it is not.
+    # JSON Schema accepts 2.0 as an integer; pydantic in strict mode does not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 OWN = {"best_of", "max_tokens", "messages", "model", "n", "prompt", "stream", "stream_options"}
-"""What the gateway itself understands; all else is the backend's."""
+"""Fields that the gateway itself handles; all others are for the backend."""
 Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
@@ -36,7 +35,7 @@ Object = dict[str, Any]
 
 
 class StreamOptions(Body):
-    """What a stream holds besides the answer."""
+    """Options of a stream."""
 
     include_usage: Flag = False
     include_obfuscation: Flag = False
@@ -44,7 +43,7 @@ class StreamOptions(Body):
 
 @with_config(extra="allow")
 class TextPart(TypedDict):
-    """A piece of a message."""
+    """A text in a message."""
 
     type: Literal["text"]
     text: str
@@ -52,14 +51,14 @@ class TextPart(TypedDict):
 
 @with_config(extra="allow")
 class MediaPart(TypedDict):
-    """A picture, a recording or another file, for models that take one."""
+    """An image, a recording or another file in a message, for models that support it."""
 
     type: Literal["image_url", "input_audio", "file", "refusal"]
 
 
 @with_config(extra="allow")
 class ChatMessage(TypedDict):
-    """One turn of a chat. What else it has is for the model."""
+    """A message of a chat. Other fields are passed on to the model."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: NotRequired[str | Annotated[list[TextPart | MediaPart], Field(min_length=1)] | None]
@@ -73,7 +72,7 @@ def _said(message: ChatMessage) -> ChatMessage:
 
 
 class Sampling(Body):
-    """What is asked for of any model."""
+    """Fields of all requests for completions."""
 
     model: Annotated[str, Field(min_length=1, max_length=domain.NAME_LENGTH)]
     max_tokens: Tokens | None = None
@@ -81,7 +80,7 @@ class Sampling(Body):
     logit_bias: dict[str, Number] | None = Field(default_factory=dict)
     n: Annotated[Whole, Field(ge=1, le=CHOICES)] | None = None
     presence_penalty: Penalty | None = None
-    # Every reader of JSON keeps such numbers as they are.
+    # The range of integers that every JSON parser represents exactly.
     seed: Annotated[Whole, Field(ge=-(2**53), le=2**53)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None = Field(default_factory=list)
     stream: Flag | None = None
@@ -93,15 +92,15 @@ class Sampling(Body):
     @model_validator(mode="after")
     def _options_of_a_stream(self) -> Self:
         if self.stream_options is not None and not self.stream:
-            raise errors.InvalidError("stream_options", "is for a request with `stream` alone")
+            raise errors.InvalidError("stream_options", "is only allowed with `stream`")
         return self
 
     def _inference(self, prompt: str | list[Object], features: dict[str, str]) -> Inference:
-        """Return it as the gateway knows it; each feature is with the field that asks for it."""
+        """Return it as an Inference; `features` maps each feature to the field that asks for it."""
         fields, parameters = type(self).model_fields, dict[str, object]()
         for name in self.model_fields_set - OWN:
             if (value := getattr(self, name)) is not None:
-                # None, in the place of what an alias says, is the default of the backend.
+                # None overrides an alias's parameter with the backend's default.
                 neutral = value == fields[name].get_default(call_default_factory=True)
                 parameters[name] = None if neutral else value
         return Inference(
@@ -115,7 +114,7 @@ class Sampling(Body):
 
 
 class ChatRequest(Sampling):
-    """What a client sends to have a chat answered."""
+    """A request for a chat completion."""
 
     model_config = example(model="echo", messages=[{"role": "user", "content": "hello there"}])
 
@@ -145,7 +144,7 @@ class ChatRequest(Sampling):
     web_search_options: None = None
 
     def inference(self) -> Inference:
-        """Return it as the gateway knows it; a null in a message says nothing."""
+        """Return it as an Inference, without the nulls in messages."""
         features: dict[str, str] = {
             part["type"]: f"messages[{at}].content[{number}]"
             for at, message in enumerate(self.messages)
@@ -161,7 +160,7 @@ class ChatRequest(Sampling):
 
 
 class CompletionRequest(Sampling):
-    """What a client sends to have a text gone on with."""
+    """A request for a text completion."""
 
     model_config = example(model="echo", prompt="one two three")
 
@@ -172,5 +171,5 @@ class CompletionRequest(Sampling):
     suffix: str | None = ""
 
     def inference(self) -> Inference:
-        """Return it as the gateway knows it."""
+        """Return it as an Inference."""
         return self._inference(self.prompt if isinstance(self.prompt, str) else self.prompt[0], {})

@@ -1,4 +1,4 @@
-"""Completions as OpenAI's API shows them, whole and in pieces."""
+"""Response bodies of completions in OpenAI's API, whole and streamed."""
 
 import secrets
 from typing import Any, Literal, NotRequired
@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 class Usage(TypedDict):
-    """Tokens that it took."""
+    """Number of tokens used."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -22,7 +22,7 @@ class Usage(TypedDict):
 
 
 class Head(TypedDict):
-    """What every answer begins with, and each piece of one."""
+    """Fields of every response and of each chunk of a stream."""
 
     id: str
     created: int
@@ -30,7 +30,7 @@ class Head(TypedDict):
 
 
 class Choice(TypedDict):
-    """What both kinds of choices have."""
+    """Fields of both kinds of choices."""
 
     index: int
     logprobs: Object | None
@@ -39,7 +39,7 @@ class Choice(TypedDict):
 
 @with_config(extra="allow")
 class ChatAnswer(TypedDict):
-    """What the model says."""
+    """The model's message."""
 
     role: Literal["assistant"]
     content: str | None
@@ -48,13 +48,13 @@ class ChatAnswer(TypedDict):
 
 
 class ChatChoice(Choice):
-    """One answer."""
+    """A choice of a chat completion."""
 
     message: ChatAnswer
 
 
 class ChatCompletion(Head):
-    """The answers to a chat."""
+    """A chat completion."""
 
     object: Literal["chat.completion"]
     choices: list[ChatChoice]
@@ -62,13 +62,13 @@ class ChatCompletion(Head):
 
 
 class TextChoice(Choice):
-    """One way in which the text goes on."""
+    """A choice of a text completion."""
 
     text: str
 
 
 class TextCompletion(Head):
-    """How a text goes on."""
+    """A text completion."""
 
     object: Literal["text_completion"]
     choices: list[TextChoice]
@@ -76,7 +76,7 @@ class TextCompletion(Head):
 
 
 class TextEncoder:
-    """Writes the answer to one request; to go on with a text, unless a subclass has other words."""
+    """Encoder of the response to one request: a text completion, unless a subclass differs."""
 
     PREFIX, PIECE = "cmpl", "text_completion"
 
@@ -85,10 +85,10 @@ class TextEncoder:
         self._head: Head = {"id": id_, "created": created, "model": model}
         self._include_usage = include_usage
         self._begun = set[int]()
-        """Choices of which the first piece was told."""
+        """Indexes of the choices whose first chunk was encoded."""
 
     def whole(self, completion: Completion) -> TextCompletion | ChatCompletion:
-        """Return the whole answer."""
+        """Return the response body of a whole completion."""
         return {
             **self._head,
             "object": "text_completion",
@@ -97,7 +97,7 @@ class TextEncoder:
         }
 
     def events(self, chunk: Chunk) -> bytes:
-        """Return the events that tell of a piece."""
+        """Return the server-sent events of a chunk."""
         said = self.piece(chunk, first=chunk.index not in self._begun)
         self._begun.add(chunk.index)
         choice = {**_choice(chunk), **said, "finish_reason": chunk.finish_reason}
@@ -109,18 +109,18 @@ class TextEncoder:
             events += event({**head, "choices": [], "usage": _usage(chunk.usage)})
         return events
 
-    def piece(self, chunk: Chunk, *, first: bool) -> Object:  # noqa: ARG002 - of a chat it counts
-        """Return what a piece adds to a choice; the first one says whose it is."""
+    def piece(self, chunk: Chunk, *, first: bool) -> Object:  # noqa: ARG002 - for ChatEncoder
+        """Return the fields that a chunk adds to its choice; `first` is for the role in a chat."""
         return {"text": chunk.text}
 
 
 class ChatEncoder(TextEncoder):
-    """Writes the answer to a chat."""
+    """Encoder of the response to a chat."""
 
     PREFIX, PIECE = "chatcmpl", "chat.completion.chunk"
 
     def whole(self, completion: Completion) -> ChatCompletion:
-        """Return the whole answer."""
+        """Return the response body of a whole completion."""
         return {
             **self._head,
             "object": "chat.completion",
@@ -145,12 +145,12 @@ def _message(chunk: Chunk) -> ChatAnswer:
 
 
 def _content(chunk: Chunk) -> str | None:
-    # Who calls a tool, or refuses, says nothing.
+    # A tool call or a refusal has no content.
     return chunk.text or (None if chunk.more else "")
 
 
 def _choice(chunk: Chunk) -> Choice:
-    # A whole one has a reason.
+    # A whole choice always has a reason; for a chunk, the caller replaces it.
     reason = chunk.finish_reason or "stop"
     return {"index": chunk.index, "logprobs": chunk.logprobs, "finish_reason": reason}
 

@@ -1,4 +1,4 @@
-"""The fields of bodies, and how models are made of the domain's dataclasses."""
+"""Field types of bodies, and factories of models from the domain's dataclasses."""
 
 import re
 from collections.abc import Collection
@@ -24,7 +24,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 
 
 def _text(value: object) -> object:
-    # pydantic would also take numbers, for seconds of the epoch.
+    # pydantic would also accept numbers, as seconds since the epoch.
     if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
         raise ValueError("must be a time such as 2030-01-31T12:00:00Z")
     return value
@@ -49,12 +49,12 @@ Password = Annotated[
 
 
 def example(**fields: JsonValue) -> ConfigDict:
-    """Return what the OpenAPI page fills a body in with."""
+    """Return a model config with an example body for the OpenAPI page."""
     return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class Body(BaseModel):
-    """What a client sends."""
+    """Request body."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,9 +62,9 @@ class Body(BaseModel):
 def sent(
     name: str, doc: str, kind: type, but: Collection[str] = (), *, patch: bool = False, **more: Any
 ) -> type[Body]:
-    """Return the model of a body with the fields of a dataclass, and their rules.
+    """Return a model of a request body with the fields of a dataclass and their rules.
 
-    In a patch each may be left out, and has a default that is never used: what is not sent stays.
+    In a patch all are optional. Their defaults are never used: fields that are not sent stay.
     """
     hints = get_type_hints(kind, include_extras=True)
     left_out: Any = Field(default_factory=list)
@@ -77,9 +77,9 @@ def sent(
 
 
 def shown(kind: type, but: Collection[str] = (), **more: Any) -> type[BaseModel]:
-    """Return the model of an answer with the fields of a dataclass.
+    """Return a model of a response body with the fields of a dataclass.
 
-    Without their rules, so that what is older than a rule is shown all the same.
+    Without their rules, so that data which is older than a rule can still be shown.
     """
     hints = get_type_hints(kind).items()
     found: dict[str, Any] = {each: (hint, ...) for each, hint in hints if each not in but} | more

@@ -1,4 +1,4 @@
-"""What clients send and are shown of each kind. No hash is among it."""
+"""Request and response bodies of the resources. None of them contains a hash."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from ...ports import Database
 from .fields import Body, Instant, Password, example, sent, shown
 
 TeamCreate = sent("TeamCreate", "A team to create.", domain.NewTeam)
-TeamPatch = sent("TeamPatch", "Changes of a team.", domain.NewTeam, patch=True)
+TeamPatch = sent("TeamPatch", "Changes to a team.", domain.NewTeam, patch=True)
 Team = shown(domain.Team, {"spent_microcents"}, spent_cents=(float, ...))
 
 UserCreate = sent(
     "UserCreate",
-    "A user to create, who can log in if there is a password.",
+    "A user to create. Without a password they cannot log in.",
     domain.NewUser,
     {"password_hash"},
     password=(Password | None, None),
 )
 UserPatch = sent(
     "UserPatch",
-    "Changes of a user.\n\nA new password ends their sessions. With null they can no longer log in:"
-    " it revokes their keys, too.",
+    "Changes to a user.\n\nA new password ends their sessions. Null also revokes their keys, and"
+    " they can no longer log in.",
     domain.NewUser,
     {"team_id", "password_hash"},
     patch=True,
@@ -46,11 +46,11 @@ class OwnKey(Body):
 
 
 class KeyPatch(OwnKey):
-    """Changes of an API key."""
+    """Changes to an API key."""
 
 
 class KeyCreate(OwnKey):
-    """An API key to create, in the team of the user."""
+    """An API key to create for a user, in their team."""
 
     user_id: UUID
 
@@ -61,8 +61,8 @@ IssuedKey = create_model("IssuedKey", __base__=Key, key=(str, ...))
 AliasCreate = sent("AliasCreate", "An alias to create.", domain.NewModelAlias)
 AliasPatch = sent(
     "AliasPatch",
-    "Changes of an alias, which make a new version.\n\nWith a `version` they are refused if it is"
-    " no longer at that one.",
+    "Changes to an alias, which create a new version.\n\nWith a `version`, they are refused if the"
+    " alias is no longer at that version.",
     domain.NewModelAlias,
     {"team_id"},
     patch=True,
@@ -71,28 +71,28 @@ AliasPatch = sent(
 ModelAlias = shown(domain.ModelAlias)
 
 QuotaCreate = sent("QuotaCreate", "A quota to create.", domain.NewQuota)
-QuotaPatch = sent("QuotaPatch", "Changes of a quota.", domain.NewQuota, {"team_id"}, patch=True)
+QuotaPatch = sent("QuotaPatch", "Changes to a quota.", domain.NewQuota, {"team_id"}, patch=True)
 Quota = shown(domain.Quota)
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind, and what is shown and sent of it."""
+    """A kind of resource, and the models of its bodies."""
 
     name: str
     plural: str
-    """As the database calls all of them."""
+    """Name of its repository in Database."""
     shown: type
     patch: type[Body]
     create: type[Body] | None = None
     """None for keys, which are issued."""
     new: Callable[..., Any] = dict
-    """What the database creates one of."""
+    """Callable that makes what the repository stores from a body's values."""
     team: str = "team_id"
-    """The field by which one belongs to a team."""
+    """Field with the id of its team."""
 
     def among(self, database: Database) -> Repository[Any, Any, Any]:
-        """Return all of them."""
+        """Return the repository of this resource."""
         found: Repository[Any, Any, Any] = getattr(database, self.plural)
         return found
 
@@ -107,16 +107,16 @@ RESOURCES = (
 
 
 class TargetBody(Body):
-    """A model as its provider knows it."""
+    """A provider and its name for a model."""
 
     provider: Provider
     model: ModelName
 
 
 class ConfigBody(Body):
-    """What is to hold for all teams, as a whole: models that it leaves out are gone."""
+    """The config of all teams, as a whole: models that are left out are removed."""
 
-    # What holds by default: who tries it out removes no model.
+    # The default config, so that trying out the example removes no model.
     model_config = example(**domain.CONFIG.dump_python(domain.Config(), exclude={"version"}))
 
     models: dict[ModelName, TargetBody] = Field(max_length=1000)
@@ -128,11 +128,11 @@ class ConfigBody(Body):
     @model_validator(mode="after")
     def _priced(self) -> Self:
         if missing := {target.model for target in self.models.values()} - set(self.prices):
-            raise errors.InvalidError("prices", f"lacks {min(missing)}; a model that is free has 0")
+            raise errors.InvalidError("prices", f"lacks {min(missing)}; use 0 for a free model")
         return self
 
     def config(self) -> domain.Config:
-        """Return it as the domain knows it."""
+        """Return it as the domain's Config."""
         return domain.CONFIG.validate_python(self.model_dump())
 
 
@@ -145,15 +145,15 @@ class Register(Body):
 
 
 class Login(Body):
-    """Who wants a session token."""
+    """Credentials of a user."""
 
     email: Email
-    # However short: rules for new passwords may be stricter than they were.
+    # Of any length: the rules for new passwords may have become stricter.
     password: Annotated[str, AfterValidator(lambda value: accounts.check_password(value, least=0))]
 
 
 class SessionToken(BaseModel):
-    """What opens /auth for a while."""
+    """A token for the routes of /auth, until it expires."""
 
     token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
@@ -161,5 +161,5 @@ class SessionToken(BaseModel):
 
 
 Account = create_model(
-    "Account", __doc__="Somebody, and their team.", user=(User, ...), team=(Team, ...)
+    "Account", __doc__="A user and their team.", user=(User, ...), team=(Team, ...)
 )
