@@ -1,8 +1,8 @@
 """Numbered Redis databases, one for each worker, so that runs do not see each other's keys.
 
-Others may use any database at any time, on a server of ours as well, which many runs use.
-`shared` takes none that shows a sign of them, marks what it takes, and looks before each deletion;
-`leftovers` are of runs that were killed, of others, and of the stack, which keeps one for itself.
+Others may use any database at any time, even on our own server, which many runs share. `shared`
+takes no database that shows signs of use, marks what it takes, and checks before each deletion;
+`leftovers` handles those of killed runs, of others, and of the stack, which reserves one.
 """
 
 from .leftovers import discard, free, reserve, sweep, unmarked

@@ -1,8 +1,8 @@
-"""Keep a database for the stack, and clear what dead runs and others have left in databases.
+"""Reservation of a database for the stack, and cleanup of what dead runs and others have left.
 
-The database of a checkout's stack is kept until `stack.clean`, however long it is unused. The entry
-in the first database of the server finds it again where a service has emptied it. What is deleted
-at the end bears a marker, as the database of a run does, and is looked at as that is.
+The database of a checkout's stack is kept until `stack.clean`, however long it is unused. An entry
+in the first database of the server finds it again if a service has emptied it. It bears a marker
+like the database of a run, and is checked in the same way before it is emptied in the end.
 """
 
 from collections.abc import Callable
@@ -30,16 +30,16 @@ from .survey import (
 )
 
 _SWEEP = """
--- Delete what a dead run has left, and its marker, unless somebody has used one of the keys since.
+-- Delete the leftovers of a dead run and its marker, unless one of the keys was used since.
 -- Return that key, or nothing.
--- ARGV: the token of the run; for how many seconds its last test may have gone on.
+-- ARGV: the token of the run; the seconds for which its last test may have gone on.
 if redis.pcall('HGET', KEYS[1], 'token') ~= ARGV[1] then return false end
 local now = tonumber(redis.call('TIME')[1])
 local last = tonumber(redis.call('HGET', KEYS[1], 'seen')) + tonumber(ARGV[2])
 local keys = redis.call('KEYS', '*')
 for _, key in ipairs(keys) do
   local idle = redis.pcall('OBJECT', 'IDLETIME', key)
-  -- It is not a number where the server keeps no such times.
+  -- Not a number if the server does not track idle times.
   if key ~= KEYS[1] and (type(idle) ~= 'number' or now - idle > last) then return key end
 end
 for _, key in ipairs(keys) do redis.call('UNLINK', key) end
@@ -48,12 +48,12 @@ return false
 
 
 def moment() -> int:
-    """Return for how many seconds a run may give no sign of life: as long as a test may take."""
+    """Return the seconds that a run may go without a sign of life: the longest test timeout."""
     return int(max(each.timeout or 0 for each in tiers.load() if each.takes_servers))
 
 
 def sweep(server: str) -> tuple[list[str], list[str]]:
-    """Empty and release what dead runs have taken; return what it was, and what was left alone.
+    """Empty and release the databases of dead runs; return them, and those left alone.
 
     Raises:
         InfrastructureError: the server, or the role, does not allow it.
@@ -81,15 +81,15 @@ def sweep(server: str) -> tuple[list[str], list[str]]:
 
 
 def discard(server: str, number: int, agreed: Callable[[str], None]) -> str | None:
-    """Empty a database that was given up, whoever has written to it; return what was deleted.
+    """Empty an abandoned database, whoever has written to it; return what was deleted.
 
     Args:
         server: the URL of the server.
-        number: which of its databases.
-        agreed: is told what is to be deleted, and raises an error if that is not to be.
+        number: the number of the database.
+        agreed: called with what is about to be deleted; raises an error to prevent that.
 
     Raises:
-        ConfigurationError: tests do not take it, a run or the stack has it, or somebody uses it.
+        ConfigurationError: tests do not take it, a run or the stack has it, or others use it.
         InfrastructureError: the server, or the role, does not allow it.
     """
     name = named(server, number)
@@ -119,7 +119,7 @@ def discard(server: str, number: int, agreed: Callable[[str], None]) -> str | No
 
 
 def _unused(name: str, keyspace: Keyspace) -> list[Any]:
-    """Return the keys of a database that nobody is connected to."""
+    """Return the keys of a database; raise an error if others are connected to it."""
     keys, others = keyspace.seen()
     if others:
         raise ConfigurationError(
@@ -130,7 +130,7 @@ def _unused(name: str, keyspace: Keyspace) -> list[Any]:
 
 
 def unmarked(server: str) -> list[str]:
-    """Return which databases no run takes because of the keys in them, and how to get them back."""
+    """Return messages about databases that no run takes because of their keys, with a hint."""
     with explained(server):
         found, _ = survey(server)
         numbers = sorted(set(candidates(server, found)) - entered(server))
@@ -146,20 +146,20 @@ def _dead(owner: Owner, clients: list[Client], now: int) -> bool:
     """Return whether the run that has taken a database is dead, on whatever machine it ran."""
     if owner.process == STACK:
         return False
-    # As long as a test may take, what it writes cannot be told from what is written after it.
+    # Within the timeout of a test, its writes cannot be told from later ones by others.
     if now - owner.seen <= moment():
         return False
-    # A run stays connected; but a server may close what is idle, as it is in a debugger.
+    # A run stays connected, but the server may close idle connections, as during debugging.
     connected = any(client["name"] == owner.token for client in clients)
     return not connected and not (here(owner.process) and alive(owner.process))
 
 
 def reserve(server: str, mark: str = "") -> int:
-    """Return the number of the database that is kept for a checkout's stack, taken now if need be.
+    """Return the number of the database that is reserved for a checkout's stack; take one if none.
 
     Raises:
-        InfrastructureError: all of them are taken, or the server does not answer.
-        ConfigurationError: somebody else uses those that are not taken.
+        InfrastructureError: all of them are taken, or the server cannot be reached.
+        ConfigurationError: others use those that are not taken.
     """
     with explained(server), connected(server, decode_responses=True) as registry:
         number = _reserved(registry, mark)
@@ -173,9 +173,9 @@ def reserve(server: str, mark: str = "") -> int:
 
 
 def free(server: str, mark: str = "") -> str | None:
-    """Empty the database that is kept for a checkout's stack, and let runs take it.
+    """Empty the database that is reserved for a checkout's stack, and let runs take it.
 
-    Return why it was not emptied where somebody else uses it.
+    Return why it was not emptied if others use it.
     """
     with explained(server), connected(server, decode_responses=True) as registry:
         number = _reserved(registry, mark)

@@ -1,15 +1,14 @@
-"""Take databases on a server that others use as well, who may take any of them at any time.
+"""Databases on a server that is shared with others, who may take any of them at any time.
 
-The registry is in the databases themselves: all projects have the same one then, and nothing is
-written anywhere else. One that is taken holds the hash `strata:owner`, which names the run. It is
-taken only if it is empty and nobody is connected to it, the highest number first, since
-applications have low ones.
+The registry is in the databases themselves: so all projects share it, and nothing is written
+anywhere else. A database that is taken holds the hash `strata:owner`, which names the run. It is
+taken only if it is empty and has no connections, highest number first, since applications use low
+ones.
 
-Connections of a run bear its token as their name, by the URL that tests are given. Whoever else is
-connected to the database came from elsewhere, and then nothing in it is deleted any more; nor is it
-where the marker has gone. Deleted are the keys that were there at a moment when nobody else was
-connected, never the database as a whole. What cannot be told is that somebody came and went between
-two looks.
+Connections of a run have its token as their client name, from the URL that tests are given. If any
+other client is connected to the database, nothing in it is deleted any more; nor if the marker is
+gone. Only keys that existed at a moment without other clients are deleted, never the database as a
+whole. A client that comes and goes between two checks cannot be detected.
 """
 
 import os
@@ -42,15 +41,15 @@ from .survey import (
 )
 
 CHUNK = 1000
-"""Keys that are deleted in one step: a script takes some thousands."""
+"""Number of keys to delete in one step: a script accepts some thousands."""
 RIGHTS = (
     "~* +ping +select +dbsize +time +keys +scan +hget +hgetall +hset +unlink +object|idletime"
     " +eval +multi +exec +client|list +client|setname"
 )
-"""What the role has to be allowed, in the words of Redis's ACL; tests need more, for themselves."""
+"""Rights that the role needs, in the syntax of Redis's ACL; tests themselves need more."""
 INSTEAD = "give tests a Redis of their own, or unset TEST_REDIS_URL to use Docker or embedded"
 BACK = "when nobody needs what is in it: uv run invoke db.gc --redis-database {}"
-"""How to get a database back that was given up."""
+"""Hint on how to get an abandoned database back."""
 
 _TAKEN = "taken by "
 _GIVEN_UP = "and no run takes it while it holds keys"
@@ -58,16 +57,16 @@ _FORBIDDEN = re.compile(
     "NOPERM|ACL failure|can't run this command|can't access at least one of the keys"
     "|EXEC without MULTI"
 )
-"""What Valkey and Redis say where a script, or a transaction, lacks a right."""
-# What has to be one step on the server: to look, and to do what depends on it. KEYS[1] is the
-# marker: a database is only ever changed by one that finds its own token in it.
+"""Errors of Valkey and Redis for a script, or a transaction, that lacks a right."""
+# Scripts, since a check and the action that depends on it have to be atomic. KEYS[1] is the
+# marker: a database is only ever changed by a run that finds its own token in it.
 _TAKE = """
--- Mark the database if it is empty; note that it is in use. Return how many keys are beside the
--- marker, or -1 if the database is not ours.
+-- Mark the database if it is empty; record that it is in use. Return the number of keys besides
+-- the marker, or -1 if the database is not ours.
 -- ARGV: the token, the project, the process.
 local size = redis.call('DBSIZE')
 if size == 0 then
-  -- Without the right to what is needed later, nothing is left behind.
+  -- Fails if a right that is needed later is missing, and then leaves nothing behind.
   redis.call('HGET', KEYS[1], 'token')
   redis.call('OBJECT', 'IDLETIME', KEYS[1])
   redis.call('UNLINK', KEYS[1])
@@ -80,7 +79,7 @@ return math.max(size - 1, 0)
 """
 _DELETE = """
 -- Delete keys; return whether the database was still ours.
--- KEYS: from the second on, what to delete. ARGV: the token.
+-- KEYS: the keys to delete, from the second on. ARGV: the token.
 if redis.pcall('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
 for i = 2, #KEYS do redis.call('UNLINK', KEYS[i]) end
 return 1
@@ -95,8 +94,8 @@ class Keyspace(AbstractContextManager["Keyspace"]):
 
         Args:
             server: the URL of the server.
-            number: which of its databases.
-            token: what marks it, and names connections; by default one that nobody else has.
+            number: the number of the database.
+            token: the token in its marker and in the names of connections; unique by default.
             process: the owner; by default this process.
         """
         self.token = token or NAME.format(secrets.token_hex(8))
@@ -114,7 +113,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         Raises:
             InfrastructureError: the server does not show who is connected.
         """
-        # Two who try are not to take each other for somebody who uses it.
+        # Two runs that try it at once must not mistake each other for users of the database.
         with looking(self._server, self.number) as client:
             self._snapshot(client)
             if self.mark(client) != 0:
@@ -134,7 +133,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
     def mark(self, client: redis.Redis | None = None) -> int:
         """Mark it if it is empty, over a client if one is given.
 
-        Return how many keys are beside our marker, or -1 if the database is somebody else's.
+        Return the number of keys besides our marker, or -1 if the database is not ours.
         """
         return cast("int", (client or self._client).eval(_TAKE, 1, MARKER, *self._owner))
 
@@ -142,16 +141,16 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         """Delete what has been written to it.
 
         Raises:
-            ConfigurationError: somebody else uses it. Nothing was deleted.
+            ConfigurationError: others use it. Nothing was deleted.
         """
         if self._refusal is None:
             self._refusal = self._flushed()
-        # For good: what somebody has written stays theirs when they have gone.
+        # Permanent: what others have written is still theirs after they have disconnected.
         if self._refusal:
             raise self._refusal
 
     def seen(self) -> tuple[list[Any], list[Client]]:
-        """Return the keys but the marker, and who else is connected, as they are at one moment."""
+        """Return the keys except the marker, and the clients of others, at one moment."""
         keys, clients = self._snapshot(self._client)
         return keys, self._others(clients)
 
@@ -161,14 +160,14 @@ class Keyspace(AbstractContextManager["Keyspace"]):
             self._client.unlink(*chunk)
 
     def give_up(self) -> None:
-        """Take our marker away, if it is there, and nothing else."""
+        """Remove our marker, if it is there, and nothing else."""
         with looking(self._server, self.number) as client:
             self._delete(client, [MARKER])
 
     def release(self) -> ConfigurationError | None:
         """Delete what has been written; then let others take it.
 
-        Return why nothing was deleted where somebody else uses it.
+        Return why nothing was deleted if others use it.
         """
         with suppress(ConfigurationError):
             self.flush()
@@ -180,7 +179,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         self._client.close()
 
     def _flushed(self) -> ConfigurationError | None:
-        """Delete what has been written; return why that was not done if somebody else is there."""
+        """Delete what has been written; return why nothing was deleted if others use it."""
         count = self.mark()
         if count == 0:
             return None
@@ -203,7 +202,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
 
     @staticmethod
     def _snapshot(client: redis.Redis) -> tuple[list[Any], list[Client]]:
-        """Return the keys but the marker, and all clients, as they are at one moment."""
+        """Return the keys except the marker, and all clients, at one moment."""
         with client.pipeline(transaction=True) as both:
             both.keys("*")
             both.client_list()
@@ -211,7 +210,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         return [key for key in keys if key not in (MARKER, MARKER.encode())], clients
 
     def _others(self, clients: list[Client]) -> list[Client]:
-        """Return those who use it and did not come by our URL; one may have added to its name."""
+        """Return the clients of others; ours are named by our URL, possibly with a suffix."""
         return [
             client
             for client in at(clients, self.number)
@@ -219,7 +218,7 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         ]
 
     def _delete(self, client: redis.Redis, keys: list[Any]) -> bool:
-        """Delete keys; return whether the marker was there all the time."""
+        """Delete keys; return whether the marker was there throughout."""
         return all(
             client.eval(_DELETE, 1 + len(chunk), MARKER, *chunk, self.token)
             for chunk in _chunks(keys)
@@ -232,8 +231,8 @@ def claim(server: str) -> Iterator[Keyspace]:
 
     Raises:
         InfrastructureError: runs have taken all of them; or the server, or the role, does not
-            allow what it takes to spare others.
-        ConfigurationError: somebody else uses those that no run has taken.
+            allow the checks that protect others.
+        ConfigurationError: others use those that no run has taken.
     """
     with explained(server):
         keyspace = take(server)
@@ -241,17 +240,17 @@ def claim(server: str) -> Iterator[Keyspace]:
         try:
             yield keyspace
         finally:
-            # Once the server is there again, the marker tells the next run what to sweep up.
+            # If the server is gone, the marker tells a later run what to clean up.
             with suppress(redis.ConnectionError, redis.TimeoutError):
                 keyspace.release()
 
 
 def take(server: str, token: str = "", process: str = "") -> Keyspace:
-    """Return a database that was empty, marked for an owner.
+    """Take an empty database and mark it for an owner.
 
     Raises:
         InfrastructureError: all of them are taken, or the server does not allow it.
-        ConfigurationError: somebody else uses those that are not taken.
+        ConfigurationError: others use those that are not taken.
     """
     found, _ = survey(server)
     numbers = candidates(server, found)
@@ -269,7 +268,7 @@ def take(server: str, token: str = "", process: str = "") -> Keyspace:
                 keyspace = undo.enter_context(Keyspace(server, number, token, process))
                 undo.callback(keyspace.give_up)
                 problem = keyspace.take()
-                # Not before: a run of an older version makes its entry first, and looks then.
+                # Checked last: a run of an older version writes its entry first, then checks.
                 if problem is None and number in entered(server):
                     problem = f"{_TAKEN}a run of an older version, or a stack"
                 if problem is None:
@@ -285,14 +284,14 @@ def take(server: str, token: str = "", process: str = "") -> Keyspace:
 
 
 def candidates(server: str, found: dict[int, Found]) -> list[int]:
-    """Return the databases that tests may take, in the order in which they do."""
+    """Return the numbers of the databases that tests may take, in the order of preference."""
     with connected(server) as client:
         first = int(client.connection_pool.connection_kwargs.get("db") or 0)
     return sorted(found.keys() - {0, first}, reverse=True)
 
 
 def named(server: str, number: int) -> str:
-    """Return the name of a database in messages."""
+    """Return the name of a database for messages."""
     return f"database {number} of {masked(server)}"
 
 
@@ -308,7 +307,7 @@ def problem_of(found: Found) -> str | None:
 
 @contextmanager
 def explained(server: str) -> Iterator[None]:
-    """Turn the errors by which a server refuses into ours, with a hint."""
+    """Translate the errors with which a server refuses, and add a hint."""
     try:
         yield
     except redis.RedisError as error:

@@ -1,4 +1,4 @@
-"""Look at the databases of a server: what is in each, whose it is, who is connected to it."""
+"""Survey of the databases of a server: their sizes, owners and connections."""
 
 import re
 from dataclasses import dataclass
@@ -10,33 +10,33 @@ import redis
 from .. import limits
 
 PROBED = 64
-"""Databases that are looked at, where the server has that many."""
+"""Number of databases to survey, if the server has that many."""
 STACK = "stack///"
-"""The owner of the database that is the stack's: of the form of a process, and none."""
+"""Owner of the stack's database: in the format of a process, but not one."""
 ENTRY = "strata:{project}:database:{number}"
-"""What names the owner of a database elsewhere: a stack, or a run of an older version."""
+"""Key in another database that names the owner: a stack, or a run of an older version."""
 MARKER = "strata:owner"
-"""The hash in a database that is taken: token, project, process, and when it was last in use."""
+"""Hash in a database that is taken: token, project, process, and time of its last use."""
 NAME = "strata-{}"
-"""The name of connections of a run, with its token."""
+"""Client name of a run's connections, with its token."""
 LOOKING = NAME.format("looking")
-"""The name of connections that only look; they may write the marker where there is no key."""
+"""Client name of connections that only look; they may write the marker if there are no keys."""
 SHOWN = ("addr", "name", "user", "cmd")
-"""What a person is told of a connection."""
+"""Fields of a connection that messages show."""
 STEP = 5000
-"""Keys that the server goes through at a time, while others wait."""
+"""Number of keys that the server scans at a time, while others wait."""
 
 Client = dict[str, str]
-"""A connection, as CLIENT LIST has it."""
+"""A connection in the output of CLIENT LIST."""
 
 _PROCESS = re.compile(rf"[^/]*/[^/]*/\d+/[^/]*|{STACK}")
-# Of older versions it begins with `ops:`.
+# Older versions used the prefix `ops:`.
 _ENTRY = re.compile(r"(?:strata|ops):.*:database:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The run, or the stack, that has taken a database."""
+    """Run or stack that has taken a database."""
 
     token: str
     project: str
@@ -45,11 +45,11 @@ class Owner:
 
     @classmethod
     def of(cls, marker: Any) -> Self | None:
-        """Return what a marker says; None if it is none of ours."""
+        """Return the owner that a marker names; None if it is not one of ours."""
         try:
             process = _PROCESS.fullmatch(marker["process"])
             found = cls(marker["token"], marker["project"], marker["process"], int(marker["seen"]))
-        # Somebody may have a key of this name, of whatever type.
+        # Somebody else may have a key of this name, of any type.
         except (LookupError, TypeError, ValueError):
             return None
         return found if process else None
@@ -57,38 +57,38 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A database as it was found."""
+    """State of a database at the time of a survey."""
 
     size: int
     owner: Owner | None
     clients: list[Client]
-    """Who is connected to it."""
+    """Connections to it."""
 
 
 def url(server: str, number: int, client: str = "") -> str:
-    """Return the URL of a database on a server; connections by it bear the name `client`."""
+    """Return the URL of a database on a server; its connections get the name `client`."""
     parts = urlsplit(server)
     named = {"client_name": client} if client else {}
     query = urlencode({**dict(parse_qsl(parts.query)), "db": number, **named})
-    # Of a socket the path is the file's, of a host the number of a database.
+    # The path is the file of a socket, or the database number of a host.
     path = parts.path if parts.scheme == "unix" else ""
     return f"{parts.scheme}://{parts.netloc}{path}?{query}"
 
 
 def connected(address: str, **options: Any) -> redis.Redis:
-    """Return a client of a server, or of one of its databases, whose waits have an end."""
+    """Return a client with timeouts for a server, or for one of its databases."""
     ends = {"socket_connect_timeout": limits.CONNECT, "socket_timeout": limits.KEYS}
     return redis.Redis.from_url(address, **ends, **options)
 
 
 def looking(server: str, number: int) -> redis.Redis:
     """Return a client that does not count as a user of the database."""
-    # Names of keys are bytes, and somebody's need not be text.
+    # Names of keys are bytes, and those of others need not be text.
     return connected(url(server, number, LOOKING), decode_responses=True, encoding_errors="replace")
 
 
 def survey(server: str) -> tuple[dict[int, Found], int]:
-    """Return the databases of a server, by number, and what time it is there.
+    """Return the databases of a server, by number, and the server's time.
 
     Raises:
         redis.RedisError: the role may not look at them.
@@ -108,14 +108,14 @@ def survey(server: str) -> tuple[dict[int, Found], int]:
                 raise answer
         selected, size, marker = of_one
         if isinstance(selected, redis.RedisError):
-            # There is none of this number: what followed was asked of the last one that there is.
+            # No such database: the commands that followed went to the last one that exists.
             break
         found[number] = Found(size, Owner.of(marker), at(clients, number))
     return found, int(now)
 
 
 def at(clients: list[Client], number: int) -> list[Client]:
-    """Return those who are connected to a database, but for those who only look."""
+    """Return the clients that are connected to a database, except those that only look."""
     return [
         client for client in clients if client["db"] == str(number) and client["name"] != LOOKING
     ]

@@ -1,7 +1,7 @@
-"""What `invoke db.revision` does: write a migration, try it, and say what it does not do.
+"""Implementation of `invoke db.revision`: write a migration, try it, and report what it lacks.
 
-The truth is one: the schema that the models give, by its facts. Whatever is not as there once the
-migration was applied stands in it as a comment.
+The only source of truth is the schema that the models produce, as facts. Whatever still differs
+from it after the migration was applied is written into the migration as a comment.
 """
 
 import ast
@@ -27,34 +27,34 @@ BY_HAND = "The models have what Alembic does not write. Write it here, and its o
 NOT_BACK = "This does not lead back to the schema before:"
 LEFT = "left as it is, since no model has it (--drop drops tables and their parts): {}"
 WIDTH = 90
-"""Columns of a comment."""
+"""Maximum width of a comment."""
 LINES = 12
-"""Of a definition that is shown in a comment."""
+"""Maximum number of lines of a definition in a comment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of a comparison of models and migrations."""
+    """Result of comparing models and migrations."""
 
     file: Path | None
-    """The migration; None where there was nothing to write."""
+    """The migration; None if there was nothing to write."""
     notes: Sequence[str] = ()
-    """What it does not do."""
+    """Differences that it does not resolve."""
 
 
 def write(server: str, service: Service, message: str, *, drop: bool = False) -> Written:
-    """Write a migration from what the models have and the migrations have not.
+    """Write a migration for what the models have and the migrations lack.
 
     Args:
         server: a server on which databases may be created.
-        service: whose models they are.
-        message: what the migration does, in a few words.
-        drop: whether it drops what no model has.
+        service: the service that the models belong to.
+        message: a short description of the migration.
+        drop: whether to drop what no model has.
 
     Raises:
-        MigrationError: the models and the migrations cannot be compared, or what is written does
-            not go up.
-        InfrastructureError: the role may not create databases, or the server has a fault.
+        MigrationError: the models and the migrations cannot be compared, or the migration that was
+            written does not go up.
+        InfrastructureError: the role may not create databases, or the server fails.
     """
     if fork := migrations.position(service, "", ()).fork:
         raise MigrationError(*fork)
@@ -62,7 +62,7 @@ def write(server: str, service: Service, message: str, *, drop: bool = False) ->
         context = VerifyContext(server, service, None, run, stack)
         draft = Draft(context, message, drop)
         differing = draft.write()
-        # Once more, with what PostgreSQL has the words for and Alembic does not compare.
+        # Once more, with statements from PostgreSQL for what Alembic does not compare.
         if last := list(statements(differing, drop=drop)):
             differing = draft.write(last)
         if by_hand := [each for each in differing if each.change != "unexpected"]:
@@ -77,7 +77,7 @@ def write(server: str, service: Service, message: str, *, drop: bool = False) ->
 
 @dataclass
 class Draft:
-    """A migration that is written, tried, and written anew."""
+    """A migration that is written, tried, and rewritten."""
 
     context: VerifyContext
     message: str
@@ -85,20 +85,20 @@ class Draft:
     file: Path | None = None
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    """What no model has and Alembic would have dropped."""
+    """Objects that no model has and that Alembic would have dropped."""
     problem: str | None = None
-    """Why it cannot be compared with the models; None if it can."""
+    """Reason why it cannot be compared with the models; None if it can."""
     _count: int = 0
 
     @cached_property
     def template(self) -> str:
-        """The database that all migrations so far were applied to."""
+        """Database with all existing migrations applied."""
         with databases.session(self.context.server) as connection:
             return runs.get_or_build_template(connection, self.context.service)
 
     @cached_property
     def wanted(self) -> Facts | None:
-        """The schema that the models give; None where they cannot be created."""
+        """Schema that the models produce; None if they cannot be created."""
         try:
             metadata = load_metadata(self.context.service.metadata)
             return create_models(self.context, metadata, self._scratch().facts())
@@ -107,7 +107,7 @@ class Draft:
             return None
 
     def write(self, last: Sequence[Statement] = ()) -> list[Difference]:
-        """Write it, with statements that Alembic does not find; return what still differs then.
+        """Write it, with statements that Alembic does not find; return what still differs.
 
         Raises:
             MigrationError: it cannot be written, or it does not go up.
@@ -126,7 +126,7 @@ class Draft:
         return [] if wanted is None else compare(wanted, after)
 
     def comment(self, function: str, heading: str, about: Sequence[object]) -> None:
-        """Write a comment into one of its functions, above all else, and note it."""
+        """Write a comment at the top of one of its functions, and add it to the notes."""
         if self.file is None:
             self.file = self._add(self._scratch(), None)
         if self.file:
@@ -143,7 +143,7 @@ class Draft:
             return migrations.add(own, self.context.service, self.message, fill)
 
     def _try(self, file: Path, scratch: Scratch, before: Facts) -> Facts:
-        """Apply it and take it back; return the schema with it.
+        """Apply it and revert it; return the schema with it applied.
 
         Raises:
             MigrationError: it cannot be applied.
@@ -171,7 +171,7 @@ class Draft:
 
 
 def _comment(file: Path, function: str, heading: str, about: Sequence[object]) -> None:
-    """Put a comment at the beginning of a function of a migration."""
+    """Insert a comment at the beginning of a function in a migration."""
     lines = file.read_text(encoding="utf-8").splitlines()
     first = next(
         each.body[0]
@@ -184,7 +184,7 @@ def _comment(file: Path, function: str, heading: str, about: Sequence[object]) -
     shown = [heading]
     for each in about:
         start, *rest = [line for line in str(each).splitlines() if line.strip()][:LINES]
-        # A bar, since no linter should take the lines for code that somebody has commented out.
+        # The bar keeps linters from taking the lines for commented-out code.
         shown += [f"- {start}", *(f"  | {line.strip()}" for line in rest)]
     wrapped = [
         part for line in shown for part in textwrap.wrap(line, WIDTH, subsequent_indent="  | ")

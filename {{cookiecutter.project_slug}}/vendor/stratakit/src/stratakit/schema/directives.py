@@ -1,7 +1,7 @@
-"""What Alembic writes into a migration, put right.
+"""Corrections to the operations that Alembic autogenerates.
 
-By itself it creates an enum anew for each table and never drops one, makes no schema, leaves out
-foreign keys with `use_alter`, doubles each `%`, and drops whatever no model has, partitions too.
+By itself, it creates an enum again for each table and never drops one, creates no schemas, omits
+foreign keys with `use_alter`, doubles each `%`, and drops whatever no model has, even partitions.
 """
 
 import re
@@ -25,12 +25,12 @@ from . import named_types
 from .fingerprint import Difference, Facts
 
 WIDTH = 80
-"""Columns of SQL in a line, which leaves room for the quotes around it."""
+"""Maximum width of SQL in a line, which leaves room for the quotes around it."""
 _PARAMETER = re.compile(r"(?<![:\w]):(?=\w)")
 _OF_PARTITIONS = """
     SELECT relname FROM pg_class WHERE relispartition AND relnamespace = to_regnamespace(:schema)
     UNION ALL
-    -- Keys that refer to a partition, of which PostgreSQL makes one for each.
+    -- Foreign keys to single partitions, which PostgreSQL derives from the key to their table.
     SELECT conname FROM pg_constraint
     WHERE conparentid <> 0 AND connamespace = to_regnamespace(:schema)
 """
@@ -38,15 +38,15 @@ _OF_PARTITIONS = """
 
 @dataclass
 class Statement(ops.MigrateOperation):
-    """Statements of a migration, and those that take them back."""
+    """Statements of a migration, and those that revert them."""
 
     up: tuple[str, ...]
     down: tuple[str, ...]
     committed: bool = False
-    """Whether those of `up` are committed at once, for others to go by."""
+    """Whether those of `up` are committed at once, so that later ones can use them."""
 
     def reverse(self) -> "Statement":
-        """Return what takes it back."""
+        """Return the operation that reverts it."""
         return Statement(self.down, self.up)
 
 
@@ -59,9 +59,9 @@ def _render(_: AutogenContext, operation: Statement) -> list[str]:
 
 
 def _literal(statement: str) -> str:
-    """Return a statement as Python has it, in as many lines as it needs."""
+    """Return a statement as a Python literal, on as many lines as it needs."""
     parts = textwrap.wrap(
-        # Of `:name`, Alembic would make a parameter.
+        # Alembic would turn `:name` into a parameter.
         _PARAMETER.sub(r"\\:", statement),
         WIDTH,
         drop_whitespace=False,
@@ -75,36 +75,36 @@ def _literal(statement: str) -> str:
 
 @dataclass
 class Directives:
-    """Fills a migration with what the models have and the database has not."""
+    """Callback that fills a migration with what the models have and the database lacks."""
 
     wanted: Facts
-    """The schema that the models give, where it is known."""
+    """Schema that the models produce, if it is known."""
     drop: bool
-    """Whether what no model has is dropped."""
+    """Whether to drop what no model has."""
     first: Sequence[Statement] = ()
-    """What drops constraints and indexes: from Alembic's own, a downgrade may not lead back."""
+    """Drops of constraints and indexes: a downgrade may not restore those of Alembic's own."""
     last: Sequence[Statement] = ()
-    """What Alembic does not find."""
+    """Statements that Alembic does not find."""
     left: list[str] = field(default_factory=list)
-    """What no model has and was not dropped."""
+    """Objects that no model has and that were not dropped."""
 
     def __call__(
         self, context: MigrationContext, _: object, directives: list[ops.MigrationScript]
     ) -> None:
-        """Take the place of what Alembic has found by its own settings; see its `revision`."""
+        """Replace what Alembic has found with its own settings; see its `revision`."""
         [script] = directives
         script.upgrade_ops = upgrade = self.compare(context)
         script.downgrade_ops = upgrade.reverse()
-        # Of the driver that does not double each `%`.
+        # This dialect's driver does not double each `%`.
         context.impl.dialect = DIALECT
         if upgrade.is_empty():
             directives.clear()
 
     def compare(self, context: MigrationContext) -> ops.UpgradeOps:
-        """Return what makes the database of a context as the models are."""
+        """Return the operations that make a context's database match the models."""
         metadata: sa.MetaData = context.opts["target_metadata"]
         connection = context.connection
-        assert connection is not None  # noqa: S101 - none is there where SQL is printed alone
+        assert connection is not None  # noqa: S101 - only offline mode has none
         names = {None, *named_types.schemas(metadata)}
         context.opts |= {
             "include_schemas": True,
@@ -124,7 +124,7 @@ class Directives:
     def _includes(
         self, context: MigrationContext, before: Callable[..., bool] | None
     ) -> Callable[..., bool]:
-        """Return what leaves out of the comparison whatever is there and in no model."""
+        """Return a filter that excludes from the comparison what exists and is in no model."""
 
         def include(thing: Any, name: str, kind: str, reflected: bool, other: Any) -> bool:  # noqa: FBT001 - Alembic's
             if before and not before(thing, name, kind, reflected, other):
@@ -134,13 +134,13 @@ class Directives:
         return include
 
     def _drops(self, context: MigrationContext, thing: Any, name: str, kind: str) -> bool:
-        """Return whether Alembic drops a thing that no model has; note it if nobody does."""
+        """Return whether Alembic drops an object that no model has; note it if nothing drops it."""
         assert context.connection is not None  # noqa: S101 - as in `compare`
         table = thing if kind == "table" else thing.table
         schema = table.schema or context.connection.dialect.default_schema_name
         made = f"table {schema}.{table.name}" in self.wanted
         parts = context.connection.scalars(sa.text(_OF_PARTITIONS), {"schema": schema})
-        # What a model's metadata makes by a statement of its own; or see `first`.
+        # The metadata creates it with a statement of its own, or `first` drops it.
         if kind != "column" and (made or name in set(parts)):
             return False
         if not self.drop:
@@ -149,11 +149,11 @@ class Directives:
 
 
 def statements(differences: Iterable[Difference], *, drop: bool) -> Iterator[Statement]:
-    """Yield what removes those differences for which PostgreSQL prints the statements.
+    """Yield statements that remove the differences whose definitions PostgreSQL prints.
 
     Args:
-        differences: between what the models give and what the migrations do.
-        drop: whether what no model has is dropped.
+        differences: the differences between the schemas of the models and of the migrations.
+        drop: whether to drop what no model has.
     """
     for each in differences:
         gone = each.change == "unexpected"
@@ -175,20 +175,20 @@ PARTS = {
     ),
     "index": ("", "DROP INDEX {name}"),
 }
-"""What comes before the definition of a part of a table to make it, and what removes it."""
+"""Statements for a part of a table: the start of one that creates it, and one that drops it."""
 _MADE = {**PARTS, "type": ("CREATE TYPE {name} AS ", "DROP TYPE {name}")}
 
 
 @contextmanager
 def circles() -> Iterator[None]:
-    """Let tables refer to each other in a circle, without a warning that they have no order."""
+    """Let tables refer to each other in a cycle, without a warning that they cannot be sorted."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Cannot correctly sort tables", sa.exc.SAWarning)
         yield
 
 
 def _rendering(before: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Return how types are written: as PostgreSQL has them, not created along with a table."""
+    """Return a renderer for types: as PostgreSQL has them, and not created along with a table."""
 
     def render(kind: str, thing: Any, context: AutogenContext) -> str | bool:
         if before and (rendered := before(kind, thing, context)):
@@ -206,7 +206,7 @@ def _rendering(before: Callable[..., Any] | None) -> Callable[..., Any]:
             words += [f"schema={thing.schema!r}"] if thing.schema else []
             return f"postgresql.DOMAIN({', '.join(words)}, create_type=False)"
         if isinstance(thing, sa.types.TypeDecorator) and not _of_sqlalchemy(thing):
-            # The class is the service's: it may change, what was migrated may not.
+            # The class belongs to the service and may change; an applied migration may not.
             return _repr_type(thing.load_dialect_impl(DIALECT), context)
         return False
 
@@ -226,7 +226,7 @@ def _schemas(connection: sa.Connection, metadata: sa.MetaData) -> Iterator[State
 
 
 def _types(connection: sa.Connection, metadata: sa.MetaData) -> Iterator[Statement]:
-    """Yield what makes the models' types, and the values that their enums have got."""
+    """Yield statements that create the models' types, and add new values to their enums."""
     for type_ in named_types.of(metadata):
         name = named_types.quoted(type_)
         if connection.scalar(sa.text("SELECT to_regtype(:name)"), {"name": name}) is None:
@@ -237,7 +237,7 @@ def _types(connection: sa.Connection, metadata: sa.MetaData) -> Iterator[Stateme
 
 
 def _values(connection: sa.Connection, type_: pg.ENUM, name: str) -> Iterator[Statement]:
-    """Yield what adds the values of an enum that are new; of others there is no statement."""
+    """Yield a statement that adds the new values of an enum; other changes have none."""
     before, after = named_types.labels(connection, name), list(type_.enums)
     if after == before or [each for each in after if each in before] != before:
         return
@@ -248,7 +248,7 @@ def _values(connection: sa.Connection, type_: pg.ENUM, name: str) -> Iterator[St
                 f"AFTER {_quoted(after[number - 1])}" if number else f"BEFORE {_quoted(before[0])}"
             )
             up.append(f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {_quoted(label)} {place}")
-    # No value can be dropped, so that the type is made anew, without rows that have a new one.
+    # Enum values cannot be dropped, so the type is recreated; no row may have a new value then.
     labels = ", ".join(map(_quoted, before))
     old = pg.ENUM(name=f"{type_.name}_before", schema=type_.schema)
     renamed = DIALECT.identifier_preparer.quote(str(old.name))
@@ -270,7 +270,7 @@ def _quoted(label: str) -> str:
 
 
 def _hoisted(upgrade: ops.UpgradeOps) -> list[ops.CreateForeignKeyOp]:
-    """Take those foreign keys out of new tables that refer to later ones; return them."""
+    """Remove from new tables the foreign keys that refer to later ones; return them."""
     created = [each for each in upgrade.ops if isinstance(each, ops.CreateTableOp)]
     later = {_full_name(each) for each in created}
     found = []
@@ -284,13 +284,13 @@ def _hoisted(upgrade: ops.UpgradeOps) -> list[ops.CreateForeignKeyOp]:
 
 
 def _loosened(upgrade: ops.UpgradeOps) -> list[ops.DropConstraintOp]:
-    """Take those foreign keys out of dropped tables that refer to earlier ones; return them."""
+    """Remove from dropped tables the foreign keys that refer to earlier ones; return them."""
     gone: set[str] = set()
     found: list[ops.DropConstraintOp] = []
     for operation in upgrade.ops:
         if not isinstance(operation, ops.DropTableOp):
             continue
-        # What a downgrade creates; Alembic has no other way to it.
+        # The table that a downgrade creates; Alembic has no public access to it.
         created = operation._reverse  # noqa: SLF001
         keys = _taken(created, lambda key: _referred(key) in gone) if created else []
         found += map(ops.DropConstraintOp.from_constraint, keys)
@@ -301,7 +301,7 @@ def _loosened(upgrade: ops.UpgradeOps) -> list[ops.DropConstraintOp]:
 def _taken(
     operation: ops.CreateTableOp, which: Callable[[sa.ForeignKeyConstraint], bool]
 ) -> list[sa.ForeignKeyConstraint]:
-    """Take foreign keys out of a table that is created; return them."""
+    """Remove foreign keys from the creation of a table; return them."""
     kept, taken = [], []
     for each in operation.columns:
         if isinstance(each, sa.ForeignKeyConstraint) and which(each):

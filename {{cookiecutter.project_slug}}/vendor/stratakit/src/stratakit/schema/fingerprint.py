@@ -1,7 +1,7 @@
-"""A database's schema as facts out of the catalog, which can be compared and hashed.
+"""Schema of a database as facts from the catalog, which can be compared and hashed.
 
-Alembic's autogenerate compares what SQLAlchemy reflects: it sees no CHECK, no predicate of an
-index, no trigger, no privilege. The catalog holds everything that PostgreSQL goes by.
+Alembic's autogenerate compares what SQLAlchemy reflects: it does not see CHECK constraints,
+predicates of indexes, triggers or privileges. The catalog holds everything that PostgreSQL uses.
 """
 
 import difflib
@@ -21,19 +21,19 @@ Connection = psycopg.Connection[Any]
 
 SETTINGS = {
     "search_path": "",
-    # What PostgreSQL prints a constant with, in a CHECK or in the bound of a partition.
+    # Formats in which PostgreSQL prints constants, in a CHECK or in the bound of a partition.
     "bytea_output": "hex",
     "datestyle": "ISO, MDY",
     "extra_float_digits": "1",
     "intervalstyle": "postgres",
     "quote_all_identifiers": "off",
     "timezone": "UTC",
-    # It would compile for longer than the query takes.
+    # Compiling would take longer than the query.
     "jit": "off",
-    # A migration that is under way locks the views whose text we want.
+    # A migration in progress locks the views whose definitions are read.
     "lock_timeout": "10s",
 }
-"""What the facts are read under, whatever the database or the role has set."""
+"""Settings under which the facts are read, whatever the database or the role has set."""
 SET_ALL = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in SETTINGS.items()
 )
@@ -47,11 +47,11 @@ class Fact(NamedTuple):
     name: str
     definition: str
     part_of: str | None
-    """The kind and name of the part that it would go with if that were dropped."""
+    """Kind and name of the part whose drop would drop it as well."""
 
 
 Facts = Mapping[str, Fact]
-"""By kind and name."""
+"""Facts by kind and name."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,29 +65,29 @@ class Difference:
     found: str = ""
 
     def __str__(self) -> str:
-        """Name it, and show what tells the two apart."""
+        """Name it, and show how the two sides differ."""
         texts = {"expected": self.expected, "found": self.found}
         lines = [f"{side}: {text}" for side, text in texts.items() if text]
         if self.change == "changed" and any("\n" in text for text in texts.values()):
             sides = [text.splitlines() for text in texts.values()]
-            # Without the names of the files, since there are none.
+            # Without the header that names the files, since there are none.
             lines = list(difflib.unified_diff(sides[0], sides[1], n=1, lineterm=""))[2:]
         text = "\n".join((f"{self.change} {self.kind} {self.name}", *lines))
         return text.replace("\n", "\n  ")
 
 
 def facts(connection: Connection) -> Facts:
-    """Return what the schema of a database is made of, but for the table alembic_version.
+    """Return the facts of a database's schema, except for the table alembic_version.
 
-    It does not matter who made the schema: an owner is mentioned only where it is not the role that
-    migrates, which is the one that owns alembic_version, else the database. Nor does the version of
-    the server, but for views over one table, in which PostgreSQL 15 writes `table.column`.
+    Who created the schema does not matter: an owner is mentioned only if it is not the migrating
+    role, which is the owner of alembic_version, or else of the database. Nor does the version of
+    the server, except for views over one table, in which PostgreSQL 15 writes `table.column`.
 
     Raises:
-        psycopg.errors.LockNotAvailable: somebody is changing a view's tables.
+        psycopg.errors.LockNotAvailable: another session is changing a view's tables.
     """
     nested = connection.info.transaction_status != TransactionStatus.IDLE
-    # Rolled back where it would outlive us; elsewhere not, since that unprepares the query.
+    # Rolled back only if the settings would outlive us, since that unprepares the query.
     with connection.transaction(force_rollback=nested):
         connection.execute(SET_ALL)
         rows = connection.execute(QUERY, prepare=True).fetchall()
@@ -95,13 +95,13 @@ def facts(connection: Connection) -> Facts:
 
 
 def by_key(rows: Iterable[Sequence[Any]]) -> Facts:
-    """Return the rows that QUERY gives under SET_ALL as facts."""
+    """Convert the rows that QUERY returns under SET_ALL to facts."""
     found = (Fact(*row) for row in rows)
     return {f"{each.kind} {each.name}": each for each in found if not _NOT_SCHEMA(each.name)}
 
 
 def compare(expected: Facts, found: Facts) -> list[Difference]:
-    """Return what differs, sorted. Of what is missing or unexpected, its parts are not listed."""
+    """Return the differences, sorted; parts of a missing or unexpected part are not listed."""
     lone = expected.keys() ^ found.keys()
     return sorted(
         _difference(expected.get(key), found.get(key), fact)
@@ -120,18 +120,18 @@ def _difference(expected: Fact | None, found: Fact | None, fact: Fact) -> Differ
     )
 
 
-# A session's temporary things, and Alembic's table; their parts, and what is about them.
+# Temporary objects of a session and Alembic's table, with their parts, comments and grants.
 _NOT_SCHEMA = re.compile(r"(^| )(pg_temp(_\d+)?\.|[^ .]+\.alembic_version(\.| |$))").search
 
 
 NOTE = "strata.shape"
-"""The setting on a database that holds which signature it was found to have."""
+"""Setting on a database that records the signature it was found to have."""
 _CATALOGS = {
     "true": "pg_am pg_attrdef pg_default_acl pg_enum pg_event_trigger pg_extension"
     " pg_foreign_data_wrapper pg_foreign_server pg_foreign_table pg_inherits pg_policy"
     " pg_publication pg_publication_namespace pg_publication_rel pg_sequence pg_statistic_ext"
     " pg_trigger",
-    # Below are the numbers of what every database begins with; there are thousands, and they stay.
+    # Lower OIDs belong to the thousands of objects of every new database, which do not change.
     "oid >= 16384": "pg_cast pg_class pg_collation pg_constraint pg_opclass pg_operator pg_proc"
     " pg_rewrite pg_ts_config pg_ts_dict pg_ts_template pg_type",
     "aggfnoid >= 16384": "pg_aggregate",
@@ -141,12 +141,12 @@ _CATALOGS = {
     "indexrelid >= 16384": "pg_index",
     "rngtypid >= 16384": "pg_range",
     "mapcfg >= 16384": "pg_ts_config_map",
-    # Each session that makes a temporary table leaves a schema behind.
+    # Each session that creates a temporary table leaves a schema behind.
     "nspname !~ '^pg_(toast_)?temp_'": "pg_namespace",
 }
-"""The catalogs that the facts are read from, by the condition for those rows that can change."""
+"""Catalogs that the facts are read from, by the condition for the rows that can change."""
 _OBJECTS = ("pg_enum", "pg_extension", "pg_namespace", "pg_proc", "pg_rewrite", "pg_sequence")
-"""Those of the catalogs that have few rows, and one for each label, function or view."""
+"""Catalogs with few rows: one for each label, function, view and so on."""
 _SETTINGS = """
     SELECT ctid, xmin FROM pg_db_role_setting
     WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -161,14 +161,14 @@ _REVISIONS = "SELECT ctid, xmin FROM alembic_version"
 
 
 def _version(*places: str, only: Container[str] | None = None) -> str:
-    """Return SQL for a text that changes with the rows of the catalogs, and with `places`."""
+    """Return SQL for a text that changes with the rows of the catalogs and of `places`."""
     rows = (
         f"SELECT ctid, xmin FROM {catalog} WHERE {condition}"  # noqa: S608 - from the table above
         for condition, catalogs in _CATALOGS.items()
         for catalog in catalogs.split()
         if only is None or catalog in only
     )
-    # A row that is changed gets another place, and the number of another transaction.
+    # A row that is changed gets another ctid and another xmin.
     return f"""
         SELECT concat(count(*), ' ', sum(hash_record(ROW(ctid, xmin))))
         FROM ({" UNION ALL ".join([*rows, *places])}) AS places
@@ -181,8 +181,8 @@ _VERSION = _version()
 def version_of_objects(connection: Connection) -> str:
     """Return SQL for a text that changes with the objects, the settings and the revision.
 
-    It takes a tenth of the time of `catalog_version`. Objects that are new show, and few others;
-    what changes within a table, such as a column's default, does not.
+    It takes a tenth of the time of `catalog_version`. New objects change it, but few other changes
+    do; a change within a table, such as to a column's default, does not.
     """
     there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
     revisions = () if there == (None,) else (_REVISIONS,)
@@ -199,19 +199,19 @@ def signature(connection: Connection) -> str:
 
 
 def catalog_version(connection: Connection) -> str:
-    """Return a text that changes with the catalog, in less time than the facts take.
+    """Return a text that changes with the catalog, in less time than it takes to read the facts.
 
-    It also changes with what leaves the schema the same, such as TRUNCATE.
+    It also changes with commands that leave the schema the same, such as TRUNCATE.
     """
     (found,) = connection.execute(_VERSION).fetchone() or ("",)
     return str(found)
 
 
 def has_signature(connection: Connection, wanted: str) -> bool:
-    """Return whether a database has a signature, and note it for the next time.
+    """Return whether a database has a signature, and cache a positive result.
 
-    Reading the facts takes some 15 ms on a new connection, most of what a reset takes. So the note
-    on the database tells of which version of the catalog they were read.
+    Reading the facts takes some 15 ms on a new connection, most of the time of a reset. So a
+    setting of the database records the version of the catalog from which they were read.
     """
     text = f"{catalog_version(connection)} {_revision(connection)} {wanted}"
     note = hashlib.sha256(text.encode()).hexdigest()
@@ -222,14 +222,14 @@ def has_signature(connection: Connection, wanted: str) -> bool:
     statement = sql.SQL("ALTER DATABASE {} SET {} = {}").format(
         sql.Identifier(connection.info.dbname), sql.SQL(NOTE), sql.Literal(note)
     )
-    # A plain role may not make up settings: its resets read the facts each time.
+    # A plain role may not define settings: its resets read the facts each time.
     with suppress(errors.InsufficientPrivilege):
         connection.execute(statement)
     return True
 
 
 def shared_facts(connection: Connection) -> Facts:
-    """Return the facts of a schema, and the settings and the revision of its database."""
+    """Return the facts of a schema, with the settings and the revision of its database."""
     rows = connection.execute(_SET_ON_DATABASE).fetchall()
     others = [
         Fact("revision", "alembic_version", _revision(connection), None),

@@ -1,4 +1,4 @@
-"""The types that models bring along, each with its name: enums and domains, also in arrays."""
+"""Named types that models use: enums and domains, also in arrays."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ NamedType = pg.ENUM | pg.DOMAIN
 
 
 def of(metadata: sa.MetaData) -> list[NamedType]:
-    """Return the enums and domains that the models' columns are of, each once."""
+    """Return the enums and domains of the models' columns, each once."""
     found: dict[str, NamedType] = {}
     for column in (column for table in metadata.tables.values() for column in table.columns):
         type_ = _native(column.type)
@@ -24,13 +24,13 @@ def of(metadata: sa.MetaData) -> list[NamedType]:
 
 
 def _native(type_: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
-    """Return a type as PostgreSQL has it."""
-    # SQLAlchemy 2.1.0 would forget the check of a domain.
+    """Return PostgreSQL's variant of a type."""
+    # SQLAlchemy 2.1.0 would lose the check of a domain.
     return type_ if isinstance(type_, NamedType) else type_.dialect_impl(DIALECT)
 
 
 def schemas(metadata: sa.MetaData) -> list[str]:
-    """Return the schemas that the models name, but for the default one."""
+    """Return the schemas that the models name, except the default one."""
     parts = (*metadata.tables.values(), *of(metadata))
     return sorted({part.schema for part in parts if part.schema})
 
@@ -43,7 +43,7 @@ def create(type_: NamedType) -> str:
 
 
 def quoted(type_: NamedType) -> str:
-    """Return the name of a type as SQL has it."""
+    """Return the name of a type, quoted for SQL."""
     preparer = DIALECT.identifier_preparer
     schema = f"{preparer.quote_schema(type_.schema)}." if type_.schema else ""
     return f"{schema}{preparer.quote(str(type_.name))}"
@@ -53,7 +53,7 @@ class Use(NamedTuple):
     """A column whose type is an enum, or an array of it."""
 
     table: str
-    """As SQL has it, with its schema."""
+    """Name of the table, quoted for SQL, with its schema."""
     column: str
     array: bool
     default: str | None
@@ -77,11 +77,11 @@ _USES = """
 
 
 def labels(connection: sa.Connection, name: str) -> list[str]:
-    """Return the labels of an enum of the database, in their order; none where there is none."""
+    """Return the labels of an enum in the database, in order; empty if there is no such enum."""
     found: list[str] | None = connection.scalar(sa.text(_LABELS), {"name": name})
     return found or []
 
 
 def uses(connection: sa.Connection, name: str) -> Sequence[Use]:
-    """Return the columns of the database that are of an enum, but for those of partitions."""
+    """Return the columns in the database whose type is an enum, except those of partitions."""
     return [Use(*row) for row in connection.execute(sa.text(_USES), {"name": name})]

@@ -1,12 +1,12 @@
-"""Whether migrations go up as a release applies them: all that are pending at once, on rows.
+"""Checks that migrations go up as a release applies them: all pending ones at once, on rows.
 
-A release takes all pending revisions in one transaction, from wherever the one before has left the
-database. What goes up one by one may fail there: a value that was added to an enum cannot be used
-before it is committed, nor can a table be altered for which deferred triggers are pending. To try
-every start would cost the square of the number of revisions. But two revisions that cannot share
-a transaction fail also where the first of them begins it, and it has to leave something to the end
-of its transaction. So one walk from the first revision to the last finds those, and what fails on
-rows; and only before those the rest is taken at once.
+A release applies all pending revisions in one transaction, from wherever the previous release left
+the database. Revisions that go up one by one may fail there: a value that was added to an enum
+cannot be used before it is committed, nor can a table with pending deferred triggers be altered.
+Trying every start would cost the square of the number of revisions. But two revisions that cannot
+share a transaction also fail if the first of them begins it, and that one has to leave something to
+the end of its transaction. So a single walk from the first revision to the last finds such first
+revisions, and those that fail on rows; the rest is applied at once only from before the former.
 """
 
 import re
@@ -23,18 +23,18 @@ from ..factories.rows import Row, Rows, insert
 from .revisions import Chain, Revisions
 
 Start = Callable[[Chain], sa.Connection]
-"""Returns a connection to a database to which a chain of revisions was applied, and no more."""
+"""Function that returns a connection to a database with exactly a chain of revisions applied."""
 
 _LEAVES = re.compile(
     r"\bADD\s+VALUE\b|(?<!ON )\b(INSERT|UPDATE|DELETE|MERGE)\s|^\s*(WITH|SET|DO|CALL|COPY|LOCK)\b"
     r"|^\s*SELECT\s+(?!pg_|alembic_version)",
     re.IGNORECASE,
 )
-"""Statements that may leave something to the end of a transaction; of others nothing is left."""
+"""Statements that may leave something to the end of a transaction; others leave nothing."""
 _OWN = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM) alembic_version\b")
 _ADDS_COLUMN = re.compile(r"\bADD\b", re.IGNORECASE)
 _OF_ROWS = ("22", "23")
-"""Beginnings of SQLSTATEs that speak of values, which ours are not the ones of the release."""
+"""SQLSTATE prefixes of errors about values: ours are not those that the release will meet."""
 _NOT_NULL = "23502"
 _TABLES = """
     SELECT nspname, relname
@@ -48,15 +48,15 @@ _DERIVED = "SELECT conname FROM pg_constraint WHERE contype = 'f' AND conparenti
 
 
 def faults(revisions: Revisions, start: Start, oldest: str | None = None) -> Iterator[str]:
-    """Yield what is wrong with the revisions, in one sentence each.
+    """Yield the faults of the revisions, in one sentence each.
 
     Args:
-        revisions: those of a service.
-        start: where to try them; what it has returned before is not used any more then.
+        revisions: the revisions of a service.
+        start: creates a database to try them on; earlier connections are no longer used then.
         oldest: the oldest revision that a database to be upgraded may be at; None is the first.
 
     Raises:
-        InfrastructureError: the server has a fault.
+        InfrastructureError: the server fails.
     """
     chain = revisions.chain
     known: dict[str | None, int] = {each.revision: n for n, each in enumerate(chain, 1)}
@@ -76,7 +76,7 @@ def faults(revisions: Revisions, start: Start, oldest: str | None = None) -> Ite
 
 
 def _walk(revisions: Revisions, start: Start, first: int) -> tuple[list[int], str | None]:
-    """Take one revision after the other, on rows; return where to begin, and what is wrong."""
+    """Apply one revision after the other, on rows; return the starts to try, and a fault if any."""
     chain = revisions.chain
     starts: list[int] = []
     connection = start(chain[:first])
@@ -100,7 +100,7 @@ def _walk(revisions: Revisions, start: Start, first: int) -> tuple[list[int], st
 def _refused(
     revisions: Revisions, connection: sa.Connection, chain: Chain
 ) -> MigrationError | None:
-    """Take revisions at once; return how that failed, if not for the values of the rows alone."""
+    """Apply revisions at once; return the error, unless only the values of the rows caused it."""
     try:
         revisions.apply(connection, *chain)
     except MigrationError as error:
@@ -108,7 +108,7 @@ def _refused(
             return error
     else:
         return None
-    # Whatever has been committed of them: the next attempt begins where this one has ended.
+    # Some of them may have been committed: the next attempt begins where this one has ended.
     empty(connection)
     at = connection.scalars(sa.text("SELECT version_num FROM alembic_version")).all()
     connection.rollback()
@@ -121,7 +121,7 @@ def _refused(
 
 
 def _of_values(error: BaseException | None) -> bool:
-    """Return whether other rows might have passed: none has a value for a column that is new."""
+    """Return whether other rows might have passed; no row has a value for a new column."""
     if not isinstance(error, DBAPIError):
         return False
     state = str(getattr(error.orig, "sqlstate", None))
@@ -131,7 +131,7 @@ def _of_values(error: BaseException | None) -> bool:
 
 @contextmanager
 def _recorded(connection: sa.Connection, statements: list[str]) -> Iterator[None]:
-    """Note the statements of a connection, for the length of a block."""
+    """Record the statements of a connection for the length of the block."""
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
         statements.append(statement)
@@ -144,12 +144,12 @@ def _recorded(connection: sa.Connection, statements: list[str]) -> Iterator[None
 
 
 def tables(connection: sa.Connection) -> list[tuple[str, str]]:
-    """Return the tables of a database, but for partitions: their schemas and names."""
+    """Return the schemas and names of a database's tables, except partitions."""
     return [(schema, name) for schema, name in connection.execute(sa.text(_TABLES))]
 
 
 def populate(connection: sa.Connection) -> list[str]:
-    """Give each table that has no row one, where one can be made up; return those without."""
+    """Insert a row into each empty table if one can be generated; return the tables without."""
     metadata, without = sa.MetaData(), []
     rows = Rows("pending", defaultdict(int))
 
@@ -182,7 +182,7 @@ def populate(connection: sa.Connection) -> list[str]:
 
 
 def _forget_keys_of_partitions(connection: sa.Connection, metadata: sa.MetaData) -> None:
-    """Leave out the keys to single partitions, which PostgreSQL makes of one to their table."""
+    """Remove the keys to single partitions, which PostgreSQL derives from one to their table."""
     derived = set(connection.scalars(sa.text(_DERIVED)))
     for table in metadata.tables.values():
         for key in table.foreign_key_constraints:

@@ -1,6 +1,6 @@
-"""A service's migrations as a chain of revisions, each of which can be applied by itself.
+"""Chain of a service's migrations, each of which can be applied by itself.
 
-Alembic's commands read all files anew each time: to apply the revisions one by one would cost the
+Alembic's commands reread all files each time: applying the revisions one by one would cost the
 square of their number. Here they are read once.
 """
 
@@ -33,25 +33,25 @@ class Revisions:
         """All revisions, from the first to the last.
 
         Raises:
-            MigrationError: a file cannot be read, two are the same revision, or one is not there.
+            MigrationError: a file cannot be read, or a revision is duplicated or missing.
         """
         try:
             with warnings.catch_warnings():
-                # By a mere warning Alembic tells of a revision that is there twice, or not at all.
+                # Alembic only warns of a revision that is duplicated or missing.
                 warnings.simplefilter("error", UserWarning)
                 return tuple(self._scripts.walk_revisions())[::-1]
         except Exception as error:
             raise MigrationError(brief(error), self._hint) from error
 
     def up_to(self, *revisions: str) -> Chain:
-        """Return the revisions that a database at `revisions` has behind it, from the first on."""
+        """Return the revisions that lead to `revisions`, from first to last."""
         return tuple(self._scripts.iterate_revisions(revisions, "base"))[::-1]
 
     def apply(self, connection: Connection, *revisions: Script, up: bool = True) -> None:
-        """Upgrade or downgrade by some revisions at once, in one transaction as a deployment does.
+        """Apply or revert revisions at once, in one transaction as a deployment does.
 
         Raises:
-            MigrationError: it fails; `message` says how, in one line.
+            MigrationError: it fails; `message` gives the reason in one line.
             InfrastructureError: the server is gone or full, or lacks an extension.
         """
         make = MigrationStep.upgrade_from_script if up else MigrationStep.downgrade_from_script

@@ -1,7 +1,7 @@
-"""The checks of `invoke db.verify`: do the migrations, the models and a database agree?
+"""Checks of `invoke db.verify`: do the migrations, the models and a database agree?
 
-Schemas are compared by their facts, in databases that are made for it and dropped afterwards. The
-database that is checked is only read. Import this where it is used: Alembic takes 0.3 s.
+Schemas are compared by their facts, in scratch databases that are dropped afterwards. The database
+that is checked is only read. Import this where it is used: Alembic takes 0.3 s.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,13 +31,13 @@ from .revisions import Chain, Revisions
 PASSED, FAILED, NOT_ASKED = True, False, None
 RESULTS = {PASSED: "passed", FAILED: "failed", NOT_ASKED: "not asked"}
 Outcome = tuple[bool | None, str] | tuple[bool | None, str, list[Difference]]
-"""A result, its detail, and what differs between two schemas."""
+"""Result, its detail, and the differences between two schemas."""
 NO_DATABASE = NOT_ASKED, "no database was named"
 ADVICE = (
     f"{migrations.WRITE}; or give the metadata what it cannot hold by itself, by"
     ' sa.event.listen(metadata, "after_create", sa.DDL(...))'
 )
-"""What makes migrations and models agree."""
+"""Hint on how to make migrations and models agree."""
 MODELS_DIFFER = (
     f"the models give what is expected, the migrations what is found; write a migration: {ADVICE}"
 )
@@ -45,17 +45,17 @@ MODELS_DIFFER = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The outcome of one check; the stairway has several, one for each thing that is wrong."""
+    """Outcome of one check; the stairway has several, one for each fault."""
 
     name: str
     passed: bool | None
-    """None if it could not be asked; `detail` says why."""
+    """Whether it passed; None if it could not be run, for the reason in `detail`."""
     detail: str
     differences: Sequence[Difference] = ()
 
 
 def table(checks: Sequence[Check]) -> str:
-    """Return the checks as a table of plain text, each with its differences below."""
+    """Return the checks as a plain-text table, each with its differences below."""
     rows = [("check", "result"), *((each.name, RESULTS[each.passed]) for each in checks)]
     name, result = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = [f"{'check':{name}}  {'result':{result}}  detail"]
@@ -66,23 +66,23 @@ def table(checks: Sequence[Check]) -> str:
 
 
 def as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """Return the checks as what JSON can hold."""
+    """Return the checks as data for JSON."""
     return [{**asdict(each), "result": RESULTS[each.passed]} for each in checks]
 
 
 def verify(server_url: str, service: Service, database: str | None = None) -> list[Check]:
     """Check a service, and a database that should have its schema.
 
-    Processes may do so side by side; threads may not, since Alembic has one context for them all.
+    Processes may do so concurrently; threads may not, since they share Alembic's one context.
 
     Args:
         server_url: a server on which databases may be created, and which holds `database`.
-        service: whose migrations and models they are.
-        database: a name, or None to check the service alone.
+        service: the service that the migrations and models belong to.
+        database: the name of a database, or None to check only the service.
 
     Raises:
-        InfrastructureError: the server does not answer, is a replica, or lacks an extension, or the
-            role may not create databases.
+        InfrastructureError: the server cannot be reached, is a replica, or lacks an extension, or
+            the role may not create databases.
     """
     checks: list[Check] = []
     try:
@@ -98,7 +98,7 @@ def verify(server_url: str, service: Service, database: str | None = None) -> li
 
 
 class Scratch:
-    """A database that a run has made for itself; the run drops it."""
+    """A temporary database of a run, which drops it."""
 
     def __init__(self, server: str, name: str, stack: ExitStack, source: str = "template0") -> None:
         self.name = name
@@ -106,11 +106,11 @@ class Scratch:
             runs.create(maintenance, name, source)
         own = stack.enter_context(databases.connect(server, name))
         self.connection = stack.enter_context(migrations.engine_over(own).connect())
-        # Its own, so that the query is prepared once and no transaction of a migration is met.
+        # Separate, so that the query is prepared once, outside the transactions of migrations.
         self._catalog = stack.enter_context(databases.connect(server, name))
 
     def facts(self) -> Facts:
-        """Return what its schema is made of."""
+        """Return the facts of its schema."""
         return fingerprint.facts(self._catalog)
 
 
@@ -123,33 +123,33 @@ class VerifyContext:
     database: str | None
     run: str
     stack: ExitStack
-    """Closes the connections, before the run drops the databases that they are to."""
+    """Stack that closes the connections before the run drops their databases."""
     schemas: dict[Chain, Facts] = field(default_factory=dict)
-    """The schema after a chain of revisions, where it is known."""
+    """Known schemas, by the chain of revisions that results in them."""
     _scratches: int = 0
 
     @cached_property
     def revisions(self) -> Revisions:
-        """The revisions of the service."""
+        """Revisions of the service."""
         return Revisions(self.service)
 
     @cached_property
     def present(self) -> tuple[str, ...]:
-        """The revisions that the database is at by its own account; none if never migrated."""
+        """Revisions that are recorded in the database; none if it was never migrated."""
         with databases.session(self.server, str(self.database)) as connection:
             return tuple(migrations.revisions(connection))
 
     @cached_property
     def position(self) -> Position:
-        """Where the database stands."""
+        """Position of the database among the migrations."""
         return migrations.position(self.service, str(self.database), self.present)
 
     def scratch(self, chain: Chain = ()) -> Scratch:
-        """Return a new database to which a chain of revisions was applied.
+        """Return a new database with a chain of revisions applied.
 
         Raises:
             MigrationError: a migration fails.
-            InfrastructureError: the role may not create databases, or the server has a fault.
+            InfrastructureError: the role may not create databases, or the server fails.
         """
         self._scratches += 1
         name = names.database(self.run, f"verify{self._scratches}")
@@ -159,14 +159,14 @@ class VerifyContext:
         return scratch
 
     def migrated(self, chain: Chain) -> Facts:
-        """Return the schema that a chain of revisions gives; it raises what `scratch` does."""
+        """Return the schema after a chain of revisions; raise the same errors as `scratch`."""
         if chain not in self.schemas:
             self.schemas[chain] = self.scratch(chain).facts()
         return self.schemas[chain]
 
 
 class Question(NamedTuple):
-    """A check, and those that must have passed before it makes sense."""
+    """A check, and the checks that must have passed before it makes sense."""
 
     name: str
     ask: Callable[[VerifyContext], Iterator[Outcome]]
@@ -185,7 +185,7 @@ def _ask(question: Question, context: VerifyContext, so_far: list[Check]) -> Ite
 
 
 def connection(context: VerifyContext) -> Iterator[Outcome]:
-    """Is there a server that scratch databases can be made on, and the database?"""
+    """Check that the server allows scratch databases, and that the database exists."""
     query = """
         SELECT current_setting('server_version'), current_user, pg_is_in_recovery(),
           EXISTS (SELECT FROM pg_database WHERE datname = %s)
@@ -204,7 +204,7 @@ def connection(context: VerifyContext) -> Iterator[Outcome]:
 
 
 def revisions(context: VerifyContext) -> Iterator[Outcome]:
-    """Does each revision follow one that is there, back to the first?"""
+    """Check that each revision follows an existing one, back to the first."""
     try:
         yield PASSED, f"{len(context.revisions.chain)}, without a hole"
     except MigrationError as error:
@@ -212,7 +212,7 @@ def revisions(context: VerifyContext) -> Iterator[Outcome]:
 
 
 def head(context: VerifyContext) -> Iterator[Outcome]:
-    """Is there exactly one revision that no other one follows?"""
+    """Check that there is exactly one revision that no other one follows."""
     position = migrations.position(context.service, "", ())
     if position.fork:
         yield FAILED, told(position.fork)
@@ -223,7 +223,7 @@ def head(context: VerifyContext) -> Iterator[Outcome]:
 
 
 def stairway(context: VerifyContext) -> Iterator[Outcome]:
-    """Does each revision go up, down without a trace, and up again to the same?"""
+    """Check that each revision goes up, down without a trace, and up again to the same schema."""
     chain = context.revisions.chain
     stairs = context.scratch()
     before = stairs.facts()
@@ -239,7 +239,7 @@ def stairway(context: VerifyContext) -> Iterator[Outcome]:
         yield from faults
         if faults:
             sound = False
-            # Whatever it left behind must not be laid at the next one's door.
+            # The next revision must not be blamed for leftovers of this one.
             stairs = context.scratch(chain[:number])
         before = after
     if sound:
@@ -268,7 +268,7 @@ def _label(script: Script) -> str:
 
 
 def at_once(context: VerifyContext) -> Iterator[Outcome]:
-    """Do all pending revisions go up at once, from each earlier one and on rows?"""
+    """Check that all pending revisions go up at once, from each earlier one and on rows."""
     sound, oldest = True, context.service.oldest_revision
     for fault in pending.faults(
         context.revisions, lambda chain: context.scratch(chain).connection, oldest
@@ -280,7 +280,7 @@ def at_once(context: VerifyContext) -> Iterator[Outcome]:
 
 
 def models(context: VerifyContext) -> Iterator[Outcome]:
-    """Do the models give the schema that the migrations give?"""
+    """Check that the models produce the same schema as the migrations."""
     migrated = context.migrated(context.revisions.chain)
     try:
         metadata = load_metadata(context.service.metadata)
@@ -295,11 +295,11 @@ def models(context: VerifyContext) -> Iterator[Outcome]:
 
 
 def create_models(context: VerifyContext, metadata: sa.MetaData, migrated: Facts) -> Facts:
-    """Return the schema that the models give, on top of what the migrations make for them.
+    """Return the schema that the models produce, given the prerequisites from the migrations.
 
     Raises:
         MigrationError: they cannot be created.
-        InfrastructureError: the server has a fault, or lacks an extension.
+        InfrastructureError: the server fails, or lacks an extension.
     """
     scratch = context.scratch()
     try:
@@ -317,9 +317,9 @@ def create_models(context: VerifyContext, metadata: sa.MetaData, migrated: Facts
 
 
 def compare(created: Facts, migrated: Facts) -> list[Difference]:
-    """Return where migrations give something else than the models.
+    """Return the differences between the schemas of the models and of the migrations.
 
-    A partition that the models do not have is none of it: it is a part of a table that they have.
+    A partition that the models do not have is not one: it is a part of a table that they have.
     """
     return [
         each
@@ -329,12 +329,12 @@ def compare(created: Facts, migrated: Facts) -> list[Difference]:
 
 
 def forgotten(server_url: str, service: Service, template: str) -> list[Difference]:
-    """Return what the models have that no migration makes so: tables, columns, indexes and all.
+    """Return what the models have and no migration creates: tables, columns, indexes and so on.
 
     Args:
         server_url: a server on which databases may be created.
-        service: whose models they are.
-        template: the database there which the migrations have made, and nothing else has.
+        service: the service that the models belong to.
+        template: a database on it that was created by the migrations alone.
     """
     with databases.run(server_url) as run, ExitStack() as stack:
         context = VerifyContext(server_url, service, None, run, stack)
@@ -343,16 +343,16 @@ def forgotten(server_url: str, service: Service, template: str) -> list[Differen
         migrated = stack.enter_context(databases.connect(server_url, name))
         context.schemas[context.revisions.chain] = fingerprint.facts(migrated)
         (outcome,) = models(context)
-    # What the models lack, or cannot say, is no cause for each test to fail.
+    # What the models lack or cannot express is not a reason for every test to fail.
     found = outcome[2] if len(outcome) > 2 else ()  # noqa: PLR2004 - with differences
     return [each for each in found if each.change != "unexpected"]
 
 
 def load_metadata(where: str) -> sa.MetaData:
-    """Return the metadata of a service's models, which are at `where`, as `module:attribute`.
+    """Return the metadata of a service's models at `where`, in the form `module:attribute`.
 
     Raises:
-        MigrationError: it cannot be loaded, or something else is there.
+        MigrationError: it cannot be loaded, or is something else.
     """
     module, _, attribute = where.partition(":")
     try:
@@ -367,7 +367,7 @@ def load_metadata(where: str) -> sa.MetaData:
 
 
 def _prerequisites(metadata: sa.MetaData, migrated: Facts) -> Iterator[str]:
-    """Yield the statements for what models stand on and `create_all` does not make."""
+    """Yield statements for what the models depend on and `create_all` does not create."""
     quote = DIALECT.identifier_preparer.quote_schema
     schemas = {quote(name) for name in named_types.schemas(metadata)}
     for name in sorted(
@@ -380,7 +380,7 @@ def _prerequisites(metadata: sa.MetaData, migrated: Facts) -> Iterator[str]:
 
 
 def at_head(context: VerifyContext) -> Iterator[Outcome]:
-    """Is the database at the head?"""
+    """Check that the database is at the head."""
     if context.database is None:
         yield NO_DATABASE
     elif problem := context.position.problem:
@@ -390,7 +390,7 @@ def at_head(context: VerifyContext) -> Iterator[Outcome]:
 
 
 def drift(context: VerifyContext) -> Iterator[Outcome]:
-    """Has the database the schema that the migrations up to its revision give?"""
+    """Check that the database has the schema of the migrations up to its revision."""
     name = context.database
     if name is None:
         yield NO_DATABASE
@@ -408,7 +408,7 @@ def drift(context: VerifyContext) -> Iterator[Outcome]:
 
 
 CONNECTION = "connection"
-"""The one question that is about no migration: whether the database is there."""
+"""The one check that is not about migrations: whether the database is there."""
 QUESTIONS = (
     Question(CONNECTION, connection),
     Question("revisions", revisions),

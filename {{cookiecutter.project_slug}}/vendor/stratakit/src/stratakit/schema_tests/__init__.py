@@ -1,4 +1,4 @@
-"""Tests of a service's tables, derived from its models: do its migrations make what they describe?
+"""Schema tests, derived from a service's models: do its migrations create what they describe?
 
     from stratakit.testing import schema
 
@@ -6,7 +6,7 @@
 
     test_schema = schema.suite(models.Base)
 
-Each case looks at the migrated database, in a transaction that is rolled back.
+Each case runs on the migrated database, in a transaction that is rolled back.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,34 +30,34 @@ from .catalog import Kind
 T = TypeVar("T")
 
 ROW = "row"
-"""The case of each table that the others stand on: a row of it can be made up."""
+"""Case of each table on which its other cases depend: a row of it can be generated."""
 NOTHING = catalog.Catalog({}, {}, "")
-"""A catalog for what is not compared."""
+"""Empty catalog, for assertions that do not use it."""
 
 Proof = Callable[[ModelDatabase], None]
 DomainError = Callable[[Any], Exception | None]
-"""What an adapter makes of an IntegrityError: an error of the domain, or None if it has none."""
+"""An adapter's function that maps an IntegrityError to a domain error, or to None without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One assertion about the schema, and the id of its test."""
+    """An assertion about the schema, and the ID of its test."""
 
     id: str
     proof: Proof
     table: sa.Table | None = None
-    """The table that the assertion needs rows of, if it does."""
+    """Table of which the assertion needs rows, if any."""
 
 
 def suite(
     models: type[DeclarativeBase] | sa.MetaData, *, domain_error: DomainError | None = None
 ) -> Callable[..., Awaitable[None]]:
-    """Return a test with a case for each property that the models give to a table.
+    """Return a test with a case for each property that the models define for a table.
 
     Args:
         models: the models' base class, or their metadata.
-        domain_error: what the service's adapter makes of an IntegrityError. If it is given, there
-            must be an error of the domain for every unique and every check constraint.
+        domain_error: the function of the service's adapter that maps an IntegrityError. If given,
+            every unique and every check constraint must have a domain error.
     """
     metadata = models if isinstance(models, sa.MetaData) else models.metadata
     catalogs: dict[sa.URL, catalog.Catalog] = {}
@@ -71,7 +71,7 @@ def suite(
         if table is not None and (url, table) not in unbuilt:
             unbuilt[url, table] = await undone(postgres_engine, partial(why_unbuilt, table=table))
         if table is not None and (error := unbuilt[url, table]):
-            # Said once, by the case about rows of the table that it is about.
+            # Reported once, by the row case of the table at fault.
             if error.table is table and case.id == f"{table}-{ROW}":
                 pytest.fail(str(error), pytrace=False)
             pytest.skip(f"it needs a row of {error.table}: see the case {error.table}-{ROW}")
@@ -81,7 +81,7 @@ def suite(
 
 
 def why_unbuilt(connection: sa.Connection, table: sa.Table) -> BuildError | None:
-    """Return why no row of a table can be made up, or None if one can."""
+    """Return why no row of a table can be generated, or None if one can."""
     try:
         ModelDatabase(connection, NOTHING).insert(table)
     except BuildError as error:
@@ -90,7 +90,7 @@ def why_unbuilt(connection: sa.Connection, table: sa.Table) -> BuildError | None
 
 
 async def undone(engine: AsyncEngine, action: Callable[[sa.Connection], T]) -> T:
-    """Call a function in a transaction that is rolled back; return what it returned."""
+    """Call a function in a transaction that is rolled back; return its result."""
     async with engine.connect() as connection, connection.begin() as transaction:
         result = await connection.run_sync(action)
         await transaction.rollback()
@@ -98,7 +98,7 @@ async def undone(engine: AsyncEngine, action: Callable[[sa.Connection], T]) -> T
 
 
 def prove(connection: sa.Connection, case: Case, known: catalog.Catalog) -> None:
-    """Make the assertion of a case about a database.
+    """Check the assertion of a case on a database.
 
     Raises:
         AssertionError: it does not hold.
@@ -152,20 +152,20 @@ def _of(table: sa.Table, domain_error: DomainError | None) -> Iterator[tuple[str
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a table refuses rows by: a key, a unique or a check constraint, a unique index."""
+    """A rule by which a table rejects rows: a key, a unique or check constraint, a unique index."""
 
     label: str
     table: sa.Table
     name: str | None
-    """The server's name of it; None if the server has made one up."""
+    """Name of it in the database; None if the server has generated one."""
     violate: Callable[[ModelDatabase], exc.DBAPIError | None]
-    """Tries to break it; returns how it was refused, or None if it was not."""
+    """Function that tries to break it; returns the error, or None if the row was accepted."""
     certain: bool = True
-    """Whether it is known how to break it."""
+    """Whether a row that breaks it is known."""
     kind: Kind = "table constraint"
 
     def holds(self, subject: ModelDatabase) -> None:
-        """Assert that it is in the catalog and refuses what it should."""
+        """Assert that it is in the catalog and rejects what it should."""
         if self.name:
             assertions.matches_models(subject, self.table, self.kind, self.name)
         error = self.violate(subject)
@@ -174,7 +174,7 @@ class Rule:
         require(refused, f"a row that breaks {self.label} is refused for something else: {error}")
 
     def is_known(self, subject: ModelDatabase, domain_error: DomainError) -> None:
-        """Assert that whoever breaks it is told so, and not that the service has failed."""
+        """Assert that breaking it results in a domain error instead of a failure of the service."""
         error = self.violate(subject)
         require(
             error is None or domain_error(error),
@@ -183,7 +183,7 @@ class Rule:
 
 
 def _rules(table: sa.Table) -> Iterator[Rule]:
-    """Yield the rules of a table, but for its foreign keys."""
+    """Yield the rules of a table, except its foreign keys."""
     for each in sorted(table.constraints, key=lambda each: str(each.name)):
         columns = list(getattr(each, "columns", ()))
         if isinstance(each, sa.PrimaryKeyConstraint | sa.UniqueConstraint) and columns:
@@ -194,7 +194,7 @@ def _rules(table: sa.Table) -> Iterator[Rule]:
             yield Rule(label, table, name_of(each), violate, certain)
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if index.unique:
-            # An expression may tell apart what a predicate leaves out anyway.
+            # Rows with equal columns may differ in an expression, or be excluded by a predicate.
             certain = (
                 all(isinstance(each, sa.Column) for each in index.expressions)
                 and all(map(writable, index.columns))
@@ -210,19 +210,19 @@ def _rules(table: sa.Table) -> Iterator[Rule]:
 
 
 def _joined(columns: Any) -> str:
-    """Return the names of columns as a part of a test's id."""
+    """Return the names of columns as a part of a test's ID."""
     return "+".join(column.name for column in columns)
 
 
 def _short(name: object, table: sa.Table) -> str:
-    """Return a name without what a naming convention puts before the part that tells them apart."""
+    """Return a name without the prefix that a naming convention adds."""
     _, _, rest = str(name).rpartition(f"{table.name}_")
     return rest or str(name)
 
 
 def _filled_in(column: sa.Column[Any]) -> bool:
     if column.computed is not None and column.nullable:
-        # It is null where what it is made of is.
+        # It is null if the columns that it is computed from are.
         return False
     return column.server_default is not None or column.table.autoincrement_column is column
 
@@ -245,4 +245,4 @@ _OF_COLUMNS: tuple[tuple[str, Callable[[sa.Column[Any]], bool], Callable[..., No
     ("moves", _stamped, assertions.changes_on_update),
     ("round-trip", _structured, assertions.round_trip),
 )
-"""The kinds of cases that columns have, the columns that have them, and how they are proven."""
+"""Kinds of cases for columns, the columns that they apply to, and their assertions."""

@@ -1,7 +1,7 @@
-"""The assertions about a table: by its catalog, and by trying where that can tell.
+"""Assertions about a table, from the catalog and by experiment.
 
-They raise AssertionError if the database is not as the models say. They leave rows behind, for
-their caller to roll back.
+They raise AssertionError if the database differs from the models. They leave rows behind, which
+their caller rolls back.
 """
 
 import datetime as dt
@@ -25,10 +25,10 @@ from ..factories.values import in_postgresql, members, ordered_domain
 from .catalog import Catalog, Kind
 
 IMMEDIATE = sa.text("SET CONSTRAINTS ALL IMMEDIATE")
-"""Without it, what is checked when a transaction is committed would never be."""
+"""Statement without which constraints that are checked on commit would never be checked."""
 NOT_NULL = "23502"
 LONG = 10_000
-"""The length of a value that nobody wants to wait for."""
+"""Length above which values are not tried, since they take too long."""
 OLD = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
 ITEMS = ["", "a,b", "{}", '"', "\\", "NULL", "naïve ☃"]
 DOCUMENT: dict[str, object] = {
@@ -42,7 +42,7 @@ Columns = Collection[sa.Column[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ModelDatabase:
-    """The database that things are proven of, in a transaction that will be rolled back."""
+    """Database under test, in a transaction that will be rolled back."""
 
     connection: sa.Connection
     catalog: Catalog
@@ -51,16 +51,16 @@ class ModelDatabase:
     def insert(self, table: sa.Table, given: Row | None = None, *, filled: Columns = ()) -> Row:
         """Insert a valid row, with some values given; return it."""
         row = self.rows.insert(self.connection, table, given, filled=filled)
-        # Rows that need each other may have had them deferred.
+        # Generating rows that refer to each other may have deferred them.
         self.connection.execute(IMMEDIATE)
         return row
 
     def fill(self, table: sa.Table, filled: Columns = ()) -> Row:
-        """Return what a valid row needs; its parents are inserted, it is not."""
+        """Return the values of a valid row; its parents are inserted, it is not."""
         return self.rows.fill(self.connection, table, filled)
 
     def attempt(self, action: Callable[[], object]) -> exc.DBAPIError | None:
-        """Do something and undo it; return how it was refused, or None if it was not."""
+        """Call a function and roll it back; return the error of the database, or None."""
         savepoint = self.connection.begin_nested()
         try:
             action()
@@ -102,7 +102,7 @@ def require(condition: object, message: str) -> None:
 def matches_models(
     subject: ModelDatabase, of: sa.Table | pg.ENUM, kind: Kind, name: str | None = None
 ) -> None:
-    """A part of a table, or a type, is as the models say; without a name, each of its kind is."""
+    """Assert that a type or part of a table matches the models; without a name, all of its kind."""
     wrong = "\n".join(map(str, subject.catalog.differences(of, kind, name)))
     require(
         not wrong,
@@ -111,7 +111,7 @@ def matches_models(
 
 
 def no_other_part(subject: ModelDatabase, table: sa.Table) -> None:
-    """A table has no constraint and no index that its model has not."""
+    """Assert that a table has no constraint or index that its model lacks."""
     kinds: tuple[Kind, ...] = ("table constraint", "index")
     parts = [each for kind in kinds for each in subject.catalog.differences(table, kind)]
     more = "\n".join(str(each) for each in parts if each.change == "unexpected")
@@ -119,24 +119,24 @@ def no_other_part(subject: ModelDatabase, table: sa.Table) -> None:
 
 
 def no_other_table(subject: ModelDatabase) -> None:
-    """The database has no table and no enum that the models have not."""
+    """Assert that the database has no table or enum that the models lack."""
     more = ", ".join(subject.catalog.other_tables)
     require(not more, f"the database has what the models have not: {more}")
 
 
 def default(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
-    """The server fills in a column that is left out."""
+    """Assert that the server fills in a column that is left out."""
     row = subject.fill(table)
-    # Where a row that needs it was made first, it is not left out.
+    # It may be present if another row that needs it was inserted first.
     row.pop(column, None)
     error, stored = _stored(subject, table, row, column)
-    # What is refused for another reason is not null.
+    # A rejection for another reason does not mean that it is null.
     refused = error is not None and violation(error).sqlstate == NOT_NULL
     require(not refused and stored != [None], f"{column} is null if it is left out")
 
 
 def builds(subject: ModelDatabase, table: sa.Table) -> None:
-    """The server takes a row that is made up from the models."""
+    """Assert that the server accepts a row that was generated from the models."""
     try:
         subject.insert(table)
     except BuildError as error:
@@ -144,7 +144,7 @@ def builds(subject: ModelDatabase, table: sa.Table) -> None:
 
 
 def not_null(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
-    """The server refuses a null, or puts something in its place."""
+    """Assert that the server rejects a null, or replaces it with a value."""
     row: Row = {**subject.fill(table), column: sa.null()}
     error, stored = _stored(subject, table, row, column)
     if error:
@@ -155,7 +155,7 @@ def not_null(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) ->
 
 
 def duplicate(subject: ModelDatabase, table: sa.Table, columns: Columns) -> exc.DBAPIError | None:
-    """Return how a second row with the same values is refused; None if it is not, or untried."""
+    """Return the error for a second row with the same values; None if accepted or not tried."""
     if not all(map(writable, columns)):
         return None
     first = subject.insert(table, filled=columns)
@@ -164,7 +164,7 @@ def duplicate(subject: ModelDatabase, table: sa.Table, columns: Columns) -> exc.
 
 
 def broken_check(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.DBAPIError | None:
-    """Return how a row is refused that breaks a check and nothing else; None if none is found."""
+    """Return the error for a row that breaks a check and nothing else; None if none is found."""
     columns = [each for each in table.columns if each.name in check.columns and writable(each)]
     row = subject.fill(table, filled=columns)
     for column in columns:
@@ -177,7 +177,7 @@ def broken_check(subject: ModelDatabase, table: sa.Table, check: Check) -> exc.D
 
 
 def _candidates(check: Check, column: sa.Column[Any], row: Row) -> Iterator[object]:
-    """Yield values that may break a check: those around what its text names."""
+    """Yield values that may break a check: those around the literals in its text."""
     near = [*check.literals, *(row[each] for each in row if each.name in check.columns)]
     plain = in_postgresql(column.type)
     if ordered := ordered_domain(plain):
@@ -186,7 +186,7 @@ def _candidates(check: Check, column: sa.Column[Any], row: Row) -> Iterator[obje
                 number = int(ordered.number(each))
                 yield from [ordered.value(number + by) for by in (-1, 0, 1)]
             except (ArithmeticError, AttributeError, TypeError, ValueError):
-                # It is of another type.
+                # The literal is of another type.
                 continue
     else:
         for known, around in _AROUND:
@@ -227,14 +227,14 @@ _AROUND: tuple[tuple[Any, Callable[[Any, list[Any], Any], Iterable[object]]], ..
     ),
     (sa.JSON, lambda *_: ([], 1, "~")),
 )
-"""What may break a check on a column of a type, by the values near, and by the one made for it."""
+"""Values that may break a check, by the column's type; from nearby values and a valid one."""
 
 
 def orphan(
     subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstraint
 ) -> exc.DBAPIError | None:
-    """Return how a row is refused whose parent is gone; None if it is not."""
-    # Inserted and undone: one that is deleted might be in use by those that it needs.
+    """Return the error for a row whose parent does not exist; None if it is accepted."""
+    # Inserted and rolled back: deleting it could fail, since rows that it needs may refer to it.
     row, stored = subject.fill(key.referred_table), list[Row]()
     error = subject.attempt(
         lambda: stored.append(insert(subject.connection, key.referred_table, row))
@@ -246,12 +246,12 @@ def orphan(
 
 
 def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstraint) -> None:
-    """What a foreign key says of deletions is what becomes of a row whose parent is deleted."""
+    """Assert that the deletion of a parent has the effect that the foreign key specifies."""
     parent = subject.insert(key.referred_table)
     child = subject.insert(table, {each.parent: parent[each.column] for each in key.elements})
     rule = (key.ondelete or "NO ACTION").upper()
     if rule == "SET DEFAULT":
-        # With a parent of its own, which that of the other row may be replaced by.
+        # Its parent may be the default that replaces the parent of the other row.
         subject.insert(table)
     left: list[Row | None] = []
 
@@ -261,7 +261,7 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
 
     error = subject.attempt(delete)
     if error and key.name not in {None, subject.broken(error)}:
-        # Another key was in the way, one with a case of its own.
+        # Another key prevented the deletion; it has a case of its own.
         require(violation(error).sqlstate != NOT_NULL, f"the parent cannot be deleted: {error}")
         return
     if rule in {"NO ACTION", "RESTRICT"}:
@@ -281,14 +281,14 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
 
 
 def moving(column: sa.Column[Any]) -> bool:
-    """Return whether a column is a time stamp of its row's last change."""
+    """Return whether a column is the timestamp of its row's last change."""
     changes = column.onupdate is not None or column.server_onupdate is not None
     stamp = isinstance(column.type, sa.DateTime) and writable(column)
     return stamp and (changes or column.name == "updated_at")
 
 
 def changes_on_update(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
-    """A time stamp moves when its row is changed; those that are no such stamps do not."""
+    """Assert that the timestamp of a row's last change moves on an update, and others do not."""
     old: Row = {
         each: OLD if each.type.timezone else OLD.replace(tzinfo=None)
         for each in table.columns
@@ -299,7 +299,7 @@ def changes_on_update(subject: ModelDatabase, table: sa.Table, column: sa.Column
     row = subject.insert(table, old)
     columns = sorted(table.columns, key=lambda each: each.primary_key)
     other = next((each for each in columns if each not in old and writable(each)), column)
-    # To what it is: one is enough to make it a change.
+    # Setting one column to its current value is enough to be an update.
     change = sa.update(table).where(*_itself(table, row)).values({other: row[other]})
     subject.connection.execute(change)
     after = _again(subject, table, row) or {}
@@ -309,7 +309,7 @@ def changes_on_update(subject: ModelDatabase, table: sa.Table, column: sa.Column
 
 
 def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
-    """What is written is read."""
+    """Assert that values are read as they were written."""
     built = subject.fill(table, filled=[column])[column]
     plain = in_postgresql(column.type)
     samples = [built, [] if isinstance(plain, sa.ARRAY) else DOCUMENT]
@@ -319,7 +319,7 @@ def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) 
         samples = [tuple(sample) for sample in samples]
     for sample in samples:
         error, stored = _stored(subject, table, {**subject.fill(table), column: sample}, column)
-        # A check may want other samples, but it takes the one that was built for it.
+        # A check may reject the other samples, but not the one that was built for it.
         checked = isinstance(error, exc.IntegrityError) and sample is not built
         require(checked or not error, f"{column} does not take {sample!r}: {error}")
         require(checked or stored == [sample], f"{column} gives {stored} for {sample!r}")
@@ -328,14 +328,14 @@ def round_trip(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) 
 def _stored(
     subject: ModelDatabase, table: sa.Table, row: Row, column: sa.Column[Any]
 ) -> tuple[exc.DBAPIError | None, list[object]]:
-    """Insert a row; return how it was refused, and else what a column holds of it."""
+    """Insert a row; return the error, or else the stored value of a column."""
     stored: list[object] = []
     error = subject.attempt(lambda: stored.append(insert(subject.connection, table, row)[column]))
     return error, stored
 
 
 def _same(parent: Row, key: sa.ForeignKeyConstraint) -> list[sa.ColumnElement[bool]]:
-    """Return what finds the row that a foreign key refers to."""
+    """Return the conditions that find the row that a foreign key refers to."""
     return [each.column == parent[each.column] for each in key.elements]
 
 
@@ -344,6 +344,6 @@ def _itself(table: sa.Table, row: Row) -> list[sa.ColumnElement[bool]]:
 
 
 def _again(subject: ModelDatabase, table: sa.Table, row: Row) -> Row | None:
-    """Return a row as it is by now, or None if it is gone."""
+    """Return the current state of a row, or None if it is gone."""
     found = subject.connection.execute(sa.select(table).where(*_itself(table, row))).one_or_none()
     return None if found is None else dict(zip(table.columns, found, strict=True))

@@ -1,8 +1,8 @@
-"""The schema of a database and the schema that the models describe, as facts that can be compared.
+"""Schema of a database and the schema that the models describe, as comparable facts.
 
-For the latter the models' tables are made in schemas of their own, next to the real ones, in a
-transaction that is rolled back. So PostgreSQL prints defaults, expressions and types of both, and
-equal texts mean equal things.
+For the latter, the models' tables are created in separate schemas, next to the real ones, in a
+transaction that is rolled back. So PostgreSQL prints the defaults, expressions and types of both,
+and equal texts mean equal things.
 """
 
 import re
@@ -21,26 +21,26 @@ from ..schema.fingerprint import Difference, Facts
 from ..schema.verify import load_metadata
 
 PROBE = "strata_probe_"
-"""What the names of the schemas begin with in which the models' tables are made."""
+"""Prefix of the schemas in which the models' tables are created."""
 Kind = Literal["table column", "table constraint", "index", "type"]
 
-# Quotes depend on the name of the schema, which is another one; the rest no model can express.
+# Quotes depend on the name of the schema, which differs; models cannot express the rest.
 _LEFT_OUT = re.compile(r'"| (STORAGE|COMPRESSION|OWNER) \S+| (CLUSTER|REPLICA IDENTITY)\b')
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A database as it is, and as the models say."""
+    """Facts of a database as it is, and as the models describe it."""
 
     found: Facts
     wanted: Facts
     default: str
-    """The schema of tables that name none."""
+    """Schema of tables that do not name one."""
 
     def differences(
         self, of: sa.Table | pg.ENUM, kind: Kind, name: str | None = None
     ) -> list[Difference]:
-        """Return how a part of a table, or a type, differs; without a name, each part of a kind."""
+        """Return how a type or a part of a table differs; without a name, each part of a kind."""
         home, whole = of.schema or self.default, f"{of.schema or self.default}.{of.name}"
         if kind == "type":
             keys = {f"type {whole}"}
@@ -57,7 +57,7 @@ class Catalog:
 
     @property
     def other_tables(self) -> list[str]:
-        """The tables and enums that the models do not have; partitions are parts of a table."""
+        """Tables and enums that the models do not have; partitions are parts of a table."""
         return sorted(
             fact.name
             for key, fact in self.found.items()
@@ -74,7 +74,7 @@ def read(connection: sa.Connection, metadata: sa.MetaData) -> Catalog:
     """Read a database's catalog, and that of the models; the transaction must be rolled back.
 
     Raises:
-        ProgrammingError: the models' tables cannot be made.
+        ProgrammingError: the models' tables cannot be created.
     """
     default = sa.inspect(connection).default_schema_name or "public"
     schemas = {table.schema or default for table in metadata.tables.values()} | {default}
@@ -91,26 +91,26 @@ def read(connection: sa.Connection, metadata: sa.MetaData) -> Catalog:
 
 
 def forgotten(connection: sa.Connection, service: Service) -> list[Difference] | None:
-    """Return what a service's models have that a migrated database has not so.
+    """Return what a service's models have and a migrated database lacks.
 
-    As `verify.forgotten`, which needs databases of its own, but for what the models' events add.
-    The transaction must be rolled back. None is returned where the models cannot be made.
+    Unlike `verify.forgotten`, it needs no extra databases, but ignores what the models' events add.
+    The transaction must be rolled back. None is returned if the models cannot be created.
     """
     try:
         catalog = read(connection, load_metadata(service.metadata))
-    # What the models cannot say is no cause for each test to fail.
+    # What the models cannot express is not a reason for every test to fail.
     except (MigrationError, exc.DBAPIError):
         return None
     return [
         each
         for each in fingerprint.compare(catalog.wanted, catalog.found)
-        # A table can be changed by events alone, such as to row level security.
+        # A table itself can only be changed by events, which may enable row level security.
         if each.change == "missing" or (each.change == "changed" and each.kind in get_args(Kind))
     ]
 
 
 def rows(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-    """Return the rows of which `fingerprint.by_key` makes facts, whatever transaction is open."""
+    """Return the rows that `fingerprint.by_key` converts to facts, within any open transaction."""
     with connection.begin_nested() as savepoint:
         connection.exec_driver_sql(fingerprint.SET_ALL)
         query = fingerprint.QUERY.decode()
@@ -120,12 +120,12 @@ def rows(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
 
 
 def enums(metadata: sa.MetaData) -> list[pg.ENUM]:
-    """Return the enums that the models' columns are of."""
+    """Return the enums of the models' columns."""
     return [each for each in named_types.of(metadata) if isinstance(each, pg.ENUM)]
 
 
 def _statements(metadata: sa.MetaData) -> Iterator[schema.ExecutableDDLElement]:
-    """Yield what makes the models' tables, and nothing that their events would add."""
+    """Yield statements that create the models' tables, without what their events would add."""
     for type_ in named_types.of(metadata):
         enum = isinstance(type_, pg.ENUM)
         yield pg.CreateEnumType(type_) if enum else pg.CreateDomainType(type_)
@@ -134,7 +134,7 @@ def _statements(metadata: sa.MetaData) -> Iterator[schema.ExecutableDDLElement]:
         yield schema.CreateTable(table, include_foreign_key_constraints=[])
     for table in tables:
         for key in table.foreign_key_constraints:
-            # Isolated, the key would be missing wherever the table is made from then on.
+            # Isolating the key would remove it from all later creations of the table.
             yield schema.AddConstraint(key, isolate_from_table=False)
         for index in table.indexes:
             yield schema.CreateIndex(index)

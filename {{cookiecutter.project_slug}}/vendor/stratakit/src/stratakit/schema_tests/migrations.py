@@ -4,8 +4,8 @@
 
     test_migrations = migrations.suite("billing")
 
-That they have one head, the run has asked before its first test. What the tables hold is for
-`stratakit.testing.schema`.
+The run has already checked before its first test that they have one head. The tables themselves
+are tested by `stratakit.testing.schema`.
 """
 
 import asyncio
@@ -42,20 +42,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """A service, and a database that its migrations have made."""
+    """A service, and a database that was created by its migrations."""
 
     service: project.Service
     engine: AsyncEngine
     whole: bool = True
-    """Whether the database is of one test alone, so that what is committed there disturbs none."""
+    """Whether the database belongs to one test, so that its commits disturb no others."""
 
     @property
     def tables(self) -> set[str]:
-        """The names of the models' tables."""
+        """Names of the models' tables."""
         return set(load_metadata(self.service.metadata).tables)
 
     async def on_connection(self, action: Callable[[sa.Connection], T]) -> T:
-        """Call a function with a connection, in a transaction if the database is of others, too."""
+        """Call a function with a connection, in a transaction if the database is shared."""
         async with self.engine.connect() as connection:
             if not self.whole:
                 await connection.begin()
@@ -77,13 +77,13 @@ def suite(name: str) -> Callable[..., Awaitable[None]]:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         service = project.service(name)
-        # Where no `.env` is.
+        # A directory without a `.env`.
         monkeypatch.chdir(tmp_path)
         whole = True
         try:
             url = request.getfixturevalue("clone_url")
         except InfrastructureError:
-            # A role that may make no database: what needs one is asked in a transaction, or not.
+            # The role may not create databases: use a transaction instead, or skip the case.
             whole, url = False, postgres_url
         monkeypatch.setenv(f"{service.prefix}DATABASE_URL", url)
         engine = create_async_engine(url, poolclass=sa.NullPool)
@@ -93,7 +93,7 @@ def suite(name: str) -> Callable[..., Awaitable[None]]:
 
 
 async def can_be_printed_for_someone_else_to_run(migrated: Migrated) -> None:
-    """Assert that `alembic upgrade head --sql` prints what makes each table, in a transaction.
+    """Assert that `alembic upgrade head --sql` prints a transaction that creates each table.
 
     Raises:
         AssertionError: it does not.
@@ -109,16 +109,16 @@ async def can_be_printed_for_someone_else_to_run(migrated: Migrated) -> None:
 
 
 async def reach_the_database_of_the_settings(migrated: Migrated) -> None:
-    """Assert that Alembic finds the database by its URL alone, and nothing to migrate in it.
+    """Assert that Alembic finds the database by its URL alone, and has nothing to migrate in it.
 
     Raises:
-        AssertionError: the models have what no migration makes.
+        AssertionError: the models have what no migration creates.
     """
     config, wanting = configuration(migrated.service), ops.UpgradeOps()
     scripts = ScriptDirectory.from_config(config)
 
     def compare(_: object, context: MigrationContext) -> list[Never]:
-        # What no model has counts, too; a partition is a part of a table that one has.
+        # Objects without a model count too; a partition is a part of a table that has one.
         wanting.ops += Directives({}, drop=True).compare(context).ops
         return []
 
@@ -133,10 +133,10 @@ async def reach_the_database_of_the_settings(migrated: Migrated) -> None:
 
 
 async def go_down_to_nothing_and_up_again(migrated: Migrated) -> None:
-    """Assert that no table is left of them, and that they give the same schema a second time.
+    """Assert that they leave no table after going down, and the same schema after going up again.
 
     Raises:
-        AssertionError: one is left, or the schema is another.
+        AssertionError: a table is left, or the schema differs.
     """
     before, below, after = await migrated.on_connection(partial(_down_and_up, migrated.service))
     left = [fact.name for fact in below.values() if fact.kind == "table"]
@@ -185,7 +185,7 @@ def _at_once(service: project.Service, connection: sa.Connection) -> list[str]:
             revisions.apply(connection, revision)
         return connection
 
-    # Of one alone nothing is pending that the other proofs have not applied.
+    # With a single revision, nothing is pending that the other cases have not applied.
     if len(revisions.chain) <= 1:
         return []
     return list(pending.faults(revisions, start, service.oldest_revision))
