@@ -3,17 +3,17 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox>=2026.8.10"]
 # ///
-"""The tiers: `nox -s NAME` asks one question about the code.
+"""The tiers: each nox session checks one kind of thing about the code.
 
-`uv run invoke graph` shows what each one is, which folders hold its tests and what it needs; the
-tables [tool.stratakit.tiers.*] of pyproject.toml change that, and add tiers. Plain `nox` runs the
-default ones, `nox -l` lists all, `nox -s "unit(NAME)"` asks about one service or library,
-`nox -t slow` runs what is not default, `nox -j auto` runs side by side what may, and what follows
-`--` goes to pytest (or to stratakit.static).
+`uv run invoke graph` shows what each tier checks, its folders and its needs; the
+tables [tool.stratakit.tiers.*] of pyproject.toml change tiers and add new ones. Plain `nox` runs
+the default tiers, `nox -l` lists all, `nox -s "unit(NAME)"` runs one service or library,
+`nox -t slow` runs those that are not default, `nox -j auto` runs tiers in parallel where possible.
+Arguments after `--` go to pytest (or to stratakit.static).
 
-`nox -s coverage` is no tier: it runs two of them, measured, and judges them together. After `--` it
-takes `--package NAME`, to judge one alone, and `--combine`, to judge what an earlier run has left.
-`nox -s flakes -- --times 50` runs them again and again, in random order, and names what is flaky.
+`nox -s coverage` is not a tier: it runs two of them and checks their combined coverage. After `--`
+it accepts `--package NAME`, to check one package, and `--combine`, to check data of earlier runs.
+`nox -s flakes -- --times 50` repeats the tests in random order and reports the flaky ones.
 """
 
 import sys
@@ -28,12 +28,12 @@ from stratakit import project, runner
 from stratakit.tiers import COVERAGE, FLAKES, Tier
 
 nox.needs_version = ">=2026.8.10"
-# The environments are ours: one for all tiers of a package, where nox makes one for each session.
+# The engine makes the environments: one for all tiers of a package; nox would make one per session.
 nox.options.default_venv_backend = "none"
 
 
 def add(tier: Tier) -> None:
-    """Make the session of a tier, for each service and library that it is about."""
+    """Register the session of a tier, parametrized by the services and libraries it applies to."""
 
     def check(session: nox.Session, package: str | None = None) -> None:
         runner.run_tier(session, tier, package)
@@ -51,18 +51,18 @@ for TIER in runner.begin():
 
 @nox.session(name=COVERAGE.name, default=False, tags=["slow"])
 def coverage(session: nox.Session) -> None:
-    """Check how many of the lines unit and integration run together."""
+    """Check the combined coverage of unit and integration."""
     runner.run_coverage(session)
 
 
 @nox.session(name=FLAKES.name, default=False, tags=["slow"])
 def flakes(session: nox.Session) -> None:
-    """Check which tests pass and fail by chance, in random order, `-- --times 50`."""
+    """Check for flaky tests, in random order, `-- --times 50`."""
     runner.run_flakes(session)
 
 
-# Sessions of your own go here, as in any noxfile: `@nox.session(default=False)`. One that runs
-# tests is better a tier, a table in pyproject.toml: CI and the summary know it then.
+# Add sessions of your own here, as in any noxfile: `@nox.session(default=False)`. For tests, prefer
+# a tier, a table in pyproject.toml: CI and the summary then include it.
 
 if __name__ == "__main__":
     nox.main()

@@ -1,6 +1,6 @@
-"""The actions: `invoke NOUN.VERB` changes the world, where a nox session asks about it.
+"""The actions: `invoke NOUN.VERB` changes something, such as a database, a stack or a service.
 
-`invoke --list` names them all, `invoke --help NOUN.VERB` explains one.
+`invoke --list` lists them, `invoke --help NOUN.VERB` explains one.
 """
 
 import sys
@@ -19,8 +19,8 @@ try:
     from stratakit.tasks import ACTIONS
     from stratakit.tasks.executor import check_command_line
 except ImportError as missing:
-    # It would come out as a traceback, and with the exit code of a failed test. The engine, whose
-    # words these are, may itself be what is missing.
+    # Otherwise this is a traceback, with the exit code of a failed test. The message repeats the
+    # engine's because the engine itself may be missing.
     sys.stderr.write(
         f"infrastructure: the environment of {sys.executable} is incomplete: {missing}\n"
         "  hint: uv sync --all-packages --all-groups --reinstall\n"
@@ -30,7 +30,7 @@ except ImportError as missing:
         sys.stderr.write(f"  what else is wrong: PYTHONPATH={source} python3 -m stratakit.doctor\n")
     sys.exit(2)
 
-# Actions of your own go here: any task of Invoke, named in the collection beside the engine's.
+# Add actions of your own here: any Invoke task, added to the collection beside the engine's.
 
 namespace = Collection(*ACTIONS)
 check_command_line(namespace)

@@ -1,4 +1,4 @@
-# TFLint of the check `tflint` in `nox -s static`: every rule of the preset, and the rulesets of the clouds.
+# TFLint, for the check `tflint` of `nox -s static`: every rule of the preset, and the clouds' rulesets.
 
 config {
   call_module_type = "local"

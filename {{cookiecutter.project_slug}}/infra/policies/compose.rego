@@ -1,4 +1,4 @@
-# What a Compose file may not have. Its fixtures are in fixtures/compose.yaml.
+# Rules for Compose files. Their fixtures are in fixtures/compose.yaml.
 
 package strata.compose
 
@@ -37,7 +37,7 @@ deny contains finding("unpinned_image", name, concat(" ", ["has the image", serv
 
 is_pinned(image) if contains(image, "@sha256:")
 
-# What is behind the last slash: before it, a colon is a registry's port.
+# Only a colon after the last slash begins a tag: before it, it is a registry's port.
 is_pinned(image) if {
 	parts := split(image, "/")
 	tag := split(parts[count(parts) - 1], ":")

@@ -1,4 +1,4 @@
-# What may not cost so much, on any cloud; what a cloud adds is in the folder of its name, as are the fixtures.
+# Cost rules for all clouds; each cloud's own rules and fixtures are in the folder of its name.
 
 package strata.cost
 

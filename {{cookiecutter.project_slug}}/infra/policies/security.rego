@@ -1,5 +1,5 @@
-# What no environment may have, on any cloud; what a cloud adds is in the folder of its name, as are the
-# fixtures. Written so that OPA and regorus agree: no net.*, no sprintf of computed values. A rule is an
+# Security rules for all clouds and environments; each cloud's own rules and fixtures are in the folder of
+# its name. Portable between OPA and regorus: no net.*, no sprintf of computed values. A rule is an
 # entry of `deny`.
 
 package strata.security
@@ -19,7 +19,7 @@ given(resource, field) := resource.values[field] if is_object(object.get(resourc
 
 else := {}
 
-# Each cloud's file brings its inbound rules into one form: address, protocol, ranges of ports, sources.
+# Each cloud's file converts its inbound rules to one form: address, protocol, port ranges, sources.
 deny contains finding("ssh_from_world", rule, concat(" ", ["lets SSH through from", source])) if {
 	some rule in inbound
 	admits_ssh(rule)
@@ -27,7 +27,7 @@ deny contains finding("ssh_from_world", rule, concat(" ", ["lets SSH through fro
 	is_world(source)
 }
 
-# A network is the world if it has a two-hundredth of all addresses: halves of the world count as well.
+# Networks with more than 1/256 of all addresses count as the world, so that its halves do as well.
 is_world(cidr) if {
 	not contains(cidr, ":")
 	to_number(split(cidr, "/")[1]) < 8

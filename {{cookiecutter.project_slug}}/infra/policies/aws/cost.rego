@@ -4,7 +4,7 @@ import rego.v1
 
 regions["aws"] := {"eu-central-1", "eu-west-1", "us-east-1"}
 
-# From eight cores on, and whatever has an accelerator.
+# Types with eight or more cores, and all with an accelerator.
 expensive["aws"] := `\.([2-9]|[1-9][0-9]+)xlarge$|\.metal|^(p|g|inf|trn|dl|u)[0-9-]`
 
 deny contains finding("on_demand", resource, "is on demand outside of production") if {

@@ -4,7 +4,7 @@ import rego.v1
 
 regions["gcp"] := {"europe-west3", "europe-west4", "us-central1"}
 
-# From eight cores on, and whatever has an accelerator.
+# Types with eight or more cores, and all with an accelerator.
 expensive["gcp"] := `-(8|16|22|30|32|44|48|60|64|80|88|90|96|112|128|176|180|192|208|224|360|416)$|^(a2|a3|a4|g2|m1|m2|m3|m4)-`
 
 deny contains finding("on_demand", resource, "is on demand outside of production") if {

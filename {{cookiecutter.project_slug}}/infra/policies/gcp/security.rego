@@ -19,7 +19,7 @@ inbound contains rule if {
 	}
 }
 
-# Without ports, a rule is about all of them.
+# Without ports, a rule applies to all ports.
 gcp_ports(allowed) := [port_range(ports) | some ports in allowed.ports] if count(listed(allowed, "ports")) > 0
 
 else := [[0, 65535]]

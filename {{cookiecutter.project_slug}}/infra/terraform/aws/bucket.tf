@@ -1,9 +1,9 @@
-# The bucket that machines write checkpoints to, so that a spot machine that is taken away loses minutes.
+# The bucket for the machines' checkpoints, so that a preempted spot machine loses only minutes of work.
 
 resource "aws_s3_bucket" "checkpoints" {
-  #checkov:skip=CKV_AWS_18: only the machines of one role read and write it, and IAM says which
-  #checkov:skip=CKV_AWS_144: a checkpoint lives for days, and a run that loses it begins anew
-  #checkov:skip=CKV2_AWS_62: nobody waits for a checkpoint to arrive
+  #checkov:skip=CKV_AWS_18: only machines with one IAM role read and write it
+  #checkov:skip=CKV_AWS_144: a checkpoint lives for days, and a run that loses it starts over
+  #checkov:skip=CKV2_AWS_62: nothing subscribes to new checkpoints
   bucket = module.naming.bucket
   tags   = local.tags
 }
@@ -37,7 +37,7 @@ resource "aws_s3_bucket_public_access_block" "checkpoints" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "checkpoints" {
-  # The provider polls for most of a minute until the rules are stable: tests on a local AWS leave them out.
+  # The provider polls for most of a minute until the rules are stable, so tests on a local AWS skip them.
   count = var.lifecycle_rules ? 1 : 0
 
   bucket = aws_s3_bucket.checkpoints.id

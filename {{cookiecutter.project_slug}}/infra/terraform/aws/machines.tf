@@ -1,4 +1,4 @@
-# What a machine is: its role, and the template that it is launched from.
+# The machines' IAM role and launch template.
 
 resource "aws_iam_role" "machine" {
   name = local.name
@@ -66,7 +66,7 @@ resource "aws_launch_template" "machine" {
     }
   }
 
-  # Tokens keep a request that a service is tricked into from reading the machine's credentials.
+  # Require tokens (IMDSv2), so that a forged server-side request cannot read the machine's credentials.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"

@@ -1,4 +1,4 @@
-# Network, checkpoint bucket and spot machines. Whoever calls this module configures the provider.
+# Network, checkpoint bucket and spot machines. The calling module configures the provider.
 
 module "naming" {
   source = "../naming"
@@ -16,7 +16,7 @@ locals {
 }
 
 resource "aws_vpc" "this" {
-  #checkov:skip=CKV2_AWS_11: it holds machines that live for hours; logs of flows cost more than they
+  #checkov:skip=CKV2_AWS_11: its machines live for hours; flow logs would cost more than they do
   cidr_block           = var.vpc_cidr
   enable_dns_hostnames = true
   tags                 = merge(local.tags, { Name = local.name })
@@ -53,7 +53,7 @@ resource "aws_route_table_association" "this" {
   route_table_id = aws_route_table.this.id
 }
 
-# AWS gives every VPC a group that lets its members talk to each other; without rules it lets nobody.
+# The default security group of a VPC lets its members talk to each other; without rules it allows nothing.
 resource "aws_default_security_group" "this" {
   vpc_id = aws_vpc.this.id
   tags   = local.tags

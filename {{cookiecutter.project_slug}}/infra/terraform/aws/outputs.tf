@@ -4,7 +4,7 @@ output "vpc_id" {
 }
 
 output "subnet_ids" {
-  description = "Subnets, one for each zone."
+  description = "Subnets, one per zone."
   value       = aws_subnet.this[*].id
 }
 

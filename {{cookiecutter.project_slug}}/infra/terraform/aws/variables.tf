@@ -42,7 +42,7 @@ variable "ssh_cidrs" {
 }
 
 variable "bucket_suffix" {
-  description = "Suffix that makes the bucket's name unique in the world: up to 8 lower-case letters and digits."
+  description = "Suffix that makes the bucket's name globally unique: up to 8 lower-case letters and digits."
   type        = string
   default     = ""
 
@@ -64,7 +64,7 @@ variable "checkpoint_days" {
 }
 
 variable "region" {
-  description = "AWS region, as the provider is configured for it."
+  description = "AWS region; must match the provider's configuration."
   type        = string
   default     = "eu-central-1"
 
@@ -118,7 +118,7 @@ variable "instance_type" {
 }
 
 variable "spot" {
-  description = "Whether machines are spot instances. On-demand ones are for production, and for tests on a local AWS."
+  description = "Whether machines are spot instances. On-demand is for production, and for tests on a local AWS."
   type        = bool
   default     = true
 
@@ -146,6 +146,6 @@ variable "lifecycle_rules" {
 
   validation {
     condition     = var.lifecycle_rules || var.environment == "test"
-    error_message = "lifecycle_rules may be false in the environment test only."
+    error_message = "lifecycle_rules may be false only in the environment test."
   }
 }

@@ -1,4 +1,4 @@
-# The values of development: what `invoke infra.plan --cloud gcp` plans, and what the policies judge.
+# Values for development, for `invoke infra.plan --cloud gcp` and the policy checks.
 environment = "dev"
 owner       = "platform"
 region      = "europe-west3"

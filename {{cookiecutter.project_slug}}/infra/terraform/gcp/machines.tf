@@ -1,4 +1,4 @@
-# What a machine is, and how many of them there are.
+# The machines' template, group and autoscaler.
 
 resource "google_service_account" "machine" {
   account_id   = local.name
@@ -53,7 +53,7 @@ resource "google_compute_instance_template" "machine" {
     enable-oslogin         = "true"
   }
 
-  # A template cannot be changed: the next one is there before the group lets go of the last.
+  # Templates are immutable: create the new one before the group releases the old one.
   lifecycle {
     create_before_destroy = true
   }

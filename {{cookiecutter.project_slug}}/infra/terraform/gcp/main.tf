@@ -1,4 +1,4 @@
-# Network, checkpoint bucket and autoscaled spot machines. Whoever calls this module configures the provider.
+# Network, checkpoint bucket and autoscaled spot machines. The calling module configures the provider.
 
 module "naming" {
   source = "../naming"
@@ -48,7 +48,7 @@ resource "google_compute_firewall" "ssh" {
 }
 
 resource "google_storage_bucket" "checkpoints" {
-  #checkov:skip=CKV_GCP_62: only the machines of one account read and write it, and IAM says which
+  #checkov:skip=CKV_GCP_62: only machines with one service account read and write it
   name                        = module.naming.bucket
   location                    = upper(var.region)
   uniform_bucket_level_access = true

@@ -42,7 +42,7 @@ variable "ssh_cidrs" {
 }
 
 variable "bucket_suffix" {
-  description = "Suffix that makes the bucket's name unique in the world: up to 8 lower-case letters and digits."
+  description = "Suffix that makes the bucket's name globally unique: up to 8 lower-case letters and digits."
   type        = string
   default     = ""
 
@@ -108,7 +108,7 @@ variable "machine_type" {
 }
 
 variable "spot" {
-  description = "Whether machines are spot VMs. On-demand ones are for production alone."
+  description = "Whether machines are spot VMs. On-demand is for production only."
   type        = bool
   default     = true
 
@@ -130,7 +130,7 @@ variable "min_machines" {
 }
 
 variable "max_machines" {
-  description = "Machines at the highest load: 1 to 20, and no fewer than min_machines."
+  description = "Machines at peak load: 1 to 20, at least min_machines."
   type        = number
   default     = 3
 

@@ -1,7 +1,7 @@
-# The values of development: what `invoke infra.plan --cloud hetzner` plans, and what the policies judge.
+# Values for development, for `invoke infra.plan --cloud hetzner` and the policy checks.
 environment = "dev"
 owner       = "platform"
 location    = "fsn1"
 
-# Replace it by yours: ssh-keygen -y -f ~/.ssh/id_ed25519
+# Replace with your own key: ssh-keygen -y -f ~/.ssh/id_ed25519
 public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBzf operator"

@@ -1,4 +1,4 @@
-# The base layer of a single node: network, firewall, server and data volume. Whoever calls this module
+# The base layer of a single node: network, firewall, server and data volume. The calling module
 # configures the provider.
 
 module "naming" {

@@ -9,12 +9,12 @@ output "name" {
 }
 
 output "bucket" {
-  description = "Name of the checkpoint bucket: at most 63 characters, as object stores demand."
+  description = "Name of the checkpoint bucket: at most 63 characters, as object stores require."
   value       = join("-", compact([local.prefix, "checkpoints", var.suffix]))
 }
 
 output "labels" {
-  description = "Labels of every resource; the required ones win over those that were given."
+  description = "Labels of every resource; the required ones override the given ones."
   value       = tomap(merge(var.labels, local.required))
 }
 

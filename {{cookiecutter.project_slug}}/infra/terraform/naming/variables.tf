@@ -39,7 +39,7 @@ variable "owner" {
 }
 
 variable "suffix" {
-  description = "Suffix of names that are shared with the whole world, such as buckets: up to 8 lower-case letters and digits, or empty."
+  description = "Suffix of globally unique names, such as buckets: up to 8 lower-case letters and digits, or empty."
   type        = string
   default     = ""
 
@@ -50,7 +50,7 @@ variable "suffix" {
 }
 
 variable "labels" {
-  description = "Labels in addition to the required ones, which they cannot replace. Keys and values must suit every cloud."
+  description = "Labels in addition to the required ones, which they cannot replace. Keys and values must be valid in every cloud."
   type        = map(string)
   default     = {}
 

@@ -1,4 +1,4 @@
 terraform {
-  # mock_provider, which the tests of the other modules use, came with 1.7.
+  # mock_provider, used by the tests of the other modules, needs 1.7.
   required_version = ">= 1.7"
 }

@@ -1,4 +1,4 @@
-# Plans alone, on a mock of the provider: its schema is real, no credential and no network is needed.
+# Plan-only tests with a mock provider: its schema is real, but no credentials or network are needed.
 
 mock_provider "aws" {}
 
@@ -76,12 +76,12 @@ run "the_bucket_is_private_encrypted_and_versioned" {
 
   assert {
     condition     = one(aws_s3_bucket_server_side_encryption_configuration.checkpoints.rule).apply_server_side_encryption_by_default[0].sse_algorithm == "aws:kms"
-    error_message = "the bucket is not encrypted with a key of KMS"
+    error_message = "the bucket is not encrypted with a KMS key"
   }
 
   assert {
     condition     = aws_s3_bucket_versioning.checkpoints.versioning_configuration[0].status == "Enabled"
-    error_message = "versions are not kept"
+    error_message = "versioning is off"
   }
 }
 

@@ -1,4 +1,4 @@
-# Plans alone, on a mock of the provider: its schema is real, no credential and no network is needed.
+# Plan-only tests with a mock provider: its schema is real, but no credentials or network are needed.
 
 mock_provider "google" {}
 
@@ -18,7 +18,7 @@ run "machines_are_spot_by_default" {
 
   assert {
     condition     = !google_compute_instance_template.machine.scheduling[0].automatic_restart
-    error_message = "a spot VM cannot be restarted by itself"
+    error_message = "a spot VM cannot have automatic restart"
   }
 }
 
@@ -55,7 +55,7 @@ run "the_bucket_is_private_and_versioned" {
 
   assert {
     condition     = google_storage_bucket.checkpoints.versioning[0].enabled
-    error_message = "versions are not kept"
+    error_message = "versioning is off"
   }
 }
 

@@ -1,4 +1,4 @@
-# Plans alone, on a mock of the provider: its schema is real, no credential and no network is needed.
+# Plan-only tests with a mock provider: its schema is real, but no credentials or network are needed.
 
 mock_provider "hcloud" {}
 

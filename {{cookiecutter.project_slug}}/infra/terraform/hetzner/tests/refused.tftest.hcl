@@ -1,4 +1,4 @@
-# What each variable refuses.
+# Values that each variable refuses.
 
 mock_provider "hcloud" {}
 
