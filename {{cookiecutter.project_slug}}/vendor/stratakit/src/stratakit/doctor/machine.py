@@ -241,7 +241,7 @@ def refuse_noexec(folder: Path) -> None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if home.noexec(there):
         raise InfrastructureError(
-            f"no program may be run that lies in {folder}: what it is on is mounted noexec",
+            f"programs in {folder} cannot be run: its file system is mounted noexec",
             home.elsewhere(),
         )
 

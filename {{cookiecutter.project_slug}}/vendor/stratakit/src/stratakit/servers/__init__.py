@@ -1,7 +1,7 @@
-"""Where PostgreSQL and Redis come from: a URL that was given, Docker, or embedded.
+"""Sources of PostgreSQL and Redis, in the order tried: a configured URL, Docker, embedded servers.
 
-In this order, unless `STRATA_SERVERS` decides. A URL that was given and fails is an error, never a
-reason to try the next one: nobody should find out later that the tests ran on another server.
+`STRATA_SERVERS` overrides the order. A configured URL that fails is an error and never falls back
+to the next source: nobody should find out later that the tests ran on another server.
 """
 
 import sys
@@ -29,8 +29,8 @@ _FALLBACKS: tuple[Source, ...] = ("docker",) if sys.platform == "win32" else ("d
 class Server:
     """A server that is ready.
 
-    `url` is of its maintenance database (PostgreSQL), without a database number (Redis).
-    `owned` says that the server is ours, so that whatever is on it is as well.
+    `url` names the maintenance database (PostgreSQL) or has no database number (Redis).
+    `owned` is true for a server that we started: everything on it is ours as well.
     """
 
     kind: Kind
@@ -48,16 +48,16 @@ def lease(
     persistent: bool = False,
     kept: bool = False,
 ) -> Iterator[dict[Kind, Server]]:
-    """Keep the servers of `kinds` up for the length of the block, or `lasting` until `release`.
+    """Keep the servers of `kinds` up until the block ends, or `persistent` ones until `release`.
 
     Args:
-        settings: where they come from.
-        kinds: which.
-        persistent: whether they stay up, until `release`.
-        kept: whether they are those of `dev`, whose data outlives a crash of the machine.
+        settings: the source of the servers.
+        kinds: the kinds to start.
+        persistent: whether they stay up after the block, until `release`.
+        kept: whether to use the servers of `dev`, whose data survives a crash of the machine.
 
     Raises:
-        ConfigurationError: `STRATA_SERVERS=url` without a URL, or it is not clear where that leads.
+        ConfigurationError: `STRATA_SERVERS=url` without a URL, or the URL is ambiguous.
         InfrastructureError: a server is not reachable or does not start.
     """
     if "postgres" in kinds:
@@ -67,7 +67,7 @@ def lease(
         for kind in kinds:
             name, why = choose(settings, kind)
             source = _source("compose" if persistent and name == "docker" else name)
-            # A server of another source is the same for all.
+            # Only embedded servers come in two variants, `kept` or not.
             own = {"kept": kept} if name == "embedded" else {}
             address = stack.enter_context(source.lease(kind, settings, **own))
             if persistent and name == "embedded":
@@ -83,8 +83,8 @@ def lease(
 def quick(settings: Settings) -> bool:
     """Return whether the servers start within seconds, as embedded ones do.
 
-    Others are up already, or their image may have to be downloaded. What is wrong with the settings
-    is for `lease` to say.
+    Others are up already, or their image may have to be downloaded. Invalid settings are left for
+    `lease` to report.
     """
     try:
         return all(choose(settings, kind)[0] == "embedded" for kind in KINDS)
@@ -93,11 +93,11 @@ def quick(settings: Settings) -> bool:
 
 
 def choose(settings: Settings, kind: Kind) -> tuple[Source, str]:
-    """Return where to take a server from, and why.
+    """Return the source of a server, and the reason for it.
 
     Raises:
         ConfigurationError: `STRATA_SERVERS=url` without a URL.
-        InfrastructureError: nothing on this machine can give one.
+        InfrastructureError: this machine has no source for it.
     """
     variable = external.VARIABLES[kind]
     given = external.given(settings, kind)
@@ -123,7 +123,7 @@ def choose(settings: Settings, kind: Kind) -> tuple[Source, str]:
 
 
 def release() -> list[str]:
-    """Let the servers go that actions have kept up; return which there were."""
+    """Release the servers that actions have kept up; return their kinds and sources."""
     return [
         f"{kind}: {source}"
         for source in (*_FALLBACKS, "compose")
@@ -133,5 +133,5 @@ def release() -> list[str]:
 
 
 def _source(name: str) -> ModuleType:
-    # Not imported before it is needed: Docker's client takes 0.1 s, and Windows has no flock.
+    # Imported on demand: Docker's client takes 0.1 s, and Windows has no flock.
     return import_module(".external" if name == "url" else f".{name}", __name__)

@@ -1,7 +1,7 @@
-"""One server behind a name: the address that a name leads to, and the proof that it is that server.
+"""Checks that all addresses of a host name lead to the same server, and pinning of one of them.
 
-A name may have several addresses, and behind each of them there may be another server: `localhost`
-is `::1` and `127.0.0.1`. Clients take the next one where the first does not let them in.
+A name may have several addresses, each with another server behind it: `localhost` is `::1` and
+`127.0.0.1`. Clients try the next address if the first refuses them.
 """
 
 import secrets
@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..settings import masked
 
 PROOF = 0x0B5_004
-"""The class of the advisory locks by which two connections find out that they are to one server."""
+"""Class id of the advisory locks that show whether two connections are to the same server."""
 _SEEN = """
     SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted
                    AND classid = %s::oid AND objid = %s::oid)
@@ -24,10 +24,10 @@ _SEEN = """
 
 
 def same_server(one: "psycopg.Connection[Any]", other: "psycopg.Connection[Any]") -> bool:
-    """Return whether two connections, in autocommit mode, are to one server.
+    """Return whether two connections, in autocommit mode, are to the same server.
 
-    One holds a lock under a random key, which the other one sees on the same server alone. Any role
-    may do so, and whatever stands between does not matter.
+    One takes a lock with a random key, which the other sees only on the same server. Any role may
+    do so, and proxies in between do not matter.
     """
     keys = (PROOF, secrets.randbits(31))
     one.execute("SELECT pg_advisory_lock(%s, %s)", keys)
@@ -39,7 +39,7 @@ def same_server(one: "psycopg.Connection[Any]", other: "psycopg.Connection[Any]"
 
 
 def leads_to(name: str, address: str) -> bool:
-    """Return whether a host, by its name or its address, is the one at an address."""
+    """Return whether a host name is, or resolves to, an address."""
     with suppress(OSError):
         return name == address or address in {
             str(each[4][0]) for each in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
@@ -48,17 +48,17 @@ def leads_to(name: str, address: str) -> bool:
 
 
 def pinned(variable: str, address: str, timeout: int) -> str:
-    """Return the URL of a server with the address that it leads to, so that it leads there always.
+    """Return a URL with its host's address added, so that it always leads to the same server.
 
-    Addresses where nothing listens do not matter, nor those that lead to the same server.
+    Addresses where nothing listens, or that lead to the same server, are ignored.
 
     Args:
-        variable: what the URL was set by.
+        variable: the environment variable of the URL.
         address: the URL, which names one host.
         timeout: seconds that the server may take to answer.
 
     Raises:
-        ConfigurationError: it leads to several servers, or to what cannot be told from that.
+        ConfigurationError: it leads to several servers, or to addresses that cannot be compared.
         psycopg.Error: the server does not answer.
     """
     name = str(conninfo_to_dict(address)["host"])
@@ -75,7 +75,7 @@ def pinned(variable: str, address: str, timeout: int) -> str:
                 with psycopg.connect(address, autocommit=True, **options) as second:
                     problem = "" if same_server(first, second) else "another server"
             except psycopg.Error as error:
-                problem = f"cannot be told, for it says: {str(error).strip()}"
+                problem = f"perhaps another server, as it refuses us: {str(error).strip()}"
             if problem:
                 raise ConfigurationError(
                     f"{variable}={masked(address)} leads to several servers: {name} is {taken}, and"

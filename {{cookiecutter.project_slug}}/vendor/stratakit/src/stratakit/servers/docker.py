@@ -1,4 +1,4 @@
-"""Servers in containers: one set for a run, gone with it."""
+"""Servers in containers: one set for each run, removed when it ends."""
 
 import os
 import secrets
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from . import Kind
 
 PIPE = "npipe:////./pipe/docker_engine"
-"""Where an engine is on Windows, whose Python knows no Unix sockets."""
+"""Address of the engine on Windows, where Python has no Unix sockets."""
 OWNER = "strata.owner"
-"""Label that names the process which a container belongs to, so that the next run can sweep it."""
+"""Label with the process that owns a container, so that the next run can remove leftovers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """How to run a server in a container, tuned for tests: nothing in it has to survive."""
+    """Settings to run a server in a container, tuned for tests: its data need not survive."""
 
     name: str
     port: int
@@ -43,7 +43,7 @@ class Image:
 
 
 def image(kind: "Kind") -> Image:
-    """Return the image of a server; PostgreSQL's is of the project's major version."""
+    """Return the image of a server; PostgreSQL's has the project's major version."""
     found = IMAGES[kind]
     return replace(found, name=found.name.format(major=postgres()))
 
@@ -56,7 +56,7 @@ IMAGES: dict[str, Image] = {
             "postgres -c fsync=off -c full_page_writes=off -c synchronous_commit=off"
             " -c max_connections=200"
         ),
-        # Where it is by default depends on the major.
+        # PostgreSQL's default depends on the major.
         environment={"POSTGRES_PASSWORD": "{password}", "PGDATA": "/var/lib/postgresql/data"},
         data="/var/lib/postgresql/data",
         url="postgresql://postgres:{password}@{host}:{port}/postgres",
@@ -73,7 +73,7 @@ IMAGES: dict[str, Image] = {
 
 
 def refusal(kind: "Kind") -> str | None:
-    """Return why Docker cannot give a server right now, without a download; None if it can."""
+    """Return why Docker cannot run a server without a download; None if it can."""
     try:
         with client() as engine:
             have = has(engine, image(kind).name)
@@ -88,7 +88,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
     """Start a container, yield the URL of the server in it, and remove the container.
 
     Raises:
-        InfrastructureError: no engine answers, it has no such image, or the server does not start.
+        InfrastructureError: no engine answers, the image is missing, or the server does not start.
     """
     wanted = image(kind)
     password = secrets.token_hex(16)
@@ -113,12 +113,12 @@ def _stop(image: Image, container: "DockerContainer") -> None:
 
 @contextmanager
 def _translated(image: Image) -> Iterator[None]:
-    """Raise what the engine refuses, or does not answer, as an InfrastructureError."""
+    """Translate errors of the engine and its client to an InfrastructureError."""
     from docker.errors import DockerException
 
     try:
         yield
-    # What goes wrong between us and the engine is an OSError of its client.
+    # Connection errors between the client and the engine are OSErrors.
     except (DockerException, OSError) as error:
         raise InfrastructureError(
             f"Docker could not run {image.name}: {error}",
@@ -158,7 +158,7 @@ def _ready(kind: "Kind", image: Image, password: str, container: "DockerContaine
 
 
 def address() -> str:
-    """Return where the engine should be."""
+    """Return the address of the engine, which need not be running."""
     usual = PIPE if sys.platform == "win32" else "unix:///var/run/docker.sock"
     return os.environ.get("DOCKER_HOST") or usual
 
@@ -175,7 +175,7 @@ def client() -> Iterator["DockerClient"]:
     )
     if not _listens():
         raise lack
-    # Imported here: it takes 0.1 s, and a run on embedded servers has no use for it.
+    # Imported here: it takes 0.1 s, and a run on embedded servers does not need it.
     import docker
 
     try:
@@ -183,7 +183,7 @@ def client() -> Iterator["DockerClient"]:
         engine.ping()
     except (docker.errors.DockerException, OSError) as error:
         raise lack from error
-    # The answer came at once; a pull or a removal may take its time.
+    # The ping had to be fast; a pull or a removal may take longer.
     engine.api.timeout = round(limits.ENGINE_STEP)
     try:
         yield engine
@@ -192,9 +192,9 @@ def client() -> Iterator["DockerClient"]:
 
 
 def _listens() -> bool:
-    """Return whether somebody listens where the engine should be.
+    """Return whether anything listens at the engine's address.
 
-    Docker's client leaves its sockets open where nobody does.
+    Docker's client leaks its sockets if nothing does.
     """
     place = urlsplit(address())
     if place.scheme not in ("unix", "tcp"):
@@ -229,7 +229,7 @@ def _sweep(engine: "DockerClient") -> None:
 
 
 def _leave_reaping_to_us_without_ryuk(engine: "DockerClient") -> None:
-    """Do without Testcontainers' reaper where its image would have to be downloaded first."""
+    """Disable Testcontainers' reaper if its image would have to be downloaded first."""
     from testcontainers.core.config import testcontainers_config
 
     if not has(engine, testcontainers_config.ryuk_image):

@@ -1,8 +1,8 @@
-"""Real servers without Docker: one of each for a machine, user and version, shared by its runs.
+"""Real servers without Docker: one of each kind per machine, user and version, shared by all runs.
 
 A server is warm: its data stays when it stops, so that the next start takes some 50 ms. It listens
-on a Unix socket in a folder that only its user can enter, and on no TCP port. Beside them are the
-servers of `dev`, which are `kept`: see `plans`.
+only on a Unix socket, in a folder that only its user can enter, and not on TCP. The servers of
+`dev` are separate, and `kept`: see `plans`.
 """
 
 import errno
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
 
 def refusal(kind: "Kind") -> str | None:
-    """Return why this machine cannot run a server by itself; None if it can."""
+    """Return why this machine cannot run an embedded server; None if it can."""
     if why := binaries.refusal(kind):
         return why
     return nameless() if kind == "postgres" else None
 
 
 def require_name() -> None:
-    """Refuse a user whom initdb would refuse, once its programs are there.
+    """Make sure that initdb will accept the current user.
 
     Raises:
-        InfrastructureError: they have no name.
+        InfrastructureError: the user has no name.
     """
     if why := nameless():
         raise InfrastructureError(
@@ -63,7 +63,7 @@ def lease(
     *,
     kept: bool = False,
 ) -> Iterator[str]:
-    """Yield the URL of the machine's server, which stays up at least until the block ends.
+    """Yield the URL of this machine's server, which stays up at least until the block ends.
 
     Raises:
         InfrastructureError: its programs are not installed, or it does not start.
@@ -82,7 +82,7 @@ def lease(
 
 
 def _bring_up(plan: ServerSpec, lease: int) -> None:
-    """Take the lease of a server, and have it answer."""
+    """Take the lease of a server, and start it unless it is up."""
     if plan.kept and plan.kind == "postgres" and plan.data.exists():
         refuse_other_major(plan, up=_supervised(plan))
     take(lease, limits.LEASE, lambda: _who_stops(plan), shared=True)
@@ -90,7 +90,7 @@ def _bring_up(plan: ServerSpec, lease: int) -> None:
         if not _supervised(plan):
             _stop_orphan(plan)
         try:
-            # It may just have been started, by a run that was killed meanwhile.
+            # It may be starting already, on behalf of a run that was killed since.
             up = _supervised(plan) and _comes_up(plan)
         except TimeoutError as error:
             raise _unanswering(plan, str(error)) from error
@@ -100,24 +100,24 @@ def _bring_up(plan: ServerSpec, lease: int) -> None:
 
 
 def hold(kind: "Kind", *, kept: bool = False) -> None:
-    """Keep the server up after the last lease has ended; it has to be up."""
+    """Keep a running server up after its last lease has ended."""
     with set_up(kind):
         (plan_of(kind, kept=kept).home / checkout.named(HELD)).touch()
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that is up: its process, and when it started, in seconds since 1970."""
+    """A running server: its process id, and its start time as a Unix timestamp."""
 
     url: str
     process: int
     started: float
     error: str | None = None
-    """Why it is of no use although it is up, if that is so."""
+    """Reason why it is up but unusable, if so."""
 
 
 def find_running(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
-    """Return what is known of the server if it is up; it is not started."""
+    """Return the server if it is up, without starting it."""
     if not _is_here(kind):
         return None
     plan = plan_of(kind, kept=kept)
@@ -126,7 +126,7 @@ def find_running(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
     problem = None
     try:
         external.ping(kind, plan.url)
-    except Exception as error:  # noqa: BLE001 - whichever way it does not answer
+    except Exception as error:  # noqa: BLE001 - any failure means that it does not answer
         problem = _unanswering(plan, str(error).strip()).message
     with set_up(kind):
         number = int(plan.note.read_text(encoding="ascii"))
@@ -134,17 +134,17 @@ def find_running(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
 
 
 def has_data(kind: "Kind", *, kept: bool = False) -> bool:
-    """Return whether the server has been started before, so that there may be something on it."""
+    """Return whether the server has ever been started, and so may hold data."""
     return _is_here(kind) and plan_of(kind, kept=kept).data.exists()
 
 
 def _is_here(kind: "Kind") -> bool:
-    """Return whether the programs of a server are here, without which it cannot be up."""
+    """Return whether a server's programs are installed, without which it cannot be up."""
     return not refusal(kind) and binaries.here(kind) is not None
 
 
 def release(kind: "Kind") -> bool:
-    """Let what this checkout holds go as soon as no run uses it; return whether it held any."""
+    """Let this checkout's servers stop once no run uses them; return whether it held any."""
     if not _is_here(kind):
         return False
     return sum(_released(kind, plan_of(kind, kept=kept)) for kept in (False, True)) > 0
@@ -156,7 +156,7 @@ def _released(kind: "Kind", plan: ServerSpec) -> bool:
     held = mine.exists()
     with set_up(kind):
         mine.unlink(missing_ok=True)
-    # Without a supervisor nobody reads the pipe, and then there is nobody to wake.
+    # Without a supervisor the pipe has no reader, and nothing needs to be woken.
     with suppress(OSError):
         pipe = os.open(home / WAKE, os.O_WRONLY | os.O_NONBLOCK)
         try:
@@ -171,7 +171,7 @@ def _released(kind: "Kind", plan: ServerSpec) -> bool:
 def _start(plan: ServerSpec) -> None:
     log = plan.home / supervisor.LOG
     log.unlink(missing_ok=True)
-    # PostgreSQL writes into it what was in a statement that failed.
+    # Private: PostgreSQL logs the text of failed statements.
     log.touch(mode=0o600)
     binaries.open_up(plan.programs, Path(plan.command[0]))
     if plan.prepare:
@@ -193,7 +193,7 @@ def _start(plan: ServerSpec) -> None:
 
 
 def _comes_up(plan: ServerSpec) -> bool:
-    """Wait until a server answers that has a supervisor; return whether it still has one.
+    """Wait until a supervised server answers; return whether it is still supervised.
 
     Raises:
         TimeoutError: it does not answer in time.
@@ -208,23 +208,23 @@ def _comes_up(plan: ServerSpec) -> bool:
 
 
 def _remove_stale_pidfile(plan: ServerSpec) -> bool:
-    """Return whether a PostgreSQL died here with its supervisor; remove its stale postmaster.pid.
+    """Remove a stale postmaster.pid; return whether PostgreSQL died here with its supervisor.
 
-    A process that nobody has taken notice of is there for the next server, which then refuses to
-    start beside it. In a container there may be nobody who ever does.
+    An unreaped zombie still looks alive to the next server, which then refuses to start. In a
+    container there may be no process that ever reaps it.
     """
     ghost = plan.data / "postmaster.pid"
     if not ghost.exists():
         return False
     number = ghost.read_text(encoding="ascii", errors="replace").partition("\n")[0]
-    # No number is in what a loss of power has left empty.
+    # A power failure may have left the file empty.
     if not number.isdecimal() or ended(int(number)):
         ghost.unlink()
     return True
 
 
 def _start_after_crash(plan: ServerSpec) -> None:
-    # Its children hold on to its memory until they notice that they are alone.
+    # Its children keep its shared memory until they notice that the parent is gone.
     try:
         until(lambda: _start(plan), limits.CRASH)
     except TimeoutError as error:
@@ -235,14 +235,14 @@ def _start_after_crash(plan: ServerSpec) -> None:
 
 
 def _make_data(plan: ServerSpec, prepare: list[str], log: Path) -> None:
-    """Make the server's data unless there is some that can be trusted."""
+    """Create the server's data unless it exists and can be trusted."""
     data, init, stamp = plan.data, plan.store / "init", plan.home / "boot"
     if plan.kept and data.exists():
         return
-    # With fsync off, what is on the disk after a crash of the machine may be half of the truth.
+    # With fsync off, data from before the last boot may be corrupt.
     if data.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == boot():
         return
-    # The program holds the lock as well: of a run that was killed it goes on for a while.
+    # initdb inherits the lock: it keeps running for a while after its run was killed.
     making = locked(plan.home / "init.lock", "makes the data of a server", limits.DATA)
     with making as lock, log.open("ab") as stream:
         for folder in (init,) if plan.kept else (data, init):
@@ -252,16 +252,16 @@ def _make_data(plan: ServerSpec, prepare: list[str], log: Path) -> None:
         )
     if code:
         raise _failure(plan, log, f"initdb ended with exit code {code}")
-    # Renamed when it is whole, so that a run which was killed here leaves nothing to stumble over.
+    # Renamed when complete, so that a killed run leaves no half-made data.
     init.rename(data)
     stamp.write_text(boot(), encoding="ascii")
 
 
 def _run(command: list[str], limit: float, log: IO[bytes], **options: Any) -> int:
-    """Run a program that writes into a log; return its exit code.
+    """Run a program with its output in a log; return its exit code.
 
     Raises:
-        InfrastructureError: it does not end.
+        InfrastructureError: it does not finish in time.
     """
     try:
         return subprocess.run(
@@ -276,7 +276,7 @@ def _run(command: list[str], limit: float, log: IO[bytes], **options: Any) -> in
     except subprocess.TimeoutExpired as error:
         raise InfrastructureError(
             f"{Path(command[0]).name} was not done after {limit:g} s, and was ended",
-            "see whether the disk is well and the machine has time: dmesg, top; then try again",
+            "check the disk and the machine's load: dmesg, top; then try again",
         ) from error
 
 
@@ -289,35 +289,35 @@ def _failure(plan: ServerSpec, log: Path, why: str) -> InfrastructureError:
 
 
 def as_server_user() -> dict[str, Any]:
-    """Return what makes `subprocess` drop root's rights; nothing for everybody else."""
+    """Return the options that make `subprocess` drop root's rights; none for other users."""
     user = server_user()
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
 
 
 def _supervised(plan: ServerSpec) -> bool:
-    """Return whether a supervisor is alive, which then holds its lock."""
+    """Return whether a supervisor is alive, and so holds its lock."""
     return is_held(plan.home / supervisor.LOCK)
 
 
 def _stop_orphan(plan: ServerSpec) -> None:
-    """Stop a server whose supervisor was killed: nobody would ever stop it otherwise."""
+    """Stop a server whose supervisor was killed: nothing else ever would."""
     file = plan.note
     if not _listens(plan) or not file.exists():
         return
-    # It listens on a socket that only we can reach, so the number is still that server's.
+    # It listens on a socket that only we can reach, so the number still belongs to that server.
     with suppress(ProcessLookupError):
         os.kill(int(file.read_text(encoding="ascii")), signal.SIGINT)
 
     def gone() -> None:
         if _listens(plan):
-            raise TimeoutError("it listens")
+            raise TimeoutError("it still listens")
 
     try:
         until(gone, limits.SERVER_STOP)
     except TimeoutError as error:
         raise InfrastructureError(
             f"the embedded {plan.kind} has lost its supervisor and does not stop",
-            f"end it, whose process {file} names",
+            f"end its process, whose number is in {file}",
         ) from error
 
 
@@ -325,16 +325,16 @@ def _listens(plan: ServerSpec) -> bool:
     """Return whether a process listens on the server's socket, even if it does not answer."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(limits.ANSWER)
-        # Of those who come in vain, some find too many others waiting.
+        # EAGAIN: it listens, but its backlog is full.
         return probe.connect_ex(str(plan.socket)) in (0, errno.EAGAIN)
 
 
 def _unanswering(plan: ServerSpec, why: str) -> InfrastructureError:
-    """Return what it means that a server which is up does not answer: it is full, or halted.
+    """Return the error for a server that is up but does not answer: it is full, or halted.
 
     Args:
-        plan: of the server.
-        why: what became of the attempts to connect to it.
+        plan: the server's.
+        why: the failure of the last attempt to connect.
     """
     number, halted, users = _look(plan.note)
     said = (
@@ -350,7 +350,7 @@ def _unanswering(plan: ServerSpec, why: str) -> InfrastructureError:
 
 
 def _who_stops(plan: ServerSpec) -> tuple[str, str]:
-    """Return who is in the way where a server is being stopped, and what helps."""
+    """Return the message and hint for a server that is taking too long to stop."""
     number, halted, _ = _look(plan.note)
     return (
         f"the embedded {plan.kind} (process {number}{halted}) is being stopped, and does not end",
@@ -359,7 +359,7 @@ def _who_stops(plan: ServerSpec) -> tuple[str, str]:
 
 
 def _look(note: Path) -> tuple[str, str, str]:
-    """Return a server's process number, whether it is halted, and its users' connections."""
+    """Return a server's process id, whether it is halted, and its connections by user."""
     try:
         number = note.read_text(encoding="ascii").strip()
         process = psutil.Process(int(number))
@@ -367,13 +367,13 @@ def _look(note: Path) -> tuple[str, str, str]:
         titles = [_title(each) for each in process.children()]
     except (OSError, ValueError, psutil.Error):
         return "unknown", "", ""
-    # As PostgreSQL calls the process of a session: `postgres: USER DATABASE [local] idle`.
+    # PostgreSQL's process title for a session: `postgres: USER DATABASE [local] idle`.
     names = [title[2] for title in titles if len(title) > 3 and title[3].startswith("[")]  # noqa: PLR2004 - as above
     return number, halted, ", ".join(f"{name} ({n})" for name, n in Counter(names).most_common())
 
 
 def _title(process: psutil.Process) -> list[str]:
-    # One that has ended, and that a halted server has not taken notice of, has none.
+    # Zombies that a halted server has not reaped have no command line.
     with suppress(psutil.Error):
         return " ".join(process.cmdline()).split()
     return []

@@ -1,4 +1,4 @@
-"""Extensions of PostgreSQL: which ones programs bring along, and which ones migrations create."""
+"""PostgreSQL extensions: those that an installation has, and those that migrations create."""
 
 import re
 from functools import cache
@@ -22,43 +22,43 @@ _OF_SOME = {
     "16": {"adminpack", "old_snapshot"},
     "18": {"pg_logicalinspect"},
 }
-"""What not all majors have."""
+"""Extensions that only some majors have."""
 
 
 def carried(programs: Path) -> set[str]:
-    """Return the extensions that lie beside the folder with the programs of a server."""
+    """Return the extensions installed beside a server's folder of programs."""
     root = programs.parent
-    # Debian has the programs of each major in a folder, and what they read in another one.
+    # Debian keeps the programs of each major in one folder, and their shared files in another.
     shares = (root / "share", Path("/usr/share/postgresql") / root.name)
     files = next((found for share in shares if (found := [*share.rglob("*.control")])), [])
     return {file.stem for file in files}
 
 
 def of_images() -> set[str]:
-    """Return what the image `postgres:MAJOR-alpine` of the project has: PostgreSQL's own."""
+    """Return the extensions of the project's image `postgres:MAJOR-alpine`: PostgreSQL's own."""
     return {*_OF_IMAGES.split(), *_OF_SOME.get(postgres(), ())}
 
 
 def to_come() -> set[str]:
-    """Return the extensions of the embedded server that is fetched when it is first needed."""
+    """Return the extensions of the embedded server that will be fetched on first use."""
     special = frozenset().union(*(each.lacks for each in CARRIERS))
     return {*(of_images() | special) - fitting(postgres(), wanted())[0].lacks - {ICU}}
 
 
 def created(service: Service) -> set[str]:
-    """Return the extensions that the migrations of a service create, as far as their texts tell."""
+    """Return the extensions that a service's migrations create, found by searching their text."""
     return {name for text in _texts(service) for name in CREATES.findall(text)}
 
 
 @cache
 def wanted() -> frozenset[str]:
-    """Return what the migrations of all services ask for: extensions, and perhaps ICU."""
+    """Return the extensions that the migrations of all services need, and possibly ICU."""
     icu = {ICU for each in services() if any(_ICU.search(text) for text in _texts(each))}
     return frozenset(icu.union(*(created(each) for each in services())))
 
 
 def elsewhere(name: str) -> str:
-    """Return which server has an extension, or ICU, that the one at hand lacks."""
+    """Return a hint which servers have an extension, or ICU, that the current one lacks."""
     asked = wanted() | {name}
     known = any(name in each.lacks for each in CARRIERS)
     having = [each.majors for each in CARRIERS if known and not asked & each.lacks]

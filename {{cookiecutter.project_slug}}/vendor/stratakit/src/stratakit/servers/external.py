@@ -1,4 +1,4 @@
-"""Servers that somebody else runs, given by their URL."""
+"""Servers run by somebody else, configured by URL."""
 
 import asyncio
 import re
@@ -24,13 +24,13 @@ REDIRECTING_OPTIONS = (
     *("hostaddr", "service", "load_balance_hosts", "target_session_attrs"),
     *("options", "replication"),
 )
-"""What takes libpq somewhere else than the host says, or to sessions that are not as usual, while
-other drivers go where it says and know nothing of it."""
+"""Options that make libpq connect to another server than the host names, or change its sessions,
+while other drivers ignore them."""
 _QUOTED = re.compile(r"""(['"]).*?\1""")
 
 
 def given(settings: Settings, kind: "Kind") -> str:
-    """Return the URL that was set for a server, empty if none, without a driver of SQLAlchemy's."""
+    """Return the URL configured for a server, without SQLAlchemy's driver; empty if none."""
     value = {"postgres": settings.database_url, "redis": settings.redis_url}[kind]
     scheme, separator, rest = (value or "").partition("://")
     return scheme.partition("+")[0] + separator + rest
@@ -41,7 +41,7 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
     """Yield the URL of a server that answers.
 
     Raises:
-        ConfigurationError: it is not clear where the URL leads, or it leads to a pooler.
+        ConfigurationError: the URL is ambiguous, or leads to a pooler.
         InfrastructureError: the server does not answer.
     """
     address = given(settings, kind)
@@ -66,16 +66,16 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:
 
 
 def settle_environment(settings: Settings) -> None:
-    """Let only those variables steer PostgreSQL's clients that may; see `libpq`.
+    """Remove environment variables that PostgreSQL's clients must not obey; see `libpq`.
 
     Raises:
-        ConfigurationError: one could lead the URL that was given somewhere else.
+        ConfigurationError: one could redirect the configured URL.
     """
     libpq.set_result(given(settings, "postgres") if settings.servers in ("auto", "url") else "")
 
 
 def pooled(address: str) -> bool:
-    """Return whether one connection's statements are run by several backends, as by a pooler."""
+    """Return whether a connection's statements run on several backends, as through a pooler."""
     query = "SELECT pg_backend_pid()"
     with (
         psycopg.connect(address, autocommit=True, connect_timeout=round(limits.ANSWER)) as one,
@@ -103,12 +103,12 @@ def _refuse_detours(address: str) -> None:
 
 
 def _refuse_variables(address: str) -> None:
-    """Make sure that the variables which complete a URL let every driver connect.
+    """Make sure that every driver can connect with the variables that complete a URL.
 
-    Whatever is different without them is their doing; a server that is not there stays that.
+    They are to blame only if the failures differ without them; a missing server fails either way.
 
     Raises:
-        ConfigurationError: they do not.
+        ConfigurationError: a driver cannot connect because of them.
     """
     variables = libpq.completing()
     with_them = _refusals(address) if variables else []
@@ -125,8 +125,8 @@ def _refuse_variables(address: str) -> None:
 
 
 def _refusals(address: str) -> list[str]:
-    """Return why each driver does not connect, where it does not."""
-    # A thread of its own, since there may be a loop in ours.
+    """Return the error of each driver that cannot connect."""
+    # In its own thread, since an event loop may be running in ours.
     with ThreadPoolExecutor(1) as pool:
         attempts = (
             lambda: ping("postgres", address),
@@ -138,13 +138,13 @@ def _refusals(address: str) -> list[str]:
 def _raised(attempt: Callable[[], object]) -> list[Exception]:
     try:
         attempt()
-    except Exception as error:  # noqa: BLE001 - drivers raise of each kind, and so does Python's SSL
+    except Exception as error:  # noqa: BLE001 - drivers raise all kinds of errors, and so does ssl
         return [error]
     return []
 
 
 async def _ping_async(address: str) -> None:
-    # Not imported before it is needed, which is rarely.
+    # Imported late: it is rarely needed.
     import asyncpg
 
     parts = conninfo_to_dict(address)
@@ -158,7 +158,7 @@ async def _ping_async(address: str) -> None:
 
 
 def _said(error: Exception, address: str) -> str:
-    """Return the message of an error; one about the URL itself quotes what is not to be shown."""
+    """Return an error's message; secrets quoted in one about the URL itself are masked."""
     text = str(error).strip()
     if not isinstance(error, psycopg.ProgrammingError | ValueError):
         return text
@@ -167,7 +167,7 @@ def _said(error: Exception, address: str) -> str:
 
 
 def started(kind: "Kind", address: str) -> str:
-    """Return what tells a server from one that is started in its place; raises as `ping`."""
+    """Return an id that changes when a server is restarted or replaced; raises as `ping` does."""
     if kind == "postgres":
         with psycopg.connect(address, connect_timeout=round(limits.ANSWER)) as connection:
             return str(connection.execute("SELECT pg_postmaster_start_time()").fetchone())
@@ -178,7 +178,7 @@ def started(kind: "Kind", address: str) -> str:
 
 
 def ping(kind: "Kind", address: str) -> None:
-    """Ask a server for a sign of life; raises its client's own error where there is none."""
+    """Connect to a server; raise its client's own error if it does not answer."""
     if kind == "postgres":
         psycopg.connect(address, connect_timeout=round(limits.ANSWER)).close()
         return

@@ -1,4 +1,4 @@
-"""The folder that an embedded server lives in, and who may enter it."""
+"""Folders of embedded servers, and their permissions."""
 
 import hashlib
 import os
@@ -17,46 +17,46 @@ if TYPE_CHECKING:
     from pwd import struct_passwd
 
 SOCKET_LIMIT = 100
-"""Bytes that the path of a socket may have; the kernels' limits are 104 (macOS) and 108 (Linux)."""
+"""Maximum length of a socket's path in bytes; the kernels allow 104 (macOS) and 108 (Linux)."""
 
 
 def server_user() -> "struct_passwd | None":
-    """Return the user to run servers as: `nobody` for root, whom PostgreSQL refuses, else None."""
+    """Return the user to run servers as: `nobody` for root, which PostgreSQL refuses, else None."""
     if _user() != 0:
         return None
-    # Not there on Windows, where the folder of the stack is looked for here all the same.
+    # Imported late: Windows has no `pwd`, but calls this for the stack's folder too.
     from pwd import getpwnam
 
     return getpwnam("nobody")
 
 
 def nameless() -> str | None:
-    """Return why initdb refuses the user that we are; None if it does not.
+    """Return why initdb would refuse the current user; None if it would not.
 
-    It wants a name for them, which a container that is started with a mere number has not.
+    It needs the user's name, which is missing in a container that was started with a bare uid.
     """
     try:
         from pwd import getpwuid
 
         getpwuid(_user())
-    except ImportError:  # On Windows, where users have no numbers.
+    except ImportError:  # Windows has no uids.
         return None
     except KeyError:
         return f"the user {_user()} has no entry in /etc/passwd, without which initdb refuses them"
     return None
 
 
-# Unlike /tmp it is not emptied when the machine starts, which would cost the warm data.
+# Unlike /tmp, it is not emptied on boot, so the warm data survives.
 _SHARED = Path("/var/tmp")  # noqa: S108 - `private` makes sure that the folder in it is ours
 
 _KEPT = Path("/var/lib")
 
 
 def candidates(project: str = "") -> list[Path]:
-    """Return the folders that may be the cache of a project, by default of this one, as tried.
+    """Return the candidates for a project's cache folder (default: this project), in order.
 
-    It is in the user's cache, or in a shared temporary folder where that is of no use: `nobody`
-    cannot enter root's, and a home may be read-only.
+    The user's cache comes first, then a shared temporary folder: `nobody` cannot enter root's
+    home, and a home may be read-only.
     """
     name = project or str(table()["project"])
     shared = _SHARED / f"{name}-{_user()}"
@@ -64,7 +64,7 @@ def candidates(project: str = "") -> list[Path]:
 
 
 def cache() -> Path:
-    """Return the folder for everything that the project keeps on this machine.
+    """Return the project's cache folder on this machine, created if missing.
 
     Raises:
         InfrastructureError: somebody else has made the folder in the shared place.
@@ -83,17 +83,17 @@ def cache() -> Path:
 
 
 def place() -> Path:
-    """Return where `cache` is, or perhaps would be: for who only looks, nothing is made."""
+    """Return the path that `cache` returns or would return, without creating it."""
     *owns, shared = candidates()
     good = (own for own in owns if os.access(own, os.W_OK) and not noexec(own))
     return next(good, shared)
 
 
 def data() -> Path:
-    """Return the folder for data that is kept: unlike a cache, no system empties it.
+    """Return the folder for persistent data, which unlike a cache is never emptied by the system.
 
     Raises:
-        InfrastructureError: it cannot be made, or is not ours, or servers cannot enter it.
+        InfrastructureError: it cannot be created, is not ours, or servers cannot enter it.
     """
     folder = data_folder(str(table()["project"]))
     try:
@@ -109,22 +109,22 @@ def data() -> Path:
 
 
 def data_folder(project: str) -> Path:
-    """Return where the data of a project is kept; it need not be there."""
+    """Return the path of a project's data folder, which need not exist."""
     if not server_user():
         return user_data_path(project)
-    # Below root's home nobody else can enter.
+    # Other users cannot enter root's home.
     return Path(os.environ.get("XDG_DATA_HOME") or _KEPT) / project
 
 
 def elsewhere() -> str:
-    """Return what helps where the folder cannot be used: another one, which root has not."""
+    """Return the hint for an unusable folder: another one, or a remount where root has only one."""
     if server_user():
         return f"mount -o remount,rw,exec {_SHARED}, or STRATA_SERVERS=docker"
     return "XDG_CACHE_HOME=/a/folder/elsewhere"
 
 
 def made(folder: Path, mode: int) -> Path:
-    """Make a folder of ours, and give it at least this mode: a umask may have taken some of it."""
+    """Create a folder, and give it at least this mode: the umask may have removed some bits."""
     for missing in [each for each in reversed(folder.parents) if not each.exists()]:
         made(missing, 0o700)
     folder.mkdir(mode=mode, exist_ok=True)
@@ -135,20 +135,20 @@ def made(folder: Path, mode: int) -> Path:
 
 
 def noexec(folder: Path) -> bool:
-    """Return whether no program may be run that lies in a folder, as far as the system tells."""
+    """Return whether a folder's file system is mounted noexec, where the platform can tell."""
     return bool(hasattr(os, "ST_NOEXEC") and os.statvfs(folder).f_flag & os.ST_NOEXEC)
 
 
 def refuse_closed(folder: Path) -> None:
-    """Make sure that the servers' own user can get to a folder, which need not be there yet.
+    """Make sure that the servers' user can reach a folder, which need not exist yet.
 
     Raises:
-        InfrastructureError: a folder above it keeps that user out.
+        InfrastructureError: that user cannot enter one of its parents.
     """
     user = server_user()
     for above in reversed(folder.parents) if user else ():
         found = above.stat()
-        # Neither the owner nor of the group: of `nobody` there is nothing that somebody has made.
+        # Only the bits for others apply: `nobody`'s group owns no folders.
         if user and found.st_uid != user.pw_uid and not found.st_mode & stat.S_IXOTH:
             raise InfrastructureError(
                 f"the servers' user {user.pw_name} cannot enter {above}, whose mode is"
@@ -158,12 +158,12 @@ def refuse_closed(folder: Path) -> None:
 
 
 def private(folder: Path, mode: int = 0o700) -> Path:
-    """Make `folder`, or make sure that it is ours.
+    """Create `folder`, or make sure that it is ours.
 
     Raises:
-        InfrastructureError: it is a link, or belongs to somebody else, or others may write to it.
+        InfrastructureError: it is a link, belongs to another user, or others may write to it.
     """
-    # Of a file or a dangling link, what follows says it better.
+    # For a file or a dangling link, refuse_foreign has the better message.
     with suppress(FileExistsError):
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
     refuse_foreign(folder)
@@ -171,10 +171,10 @@ def private(folder: Path, mode: int = 0o700) -> Path:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Make sure that a folder is ours, if it is there.
+    """Make sure that a folder is ours if it exists.
 
     Raises:
-        InfrastructureError: it is a link, or belongs to somebody else, or others may write to it.
+        InfrastructureError: it is a link, belongs to another user, or others may write to it.
     """
     try:
         found = folder.lstat()
@@ -190,20 +190,20 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def store(folder: Path) -> Path:
-    """Make the folder that only the server's own user can enter, for data and sockets."""
+    """Create the folder for data and sockets, which only the server's user can enter."""
     user = server_user()
     made(folder, 0o700)
-    # Whoever made it may have been killed in between, or be just about to.
+    # Another process may have been killed before this chown, or not have reached it yet.
     if user and folder.stat().st_uid != user.pw_uid:
         os.chown(folder, user.pw_uid, user.pw_gid)
     return folder
 
 
 def sockets(preferred: Path, longest_name: str) -> Path:
-    """Return a folder for sockets: `preferred`, unless the kernel would not take their paths.
+    """Return a folder for sockets: `preferred`, unless their paths would be too long.
 
     Raises:
-        InfrastructureError: it would not take those in the temporary folder either.
+        InfrastructureError: they would be too long in the temporary folder as well.
     """
     if socket_folder(preferred, longest_name) == preferred:
         return preferred
@@ -211,10 +211,10 @@ def sockets(preferred: Path, longest_name: str) -> Path:
 
 
 def socket_folder(preferred: Path, longest_name: str) -> Path:
-    """Return which folder `sockets` takes, and make none.
+    """Return the folder that `sockets` uses, without creating it.
 
     Raises:
-        InfrastructureError: the kernel would not take the paths of sockets there.
+        InfrastructureError: the paths of sockets would be too long in either.
     """
     for folder in (preferred, _short(preferred)):
         if len(os.fsencode(folder / longest_name)) <= SOCKET_LIMIT:
@@ -227,11 +227,11 @@ def socket_folder(preferred: Path, longest_name: str) -> Path:
 
 
 def _short(preferred: Path) -> Path:
-    # Of the whole path: servers of two projects are called alike, and would meet in one folder.
+    # Hash of the whole path: equally named servers of two projects would share a folder.
     digest = hashlib.sha256(os.fsencode(preferred)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"strata-{digest}-{_user()}" / "s"
 
 
 def _user() -> int:
-    """Return the number of our user; on Windows, which has none, one that owns no file."""
+    """Return our uid; on Windows, which has none, -1, which owns no file."""
     return os.geteuid() if hasattr(os, "geteuid") else -1

@@ -1,9 +1,9 @@
-"""The variables that steer libpq, asyncpg and PostgreSQL itself, and which of them a run obeys.
+"""Environment variables of libpq, asyncpg and PostgreSQL, and which of them a run obeys.
 
-None of them where the server is ours: the engine says where it is and who we are. A URL that was
-given is completed by credentials and by what protects the connection; variables that could lead it
-elsewhere are refused, and the rest does not count. What does not count is taken from the
-environment of this process, so that its drivers, its children and the services it starts agree.
+None if the server is ours: stratakit sets the address and user. A configured URL may be completed
+by credentials and by TLS settings; variables that could redirect it are refused, and the rest is
+ignored. Ignored variables are removed from the environment of this process, so that its drivers,
+its children and the services it starts agree.
 """
 
 import os
@@ -25,37 +25,37 @@ COMPLETING = (
     *("PGREQUIREAUTH", "PGREQUIREPEER", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION"),
     *("PGGSSENCMODE", "PGGSSLIB", "PGGSSDELEGATION", "PGKRBSRVNAME"),
 )
-"""Obeyed with a URL: who we are to the server, and how the connection is protected."""
+"""Variables obeyed with a URL: credentials, and the protection of the connection."""
 LEADING = {"PGHOSTADDR": "", "PGSERVICE": "", "PGPORT": "port"}
-"""Refused with a URL, unless the URL itself has the option that is named here."""
+"""Variables refused with a URL, unless the URL itself has the option named here."""
 IGNORED = (
     *("PGHOST", "PGDATABASE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGLOADBALANCEHOSTS"),
     *("PGTARGETSESSIONATTRS", "PGOPTIONS", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING"),
-    # Of sessions; and what the programs of an embedded server read.
+    # Session settings, and variables read by the programs of an embedded server.
     *("PGTZ", "PGDATESTYLE", "PGGEQO", "PGLOCALEDIR", "PGOAUTHDEBUG", "PGDATA"),
 )
-"""Never obeyed: the URL says it, or the engine does, or it changes what queries return."""
+"""Variables never obeyed: the URL or stratakit decides, or they change what queries return."""
 
 
 def set_result(address: str) -> None:
-    """Take the variables that do not count from the environment of this process.
+    """Remove ignored variables from the environment of this process.
 
     Args:
-        address: the URL that was given, empty where the server is ours.
+        address: the configured URL, empty if the server is ours.
 
     Raises:
-        ConfigurationError: with a URL, there is one that could lead it elsewhere.
+        ConfigurationError: a variable could redirect the URL to another server.
     """
     try:
         named = conninfo_to_dict(address) if address else {}
     except psycopg.Error:
-        # Who connects says that it is no URL.
+        # An invalid URL is reported on connecting.
         named = {}
     for variable, option in LEADING.items() if address else ():
         if os.environ.get(variable) and option not in named:
             raise ConfigurationError(
                 f"{variable}={os.environ[variable]} could lead TEST_DATABASE_URL to another server"
-                " than the one that is meant",
+                " than intended",
                 f"unset {variable}" + (f", or name the {option} in the URL" if option else ""),
             )
     for variable in (*LEADING, *IGNORED, *(() if address else COMPLETING)):
@@ -63,7 +63,7 @@ def set_result(address: str) -> None:
 
 
 def bounded(address: str, **options: str) -> str:
-    """Return a URL, with options beside its own, as a connection string whose waits have an end."""
+    """Return a URL, with extra options, as a connection string with timeouts and keepalives."""
     ends = {"connect_timeout": round(limits.CONNECT), **limits.KEEPALIVE}
     parts: dict[str, Any] = {**ends, **conninfo_to_dict(address, **options)}
     return make_conninfo(**parts)
@@ -76,7 +76,7 @@ def completing() -> list[str]:
 
 @contextmanager
 def without(variables: list[str]) -> Iterator[None]:
-    """Take variables from the environment for the length of the block."""
+    """Remove variables from the environment for the length of the block."""
     kept: Mapping[str, str] = {variable: os.environ.pop(variable) for variable in variables}
     try:
         yield

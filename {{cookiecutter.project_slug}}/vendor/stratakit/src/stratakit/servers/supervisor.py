@@ -1,17 +1,17 @@
-"""The parent of a process that goes on after the action which started it: a server, or a service.
+"""Parent process of a server or service that outlives the action which started it.
 
-It holds a lock for as long as it lives. Who finds the lock free knows that it is gone, whatever
-process numbers are noted, and whoever has been given those numbers since.
+It holds a lock while it lives. A free lock proves that it is gone, whatever process numbers are
+recorded, and even if those numbers have been reused since.
 
-A server ends when nobody uses it any more. Every run that does so holds a shared lock on its lease
-file. Its parent asks for the exclusive one, which the kernel grants when the last holder is gone,
-however it died. So there is no list of processes to keep, and nothing to clean up after SIGKILL.
+A server stops when it is no longer in use. Every run that uses it holds a shared lock on its lease
+file. Its parent requests the exclusive lock, which the kernel grants when the last holder is gone,
+however it died. So there is no list of processes to maintain, and no cleanup after SIGKILL.
 
-A service ends when it is told to; its parent notes its exit code. The service holds the parent's
-lock as well, since it goes on where only its parent is killed.
+A service stops when told to; its parent records the exit code. The service holds the parent's lock
+as well, since it keeps running if only its parent is killed.
 
-It is the parent because a child that has died stays visible to everybody else as a zombie, and
-would pass for alive. It runs by itself, as a script: standard library only.
+It has to be the parent: a dead child stays visible to all other processes as a zombie, and would
+look alive. It runs on its own, as a script: standard library only.
 """
 
 import fcntl
@@ -28,34 +28,34 @@ from typing import Any
 
 LOCK, NOTE, LOG, LEASE = "supervisor.lock", "server.pid", "server.log", "lease"
 HELD, WAKE = "held", "wake"
-"""Files in a server's home. It stays up while one that begins like `held` is there, each of some
-checkout; by `wake` its parent is told to look."""
+"""Files in a server's home. It stays up while any file named `held*` exists, one for each checkout;
+writing to `wake` makes its parent look again."""
 SERVICE_LOCK, SERVICE_NOTE, SERVICE_LOG = "lock", "note.json", "log"
 """Files in a service's folder."""
 
 
 def command(order: dict[str, Any]) -> list[str]:
-    """Return the command that starts a process and leaves it to a parent of its own.
+    """Return the command that starts a process under a supervisor of its own.
 
     Args:
-        order: the `folder` of the files, the `command` and, of a server, the user to run it `as`
-            and the `patience` between signals; of a service, what is `noted` of it.
+        order: the `folder` of the files, the `command` and, for a server, the user to run it `as`
+            and the `patience` between signals; for a service, the facts to record (`noted`).
     """
-    # Isolated: what steers this run's Python, or measures what it runs, is not the parent's.
+    # Isolated (-I): PYTHON* variables and coverage of this run must not affect the supervisor.
     return [sys.executable, "-IS", __file__, json.dumps(order)]
 
 
 def main() -> None:
-    """Carry out the order that is our argument."""
+    """Carry out the order in the first argument."""
     order = json.loads(sys.argv[1])
     folder = Path(order["folder"])
     server = "patience" in order
     # Taken before the fork and shared by both sides, so that it is never free while we start.
     lock = os.open(folder / (LOCK if server else SERVICE_LOCK), os.O_RDWR | os.O_CREAT, 0o600)
-    # Whoever starts us has seen that there is no other; waiting for one would have no end.
+    # The caller has checked that no other supervisor runs; waiting for one could hang forever.
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if os.fork():
-        # Whoever called us need not wait for the end, nor keep a zombie of it.
+        # The caller need not wait for the supervisor, nor keep a zombie of it.
         os._exit(0)
     os.setsid()
     if server:
@@ -65,13 +65,13 @@ def main() -> None:
 
 
 def supervise(order: dict[str, Any], home: Path) -> None:
-    """Run a server until its lease is free, or until it ends by itself."""
-    # What an earlier server was held for has ended with it.
+    """Run a server until its lease is free, or until it exits by itself."""
+    # Leftovers of an earlier server, which no longer hold anything.
     for left in home.glob(f"{HELD}*"):
         left.unlink(missing_ok=True)
     if not (home / WAKE).exists():
         os.mkfifo(home / WAKE, 0o600)
-    # Open for both ways: a writer finds a reader whenever it comes, and what it writes is kept.
+    # Opened read-write: writers always find a reader, and what they write is buffered.
     wake = os.open(home / WAKE, os.O_RDWR)
     server = _run(order, home / LOG, cwd=home / "store", **order["as"])
     (home / NOTE).write_text(str(server.pid), encoding="ascii")
@@ -79,23 +79,23 @@ def supervise(order: dict[str, Any], home: Path) -> None:
     lease = os.open(home / LEASE, os.O_RDWR)
     fcntl.flock(lease, fcntl.LOCK_EX)
     while any(home.glob(f"{HELD}*")):
-        # No run uses it, but somebody wants to: let others in until we are woken.
+        # No run uses it, but it is held up: let runs take the lease until we are woken.
         fcntl.flock(lease, fcntl.LOCK_UN)
         os.read(wake, 1)
         fcntl.flock(lease, fcntl.LOCK_EX)
-    # Still holding the lease: who comes now waits until the server is down, and starts it anew.
+    # We still hold the lease: a new run waits until the server is down, then restarts it.
     for number in (signal.SIGINT, signal.SIGQUIT):
         server.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
             server.wait(order["patience"])
             return
-    # One that does not end would keep everybody from the lease.
+    # A server that does not stop would block the lease forever.
     server.kill()
     server.wait()
 
 
 def keep(order: dict[str, Any], folder: Path, lock: int) -> None:
-    """Run a service until it ends, and then end with whatever processes it has left."""
+    """Run a service until it exits, then kill its whole process group, including ourselves."""
     service = _run(order, folder / SERVICE_LOG, pass_fds=(lock,))
     facts = {
         "process": service.pid,
@@ -109,7 +109,7 @@ def keep(order: dict[str, Any], folder: Path, lock: int) -> None:
 
 
 def note(folder: Path, facts: dict[str, Any]) -> None:
-    """Write down what is known of a service, in one step: a reader never meets half of it."""
+    """Write a service's state file atomically: readers never see half of it."""
     scratch = folder / f".{SERVICE_NOTE}"
     scratch.write_text(json.dumps(facts), encoding="ascii")
     scratch.replace(folder / SERVICE_NOTE)
@@ -123,7 +123,7 @@ def _run(order: dict[str, Any], log: Path, **options: Any) -> "subprocess.Popen[
 
 
 def _end_with(server: "subprocess.Popen[bytes]") -> None:
-    """End as soon as the server does, so that the next run does not wait for a dead one."""
+    """Exit as soon as the server does, so that the next run does not wait for a dead one."""
     server.wait()
     os._exit(0)
 
@@ -132,5 +132,5 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:
-        # Into the log, whose last lines are shown.
+        # stderr is the log, whose last lines are shown.
         sys.exit(f"the parent of the process cannot go on: {error}")

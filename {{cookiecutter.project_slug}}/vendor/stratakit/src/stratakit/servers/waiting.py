@@ -1,6 +1,6 @@
-"""Waiting, never without end: for whatever has to come true, and for locks on files.
+"""Bounded waits: for conditions, and for locks on files.
 
-The kernel takes a lock back from whoever dies.
+The kernel releases a lock when its holder dies.
 """
 
 import os
@@ -24,13 +24,13 @@ def until(
     """Call `attempt` until it raises nothing.
 
     Args:
-        attempt: whatever fails as long as the thing is not ready.
+        attempt: a function that fails as long as the thing is not ready.
         timeout: seconds after which to give up.
-        unless: an error that means that it will never be ready; passed on at once.
-        interval: seconds between two attempts.
+        unless: errors that mean that it will never be ready; raised at once.
+        interval: seconds between attempts.
 
     Raises:
-        TimeoutError: it still failed; the message holds the last failure.
+        TimeoutError: it still failed; the message contains the last failure.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -41,7 +41,7 @@ def until(
         except Exception as error:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not ready after {timeout:g} s: {error}") from error
-            time.sleep(interval)  # Between two looks: nobody tells a client that a server is up.
+            time.sleep(interval)  # Polling: servers do not announce to clients that they are up.
         else:
             return
 
@@ -51,18 +51,18 @@ def locked(file: Path, what: str, limit: float | None = None, *, waits: str = ""
     """Hold the lock on a file for the length of the block; yield the file's handle.
 
     Args:
-        file: where the lock is; it is made if it is not there.
-        what: what somebody does who holds it, for the message.
-        limit: seconds to wait for it, by default what it takes to start a server from nothing.
-        waits: what a person is told who has to wait.
+        file: the lock file, created if missing.
+        what: what the holder of the lock is doing, for the error message.
+        limit: seconds to wait for it, by default enough to start a server from scratch.
+        waits: a notice to print if we have to wait.
 
     Raises:
-        InfrastructureError: somebody holds it for longer than that.
+        InfrastructureError: another process holds it for longer than that.
     """
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         take(handle, limit or limits.START, lambda: _holder(file, what), waits=waits)
-        # For the message of others alone; the disk may be full.
+        # Only for the error messages of other processes; the disk may be full.
         with suppress(OSError):
             os.truncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}".encode(), 0)
@@ -82,16 +82,16 @@ def take(
     """Take the lock on an open file.
 
     Args:
-        handle: the file's.
+        handle: the file's descriptor.
         limit: seconds to wait for it.
-        holder: returns who is in the way, and what helps.
-        shared: whether others may have it at the same time.
-        waits: what a person is told who has to wait.
+        holder: returns a description of the holder, and a hint.
+        shared: whether to take a shared lock.
+        waits: a notice to print if we have to wait.
 
     Raises:
-        InfrastructureError: somebody holds it for longer than that.
+        InfrastructureError: another process holds it for longer than that.
     """
-    # Not there on Windows, which waits for no lock of ours.
+    # Imported late: Windows has no fcntl, and never gets here.
     import fcntl
 
     how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -115,11 +115,11 @@ def take(
 
 
 class _HeldError(Exception):
-    """Somebody else has the lock just now."""
+    """Another process holds the lock."""
 
 
 def _holder(file: Path, what: str) -> tuple[str, str]:
-    """Return who holds a lock, and how to end that."""
+    """Return a description of a lock's holder, and a hint how to end it."""
     number = file.read_text(encoding="ascii", errors="replace")
     if not number.isdecimal():
         return f"another process {what}, and does not end", f"see which it is: lsof {file}"
