@@ -1,15 +1,15 @@
-"""The form of a plan that policies read: the same for a real plan and for a shadow."""
+"""Normalized plans for policies, in one format for real plans and shadows."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 def form(plan: Mapping[str, Any], module: str, cloud: str) -> dict[str, Any]:
-    """Return what policies read of one module in `terraform show -json`.
+    """Return the input for policies about one module, from `terraform show -json`.
 
     Args:
-        plan: of the module itself, or of its shadow, as a part.
-        module: the name by which it is a part.
+        plan: the plan of a root module that calls the module, or its shadow, as a child.
+        module: the name of that child module.
         cloud: aws, gcp or hetzner.
     """
     call = plan["configuration"]["root_module"]["module_calls"][module]

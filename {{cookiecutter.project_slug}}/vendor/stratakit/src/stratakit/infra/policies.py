@@ -1,9 +1,9 @@
-"""Judge subjects by the policies of a folder: `policies.py FOLDER`, subjects on standard input.
+"""Script that checks subjects against policies: `policies.py FOLDER`, subjects on standard input.
 
-A script of the environment of `tools.POLICIES`. Before it judges anything, each rule has to report
-the fixtures that it must and to pass those beside them: an engine that lacks a builtin would leave
-the rule undefined, and so never fire. Files of one name are one package, in whichever folder they
-are: `security.rego` has what all clouds share, `aws/security.rego` what AWS adds.
+It runs in the environment of `tools.POLICIES`. Every rule also has to fire on its `fires` fixtures
+and pass its `passes` fixtures: an engine that lacks a builtin would leave the rule undefined, so
+that it never fires. Files with the same name are one package, in whatever folder they are:
+`security.rego` has the rules that all clouds share, `aws/security.rego` those that AWS adds.
 """
 
 import json
@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import yaml
 
 CLEAN = {"image": "redis:8", "mem_limit": "1g", "healthcheck": {"test": ["CMD", "true"]}}
-"""A service that no rule reports; fixtures of compose.rego change it."""
+"""A service that passes all rules; fixtures of compose.rego change it."""
 HOME = {"aws": "eu-central-1", "gcp": "europe-west3", "hetzner": "fsn1"}
-"""The region of a fixture that names none, by the folder that its cloud's rules are in."""
+"""Default region of a fixture, by the folder of its cloud's rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Package:
 
     @property
     def query(self) -> str:
-        """What an engine is asked for."""
+        """Query for the findings of the package."""
         return f"data.strata.{self.name}.deny"
 
 
@@ -52,7 +52,7 @@ def packages(folder: Path) -> dict[str, Package]:
 
 
 class Engine(Protocol):
-    """What evaluates Rego."""
+    """An evaluator of Rego."""
 
     def findings(self, package: Package, subject: Mapping[str, Any]) -> list[dict[str, str]]:
         """Return the entries of `deny` in a package."""
@@ -82,7 +82,7 @@ class Regorus:
     """The engine in the wheel gordon-to-regorus."""
 
     def __init__(self) -> None:
-        """Begin without any policy read."""
+        """Start without any policies loaded."""
         self._read: dict[str, Any] = {}
 
     def findings(self, package: Package, subject: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -100,7 +100,7 @@ class Regorus:
 
 
 def unproved(engine: Engine, package: Package) -> Iterator[str]:
-    """Yield the rules without a fixture, and the fixtures of which a rule says the wrong thing."""
+    """Yield the rules without a fixture, and the fixtures with an unexpected outcome."""
     rules = {
         rule
         for file in package.files
@@ -115,13 +115,13 @@ def unproved(engine: Engine, package: Package) -> Iterator[str]:
                 for side in ("fires", "passes"):
                     found = engine.findings(package, _subject(package.name, cloud, sides[side]))
                     if any(each["rule"] == name for each in found) != (side == "fires"):
-                        yield f"{package.name}.{name}, {variant!r} in {file}: not so that it {side}"
+                        yield f"{package.name}.{name}, {variant!r} in {file}: expected {side!r}"
     for name in sorted(rules ^ proved):
         yield f"{package.name}.{name} has {'no fixture' if name in rules else 'no rule'}"
 
 
 def _subject(package: str, cloud: str, given: Any) -> dict[str, Any]:
-    """Return the subject that a side of a fixture stands for."""
+    """Return the subject that one side of a fixture describes."""
     if package == "compose":
         service = {key: value for key, value in (CLEAN | given).items() if value is not None}
         return {"services": {"it": service}}
@@ -158,7 +158,7 @@ def main() -> int:
 
 
 def _read(given: Any) -> Any:
-    """Return the input of a subject; a path is that of a YAML file."""
+    """Return the input of a subject, read from a YAML file if it is a path."""
     return (
         yaml.safe_load(Path(given).read_text(encoding="utf-8")) if isinstance(given, str) else given
     )

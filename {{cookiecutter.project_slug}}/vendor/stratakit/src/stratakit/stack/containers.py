@@ -1,6 +1,6 @@
 """Services as containers, built from their Dockerfiles and run by Compose.
 
-Compose reads them from a file that is written for it, so that nobody has to list them.
+Compose reads them from a generated file, so that nobody has to list them.
 """
 
 import json
@@ -22,12 +22,12 @@ from . import ports, record, service_env
 from .health import HOST, State, Status, address, readiness_error
 
 ALL = ("--profile", "*")
-"""Of whatever profile: what runs is to be found though COMPOSE_PROFILES is not set any more."""
+"""Options that select all profiles: containers must be found even if COMPOSE_PROFILES was unset."""
 PORT = 8000
-"""Where a service listens in its container, as its Dockerfile says."""
+"""Port that a service listens on in its container, as in its Dockerfile."""
 LIMIT = "1g"
-"""Memory that a service may take: one that leaks does not take the machine with it."""
-ANY_HOST = "0.0.0.0"  # noqa: S104 - of the container; its port is published for this machine alone
+"""Memory limit of a service, so that a leak does not take down the machine."""
+ANY_HOST = "0.0.0.0"  # noqa: S104 - in the container; its port is published on 127.0.0.1 only
 OUTSIDE = (
     "connection refused",
     "could not resolve",
@@ -43,11 +43,11 @@ OUTSIDE = (
     "pull access denied",
     "tls handshake",
 )
-"""What a build prints, in lower case, that fails through no fault of the code or the Dockerfile."""
+"""Signs, in lower case, of a build failure not caused by the code or the Dockerfile."""
 TAIL = 30
-"""Lines of a failed build that are shown."""
+"""Number of lines of a failed build's output to show."""
 ERASE = "\x1b[2K"
-"""What some versions of Compose (2.26) begin each line of a log with, `--ansi never` or not."""
+"""Prefix of log lines in some versions of Compose (2.26), even with `--ansi never`."""
 
 
 class BuildError(StrataError):
@@ -55,20 +55,20 @@ class BuildError(StrataError):
 
 
 class Containers:
-    """The stack in containers."""
+    """Backend that runs the stack in containers."""
 
     PREPARING = "build"
 
     def prepare(self, services: Sequence[Service]) -> None:
-        """Build the images of services; what has not changed comes out of the cache.
+        """Build the images of services; unchanged layers come from the cache.
 
         Raises:
             BuildError: the code or a Dockerfile is at fault.
             ConfigurationError: the lock is missing or stale.
-            InfrastructureError: what a build needs cannot be had.
+            InfrastructureError: something that a build needs cannot be fetched.
         """
         if not environment.LOCK.exists():
-            raise ConfigurationError("uv.lock is missing, which images are built from", "uv lock")
+            raise ConfigurationError("uv.lock is missing: images are built from it", "uv lock")
         _write_model({})
         try:
             _compose("build", *_names(services))
@@ -76,7 +76,7 @@ class Containers:
             raise _build_error(error.output) from error
 
     def start(self, services: Sequence[Service], servers: Mapping[Kind, Server]) -> list[str]:
-        """Start those of the services that do not run as they are now; return their names."""
+        """Start the services that are not running or are outdated; return their names."""
         before = _containers()
         seen: dict[Kind, str] = {
             kind: compose.ADDRESSES[kind].format(address=f"{kind}:{IMAGES[kind].port}")
@@ -105,12 +105,12 @@ class Containers:
         return [name for name in chosen if there[name]["State"]["Running"]]
 
     def statuses(self, services: Sequence[Service]) -> list[Status]:
-        """Return how services are."""
+        """Return the status of services."""
         there = _containers()
         return [_service(name, there.get(name)) for name in _names(services)]
 
     def servers(self) -> list[Status]:
-        """Return how the servers are."""
+        """Return the status of the servers."""
         there = _containers()
         servers = [_server(kind, there.get(kind)) for kind in KINDS]
         others = [_status(name, there[name]) for name in sorted({*there} - _known())]
@@ -124,38 +124,38 @@ class Containers:
         return shown.replace(ERASE, "").strip()
 
     def follow(self, services: Sequence[Service], lines: int) -> NoReturn:
-        """Show the services' output as it grows, in the place of this process."""
+        """Replace this process with one that follows the services' output."""
         show = ("logs", "--follow", "--tail", str(lines), *_names(services))
         os.chdir(ROOT)
         os.execvp("docker", ["docker", "compose", *compose.project_name(), *_options(), *show])  # noqa: S606
 
     def close(self) -> list[str]:
-        """Take down all containers, but no volume; return which ran."""
+        """Remove all containers, but no volumes; return those that ran."""
         running = sorted(name for name, each in _containers().items() if each["State"]["Running"])
         _compose(*ALL, "down", "--remove-orphans")
         return running
 
     def clean(self) -> list[str]:
-        """Remove containers, networks, volumes and built images; return which volumes there were.
+        """Remove containers, networks, volumes and built images; return the deleted volumes.
 
-        Where no engine answers, there is nothing to remove.
+        If no engine answers, there is nothing to remove.
         """
         if not compose.answers():
             return []
         volumes, images = _labelled("volume"), _labelled("image")
         _compose(*ALL, "down", "--remove-orphans", "--volumes", "--rmi", "local")
-        # Compose takes those that have a name of their own for somebody else's.
+        # `--rmi local` skips images with a custom name, as ours have.
         _docker("image", "rm", "--force", *images)
         return [f"volume {name}: deleted" for name in volumes]
 
 
 def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Return the services of the project as Compose takes them, each with the variables given."""
+    """Return a Compose model of the project's services, each with its variables from `given`."""
     return {
         "services": {
             each.name: {
-                # Compose itself would put a hyphen in between: `a` with `web-api`, `a-web` with
-                # `api`.
+                # A dot, because Compose's hyphen is ambiguous: `a` with `web-api` equals `a-web`
+                # with `api`.
                 "container_name": f"${{COMPOSE_PROJECT_NAME}}.{each.name}",
                 "image": f"${{COMPOSE_PROJECT_NAME}}/{each.name}",
                 "build": {
@@ -163,7 +163,7 @@ def model(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
                     "dockerfile": (each.path.relative_to(ROOT) / "Dockerfile").as_posix(),
                 },
                 "env_file": [{"path": ".env", "required": False}],
-                # Compose would take a single dollar for a variable of its own.
+                # Compose interpolates single dollars.
                 "environment": {
                     name: value.replace("$", "$$")
                     for name, value in given.get(each.name, {}).items()
@@ -189,14 +189,14 @@ def _model_file() -> Path:
 
 
 def _build_error(output: str) -> StrataError:
-    """Return what it means that `docker compose build` failed and printed `output`."""
+    """Return the error for a failed `docker compose build` with this output."""
     last = "\n".join(output.strip().splitlines()[-TAIL:])
     if "needs to be updated" in output:
         return environment.diagnose(output)
     if any(sign in output.lower() for sign in OUTSIDE):
         return InfrastructureError(
-            f"an image cannot be built, for what it needs cannot be had:\n{last}",
-            "see whether the registry and the package index answer and the disk has room; "
+            f"an image cannot be built, because something it needs is unavailable:\n{last}",
+            "check the registry, the package index and the disk's free space; "
             "STRATA_SERVERS=embedded does without images",
         )
     return BuildError(f"an image cannot be built:\n{last}", "fix what it says, then run it again")
@@ -209,7 +209,7 @@ def _options() -> list[str]:
 
 
 def _additions() -> list[Path]:
-    """Return the Compose files that services, and perhaps a developer, have of their own."""
+    """Return the additional Compose files of services and of the developer."""
     override = ROOT / "compose.override.yaml"
     return [
         *sorted(ROOT.glob("services/*/compose.yaml")),
@@ -218,7 +218,7 @@ def _additions() -> list[Path]:
 
 
 def _extra_services() -> list[str]:
-    """Return what those files run beside the services, of the profiles in COMPOSE_PROFILES."""
+    """Return the extra services of these files that COMPOSE_PROFILES enables."""
     if not _additions():
         return []
     return sorted({*_compose("config", "--services").split()} - _known())
@@ -241,7 +241,7 @@ def _compose(*arguments: str) -> str:
 
 
 def _containers() -> dict[str, Any]:
-    """Return what Docker knows of each container of the stack, by the name of its service."""
+    """Return `docker inspect` of each container of the stack, by the name of its service."""
     found = _compose(*ALL, "ps", "--all", "--quiet").split()
     if not found:
         return {}
@@ -252,7 +252,7 @@ def _containers() -> dict[str, Any]:
 
 
 def _labelled(kind: str) -> list[str]:
-    """Return the names of the volumes, or the numbers of the images, that the stack has made."""
+    """Return the names of the stack's volumes, or the ids of its images."""
     project = json.loads(_compose("config", "--format", "json"))["name"]
     label = f"label=com.docker.compose.project={project}"
     return sorted({*_docker(kind, "ls", "--quiet", "--filter", label).split()})
@@ -291,7 +291,7 @@ def _server(kind: Kind, container: Any) -> Status:
 
 
 def _published(container: Any, port: int) -> int:
-    """Return where a port of a container is on this machine."""
+    """Return the port of this machine that a container's port is published on."""
     return int(container["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"])
 
 
@@ -305,7 +305,7 @@ def _status(name: str, container: Any) -> Status:
         name,
         State.RUNNING if running else State.DEAD,
         container=container["Id"],
-        # By the year 1, Docker means never.
+        # Docker writes the year 1 for never.
         since=None if since.startswith("0001") else datetime.fromisoformat(since),
         exit_code=None if running else state["ExitCode"],
         reason=None if running else state["Error"] or f"ended with exit code {state['ExitCode']}",

@@ -1,4 +1,4 @@
-"""The servers of `dev`, which stay up until the stack is down, and the databases on them."""
+"""Servers of `dev`, which stay up until the stack is taken down, and their databases."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from . import record, service_env
 
 
 def choose() -> tuple[Source, str]:
-    """Return where `dev` is, and so the stack runs, and why.
+    """Return the source of `dev`, and so of the stack, and the reason for it.
 
-    On the server that was given, else in Docker where that has all servers, else embedded.
+    It is the configured URL, else Docker if it has all servers, else embedded servers.
 
     Raises:
         ConfigurationError: `STRATA_SERVERS=url` without a URL.
-        InfrastructureError: nothing on this machine can give the servers.
+        InfrastructureError: this machine has no source for the servers.
     """
     given = servers.choose(settings.load(), "postgres")
     if given[0] == "url":
@@ -31,10 +31,10 @@ def choose() -> tuple[Source, str]:
 
 
 def settings_of(source: Source, kind: Kind) -> Settings:
-    """Return the settings by which a server of `dev` is taken from a source."""
+    """Return the settings that lease a server of `dev` from a source."""
     if (source, kind) == ("url", "postgres"):
         return settings.load().model_copy(update={"servers": source})
-    # One that is given has no database of its own for a stack; there it is embedded.
+    # A configured Redis has no database reserved for a stack; use an embedded one.
     ours = "embedded" if source == "url" else source
     update = {"servers": ours, "database_url": None, "redis_url": None}
     return settings.load().model_copy(update=update)
@@ -47,13 +47,13 @@ def lease(
     """Bring up the servers of `dev` that services need, and write their URLs to `.env`.
 
     Args:
-        source: where they come from.
-        services: which services.
-        kinds: which of their servers.
+        source: the source of the servers.
+        services: the services.
+        kinds: the kinds of servers to bring up, if a service needs them.
 
     Raises:
         ConfigurationError: `.env` cannot be read.
-        InfrastructureError: one does not start.
+        InfrastructureError: a server does not start.
     """
     record.use(source)
     needed = {kind for service in services for kind in service.needs}
@@ -62,7 +62,7 @@ def lease(
         for kind in (kind for kind in kinds if kind in needed):
             chosen = settings_of(source, kind)
             found = stack.enter_context(servers.lease(chosen, (kind,), persistent=True, kept=True))
-            # Not what we have just set: nobody has asked for it.
+            # The actual reason names settings that we have just overridden, not the user's.
             up[kind] = replace(found[kind], why="the servers of dev")
         for service in services:
             _adopt(service, up)
@@ -73,7 +73,7 @@ def lease(
 
 
 def _adopt(service: Service, up: Mapping[Kind, Server]) -> None:
-    """Take over the database that an earlier version has made for a service, where there is one."""
+    """Take over the database that an earlier version created for a service, if there is one."""
     own = service_env.database(service, up)
     if own is None or not dev.wanted(own) or own.server.source == "url":
         return
@@ -88,7 +88,7 @@ def _adopt(service: Service, up: Mapping[Kind, Server]) -> None:
 
 
 def migrate(service: Service, up: Mapping[Kind, Server]) -> bool:
-    """Create a service's database where it is missing, migrate and seed it.
+    """Create a service's database if it is missing, migrate and seed it.
 
     Returns:
         Whether it was migrated.
@@ -100,7 +100,7 @@ def migrate(service: Service, up: Mapping[Kind, Server]) -> bool:
     if own is None:
         return False
     if own.exists() and not own.position().problem:
-        # Not `setup`, which looks whether others are connected and would wait for the service.
+        # Not `setup`, which checks for other connections and would wait for the service.
         own.seed()
         return False
     own.setup()
@@ -108,7 +108,7 @@ def migrate(service: Service, up: Mapping[Kind, Server]) -> bool:
 
 
 def forget(source: Source) -> list[str]:
-    """Delete what services have stored on the servers of a source; return what it was."""
+    """Delete the services' data on the servers of a source; return what was deleted."""
     with servers.lease(settings_of(source, "postgres"), ("postgres",), kept=True) as up:
         names = dev.drop_all(up["postgres"])
     with servers.lease(settings_of("embedded", "redis"), ("redis",), kept=True) as up:

@@ -1,4 +1,4 @@
-"""How a part of the stack is, the probe that tells, and the wait until services are healthy."""
+"""Status of the stack's services and servers, the readiness probe, and the wait for health."""
 
 import http.client
 import json
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 Backend: TypeAlias = "Containers | Processes"
 HOST = "127.0.0.1"
 READY, DOCS = "/health/ready", "/docs"
-"""Where every service says whether it is ready, and what it offers."""
+"""Paths of every service's readiness probe and API documentation."""
 INTERVAL = 0.1
-"""Seconds between two looks at a service that is not healthy yet."""
+"""Seconds between two probes of a service that is not healthy yet."""
 TAIL = 20
-"""Lines of the output of a service that is not healthy, which a message shows."""
+"""Number of lines of an unhealthy service's output that a message shows."""
 MISCONFIGURED = 3
-"""What a service exits with where a setting is wrong."""
+"""Exit code of a service with an invalid setting."""
 
 
 class State(StrEnum):
-    """How a part of the stack is."""
+    """State of a service or server of the stack."""
 
     HEALTHY = "healthy"
     RUNNING = "running"
-    """It runs, and is not ready (yet)."""
+    """Running, but not ready (yet)."""
     DEAD = "dead"
-    """It has ended, and nobody told it to."""
+    """Exited without being told to."""
     STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a service or a server of the stack is.
+    """Status of a service or a server of the stack.
 
-    `process` is its number, `container` its identifier; `since` says when it started or ended.
-    `exit_code` is None where it runs, or where nobody saw it end.
+    `process` is its pid, `container` its id; `since` is the time when it started or exited.
+    `exit_code` is None while it runs, or if its exit was not observed.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Status:
     since: datetime | None = None
     exit_code: int | None = None
     reason: str | None = None
-    """Why it is not healthy, where that is known."""
+    """Reason why it is not healthy, if known."""
 
     @property
     def up(self) -> bool:
@@ -67,7 +67,7 @@ class Status:
         return self.state in (State.HEALTHY, State.RUNNING)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return it as a dictionary for JSON."""
         since = self.since.isoformat(timespec="seconds") if self.since else None
         return {**asdict(self), "state": str(self.state), "since": since}
 
@@ -79,19 +79,19 @@ class Status:
 
 
 def address(port: int) -> str:
-    """Return where a service is reached from this machine."""
+    """Return the URL of a service on this machine."""
     return f"http://{HOST}:{port}"
 
 
 def readiness_error(service: int | str) -> str | None:
-    """Return why a service is not ready, from its answer; None if it is ready.
+    """Return why a service is not ready, from its response; None if it is ready.
 
     Args:
-        service: its port on this machine, or its address.
+        service: its port on this machine, or its URL.
     """
     url = urlsplit(address(service) if isinstance(service, int) else service)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    # Not urllib, which would ask a proxy for what is on this machine.
+    # Not urllib, which would send local requests through a configured proxy.
     connection = kind(url.hostname or HOST, url.port, timeout=limits.ANSWER)
     try:
         connection.request("GET", url.path.rstrip("/") + READY)
@@ -114,8 +114,8 @@ def await_health(backend: Backend, services: Sequence[Service], timeout: float) 
     """Wait until services are healthy; return their statuses.
 
     Raises:
-        ConfigurationError: one has ended because a setting is wrong.
-        InfrastructureError: one has ended, was not started, or is not healthy in time.
+        ConfigurationError: a service exited because a setting is wrong.
+        InfrastructureError: a service exited, was not started, or is not healthy in time.
     """
     statuses: list[Status] = []
 
@@ -153,4 +153,4 @@ def _ended(backend: Backend, service: Service, status: Status) -> StrataError:
 
 def _tail(backend: Backend, service: Service) -> str:
     text = backend.output(service, TAIL)
-    return f"; its last lines:\n{text}" if text else "; it has put nothing out"
+    return f"; its last lines:\n{text}" if text else "; it has printed nothing"

@@ -1,8 +1,8 @@
-"""The ports that services listen on: which are taken, and by whom.
+"""Ports of services: which of them are taken, and by which process.
 
 A service's own port is in its pyproject.toml, which all checkouts share; `NAME_PORT` in the
-environment or in .env goes before it. Where another checkout of the project has the port, a free
-one is noted in .env.
+environment or in .env overrides it. If another checkout of the project uses the port, a free one is
+written to .env.
 """
 
 import os
@@ -30,7 +30,7 @@ def of(service: Service) -> int:
     """Return the port of a service in this checkout.
 
     Raises:
-        ConfigurationError: it has none, or what it has is not a number of a port.
+        ConfigurationError: it has none, or an invalid one.
     """
     name = _variable(service)
     if given := _given(name):
@@ -44,10 +44,10 @@ def of(service: Service) -> int:
 
 
 def checked(port: object, what: str, otherwise: str) -> int:
-    """Return a port, which the message calls `message`, if it is one.
+    """Return `port` if it is valid; error messages call it `what`.
 
     Raises:
-        ConfigurationError: it is not a number of a port.
+        ConfigurationError: it is not a valid port number.
     """
     if type(port) is not int or not 0 < port < LIMIT:
         raise ConfigurationError(
@@ -57,12 +57,12 @@ def checked(port: object, what: str, otherwise: str) -> int:
 
 
 def settle(services: Sequence[Service]) -> None:
-    """Note a free port in .env for each service whose own one another checkout has.
+    """Write a free port to .env for each service whose port another checkout uses.
 
-    One that its user has set is left as it is.
+    A port that the user has set is not changed.
 
     Raises:
-        ConfigurationError: a port is none, or .env cannot be read.
+        ConfigurationError: a port is invalid, or .env cannot be read.
     """
     for service in services:
         name, port = _variable(service), of(service)
@@ -90,11 +90,11 @@ def elsewhere(port: int) -> Path | None:
 
 
 def refuse_taken(services: Sequence[Service]) -> None:
-    """Make sure that each of the services can listen where it wants to.
+    """Make sure that each of the services can listen on its port.
 
     Raises:
         ConfigurationError: two services have the same port, or one that only root may use.
-        InfrastructureError: somebody else listens there.
+        InfrastructureError: another process listens on it.
     """
     users = defaultdict(list)
     for service in project.services():
@@ -112,10 +112,10 @@ def refuse_taken(services: Sequence[Service]) -> None:
 
 
 def refuse(port: int, what: str, otherwise: str) -> None:
-    """Make sure that nobody listens on a port, which the message calls `message`.
+    """Make sure that a port is free; error messages call it `what`.
 
     Raises:
-        ConfigurationError: it is one that only root may use.
+        ConfigurationError: only root may use it.
         InfrastructureError: it is taken.
     """
     problem = _problem(port)
@@ -129,7 +129,7 @@ def refuse(port: int, what: str, otherwise: str) -> None:
 
 
 def free_after(port: int) -> int:
-    """Return the next port that no service has and nobody listens on."""
+    """Return the next port that belongs to no service and is free."""
     ours = {of(service) for service in project.services() if service.port is not None}
     return next((n for n in range(port + 1, LIMIT) if n not in ours and not _problem(n)), port + 1)
 
@@ -138,11 +138,11 @@ def _problem(port: int) -> OSError | None:
     """Return why a server could not listen on a port; None if it could."""
     with socket() as probe:
         probe.settimeout(limits.ANSWER)
-        # macOS lets two listen, on all addresses and on this one, and only one is heard.
+        # On macOS bind succeeds although another process listens on all addresses.
         if probe.connect_ex((HOST, port)) == 0:
             return OSError("somebody answers")
     with socket() as probe:
-        # As servers do: what a connection that is over leaves behind is in nobody's way.
+        # As servers do: sockets in TIME_WAIT must not count as taken.
         probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -152,20 +152,20 @@ def _problem(port: int) -> OSError | None:
 
 
 class _Holder(NamedTuple):
-    """Who listens on a port, as far as this user may know."""
+    """Process or container that listens on a port, as far as this user may see it."""
 
     who: str
     stop: str
-    """How to stop it."""
+    """Command or advice to stop it."""
     folder: Path | None = None
-    """Where it runs, which is the checkout for a service of a project."""
+    """Its working directory, which for a service of a project is the checkout."""
 
 
 def _holder(port: int) -> _Holder:
     container, folder = _container(port)
     if container:
         return _Holder(f"the container {container}", f"docker stop {container}", folder)
-    # Not imported before it is needed, which is rarely.
+    # Imported late: it is rarely needed.
     import psutil
 
     for process in psutil.process_iter():
@@ -182,7 +182,7 @@ def _holder(port: int) -> _Holder:
 
 
 def _container(port: int) -> tuple[str, Path | None]:
-    """Return which container has a port, and in which folder Compose has started it."""
+    """Return the container that publishes a port, and the folder that Compose started it from."""
     if shutil.which("docker") is None:
         return "", None
     shown = '{{.Names}}\t{{.Label "com.docker.compose.project.working_dir"}}'
@@ -190,7 +190,7 @@ def _container(port: int) -> tuple[str, Path | None]:
     try:
         done = programs.run(question, limits.ANSWER)
     except InfrastructureError:
-        # Docker is asked for the name alone: it may hang.
+        # Docker may hang; the name is only for a message.
         return "", None
     name, _, folder = done.stdout.partition("\n")[0].partition("\t")
     return name, Path(folder) if folder else None
@@ -201,7 +201,7 @@ def _variable(service: Service) -> str:
 
 
 def _given(name: str) -> str | None:
-    """Return a port that the environment or .env sets, be it by its user or by `settle`."""
+    """Return a port set in the environment or in .env, by the user or by `settle`."""
     return os.environ.get(name) or service_env.dotenv().get(name)
 
 

@@ -1,4 +1,4 @@
-"""Services as processes of this machine, on embedded servers or on one that is given."""
+"""Services as processes on this machine, with embedded servers or a configured one."""
 
 import hashlib
 import importlib.util
@@ -30,19 +30,19 @@ from .health import HOST, State, Status, address, readiness_error
 
 
 class Processes:
-    """The stack as processes."""
+    """Backend that runs the stack as processes."""
 
     PREPARING = "find the code of"
 
     def __init__(self, source: Source = "embedded") -> None:
-        """Run them on the servers of a source."""
+        """Use the servers of a source."""
         self.source = source
 
     def prepare(self, services: Sequence[Service]) -> None:
         """Make sure that the services are installed.
 
         Raises:
-            ConfigurationError: one of them is not.
+            ConfigurationError: a service is not installed.
         """
         for service in services:
             if importlib.util.find_spec(service.package) is None:
@@ -51,7 +51,7 @@ class Processes:
                 )
 
     def start(self, services: Sequence[Service], servers: Mapping[Kind, Server]) -> list[str]:
-        """Start those that do not run as they are now, code and settings; return their names."""
+        """Start services that are not running, or whose code or settings changed; return them."""
         given = {
             each.name: service_env.variables(each, servers, host=HOST, port=ports.of(each))
             for each in services
@@ -67,16 +67,16 @@ class Processes:
         return [service.name for service in services if Process(service.name).stop()]
 
     def close(self) -> list[str]:
-        """Stop every service, those that are in the project no more as well; return which ran."""
+        """Stop every service, including those removed from the project; return those that ran."""
         known = sorted(lock.parent.name for lock in record.folder().glob(f"*/{SERVICE_LOCK}"))
         return [name for name in known if Process(name).stop()]
 
     def statuses(self, services: Sequence[Service]) -> list[Status]:
-        """Return how services are."""
+        """Return the status of services."""
         return [Process(service.name).status() for service in services]
 
     def servers(self) -> list[Status]:
-        """Return how the servers are."""
+        """Return the status of the servers."""
         return [
             _given() if (self.source, kind) == ("url", "postgres") else _embedded(kind)
             for kind in KINDS
@@ -91,36 +91,36 @@ class Processes:
         return "\n".join(text.splitlines()[-lines:])
 
     def follow(self, services: Sequence[Service], lines: int) -> NoReturn:
-        """Show the services' output as it grows, in the place of this process."""
+        """Replace this process with one that follows the services' output."""
         logs = [str(Process(service.name).log) for service in services]
         os.execvp("tail", ["tail", "-n", str(lines), "-F", *logs])  # noqa: S606
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The process of one service: as it is noted, and as it really is."""
+    """The process of one service: its recorded state, and its actual one."""
 
     name: str
-    """The name of the service."""
+    """Name of the service."""
     home: Path = field(default_factory=record.folder)
-    """The folder of all."""
+    """Folder with the folders of all services."""
 
     @property
     def folder(self) -> Path:
-        """Where its log is, and what its parent notes."""
+        """Folder of its log and its state file."""
         return self.home / self.name
 
     @property
     def log(self) -> Path:
-        """Its output, since it was started last."""
+        """Log file with its output since its last start."""
         return self.folder / SERVICE_LOG
 
     def alive(self) -> bool:
-        """Return whether it or its parent lives, whichever process may have its number now."""
+        """Return whether it or its supervisor is alive; safe against reused process ids."""
         return is_held(self.folder / SERVICE_LOCK)
 
     def facts(self) -> dict[str, Any]:
-        """Return what its parent has noted; nothing if it was not started, or was stopped."""
+        """Return its recorded state; empty if it was not started, or was stopped."""
         try:
             facts: dict[str, Any] = json.loads((self.folder / SERVICE_NOTE).read_bytes())
         except FileNotFoundError:
@@ -128,7 +128,7 @@ class Process:
         return facts
 
     def status(self) -> Status:
-        """Return how it is."""
+        """Return its status."""
         name, alive, facts = self.name, self.alive(), self.facts()
         if not facts:
             return Status(name, State.STOPPED)
@@ -151,12 +151,12 @@ class Process:
         )
 
     def start(self, package: str, variables: Mapping[str, str], port: int) -> None:
-        """Start it, with these variables beside the user's own, which say to listen on `port`.
+        """Start it with these variables, which include `port`, added to the user's own.
 
         Raises:
-            InfrastructureError: there is no process.
+            InfrastructureError: it does not start.
         """
-        # Safe: the folder that it runs in, for the sake of `.env`, hides no module.
+        # -P: the working directory, needed for `.env`, must not shadow modules.
         command = [sys.executable, "-P", "-m", package]
         env = service_env.environment_with(variables)
         stop_limit = limits.service_stop(variables)
@@ -171,13 +171,13 @@ class Process:
         settings: str = "",
         stop_limit: float = limits.PROCESS,
     ) -> None:
-        """Run a command that listens on `port`, with these variables alone.
+        """Run a command that listens on `port`, with exactly these variables.
 
-        Of its settings a digest is noted, by which a change of them is seen, and how many seconds
-        it may take to stop.
+        A digest of its settings is recorded, to detect changes of them, and the number of seconds
+        that it may take to stop.
 
         Raises:
-            InfrastructureError: there is no process.
+            InfrastructureError: it does not start.
         """
         made(self.folder, 0o700)
         for left in (SERVICE_NOTE, SERVICE_LOG):
@@ -185,7 +185,7 @@ class Process:
         noted = {"port": port, "settings": settings, "stop_limit": stop_limit}
         order = {"command": command, "folder": str(self.folder), "noted": noted}
         with self.log.open("ab") as log, suppress(subprocess.SubprocessError):
-            # Where it fails, its log says why, and there is no note of it.
+            # If this fails, the log has the reason and no state file is written.
             subprocess.run(
                 supervisor.command(order),
                 cwd=ROOT,
@@ -202,13 +202,13 @@ class Process:
         """Stop it and forget that it was started; return whether it ran.
 
         Raises:
-            InfrastructureError: it does not end.
+            InfrastructureError: it does not stop.
         """
         running = self.alive()
         if running:
             facts = self._await_note()
             if "exit_code" not in facts:
-                # The lock is held and no end is noted, so the number is still the service's.
+                # The lock is held and no exit is recorded, so the pid still belongs to the service.
                 with suppress(ProcessLookupError):
                     os.kill(facts["process"], signal.SIGTERM)
             if not self._ends(facts.get("stop_limit", limits.PROCESS)):
@@ -223,18 +223,18 @@ class Process:
         return running
 
     def _await_note(self) -> dict[str, Any]:
-        """Return its parent's note, which it writes a moment after it has taken the lock."""
+        """Return its recorded state, which its supervisor writes shortly after taking the lock."""
         try:
             until(lambda: self.facts()["process"], limits.PROCESS)
         except TimeoutError as error:
             raise InfrastructureError(
-                f"there is no process of {self.name}: {self.log.read_text(errors='replace')}",
+                f"{self.name} did not start: {self.log.read_text(errors='replace')}",
                 "see what it says, then start it again",
             ) from error
         return self.facts()
 
     def _ends(self, limit: float = limits.PROCESS) -> bool:
-        """Wait for its end; return whether it has come in time."""
+        """Wait for it to exit; return whether it did in time."""
 
         def refuse_life() -> None:
             if self.alive():
@@ -268,7 +268,7 @@ def _is_outdated(service: Service, variables: Mapping[str, str]) -> bool:
 
 
 def _given() -> Status:
-    """Return how the PostgreSQL is that somebody else runs."""
+    """Return the status of the configured PostgreSQL."""
     where = external.given(settings.load(), "postgres")
     try:
         external.ping("postgres", where)

@@ -1,4 +1,4 @@
-"""What is noted of a stack that is up: one for each checkout of a project."""
+"""State files of a running stack, separate for each checkout of a project."""
 
 import json
 import shutil
@@ -14,13 +14,13 @@ from ..servers.home import cache, made, place
 
 
 def save(source: Source) -> None:
-    """Note that the stack is up, on servers of this source."""
+    """Record that the stack is up, on servers of this source."""
     folder()
     write(file(), json.dumps({"source": source}))
 
 
 def load() -> Source | None:
-    """Return which servers the stack is up on; None where it is not up."""
+    """Return the source of the servers that the stack is up on; None if it is not up."""
     try:
         source: Source = json.loads(file().read_text(encoding="utf-8"))["source"]
     except (FileNotFoundError, KeyError, TypeError, ValueError):
@@ -29,27 +29,27 @@ def load() -> Source | None:
 
 
 def forget() -> None:
-    """Note that the stack is not up."""
+    """Record that the stack is not up."""
     file().unlink(missing_ok=True)
 
 
 def folder() -> Path:
-    """Return the folder for what the stack leaves on this machine: logs, notes on processes."""
+    """Return the folder for the stack's files on this machine: logs and process state."""
     return made(cache() / checkout.named("stack"), 0o700)
 
 
 def use(source: Source) -> None:
-    """Note that something may have been stored on the servers of a source."""
+    """Record that the servers of a source may hold data of the stack."""
     _used(folder(), source).touch()
 
 
 def used(source: Source) -> bool:
-    """Return whether something may be stored on the servers of a source, to be cleaned."""
+    """Return whether the servers of a source may hold data of the stack, to be cleaned."""
     return _used(_path(), source).exists()
 
 
 def _used(home: Path, source: Source) -> Path:
-    # With a dot, which no service has in its name: their folders are beside it.
+    # The dot avoids clashes with the services' folders: their names have none.
     return home / f"{source}.used"
 
 
@@ -60,15 +60,15 @@ def remove() -> None:
 
 @contextmanager
 def lock() -> Iterator[None]:
-    """Wait until no other action changes the stack, and keep others from it for the block."""
-    # Beside the folder, which `remove` takes away under the lock. Whoever has it may be building.
+    """Hold the lock against other actions that change the stack, for the length of the block."""
+    # Beside the folder, which `remove` deletes. The holder may be building images.
     with _locked(checkout.named("stack"), "changes the stack"):
         yield
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Wait until no other checkout starts services, which would find the same ports free."""
+    """Hold the lock against other checkouts, which would find the same ports free."""
     with _locked("stack-ports", "starts services of the project"):
         yield
 
@@ -76,7 +76,7 @@ def starting() -> Iterator[None]:
 @contextmanager
 def _locked(name: str, what: str) -> Iterator[None]:
     if sys.platform == "win32":
-        # There is no flock; two actions at once may meet.
+        # There is no flock; concurrent actions are not prevented.
         yield
         return
     from ..servers.waiting import locked
@@ -87,7 +87,7 @@ def _locked(name: str, what: str) -> Iterator[None]:
 
 
 def file() -> Path:
-    """Return the file of the note."""
+    """Return the path of the state file."""
     return _path() / "record.json"
 
 

@@ -1,7 +1,7 @@
-"""What a service is given: its user's settings, and the URLs of `dev`; the latter in `.env` too.
+"""Environment of a service: the user's settings, and the URLs of `dev`, which go to `.env` too.
 
-The settings are those that the environment and `.env` hold. Secrets that are missing are made up.
-By the URLs in `.env`, a service that is started by hand uses `dev` like all others.
+The settings come from the environment and `.env`. Missing secrets are generated. With the URLs in
+`.env`, a service that is started by hand uses `dev` like all others.
 """
 
 import importlib
@@ -36,7 +36,7 @@ _BEFORE = re.compile(
     r"|REDIS_URL=redis://localhost:6379/0)\n",
     re.MULTILINE,
 )
-"""What .env.example has had instead."""
+"""Lines that earlier versions of .env.example had instead."""
 
 
 def variables(
@@ -47,14 +47,14 @@ def variables(
     host: str,
     port: int,
 ) -> dict[str, str]:
-    """Return the settings of a service, as variables of its environment.
+    """Return the settings of a service, as environment variables.
 
     Args:
-        service: whose.
+        service: the service.
         up: the servers.
-        seen: their URLs as the service reaches them, where it does so in another way than we do.
-        host: the address that it is to listen on.
-        port: the port that it is to listen on.
+        seen: their URLs as seen by the service, if they differ from ours.
+        host: the address to listen on.
+        port: the port to listen on.
 
     Raises:
         ConfigurationError: .env cannot be read, or a name is misspelt.
@@ -66,7 +66,7 @@ def variables(
 def urls(
     service: Service, up: Mapping[Kind, Server], seen: Mapping[Kind, str] | None = None
 ) -> dict[str, str]:
-    """Return the settings that say where the servers of a service are, as far as they are up."""
+    """Return the settings with the URLs of a service's servers, for those that are up."""
     addresses = seen or {kind: server.url for kind, server in up.items()}
     found = {}
     own = database(service, up)
@@ -80,7 +80,7 @@ def urls(
 
 
 def database(service: Service, up: Mapping[Kind, Server]) -> Database | None:
-    """Return the database of a service; None if it needs none."""
+    """Return the `dev` database of a service; None if it needs none or PostgreSQL is not up."""
     if "postgres" not in service.needs or "postgres" not in up:
         return None
     return Database(up["postgres"], service, DEV)
@@ -92,17 +92,17 @@ def code(service: Service) -> list[Path]:
 
 
 def environment_with(own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a service's process: the user's variables, its own, fast starts."""
+    """Return a process environment: the user's variables, those of a fast start, and `own`."""
     ours = environment.variables(Path(sys.prefix)) | dict(own)
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return kept | {name: value for name, value in ours.items() if value is not None}
 
 
 def _of_user(service: Service) -> dict[str, str]:
-    """Return what .env and the environment say to a service, and its secrets, as variables.
+    """Return a service's settings from .env and the environment, and its secrets, as variables.
 
-    In a container it cannot read .env. What is made up is kept with the stack: hashes and tokens
-    that depend on it outlive a restart.
+    In a container it cannot read .env. Generated secrets are kept with the stack, so that hashes
+    and tokens stay valid after a restart.
     """
     given = {**dotenv(), **os.environ}
     refuse_misspelt(service, given)
@@ -120,23 +120,23 @@ def _of_user(service: Service) -> dict[str, str]:
 
 
 def secrets_file() -> Path:
-    """Return the file of the secrets that were made up."""
+    """Return the path of the file of generated secrets."""
     return record.folder() / "secrets.json"
 
 
 def refuse_misspelt(service: Service, given: Iterable[str]) -> None:
-    """Refuse a name in `given` that is all but one of a setting of the service.
+    """Refuse names in `given` that look like a misspelt setting of the service.
 
-    Others that begin alike are let be: Kubernetes sets some for whatever it calls by that name.
+    Other names with its prefix are allowed: Kubernetes sets some for a service of that name.
 
     Raises:
-        ConfigurationError: there is one.
+        ConfigurationError: a name is misspelt.
     """
     try:
         module = importlib.import_module(f"{service.package}.settings")
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, the service says when it starts
+    except Exception:  # noqa: BLE001 - the service reports it when it starts
         return
-    # One that reads its settings in a way of its own has no such class.
+    # A service may read its settings in its own way, without such a class.
     fields = getattr(getattr(module, "Settings", None), "model_fields", {})
     known = [f"{service.prefix}{name.upper()}" for name in fields]
     for name in given:
@@ -149,7 +149,7 @@ def refuse_misspelt(service: Service, given: Iterable[str]) -> None:
 
 
 def dotenv() -> dict[str, str | None]:
-    """Return what .env holds, empty where there is none.
+    """Return the contents of .env, empty if the file is missing.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -163,7 +163,7 @@ def dotenv() -> dict[str, str | None]:
 
 
 def noted() -> dict[str, str]:
-    """Return what `.env` holds between the two comments; a user's own line goes before it."""
+    """Return our settings between the two comments in `.env`, except those that the user sets."""
     text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
     block = _BLOCK.search(text)
     own = _users(_BLOCK.sub("", text))
@@ -172,14 +172,14 @@ def noted() -> dict[str, str]:
 
 
 def _users(text: str) -> set[str]:
-    """Return the names that a user sets in a text."""
+    """Return the names that are set in the text of a .env file."""
     return set(re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=", text))
 
 
 def write_dotenv(given: Mapping[str, str]) -> list[str]:
     """Write settings to `.env`, between two comments; return those that the user has set there.
 
-    What else is in the file is its user's, and what they set is left as it is.
+    The rest of the file is the user's and is not changed; settings that they have set are skipped.
 
     Raises:
         ConfigurationError: the file cannot be read.
@@ -203,12 +203,12 @@ def write_dotenv(given: Mapping[str, str]) -> list[str]:
 
 
 def replace_dotenv(text: str) -> None:
-    """Write all of `.env`, in one step."""
+    """Replace the whole `.env` atomically."""
     scratch = FILE.with_name(f".env.{os.getpid()}")
-    # Nobody else may read it, from its first byte on.
+    # Private before anything is written.
     scratch.touch(mode=0o600)
     if FILE.exists():
         scratch.chmod(FILE.stat().st_mode)
     scratch.write_text(text, encoding="utf-8")
-    # A link stays one.
+    # If .env is a symlink, replace its target.
     scratch.replace(FILE.resolve())
