@@ -56,7 +56,7 @@ def create_app(
         # FastAPI's own pages need a network; see pages.py.
         docs_url=None,
         redoc_url=None,
-        # Each request authenticates with a header, so CSRF protection is not needed.
+        # Credentials come in a header, never in a cookie, so CSRF protection is not needed.
         strict_content_type=False,
         # A redirect loses the scheme behind a proxy that terminates TLS; a 404 is clear.
         redirect_slashes=False,

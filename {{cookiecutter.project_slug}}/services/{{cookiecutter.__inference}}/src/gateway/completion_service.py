@@ -79,7 +79,7 @@ class Admitted:
                 # A chunk counts as one token until the backend reports the usage.
                 self.usage = chunk.usage or domain.Usage(self.request.prompt_tokens, made)
                 if chunk.usage:
-                    # Charge before the last chunk is sent: killing the process must not skip it.
+                    # Before the last chunk is sent, so that a killed process cannot skip it.
                     await self._book()
                 yield chunk
 

@@ -41,7 +41,7 @@ _TYPED = EMAIL_PATTERN.pattern.replace(r"\ud800-\udfff", "").replace("a-z", "A-Z
 Email = Annotated[
     str,
     AfterValidator(check_email),
-    # Not `format: email`: RFC 5322 allows much that nobody has as an address.
+    # Not `format: email`: RFC 5322 allows many addresses that nobody has.
     WithJsonSchema({"type": "string", "pattern": f"^{_TYPED}$", "maxLength": EMAIL_LENGTH}),
 ]
 Name = Annotated[str, values.Text(NAME_LENGTH)]

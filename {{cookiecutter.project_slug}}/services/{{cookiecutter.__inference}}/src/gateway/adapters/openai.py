@@ -127,7 +127,7 @@ class OpenAIBackend:
             async with self._asked(inference, stream=True) as response:
                 async for event in httpx2.EventSource(response):
                     if event.data == "[DONE]":
-                        # Read to the end: a partly read response makes httpx close the connection.
+                        # Read to the end: the connection of a partly read response is not reused.
                         continue
                     part = _parse(event.data)
                     usage = part.usage or usage

@@ -21,7 +21,7 @@ from .answers import JsonResponse, quota_headers
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HTTP_CODES = {
-    # FastAPI's status for a body that cannot be decoded or is nested too deeply.
+    # FastAPI answers 400 to a body that cannot be decoded or is nested too deeply.
     400: "invalid_json",
     # Its name in http.HTTPStatus depends on the version of Python.
     413: "content_too_large",

@@ -25,7 +25,7 @@ class Client(Redis):
         super().__init__(connection_pool=pool)
         self.auto_close_connection_pool = True
         self._timeout = timeout
-        # An exhausted ConnectionPool raises; BlockingConnectionPool costs 50 % more per command.
+        # An exhausted ConnectionPool raises; BlockingConnectionPool costs 50% more per command.
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._waiting: list[tuple[tuple[object, ...], asyncio.Future[Any]]] = []
         """Commands of the next pipeline, each with the future of its response."""
@@ -39,7 +39,7 @@ class Client(Redis):
     async def execute_together(self, *command: object) -> Any:
         """Run a command in a pipeline with all that arrive while the previous one is in flight.
 
-        Without pipelines, each of 16 concurrent requests costs 50 % more CPU. A command waits for
+        Without pipelines, each of 16 concurrent requests costs 50% more CPU. A command waits for
         one more round trip at most.
         """
         answer = asyncio.get_running_loop().create_future()
