@@ -5,9 +5,9 @@
 # ///
 """The template's own tiers: `nox` runs static, tests and engine; `nox -l` lists all.
 
-A project that was baked has tiers of its own; the tests here run those too. Plain `nox` proves the
-template in minutes. What takes longer are proofs, each a session of its own: `nox -s "proof(NAME)"`.
-`nox -s sample` runs some tests of each, chosen by a seed that it prints, or by `--sample SEED` after `--`.
+A baked project has its own tiers; the tests here run those too. Plain `nox` tests the template
+in minutes. Longer tests are proofs, each with its own session: `nox -s "proof(NAME)"`.
+`nox -s sample` runs some tests of each, by a seed that it prints, or `--sample SEED` after `--`.
 """
 
 import secrets
@@ -25,8 +25,8 @@ nox.options.reuse_venv = "yes"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 BENCHMARKS = ["first_run", "gateway", "isolation"]
-# A test says by `@pytest.mark.proof(of=NAME)` to which of them it belongs;
-# docs/maintaining.md has what each shows.
+# A test names its proof with `@pytest.mark.proof(of=NAME)`;
+# docs/maintaining.md says what each shows.
 PROOFS = [
     "adopting",
     "answers",
@@ -51,11 +51,11 @@ PROOFS = [
 ]
 WORKFLOWS = sorted(map(str, Path(".github/workflows").glob("*.yml")))
 DEPENDABOT = ".github/dependabot.yml"
-# Bakes leave it out of their checks.
+# Checked here, since bakes exclude it from their checks.
 ENGINE = Path("{{cookiecutter.project_slug}}", "vendor", "stratakit")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-# As in a project: where a container forbids bytecode, each of many processes compiles all anew.
-# Beside the sources it would be baked with them.
+# Allow bytecode even where a container forbids it, or every process recompiles everything; in a
+# folder of its own, because beside the sources it would be baked with them.
 BYTECODE = {
     "PYTHONDONTWRITEBYTECODE": None,
     "PYTHONPYCACHEPREFIX": str(Path(__file__).parent / ".nox" / "bytecode"),
@@ -71,7 +71,7 @@ def install(session: nox.Session, *groups: str) -> None:
 def static(session: nox.Session) -> None:
     """Check the template's own code, the engine and the workflows: format, lint, types."""
     install(session, "static")
-    # The engine leaves itself out, where it is vendored.
+    # The engine's own settings exclude it from ruff, for projects where it is vendored.
     for where in ((".",), (str(ENGINE), "--config", "exclude = []")):
         session.run("ruff", "format", "--check", *where)
         session.run("ruff", "check", *where)
@@ -88,7 +88,7 @@ def static(session: nox.Session) -> None:
 
 
 def has_images() -> bool:
-    """Return whether there is a Docker engine with the images of the servers."""
+    """Return whether Docker is running and has the servers' images."""
     command = ("docker", "image", "inspect", "postgres:17-alpine", "redis:8-alpine")
     docker = shutil.which("docker")
     return (
@@ -97,21 +97,21 @@ def has_images() -> bool:
 
 
 def pytest(session: nox.Session, *words: str) -> None:
-    """Run tests of the template; those of one file share a project, and so a worker."""
+    """Run tests of the template; tests of one file share a project, and so a worker."""
     install(session, "test", "browser")
-    # In their order: what takes longest is not in the files with the most tests.
+    # xdist would otherwise start with the files with the most tests, which are not the slowest.
     how = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", *how, *words, env=BYTECODE)
 
 
 def on(source: str, session: nox.Session, *words: str) -> None:
-    """Run the engine's own tests in one environment, on servers of one source."""
+    """Run the engine's own tests in one environment, on one source of servers."""
     install(session, "test")
     link = "services/gateway/tests/integration/engine"
-    # Quoted, since pytest takes it apart at blanks, and a checkout may have some in its path.
+    # Quoted, since pytest splits it at spaces, which the checkout's path may contain.
     support = shlex.quote(str(Path(__file__).parent / "tests" / "support"))
     named = [word.replace("tests/engine", link) for word in words]
-    # Not in the checkout: a project in a linked worktree has databases of its own. Nor deep, for sockets.
+    # Outside the checkout, where a linked worktree changes database names; short, for Unix sockets.
     with tempfile.TemporaryDirectory(prefix="engine-") as scratch:
         session.run(
             "python", "tests/support/host.py", f"{scratch}/{source}", env=BYTECODE, silent=True
@@ -135,20 +135,20 @@ def on(source: str, session: nox.Session, *words: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Prove the template in minutes: what bakes are, and that the tiers of one work."""
+    """Test the template in minutes: the content of bakes, and the tiers of one."""
     pytest(session, "-m", "not proof", *session.posargs)
 
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """Check what is quick of the engine, in one environment and on embedded servers."""
+    """Run the engine's quick tests, in one environment and on embedded servers."""
     on("embedded", session, *(session.posargs or ("--quick",)))
 
 
 @nox.session(default=False)
 @nox.parametrize("what", [nox.param(name, id=name) for name in PROOFS])
 def proof(session: nox.Session, what: str) -> None:
-    """Prove one thing in full; or a part of it, with `--sample SEED`."""
+    """Run all tests of a proof, or some of them with `--sample SEED`."""
     _, ours, source = what.partition("engine-")
     if source == "docker" and not has_images():
         session.skip("no Docker engine with the images: the same tests run on embedded servers")
@@ -160,11 +160,11 @@ def proof(session: nox.Session, what: str) -> None:
 
 @nox.session(default=False)
 def sample(session: nox.Session) -> None:
-    """Run some tests of each proof, which the seed chooses that is printed."""
+    """Run some tests of each proof, selected by a printed seed."""
     given = any(word.startswith("--sample") for word in session.posargs)
     seed = () if given else ("--sample", secrets.token_hex(3))
     words = (*seed, *session.posargs)
-    session.log(f"these tests again: uvx nox -s sample -- {shlex.join(words)}")
+    session.log(f"run these tests again: uvx nox -s sample -- {shlex.join(words)}")
     for source in ("embedded", "docker"):
         session.notify(f"proof(engine-{source})", words)
     pytest(session, "-m", "proof", *words)
@@ -172,14 +172,14 @@ def sample(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
-    """Bake with every Python that is supported."""
+    """Bake with every supported Python."""
     pytest(session, "-m", "not slow and not proof", *session.posargs)
 
 
 @nox.session(default=False)
 @nox.parametrize("what", [nox.param(name, id=name) for name in BENCHMARKS])
 def bench(session: nox.Session, what: str) -> None:
-    """Time what a newcomer waits for, and what it costs to keep tests apart."""
+    """Measure a newcomer's first run, the gateway, and the cost of isolating tests."""
     install(session, "test")
     session.run("python", f"benchmarks/{what}.py", *session.posargs)
 

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parent
 
 
 @task(
-    help={"into": "the folder to bake into", "answer": "KEY=VALUE, as often as wanted"},
+    help={"into": "the folder to bake into", "answer": "KEY=VALUE, may be repeated"},
     iterable=["answer"],
 )
 def bake(_: Context, answer: list[str], into: str = "build") -> None:
-    """Bake the template as it is in the working tree, over what was baked there before."""
+    """Bake the template from the working tree, overwriting an earlier bake."""
     answers = dict(pair.split("=", 1) for pair in answer)
     folder = cookiecutter(
         str(ROOT),
@@ -30,7 +30,7 @@ def bake(_: Context, answer: list[str], into: str = "build") -> None:
 
 @task(help={"since": "a commit or tag of the template that a project was baked from"})
 def rehearse(c: Context, since: str = "HEAD~1") -> None:
-    """Bake from an older state of the template and update to the committed one, as users will."""
+    """Bake an older commit of the template and update the project to HEAD, as users will."""
     with tempfile.TemporaryDirectory() as scratch:
         c.run(f"cruft create '{ROOT}' --output-dir '{scratch}' --no-input --checkout {since}")
         (project,) = Path(scratch).iterdir()
@@ -45,6 +45,6 @@ def rehearse(c: Context, since: str = "HEAD~1") -> None:
 
 @task
 def clean(_: Context) -> None:
-    """Remove what bakes and tests have left in the working tree."""
+    """Remove leftovers of bakes and tests from the working tree."""
     for name in ("build", "reports", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"):
         shutil.rmtree(ROOT / name, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Prune what the answers make superfluous, note where the project comes from, say what is next.
+"""Prune files that the answers do not need, record the template, print the next steps.
 
-cookiecutter renders this file and runs it in the folder of the new project; so does cruft, again
-and again, into scratch folders. Standard library only, no network; the same again changes nothing.
+cookiecutter renders this file and runs it in the new project's folder; so does cruft, repeatedly,
+in scratch folders. Standard library only, no network, idempotent.
 """
 
 import importlib
@@ -23,7 +23,7 @@ ANSWERS: dict[str, Any] = dict(json.loads(r"""{{ cookiecutter.items() | list | t
 
 Manifest = Mapping[tuple[str, str], tuple[str, ...]]
 
-# What there is for the sake of one cloud, and of any.
+# Files that only one cloud needs, and those that any cloud needs.
 CLOUDS = {
     "aws": (
         "infra/policies/aws",
@@ -48,7 +48,7 @@ ANY_CLOUD = (
     "tests/infrastructure/test_terraform.py",
 )
 
-# The one manifest: which paths go with which answer.
+# Paths to remove for each answer.
 PRUNED: Manifest = {
     **{
         ("clouds", chosen): tuple(
@@ -57,32 +57,32 @@ PRUNED: Manifest = {
         for chosen in CLOUDS
     },
     ("clouds", "none"): (*(path for paths in CLOUDS.values() for path in paths), *ANY_CLOUD),
-    # After what is in it.
+    # After the paths inside it.
     ("ci", "none"): (".github",),
-    # Both starters may be called alike, so the one that is not wanted is rendered out of the way.
+    # Both starters may have the same name, so the unwanted one is rendered elsewhere.
     ("starter", "inference"): (".nox/unused",),
     ("starter", "blank"): (".nox/unused",),
 }
 
-# Where cookiecutter was at work: of no use to cruft, and paths of one machine.
+# Paths of this machine, which cruft does not need.
 MACHINE = {"_repo_dir", "_output_dir", "_checkout"}
 
-# What a bake is made of; the rest of the template's repository may be as it likes.
+# Files that affect a bake; uncommitted changes elsewhere in the template do not matter.
 BAKED = ("*cookiecutter*", "hooks", "templates")
 
-# By these a git hook that bakes would have us read its own repository.
+# Set by git hooks: a bake inside one would read the hook's repository instead of the template's.
 REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}
 
 
 class UnrecordedError(Exception):
-    """Why it cannot be said which template, and which commit of it, the project is made of."""
+    """Reason why the template, or its commit, is unknown."""
 
 
 def prune(project: Path, answers: Mapping[str, Any], manifest: Manifest = PRUNED) -> None:
     """Remove the paths that the manifest lists for the answers.
 
     Raises:
-        FileNotFoundError: a listed path does not exist, so the manifest is out of date.
+        FileNotFoundError: if a listed path does not exist: the manifest is out of date.
     """
     for (key, value), names in manifest.items():
         if answers[key] != value:
@@ -97,10 +97,10 @@ def prune(project: Path, answers: Mapping[str, Any], manifest: Manifest = PRUNED
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Return what git prints.
+    """Return the output of a git command.
 
     Raises:
-        UnrecordedError: there is no git, or it fails.
+        UnrecordedError: if git is missing or fails.
     """
     environment = {key: value for key, value in os.environ.items() if key not in REPOSITORY}
     command = ["git", "-C", str(folder), *arguments]
@@ -121,7 +121,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-# While it waits for a hook, cookiecutter stands in the template.
+# Working directory of cookiecutter: the template, while it waits for a hook.
 STANDS = Path(f"/proc/{os.getppid()}/cwd")
 
 
@@ -129,12 +129,12 @@ def template_folder(answers: Mapping[str, Any], stands: Path = STANDS) -> Path:
     """Return the folder of the template.
 
     Raises:
-        UnrecordedError: it cannot be found.
+        UnrecordedError: if it is not found.
     """
     folder = Path(answers["_repo_dir"])
     candidates = [folder]
     if not folder.is_absolute():
-        # As it was typed, and relative to a working directory that hooks are not told.
+        # Relative, as typed, to a working directory that hooks do not know.
         candidates = [
             stands,
             os.environ.get("PWD", os.sep) / folder,
@@ -153,23 +153,23 @@ def origin(folder: Path) -> str:
 
 
 def published(folder: Path) -> str:
-    """Return the URL that has the commit of a clone, where colleagues find it, too; else nothing."""
+    """Return the URL to which a clone's commit was pushed, so that others can fetch it, or ""."""
     with suppress(UnrecordedError):
         url = origin(folder)
-        # All that git takes for a URL has one: https://host/path, user@host:path.
+        # Every git URL has a colon: https://host/path, user@host:path.
         if ":" in url and git(folder, "branch", "--remotes", "--contains", "HEAD"):
             return url
     return ""
 
 
 def provenance(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what cruft would have written into `.cruft.json`.
+    """Return the content that cruft would have written to `.cruft.json`.
 
     Raises:
-        UnrecordedError: the template is no git checkout, or has no commit yet.
+        UnrecordedError: if the template is not a git checkout, or has no commit yet.
     """
     folder = template_folder(answers)
-    # Fails for a copy of the template that lies, untracked, in a repository of something else.
+    # Fails for a copy of the template that is untracked in another repository.
     git(folder, "ls-files", "--error-unmatch", "cookiecutter.json")
     commit = git(folder, "rev-parse", "HEAD")
     typed = answers["_repo_dir"].startswith(answers["_template"])
@@ -189,50 +189,50 @@ def provenance(answers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record(project: Path, answers: Mapping[str, Any]) -> str:
-    """Write `.cruft.json`, and return what there is to say about it."""
+    """Write `.cruft.json`; return notes to print about it, if any."""
     try:
         state = provenance(answers)
         changes = git(template_folder(answers), "status", "--porcelain", "--", *BAKED)
     except UnrecordedError as reason:
         return (
-            f"No .cruft.json is written, so updates of the template cannot be had: {reason}.\n"
-            "To have them, bake from a git checkout or a URL of the template."
+            f"No .cruft.json is written, so the project cannot be updated: {reason}.\n"
+            "For updates, bake from a git checkout or a URL of the template."
         )
     text = json.dumps(state, indent=2, separators=(",", ": ")) + "\n"
     (project / ".cruft.json").write_text(text, encoding="utf-8", newline="\n")
     said = []
     if ":" not in state["template"]:
         said.append(
-            f".cruft.json names the template as {state['template']}, where your colleagues have"
-            ' none;\nonce it is pushed, write its URL there, as "template".'
+            f".cruft.json records the template as {state['template']}, a path that your colleagues"
+            ' do not have;\nonce it is pushed, set "template" there to its URL.'
         )
     if changes:
         said.append(
-            f".cruft.json names the template's commit {state['commit'][:7]}, but the template has"
+            f".cruft.json records the template's commit {state['commit'][:7]}, but the template has"
             " changes that are not committed;\n`cruft diff` will show them."
         )
     return "\n".join(said)
 
 
-# What the starter `inference` does without: its service is there.
+# Answers that only the starter `blank` uses, with their defaults.
 OF_BLANK = {"service": "gateway", "resource": "item"}
 
 
 def without_effect(answers: Mapping[str, Any]) -> str:
-    """Return what to say of answers that the starter has no use for."""
+    """Return a note on answers that the starter ignores."""
     given = [key for key, usual in OF_BLANK.items() if answers.get(key, usual) != usual]
     if not given or answers["starter"] == "blank":
         return ""
     names = " and ".join(f"{key}={shlex.quote(answers[key])}" for key in given)
     command = f"uv run invoke service.add {answers['service']} --resource {answers['resource']}"
     return (
-        f"Without effect, since only the starter `blank` has a use for it: {names}.\n"
+        f"Ignored, because only the starter `blank` uses it: {names}.\n"
         f"To add such a service: {command}"
     )
 
 
 def list_engine(project: Path) -> None:
-    """Write the manifest of the vendored engine, by which the project sees that it is unchanged."""
+    """Write the manifest of the vendored engine, to detect changes to it later."""
     engine = project / "vendor" / "stratakit"
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(engine / "src"))
@@ -241,8 +241,8 @@ def list_engine(project: Path) -> None:
 
 
 def next_steps(project: Path) -> str:
-    """Return the commands that follow a bake."""
-    # The name alone is right only where the project was baked into the current folder.
+    """Return the commands to run after a bake."""
+    # The name alone works only if the project was baked into the current folder.
     here = os.environ.get("PWD") == str(project.parent)
     steps = [
         shlex.join(["cd", project.name if here else str(project)]),
@@ -259,12 +259,12 @@ def main(project: Path, answers: Mapping[str, Any]) -> None:
     if "_repo_dir" in answers:
         said, stream = record(project, answers), sys.stdout
     elif project.is_relative_to(Path(tempfile.gettempdir()).resolve()):
-        # cruft compares bakes; nobody goes on from its scratch folders.
+        # cruft compares bakes in scratch folders, where next steps make no sense.
         return
     else:
         said, stream = "", sys.stderr
     text = "\n".join(filter(None, [without_effect(answers), said, next_steps(project)]))
-    # A terminal that cannot show a letter of the path must not cost the project.
+    # Escape letters that the terminal cannot encode: an error here would discard the project.
     print(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding), file=stream)
 
 

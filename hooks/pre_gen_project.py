@@ -1,7 +1,7 @@
-"""Refuse answers that cannot work, before anything is written. Standard library only.
+"""Refuse invalid answers before anything is written. Standard library only.
 
-cookiecutter renders this file, runs it in the folder of the new project and removes that folder
-when the exit code is not 0.
+cookiecutter renders this file, runs it in the new project's folder and removes that folder
+if the exit code is not 0.
 """
 
 import builtins
@@ -32,7 +32,7 @@ EXAMPLES = {
 
 LONGEST = 20
 
-# Modules of some Python from 3.11 on that the one which runs this hook may not have.
+# Includes modules of other supported Pythons, which the one that runs this hook may lack.
 STDLIB = sys.stdlib_module_names | frozenset(
     """
     aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr
@@ -52,7 +52,7 @@ DEVICES = frozenset(
     ["aux", "con", "nul", "prn"] + [f"{port}{n}" for port in ("com", "lpt") for n in range(10)]
 )
 
-# What a fresh project installs, by the names to import and the names to install.
+# Packages that a fresh project installs, by import name and distribution name.
 INSTALLED = frozenset(
     """
     alembic annotated_doc annotated_types anyio argcomplete argon2 argon2_cffi argon2_cffi_bindings
@@ -86,7 +86,7 @@ INSTALLED = frozenset(
 
 
 class Rule(NamedTuple):
-    """What an answer, or a name made of it, must not be, and the end of "..., because ..."."""
+    """Rule for answers or names derived from them, and its reason, which follows "because"."""
 
     names: tuple[str, ...]
     refuses: Callable[[str], object]
@@ -94,7 +94,7 @@ class Rule(NamedTuple):
 
 
 def has_control(text: str) -> bool:
-    """Return whether `text` holds what breaks a line or makes it read differently from its bytes."""
+    """Return whether `text` has characters that break a line or reorder it (bidirectional)."""
     overrides = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     return any(
         unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
@@ -107,16 +107,16 @@ TEXTS = ("project_name", "author")
 KEBAB = ("project_slug", "service")
 NAMES = (*KEBAB, "resource")
 
-# In this order: the first that refuses an answer is the one that is said.
+# The first rule that refuses an answer gives the reason.
 RULES = (
     Rule((*TEXTS, *NAMES), lambda text: not text.strip(), "it is empty"),
     Rule(TEXTS, has_control, "line breaks and control characters would break the files it is in"),
     Rule(
         TEXTS,
         re.compile(r"\{[%#{]").search,
-        "an opening brace and another, a % or a # begin Jinja, which updates would run",
+        "an opening brace before another, a % or a # begins Jinja, which updates would evaluate",
     ),
-    Rule(TEXTS, lambda text: text != text.strip(), "it begins or ends with a blank"),
+    Rule(TEXTS, lambda text: text != text.strip(), "it begins or ends with a space"),
     Rule(
         KEBAB,
         lambda name: not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name),
@@ -132,13 +132,13 @@ RULES = (
     Rule(
         NAMES,
         lambda name: len(name) > LONGEST,
-        f"it has more than {LONGEST} characters, and names made of several such must fit into the"
-        " 63 of PostgreSQL",
+        f"it has more than {LONGEST} characters, and names combined from several answers must fit"
+        " PostgreSQL's limit of 63",
     ),
     Rule(
         ("project_slug", "__package", "resource", "__class"),
         keyword.iskeyword,
-        "it is, or its class would be, a keyword of Python",
+        "it is, or its class would be, a Python keyword",
     ),
     Rule(
         ("project_slug", "__package", "resource"),
@@ -148,15 +148,15 @@ RULES = (
     Rule(
         ("project_slug", "__package", "resource"),
         OWN.__contains__,
-        "every project has a folder or a module of that name already",
+        "every project already has a folder or a module of that name",
     ),
-    Rule(NAMES, DEVICES.__contains__, "it is a device on Windows, where no file can have its name"),
+    Rule(NAMES, DEVICES.__contains__, "it is a device name on Windows, which no file can have"),
     Rule(
         ("__package", "__distribution"),
         INSTALLED.__contains__,
-        "it is, alone or after the project_slug, a package that the project installs",
+        "it is, alone or with the prefix project_slug, a package that the project installs",
     ),
-    Rule(("__class",), vars(builtins).__contains__, "its class would hide a builtin of Python"),
+    Rule(("__class",), vars(builtins).__contains__, "its class would shadow a Python builtin"),
 )
 
 ANSWER_OF = {
@@ -167,11 +167,11 @@ ANSWER_OF = {
 
 
 def because(answer: str, answers: Mapping[str, str]) -> str:
-    """Return why an answer cannot be used; nothing of one that can."""
+    """Return why an answer is invalid, or "" if it is valid."""
     package = answers["service"].replace("-", "_")
     values = {
         **answers,
-        # The example is no service of that name, but nothing says so to who gives a bad one.
+        # From the typed service, even if the starter ignores it: an invalid one is refused anyway.
         "__package": package,
         "__distribution": f"{answers['project_slug']}-{package}".replace("-", "_"),
         "__class": "".join(word.capitalize() for word in answers["resource"].split("_")),
@@ -184,7 +184,7 @@ def because(answer: str, answers: Mapping[str, str]) -> str:
 
 
 def corrected(answer: str, answers: Mapping[str, str]) -> str:
-    """Return a good answer in place of a bad one: near to what was typed, where that can be."""
+    """Return a valid replacement for an invalid answer, similar to it if possible."""
     given = answers[answer]
     if answer in NAMES and given.isascii():
         joint = "_" if answer == "resource" else "-"
@@ -196,17 +196,17 @@ def corrected(answer: str, answers: Mapping[str, str]) -> str:
 
 
 def as_typed(answers: Mapping[str, str]) -> dict[str, str]:
-    """Return the answers with the slug, which is made harmless before a folder is called so."""
+    """Return the answers with the slug as typed; cookiecutter.json makes it a safe folder name."""
     return {**answers, "project_slug": answers["__slug_answer"]}
 
 
 def problems(answers: Mapping[str, str]) -> dict[str, str]:
-    """Return a message for each answer that cannot be used: what, why, and a good one."""
+    """Return a message for each invalid answer: the reason and a valid one."""
     typed = as_typed(answers)
     messages = {}
     for answer in EXAMPLES:
         if answer == "project_slug" and "project_name" in messages:
-            continue  # It is made of the name unless it is given; one message is enough.
+            continue  # Derived from the name unless given; one message is enough.
         if reason := because(answer, typed):
             good = json.dumps(corrected(answer, typed), ensure_ascii=False)
             messages[answer] = (
@@ -217,11 +217,11 @@ def problems(answers: Mapping[str, str]) -> dict[str, str]:
 
 
 def subfolder(answers: Mapping[str, str]) -> str:
-    """Return what `--directory` named: the folder of the template in what was given as one."""
+    """Return the value of `--directory`: the template's folder within its repository."""
     where, template = Path(answers["_repo_dir"]), Path(answers["_template"])
     if where.is_relative_to(template):
         return where.relative_to(template).as_posix()
-    # A clone of a URL, or what a zip file held.
+    # A clone of a URL, or an unpacked zip file.
     prefix = ("git", "-C", str(where), "rev-parse", "--show-prefix")
     with suppress(OSError):
         return subprocess.run(prefix, capture_output=True, text=True, check=False).stdout.strip()
@@ -229,10 +229,10 @@ def subfolder(answers: Mapping[str, str]) -> str:
 
 
 def command(answers: Mapping[str, str], refused: Mapping[str, str]) -> str:
-    """Return the whole command that bakes with these answers, those that were refused corrected."""
+    """Return the full bake command with these answers, the refused ones corrected."""
     typed = as_typed(answers)
     if "project_name" in refused and because("project_slug", typed):
-        del typed["project_slug"]  # It is made of the name.
+        del typed["project_slug"]  # Derived from the name.
     given = {key: value for key, value in typed.items() if not key.startswith("_")}
     given |= {key: corrected(key, typed) for key in refused}
     output, inside = answers.get("_output_dir", ""), subfolder(answers)
@@ -248,14 +248,14 @@ def command(answers: Mapping[str, str], refused: Mapping[str, str]) -> str:
 
 
 def refusal(answers: Mapping[str, str]) -> str:
-    """Return what there is to say: each bad answer, and the command corrected; else nothing."""
+    """Return messages for invalid answers and the corrected command, or "" if all are valid."""
     messages = problems(answers)
     if not messages:
         return ""
     if "_repo_dir" in answers:
         again = f"Corrected:\n  {command(answers, messages)}"
     else:
-        # cruft does not say whether it creates a project or updates one.
+        # A hook cannot tell whether cruft creates a project or updates one.
         typed = as_typed(answers)
         good = json.dumps({key: corrected(key, typed) for key in messages}, ensure_ascii=False)
         again = (

@@ -106,7 +106,7 @@ def test_the_prompts_state_the_rules(hook: Callable[..., ModuleType]) -> None:
             case = "snake_case" if key == "resource" else "kebab-case"
             for rule in (case, "a-z and 0-9", "a letter first", f"at most {module.LONGEST}"):
                 assert rule in question
-            assert "no keyword of Python, nor a module that it has or installs" in question
+            assert "not a Python keyword, nor a standard-library or installed module" in question
         else:
             assert "one line of free text" in question.lower()
 

@@ -175,6 +175,6 @@ def test_answers_that_the_starter_has_no_use_for_are_told(
     said = hook("post_gen_project").without_effect(answers)
     assert bool(said) == bool(names)
     if names:
-        assert f"has a use for it: {names}.\n" in said
+        assert f"Ignored, because only the starter `blank` uses it: {names}.\n" in said
         command = f"service.add {answers['service']} --resource {answers['resource']}"
         assert said.endswith(command)

@@ -176,7 +176,7 @@ def test_a_clone_is_recorded_by_the_url_where_others_find_its_commit(
     address = "https://example.org/strata.git" if pushed else str(checkout)
     assert state(baked)["template"] == address
     assert state(baked)["commit"] == git(checkout, "rev-parse", "HEAD")
-    assert ("where your colleagues have none" in printed) == (not pushed)
+    assert ("a path that your colleagues do not have" in printed) == (not pushed)
 
 
 UNRECORDED = {
