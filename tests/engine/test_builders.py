@@ -129,7 +129,7 @@ async def test_a_list_is_one_value_where_the_field_holds_lists(build: Build) -> 
 async def test_as_many_values_as_rows_are_wanted(build: Build) -> None:
     with pytest.raises(BuildError, match=r"Customer\.grade has 2 values, for 3 rows"):
         await build.many(shop.Customer, 3, grade=[1, 2])
-    with pytest.raises(BuildError, match=r"Customer\.grade has values for 2 rows, of 3"):
+    with pytest.raises(BuildError, match=r"Customer\.grade has values for 2 of 3 rows"):
         await build.many(shop.Customer, 3, grade=iter([1, 2]))
 
 

@@ -1,4 +1,4 @@
-"""Valid rows for any model, derived from the metadata alone."""
+"""Factories of valid rows for any model, derived from its metadata alone."""
 
 from .build import Build, example
 from .constraints import BuildError

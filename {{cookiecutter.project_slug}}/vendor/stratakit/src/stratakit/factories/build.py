@@ -1,10 +1,10 @@
-"""Model instances made up from the models' metadata: a new model needs no factory of its own.
+"""Model instances generated from the models' metadata: a new model needs no factory.
 
     async def test_an_invoice_can_be_paid(build: Build) -> None:
         invoice = await build(Invoice, total=3)
 
-What is built is valid: it has the rows that it refers to, values of its own where they must be
-unique, and such as its CHECK constraints let pass. Each of them can be given instead.
+Built instances are valid: their parent rows exist, unique columns have unique values, and CHECK
+constraints hold. Any value can be passed explicitly instead.
 """
 
 from collections import defaultdict
@@ -25,18 +25,18 @@ M = TypeVar("M")
 
 
 def example(model: type[M], number: int = 1, /, **given: object) -> M:
-    """Return an instance with every field that may not be null, made without a database.
+    """Return an instance with all non-nullable fields set, made without a database.
 
-    It has what a server would fill in, too, except for generated columns: it is for reading, not
-    for storing. The same arguments give equal instances.
+    Server defaults are filled in too, but generated columns are not: the instance is for reading,
+    not for storing. The same arguments give equal instances.
 
     Args:
         model: a mapped class.
-        number: which one; each has unique values of its own.
-        given: fields whose values are not to be made up, relationships among them.
+        number: number of the instance; each has its own unique values.
+        given: values of fields, including relationships, that are not to be generated.
 
     Raises:
-        BuildError: there is no such field, or no value is found for one.
+        BuildError: a field does not exist, or no value can be generated for one.
     """
     refuse_unknown(_mapper(model), given)
     rows = Rows("example", defaultdict(lambda: number - 1))
@@ -44,7 +44,7 @@ def example(model: type[M], number: int = 1, /, **given: object) -> M:
 
 
 class Build:
-    """Builds and commits instances in one database. Tests have it as the fixture `build`."""
+    """Builder that commits instances to one database. Tests get it as the fixture `build`."""
 
     def __init__(
         self,
@@ -52,43 +52,43 @@ class Build:
         seed: str,
         built: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the database, what all values depend on, and what is called when rows are built.
+        """Take the database, the seed of all values, and a callback to run after each build.
 
-        What is built over a connection that is in a transaction is committed with that.
+        Rows built over a connection in a transaction are committed with that transaction.
         """
         self._bind, self._built = bind, built
         self._seed = seed
         self._numbers: defaultdict[sa.Table, int] = defaultdict(int)
 
     async def __call__(self, model: type[M], /, **given: object) -> M:
-        """Build one, and what it cannot be without.
+        """Build one instance, and the rows it depends on.
 
         Args:
             model: a mapped class.
-            given: fields whose values are not to be made up, relationships among them.
+            given: values of fields, including relationships, that are not to be generated.
 
         Raises:
-            BuildError: there is no such field, or no value is found for one.
-            IntegrityError: the server refuses what was given.
+            BuildError: a field does not exist, or no value can be generated for one.
+            IntegrityError: the server rejects a given value.
         """
         [built] = await self.many(model, 1, **given)
         return built
 
     async def many(self, model: type[M], count: int, /, **given: object) -> list[M]:
-        """Build several in one transaction; they share what is given, but for values per row.
+        """Build several instances in one transaction; given values are shared or per row.
 
             await build.many(Line, 3, order=order, position=[1, 2, 3], amount=lambda n: n * 10)
 
         Args:
             model: a mapped class.
-            count: how many.
-            given: as for one. A function is called with the number of the row, from 1, and an
-                iterator is advanced; a list or another sequence has one value for each row, unless
-                the field itself holds such.
+            count: number of instances.
+            given: as for one instance. A function is called with the row number, from 1, and an
+                iterator is advanced; a list or another sequence has one value per row, unless the
+                field itself holds sequences.
 
         Raises:
-            BuildError: as for one; or there are not as many values as rows.
-            IntegrityError: as for one.
+            BuildError: as for one instance; or the number of values differs from that of rows.
+            IntegrityError: as for one instance.
         """
         mapper = _mapper(model)
         refuse_unknown(mapper, given)
@@ -111,20 +111,20 @@ class Build:
 
 
 class _Maker:
-    """Makes an instance and what it needs, and stores them if there is a session.
+    """Maker of an instance and its parents, which are stored if there is a session.
 
-    What several of them refer to is one and the same, as long as no constraint forbids it.
+    Instances share a parent as long as no constraint forbids it.
     """
 
     def __init__(self, rows: Rows, session: orm.Session | None) -> None:
         self._rows = rows
         self._session = session
         self._related: dict[sa.FromClause, object] = {}
-        """An instance of each table that was given, or made so far."""
+        """Instance of each table that was given, or made so far."""
 
     def make(self, model: type[M], given: dict[str, object]) -> M:
         mapper = _mapper(model)
-        # Not by calling the class, which may want arguments of its own.
+        # Not by calling the class: its __init__ may require arguments.
         instance: M = mapper.class_manager.new_instance()
         if isinstance(mapper.polymorphic_on, sa.Column) and mapper.polymorphic_identity is not None:
             given = {_key(mapper, mapper.polymorphic_on): mapper.polymorphic_identity, **given}
@@ -148,14 +148,14 @@ class _Maker:
             if self._session is None:
                 setattr(instance, name, parent)
             else:
-                # Without a word to the session: it may be another one's, and stays the same object.
+                # Bypass the session: the parent may belong to another, and must stay as it is.
                 attributes.set_committed_value(instance, name, parent)
         return instance
 
     def _refer(
         self, instance: object, relationship: orm.RelationshipProperty[Any], parent: object
     ) -> None:
-        """Set the foreign key of a relationship to a parent that was given."""
+        """Set the foreign key of a relationship to a given parent."""
         target = relationship.mapper
         if parent is not None and not isinstance(parent, target.class_):
             raise BuildError(f"{relationship} takes a {target.class_.__name__}, not {parent!r}")
@@ -168,7 +168,7 @@ class _Maker:
         self._relate(parent)
 
     def _relate(self, parent: object) -> None:
-        """Note an instance that was given, and those that it is known to refer to."""
+        """Record a given instance, and those loaded in its relationships."""
         mapper = sa.inspect(type(parent), raiseerr=False)
         if isinstance(mapper, orm.Mapper) and mapper.local_table not in self._related:
             self._related[mapper.local_table] = parent
@@ -183,9 +183,9 @@ class _Maker:
         parents: dict[str, object],
         stored: ExitStack,
     ) -> list[Row]:
-        """Set what an instance needs; add the parents that were made for it to `parents`.
+        """Set the required fields of an instance; add the parents made for it to `parents`.
 
-        Return the rows that are to be stored before `stored` is closed.
+        Return the rows that have to be stored before `stored` is closed.
         """
         used = list(parents.values())
 
@@ -210,7 +210,7 @@ class _Maker:
         connection = self._session.connection() if self._session else None
         for table in (each for each in mapper.tables if isinstance(each, sa.Table)):
             known = _known(mapper, instance)
-            # A table that extends another one has its key from there.
+            # In joined-table inheritance, the key comes from the parent table.
             inherited = {
                 each.parent: known.get(each.column)
                 for key in table.foreign_key_constraints
@@ -231,7 +231,7 @@ class _Maker:
     def _found(
         self, target: orm.Mapper[Any], key: sa.ForeignKeyConstraint, known: Row
     ) -> object | None:
-        """Return what a key refers to, if that is known and there."""
+        """Return the existing instance that a key refers to, if all its values are known."""
         if self._session is None or not known.keys() >= {each.column for each in key.elements}:
             return None
         same = [column == value for column, value in known.items()]
@@ -241,7 +241,7 @@ class _Maker:
     def _shared(
         self, target: orm.Mapper[Any], key: sa.ForeignKeyConstraint, known: Row, used: list[object]
     ) -> object | None:
-        """Return the instance that others refer to as well, if this key may."""
+        """Return an instance that others refer to already, if this key may share it."""
         found = self._related.get(target.local_table)
         if found is None or any(found is each for each in used) or not may_share(key):
             return None
@@ -250,7 +250,7 @@ class _Maker:
         return found
 
     def _unmapped(self, key: sa.ForeignKeyConstraint, known: Row) -> Row:
-        """Make a row of a table that no class is mapped to; return its values."""
+        """Make a row of an unmapped table; return its values."""
         if self._session:
             return self._rows.stored(self._session.connection())(key, known)
         table = key.referred_table
@@ -259,11 +259,11 @@ class _Maker:
 
 
 def _flush(session: orm.Session, mapper: orm.Mapper[Any], given: Row) -> None:
-    """Send what was added.
+    """Flush the session.
 
     Raises:
-        BuildError: a constraint refuses what was made up here.
-        IntegrityError: the server refuses what was given.
+        BuildError: a constraint rejects a generated value.
+        IntegrityError: the server rejects a given value.
     """
     try:
         session.flush()
@@ -291,7 +291,7 @@ def _mapper_of(table: sa.FromClause, registry: orm.registry) -> orm.Mapper[Any] 
 
 
 def _concrete(mapper: orm.Mapper[Any] | None) -> orm.Mapper[Any] | None:
-    """Return a mapper, or that of a subclass if there can be no instances of its own class."""
+    """Return a mapper, or that of a subclass if its own class cannot have instances."""
     if mapper is None or mapper.polymorphic_on is None:
         return mapper
     every = mapper.self_and_descendants
@@ -299,7 +299,7 @@ def _concrete(mapper: orm.Mapper[Any] | None) -> orm.Mapper[Any] | None:
 
 
 def _to_one(mapper: orm.Mapper[Any], name: str) -> bool:
-    """Return whether a field is a relationship by a foreign key of the mapper's own."""
+    """Return whether a field is a many-to-one relationship."""
     relationship = mapper.relationships.get(name)
     return relationship is not None and relationship.direction is orm.MANYTOONE
 
@@ -307,7 +307,7 @@ def _to_one(mapper: orm.Mapper[Any], name: str) -> bool:
 def _over(
     mapper: orm.Mapper[Any], key: sa.ForeignKeyConstraint
 ) -> list[orm.RelationshipProperty[Any]]:
-    """Return the relationships by a foreign key."""
+    """Return the relationships that use a foreign key."""
     return [
         each
         for each in mapper.relationships
@@ -323,7 +323,7 @@ def _key(mapper: orm.Mapper[Any], column: sa.ColumnElement[Any]) -> str:
 
 
 def _known(mapper: orm.Mapper[Any], instance: object) -> Row:
-    """Return what is set on an instance, by column."""
+    """Return the values set on an instance, by column."""
     return {
         column: vars(instance)[each.key]
         for each in mapper.column_attrs

@@ -1,9 +1,8 @@
-"""The CHECK constraints of a table, and what they ask of the values of a row.
+"""CHECK constraints of a table, and the requirements they put on the values of a row.
 
-They are read as far as they compare a column, or its length, with a literal or another column, by
-signs, BETWEEN, IN, LIKE, IS NULL, num_nonnulls, and what AND, OR, NOT, CASE and `=` between two
-conditions make of them. Whatever else there is counts as met: the server sees each row, and knows
-better.
+Supported are comparisons of a column, or its length, with a literal or another column by operators,
+BETWEEN, IN, LIKE, IS NULL and num_nonnulls, and their combinations with AND, OR, NOT, CASE, and `=`
+between two conditions. Anything else counts as satisfied: the server checks each row anyway.
 """
 
 import datetime as dt
@@ -24,7 +23,7 @@ from sqlglot import exp
 from . import conditions
 from .conditions import Node
 
-# Of the driver that doubles no percent sign.
+# asyncpg's, since its dialect does not double percent signs.
 DIALECT: sa.Dialect = sa.make_url("postgresql+asyncpg://").get_dialect()()
 
 _SIGNS: dict[type[Node], str] = {
@@ -45,20 +44,20 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _LENGTHS = ("octet_length", "cardinality")
-"""Functions that sqlglot has no class for, which bound a length as char_length does."""
+"""Length functions that sqlglot has no class for."""
 _CASES: dict[type[Node], Callable[[str], str]] = {exp.Lower: str.lower, exp.Upper: str.upper}
 
 
 @dataclass(slots=True)
 class ColumnConstraints:
-    """What is asked of the value of one column; nothing at first."""
+    """Requirements on the value of one column; initially none."""
 
     required: bool = False
-    """It must not be null."""
+    """Whether it must not be null."""
     low: list[tuple[object, bool]] = field(default_factory=list)
-    """Lower bounds, and whether the bound itself is too low."""
+    """Lower bounds, and whether each is exclusive."""
     high: list[tuple[object, bool]] = field(default_factory=list)
-    """Upper bounds, and whether the bound itself is too high."""
+    """Upper bounds, and whether each is exclusive."""
     choices: list[object] | None = None
     excluded: list[object] = field(default_factory=list)
     shortest: int = 0
@@ -67,7 +66,7 @@ class ColumnConstraints:
     case: Callable[[str], str] | None = None
 
     def compare(self, sign: str, value: object) -> None:
-        """Ask that the value compares with another as `sign` says."""
+        """Require that the value compares with another by the operator `sign`."""
         if sign == "=":
             self.choose([value])
         elif sign == "<>":
@@ -76,13 +75,13 @@ class ColumnConstraints:
             (self.high if "<" in sign else self.low).append((value, "=" not in sign))
 
     def choose(self, values: list[object]) -> None:
-        """Ask that the value is one of several."""
+        """Require that the value is one of several."""
         if self.choices is not None:
             values = [each for each in self.choices if each in values]
         self.choices = values
 
     def measure(self, sign: str, length: int) -> None:
-        """Ask that the length of the value compares with another as `sign` says."""
+        """Require that the value's length compares with `length` by the operator `sign`."""
         if sign in {">", ">=", "="}:
             self.shortest = max(self.shortest, length + (sign == ">"))
         if sign in {"<", "<=", "="}:
@@ -94,7 +93,7 @@ class ColumnConstraints:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One CHECK constraint; where it cannot be read, it has neither columns nor literals."""
+    """CHECK constraint; one that cannot be parsed has neither columns nor literals."""
 
     name: str | None
     text: str
@@ -102,32 +101,32 @@ class Check:
 
     @property
     def columns(self) -> set[str]:
-        """The names of the columns that it is about."""
+        """Names of the columns that it mentions."""
         return {each.name for each in self.tree.find_all(exp.Column)} if self.tree else set()
 
     @property
     def literals(self) -> list[object]:
-        """The values that it names."""
+        """Literals that it contains."""
         found = self.tree.find_all(exp.Literal, exp.Neg) if self.tree else ()
         return [_literal(each) for each in found]
 
 
 def name_of(part: sa.Constraint | sa.Index) -> str | None:
-    """Return the name that a part of a table has in the models, or None if the server names it."""
-    # In the place of no name there may be an object that says so.
+    """Return the name of a constraint or index in the models, or None if the server names it."""
+    # SQLAlchemy may use a marker object in place of a missing name.
     return str(part.name) if isinstance(part.name, str) else None
 
 
 @cache
 def checks(table: sa.Table) -> tuple[Check, ...]:
-    """Return the CHECK constraints of a table and of its columns, which keep their own."""
+    """Return the CHECK constraints of a table and of its columns."""
     every = chain(table.constraints, *(column.constraints for column in table.columns))
     found = (_read(each) for each in every if isinstance(each, sa.CheckConstraint))
     return tuple(sorted(found, key=lambda check: check.text))
 
 
 def literal(text: str) -> object | None:
-    """Return the value of a literal of SQL, maybe with a cast; None if it is something else."""
+    """Return the value of an SQL literal, possibly with a cast; None if it is not a literal."""
     try:
         found = _literal(sqlglot.parse_one(text, dialect="postgres"))
     except sqlglot.errors.SqlglotError:
@@ -151,15 +150,15 @@ def demands(
     filled: AbstractSet[str] = frozenset(),
     more: Sequence[Check] = (),
 ) -> dict[str, ColumnConstraints]:
-    """Return what the checks of a table ask of the columns whose values are not known.
+    """Return the requirements that a table's checks put on columns with unknown values.
 
-    A check which what is known breaks asks for nothing: to refuse the row is the server's part.
+    A check violated by known values requires nothing: it is up to the server to reject the row.
 
     Args:
         table: the table.
-        known: the values, by the names of their columns.
-        filled: names of the columns that will have a value though they may be null.
-        more: what is asked of a row beside the checks of the table.
+        known: known values, by column name.
+        filled: names of nullable columns that will get a value.
+        more: checks to apply besides those of the table.
     """
     solver, _ = _solved(table, known, filled, more)
     return solver.demands
@@ -172,7 +171,7 @@ def breaks(
     filled: AbstractSet[str],
     more: Sequence[Check] = (),
 ) -> bool:
-    """Return whether a check on a column refuses a row, whatever is not known of it yet."""
+    """Return whether a check on a column rejects a row, whatever its unknown values will be."""
     _, broken = _solved(table, known, filled, more)
     return any(column in each.columns for each in broken)
 
@@ -183,37 +182,37 @@ def _solved(
     filled: AbstractSet[str],
     more: Sequence[Check],
 ) -> tuple["ConstraintSolver", list[Check]]:
-    """Return what is asked of a row, and the checks that what is known of it breaks."""
+    """Return the solved requirements on a row, and the checks that its known values violate."""
     nulls = {each.name for each in table.columns if each.nullable and not each.server_default}
     solver, every = ConstraintSolver(known, nulls - filled), (*checks(table), *more)
     return solver, [each for each in every if each.tree and not solver.add(each.tree)]
 
 
 class ConstraintSolver:
-    """Gathers demands on what is not known yet.
+    """Solver that collects requirements on unknown values.
 
-    The public methods each read one kind of condition, and return False if what is known breaks it.
-    Where all is known, that is what is left to be told.
+    Each public method reads one kind of condition, and returns False if known values violate it. If
+    all values are known, that result alone matters.
     """
 
     def __init__(self, known: Mapping[str, object], nulls: AbstractSet[str]) -> None:
-        """Take the values that are known, and the columns that stay null unless asked for."""
+        """Take the known values, and the columns that stay null unless a value is required."""
         self.demands: dict[str, ColumnConstraints] = {}
         self._known = known
         self._nulls = nulls
 
     def add(self, node: Node) -> bool:
-        """Add what a condition asks for."""
+        """Add the requirements of a condition."""
         node = node.unnest()
         reader = _READERS.get(type(node))
         return reader(self, node) if reader else True
 
     def all_of(self, node: Node) -> bool:
-        """Read AND: each of its parts, even after one that is broken."""
+        """Read AND: each of its parts, even after a violated one."""
         return all(list(map(self.add, node.flatten())))
 
     def one_of(self, node: Node) -> bool:
-        """Read OR: the first of its parts that is met as it is, else the first that can be."""
+        """Read OR: the first part that holds already, else the first that can hold."""
         possible = []
         for part in node.flatten():
             alone = ConstraintSolver(self._known, self._nulls)
@@ -230,7 +229,7 @@ class ConstraintSolver:
         return reader(self, inner) if reader else True
 
     def null(self, node: Node, *, holds: bool = True) -> bool:
-        """Read IS NULL, which a column that nobody fills meets, or IS NOT NULL."""
+        """Read IS NULL, which holds for a column left null, or IS NOT NULL."""
         column = node.this.unnest()
         if not isinstance(node.expression, exp.Null) or not isinstance(column, exp.Column):
             return True
@@ -250,7 +249,7 @@ class ConstraintSolver:
         return all(self._against(node.this, "<>", each) for each in node.expressions)
 
     def like(self, node: Node, *, holds: bool = True) -> bool:
-        """Read LIKE, or NOT LIKE, which a value that was not made for it may meet or not."""
+        """Read LIKE or NOT LIKE; NOT LIKE requires nothing of an unknown value."""
         column, pattern = _bare(node.this), _literal(node.expression)
         known = self._value(column)
         if isinstance(pattern, str) and isinstance(known, str):
@@ -267,14 +266,14 @@ class ConstraintSolver:
         return True
 
     def compared(self, node: Node) -> bool:
-        """Read a comparison, `= ANY (...)` among them."""
+        """Read a comparison, including `= ANY (...)`."""
         right = node.expression.unnest()
         if isinstance(node, exp.EQ) and isinstance(right, exp.Any):
             return self._among(node.this, _bare(right.this).expressions)
         return self._against(node.this, _SIGNS[type(node)], right)
 
     def _against(self, left: Node, sign: str, right: Node) -> bool:
-        """Compare two sides, whichever of them is the one that is known."""
+        """Compare two sides, either of which may be the known one."""
         left, right = _bare(left), _bare(right)
         for side, other, way in ((left, right, sign), (right, left, _FLIPPED[sign])):
             value = self._value(other)
@@ -285,7 +284,7 @@ class ConstraintSolver:
         return True
 
     def compare(self, subject: Node, sign: str, value: object) -> bool:
-        """Compare a side that may not be known yet with a value."""
+        """Compare a side that may still be unknown with a value."""
         known = self._value(subject)
         if known is not _UNKNOWN:
             return _holds(known, sign, value)
@@ -308,7 +307,7 @@ class ConstraintSolver:
         return True
 
     def _count(self, subject: Node, sign: str, number: int) -> bool:
-        """Ask for as few values as num_nonnulls can do with, of its columns."""
+        """Require as few non-null columns as num_nonnulls allows."""
         columns = [each for each in subject.expressions if isinstance(each, exp.Column)]
         unknown = [each for each in columns if each.name not in self._known]
         there = sum(self._known.get(each.name) is not None for each in columns)
@@ -320,7 +319,7 @@ class ConstraintSolver:
         return False
 
     def _value(self, node: Node) -> object:
-        """Return what a side of a comparison is known to be."""
+        """Return the known value of one side of a comparison, or `_UNKNOWN`."""
         if isinstance(node, exp.Column):
             return self._known.get(node.name, _UNKNOWN)
         if not (measured := _measured(node)):
@@ -333,7 +332,7 @@ class ConstraintSolver:
 
 
 class _Unknown:
-    """What is no literal."""
+    """Type of the marker for an unknown value."""
 
 
 _UNKNOWN = _Unknown()
@@ -342,7 +341,7 @@ _READERS: dict[type[Node], Callable[[ConstraintSolver, Node], bool]] = {
     exp.And: ConstraintSolver.all_of,
     exp.Or: ConstraintSolver.one_of,
     exp.Not: ConstraintSolver.none_of,
-    # A column that is a condition itself.
+    # A boolean column used as a condition.
     exp.Column: lambda wanted, node: wanted.compare(node, "=", value=True),
     exp.Is: ConstraintSolver.null,
     exp.In: ConstraintSolver.among,
@@ -367,7 +366,7 @@ def _bare(node: Node) -> Node:
 
 
 def _measured(node: Node) -> Node | None:
-    """Return the column whose length a call gives."""
+    """Return the column whose length a call returns."""
     inner = node.this if isinstance(node, exp.Length) else None
     if _called(node) in _LENGTHS:
         inner = node.expressions[0]
@@ -376,12 +375,12 @@ def _measured(node: Node) -> Node | None:
 
 
 def _called(node: Node) -> str:
-    """Return the name of the function that is called, if sqlglot has no class for it."""
+    """Return the name of the called function, if sqlglot has no class for it."""
     return str(node.this).lower() if isinstance(node, exp.Anonymous) else ""
 
 
 def _literal(node: Node) -> object:
-    """Return the value of a literal."""
+    """Return the value of a literal, or `_UNKNOWN`."""
     node = _bare(node)
     if isinstance(node, exp.Boolean):
         return bool(node.this)
@@ -396,7 +395,7 @@ def _literal(node: Node) -> object:
 
 
 def _holds(known: object, sign: str, value: object) -> bool:
-    """Compare. NULL satisfies a check; what cannot be compared here is the server's to judge."""
+    """Compare two values; NULL, or types that do not compare here, count as satisfying a check."""
     if known is None or value is None:
         return True
     try:
@@ -411,4 +410,4 @@ _WRITTEN: dict[type, Callable[[str], object]] = {
     UUID: UUID,
     **{each: each.fromisoformat for each in (dt.date, dt.datetime, dt.time)},
 }
-"""How a literal is read that is compared with such a value."""
+"""Parsers of the literals that are compared with values of a type."""

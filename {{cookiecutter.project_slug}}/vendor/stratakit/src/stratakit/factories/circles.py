@@ -1,4 +1,4 @@
-"""Rows that need each other, which a foreign key allows that is checked later."""
+"""Circular foreign keys: rows that need each other, if one of the keys is deferrable."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -8,13 +8,13 @@ from sqlalchemy.dialects import postgresql as pg
 
 
 def deferrable(key: sa.ForeignKeyConstraint) -> bool:
-    """Return whether a key may be broken until the end of the transaction."""
+    """Return whether a key may be violated until the end of the transaction."""
     return bool(key.deferrable or (key.initially or "").upper() == "DEFERRED")
 
 
 @cache
 def returns(key: sa.ForeignKeyConstraint) -> bool:
-    """Return whether a row that a key refers to needs, over others, one of the key's own table."""
+    """Return whether a referred row requires, directly or not, a row of the key's own table."""
     seen: set[sa.FromClause] = set()
     found = [key.referred_table]
     while found:
@@ -32,12 +32,12 @@ def returns(key: sa.ForeignKeyConstraint) -> bool:
 
 
 def defer(connection: sa.Connection | None, key: sa.ForeignKeyConstraint) -> None:
-    """Have a key checked later."""
+    """Defer the check of a key."""
     _set(connection, key, "DEFERRED")
 
 
 def restore(connection: sa.Connection | None, keys: Iterable[sa.ForeignKeyConstraint]) -> None:
-    """Have keys checked, now and from here on, that are not deferred from the start."""
+    """Check keys immediately again, except those that are initially deferred."""
     for key in keys:
         if (key.initially or "").upper() != "DEFERRED":
             _set(connection, key, "IMMEDIATE")
@@ -45,7 +45,7 @@ def restore(connection: sa.Connection | None, keys: Iterable[sa.ForeignKeyConstr
 
 def _set(connection: sa.Connection | None, key: sa.ForeignKeyConstraint, when: str) -> None:
     if connection:
-        quote = pg.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]  # it has no types
+        quote = pg.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]  # untyped
         parts = (key.table.schema, key.name)
         name = ".".join(quote(str(each)) for each in parts if each) if key.name else "ALL"
         connection.execute(sa.text(f"SET CONSTRAINTS {name} {when}"))

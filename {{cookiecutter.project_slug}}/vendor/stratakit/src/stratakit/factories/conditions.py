@@ -1,4 +1,4 @@
-"""The text of a CHECK constraint as a tree of few kinds of nodes, for others to read."""
+"""Parser of CHECK constraints, which simplifies them to a tree of few kinds of nodes."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,17 +11,17 @@ from sqlglot.optimizer.simplify import simplify
 Node: TypeAlias = exp.Expr
 
 _PATTERN = re.compile(r"\\(.)|([%_])|(.)", re.DOTALL)
-"""What a pattern of LIKE is made of: what is escaped, a wildcard, or anything else."""
+"""Parts of a LIKE pattern: an escaped character, a wildcard, or any other character."""
 
 
 def read(text: str) -> Node:
-    """Return a condition as a tree: without BETWEEN, and with NOT only where it has no other sign.
+    """Return a condition as a tree without BETWEEN, and with NOT only where no operator negates.
 
     Raises:
-        SqlglotError: it is not understood.
+        SqlglotError: the text cannot be parsed.
     """
     tree: Node = sqlglot.parse_one(text, dialect="postgres")
-    # From the leaves up, so that what is put together here is of plain parts.
+    # From the leaves up, so that rewritten nodes consist of rewritten parts.
     for node in reversed(list(tree.bfs())):
         plain = _plain(node)
         if node is tree:
@@ -33,22 +33,22 @@ def read(text: str) -> Node:
 
 
 def pattern_parts(pattern: str) -> Iterator[tuple[str, str]]:
-    """Yield the parts of a pattern of LIKE: a wildcard and "", or "" and a character."""
+    """Yield the parts of a LIKE pattern: a wildcard and "", or "" and a character."""
     for escaped, wildcard, plain in _PATTERN.findall(pattern):
         yield wildcard, escaped or plain
 
 
 def regex(pattern: str, *, ignores_case: bool) -> re.Pattern[str]:
-    """Return the regular expression that matches what a pattern of LIKE, or ILIKE, does."""
+    """Return the regular expression that is equivalent to a LIKE or ILIKE pattern."""
     words = {"%": ".*", "_": "."}
     text = "".join(words.get(wild) or re.escape(each) for wild, each in pattern_parts(pattern))
     return re.compile(text, re.DOTALL | (re.IGNORECASE if ignores_case else 0))
 
 
 def _plain(node: Any) -> Node:
-    """Return a node, or one that says the same by nodes that are read."""
+    """Return a node, rewritten with supported kinds of nodes if necessary."""
     if node.args.get("negate"):
-        # Where older releases of sqlglot have a NOT, those from 30.30 on have a flag.
+        # sqlglot 30.30 and later use a flag where older releases have a NOT node.
         positive = node.copy()
         positive.set("negate", None)
         return _not(_plain(positive))
@@ -57,7 +57,7 @@ def _plain(node: Any) -> Node:
 
 
 def _equal(node: Any) -> Node:
-    """Rewrite `=` and `<>` between two conditions as AND and OR of them."""
+    """Rewrite `=` and `<>` between two conditions with AND and OR."""
     left, right = node.this.unnest(), node.expression.unnest()
     differ = isinstance(node, exp.NEQ | exp.NullSafeNEQ)
     if isinstance(left, _CONDITIONS) or isinstance(right, _CONDITIONS):
@@ -67,7 +67,7 @@ def _equal(node: Any) -> Node:
 
 
 def _is(node: exp.Is) -> Node:
-    """Rewrite `IS TRUE` and `IS FALSE`, and what `IS NULL` asks of all arguments of COALESCE."""
+    """Rewrite `IS TRUE` and `IS FALSE`, and `COALESCE(...) IS NULL` for each of its arguments."""
     subject, value = node.this.unnest(), node.expression
     if isinstance(value, exp.Boolean):
         there = _not(exp.Is(this=subject.copy(), expression=exp.null()))
@@ -80,7 +80,7 @@ def _is(node: exp.Is) -> Node:
 
 
 def _case(node: exp.Case) -> Node:
-    """Rewrite CASE, where its results are conditions, as OR of its branches."""
+    """Rewrite CASE as OR of its branches, if its results are conditions."""
     operand, otherwise = node.this, node.args.get("default") or exp.true()
     branches = node.args["ifs"]
     results = [*(each.args["true"] for each in branches), otherwise]
@@ -105,7 +105,7 @@ _CONDITIONS = (
     *(*_SAME, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.And, exp.Or, exp.Not, exp.Is),
     *(exp.In, exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike, exp.RegexpILike),
 )
-"""The kinds of nodes that hold or not, whatever else there is."""
+"""Types of nodes that are conditions."""
 _REWRITTEN: dict[type[Node], Callable[[Any], Node]] = {
     **dict.fromkeys(_SAME, _equal),
     exp.Is: _is,

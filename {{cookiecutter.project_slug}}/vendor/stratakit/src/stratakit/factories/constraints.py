@@ -1,4 +1,4 @@
-"""What a table refuses rows by: its constraints and unique indexes, and what the server says."""
+"""Constraints and unique indexes of a table, and the server's errors about violated ones."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -21,28 +21,28 @@ _UNIQUE = (sa.PrimaryKeyConstraint, sa.UniqueConstraint, ExcludeConstraint)
 
 
 class BuildError(Exception):
-    """A row cannot be built from the metadata alone; the text says what to give."""
+    """Error for a row that cannot be built from the metadata alone; it says what to pass."""
 
     def __init__(self, message: str, table: sa.Table | None = None) -> None:
-        """Take the message, and the table that no row of can be built, if that is the reason."""
+        """Take the message, and the table if none of its rows can be built."""
         super().__init__(message)
         self.table = table
 
 
 @dataclass(frozen=True, slots=True)
 class ConstraintViolation:
-    """A violated constraint, as the server names it."""
+    """Violated constraint, as named by the server."""
 
     sqlstate: str
     constraint: str | None
     table: str | None
-    """The table that has it, which may be a partition of ours."""
+    """Table of the constraint, which may be a partition of the model's table."""
     schema: str | None
 
 
 def violation(error: DBAPIError) -> ConstraintViolation:
-    """Return what the server refused, whichever driver raised the error."""
-    # SQLAlchemy's wrapper of asyncpg keeps the text alone; psycopg has a part for such details.
+    """Return the constraint that was violated, whichever driver raised the error."""
+    # SQLAlchemy's asyncpg wrapper keeps only the text, so use its cause; psycopg has `diag`.
     details = getattr(error.orig, "diag", None) or (error.orig and error.orig.__cause__)
     sqlstate = str(getattr(error.orig, "sqlstate", None))
     names = (f"{part}_name" for part in ("constraint", "table", "schema"))
@@ -50,43 +50,43 @@ def violation(error: DBAPIError) -> ConstraintViolation:
 
 
 def no_partition(table: sa.Table, error: DBAPIError) -> bool:
-    """Return whether a row was refused since no partition of a table takes it."""
+    """Return whether a row was rejected because no partition of a table accepts it."""
     found = violation(error)
     return bool(key_of(table)) and (found.sqlstate, found.constraint) == (CHECK_VIOLATION, None)
 
 
 def explain(error: DBAPIError, tables: Sequence[sa.Table], given: Collection[Any]) -> None:
-    """Raise what says how to go on, where the server refuses what was made up and not given.
+    """Raise an error with advice if the server rejected generated values.
 
     Raises:
-        BuildError: a constraint refuses values none of which was given; or nothing was given.
+        BuildError: none of the values that a constraint rejects was given, or none at all was.
     """
     name, decided = violation(error).constraint, {column.name for column in given}
     for table in tables:
         if no_partition(table, error):
             raise BuildError(
-                f"{table}: no partition takes the values that were made up, by {key_of(table)}."
+                f"{table}: no partition accepts the generated values of {key_of(table)}."
                 f" {advice('field')}",
                 table,
             ) from error
         for rule, columns, text in _rules(table):
             if rule == name and not columns & decided:
                 raise BuildError(
-                    f"{table}: no values were found that the constraint {name} lets pass: {text}."
+                    f"{table}: no values found that satisfy the constraint {name}: {text}."
                     f" {advice(min(columns, default='field'))}",
                     table,
                 ) from error
-    # A domain, or a trigger, of which the tables know nothing; and not a server that is away.
+    # Probably a domain or a trigger, which the metadata does not show; not a lost connection.
     if not (given or isinstance(error, OperationalError)):
         said = str(error.orig).strip().splitlines()[0]
         raise BuildError(
-            f"{tables[0]}: the server takes no row that was made up: {said}. {advice('field')}",
+            f"{tables[0]}: the server rejects every generated row: {said}. {advice('field')}",
             tables[0],
         ) from error
 
 
 def _rules(table: sa.Table) -> Iterator[tuple[str | None, set[str], str]]:
-    """Yield the names of what may refuse a row, the columns that it is about, and its text."""
+    """Yield the name, the columns and the text of each constraint and unique index."""
     for check in checks(table):
         yield check.name, check.columns, f"CHECK ({check.text})"
     for each in _unique(table):
@@ -95,15 +95,15 @@ def _rules(table: sa.Table) -> Iterator[tuple[str | None, set[str], str]]:
 
 
 def advice(field: str) -> str:
-    """Return how to go on where no value for a field is found."""
+    """Return advice for a field without a generated value."""
     return (
-        f"Give one, as in build(..., {field}=...), or say once in the model what is a good one:"
-        f' mapped_column(info={{"{EXAMPLE}": ...}}), a value or a function from 1, 2, 3, ... to one'
+        f"Pass one, as in build(..., {field}=...), or declare an example in the model:"
+        f' mapped_column(info={{"{EXAMPLE}": ...}}), a value or a function of the number 1, 2, ...'
     )
 
 
 def columns_of(part: sa.Constraint | sa.Index) -> list[sa.Column[Any]]:
-    """Return the columns of a constraint or an index, those of its expressions among them."""
+    """Return the columns of a constraint or an index, including those in its expressions."""
     found: list[sa.Column[Any]] = list(getattr(part, "columns", ()))
     for each in getattr(part, "expressions", ()):
         if isinstance(each, sa.TextClause) and isinstance(part.table, sa.Table):
@@ -115,7 +115,7 @@ def columns_of(part: sa.Constraint | sa.Index) -> list[sa.Column[Any]]:
 
 @cache
 def unique_sets(table: sa.Table) -> tuple[frozenset[sa.Column[Any]], ...]:
-    """Return the sets of columns that no two rows of a table may share."""
+    """Return the sets of columns whose values no two rows of a table may share."""
     return tuple(frozenset(columns_of(each)) for each in _unique(table))
 
 
@@ -127,9 +127,9 @@ def _unique(table: sa.Table) -> Iterator[sa.Constraint | sa.Index]:
 
 @cache
 def may_share(key: sa.ForeignKeyConstraint) -> bool:
-    """Return whether rows of a key's table may refer to the same row, whatever else they hold.
+    """Return whether rows of a key's table may refer to the same row.
 
-    What is unique about them has to have a part that is made up anew for each.
+    Each unique set that includes the key needs a column that is generated anew for each row.
     """
     referring = {column for each in key.table.foreign_key_constraints for column in each.columns}
     return all(
@@ -140,7 +140,7 @@ def may_share(key: sa.ForeignKeyConstraint) -> bool:
 
 
 def made_up(column: sa.Column[Any]) -> bool:
-    """Return whether each row has a value of its own in a column that is not given."""
+    """Return whether a column gets a different value in each row if it is not given."""
     own = column.identity is not None or column.table.autoincrement_column is column
     return own or not (column.nullable or served(column))
 
@@ -151,7 +151,7 @@ def writable(column: sa.Column[Any]) -> bool:
 
 
 def served(column: sa.Column[Any]) -> bool:
-    """Return whether a column that is left out gets a value all the same."""
+    """Return whether a column gets a value even if an INSERT omits it."""
     return (
         column.server_default is not None
         or column.default is not None

@@ -1,4 +1,4 @@
-"""Partitioned tables: which rows one of their partitions takes, as the server says."""
+"""Partitioned tables: the bounds of rows that their partitions accept, read from the server."""
 
 import sqlalchemy as sa
 from sqlglot.errors import SqlglotError
@@ -10,18 +10,18 @@ _BOUNDS = sa.text("""
     SELECT pg_get_partition_constraintdef(relid) FROM pg_partition_tree(to_regclass(:name))
     WHERE isleaf AND level > 0 LIMIT 12
 """)
-"""A dozen is enough to choose from."""
+"""Query for the bounds of a dozen partitions, which is enough to choose from."""
 _DEFAULT = "(NOT ("
-"""How the bounds of a default partition begin: it takes what is in none of the others."""
+"""Prefix of the bounds of a default partition, which accepts all rows of no other partition."""
 
 
 def key_of(table: sa.Table) -> str:
-    """Return by what a table is partitioned, as `RANGE (at)`; "" if it is not."""
+    """Return the partition key of a table, such as `RANGE (at)`; "" if it has none."""
     return str(table.dialect_options["postgresql"]["partition_by"] or "")
 
 
 def checks_of(connection: sa.Connection | None, table: sa.Table) -> tuple[Check, ...]:
-    """Return what rows of a table must meet for one of its partitions to take them."""
+    """Return the checks that a row must satisfy to be accepted by a partition of a table."""
     if not connection or not key_of(table):
         return ()
     quoted = connection.dialect.identifier_preparer.format_table(table)

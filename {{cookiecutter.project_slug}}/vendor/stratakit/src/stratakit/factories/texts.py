@@ -1,4 +1,4 @@
-"""Texts as a column can hold, and its checks let pass."""
+"""Text values that fit a column and satisfy its checks."""
 
 import string
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 _DIGITS = string.digits + string.ascii_lowercase
 _TOKEN = 8
-"""The length of what tells a text apart from those of other tests."""
+"""Length of the token that keeps a text distinct from those of other tests."""
 
 
 def text(type_: sa.String, slot: "ColumnContext") -> str:
-    """Return a text for a place: as short as it must be, and one that LIKE matches.
+    """Return a text that fits the length limits and LIKE patterns of a column.
 
     Raises:
-        NoValueError: there is none.
+        NoValueError: no text fits.
     """
     demand = slot.demand
     if demand.choices is not None:
@@ -43,9 +43,9 @@ def text(type_: sa.String, slot: "ColumnContext") -> str:
 
 
 def _around(patterns: Sequence[str]) -> tuple[str, str]:
-    """Return what stands before and after the part of a text that patterns of LIKE leave free."""
+    """Return the prefix and suffix that LIKE patterns require around the free part of a text."""
     before = after = ""
-    # Last what the text must end with.
+    # Patterns with a fixed end come last.
     for pattern in sorted(patterns, key=lambda each: not each.endswith("%")):
         free = False
         for wildcard, character in pattern_parts(pattern):

@@ -1,7 +1,7 @@
-"""A value for a column: one that its type can hold and that its checks let pass.
+"""Values for columns, which fit the column's type and satisfy its checks.
 
-What it is depends on the seed, the column and the number of the row, and on nothing else, so that
-no order of tests or calls changes it. Two rows of a table differ in every column that has room.
+A value depends only on the seed, the column and the row number, so the order of tests or calls
+does not change it. Two rows of a table differ in every column whose domain is large enough.
 """
 
 import datetime as dt
@@ -21,15 +21,15 @@ from .checks import DIALECT, ColumnConstraints, literal
 from .texts import text
 
 EXAMPLE = "example"
-"""Key of a column's `info`: a value that is valid, or a function from the row's number to one."""
+"""Key of a column's `info`: a valid value, or a function of the row number that returns one."""
 
 NONE_LEFT = "its checks leave no value"
 SMALL_DOMAIN = 2**12
-"""So few values are counted out one by one."""
+"""Size below which the values of a domain are enumerated."""
 _STRIDE = 4099
-"""A prime above it, so that several in turn lead to each value of a small domain."""
+"""A prime above SMALL_DOMAIN, so that repeated steps reach every value of a small domain."""
 LARGE_DOMAIN = 2**21
-"""So many values, and the rows of different tests can be kept apart."""
+"""Size from which a domain has room for distinct rows of different tests."""
 
 Type: TypeAlias = sa.types.TypeEngine[Any]
 
@@ -41,22 +41,22 @@ _CENTURY = 36_525 * _DAY
 
 
 class NoValueError(ValueError):
-    """The type and the checks of a column leave no value, or the type is not known here."""
+    """Error for a column whose type and checks allow no value, or whose type is unsupported."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnContext:
-    """A place for a value: one column of one row."""
+    """Context of a value: one column of one row."""
 
     column: sa.Column[Any]
     demand: ColumnConstraints
     unique: bool
-    """No two rows may have the same, so it is made unlike those of other tests, too."""
+    """Whether the value must be unique, and so differ from those of other tests, too."""
     seed: str
     number: int
-    """Counts the rows of the table, from 1."""
+    """Number of the row in its table, from 1."""
     attempt: int = 0
-    """Counts the values that were refused so far."""
+    """Number of values rejected so far."""
 
     def digest(self, *words: object) -> int:
         """Return 128 bits that depend on the seed, the column and `words`."""
@@ -64,40 +64,40 @@ class ColumnContext:
         return int.from_bytes(blake2s(text.encode(), digest_size=16).digest())
 
     def pick(self, values: Sequence[Any]) -> Any:
-        """Return one of several values, each in its turn.
+        """Return one of several values, in turn by row number.
 
         Raises:
-            NoValueError: there are none.
+            NoValueError: there are no values.
         """
         if not values:
             raise NoValueError(NONE_LEFT)
         return values[(self.number - 1) % len(values)]
 
     def another(self) -> "ColumnContext":
-        """Return the place for a next attempt, and not for what another row has in its first."""
+        """Return the context of the next attempt, unlike the first attempts of other rows."""
         return replace(self, number=self.number + _STRIDE, attempt=self.attempt + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedDomain:
-    """A type whose values have an order, as whole numbers: bounds and steps are reckoned there."""
+    """Ordered type whose values map to integers, in which bounds and steps are computed."""
 
     number: Callable[[Any], Decimal]
     value: Callable[[int], Any]
     low: int
     high: int
     start: int = 1
-    """The number that rows begin at, if it is allowed."""
+    """Number of the first row, if it is allowed."""
     step: int = 1
-    """From one row to the next, if there is room."""
+    """Step from one row to the next, if there is room."""
 
     def choose(self, demand: ColumnConstraints, index: int, offset: int = 0) -> Any | None:
-        """Return the value of the row with this index (from 0), or None if none is allowed.
+        """Return the value of the row with this index (from 0), or None if no value is allowed.
 
         Args:
-            demand: what is asked of it.
-            index: the index; each has a value of its own as long as there are enough.
-            offset: added to the index where there is plenty.
+            demand: requirements on the value.
+            index: the index; values are distinct as long as there are enough.
+            offset: offset that is added to the index in a large domain.
         """
         low, high = self._range(demand)
         excluded = {self.number(each) for each in demand.excluded}
@@ -126,7 +126,7 @@ class OrderedDomain:
         return low, high
 
     def _stride(self, low: int, high: int, index: int) -> int:
-        """Return a number upwards from the start, or down from as near to it as is allowed."""
+        """Return a number counting up from the start, or down from the maximum if that is lower."""
         if self.start > high:
             number = (high // self.step - index) * self.step
         else:
@@ -135,10 +135,10 @@ class OrderedDomain:
 
 
 def value(slot: ColumnContext) -> Any:
-    """Return the value for a place.
+    """Return the value of a column in a row.
 
     Raises:
-        NoValueError: there is none.
+        NoValueError: no value is allowed, or the type is unsupported.
     """
     if EXAMPLE in slot.column.info:
         example = slot.column.info[EXAMPLE]
@@ -148,7 +148,7 @@ def value(slot: ColumnContext) -> Any:
 
 def _of_type(type_: Type, slot: ColumnContext) -> Any:
     if isinstance(type_, sa.types.TypeDecorator) and not isinstance(type_, sa.Interval):
-        # As the model's users see it: as it would be loaded.
+        # Convert to the Python value, as if loaded from the database.
         stored = _of_type(type_.load_dialect_impl(DIALECT), slot)
         try:
             return type_.process_result_value(stored, DIALECT)
@@ -164,33 +164,33 @@ def _of_type(type_: Type, slot: ColumnContext) -> Any:
     for known, make in _MAKERS:
         if isinstance(plain, known):
             return make(plain, slot)
-    raise NoValueError(f"no value of the type {type_!r} is known here")
+    raise NoValueError(f"no value of the type {type_!r} can be generated")
 
 
 def ordered_domain(type_: Type) -> OrderedDomain | None:
-    """Return how the values of a type are numbered, or None if it has no order."""
+    """Return the ordered domain of a type, or None if it has no order."""
     return next((make(type_) for known, make in _ORDERED if isinstance(type_, known)), None)
 
 
 def in_postgresql(type_: Type) -> Type:
-    """Return what a type is in PostgreSQL, of its variants; an enum keeps its members as it is."""
+    """Return the PostgreSQL variant of a type; an enum is returned as it is, with its members."""
     return type_ if isinstance(type_, sa.Enum) else type_.dialect_impl(DIALECT)
 
 
 def label(column: sa.Column[Any], member: object) -> object:
-    """Return what the database calls a member of an enum; what is none is returned as it is."""
+    """Return the database's label of an enum member; other values are returned unchanged."""
     if isinstance(column.type, sa.Enum):
         return next((name for name, each in members(column.type) if each == member), member)
     return member
 
 
 def members(type_: sa.Enum) -> list[tuple[str, Any]]:
-    """Return the members of an enum, with what the database calls them."""
+    """Return the database labels and members of an enum."""
     return list(zip(type_.enums, type_.enum_class or type_.enums, strict=False))
 
 
 def constant(column: sa.Column[Any]) -> object | None:
-    """Return what a column is if it is left out, if that is a constant, else None."""
+    """Return the default of a column if it is a constant, else None."""
     default = column.default if column.server_default is None else column.server_default
     found = getattr(default, "arg", None)
     if isinstance(found, sa.TextClause):
@@ -209,7 +209,7 @@ _PARSERS: dict[type, Callable[[str], object]] = {
     bool: lambda text: text.lower() in {"t", "true", "on", "1", "yes"},
     **{each: each for each in (int, float, Decimal, uuid.UUID)},
 }
-"""How a default that is written as a text becomes a value, by the type of the latter."""
+"""Parsers of defaults that are written as text, by Python type."""
 
 
 def _member(type_: sa.Enum, slot: ColumnContext) -> Any:
@@ -258,13 +258,13 @@ _BOUNDS: dict[str, Type] = {
     "TS": sa.DateTime(),
     "TSTZ": sa.DateTime(timezone=True),
 }
-"""What the bounds of a range are of, by the beginning of its name and of its multirange's."""
+"""Types of the bounds of a range or multirange, by the prefix of its name."""
 
 
 def _range(type_: Type, slot: ColumnContext) -> pg.Range[Any]:
     name: str = type_.__visit_name__
     bounds = _BOUNDS[name.removesuffix("RANGE").removesuffix("MULTI")]
-    # From a row's number to the next, so that no two rows overlap.
+    # From one row number to the next, so that ranges of different rows do not overlap.
     inner = replace(slot, demand=ColumnConstraints())
     return pg.Range(
         _of_type(bounds, inner), _of_type(bounds, replace(inner, number=slot.number + 1))
@@ -352,7 +352,7 @@ def _interval(_: Any) -> OrderedDomain:
 
 
 def _parsed(of: Any, value: Any) -> Any:
-    """Return a value that a check names, which is a text there."""
+    """Return a value from a check, parsed if it is a string literal there."""
     return of.fromisoformat(value) if isinstance(value, str) else value
 
 
