@@ -109,7 +109,7 @@ def test_a_place_that_differs_is_named_and_corrected(
     keys = {"17": "postgres is 17", "11": "oldest_python is 3.11", "13": "python is 3.13"}
     key = next(said for version, said in keys.items() if version in right)
     assert re.match(rf"{file}:{line}: \d", done.stdout)
-    assert done.stdout.endswith(f", where {key}\n")
+    assert done.stdout.endswith(f", but {key}\n")
     assert done.stdout.count("\n") == 1
     assert check(project, "--fix").returncode == 0
     assert (project.path / file).read_text().replace(">= ", ">=") == before
@@ -146,7 +146,7 @@ def test_an_older_classifier_is_named_and_left_to_its_owner(project: Bake) -> No
     for options in ((), ("--fix",)):
         done = check(project, *options)
         assert done.returncode == 1
-        assert "libs/servicebase/pyproject.toml:6: 3.10, where oldest_python is 3.11" in done.stdout
+        assert "libs/servicebase/pyproject.toml:6: 3.10, but oldest_python is 3.11" in done.stdout
         assert manifest.read_text() == text
 
 

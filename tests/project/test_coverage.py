@@ -224,7 +224,7 @@ SITUATIONS = [
         says=(
             "FAILED overall: ",
             f"lines short\n       {PLANTED}:1-300\n",
-            "coverage: too little is covered: overall (7",
+            "coverage: too few lines are covered: overall (7",
         ),
         changes=(write(PLANTED, "X = 1\n" * 300),),
     ),
@@ -315,7 +315,7 @@ SITUATIONS = [
     Situation(
         name="a critical path names no file",
         code=3,
-        says=("'services/*/src/*/domains.py', which is no Python file of a service's",),
+        says=("'services/*/src/*/domains.py', which matches no Python file in the src/",),
         changes=(replace("pyproject.toml", "src/*/domain.py", "src/*/domains.py"),),
     ),
     Situation(
@@ -323,7 +323,7 @@ SITUATIONS = [
         code=3,
         says=(
             "critical in [tool.stratakit.service] of services/gateway/pyproject.toml holds",
-            "'services/gateway/src/*/adapters/postgre.py', which is no Python file of a service's",
+            "'services/gateway/src/*/adapters/postgre.py', which matches no Python file in the src/",
         ),
         changes=(replace(MANIFEST, "adapters/postgres.py", "adapters/postgre.py"),),
     ),

@@ -316,7 +316,7 @@ TROUBLES = [
     Trouble(
         name="the temporary folder cannot be written to",
         doctor=Told(2, f"TMPDIR={NOWHERE} cannot be written to: there is no such folder"),
-        action=Told(2, "uv.lock is there and fresh"),
+        action=Told(2, "uv.lock is up to date"),
         env={"TMPDIR": NOWHERE},
     ),
     Trouble(

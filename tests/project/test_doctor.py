@@ -53,7 +53,7 @@ def test_json_has_each_check_with_who_needs_it_and_what_mends_it(project: Projec
     assert checks["lock"] == {
         "name": "lock",
         "status": "ok",
-        "found": "uv.lock is there and fresh",
+        "found": "uv.lock is up to date",
         "hint": "",
         "tiers": ["static", "unit", "integration"],
         "actions": [],
@@ -136,7 +136,7 @@ def test_what_an_update_could_not_merge_is_told(project: Project, changes: Chang
     outcome = project.outcome(*DOCTOR, "--json")
     (row,) = [row for row in json.loads(outcome.output)["checks"] if row["name"] == "update"]
     assert row["found"] == "left by an update or a merge: README.md.rej"
-    assert row["hint"] == "take over by hand what they hold, then remove them"
+    assert row["hint"] == "apply their changes by hand, then remove them"
 
 
 def test_an_extension_that_no_server_has_is_named(project: Project, changes: Changes) -> None:
@@ -145,7 +145,7 @@ def test_an_extension_that_no_server_has_is_named(project: Project, changes: Cha
     report = json.loads(project.outcome(*DOCTOR, "--json").output)
     assert report["exit_code"] == 2
     (row,) = [check for check in report["checks"] if check["name"] == "extensions"]
-    assert "lacks what migrations create (gateway: unheard-of); it has " in row["found"]
+    assert "lacks extensions of migrations (gateway: unheard-of); it has " in row["found"]
     # PostgreSQL's images have its own alone.
     assert row["hint"] == "use one that has it: TEST_DATABASE_URL=postgresql://..."
 

@@ -131,7 +131,7 @@ def test_the_doctor_knows_it(project: Project) -> None:
     outcome = project.outcome(".venv/bin/invoke", "doctor", "--json")
     checks = {check["name"]: check for check in json.loads(outcome.output)["checks"]}
     assert "the library money" in checks["services"]["found"]
-    assert checks["tests"]["found"] == "a tier runs each"
+    assert checks["tests"]["found"] == "every test belongs to a tier"
     assert "libs/money/tests/unit/" in checks["tests: unit"]["found"]
 
 

@@ -153,7 +153,7 @@ def test_programs_that_start_what_is_elsewhere_are_found_and_mended(
     doctor = twin.outcome(
         "python3", "-m", "stratakit.doctor", env={"PYTHONPATH": "vendor/stratakit/src"}
     )
-    assert ".venv was copied or moved to here" in doctor.output
+    assert ".venv was copied or moved here" in doctor.output
     outcome = twin.nox("-s", "static", "--", "--only", "lint")
     assert outcome.code == 0, outcome.output
     assert str(twin.path / ".nox") in (twin.path / ".nox/static/bin/mypy").read_text("utf-8")

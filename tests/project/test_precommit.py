@@ -98,7 +98,7 @@ def test_what_an_update_could_not_merge_stops_a_commit_of_it_or_beside_it(
     refused = commit(project)
     assert refused.returncode == 1
     assert name in refused.stderr
-    assert "take over by hand what it holds" in refused.stderr
+    assert "apply its changes by hand" in refused.stderr
     project.run("git", "reset", "--quiet")
     changes.write("README.md", "# Edited\n")
     project.run("git", "add", "README.md")

@@ -279,7 +279,7 @@ def the_doctor_has_nothing_against_them(project: Workshop) -> None:
         outcome = project.invoke("doctor")
         assert outcome.code == 0, outcome.output
         for name in ADDED:
-            assert f"{name} gets its URLs by db.setup" in outcome.output
+            assert f"{name} gets its URLs from db.setup" in outcome.output
         # Of which the template has one more by now.
         assert re.search(
             r"template +ok .* at \w{7}, which is at \w{7} now: uvx cruft", outcome.output

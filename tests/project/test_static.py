@@ -262,7 +262,7 @@ SITUATIONS = [
     Situation(
         name="nothing is there of what was asked for",
         code=2,
-        says=("no check was made",),
+        says=("no check ran",),
         arguments=("--only", "renovate"),
         change=hide("renovate.json"),
     ),

@@ -1,1 +1,1 @@
-"""Judge how much of the services and libraries the tiers unit and integration run together."""
+"""Coverage gates for services and libraries, over the unit and integration tiers combined."""

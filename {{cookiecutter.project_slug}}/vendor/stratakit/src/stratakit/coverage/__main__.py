@@ -1,6 +1,6 @@
-"""Put the tiers' data together, judge it and write the reports: `python -m stratakit.coverage`.
+"""Command line that combines, judges and reports coverage data: `python -m stratakit.coverage`.
 
-noxfile.py calls it; for people it is `nox -s coverage`.
+noxfile.py calls it; people run `nox -s coverage`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from . import settings
 from .gates import File, Gate, error_lines
 
 TOLD = 10
-"""How many files or lines a gate that is missed names on the terminal."""
+"""Number of files or lines that a failed gate prints on the terminal."""
 HINT = "uv run nox -s coverage"
 DEFINITION = (
     "Error paths are the lines in `except` blocks and the `raise` statements, of those lines that "
@@ -29,12 +29,12 @@ DEFINITION = (
 
 
 def main(words: Sequence[str] | None = None) -> Code:
-    """Judge the packages that the command line names, and return the exit code."""
+    """Check the gates for the packages on the command line, and return the exit code."""
     parser = argparse.ArgumentParser(prog="stratakit.coverage", description="Judge coverage.")
     parser.add_argument("--results", type=Path, required=True, help="where to write the results")
-    parser.add_argument("--left", type=Path, required=True, help="where tiers have left their data")
-    parser.add_argument("--python", help="the one that they were asked to run with")
-    parser.add_argument("--package", action="append", required=True, help="one; repeatable")
+    parser.add_argument("--left", type=Path, required=True, help="folder of the tiers' data")
+    parser.add_argument("--python", help="Python that the tiers were asked to run with")
+    parser.add_argument("--package", action="append", required=True, help="package; repeatable")
     liveness.join()
     options = parser.parse_args(words)
     gates: list[Gate] = []
@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> Code:
             said = (
                 f"{each.name} ({each.percent:g} %, {each.wanted:g} % wanted)" for each in missed
             )
-            code, reason = Code.FAILED, f"too little is covered: {', '.join(said)}"
+            code, reason = Code.FAILED, f"too few lines are covered: {', '.join(said)}"
     except StrataError as error:
         code, reason = error.code, str(error)
         sys.stderr.write(f"{error}\n")
@@ -57,12 +57,12 @@ def main(words: Sequence[str] | None = None) -> Code:
 
 
 def judge(options: argparse.Namespace) -> list[Gate]:
-    """Write the reports beside the results, print what the gates say, and return them.
+    """Write the reports next to the results, print the gates' outcomes, and return the gates.
 
     Raises:
-        ConfigurationError: a setting is wrong.
+        ConfigurationError: a setting is invalid.
         InfrastructureError: there is no data.
-        StrataError: a file is no Python.
+        StrataError: a file is not valid Python.
     """
     wanted = settings.load()
     chosen = [project.package(name) for name in options.package]
@@ -77,7 +77,7 @@ def judge(options: argparse.Namespace) -> list[Gate]:
     for glob in wanted.critical_paths:
         named = settings.files(glob)
         found = tuple(file for file in every if file.path in named)
-        # Of several services one may be asked about alone, and have no such path.
+        # If only some packages were requested, the path may belong to others.
         if found:
             gates.append(Gate(f"critical: {glob}", wanted.critical, found))
     errors = tuple(map(File.error_paths, every))
@@ -100,12 +100,12 @@ def combine(
     files: Iterable[str],
     to: Path,
 ) -> Coverage:
-    """Return what the measured tiers of `packages` have left in `left`, as one in the file `to`.
+    """Combine the data of the measured tiers of `packages`, from `left` into the file `to`.
 
-    `files` are in it even if no test has imported them.
+    `files` are included even if no test has imported them.
 
     Raises:
-        InfrastructureError: a tier has left no data, or none that can be read, or nothing ran.
+        InfrastructureError: a tier's data is missing or unreadable, or no line ran.
     """
     found: list[str] = []
     for tier in tiers.measured():
@@ -128,17 +128,17 @@ def combine(
     coverage.combine(found, keep=True, strict=True)
     data = coverage.get_data()
     if not data.measured_files():
-        raise InfrastructureError("the tests ran not one line of services/ or libs/", HINT)
+        raise InfrastructureError("the tests ran no line of services/ or libs/", HINT)
     for path in files:
         data.touch_file(path)
     return coverage
 
 
 def read(coverage: Coverage, files: Iterable[str]) -> Iterator[File]:
-    """Yield the files, with the lines that count and those that are missing.
+    """Yield the files, with their counted and missing lines.
 
     Raises:
-        StrataError: a file is no Python.
+        StrataError: a file is not valid Python.
     """
     for file in files:
         try:
@@ -150,7 +150,7 @@ def read(coverage: Coverage, files: Iterable[str]) -> Iterator[File]:
 
 
 def record(gate: Gate) -> dict[str, object]:
-    """Return a gate as one of the results of a tier."""
+    """Return a gate in the form of a test result."""
     metrics = {"percent": gate.percent, "wanted": gate.wanted, "lines": gate.total}
     error = "\n".join([gate.summary_line, *gate.missing(TOLD)]) if gate.lines_short else None
     return {
@@ -163,12 +163,12 @@ def record(gate: Gate) -> dict[str, object]:
 
 
 def page(gates: Sequence[Gate], packages: Mapping[str, Sequence[File]]) -> str:
-    """Return the whole report as Markdown, for the summary of a CI job."""
+    """Return the full report as Markdown, for the summary of a CI job."""
     lines = ["## Coverage of unit and integration", ""]
     lines += ["| gate | covered | wanted | lines |  |", "| --- | --- | --- | --- | --- |"]
     for gate in gates:
         result = f"{gate.lines_short} lines short" if gate.lines_short else "passed"
-        # Marked as code, since the stars of a glob would be taken for emphasis.
+        # As code, since Markdown would read a glob's asterisks as emphasis.
         lines.append(
             f"| `{gate.name}` | {gate.percent:g} % | {gate.wanted:g} % |"
             f" {gate.covered} of {gate.total} | {result} |"
@@ -189,7 +189,7 @@ def page(gates: Sequence[Gate], packages: Mapping[str, Sequence[File]]) -> str:
         ("Error paths that no test runs", error_paths),
     ):
         if missing := gate.missing():
-            # Four, since a line of source may hold three.
+            # Four backticks, since a source line may contain three.
             lines += ["", f"### {title}", "", "````", *missing, "````"]
     return "\n".join([*lines, ""])
 

@@ -1,4 +1,4 @@
-"""The settings and options of `nox -s coverage`: what is judged, by which percentages.
+"""Settings and options of `nox -s coverage`: packages, paths and required percentages.
 
 Standard library only, since noxfile.py reads them before any test runs.
 """
@@ -19,26 +19,26 @@ TABLE = "[tool.stratakit.coverage] of pyproject.toml"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The table `[tool.stratakit.coverage]`: what has to be covered, in percent of the lines."""
+    """Table `[tool.stratakit.coverage]`: required coverage, in percent of lines."""
 
     overall: float
     error_paths: float
     critical: float
-    """Of the files of each critical path."""
+    """Percentage for the files of each critical path."""
     critical_paths: tuple[str, ...]
-    """Globs, relative to the project; `**` stands for any folders. Services add their own."""
+    """Globs relative to the project; `**` matches any folders. Services add their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What follows `--`: which packages to judge, whether by data that is there, pytest's words."""
+    """Arguments after `--`: packages to check, whether to use existing data, pytest's arguments."""
 
     packages: tuple[project.Package, ...]
     combine: bool
     pytest: tuple[str, ...]
 
     def judge(self, left: Path, python: str | None) -> list[str]:
-        """Return the arguments of stratakit.coverage; the tiers have left their data in `left`."""
+        """Return the arguments of stratakit.coverage; `left` is the folder of the tiers' data."""
         words = ["--left", str(left.relative_to(ROOT))]
         words += ["--python", python] if python else []
         return words + [word for each in self.packages for word in ("--package", each.name)]
@@ -48,11 +48,11 @@ def load() -> Settings:
     """Return the settings.
 
     Raises:
-        ConfigurationError: a key is missing, unknown or of a wrong value, or a path names nothing.
+        ConfigurationError: a key is missing, unknown or invalid, or a path matches no file.
     """
     table: dict[str, Any] = pyproject.table().get("coverage", {})
     known = [field.name for field in fields(Settings)]
-    # Before what is missing, which a misspelt key is as well.
+    # Before missing keys: a misspelt key is also a missing one.
     refuse_unknown(table, known, TABLE)
     for key in {*known} - {*table}:
         raise ConfigurationError(f"{TABLE} lacks the key {key}", f"its keys are {', '.join(known)}")
@@ -75,13 +75,13 @@ def load() -> Settings:
 
 
 def parse(words: Sequence[str]) -> Options:
-    """Return the options; words that are not ours are pytest's.
+    """Return the options; unknown arguments are passed on to pytest.
 
     Raises:
-        AbsentError: there is nothing to judge.
-        ConfigurationError: a package is not known, or a word would have no effect.
+        AbsentError: the project has no packages.
+        ConfigurationError: a package is unknown, or an argument would have no effect.
     """
-    # pytest has options that begin as ours do, and a help of its own.
+    # No abbreviations and no --help: pytest has options with the same prefixes, and its own help.
     hint = "uv run nox -s coverage -- --package NAME"
     parser = CommandLine(hint, allow_abbrev=False, add_help=False)
     parser.add_argument("--combine", action="store_true")
@@ -99,10 +99,10 @@ def parse(words: Sequence[str]) -> Options:
 
 
 def sources(chosen: Sequence[project.Package]) -> dict[str, list[str]]:
-    """Return the Python files in src/ of each of these packages, by its folder.
+    """Return the Python files in src/ of each of these packages, by folder.
 
-    Libraries without tests are in it if those are all that have some: what one service runs of a
-    library says little.
+    Libraries without tests are included only with all packages: a single service runs too little
+    of a library for its coverage to be meaningful.
     """
     folders = [package.path for package in chosen]
     if set(chosen) == set(project.packages()):
@@ -121,7 +121,7 @@ def files(glob: str) -> frozenset[str]:
 
 
 def _refuse_bad_globs(where: str, value: object) -> None:
-    """Refuse what is not a list of globs, or one that names no file that is judged."""
+    """Refuse a value that is not a list of globs, or a glob that matches no measured file."""
     key = where.partition(" ")[0]
     example = f'write globs, for example: {key} = ["services/*/src/*/domain.py"]'
     if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
@@ -134,7 +134,7 @@ def _refuse_bad_globs(where: str, value: object) -> None:
             raise ConfigurationError(f"{where} holds {glob!r}: {error}", example) from None
         if covered.isdisjoint(found):
             raise ConfigurationError(
-                f"{where} holds {glob!r}, which is no Python file of a service's"
-                " or a library's src/",
-                f"correct the path, or take it out; {example}",
+                f"{where} holds {glob!r}, which matches no Python file in the src/ of a service"
+                " or a library",
+                f"correct the path, or remove it; {example}",
             )

@@ -1,7 +1,7 @@
-"""Look at what this machine has, what is missing for which tier, and the command that gets it.
+"""Checks of this machine: what is there, what each tier is missing, and the command to get it.
 
-It has to work where little else does: at import it needs the standard library alone. What a check
-needs beyond that it imports itself, and whichever way a check fails, that is a finding.
+The doctor has to work where little else does, so its import needs only the standard library. A
+check imports anything else itself, and any failure of a check is a finding.
 """
 
 import json
@@ -19,7 +19,7 @@ from .checks import Check, checks
 
 _COLOURS = {"ok": 32, "optional": 33, "missing": 31, "broken": 31}
 _CONCLUSIONS = {
-    Code.PASSED: "all that {tiers} need is there",
+    Code.PASSED: "everything that {tiers} need is there",
     Code.INFRASTRUCTURE: "infrastructure: something that {tiers} need is missing",
     Code.CONFIGURATION: "configuration: something is wrong, not only missing",
 }
@@ -27,32 +27,32 @@ _CONCLUSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of a check: what is there, or the error that it raised."""
+    """Result of a check: what was found, or the error that it raised."""
 
     check: Check
     found: str
     code: Code
     hint: str
     tiers: list[str]
-    """The tiers that were asked about and do not run without it."""
+    """Requested tiers that do not run without it."""
 
     @property
     def status(self) -> str:
-        """Return the word for it: `ok`, `missing`, `broken`, or `optional` if nobody needs it."""
+        """Status: `ok`, `missing`, `broken`, or `optional` if missing but needed by no tier."""
         if self.code == Code.INFRASTRUCTURE and not self.tiers:
             return "optional"
         return {Code.PASSED: "ok", Code.CONFIGURATION: "broken"}.get(self.code, "missing")
 
 
 def examine(tier: str | None, *, as_json: bool) -> Code:
-    """Check what one tier needs, or everything for those that run by default, and print it.
+    """Check the needs of one tier, or everything for the default tiers, and print the findings.
 
     Returns:
-        The exit code: the worst of the findings. What is missing counts where a tier needs it; a
-        wrong setting always does.
+        The exit code: the worst of the findings. A missing thing counts only if a tier needs it; a
+        wrong setting always counts.
 
     Raises:
-        ConfigurationError: there is no such tier.
+        ConfigurationError: the tier is unknown.
     """
     known = _known(tier)
     chosen = [named("tier", tier, known)] if tier else [each for each in known if each.default]
@@ -87,10 +87,10 @@ def examine(tier: str | None, *, as_json: bool) -> Code:
 
 
 def _known(name: str | None) -> tuple[Tier, ...]:
-    """Return the tiers; where pyproject.toml is broken, those of the engine: a check says why.
+    """Return the tiers, or the engine's if pyproject.toml is invalid, which a check reports.
 
     Raises:
-        ConfigurationError: it is broken, and `name` is none of the engine's.
+        ConfigurationError: pyproject.toml is invalid, and `name` is not a tier of the engine.
     """
     try:
         return tiers.load()
@@ -101,20 +101,20 @@ def _known(name: str | None) -> tuple[Tier, ...]:
 
 
 def _find(chosen: Sequence[Tier], wanted: Sequence[Check]) -> list[Finding]:
-    """Make the checks side by side: half of them wait for another program."""
+    """Run the checks in parallel: half of them wait for another program."""
     workers = len(wanted) or 1
-    # Threads that import packages at once may meet them half made,
+    # Import first: threads that import the same packages at once may see them half initialized.
     try:
         from .. import stack  # noqa: F401 - with all that it imports
     except ImportError:
-        # as they do again where each of them tries, and fails.
+        # Each check would retry the failing import, with the same problem in threads.
         workers = 1
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(partial(_make, tiers=chosen), wanted))
 
 
 def _make(check: Check, tiers: Sequence[Tier]) -> Finding:
-    """Make one check, and return its result whichever way it fails."""
+    """Run one check, and return its result, however it fails."""
     code, hint = Code.PASSED, ""
     try:
         found = check.probe()
@@ -122,18 +122,18 @@ def _make(check: Check, tiers: Sequence[Tier]) -> Finding:
         code, found, hint = error.code, error.message, error.hint
     except ImportError as error:
         lack: StrataError = InfrastructureError(
-            f"{sys.executable} has not what the project installs", "uv run invoke setup"
+            f"{sys.executable} lacks the project's dependencies", "uv run invoke setup"
         )
         if environment.VENV.exists() and environment.VENV.samefile(sys.prefix):
             lack = environment.incomplete(error)
-        code, found, hint = lack.code, f"cannot be looked at: {lack.message}", lack.hint
-    except Exception as error:  # noqa: BLE001 - the doctor outlives whatever is broken
-        code, found = Code.CONFIGURATION, f"cannot be looked at: {type(error).__name__}: {error}"
+        code, found, hint = lack.code, f"cannot be checked: {lack.message}", lack.hint
+    except Exception as error:  # noqa: BLE001 - the doctor must survive any failure
+        code, found = Code.CONFIGURATION, f"cannot be checked: {type(error).__name__}: {error}"
     return Finding(check, found, code, hint, [each.name for each in tiers if check.tiers(each)])
 
 
 def _print(finding: Finding, width: int) -> None:
-    """Print a finding as a row of the table; if something is wrong, with who needs it."""
+    """Print a finding as a row of the table; for a problem, also its tiers, actions and hint."""
     status = f"{finding.status:<8}"
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         status = f"\x1b[{_COLOURS[finding.status]}m{status}\x1b[0m"

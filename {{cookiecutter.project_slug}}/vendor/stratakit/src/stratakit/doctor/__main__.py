@@ -1,6 +1,6 @@
-"""Run the doctor where Invoke does not start: `python3 -m stratakit.doctor` in its `src`.
+"""Command line of the doctor if Invoke does not start: `python3 -m stratakit.doctor` in its `src`.
 
-Any Python from 3.11 on will do, with nothing installed.
+It runs on any Python from 3.11 on, with nothing installed.
 """
 
 import sys
@@ -13,13 +13,13 @@ from . import examine
 
 
 def main(words: Sequence[str] | None = None) -> Code:
-    """Examine what the command line asks about, and return the exit code."""
+    """Run the checks requested on the command line, and return the exit code."""
     parser = CommandLine(
         "python3 -m stratakit.doctor --help",
         prog="stratakit.doctor",
         description="Show what each tier is missing.",
     )
-    parser.add_argument("--tier", help="only what this one needs")
+    parser.add_argument("--tier", help="check only what this tier needs")
     parser.add_argument("--json", action="store_true", help="print JSON")
     try:
         options = parser.parse_args(words)

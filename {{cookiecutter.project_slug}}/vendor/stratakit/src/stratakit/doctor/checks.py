@@ -1,4 +1,4 @@
-"""The table of checks; a row more is a check more."""
+"""Table of the doctor's checks; to add a check, add a row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from .machine import INSTALL_DOCKER, version
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that tiers or actions need.
+    """Check of one thing that tiers or actions need.
 
-    `probe` returns what is there, and raises a StrataError where that is not enough.
+    `probe` returns a description of what it found, and raises a StrataError if that is not enough.
     """
 
     name: str
     probe: Callable[[], str]
     tiers: Callable[[Tier], bool] = lambda _: False
-    """Which tiers do not run without it."""
+    """Function that tells whether a tier does not run without it."""
     actions: tuple[str, ...] = ()
-    """What else people do that does not work without it."""
+    """Actions and other commands that do not work without it."""
 
 
 def all_tiers(_: Tier) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of the machine: programs, environments, room to write, ports and Docker."""
+"""Checks of the machine: programs, environments, disk space, ports and Docker."""
 
 import importlib.metadata
 import os
@@ -19,32 +19,32 @@ from ..manifest import ENGINE
 from ..pyproject import ROOT
 
 ROOM = 200 * 2**20
-"""Bytes that have to be free: about what one environment or one test database takes."""
+"""Bytes that have to be free: about the size of an environment or a test database."""
 INSTALL_DOCKER = "see docs.docker.com/get-started/get-docker"
-# From no cache and without a network uv can compare, but neither resolve nor write.
+# Without cache and network, uv can compare, but neither resolve nor write.
 LOOKING = ("--offline", "--no-cache")
 RESOLVES = "network was disabled"
-"""What uv says when it would have to resolve: the lock is not that of the pyproject.toml files."""
+"""uv's message if it has to resolve: the lock does not match the pyproject.toml files."""
 DOWNLOADS = "download is available"
-"""What uv says where it would download a Python, if it were not for this question."""
+"""uv's message if it would download a Python, which LOOKING prevents."""
 
 
 def ask(
     *command: str, hint: str = "", env: Mapping[str, str] = MappingProxyType({})
 ) -> programs.Completed:
-    """Run a program in the project and return what came of it; both its outputs are in `stdout`.
+    """Run a program in the project and return the result; `stdout` also contains its stderr.
 
     Args:
         command: the program and its arguments.
-        hint: what helps where it does not start.
-        env: variables beside ours.
+        hint: hint for the error if it does not start.
+        env: additional environment variables.
 
     Raises:
-        InfrastructureError: it does not start, or does not answer.
+        InfrastructureError: it does not start, or does not finish in time.
     """
-    # Else Terraform asks its makers for news, and writes down when.
+    # Otherwise Terraform checks for new versions online, and writes the time to a file.
     given = {**os.environ, "CHECKPOINT_DISABLE": "1", **env}
-    # One that cannot be written to has a row of its own, and is no fault of what is asked about.
+    # An unwritable TMPDIR has a row of its own, and must not fail the check of this program.
     with suppress(FileNotFoundError):
         given["TMPDIR"] = tempfile.gettempdir()
     try:
@@ -60,7 +60,7 @@ def version(*command: str, hint: str) -> str:
     """Return the first line that a program prints.
 
     Raises:
-        InfrastructureError: it is not there, or does not work.
+        InfrastructureError: the program is missing, or fails.
     """
     done = ask(*command, hint=hint)
     if done.returncode:
@@ -71,7 +71,7 @@ def version(*command: str, hint: str) -> str:
 
 
 def python() -> str:
-    """Look at the Python that runs this, and at the one that uv is told to take."""
+    """Check the Python that runs this, and the one that uv is told to use."""
     oldest = _oldest_python()
     here = f"{platform.python_version()} ({sys.executable}); the project takes {oldest} or newer"
     if sys.version_info[:2] < tuple(map(int, oldest.split("."))):
@@ -79,7 +79,7 @@ def python() -> str:
     try:
         output = ask(environment.uv(), "lock", "--check", *LOOKING).stdout
     except InfrastructureError:
-        # The row of uv says it.
+        # The row of uv reports it.
         return here
     if DOWNLOADS in output or not any(sign in output for sign in environment.WRONG_PYTHON):
         return here
@@ -87,29 +87,29 @@ def python() -> str:
 
 
 def uv() -> str:
-    """Look at uv."""
+    """Return the version and the path of uv."""
     program = environment.uv()
     found = version(program, "--version", hint="python3 -m pip install --force-reinstall uv")
     return f"{found.removeprefix('uv ')} ({program})"
 
 
 def lock() -> str:
-    """Look at uv.lock: there, and that of the pyproject.toml files."""
+    """Check that uv.lock exists and matches the pyproject.toml files."""
     done = ask(environment.uv(), "lock", "--check", *LOOKING, "--python", sys.executable)
     if done.returncode:
         raise environment.diagnose(done.stdout.replace(RESOLVES, "lock needs to be updated"))
-    return "uv.lock is there and fresh"
+    return "uv.lock is up to date"
 
 
 def venv() -> str:
-    """Look at .venv: its interpreter starts, and it has what the lock says."""
+    """Check that the interpreter of .venv starts, and that its packages match the lock."""
     program = environment.python(VENV)
     if not VENV.is_dir():
         raise InfrastructureError(".venv is not there", "uv run invoke setup")
     python = version(str(program), "--version", hint="uv run invoke setup, which makes a new one")
     if environment.moved(VENV):
         raise InfrastructureError(
-            ".venv was copied or moved to here: its programs start what is elsewhere", REINSTALL
+            ".venv was copied or moved here: its programs point to the old location", REINSTALL
         )
     gone = sorted(_gone())
     if gone:
@@ -119,15 +119,15 @@ def venv() -> str:
     if "environment is outdated" in done.stdout:
         changes = len(re.findall(r"^ [+~-] ", done.stdout, re.MULTILINE))
         raise InfrastructureError(
-            f".venv is not what uv.lock says: {changes} changes", "uv run invoke setup"
+            f".venv does not match uv.lock: {changes} changes", "uv run invoke setup"
         )
     if done.returncode:
         raise InfrastructureError(".venv cannot be compared with uv.lock", "uv run invoke setup")
-    return f".venv is what uv.lock says, on {python}"
+    return f".venv matches uv.lock, on {python}"
 
 
 def terraform() -> str:
-    """Look at Terraform, or OpenTofu; without either, a wheel is taken once it is needed."""
+    """Look for Terraform or OpenTofu; without either, a wheel is used when it is needed."""
     from ..infra import terraform
 
     program, passed_over = terraform.on_path()
@@ -138,7 +138,7 @@ def terraform() -> str:
 
 
 def account() -> str:
-    """Look for credentials of clouds; those of the one that the project names have to be there."""
+    """Look for cloud credentials; those of the project's own cloud are required."""
     from ..cloud import providers
 
     usual = pyproject.table().get("cloud", {}).get("cloud", providers.FREE)
@@ -151,9 +151,9 @@ def account() -> str:
 
 
 def _oldest_python() -> str:
-    """Return the lowest version that the engine allows."""
+    """Return the oldest Python version that the engine supports."""
     source = ENGINE / "pyproject.toml"
-    # An engine that is a wheel says it in its metadata.
+    # An engine installed from a wheel has it in its metadata.
     wheel = "" if source.exists() else str(importlib.metadata.metadata("stratakit"))
     text = wheel or source.read_text(encoding="utf-8")
     bound = re.search(r"^requires-python\W+(\d+\.\d+)", text, re.IGNORECASE | re.MULTILINE)
@@ -165,7 +165,7 @@ def _oldest_python() -> str:
 
 
 def _gone() -> Iterator[str]:
-    """Yield the packages whose modules are not where their installer put them."""
+    """Yield the packages whose installed modules are missing."""
     folders = [str(folder) for folder in VENV.glob("[Ll]ib/**/site-packages")]
     for found in importlib.metadata.distributions(path=folders):
         record = found.read_text("RECORD") or ""
@@ -175,14 +175,14 @@ def _gone() -> Iterator[str]:
 
 
 def project_folder() -> str:
-    """Look at where environments and reports go."""
+    """Check the disk space for environments and reports."""
     room(pyproject.REPORTS / ".runs", "free some, or move away what is in its place")
     return room(ROOT / ".nox", "free some")
 
 
 def temporary_folder() -> str:
-    """Look at where temporary files go: Python takes another folder where TMPDIR is of no use."""
-    with translated("no folder is there for temporary files"):
+    """Check TMPDIR itself, which Python silently replaces if it is unusable."""
+    with translated("there is no usable folder for temporary files"):
         folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
     if not Path(folder).is_dir():
         raise environment.unwritable_temporary_folder("there is no such folder")
@@ -194,7 +194,7 @@ def temporary_folder() -> str:
 
 
 def uv_cache() -> str:
-    """Look at where uv keeps what it has downloaded."""
+    """Check the folder of uv's cache."""
     done = ask(environment.uv(), "cache", "dir")
     if done.returncode:
         raise environment.diagnose(done.stdout)
@@ -208,7 +208,7 @@ def uv_cache() -> str:
 
 
 def server_data() -> str:
-    """Look at where embedded servers keep their data, and whether sockets may lie there."""
+    """Check the data folders of embedded servers, and whether sockets can be created there."""
     from ..servers import home
 
     said: list[str] = []
@@ -231,10 +231,10 @@ def server_data() -> str:
 
 
 def refuse_noexec(folder: Path) -> None:
-    """Make sure that programs may be run in a folder, or where it would be made.
+    """Check that programs can be run in a folder, or in its nearest existing parent.
 
     Raises:
-        InfrastructureError: they may not.
+        InfrastructureError: its file system is mounted noexec.
     """
     from ..servers import home
 
@@ -247,14 +247,14 @@ def refuse_noexec(folder: Path) -> None:
 
 
 def room(folder: Path, hint: str) -> str:
-    """Return how much room there is in a folder, or where it would be made.
+    """Return the free space in a folder, or in its nearest existing parent.
 
     Raises:
-        InfrastructureError: nothing can be written there, or next to nothing.
+        InfrastructureError: the folder is not writable, or less than ROOM is free.
     """
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        # It never has a name, so nothing changes.
+        # This file never has a name, so the folder does not change.
         with tempfile.TemporaryFile(dir=there) as probe:
             probe.write(bytes(2**20))
         free = shutil.disk_usage(there).free
@@ -268,7 +268,7 @@ def room(folder: Path, hint: str) -> str:
 
 
 def ports() -> str:
-    """Look whether the services' ports are free, or held by the services themselves."""
+    """Check that the services' ports are free, or used by the services themselves."""
     from .. import stack
     from ..stack import ports as listening
 
@@ -296,14 +296,14 @@ def ports() -> str:
 
 
 def docker_engine() -> str:
-    """Look at the engine, and at the room that it has where it is on this machine."""
+    """Check the Docker engine, and its disk space if it runs on this machine."""
     from ..servers import docker
 
     with docker.client() as client:
         about = client.info()
     found = f"{about.get('ServerVersion', 'an engine')} at {docker.address()}"
     data = Path(about.get("DockerRootDir") or "/nonexistent")
-    # Where the engine is on another machine, or its data not ours to see, only it knows the room.
+    # The space is unknown if the engine is remote, or its data unreadable.
     with suppress(OSError):
         if docker.address().startswith("unix:") and any(data.iterdir()):
             return f"{found}, data in {room(data, 'docker system prune')}"
@@ -311,7 +311,7 @@ def docker_engine() -> str:
 
 
 def images() -> str:
-    """Look for the images of the servers."""
+    """Check that the servers' images are pulled."""
     from ..servers import KINDS, docker
 
     names = [docker.image(kind).name for kind in KINDS]
@@ -326,7 +326,7 @@ def images() -> str:
 
 
 def stack() -> str:
-    """Look whether the stack is up."""
-    from ..stack import require  # Slow to import, and not there where nothing is installed.
+    """Check that the stack is up."""
+    from ..stack import require  # Slow to import, and fails without the project's dependencies.
 
     return ", ".join(f"{name} at {url}" for name, url in require().items())

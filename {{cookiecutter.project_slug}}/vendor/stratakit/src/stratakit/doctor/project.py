@@ -1,4 +1,4 @@
-"""Checks of the project: its tables, tests, settings, servers, git and where it came from."""
+"""Checks of the project: its tables, tests, settings, servers, git and template."""
 
 import os
 import re
@@ -26,14 +26,14 @@ URLS = (
     ("postgres", "DATABASE_URL", "postgresql://db.invalid/name"),
     ("redis", "REDIS_URL", "redis://cache.invalid"),
 )
-"""The settings that say where a service's servers are, and a value that one may have."""
+"""Kinds of servers, the setting with the URL of each, and a valid example."""
 LOAD = "from {package} import settings; settings.load(settings.Settings)"
-"""Reads the settings of a service as it does itself when it starts."""
+"""Code that loads the settings of a service as the service does when it starts."""
 PROGRAMS = {"postgres": ("postgres",), "redis": ("valkey-server", "redis-server")}
 
 
 def services() -> str:
-    """Look at the registry: the pyproject.toml of each service and of each library with tests."""
+    """Check the registry: the pyproject.toml of each service and of each library with tests."""
     pyproject.table()
     project.packages()
     found = project.services()
@@ -46,7 +46,7 @@ def services() -> str:
 
 
 def tiers() -> str:
-    """Look at the table of tiers, which is the engine's and the project's."""
+    """Check the table of tiers, which combines the engine's and the project's."""
     own = {each.name for each in table.defaults()}
     names = [each.name if each.name in own else f"{each.name} (added)" for each in table.load()]
     return ", ".join(names)
@@ -65,11 +65,11 @@ def tests(tier: Tier) -> str:
 def strays() -> str:
     """Look for tests that no tier would run."""
     discovery.refuse_strays(project.packages())
-    return "a tier runs each"
+    return "every test belongs to a tier"
 
 
 def of_tests() -> str:
-    """Look at what test runs are set to."""
+    """Return the settings of test runs that differ from the defaults."""
     from .. import settings
 
     found = settings.load().model_dump(exclude_defaults=True, by_alias=True)
@@ -78,7 +78,7 @@ def of_tests() -> str:
 
 
 def of_services() -> str:
-    """Look at .env: readable, with what .env.example has, and as each service wants it."""
+    """Check that .env exists, is readable, has no placeholders, and suits each service."""
     if not DOTENV.exists():
         raise InfrastructureError(
             ".env is not there", "uv run invoke setup, or: cp .env.example .env"
@@ -102,7 +102,7 @@ def _read_by(service: project.Service) -> str:
     from ..stack import service_env
 
     given = {**service_env.dotenv(), **os.environ}
-    # Whatever starts services, and db.setup, writes them: a service may have been added since.
+    # db.setup and all commands that start services write the URLs later, so none is an error here.
     lacking = {
         f"{service.prefix}{name}": url
         for kind, name, url in URLS
@@ -111,8 +111,8 @@ def _read_by(service: project.Service) -> str:
     done = ask(sys.executable, "-c", LOAD.format(package=service.package), env=lacking)
     if done.returncode == 0:
         service_env.refuse_misspelt(service, given)
-        return "gets its URLs by db.setup" if lacking else "can start with it"
-    # Ours end in such an error, after a traceback; another service may do without such a module.
+        return "gets its URLs from db.setup" if lacking else "can start with it"
+    # Our services end with this error after a traceback; others may not have such a module.
     said = done.stdout.rpartition("SettingsError: ")[2].strip()
     if said == done.stdout.strip():
         return "reads its settings in a way of its own"
@@ -121,7 +121,7 @@ def _read_by(service: project.Service) -> str:
 
 
 def source(kind: "Kind") -> str:
-    """Look at the server that a test run would take, and why that one."""
+    """Check the server that a test run would use; return it and the reason for the choice."""
     from .. import servers, settings
     from ..servers import external
 
@@ -143,15 +143,15 @@ def source(kind: "Kind") -> str:
 
 
 def embedded() -> str:
-    """Look at the programs of the embedded servers."""
+    """Return the versions of the embedded servers."""
     return ", ".join([program("postgres"), program("redis")])
 
 
 def extensions() -> str:
-    """Look whether the server of a test run has the extensions that migrations create.
+    """Check that the server of a test run has the extensions that migrations create.
 
     Raises:
-        InfrastructureError: it lacks one.
+        InfrastructureError: an extension is missing.
     """
     from .. import servers, settings
     from ..servers import extensions as known
@@ -164,7 +164,7 @@ def extensions() -> str:
     if lacking:
         listed = "; ".join(f"{each}: {', '.join(names)}" for each, names in lacking.items())
         raise InfrastructureError(
-            f"the {where} PostgreSQL lacks what migrations create ({listed}); it has"
+            f"the {where} PostgreSQL lacks extensions of migrations ({listed}); it has"
             f" {', '.join(sorted(there))}",
             known.elsewhere(min(min(each) for each in lacking.values())),
         )
@@ -172,7 +172,7 @@ def extensions() -> str:
 
 
 def _extensions(where: "Source") -> set[str]:
-    """Return the extensions of the server that a test run takes; it is not started for that."""
+    """Return the extensions of the server that a test run would use, without starting it."""
     from ..servers import binaries
     from ..servers import extensions as known
 
@@ -200,7 +200,7 @@ def program(kind: "Kind") -> str:
     """Return the version of an embedded server's program.
 
     Raises:
-        InfrastructureError: it is not there, or does not start.
+        InfrastructureError: the program is missing, or does not start.
     """
     from ..servers import binaries
 
@@ -217,15 +217,15 @@ def program(kind: "Kind") -> str:
 
 
 def git() -> str:
-    """Look at git and the repository."""
+    """Check that git is installed and the project is in a repository."""
     found = version("git", "--version", hint="install git, then: uv run invoke setup")
     if not is_repository(ROOT):
-        raise InfrastructureError("the project is in no git repository", HINT)
+        raise InfrastructureError("the project is not in a git repository", HINT)
     return f"{found.removeprefix('git version ')}, and a repository"
 
 
 def hooks() -> str:
-    """Look at the hooks that .pre-commit-config.yaml wants, and at what they run."""
+    """Check that the hooks of .pre-commit-config.yaml are installed, and that they can run."""
     installed = git_hooks.look()
     version("uv", "--version", hint="python3 -m pip install uv")
     python = str(environment.python(environment.VENV))
@@ -234,25 +234,25 @@ def hooks() -> str:
 
 
 def rejects() -> str:
-    """Look for what an update of the template could not merge."""
+    """Look for files that an update of the template could not merge."""
     from ..static import checks, runner
 
     left = checks.REJECTS.select(runner.project_files())
     if left:
         raise ConfigurationError(
             f"left by an update or a merge: {', '.join(left)}",
-            "take over by hand what they hold, then remove them",
+            "apply their changes by hand, then remove them",
         )
-    return "nothing is left of one"
+    return "no update left anything to merge"
 
 
 def template() -> str:
-    """Look at the template that the project was baked from: recorded, in reach, and how new."""
+    """Check that the project's template is recorded and reachable; return its state."""
     from ..scaffold import template
 
     if not template.RECORD.exists():
         raise InfrastructureError(
-            "there is no .cruft.json, so updates of the template cannot be had",
+            "there is no .cruft.json, so the project cannot get updates of the template",
             "uvx cruft link URL-OF-THE-TEMPLATE",
         )
     recorded = template.recorded()
@@ -261,5 +261,5 @@ def template() -> str:
     if newest != recorded.commit:
         said += f", which is at {newest[:7]} now: uvx cruft update"
     if ":" not in recorded.address:
-        said += "; a path of this machine, which colleagues have not"
+        said += "; a path on this machine, which colleagues do not have"
     return said

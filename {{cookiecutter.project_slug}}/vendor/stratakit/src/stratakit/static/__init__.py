@@ -1,1 +1,1 @@
-"""Check the project without running it: `nox -s static`, and the hook of a commit."""
+"""Static checks of the project: `nox -s static`, and the pre-commit hook."""

@@ -1,4 +1,4 @@
-"""Make the static checks and report each: `python -m stratakit.static`."""
+"""Command line of the static checks: `python -m stratakit.static`."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ GREEN, YELLOW, RED = 32, 33, 31
 
 
 def main(words: Sequence[str] | None = None) -> Code:
-    """Make the checks that the command line asks for, and return the exit code."""
+    """Run the checks requested on the command line, and return the exit code."""
     parser = CommandLine(
         "uv run nox -s static -- --help",
         prog="stratakit.static",
@@ -34,13 +34,13 @@ def main(words: Sequence[str] | None = None) -> Code:
     )
     parser.add_argument("--fix", action="store_true", help="fix what can be fixed")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="a check to make; repeatable"
+        "--only", action="append", default=[], metavar="NAME", help="a check to run; repeatable"
     )
     parser.add_argument(
         "--require", action="append", default=[], metavar="NAME", help="one that must not be absent"
     )
     parser.add_argument("--results", type=Path, help="where to write the results, as JSON")
-    parser.add_argument("files", nargs="*", help="files and folders to look at; default: all")
+    parser.add_argument("files", nargs="*", help="files and folders to check; default: all")
     made: list[Outcome] = []
     liveness.join()
     report: Path | None = None
@@ -59,14 +59,14 @@ def main(words: Sequence[str] | None = None) -> Code:
 
 
 def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str | None]:
-    """Make the checks that were asked for, and add the outcome of each to `made`.
+    """Run the requested checks, and add the outcome of each to `made`.
 
     Returns:
-        The exit code of all together, and the reason if it is not 0.
+        The overall exit code, and the reason if it is not 0.
 
     Raises:
-        ConfigurationError: a name is not known, or a setting is wrong.
-        InfrastructureError: not one check was made, though that was wanted.
+        ConfigurationError: the name of a check is unknown, or a setting is invalid.
+        InfrastructureError: all requested checks were absent.
     """
     required = {*options.require, *pyproject.required("static")}
     for name in (*options.only, *sorted(required)):
@@ -81,8 +81,8 @@ def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str |
         each
         for each in CHECKS
         if each.name in (options.only or NAMES)
-        # A file that must not be there counts, whichever files are named: a commit may be the end
-        # of the update that has left it.
+        # A check without a command forbids files, so it looks at the whole project: a commit may
+        # complete an update that left such a file elsewhere.
         and (each.select(chosen if each.command else present) or not options.files)
     ]
     for outcome in outcomes(checks, present, chosen, fix=options.fix):
@@ -95,17 +95,17 @@ def check(options: argparse.Namespace, made: list[Outcome]) -> tuple[Code, str |
         return max(Code.INFRASTRUCTURE, worst), f"required, and absent: {', '.join(missing)}"
     if failed:
         return worst, f"a check failed: {', '.join(each.check.name for each in failed)}"
-    # No check may be about the files that were named.
+    # With named files, it is fine if no check applies to them.
     if not options.files and all(each.absent for each in made):
-        raise InfrastructureError("no check was made: what was asked for is absent here")
+        raise InfrastructureError("no check ran: all requested checks are absent here")
     return Code.PASSED, None
 
 
 def choose(files: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return those of `files` that `names` name, or that are in folders that these name.
+    """Return the `files` that `names` match, as files or as folders containing them.
 
     Raises:
-        ConfigurationError: one of the names is no file.
+        ConfigurationError: one of the names does not exist.
     """
     named: set[Path | None] = set()
     for name in names:
@@ -135,7 +135,7 @@ def print_outcome(outcome: Outcome, *, required: bool) -> None:
 
 
 def record(made: Sequence[Outcome], reason: str | None) -> dict[str, object]:
-    """Return the outcomes as the tier's results."""
+    """Return the outcomes in the form of a tier's results."""
     return {
         "reason": reason,
         "tests": [
@@ -161,5 +161,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        # An ordinary exit would wait for the threads, which start a tool for each package in turn.
+        # A normal exit would wait for the threads, which keep starting tools for further packages.
         os._exit(130)

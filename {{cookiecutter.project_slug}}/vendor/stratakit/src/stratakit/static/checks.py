@@ -1,8 +1,8 @@
-"""The table of checks; a row more is a check more.
+"""Table of static checks; to add a check, add a row.
 
-A tool comes out of a wheel that uv.lock pins. Those of infrastructure, whose pins clash with
-everybody's, are on PATH or in environments of their own (see stratakit.infra); where one cannot be
-had, its check is absent. Once they are installed, none of them needs a network.
+Tools come from wheels pinned in uv.lock. Infrastructure tools, whose pins conflict with all others,
+are on PATH or in environments of their own (see stratakit.infra); if one is unavailable, its check
+is absent. Once installed, none of them needs a network.
 """
 
 import os
@@ -20,42 +20,42 @@ from .versions import DOCKERFILES, MANIFESTS
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check that one tool makes.
+    """Check made by one tool.
 
-    `files` are globs over paths relative to the project; their `*` crosses slashes. In a command,
-    `{files}` stands for the files that match and `{package}` for the folder of a package. Without
-    a command there must be no such files in the whole project.
+    `files` are globs over paths relative to the project, in which `*` also matches slashes. In a
+    command, `{files}` stands for the matching files and `{package}` for the folder of a package. A
+    check without a command fails if any matching file exists in the project.
     """
 
     name: str
     files: tuple[str, ...]
     command: tuple[str, ...]
     hint: str
-    """What fixes a finding; where that can be, a command."""
+    """Fix for a finding, if possible a command."""
     fix: tuple[str, ...] = ()
-    """The command that fixes what it can, in place of `command`; it fails for the rest."""
+    """Command that replaces `command` with --fix; it fails if unfixable findings remain."""
     per_package: bool = False
-    """Whether it runs once for each package with such files, on all of those in it."""
+    """Whether it runs once for each package with matching files, on all of them."""
     env: Mapping[str, str] = field(default_factory=dict)
     usage_exit_code: int | None = 2
-    """The tool's exit code for settings that it cannot work with."""
+    """Exit code of the tool for invalid settings."""
     explain: Callable[[str], StrataError] | None = None
-    """Returns the error that the output means, where the exit code does not tell."""
+    """Function that returns the error for an output, if the exit code is ambiguous."""
     advice: str = ""
-    """The words with which a tool begins to say what to do, for which there is `hint`."""
+    """Start of the tool's own advice, which is cut off in favour of `hint`."""
     vendored: bool = False
-    """Whether it looks at what is vendored, which the others leave out."""
+    """Whether it checks vendored files, which the other checks skip."""
     needs: str = ""
-    """The file without which it cannot be made."""
+    """File without which the check is absent."""
     absent: str = ""
-    """Why that file may be missing, and how to get it."""
+    """Reason why that file may be missing, and how to get it."""
     absent_exit_code: int | None = None
-    """The exit code by which a command says that it is absent; its output is the reason."""
+    """Exit code of a command that is absent; its output is the reason."""
     kept: bool = False
-    """Whether it is slow, so not made again before a file that it reads has changed."""
+    """Whether a pass is cached until a file that it reads changes, since it is slow."""
 
     def select(self, paths: Sequence[str]) -> list[str]:
-        """Return those of `paths` that the check looks at."""
+        """Return the `paths` that the check applies to."""
         return [
             file
             for file in paths
@@ -65,23 +65,23 @@ class Check:
 
 
 def is_vendored(file: str) -> bool:
-    """Return whether a file is vendored: its manifest is checked, not its content."""
+    """Return whether a file is vendored: only its checksum in the manifest is checked."""
     return file.startswith("vendor/")
 
 
 def explain_lock(output: str) -> StrataError:
-    """Return the error that `uv lock --check` means by `output`."""
+    """Return the error for the `output` of a failed `uv lock --check`."""
     if "Unable to find lockfile" in output:
         return ConfigurationError("uv.lock is missing: it belongs in git", "uv lock")
     return environment.diagnose(output)
 
 
 ABSENT = 75
-"""The exit code of our own commands where a check cannot be made: EX_TEMPFAIL of sysexits.h."""
+"""Exit code of our own commands if a check is absent: EX_TEMPFAIL of sysexits.h."""
 
 
 def _infrastructure(name: str, hint: str, *files: str, fix: str = "") -> Check:
-    """Return the row of a check that `stratakit.infra` makes."""
+    """Return the row of a check made by `stratakit.infra`."""
     command = ("python", "-m", "stratakit.infra")
     return Check(
         name=name,
@@ -107,11 +107,11 @@ REJECTS = Check(
     name="rejects",
     files=("*.rej", "*.orig"),
     command=(),
-    hint="an update or a merge left it: take over by hand what it holds, then remove it",
+    hint="an update or a merge left it: apply its changes by hand, then remove it",
 )
 
 CHECKS = (
-    # Before `format`: what its fixes leave may need to be formatted.
+    # Before `format`: code fixed by the linter may need formatting.
     Check(
         name="lint",
         files=PYTHON,
@@ -129,17 +129,17 @@ CHECKS = (
     Check(
         name="types",
         files=PYTHON,
-        # Most is of packages that are imported; two workers take two thirds of the time of one.
+        # Imported packages take most of the time; two workers need two thirds of that of one.
         command=("mypy", "--num-workers", "2", "{files}"),
-        # Two services may each have a tests/conftest.py, which in one run would be one module.
+        # In one run, the tests/conftest.py of two services would be the same module.
         per_package=True,
         env={
             "MYPYPATH": os.pathsep.join(("{package}/src", "{package}")),
-            # In one that the hook and the session share, each undoes what the other has cached.
+            # The hook and the session would invalidate each other's entries in a shared cache.
             "MYPY_CACHE_DIR": str(Path(sys.prefix) / ".mypy_cache"),
         },
         hint="correct the types, or write the reason: # type: ignore[code]  # why",
-        # Two is also how it says that a file is no Python.
+        # mypy also exits with 2 if a file is not valid Python.
         usage_exit_code=None,
     ),
     Check(
@@ -159,7 +159,7 @@ CHECKS = (
     Check(
         name="pyproject",
         files=MANIFESTS,
-        # Of the tools' own schemas only uv's: uv itself passes over a key that it does not know.
+        # Of the tool schemas only uv's is enabled: uv itself ignores unknown keys.
         command=("validate-pyproject", "{files}", "--enable-plugins", "uv"),
         hint=KEY,
     ),
@@ -186,7 +186,7 @@ CHECKS = (
     Check(
         name="actionlint",
         files=WORKFLOWS,
-        # Its other profiles have opinions, such as on jobs without a time limit.
+        # Its other profiles are opinionated, for example about jobs without a timeout.
         command=("jactionlint", "--profile", "correctness", "{files}"),
         hint="correct what it names",
     ),
@@ -234,16 +234,16 @@ CHECKS = (
         files=("*",),
         command=(
             "detect-secrets-hook",
-            # Else it tries out what it finds, against the service that it opens.
+            # Otherwise it tries each secret against the service that it belongs to.
             "--no-verify",
-            # Digests and revisions are hexadecimal; a key that is so has a telling name.
+            # Digests and revisions are hexadecimal too; hexadecimal keys are found by their names.
             *("--disable-plugin", "HexHighEntropyString"),
-            # What opens only the machine that it stands on is no secret, nor is a placeholder.
+            # Passwords for localhost are not secrets, and neither are placeholders.
             *("--exclude-lines", r"@(localhost|127\.0\.0\.1)\b"),
             *("--exclude-secrets", "^(password|postgres|secret|CHANGE_ME|required|optional)$"),
             "{files}",
         ),
-        hint="revoke it and take it out; a false alarm: # pragma: allowlist secret",
+        hint="revoke and remove it; a false alarm: # pragma: allowlist secret",
         advice="Possible mitigations:",
     ),
     Check(

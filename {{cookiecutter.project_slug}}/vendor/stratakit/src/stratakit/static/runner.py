@@ -1,4 +1,4 @@
-"""Run the tools of checks on the files of the project, and tell what each has found."""
+"""Runner of the static checks: starts their tools on the project's files, and returns outcomes."""
 
 import hashlib
 import os
@@ -22,14 +22,14 @@ from .checks import Check, is_vendored
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 BATCH = 24_000 if sys.platform == "win32" else 100_000
-"""Bytes of paths on one command line, of which Windows takes 32,767 and macOS a million."""
+"""Bytes of paths on one command line; the limit is 32,767 on Windows and a million on macOS."""
 
 _ESCAPES = re.compile(r"\x1b(\[[0-9;]*[a-zA-Z]|\([A-Z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a check: a code and what was found, or the reason why it was not made."""
+    """Result of a check: exit code and findings, or the reason why it is absent."""
 
     check: Check
     code: Code = Code.PASSED
@@ -38,16 +38,16 @@ class Outcome:
     absent: str = ""
     seconds: float = 0.0
     unchanged: bool = False
-    """Whether it was not made again, since it passed on the same files."""
+    """Whether it was skipped, since it has passed on the same files."""
 
 
 def outcomes(
     checks: Sequence[Check], present: Sequence[str], chosen: Sequence[str], *, fix: bool
 ) -> Iterator[Outcome]:
-    """Make `checks` side by side and yield the outcome of each, in their order.
+    """Run `checks` in parallel and yield the outcome of each, in order.
 
-    `present` are the project's files, `chosen` those of them to look at. With `fix`, those that
-    can fix do so, one after another and before any other reads the files.
+    `present` are the project's files, `chosen` the ones to check. With `fix`, checks that can fix
+    files run first, one after another, before any other check reads them.
     """
     fixed = {
         check.name: _make(check, check.fix, present, chosen)
@@ -82,12 +82,12 @@ def project_files() -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Return `text` without the colours of a terminal."""
+    """Return `text` without terminal colours."""
     return _ESCAPES.sub("", text)
 
 
 def _walk() -> Iterator[str]:
-    """Yield the files that the plain names and globs in .gitignore leave."""
+    """Yield the files that no plain name or glob in .gitignore matches."""
     file = ROOT / ".gitignore"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     globs = [".git", *(line.strip("/") for line in lines if line and not line.startswith("#"))]
@@ -104,7 +104,7 @@ def _walk() -> Iterator[str]:
 def _make(
     check: Check, command: Sequence[str], present: Sequence[str], chosen: Sequence[str]
 ) -> Outcome:
-    """Return the outcome of a check, by `command` unless it is absent or known to pass."""
+    """Return the outcome of a check; run `command` unless it is absent or known to pass."""
     files = check.select(chosen if check.command else present)
     if not check.command:
         return (
@@ -131,7 +131,7 @@ def _make(
 def _run_on_packages(
     check: Check, command: Sequence[str], present: Sequence[str], files: Sequence[str]
 ) -> Outcome:
-    """Run a command once, or for each package, and return the worst outcome."""
+    """Run a command once, or once per package, and return the worst outcome."""
     start = time.monotonic()
     runs = []
     for package, paths in _packages(check, present, files) if check.per_package else [(".", files)]:
@@ -150,7 +150,7 @@ def _run_on_packages(
 
 
 def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
-    """Yield paths, as many at a time as a command line takes; none looks like an option."""
+    """Yield paths in batches that fit on a command line; none looks like an option."""
     batch: list[str] = []
     size = 0
     for path in (f"./{path}" if path.startswith("-") else path for path in paths):
@@ -163,7 +163,7 @@ def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _digest(check: Check, present: Sequence[str]) -> str:
-    """Return a digest of all files that a check reads, and of what makes it."""
+    """Return a digest of all files that a check reads, and of the code that makes it."""
     digest = hashlib.sha256(repr(check.command).encode())
     named = {name: ROOT / name for name in check.select(present)}
     named |= {file.name: file for file in sorted(Path(infra.__file__).parent.glob("*.py"))}
@@ -174,10 +174,10 @@ def _digest(check: Check, present: Sequence[str]) -> str:
 
 
 def _find(tool: str) -> str:
-    """Return the path of a program: beside this interpreter, else on PATH.
+    """Return the path of a program: next to this interpreter, else on PATH.
 
     Raises:
-        InfrastructureError: there is none.
+        InfrastructureError: it was not found.
     """
     if tool == "uv":
         return environment.uv()
@@ -194,10 +194,10 @@ def _find(tool: str) -> str:
 def _packages(
     check: Check, present: Sequence[str], files: Sequence[str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield the packages that `files` are of, and all files of each that the check is about."""
+    """Yield the packages that contain `files`, each with all its files for the check."""
     manifests = (Path(file) for file in present if not is_vendored(file))
     folders = [file.parent for file in manifests if file.name == "pyproject.toml"]
-    # The deepest first, and the project itself last: the first that a file is in is its package.
+    # Deepest first, the project itself last: a file belongs to the first folder that contains it.
     folders.sort(key=lambda folder: (-len(folder.parts), folder))
 
     def package(file: str) -> str:
@@ -227,7 +227,7 @@ def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
 
 
 def _outcome(check: Check, exit_code: int, found: str) -> Outcome:
-    """Return what it means that a check's command ended so and printed `found`."""
+    """Return the outcome for the exit code and output of a check's command."""
     if exit_code == 0:
         return Outcome(check)
     if exit_code == check.absent_exit_code:

@@ -1,6 +1,6 @@
-"""Refuse the subject of a commit that is too long: `python -m stratakit.static.subject FILE`.
+"""Check of a commit's subject line: `python -m stratakit.static.subject FILE`.
 
-A longer one, or one that runs on into a second line, is cut off wherever commits are listed.
+A subject that is too long, or continues on a second line, is cut off wherever commits are listed.
 """
 
 import sys
@@ -10,7 +10,7 @@ from ..errors import Code
 
 LONGEST = 72
 BY_GIT = ("Merge ", "Revert ", "fixup! ", "squash! ", "amend! ")
-"""How the subjects begin that git itself writes."""
+"""Prefixes of subjects that git itself writes."""
 
 
 def main() -> Code:
@@ -20,7 +20,7 @@ def main() -> Code:
     if subject.startswith(BY_GIT):
         return Code.PASSED
     if len(subject) > LONGEST:
-        sys.stderr.write(f"the subject has {len(subject)} letters, and {LONGEST} are listed\n")
+        sys.stderr.write(f"the subject has {len(subject)} characters; the limit is {LONGEST}\n")
         return Code.FAILED
     if subject and second and not second.startswith("#"):
         sys.stderr.write("the subject runs on: leave the second line empty\n")

@@ -1,8 +1,8 @@
-"""Compare versions with the project's: `python -m stratakit.static.versions FILES`.
+"""Comparison of versions with the project's: `python -m stratakit.static.versions FILES`.
 
-`[tool.stratakit]` has two of Python: `python`, which images, CI and the devcontainer run, and
-`oldest_python`, which a developer's machine may have; and `postgres`, the major version of the
-servers. With `--fix`, the places are corrected.
+`[tool.stratakit]` has two Python versions: `python`, used by images, CI and the devcontainer, and
+`oldest_python`, the oldest allowed on a developer's machine; and `postgres`, the major version of
+the servers. With `--fix`, differing versions are corrected.
 """
 
 import re
@@ -16,19 +16,19 @@ from ..errors import Code, ConfigurationError
 from ..pyproject import ROOT, postgres, table
 
 PYTHON, OLDEST, POSTGRES = "python", "oldest_python", "postgres"
-"""The keys of `[tool.stratakit]`."""
+"""Keys of `[tool.stratakit]`."""
 
 
 class Place(NamedTuple):
-    """Where a version stands: in which files, after which words, and which of them it is."""
+    """Place of a version: its files, a pattern that finds it, and its key in `[tool.stratakit]`."""
 
     files: tuple[str, ...]
-    """Globs over paths relative to the project; their `*` crosses slashes."""
+    """Globs over paths relative to the project, in which `*` also matches slashes."""
     pattern: str
-    """Its one group is the version, such as 3.13 or 17, or 313 where it has no dot."""
+    """Regular expression whose one group is the version, such as 3.13 or 17, or 313 without dot."""
     key: str
     by_hand: bool = False
-    """Whether more than the version is to be corrected."""
+    """Whether more than the version has to be corrected, so that --fix leaves it alone."""
 
 
 DOCKERFILES = ("Dockerfile", "*/Dockerfile", "*.Dockerfile")
@@ -56,17 +56,17 @@ FILES = tuple(dict.fromkeys(file for place in PLACES for file in place.files))
 
 
 class Difference(NamedTuple):
-    """A version that is not the project's."""
+    """Version that differs from the project's."""
 
     start: int
-    """Where it begins in the text."""
+    """Offset in the text."""
     found: str
     wanted: str
     place: Place
 
 
 def differences(file: str, text: str) -> Iterator[Difference]:
-    """Yield each version in the text of a file that differs, from top to bottom of each place.
+    """Yield the differing versions in the text of a file, for each place from top to bottom.
 
     Raises:
         ConfigurationError: `[tool.stratakit]` holds something that is not a version.
@@ -82,7 +82,7 @@ def differences(file: str, text: str) -> Iterator[Difference]:
 
 
 def corrected(file: str, text: str) -> str:
-    """Return the text of a file with the project's versions, but for what is done by hand."""
+    """Return the text of a file with the project's versions, except in places fixed by hand."""
     chosen = [each for each in differences(file, text) if not each.place.by_hand]
     for each in sorted(chosen, reverse=True):
         text = text[: each.start] + each.wanted + text[each.start + len(each.found) :]
@@ -90,7 +90,7 @@ def corrected(file: str, text: str) -> str:
 
 
 def correct(root: Path, files: Sequence[str]) -> None:
-    """Correct the versions in files, whose paths are relative to `root`."""
+    """Correct the versions in files, given by paths relative to `root`."""
     for file in files:
         if any(fnmatchcase(file, glob) for glob in FILES):
             text = (root / file).read_text(encoding="utf-8")
@@ -100,7 +100,7 @@ def correct(root: Path, files: Sequence[str]) -> None:
 
 
 def wanted(key: str) -> str:
-    """Return one of the project's versions; nothing where it is not set.
+    """Return one of the project's versions, or "" if it is not set.
 
     Raises:
         ConfigurationError: it is not a version, or `python` is older than `oldest_python`.
@@ -119,13 +119,13 @@ def wanted(key: str) -> str:
         raise ConfigurationError(
             f"[tool.stratakit] of pyproject.toml has python = {versions[PYTHON]!r}, which is older"
             f" than oldest_python = {versions[OLDEST]!r}",
-            "raise the one, or lower the other",
+            "raise `python`, or lower `oldest_python`",
         )
     return str(versions[key])
 
 
 def main() -> Code:
-    """Print what differs in the files that are named, and return the exit code."""
+    """Print the differences in the given files, and return the exit code."""
     files = [Path(word).as_posix() for word in sys.argv[1:] if word != "--fix"]
     try:
         if "--fix" in sys.argv:
@@ -144,7 +144,7 @@ def _text(file: str) -> str:
 
 def _said(file: str, each: Difference) -> str:
     line = _text(file)[: each.start].count("\n") + 1
-    return f"{file}:{line}: {each.found}, where {each.place.key} is {wanted(each.place.key)}\n"
+    return f"{file}:{line}: {each.found}, but {each.place.key} is {wanted(each.place.key)}\n"
 
 
 if __name__ == "__main__":
