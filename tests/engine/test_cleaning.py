@@ -206,7 +206,7 @@ ONLY_WRITTEN = {
         "CREATE TABLE theirs (id int); CREATE RULE no AS ON DELETE TO theirs DO INSTEAD NOTHING;"
         " GRANT INSERT, DELETE ON theirs TO PUBLIC",
         "INSERT INTO theirs VALUES (1)",
-        "public.theirs was written to, and only its owner may set its triggers and rules aside",
+        "public.theirs was written to, and only its owner may disable its triggers and rules",
     ),
     "a large object of another role": Lack(
         "", "SELECT lo_from_bytea(70002, 'a test')", "large object 70002"

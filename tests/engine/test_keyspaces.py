@@ -402,7 +402,7 @@ def test_a_server_with_one_database_is_refused(kind: str, start: Callable[..., s
         options += ["--cluster-port", _free_port()]
     server = start(*options)
     with (
-        pytest.raises(InfrastructureError, match="one database alone, as with `databases 1`") as it,
+        pytest.raises(InfrastructureError, match="only one database, as with `databases 1`") as it,
         claimed(server),
     ):
         pass

@@ -204,5 +204,5 @@ def test_a_constraint_without_an_error_of_the_domain_is_named(connection: sa.Con
     known = catalog.Catalog({}, {}, "public")
     id_ = "shop.customers-unique-email-is-an-error-of-the-domain"
     [case] = [each for each in cases if each.id == id_]
-    with pytest.raises(AssertionError, match="no error of the domain for uq_customers_email"):
+    with pytest.raises(AssertionError, match="no domain error for uq_customers_email"):
         schema.prove(connection, case, known)

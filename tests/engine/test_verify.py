@@ -544,7 +544,7 @@ CHECKS = [
         detail="shop is not as migrated",
         differences=[Difference("table", "public.lamps", "changed", "", "UNLOGGED")],
     ),
-    Check("models", passed=None, detail="it needs an answer to: head"),
+    Check("models", passed=None, detail="must pass first: head"),
 ]
 
 
@@ -555,7 +555,7 @@ def test_the_checks_are_shown_as_a_table_with_the_differences() -> None:
         "drift   failed     shop is not as migrated",
         "    changed table public.lamps",
         "      found: UNLOGGED",
-        "models  not asked  it needs an answer to: head",
+        "models  not asked  must pass first: head",
     ]
 
 

@@ -154,7 +154,7 @@ def test_nothing_is_destroyed_beside_rows_that_are_prepared_though_they_lock_nob
     with prepared(server, it.name, "INSERT INTO held VALUES (3)") as end:
         with pytest.raises(InfrastructureError) as refusal:
             ACTIONS[action](it)
-        assert "comes back when it is committed: prepared transaction 'left''over' as" in str(
+        assert "appear when they are committed: prepared transaction 'left''over' as" in str(
             refusal.value
         )
         assert f"{end}, in the database {it.name}" in refusal.value.hint

@@ -302,7 +302,7 @@ class Cleaner:
                 f" AND md5(lo_get(oid)) = '{digest}')"
                 for oid, digest in seeded.items()
             )
-            lost = "large objects that migrations have written are not as they were"
+            lost = "large objects that were written by migrations have changed"
             yield _if(f"NOT ({same})", _RAISE.format(sql.quote(lost)))
         others = _OTHER_OBJECTS.format(oids=oids)
         yield _if(f"EXISTS (SELECT {others})", f"PERFORM lo_unlink(oid) {others}")
@@ -368,7 +368,7 @@ class _Table:
         if not self.table.writable:
             return f"{name} was written to, and the role may not delete and insert its rows"
         if self.table.switches and not self.table.owned:
-            return f"{name} was written to, and only its owner may set its triggers and rules aside"
+            return f"{name} was written to, and only its owner may disable its triggers and rules"
         return None
 
 

@@ -72,7 +72,7 @@ def connect(server: str, database: str = MAINTENANCE) -> Connection:
     if found != database:
         connection.close()
         raise ConfigurationError(
-            f"refused to touch the database {database}: what answers by that name is {found}",
+            f"refused to touch the database {database}: the connection leads to {found} instead",
             "give the URL of PostgreSQL itself, not of a pooler that leads elsewhere",
         )
     return connection
@@ -194,7 +194,7 @@ def locked(connection: Connection, kind: Lock, what: str) -> Iterator[None]:
     except errors.LockNotAvailable as error:
         facts = {"kind": kind, "key": _key(what) % 2**32}
         raise _gave_up(
-            f"another action is about {what}", holders(connection, ADVISORY, **facts)
+            f"another action is using {what}", holders(connection, ADVISORY, **facts)
         ) from error
     try:
         yield
@@ -298,7 +298,7 @@ def ending(found: Sequence[Holder]) -> str:
 
 def _gave_up(what: str, found: Sequence[Holder]) -> InfrastructureError:
     """Return the error for a wait that timed out, with its blockers."""
-    who = listed(found) or "somebody whom this role may not see"
+    who = listed(found) or "a session that this role may not see"
     return InfrastructureError(f"{what}: {who}", ending(found))
 
 
@@ -333,7 +333,7 @@ def _watched(connection: Connection) -> Iterator[None]:
         raise _gave_up(f"{name} is locked by others", found) from error
     except errors.QueryCanceled as error:
         raise InfrastructureError(
-            f"PostgreSQL was not done in time: {str(error).strip()}",
+            f"PostgreSQL timed out: {str(error).strip()}",
             "see what else the server is doing, then run it again",
         ) from error
     finally:

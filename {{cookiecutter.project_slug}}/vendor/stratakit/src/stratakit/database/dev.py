@@ -162,6 +162,6 @@ def _run(program: str, *arguments: str) -> None:
         return
     said = done.stdout.strip() if done else f"{program} is not installed"
     raise InfrastructureError(
-        f"what the stack has stored cannot be taken over as dev: {said}",
-        "see its message, then run it again; the older database is where it was",
+        f"the data of the older stack cannot be copied to dev: {said}",
+        "see its message, then run it again; the older database is unchanged",
     )

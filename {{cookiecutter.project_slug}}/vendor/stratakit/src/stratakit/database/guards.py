@@ -162,7 +162,7 @@ DESTROYING = (
     # The rows of a prepared transaction are invisible until it commits: they cannot be deleted.
     Rule(
         lambda it: bool(it.prepared),
-        "what is prepared in it comes back when it is committed: {prepared}",
+        "it has prepared transactions, whose rows appear when they are committed: {prepared}",
         "{ending}",
         error=InfrastructureError,
     ),
@@ -276,8 +276,8 @@ def _prove(connection: Connection, target: DatabaseInfo, rules: Sequence[Rule]) 
     now = refreshed(connection, target)
     if now.facts.oid != target.facts.oid:
         raise ConfigurationError(
-            f"refused to touch the database {target.name}: it is another one than that which was"
-            " looked at a moment ago",
+            f"refused to touch the database {target.name}: it is not the one that was checked a"
+            " moment ago",
             "see who else drops and creates it, then run it again",
         )
     check(now, force=True, rules=rules)

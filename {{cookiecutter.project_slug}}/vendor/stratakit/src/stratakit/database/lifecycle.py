@@ -210,8 +210,8 @@ class Database:
                     raise MigrationError(*position.blocked)
                 if position.problem and position.present:
                     raise ConfigurationError(
-                        f"{position.problem[0]}, and only of the newest is it known what"
-                        " migrations have seeded",
+                        f"{position.problem[0]}, and rows seeded by migrations are known only for"
+                        " the newest revision",
                         f"uv run invoke db.migrate {self._which}",
                     )
                 Cleaner(own, State.of(fresh))()

@@ -69,7 +69,7 @@ def _refuse(table: Table, role: str) -> None:
     leave = f'uncleaned = ["{table.name}"] in the [tool.stratakit] table of pyproject.toml'
     if table.foreign:
         raise CleaningError(
-            f"{table.name} cannot be cleaned: rows of it are on another server, whose they are",
+            f"{table.name} cannot be cleaned: some of its rows belong to another server",
             f"if no test writes to it: {leave}",
         )
     if not table.readable:

@@ -121,8 +121,8 @@ class Keyspace(AbstractContextManager["Keyspace"]):
         keys, clients = self._snapshot(self._client)
         if not any(client["name"] == self.token for client in at(clients, self.number)):
             raise InfrastructureError(
-                f"{self._name} does not show by their names who is connected, as behind a proxy, so"
-                " that nobody can tell whether somebody else uses it",
+                f"{self._name} does not show the names of its clients, as behind a proxy, so it is"
+                " unknown whether somebody else uses it",
                 f"give the URL of Redis itself; or {INSTEAD}",
             )
         others = self._others(clients)
@@ -256,7 +256,7 @@ def take(server: str, token: str = "", process: str = "") -> Keyspace:
     numbers = candidates(server, found)
     if not numbers:
         raise InfrastructureError(
-            f"{masked(server)} has one database alone, as with `databases 1` or in a cluster: tests"
+            f"{masked(server)} has only one database, as with `databases 1` or in a cluster: tests"
             " cannot have one for themselves",
             f"give it more `databases`; or {INSTEAD}",
         )
@@ -314,7 +314,7 @@ def explained(server: str) -> Iterator[None]:
         if isinstance(error, redis.exceptions.NoPermissionError) or _FORBIDDEN.search(str(error)):
             who = unquote(urlsplit(server).username or "default")
             raise InfrastructureError(
-                f"the user {who} of {masked(server)} lacks rights that it takes to harm nobody:"
+                f"the user {who} of {masked(server)} lacks rights needed to protect others' data:"
                 f" {error}",
                 f"as an administrator: ACL SETUSER {who} {RIGHTS}; or {INSTEAD}",
             ) from error

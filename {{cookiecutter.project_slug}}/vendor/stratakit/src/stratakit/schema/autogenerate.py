@@ -23,8 +23,8 @@ from .revisions import Revisions
 from .verify import Scratch, VerifyContext, compare, create_models, load_metadata
 
 NOT_UP = "This does not go up as it is written:"
-BY_HAND = "The models have what Alembic does not write. Write it here, and its opposite below:"
-NOT_BACK = "This does not lead back to the schema before:"
+BY_HAND = "Alembic does not write these changes. Write them here, and their reversal below:"
+NOT_BACK = "This does not restore the previous schema:"
 LEFT = "left as it is, since no model has it (--drop drops tables and their parts): {}"
 WIDTH = 90
 """Maximum width of a comment."""

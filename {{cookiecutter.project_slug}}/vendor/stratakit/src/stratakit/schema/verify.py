@@ -176,7 +176,7 @@ class Question(NamedTuple):
 def _ask(question: Question, context: VerifyContext, so_far: list[Check]) -> Iterator[Outcome]:
     unmet = [each.name for each in so_far if each.name in question.after and not each.passed]
     if unmet:
-        yield NOT_ASKED, f"it needs an answer to: {', '.join(unmet)}"
+        yield NOT_ASKED, f"must pass first: {', '.join(unmet)}"
         return
     try:
         yield from question.ask(context)
@@ -206,7 +206,7 @@ def connection(context: VerifyContext) -> Iterator[Outcome]:
 def revisions(context: VerifyContext) -> Iterator[Outcome]:
     """Check that each revision follows an existing one, back to the first."""
     try:
-        yield PASSED, f"{len(context.revisions.chain)}, without a hole"
+        yield PASSED, f"{len(context.revisions.chain)}, without gaps"
     except MigrationError as error:
         yield FAILED, error.message
 
@@ -396,7 +396,7 @@ def drift(context: VerifyContext) -> Iterator[Outcome]:
         yield NO_DATABASE
         return
     if not context.present or context.position.unknown:
-        yield NOT_ASKED, "it is at no revision that this code has"
+        yield NOT_ASKED, "its revision is missing, or unknown to this code"
         return
     expected = context.migrated(context.revisions.up_to(*context.present))
     with databases.session(context.server, name) as connection:

@@ -171,14 +171,14 @@ class Rule:
         error = self.violate(subject)
         require(error or not self.certain, f"{self.table} takes a row that breaks {self.label}")
         refused = error is None or isinstance(error, exc.IntegrityError)
-        require(refused, f"a row that breaks {self.label} is refused for something else: {error}")
+        require(refused, f"a row that breaks {self.label} is rejected for another reason: {error}")
 
     def is_known(self, subject: ModelDatabase, domain_error: DomainError) -> None:
         """Assert that breaking it results in a domain error instead of a failure of the service."""
         error = self.violate(subject)
         require(
             error is None or domain_error(error),
-            f"the adapter has no error of the domain for {self.name or self.label} of {self.table}",
+            f"the adapter has no domain error for {self.name or self.label} of {self.table}",
         )
 
 

@@ -115,13 +115,13 @@ def no_other_part(subject: ModelDatabase, table: sa.Table) -> None:
     kinds: tuple[Kind, ...] = ("table constraint", "index")
     parts = [each for kind in kinds for each in subject.catalog.differences(table, kind)]
     more = "\n".join(str(each) for each in parts if each.change == "unexpected")
-    require(not more, f"{table} has in the database what its model has not:\n{more}")
+    require(not more, f"the database has parts of {table} that its model lacks:\n{more}")
 
 
 def no_other_table(subject: ModelDatabase) -> None:
     """Assert that the database has no table or enum that the models lack."""
     more = ", ".join(subject.catalog.other_tables)
-    require(not more, f"the database has what the models have not: {more}")
+    require(not more, f"the database has tables or enums that the models lack: {more}")
 
 
 def default(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -149,7 +149,7 @@ def not_null(subject: ModelDatabase, table: sa.Table, column: sa.Column[Any]) ->
     error, stored = _stored(subject, table, row, column)
     if error:
         refused = violation(error).sqlstate == NOT_NULL or no_partition(table, error)
-        require(refused, f"a null in {column} is no error: {error}")
+        require(refused, f"a null in {column} is rejected for another reason: {error}")
     else:
         require(stored != [None], f"{column} can be null")
 
@@ -265,18 +265,18 @@ def deletion(subject: ModelDatabase, table: sa.Table, key: sa.ForeignKeyConstrai
         require(violation(error).sqlstate != NOT_NULL, f"the parent cannot be deleted: {error}")
         return
     if rule in {"NO ACTION", "RESTRICT"}:
-        require(error, f"the parent can be deleted, {rule} notwithstanding")
+        require(error, f"the parent can be deleted, despite {rule}")
         return
-    require(not error, f"the parent cannot be deleted, {rule} notwithstanding: {error}")
+    require(not error, f"the parent cannot be deleted, despite {rule}: {error}")
     [row] = left
     if rule == "CASCADE":
         require(row is None, "the row is still there after its parent was deleted")
     elif row is None:
-        require(False, f"the row is gone, {rule} notwithstanding")  # noqa: FBT003
+        require(False, f"the row is gone, despite {rule}")  # noqa: FBT003
     else:
         require(
             any(row[column] != child[column] for column in key.columns),
-            f"the row still refers to its parent, {rule} notwithstanding",
+            f"the row still refers to its parent, despite {rule}",
         )
 
 
