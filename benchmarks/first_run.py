@@ -22,11 +22,11 @@ TEMPLATE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Row:
-    """Something that is waited for: commands in the project, after those that are not timed."""
+    """A wait to measure: commands in the project, after untimed ones."""
 
     name: str
     target: float
-    """Seconds; of two cores with nothing else to do."""
+    """Target in seconds, on two otherwise idle cores."""
     commands: tuple[tuple[str, ...], ...]
     before: tuple[tuple[str, ...], ...] = ()
     bakes: bool = True
@@ -55,15 +55,15 @@ ROWS = (
 
 
 def main() -> None:
-    """Print the table, and write it as JSON where that is asked for."""
+    """Print the table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--starter", choices=STARTERS, default=STARTERS[0])
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {row.name: [] for row in ROWS}
-    # Removed at the end alone: ext4 gives no inode anew for a minute or more after its file was
-    # removed, and whoever makes a file looks through all of those first.
+    # Removed only at the end: ext4 does not reuse an inode for a minute or more after its file was
+    # removed, and creating a file scans all of those first.
     with tempfile.TemporaryDirectory() as home:
         for _ in range(options.rounds):
             for row in ROWS:
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def measure(row: Row, folder: Path, starter: str) -> float:
-    """Return how long a row takes with a starter, in seconds."""
+    """Return the seconds that a row takes with a starter."""
     bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "--default-config")
     project = folder / "acme"
     start = time.perf_counter()
@@ -92,7 +92,7 @@ def measure(row: Row, folder: Path, starter: str) -> float:
 
 
 def run(*command: str, cwd: Path) -> None:
-    """Run a command that has to succeed."""
+    """Run a command; exit with its output if it fails."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -107,8 +107,8 @@ def run(*command: str, cwd: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return what a command in a baked project is given: nothing of the session that calls us."""
-    # Bytecode is kept, as it is in nox's sessions: else every figure is that of compiling packages.
+    """Return the environment of commands in a baked project, without the calling session's."""
+    # Bytecode is cached, as in nox's sessions: otherwise compiling packages would dominate.
     leaking = (
         *("NOX", "VIRTUAL_ENV", "UV_PROJECT", "STRATA_", "PYTEST_"),
         *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),

@@ -1,10 +1,10 @@
-"""Costs of the worked example, beside an application that does nothing, and LiteLLM's proxy.
+"""Costs of the worked example, compared with a no-op application and LiteLLM's proxy.
 
 A project is baked into a temporary folder, and `inside/gateway/` runs there, on embedded servers. A
 request to the gateway is authenticated, finds its model by an alias, and is counted against a
-quota in Redis; one that is paid for is also charged in PostgreSQL. The proxy has one model, whose answer
-is made up, one key, and no database. Each is one process, on the Python of the project's images. Prints
-tables with the targets beside the figures; nothing here fails because it is slow.
+quota in Redis; a paid one is also charged in PostgreSQL. The proxy has one model with a mocked
+response, one key, and no database. Each is one process, on the Python of the project's images. Prints
+tables with the targets beside the figures; slowness never fails.
 
     nox -s "bench(gateway)" -- --rounds 5
 """
@@ -25,17 +25,17 @@ from first_run import TEMPLATE, environment, run
 
 INSIDE = Path(__file__).parent / "inside" / "gateway"
 MOST = 3.0
-"""Times the CPU of the application that does nothing that a completion may cost."""
+"""Maximum CPU time of a completion, as a multiple of the no-op application's."""
 LEAST = 1 / 3
-"""Least share of the requests per second of the application that does nothing."""
+"""Minimum requests per second, as a fraction of the no-op application's."""
 QUICKER = 20.0
-"""Times the requests a second of the proxy: how many at least."""
+"""Minimum requests per second, as a multiple of the proxy's."""
 
 
 def main() -> None:
-    """Measure, print, and write what is asked for."""
+    """Measure, print, and write the requested files."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="turns that each of the two takes")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each server")
     parser.add_argument("--requests", type=int, default=3200, help="in each turn")
     parser.add_argument("--json", type=Path, help="write the samples to this file")
     options = parser.parse_args()
@@ -47,15 +47,15 @@ def main() -> None:
 
 
 def measure(folder: Path, rounds: int, requests: int) -> dict[str, Any]:
-    """Return the samples that `inside/gateway/measure.py` takes in a project of its own."""
-    # The name is also that of the server's folder, which is removed afterwards.
+    """Return the samples that `inside/gateway/measure.py` takes in a fresh project."""
+    # Unique: the server's folder has the same name, and is removed afterwards.
     name = f"bench-{secrets.token_hex(4)}"
     bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "--default-config")
     answers = (f"project_name={name}", "starter=inference")
     run(*bake, "--output-dir", str(folder), *answers, cwd=folder)
     project = folder / name
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-    # That of the images: an older one, which may come first on PATH, takes a tenth more.
+    # The Python of the images: an older one, which may be first on PATH, takes a tenth more.
     python = ("--python", settings["tool"]["stratakit"]["python"])
     run("uv", "sync", "--quiet", "--all-packages", "--all-groups", *python, cwd=project)
     here = shutil.copytree(INSIDE, project / "bench")
@@ -89,7 +89,7 @@ def show(measured: dict[str, Any]) -> None:
                 ratio = statistics.median(ours[unit] / theirs[unit] for ours, theirs in pairs)
                 print("" if name == "gateway" else f"{f'x {ratio:.2f}':>12}", end="")
             print()
-    print("The last two: how many times as much as this one the gateway takes, and answers.")
+    print("The last two columns: the gateway's CPU and throughput as multiples of this server's.")
     print(f"Targets, whole: <= {MOST:g} and >= {LEAST:.2f} of bare, >= {QUICKER:g} of litellm.")
     print(f"\n{'an operation':20}{'ms':>10}{'CPU us':>10}{'a second':>12}{'x a round trip':>16}")
     trip = statistics.median(seconds for seconds, _ in measured["operations"]["a round trip"])

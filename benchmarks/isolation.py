@@ -2,8 +2,8 @@
 
 A project is baked into a temporary folder, and `inside/` runs there: the same thirteen tables in ten
 revisions, the same test that writes 26 rows to twelve of them and commits. The server is embedded,
-and is gone afterwards with all that is on it. Prints tables with the targets beside the figures, and
-writes a picture; nothing here fails because it is slow.
+and is removed afterwards with its data. Prints tables with the targets beside the figures, and
+writes a picture; slowness never fails.
 
     nox -s "bench(isolation)" -- --output reports
 """
@@ -26,7 +26,7 @@ from picture import Bar, Chart, draw
 
 INSIDE = Path(__file__).with_name("inside")
 PEERS = ("pytest-postgresql", "pgtestdbpy")
-"""They give each test a copy of a template."""
+"""Packages that give each test a copy of a template."""
 PICTURE = "isolation.svg"
 
 
@@ -35,11 +35,11 @@ class Figures:
     """Measurements: medians, in milliseconds for single tests and seconds for the rest."""
 
     tests: dict[str, float]
-    """A test that writes, with what keeps it apart, for each method."""
+    """Time of a test that writes, including its isolation, for each method."""
     around: dict[str, float]
-    """The part of that which is before and after the test."""
+    """The part of it before and after the test."""
     idle: dict[str, float]
-    """A test that does nothing, for the default and without isolation."""
+    """Time of an empty test, with the default and without isolation."""
     suites: dict[str, float]
     starts: dict[str, float]
     resets: dict[str, float]
@@ -47,7 +47,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that is aimed at."""
+    """A figure with a target."""
 
     name: str
     value: float
@@ -56,7 +56,7 @@ class Goal:
 
 
 def main() -> None:
-    """Measure, print, and write what is asked for."""
+    """Measure, print, and write the requested files."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=4, help="turns that each method takes")
     parser.add_argument(
@@ -80,19 +80,19 @@ def main() -> None:
 
 
 def measure(folder: Path, rounds: int, tests: int, suites: int) -> dict[str, Any]:
-    """Return the samples that `inside/measure.py` takes in a project of its own."""
-    # The name is also that of the server's folder, which is removed afterwards.
+    """Return the samples that `inside/measure.py` takes in a fresh project."""
+    # Unique: the server's folder has the same name, and is removed afterwards.
     name = f"bench-{secrets.token_hex(4)}"
     bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "--default-config")
     run(*bake, "--output-dir", str(folder), f"project_name={name}", "starter=blank", cwd=folder)
     project = folder / name
     run("uv", "sync", "--quiet", "--all-packages", "--all-groups", cwd=project)
     python = project / ".venv" / "bin" / "python"
-    # Named, because nox tells uv of its own.
+    # Explicit, because nox points uv to its own environment.
     run("uv", "pip", "install", "--quiet", "--python", str(python), *PEERS, cwd=project)
     here = project / "bench"
     shutil.copytree(INSIDE, here)
-    # A service like any other, for the actions and for the plugin of pytest.
+    # An ordinary service, for the actions and the pytest plugin.
     shutil.move(here / "shop", project / "services" / "shop")
     file = folder / "samples.json"
     amount = ("--rounds", str(rounds), "--tests", str(tests), "--suites", str(suites))
@@ -140,7 +140,7 @@ def _medians(samples: dict[str, list[float]]) -> dict[str, float]:
 
 
 def judge(figures: Figures) -> list[Goal]:
-    """Return the figures that there are targets for."""
+    """Return the figures that have targets."""
     own = "default"
     goals = [
         Goal("isolation of a test that writes", figures.around[own], "at most 2", "ms"),
@@ -191,7 +191,7 @@ def show(versions: dict[str, str], figures: Figures, goals: list[Goal]) -> None:
 
 
 def charts(figures: Figures) -> list[Chart]:
-    """Return what the picture shows."""
+    """Return the charts of the picture."""
     return [
         Chart(f"{title}, {unit}", [Bar(name, value, name == own) for name, value in values.items()])
         for title, unit, values, own in (

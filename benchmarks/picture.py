@@ -1,4 +1,4 @@
-"""Bars as an SVG file that needs nothing else, and is legible on light and on dark pages."""
+"""Bar charts as a self-contained SVG file, legible on light and dark pages."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Bar:
-    """A figure; `own` is the one that the others are compared with."""
+    """A figure; `own` marks the one that the others are compared with."""
 
     name: str
     value: float
@@ -29,14 +29,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars below each other, on a logarithmic scale of their own."""
+    """A group of bars on a logarithmic scale of its own."""
 
     title: str
     bars: Sequence[Bar]
 
 
 def draw(charts: Sequence[Chart]) -> str:
-    """Return the charts, below each other, as SVG."""
+    """Return the charts, stacked vertically, as SVG."""
     width = LABEL + BARS + VALUE
     height = sum(TITLE + ROW * len(chart.bars) + GAP for chart in charts)
     lines = [
@@ -64,6 +64,6 @@ def _chart(chart: Chart, top: int) -> Iterator[str]:
 
 
 def _length(value: float, values: Sequence[float]) -> int:
-    """Return the length of a bar, between the power of ten below the least and the greatest."""
+    """Return the length of a bar, on a scale from the power of ten below the minimum to the maximum."""
     low, high = math.floor(math.log10(min(values))) - 0.2, math.log10(max(values))
     return round(BARS * (math.log10(value) - low) / (high - low))

@@ -1,8 +1,7 @@
 """Runs inside a baked project, in its environment: measures, and prints samples as JSON.
 
-Whatever is compared takes turns in a random order, so that a machine which becomes slower or faster
-meanwhile favours nobody. What is not part of a test (opening a method, the check that it isolates)
-is not on the clock.
+Competitors take turns in a random order, so that changes in the machine's speed affect all of them.
+Only the test itself is timed: not setting up a method, nor checking that it isolates.
 """
 
 import argparse
@@ -29,9 +28,9 @@ from stratakit.servers.home import cache
 
 PACKAGES = "alembic pgtestdbpy psycopg pytest pytest-postgresql sqlalchemy".split()
 WARM_UP = 2
-"""Tests of each turn that are not counted: connections prepare statements, spares run out."""
+"""Number of unmeasured tests per turn: connections prepare statements, spares run out."""
 TURN, ENOUGH = 0.5, 300
-"""Seconds that a turn goes on, and tests after which it need not: what is fast is timed more often."""
+"""Minimum seconds of a turn, and the number of tests that ends it early."""
 SUITES = {
     "no isolation": ("suites.unisolated", ("stratakit", "pytest_postgresql")),
     "default": ("suites.default", ("pytest_postgresql",)),
@@ -44,13 +43,13 @@ RESETS = 8
 
 Body = Callable[[Connection], None]
 Sample = tuple[float, float, float]
-"""Seconds before a test, in it, after it."""
+"""Seconds before, in and after a test."""
 Samples = dict[str, list[Any]]
 Up = dict[servers.Kind, servers.Server]
 
 
 def main() -> None:
-    """Measure everything and write it to the file that is named."""
+    """Measure everything and write it to the given file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, required=True)
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def versions(ground: Ground) -> dict[str, str]:
-    """Return the version of everything that has a part in the figures."""
+    """Return the versions of everything that affects the figures."""
     with database.connect(ground.server) as connection:
         (postgres,) = connection.execute("SHOW server_version").fetchone() or ("?",)
     found = {name: version(name) for name in PACKAGES}
@@ -84,7 +83,7 @@ def versions(ground: Ground) -> dict[str, str]:
 
 
 def starts(service: project.Service) -> Samples:
-    """Time the way from nothing running to a migrated database of one's own, in seconds."""
+    """Time, in seconds, the way from nothing running to a private migrated database."""
     found: Samples = defaultdict(list)
     for kind, times in STARTS.items():
         for _ in range(times):
@@ -97,7 +96,7 @@ def starts(service: project.Service) -> Samples:
 
 
 def start(service: project.Service) -> float:
-    """Start a server, and ask a private migrated database something."""
+    """Start a server, and query a private migrated database; return the seconds."""
     began = time.perf_counter()
     with servers.lease(settings.load(), ("postgres",)) as up:
         address = up["postgres"].url
@@ -109,14 +108,14 @@ def start(service: project.Service) -> float:
 
 
 def stopped() -> None:
-    """Wait until the servers are gone: each has a parent, which holds a lock until then."""
+    """Wait until the servers have exited: their supervisors hold a lock until then."""
     for file in cache().glob("*/supervisor.lock"):
         with file.open() as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def resets(up: Up, service: project.Service) -> Samples:
-    """Time `db.reset` and what it replaces, in seconds; each twice in a row, of which one counts."""
+    """Time `db.reset` and its alternative, in seconds; of two runs in a row, the second counts."""
     it = Database(up["postgres"], service)
     it.setup()
 
@@ -130,11 +129,11 @@ def resets(up: Up, service: project.Service) -> Samples:
     for number in range(RESETS + 1):
         say(f"resets, round {number}")
         for name in shuffled(ways):
-            # A database that was just made has not been reset before, so nothing is noted on it.
+            # Untimed: a new database lacks the notes that a first reset leaves.
             ways[name]()
             began = time.perf_counter()
             ways[name]()
-            # Of the first round nothing is warm.
+            # The first round is the warm-up.
             if number:
                 found[name].append(time.perf_counter() - began)
     it.drop()
@@ -156,7 +155,7 @@ def methods(ground: Ground, rounds: int, tests: int) -> Samples:
 
 
 def turn(test: Test, body: Body, tests: int, *, check: bool) -> list[Sample]:
-    """Time at least `tests` tests, and more of them where they are fast."""
+    """Time at least `tests` tests, and more if they are fast."""
     for _ in range(WARM_UP):
         sample(test, body, check=check)
     found: list[Sample] = []
@@ -167,7 +166,7 @@ def turn(test: Test, body: Body, tests: int, *, check: bool) -> list[Sample]:
 
 
 def sample(test: Test, body: Body, *, check: bool) -> Sample:
-    """Time one test: what comes before it, itself, what comes after it."""
+    """Time one test: its setup, its body, its teardown."""
     clock = time.perf_counter
     began = clock()
     with test() as connection:
@@ -182,7 +181,7 @@ def sample(test: Test, body: Body, *, check: bool) -> Sample:
 
 
 def nothing(_: object) -> None:
-    """Do what a test does that needs no database."""
+    """Do nothing, like a test that needs no database."""
 
 
 def suites(server: str, rounds: int) -> Samples:
@@ -223,7 +222,7 @@ def shuffled(names: dict[str, Any]) -> list[str]:
 
 
 def say(what: str) -> None:
-    """Tell who waits what is being measured."""
+    """Print progress to standard error."""
     print(what, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""The ways to keep tests apart, each as what it does before and after a single test.
+"""Methods of isolating tests: the work of each before and after a single test.
 
-A method is entered once for a number of tests, as a session is; what it yields is entered for each
-test and yields the connection that the test writes over.
+A method is entered once for several tests, like a session; the context manager that it yields is
+entered for each test and yields the test's connection.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,16 +36,16 @@ class Ground:
 
     @classmethod
     def of(cls, server: str, run: str, service: project.Service) -> "Ground":
-        """Return the ground for a service, its template built if need be."""
+        """Return the ground for a service; build its template if necessary."""
         return cls(server, run, service, database.template(server, service), count())
 
     def name(self) -> str:
-        """Return a name for a database of this run, that nothing else has."""
+        """Return an unused name for a database of this run."""
         return names.database(self.run, f"b{next(self.numbers)}")
 
     @contextmanager
     def copy(self) -> Iterator[str]:
-        """Yield the name of a migrated database that lives for some tests."""
+        """Yield the name of a migrated database for several tests."""
         name = self.name()
         database.clone(self.server, self.template, name)
         try:
@@ -66,7 +66,7 @@ class Ground:
 
 @contextmanager
 def none(ground: Ground) -> Iterator[Test]:
-    """The floor: rows pile up, and the next test finds them."""
+    """No isolation, the baseline: rows accumulate, and later tests find them."""
     with ground.copy() as name, database.connect(ground.server, name) as connection:
 
         @contextmanager
@@ -95,7 +95,7 @@ def default(ground: Ground) -> Iterator[Test]:
 
 @contextmanager
 def rollback(ground: Ground) -> Iterator[Test]:
-    """An outer transaction that is never committed: commits in it are savepoints."""
+    """An outer transaction that is rolled back: commits in it are savepoints."""
     with ground.copy() as name, database.connect(ground.server, name) as connection:
 
         @contextmanager
@@ -108,7 +108,7 @@ def rollback(ground: Ground) -> Iterator[Test]:
 
 @contextmanager
 def clone(ground: Ground) -> Iterator[Test]:
-    """A database for each test, copied ahead and dropped late."""
+    """A database for each test, copied in advance and dropped later."""
     prefix = f"s{next(ground.numbers)}x"
     with ClonePool(ground.server, ground.template, ground.run, prefix) as spares:
 
@@ -132,7 +132,7 @@ def _drop_those_of(ground: Ground, prefix: str) -> None:
 
 @contextmanager
 def truncate(ground: Ground) -> Iterator[Test]:
-    """TRUNCATE of all tables, and the seeded rows again, in one round trip."""
+    """TRUNCATE of all tables and reinsertion of the seeded rows, in one round trip."""
     tables = ", ".join((SEEDED, *(name for name, *_ in WORK)))
     statement = f"TRUNCATE {tables} RESTART IDENTITY CASCADE; {SEED}"
     with (
@@ -191,7 +191,7 @@ def create_all(ground: Ground) -> Iterator[Test]:
 
 @contextmanager
 def pytest_postgresql(ground: Ground) -> Iterator[Test]:
-    """Do as the fixtures of pytest-postgresql do: its `postgresql` over `postgresql_noproc`."""
+    """Isolate like the fixtures of pytest-postgresql: its `postgresql` over `postgresql_noproc`."""
     host, user = _address(ground.server)
     own = f"theirs{next(ground.numbers)}"
     where = {"user": user, "host": host, "port": 5432}
@@ -215,7 +215,7 @@ def pytest_postgresql(ground: Ground) -> Iterator[Test]:
 
 @contextmanager
 def pgtestdb(ground: Ground) -> Iterator[Test]:
-    """Do as the README of pgtestdbpy shows."""
+    """Isolate as the README of pgtestdbpy shows."""
     host, user = _address(ground.server)
     where = {"host": quote(host, safe=""), "password": ""}
     config = pgtestdbpy.Config(user=user, **where)
@@ -237,7 +237,7 @@ def pgtestdb(ground: Ground) -> Iterator[Test]:
 
 
 def _address(server: str) -> tuple[str, str]:
-    """Return the folder of the server's socket, and the user."""
+    """Return the folder of the server's socket, and the user name."""
     parts = conninfo_to_dict(server)
     return str(parts["host"]), str(parts["user"])
 

@@ -1,6 +1,6 @@
-"""A schema of thirteen tables in ten revisions, and the writing that every test does.
+"""A schema of thirteen tables in ten revisions, and the writes of every test.
 
-One table holds rows that a migration has seeded; a test writes to the other twelve.
+One table has rows seeded by a migration; tests write to the other twelve.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ WORK: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("purchase_item", ("purchase", "product"), 2),
     ("payment", ("purchase",), 1),
 )
-"""A table, those that it refers to, and how many rows a test adds to it."""
+"""Tables, with the tables that each refers to and the number of rows that a test adds to it."""
 
 REVISIONS = (
     (SEEDED,),
@@ -96,15 +96,15 @@ def write(connection: psycopg.Connection) -> None:
 
 
 def untouched(connection: psycopg.Connection) -> bool:
-    """Return whether a test finds the seeded rows and no others."""
+    """Return whether there are only the seeded rows."""
     rows = " + ".join(f"(SELECT count(*) FROM {name})" for name in METADATA.tables)  # noqa: S608 - as above
-    # In a transaction that ends here: one that stays open would make the test's own a savepoint.
+    # In a closed transaction: in an open one, the test's own would be a savepoint.
     with connection.transaction():
         return connection.execute(f"SELECT {rows}").fetchone() == (5,)
 
 
 def write_revisions(folder: Path) -> None:
-    """Write the ten revisions as files that Alembic reads."""
+    """Write the ten revisions as files for Alembic."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, tables in enumerate(REVISIONS, 1):
         text = _REVISION.format(

@@ -178,7 +178,7 @@ def test_what_the_project_depends_on_and_imports_is_refused(
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         for name in _imported(node)
     }
-    # No answer begins so, as what is there for the types alone does.
+    # No answer can begin with an underscore; modules that exist only for type checkers do.
     names = {name for name in needed | imported if not name.startswith("_")}
     module = hook("pre_gen_project")
     known = module.INSTALLED | module.STDLIB | module.OWN | {"zzservice", "gateway"}
@@ -225,7 +225,7 @@ def _camel(resource: str) -> str:
 
 
 def _names(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that a module binds or reads; those of fields are not in anybody's way."""
+    """Yield the names that a module binds or reads, except fields, which cannot collide."""
     fields = {
         id(statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0])
         for node in ast.walk(tree)

@@ -24,15 +24,14 @@ CASES = {
     "one name for all": {"project_slug": "acme", "service": "acme", "resource": "acme"},
 }
 
-# What the example is about, and is made of beside what every service is. (xdist reaches a worker through
-# what it calls `node.gateway`; AWS has internet gateways, a local one a GATEWAY_PORT; jobs of
-# Kubernetes have `completions: `.)
+# Words of the example's domain and of its extra dependencies. (Exceptions: xdist's `node.gateway`,
+# AWS's internet gateways, GATEWAY_PORT of a local AWS, and `completions: ` of Kubernetes jobs.)
 EXAMPLES_WORDS = re.compile(
     rb"(?i)(?<!node\.)(?<!internet_)gateway(?!_id|_port)|openai|argon2|jwt|hiredis|prometheus"
     rb"|schemathesis|llama|gguf|completion[s_/](?!: )"
 )
 
-# How files speak of a cloud. (pydocstyle has a convention that is called google.)
+# Words that mention a cloud. (pydocstyle has a convention called google.)
 CLOUDS_WORDS = {
     "aws": r"aws|amazon|s3(?!\d)|ec2|boto|ministack",
     "gcp": r"gcp|gcs|(?<!convention = \")google|gcloud",
@@ -43,7 +42,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     ".py": ast.parse,
     ".toml": tomllib.loads,
     ".json": json.loads,
-    # Of Kubernetes, several documents in one.
+    # Kubernetes manifests have several documents per file.
     ".yaml": lambda text: [*yaml.safe_load_all(text)],
     ".yml": yaml.safe_load,
 }
@@ -66,7 +65,7 @@ def test_no_jinja_is_left_in_any_file_or_name(any_bake: Bake) -> None:
     rendered = {name: content for name, content in contents.items() if is_rendered(name, **example)}
     assert [name for name in rendered if jinja.search(name.encode())] == []
     assert [name for name, content in rendered.items() if jinja.search(content)] == []
-    # What is copied verbatim may have braces, but none of ours.
+    # Files copied verbatim may contain braces, but not those of cookiecutter.
     ours = re.compile(rb"\{\{\s*cookiecutter")
     assert [name for name, content in contents.items() if ours.search(content)] == []
 
@@ -121,7 +120,7 @@ def test_a_project_knows_nothing_of_the_clouds_that_were_not_chosen(
     word = re.compile(rf"(?i)(?<![a-z])({'|'.join(others) or '(?!)'})".encode())
     contents = bake(clouds=clouds, starter=starter).contents()
     for name, content in contents.items():
-        # The engine is the same bytes in every project.
+        # The engine is byte-identical in every project, so it names all clouds.
         found = word.search(name.encode() + b"\n" + content)
         assert not found or name.startswith("vendor/"), f"{name}: {found}"
     assert (clouds == "none") != any(name.startswith("infra/terraform/") for name in contents)
@@ -142,7 +141,7 @@ def test_hooks_prune_what_the_manifest_lists_and_change_no_other_file(
     baked: Bake, bake: Bakery, hook: Callable[..., ModuleType]
 ) -> None:
     with_hooks = baked.contents()
-    # They write it; `static` calls it absent where it is not.
+    # The hooks write it; without it, `static` reports the check as absent.
     assert with_hooks.pop("vendor/stratakit/manifest.sha256")
     without = bake(baked.answers, hooks=False).contents()
     assert {name: without[name] for name in with_hooks} == with_hooks
@@ -155,7 +154,7 @@ def test_hooks_prune_what_the_manifest_lists_and_change_no_other_file(
     ]
     gone = without.keys() - with_hooks.keys()
     assert [name for name in gone if not name.startswith(tuple(pruned))] == []
-    # The starter that is not wanted is where no tool looks, since all keep their own things there.
+    # The unused starter is rendered into .nox, which tools ignore.
     assert ".nox" in {name.split("/")[0] for name in gone}
 
 
@@ -167,12 +166,12 @@ def test_free_texts_are_verbatim_wherever_they_stand(bake: Bakery) -> None:
     for name in places:
         text = (hostile / name).read_text(encoding="utf-8")
         parse = PARSERS.get(Path(name).suffix)
-        # In a file with a syntax it is the parsed value that must be verbatim.
+        # In a file with a syntax, the parsed value must be verbatim, not its escaped form.
         assert HOSTILE in (_strings(parse(text)) if parse else text), name
 
 
 def _strings(parsed: object) -> str:
-    """Return all texts of a parsed file, joined."""
+    """Return all strings of a parsed file, joined."""
     if isinstance(parsed, dict):
         return "\n".join(_strings(value) for value in parsed.values())
     if isinstance(parsed, list):

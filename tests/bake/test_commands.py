@@ -16,7 +16,7 @@ slow = pytest.mark.slow
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder whose name has a space and a letter that is not ASCII."""
+    """A folder whose name has a space and a non-ASCII letter."""
     folder = tmp_path / "mein schöner Ordner"
     folder.mkdir()
     return folder
@@ -84,7 +84,7 @@ def test_a_refusal_ends_with_the_whole_command_which_bakes(
     assert done.returncode == 1
     _, _, said = done.stderr.partition("Corrected:\n  ")
     again = shlex.split(said.partition("\n")[0])
-    # The environment of the tests has it; uvx would make one.
+    # The environment of the tests has cookiecutter; uvx would create another.
     again = again[again.index("cookiecutter") :]
     assert again[1:4] == [str(bake.template), "--no-input", "--output-dir"]
     baking.run(*again, cwd=folder, env=env)
@@ -101,7 +101,7 @@ def test_a_refusal_ends_with_the_whole_command_which_bakes(
 def test_the_command_after_a_refusal_names_the_subfolder_of_the_template(
     url: bool, bake: Bakery, folder: Path, tmp_path: Path
 ) -> None:
-    # By which cookiecutter knows a URL of git.
+    # The suffix by which cookiecutter recognises a git URL.
     whole = tmp_path / "whole.git"
     shutil.copytree(bake.template, whole / "templates" / "strata")
     baking.commit(whole)

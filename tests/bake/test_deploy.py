@@ -19,7 +19,7 @@ SERVICES = {
     "inference": INFERENCE,
 }
 SKYPILOT = ("uv", "run", "--no-project", "--quiet", "--with", "skypilot>=0.14,<0.15", "python")
-# All that it asks a cloud for, without one: which machine, where, and for how much.
+# SkyPilot's catalog of machines, regions and prices: planning needs nothing else of a cloud.
 CATALOG = """\
 InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone,Arch
 m6i.large,,,2.0,8.0,,0.096,0.0411,us-east-1,use1-az1,x86_64
@@ -45,7 +45,7 @@ def baked(request: pytest.FixtureRequest, bake: Bakery) -> Bake:
 
 
 def render(environment: Environment, baked: Bake, *words: str, code: int = 0) -> str:
-    """Return what is printed for the service."""
+    """Return the manifests or task files printed for the service."""
     task = ("-m", "invoke", "deploy.render", baked.service)
     return environment.run(baked, *task, *words, code=code)
 
@@ -63,14 +63,14 @@ def test_the_manifests_are_valid_and_belong_together(baked: Bake, environment: E
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels
     assert service["spec"]["selector"] == budget["spec"]["selector"]["matchLabels"] == labels
-    # A job that had them would be sent requests.
+    # With the same labels, the job would receive the service's requests.
     assert job["spec"]["template"]["metadata"]["labels"] != labels
     assert autoscaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert "replicas" not in deployment["spec"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     paths = [container[f"{name}Probe"]["httpGet"]["path"] for name in ("liveness", "readiness")]
     assert paths == ["/health/live", "/health/ready"]
-    # It is not killed while it finishes its requests.
+    # The pod must not be killed while it finishes its requests.
     kit = baked.path / "libs" / "servicebase" / "src" / "servicebase" / "settings.py"
     grace = re.search(r"shutdown_grace: .*default=(\d+)", kit.read_text(encoding="utf-8"))
     (_, pause) = container["lifecycle"]["preStop"]["exec"]["command"]
@@ -82,7 +82,7 @@ def test_the_manifests_are_valid_and_belong_together(baked: Bake, environment: E
 
 
 def guarded(pod: Any) -> None:
-    """Check what a pod may do, and that it is given secrets by reference alone."""
+    """Check the privileges of a pod, and that it gets secrets only by reference."""
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     (container,) = pod["containers"]
@@ -132,14 +132,14 @@ def test_skypilot_itself_plans_the_tasks(
     files = []
     for name in ("migrate", "service"):
         text = render(environment, bake(INFERENCE), "--image", IMAGE, "--to", "sky", "--only", name)
-        # As `--secret NAME` does.
+        # `--secret NAME` fills in secrets the same way.
         filled = re.sub(r'(_\w+": )null', r'\1"x"', text)
         files.append(tmp_path / f"{name}.yaml")
         files[-1].write_text(filled, encoding="utf-8")
     catalog = tmp_path / ".sky" / "catalogs" / "v8" / "aws" / "vms.csv"
     catalog.parent.mkdir(parents=True)
     catalog.write_text(CATALOG, encoding="utf-8")
-    # It would note who uses it, in the home of whoever runs this.
+    # Usage data would go to the home of the user who runs the tests.
     env = clean_environment(HOME=str(tmp_path), SKYPILOT_DISABLE_USAGE_COLLECTION="1")
     done = run(*SKYPILOT, "-c", PLAN, *map(str, files), cwd=tmp_path, env=env)
     planned = [line.split()[1:] for line in done.stdout.splitlines() if "planned" in line]

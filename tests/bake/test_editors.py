@@ -15,7 +15,7 @@ slow, places = pytest.mark.slow, pytest.mark.proof(of="places")
 
 
 def load(bake: Bake, name: str) -> Any:
-    """Return what a JSON file holds."""
+    """Return the parsed content of a JSON file."""
     return json.loads((bake.path / name).read_text(encoding="utf-8"))
 
 
@@ -56,7 +56,7 @@ def test_without_github_the_bot_that_serves_other_forges_stays(bake: Bakery) -> 
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with the environment that an editor finds."""
+    """A project with the environment that editors use."""
     return ready(bake, tmp_path_factory.mktemp("editors"), "Acme Edited")
 
 

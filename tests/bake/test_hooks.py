@@ -21,7 +21,7 @@ NETWORK = {"asyncio", "ftplib", "http", "smtplib", "socket", "socketserver", "ss
 each_hook = pytest.mark.parametrize("file", HOOKS, ids=lambda file: file.stem)
 Hook = Callable[..., ModuleType]
 KEPT = {"ci": "github", "clouds": "all", "starter": "blank"}
-"""Answers by which nothing goes but what always does."""
+"""Answers that prune only what every bake prunes."""
 
 
 @each_hook
@@ -109,7 +109,7 @@ def test_the_next_commands_get_uv_where_there_is_none(
 
 
 def unfinished(project: Path) -> Path:
-    """Make a project as it is before the hook runs."""
+    """Create a project in its state before the hook runs."""
     (project / ".nox" / "unused").mkdir(parents=True)
     core = Path("vendor", "stratakit", "src", "stratakit")
     (project / core).mkdir(parents=True)
@@ -120,7 +120,7 @@ def unfinished(project: Path) -> Path:
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files; `tmp_path` itself is none."""
+    """Folder for temporary files, inside `tmp_path`."""
     folder = tmp_path / "scratch"
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder

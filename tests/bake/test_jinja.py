@@ -9,7 +9,7 @@ from baking import INFERENCE, PROJECT, ROOT, Bakery, is_rendered
 
 BLOCK = re.compile(r"\{%-?\s*(\w+)")
 REPLACED = re.compile(r"(?i)(gnu)?makefile|justfile|.*\.(sh|bash|zsh|fish|mk|just|bat|ps1)")
-# A service asks its port for the time; in tests nobody sleeps there.
+# Excluded are sleeps of a service's clock port: in tests they do not wait.
 SLEEP = re.compile(r"^(?:\w+\.)*(?<!clock\.)sleep\((?!0\))")
 PATCHES = re.compile(r"\bmock(er)?[.]patch\b")
 
@@ -50,7 +50,7 @@ def test_every_private_variable_is_used(template: Path) -> None:
     everything = "\n".join(
         [str(file) + file.read_text(encoding="utf-8") for file in files if file.is_file()]
     )
-    # The one that is there for what it does; see docs/maintaining.md.
+    # Used only for its side effect; see docs/maintaining.md.
     private = set(re.findall(r'^  "(__\w+(?<!__))"', settings, re.MULTILINE))
     private -= {"__slug_made_harmless"}
     assert [name for name in private if name not in everything] == []
@@ -81,13 +81,13 @@ def test_nothing_is_patched_and_sleep_is_only_in_loops_that_wait_for_something(
 
 
 def _waits(node: ast.AST) -> bool:
-    """Return whether sleep may be called in it: a loop, or what makes a clock of it."""
+    """Return whether sleep is allowed in a node: a loop, or the `sleep` of a clock."""
     return isinstance(node, ast.While) or (
         isinstance(node, ast.AsyncFunctionDef) and node.name == "sleep"
     )
 
 
 def _sleeps(tree: ast.AST) -> set[int]:
-    """Return which nodes of a tree are calls of sleep: for some time, and of no clock of ours."""
+    """Return the ids of calls of sleep in a tree, except `sleep(0)` and those of our clocks."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
     return {id(call) for call in calls if SLEEP.search(ast.unparse(call))}

@@ -15,13 +15,13 @@ from installed import Environment
 answers = pytest.mark.proof(of="answers")
 
 CHECKS = "from stratakit.static.checks import CHECKS; print(*(check.name for check in CHECKS))"
-# It would need a network, and seconds, for each bake.
+# Too expensive for each bake: it needs a network, and seconds.
 DEAR = {"lock"}
 
 
 @pytest.fixture(params=matrix.ROWS)
 def baked(request: pytest.FixtureRequest, bake: Bakery, tmp_path: Path) -> Bake:
-    # Not one that is shared: tools leave caches behind.
+    # Not a shared bake: tools leave caches behind.
     return bake.into(tmp_path, matrix.ROWS[request.param])
 
 
@@ -93,7 +93,7 @@ def test_every_two_choices_meet_and_every_name_is_there() -> None:
     for (key, values), (other, others) in combinations(choices.items(), 2):
         met = {(row[key], row[other]) for row in rows}
         assert met == {(value, another) for value in values for another in others}
-    # In the example there are neither of these names.
+    # The example has fixed names for its service and resource.
     blank = [row for row in rows if row["starter"] == "blank"]
     names = {(row["project_slug"], row["service"], row["resource"]) for row in blank}
     assert names == set(matrix.NAMES)

@@ -17,7 +17,7 @@ updates = pytest.mark.proof(of="updates")
 
 @pytest.fixture
 def checkout(own_template: Path) -> Path:
-    """A copy of the template with one commit; of a URL, cookiecutter wants "git" to be a part."""
+    """A copy of the template with one commit; cookiecutter requires "git" in a URL."""
     folder = own_template.rename(own_template.with_name("own strata.git"))
     commit(folder)
     return folder
@@ -46,7 +46,7 @@ Cookiecutter = Callable[..., tuple[Bake, str]]
 
 
 def state(baked: Bake) -> dict[str, object]:
-    """Return what `.cruft.json` says."""
+    """Return the parsed `.cruft.json`."""
     parsed: dict[str, object] = json.loads((baked.path / ".cruft.json").read_text(encoding="utf-8"))
     return parsed
 
@@ -285,7 +285,7 @@ def test_a_project_of_an_earlier_commit_is_updated_to_what_a_fresh_bake_is(
 ) -> None:
     project = own_template / PROJECT
     now = {name: (project / name).read_text() for name in ("pyproject.toml", "LICENSE")}
-    # The commit before this one had a line less, a line more, another file and one that is new now.
+    # The earlier commit has an additional line and file, and lacks the LICENSE.
     (project / "pyproject.toml").write_text("# An old line.\n" + now["pyproject.toml"])
     (project / "old.txt").write_text("old\n")
     (project / "LICENSE").unlink()
@@ -302,7 +302,7 @@ def test_a_project_of_an_earlier_commit_is_updated_to_what_a_fresh_bake_is(
     new = commit(own_template)
     assert baked.run("cruft", "check", check=False).returncode == 1
 
-    # What is the user's: files that cruft is told to skip, and edits of their own.
+    # The user's own content: files that cruft is told to skip, and a new one.
     mine = {".env": "mine", "uv.lock": "mine", "mine.txt": "mine\n"}
     for name, text in mine.items():
         (baked.path / name).write_text(text)

@@ -7,7 +7,7 @@ import baking
 import pytest
 from baking import INFERENCE, Bake, Bakery
 
-# Only what names it: the standard library is enough, and nothing is written.
+# Only computes the renaming: needs the standard library alone, and writes nothing.
 SCRIPT = """
 import json, os, sys
 from dataclasses import replace
@@ -34,7 +34,7 @@ print(json.dumps([texts, left]))
 
 
 def renamed(project: Bake, old: str, new: str) -> tuple[dict[str, str], list[str]]:
-    """Return what the files of a project would hold, and the lines that are left to a person."""
+    """Return the files of a project after a renaming, and the lines left to do by hand."""
     files = [each for each in project.contents() if not each.startswith("vendor/")]
     distribution = f"{project.path.name}-{new}"
     code = str(project.path / "vendor/stratakit/src")
@@ -49,7 +49,7 @@ def renamed(project: Bake, old: str, new: str) -> tuple[dict[str, str], list[str
 
 
 def texts_of(project: Bake) -> dict[str, str]:
-    """Return what the files hold that are not vendored."""
+    """Return the content of all files that are not vendored."""
     return {
         name: held.decode()
         for name, held in project.contents().items()
@@ -64,7 +64,7 @@ def texts_of(project: Bake) -> dict[str, str]:
         ("stock", "customer-stock-api"),
         ("customer-stock-api", "b"),
         ("order-history", "orders"),
-        # Words that files have in other places, too, as names of modules and in URLs.
+        # Names that also occur elsewhere, as modules and in URLs.
         ("api", "stock"),
         ("items", "stock"),
         ("users", "api"),
@@ -75,7 +75,7 @@ def test_a_renamed_service_is_as_if_it_had_been_baked_so(old: str, new: str, bak
     texts, left = renamed(bake(service=old), old, new)
     baked = texts_of(bake(service=new))
     assert texts.keys() == baked.keys()
-    # One by one: of all at once, the difference is not found again.
+    # One by one: a diff of all files at once would be unreadable.
     for name, text in baked.items():
         assert texts[name] == text, name
     assert old in ("api", "items", "users", "gateway") or left == []

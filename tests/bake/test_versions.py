@@ -20,7 +20,7 @@ PLACES = {
     "compose.yaml": ("image: postgres:17-alpine", "image: postgres:16-alpine"),
     "noxfile.py": ('# requires-python = ">=3.11"', '# requires-python = ">=3.12"'),
 }
-"""Places in each bake: what stands there, and what is wrong."""
+"""Places in each bake: the correct text, and a wrong one."""
 OWN = {
     ".python-version": ("3.13.1\n", "3.12.1\n"),
     "Dockerfile": ("FROM python:3.13-slim\n", "FROM python:3.12-slim\n"),
@@ -54,7 +54,7 @@ def project(bake: Bakery, tmp_path: Path) -> Bake:
 
 
 def check(project: Bake, *options: str) -> subprocess.CompletedProcess[str]:
-    """Ask the check about all files but those that are vendored."""
+    """Run the check on all files that are not vendored."""
     files = [file.relative_to(project.path).as_posix() for file in project.files()]
     chosen = [name for name in files if not name.startswith("vendor/")]
     code = project.path / "vendor/stratakit/src"
@@ -70,7 +70,7 @@ def test_a_bake_has_one_python(python: str, starter: str, bake: Bakery) -> None:
 
 
 def test_a_bake_has_one_postgresql_which_its_record_keeps(bake: Bakery) -> None:
-    # As an update bakes, by what the project was baked with, once the template has a newer one.
+    # Updates bake with the recorded version, even once the template's default is newer.
     baked = bake(__postgres="16")
     done = check(baked)
     assert (done.returncode, done.stdout) == (0, "")
@@ -83,12 +83,12 @@ def test_an_update_that_brings_the_setting_keeps_the_major_of_the_project(projec
     manifest.write_text(text.replace(POSTGRES, ""))
     images.write_text(images.read_text().replace("postgres:17", "postgres:16"))
     commit(project.path)
-    # As it comes with an update.
+    # The state after an update.
     manifest.write_text(text)
     upgrade = (sys.executable, "vendor/stratakit/upgrade.py")
     assert "postgres in pyproject.toml is 16" in project.run(*upgrade).stdout
     assert manifest.read_text() == text.replace(POSTGRES, 'postgres = "16"\n')
-    # From then on it is the team's: changed before the images are, it stays.
+    # Once committed, the setting is the team's: it is kept even if it differs from the images.
     commit(project.path)
     manifest.write_text(text)
     assert "postgres in" not in project.run(*upgrade).stdout

@@ -1,4 +1,4 @@
-"""A real engine, the gateway before it, and a team that may use both."""
+"""A real engine, the gateway in front of it, and a team that may use both."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def gateway(
 
 @pytest.fixture
 async def connect(gateway: Service) -> AsyncIterator[Connect]:
-    """Make clients of that gateway: `admin` and `client` are, and `team` is there."""
+    """Create clients of that gateway, on which `admin`, `client` and `team` are based."""
     async with connecting(gateway) as connect:
         yield connect
 
@@ -56,14 +56,14 @@ class Access:
 
 @pytest.fixture
 async def priced(admin: httpx2.AsyncClient) -> AsyncIterator[None]:
-    """Let the engine's model cost nothing, rather than be nobody's."""
+    """Set the price of the engine's model to 0; without a price it is refused."""
     async with configured(admin, prices={"tiny": 0}):
         yield
 
 
 @pytest.fixture
 async def access(gateway: Service, admin: httpx2.AsyncClient, priced: None, team: Team) -> Access:
-    """Let a team ask the engine."""
+    """Give a team access to the engine."""
     del priced
     body = {"alias": "small", "target": "tiny", "provider": "openai"}
     await created(admin, "aliases", team_id=team.id, **body)

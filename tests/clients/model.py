@@ -1,7 +1,7 @@
-"""A language model that is made here: a real one to every program, of random weights, in 0.5 MB.
+"""A generated language model of 0.5 MB with random weights, which every program takes for a real one.
 
-It knows twenty words, and reads all else byte by byte. It says those words alone: the rows of all
-other tokens in its output are zero, so that one of the words is likelier at each step.
+It knows twenty words, and reads everything else byte by byte. It generates only those words: the
+output rows of all other tokens are zero, so that one of the words is likelier at each step.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ WORDS = (
 
 _LAYERS, _WIDTH, _HEADS, _INNER = 2, 64, 4, 128
 _BLANK = "\u2581"
-"""SentencePiece's sign for one."""
+"""SentencePiece's character for a space."""
 _TOKENS = [
     ("<unk>", gguf.TokenType.UNKNOWN),
     ("<s>", gguf.TokenType.CONTROL),
@@ -26,11 +26,11 @@ _TOKENS = [
     *((f"<0x{byte:02X}>", gguf.TokenType.BYTE) for byte in range(256)),
     (_BLANK, gguf.TokenType.NORMAL),
     *((_BLANK + word, gguf.TokenType.NORMAL) for word in WORDS),
-    # One of what it says at random; what comes then, the engine's grammar dictates.
+    # Generated at random like a word; the engine's grammar dictates what follows.
     ("<tool_call>", gguf.TokenType.USER_DEFINED),
 ]
 
-# As that of Qwen 2.5, by which llama.cpp knows how a tool is called.
+# Like Qwen 2.5's, from which llama.cpp derives the format of tool calls.
 _TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8").strip()
 
 
@@ -38,9 +38,9 @@ def write(path: Path, *, seed: int, context: int) -> None:
     """Write a model.
 
     Args:
-        path: of the file.
-        seed: another one makes a model that answers otherwise.
-        context: how many tokens it can bear in mind.
+        path: path of the file.
+        seed: seed of the weights; models with different seeds respond differently.
+        context: its context length in tokens.
     """
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(context)

@@ -1,4 +1,4 @@
-"""llama.cpp's own server on the model of model.py, in a process of its own."""
+"""llama.cpp's server with the model of model.py, in a process of its own."""
 
 import os
 import subprocess
@@ -13,11 +13,11 @@ import httpx2
 KEY = "sk-of-the-engine"
 """API key that it accepts."""
 SLOTS = 4
-"""Requests that it answers at the same time; others wait."""
+"""Number of concurrent requests; others wait."""
 CONTEXT = 8192
-"""Tokens of a prompt and its answer together."""
+"""Maximum tokens of a prompt and its completion together."""
 TIMEOUT = 30.0
-"""Seconds that a client waits for it, on a machine that is busy with other tests."""
+"""Timeout of a client in seconds, on a machine that is busy with other tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Engine:
 def running(folder: Path, *, seed: int = 1) -> Iterator[Engine]:
     """Start an engine with a model made from `seed`, and stop it at the end.
 
-    It reads its standard input, which ends with this process, however that ends: none is left over.
+    It exits at the end of its standard input, so it never outlives this process.
 
     Args:
-        folder: an empty folder, for the model and for what the engine says.
-        seed: another one makes another model.
+        folder: an empty folder for the model and the engine's output.
+        seed: seed of the model.
 
     Raises:
-        AssertionError: it did not start; the message holds what it said.
+        AssertionError: it did not start; the message has its output.
     """
     said = folder / "output"
     with (
@@ -63,7 +63,7 @@ def running(folder: Path, *, seed: int = 1) -> Iterator[Engine]:
     ):
         try:
             assert process.stdout
-            # One line, as soon as it listens; an empty one if it ends before.
+            # One line once it is listening; empty if it exits before.
             url = process.stdout.readline().decode().strip()
             if not url:
                 raise AssertionError(said.read_text(encoding="utf-8"))
@@ -73,7 +73,7 @@ def running(folder: Path, *, seed: int = 1) -> Iterator[Engine]:
 
 
 def _main(path: Path, seed: int) -> None:
-    # Here, since they take half a second, and only this process needs them.
+    # Imported here: they take half a second, and only this process needs them.
     import xllamacpp  # type: ignore[import-untyped]
 
     from . import model
@@ -86,14 +86,14 @@ def _main(path: Path, seed: int) -> None:
     params.port = 0
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * CONTEXT
-    # The machine is shared with the tests, and the model so small that a second thread costs time.
+    # The machine is shared with the tests, and with so small a model more threads are slower.
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    # A connection that is kept alive holds one of these.
+    # A keep-alive connection occupies one of these.
     params.n_threads_http = 64
-    # What is computed must not depend on what was asked before.
+    # Results must not depend on previous requests.
     params.cache_prompt = False
     params.cache_ram_mib = 0
-    # Nor on what is computed beside it: halves round so much that another batch is another answer.
+    # Nor on concurrent ones: half precision rounds so much that another batch changes the result.
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.warmup = params.fit_params = params.ui = False
@@ -102,7 +102,7 @@ def _main(path: Path, seed: int) -> None:
     sys.stdout.write(f"{server.listening_address}\n")
     sys.stdout.flush()
     sys.stdin.read()
-    # At once, whatever it is at: nothing of it is kept.
+    # Without cleanup, even during a request: it keeps no state.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""The contract of a backend, of the real engine."""
+"""The contract of a backend, tested on the real engine."""
 
 import pytest
 from gateway.ports import InferenceBackend
@@ -8,5 +8,5 @@ from ...contracts.test_backend import *
 
 @pytest.fixture
 def backend(openai_backend: InferenceBackend) -> InferenceBackend:
-    """The one that is held to it here."""
+    """The backend under test."""
     return openai_backend

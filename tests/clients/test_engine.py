@@ -16,7 +16,7 @@ from gateway.ports import Inference, InferenceBackend
 from .server import CONTEXT, SLOTS, Engine, running
 
 LONG = CONTEXT - 200
-"""Tokens that take the engine many seconds."""
+"""Number of tokens that take the engine many seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ async def idle(engine: Engine) -> bool:
 
 
 async def busy(engine: Engine) -> int:
-    """Return how many requests an engine works on."""
+    """Return the number of requests that an engine is processing."""
     async with engine.client() as client:
         slots = (await client.get(f"{engine.url}/slots")).json()
     return sum(slot["is_processing"] for slot in slots)
@@ -89,7 +89,7 @@ async def test_an_answer_ends_where_it_is_told_to(openai_backend: InferenceBacke
 async def test_connections_that_the_engine_closes_cost_no_request(
     openai_backend: InferenceBackend,
 ) -> None:
-    # It closes each after a stream, and now and then just as the next request comes.
+    # It closes each after a stream, sometimes just as the next request arrives.
     for _ in range(150):
         assert await text(openai_backend, asked(1))
 
@@ -135,7 +135,7 @@ async def test_a_model_is_swapped_while_requests_run_and_none_of_them_fails(
     target, answers = openai_backend, list[str]()
 
     async def ask() -> None:
-        # Each request keeps the target that it began with.
+        # Each request keeps the target that it started with.
         while answers.count(new) < 20:
             answers.append(await text(target, inference))
 

@@ -1,4 +1,4 @@
-"""The gateway before a real engine: what its clients get is what the engine makes."""
+"""The gateway in front of a real engine: clients get exactly the engine's output."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ async def test_a_model_is_swapped_for_one_of_another_provider_while_requests_run
         change = {"provider": "openai"}
         swapped = await admin.patch(f"/admin/aliases/{mine['id']}", json=change)
         assert swapped.status_code == 200
-        # Whoever asks after the change gets the other model.
+        # Requests after the change go to the other model.
         answers.append(await client.post(CHAT, json=body))
         assert said(answers[0]) == "Hi."
         assert said(answers[-1]) != "Hi."
@@ -69,6 +69,6 @@ async def test_a_model_is_swapped_for_one_of_another_provider_while_requests_run
 
 
 def said(answer: httpx2.Response) -> str:
-    """Return what a model has said."""
+    """Return the text of a completion."""
     content: str = answer.json()["choices"][0]["message"]["content"]
     return content

@@ -1,4 +1,4 @@
-"""Clients of OpenAI's API in other languages, where those are."""
+"""Clients of OpenAI's API in other languages, if these are installed."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ PACKAGES = ("openai", "ai", "@ai-sdk/openai-compatible", "zod")
 
 
 def run(*command: str | Path, folder: Path, access: Access | None = None) -> None:
-    """Run a program that fails if it is not answered well."""
+    """Run a program that fails unless it gets correct responses."""
     told = {"OPENAI_BASE_URL": access.url, "OPENAI_API_KEY": access.key} if access else {}
     subprocess.run(command, cwd=folder, env={**os.environ, **told}, check=True, timeout=240)
 

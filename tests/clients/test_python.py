@@ -1,6 +1,6 @@
-"""Clients of OpenAI's API in Python, unchanged, before a real engine.
+"""Unmodified Python clients of OpenAI's API, with a real engine.
 
-Its model says words at random: what it is made to say by a grammar (a tool, a schema) is exact.
+Its model generates random words; only output dictated by a grammar (a tool, a schema) is exact.
 """
 
 from typing import Any, Literal

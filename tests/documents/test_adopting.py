@@ -76,7 +76,7 @@ def test_a_repository_that_exists_adopts_the_tiers(repository: Project, bake: Ba
 
 
 def _told(guide: Document) -> tuple[list[str], list[str], str]:
-    """Return what the guide names: what is copied, which tables are merged, those of a service."""
+    """Return the paths to copy, the tables to merge, and the service's tables that the guide names."""
     copied, merged = guide.text.partition("Merge these tables")[::2]
     first_cells = re.findall(r"^\| (`.*?`) \|", copied, re.MULTILINE)
     paths = [path.rstrip("/") for cell in first_cells for path in re.findall(r"`(.*?)`", cell)]
@@ -87,7 +87,7 @@ def _told(guide: Document) -> tuple[list[str], list[str], str]:
 
 
 def _parts(settings: str, tables: list[str]) -> str:
-    """Return some tables of a TOML file, as they are written there."""
+    """Return some tables of a TOML file, verbatim."""
     parts = re.split(r"^(?=\[)", settings, flags=re.MULTILINE)
     named = {part.partition("]")[0].strip("["): part for part in parts}
     found = [name for table in tables for name in named if fnmatchcase(name, table)]

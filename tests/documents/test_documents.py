@@ -23,7 +23,7 @@ proof = pytest.mark.proof(of="documents")
 TESTS = baking.ROOT / "tests"
 PARSES = TESTS / "support" / "parses.py"
 
-# Those who follow these have tests of their own.
+# Documents whose commands are run by other tests.
 WALKED = {
     "README.md": "documents/test_readme_walkthrough.py",
     "AGENTS.md": "documents/test_readme_walkthrough.py",
@@ -47,7 +47,7 @@ def project(
     environment = {**baked.environment, "STRATA_SERVERS": "embedded"}
     project = Project(baked.path, baked.answers, environment)
     yield project
-    # The actions keep servers up for the next one.
+    # Actions keep servers up for later ones.
     project.run(".venv/bin/invoke", "stack.down")
 
 
@@ -107,7 +107,7 @@ def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
             assert run, f"no test runs `{command.line}` of {command.document}"
 
 
-# A minute of a machine that does nothing else.
+# Takes a minute on an otherwise idle machine.
 @proof
 @pytest.mark.timeout(600)
 def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> None:
@@ -147,13 +147,13 @@ def test_each_message_that_is_explained_is_one_that_is_printed(project: Project)
 
 
 def follow(project: Project, line: str) -> None:
-    """Run a command as it stands in a document."""
+    """Run a command exactly as a document has it."""
     done = project.run(*shlex.split(line), check=False)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 def misunderstood(project: Project, folder: Path, commands: Sequence[Command]) -> dict[str, str]:
-    """Return which commands the tasks and sessions in `folder` do not know as they stand, and why."""
+    """Return the commands that the tasks and sessions in `folder` do not accept, and why."""
     python = sys.executable if folder == baking.ROOT else ".venv/bin/python"
     invoke = {each.line: each.after("invoke", known="setup") for each in commands}
     asked = {line: words for line, words in invoke.items() if words}
@@ -171,7 +171,7 @@ def misunderstood(project: Project, folder: Path, commands: Sequence[Command]) -
         return f"{done.stdout}{done.stderr}" if done.returncode else ""
 
     nox = {each.line: each.after("nox", known="unit") for each in commands}
-    # What comes after `--` is a session's; nox itself reads the rest, which many have in common.
+    # Arguments after `--` go to the session; many commands share those that nox itself reads.
     sessions = {
         line: tuple(takewhile(lambda word: word != "--", words))
         for line, words in nox.items()
@@ -185,7 +185,7 @@ def misunderstood(project: Project, folder: Path, commands: Sequence[Command]) -
 
 
 def texts(file: Path) -> Iterator[str]:
-    """Yield the texts of a module, with … for what varies."""
+    """Yield the strings of a module, with … for interpolated values."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.JoinedStr):
             parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]

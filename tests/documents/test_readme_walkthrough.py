@@ -1,6 +1,6 @@
-"""A newcomer follows the README and the actions of a project where there is only Python.
+"""A newcomer follows the README and the actions of a project on a machine with only Python.
 
-That is an empty container where a Docker engine has the image, else an empty home.
+The machine is an empty container if a Docker engine has the image, otherwise an empty home.
 """
 
 import os
@@ -18,7 +18,7 @@ from baking import ACCESS, Bake, Bakery, named
 from documents import Document
 from project import listen_elsewhere, processes, until
 
-# Every package is downloaded anew.
+# Slow: every package is downloaded again.
 pytestmark = [pytest.mark.proof(of="newcomer"), pytest.mark.timeout(600)]
 
 IMAGE = "python:3.13-slim"
@@ -71,7 +71,7 @@ class Container(Place):
 
 
 class EmptyHome(Place):
-    """A home without settings, and a Python of its own; of this machine it has uv's cache alone."""
+    """A home without settings, with its own Python; it shares only uv's cache with this machine."""
 
     def __init__(self, project: Bake, folder: Path) -> None:
         """Make it, with a copy of the project."""
@@ -90,19 +90,19 @@ class EmptyHome(Place):
 
     def running(self) -> str:
         """Return the command lines of what runs there."""
-        # It is in the names of the folders that servers have, wherever these are.
+        # The folders of its servers contain the name of the project, wherever they are.
         name = self.folder.name.removeprefix("my ")
         return "\n".join(line for line in processes() if name in line)
 
 
 @pytest.fixture
 def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
-    """The newcomer's machine: with the project, and nothing else."""
+    """The newcomer's machine, with nothing but the project."""
     project = bake.into(tmp_path, named("Acme Newcomer"))
     if not _has_image():
         home = EmptyHome(project, tmp_path / "home")
         yield home
-        # A test that fails on its way leaves servers up, which the next run would take for its own.
+        # A failed test leaves servers up, which the next run would use as its own.
         home.type("uv run invoke stack.down")
         return
     container = Container(project)
@@ -119,11 +119,11 @@ def test_the_readme_can_be_followed_from_top_to_bottom(place: Place, bake: Baker
     asked = [each for each in commands if each.in_block or not each.elsewhere]
     lines = dict.fromkeys(each.line for each in asked if not each.is_pattern)
     assert [*lines][:2] == ["uv run invoke setup", "uv run nox"]
-    # What actions have kept up stays until then.
+    # Servers that actions keep up run until `stack.down`.
     for line in [FIRST, *lines, "uv run invoke stack.down"]:
         done = place.type(line)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    # The servers go with the last run that uses them.
+    # Servers stop with the last run that uses them.
     until(lambda: not any(server in place.running() for server in SERVERS))
 
 
@@ -140,11 +140,11 @@ def _docker(*arguments: str) -> str:
 
 
 def _forwarded(environment: Mapping[str, str]) -> list[str]:
-    """Return the options that let a container reach packages in the way that this machine does."""
+    """Return the Docker options that give a container this machine's access to packages."""
     options = []
     for name, value in environment.items():
         wanted = name in ACCESS or name.startswith("PIP_") or name.lower().endswith("_proxy")
-        # A path says nothing there.
+        # Paths of this machine do not exist in the container.
         if wanted and not value.startswith(("/", "file:")):
             options += ["--env", name]
             if "localhost" in value or "127.0.0.1" in value:

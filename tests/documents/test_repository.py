@@ -50,14 +50,14 @@ def test_the_newcomer_has_every_python_that_the_sessions_have() -> None:
 
 @pytest.fixture(scope="module")
 def sessions() -> set[str]:
-    """The sessions that the template has."""
+    """Sessions of the template."""
     command = (sys.executable, "-m", "nox", "--list")
     listed = baking.run(*command, cwd=ROOT, env=baking.clean_environment()).stdout
     return set(re.findall(r"^[*-] (\S+)", listed, re.MULTILINE))
 
 
 def proofs(sessions: set[str]) -> set[str]:
-    """Return those of the sessions that are proofs."""
+    """Return the sessions that are proofs."""
     return {each for each in sessions if each.startswith("proof(")}
 
 

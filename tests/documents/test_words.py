@@ -38,7 +38,7 @@ VERBS = {
         "wait",
     ),
 }
-"""Verbs with which the help of an action may begin."""
+"""Verbs that the help of an action may begin with."""
 BANNED = {
     r"\bmend(s|ed|ing)?\b": "hint, fix",
     r'"""Say ': "Return, Report, Show",
@@ -54,12 +54,12 @@ BANNED = {
     r"\bOps[A-Z]\w+": "Strata...",
     r"\bverdict\.(py|Part)": "results, TierResult",
 }
-"""Words and turns of phrase that stay out, with what is written instead."""
+"""Banned words and phrases, with their replacements."""
 LEFT_ALONE = (
     *("CHANGELOG.md", "tests/documents/test_words.py", "tests/project/test_updates.py"),
     f"{PROJECT}/vendor/stratakit/upgrade.py",
 )
-"""Files that tell of what was before."""
+"""Files that mention former names."""
 HELPS = (
     re.compile(r'@task\(.*?\n    """([^\n]*?)(?:""")?\n', re.DOTALL),
     re.compile(r'Action\(\s*"\w+",\s*"([^"]+)"'),
@@ -91,12 +91,12 @@ def test_words_that_stay_out_are_written_nowhere(words: str, texts: dict[str, st
 
 
 BARE = (
-    # Of workflows, hooks and an editor's tasks.
+    # In workflows, hooks and tasks of an editor.
     re.compile(r"""(?:run|entry|command)"?: *"?((?:nox|invoke)\b.*)"""),
-    # Of the engine's hints; in what completes a command line the environment is active.
+    # In hints of the engine; shell completion runs with the environment active.
     re.compile(r"""["']((?:nox|invoke) (?!completion)[-a-z].*)"""),
 )
-"""A command of a project that lacks what it is run by."""
+"""Patterns of a project's commands without `uv run`."""
 
 
 def test_a_project_runs_nox_and_invoke_by_uv_run_alone(texts: dict[str, str]) -> None:

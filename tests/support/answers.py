@@ -1,8 +1,8 @@
-"""Answers that are refused, by what is wrong with them, and answers that are not."""
+"""Invalid answers, keyed by what is wrong with them, and valid ones."""
 
 EMPTY = {"empty": "", "blank": "   ", "a tab": "\t"}
 
-# By what is wrong with it; `SANDBOX` stands for a folder that the test may write to.
+# Keyed by what is wrong; `SANDBOX` stands for a folder that the test may write to.
 BAD_NAMES = EMPTY | {
     "not ASCII": "größe",
     "Cyrillic look-alike": "g\N{CYRILLIC SMALL LETTER A}teway",

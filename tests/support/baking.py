@@ -34,17 +34,17 @@ BLANK, INFERENCE = {"starter": "blank"}, {"starter": "inference"}
 EXAMPLE = "{{cookiecutter.__inference}}"
 
 CHECKOUT = hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:4]
-"""Suffix of this checkout's names, so that another one has other servers and databases."""
+"""Suffix of this checkout's names: other checkouts have their own servers and databases."""
 
-# Data of `dev` outlives a project: what one run leaves the next would meet, maybe of another version.
-# Not in pytest's folder, which `nobody` cannot enter, as whom servers of root's run.
-DATA = Path(tempfile.mkdtemp(prefix="strata-", dir="/var/tmp" if os.name == "posix" else None))  # noqa: S108 - made new
+# Data of `dev` outlives a project: the next run would meet it, possibly with another version.
+# Not in pytest's folder: root's servers run as `nobody`, who cannot enter it.
+DATA = Path(tempfile.mkdtemp(prefix="strata-", dir="/var/tmp" if os.name == "posix" else None))  # noqa: S108 - newly created
 DATA.chmod(0o755)
 atexit.register(shutil.rmtree, DATA, ignore_errors=True)
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
-# What one run hands to the next, and what would make a bake depend on who bakes it.
+# Variables of the session that runs the tests, or that make a bake depend on the user.
 LEAKS = (
     *("UV_", "NOX", "PYTEST_", "COV_", "COVERAGE_", "COOKIECUTTER_", "STRATA_", "GIT_"),
     *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX"),
@@ -64,34 +64,34 @@ class Bake:
     def run(
         self, *command: str, env: Mapping[str, str] | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project, with nothing leaking in from the session that tests it."""
+        """Run a command in the project, isolated from the session that tests it."""
         return run(*command, cwd=self.path, env={**self.environment, **(env or {})}, check=check)
 
     def files(self) -> Iterator[Path]:
-        """Yield every file of the project, by its full path."""
+        """Yield the full path of every file of the project."""
         for folder, folders, names in os.walk(self.path):
             folders[:] = sorted(set(folders) - {".git"})
             yield from (Path(folder, name) for name in sorted(names))
 
     @property
     def service(self) -> str:
-        """The name of its first service."""
+        """Name of its first service."""
         given = self.answers.get("service", PROMPTS["service"])
         return "gateway" if self.answers["starter"] == "inference" else str(given)
 
     def contents(self) -> dict[str, bytes]:
-        """Return what each file holds, by its path in the project."""
+        """Return the content of each file, by its path in the project."""
         return {file.relative_to(self.path).as_posix(): file.read_bytes() for file in self.files()}
 
 
 class Bakery:
-    """Bakes projects, each set of answers once, and keeps off everything that is the user's.
+    """Bakes projects, each set of answers once, without touching the user's settings.
 
-    They are of the blank starter where nothing else is said: what its service does is known.
+    The starter is blank unless the answers say otherwise: the behaviour of its service is known.
     """
 
     def __init__(self, template: Path, folder: Path, shared: Path | None = None) -> None:
-        """Bake `template` into subfolders of `folder`; `shared` is one of all processes of a run."""
+        """Bake `template` into subfolders of `folder`; `shared` is for all processes of a run."""
         self.template = template
         self.folder = folder
         self.shared = shared or folder
@@ -109,7 +109,7 @@ class Bakery:
     def __call__(
         self, answers: Mapping[str, str] | None = None, /, *, hooks: bool = True, **more: str
     ) -> Bake:
-        """Return the project that the answers make; it is shared, so change nothing in it."""
+        """Return the project of the answers; it is shared, so change nothing in it."""
         answers = {**BLANK, **(answers or {}), **more}
         key = (hooks, frozenset(answers.items()))
         if key not in self._baked:
@@ -127,7 +127,7 @@ class Bakery:
         overwrite: bool = False,
         **more: str,
     ) -> Bake:
-        """Bake a project of one's own into `folder`."""
+        """Bake an unshared project into `folder`."""
         answers = {**BLANK, **(answers or {}), **more}
         unknown = answers.keys() - SETTINGS.keys()
         assert not unknown, f"cookiecutter would silently ignore {unknown}"
@@ -146,7 +146,7 @@ class Bakery:
 
 @contextmanager
 def temporary(folder: Path) -> Iterator[None]:
-    """Have temporary files of this process in a folder: cookiecutter leaves each rendered hook."""
+    """Put temporary files of this process into a folder: cookiecutter leaves rendered hooks."""
     before = tempfile.tempdir
     tempfile.tempdir = str(folder)
     try:
@@ -156,7 +156,7 @@ def temporary(folder: Path) -> Iterator[None]:
 
 
 def named(name: str) -> dict[str, str]:
-    """Return the answers that give a project a name, and a slug that no other checkout has."""
+    """Return answers with a name, and a slug that no other checkout has."""
     slug = "-".join(name.lower().split())
     return {"project_name": name, "project_slug": f"{slug}-{CHECKOUT}"}
 
@@ -164,12 +164,12 @@ def named(name: str) -> dict[str, str]:
 def run(
     *command: str, cwd: Path, env: Mapping[str, str], check: bool = True, typed: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; where it must not fail and does, show what it printed.
+    """Run a command; if it fails and must not, show its output.
 
-    Where there is no git, as on a newcomer's machine, the test that asks for it is skipped.
+    Without git, as on a newcomer's machine, a test that runs it is skipped.
     """
     if command[0] == "git" and not shutil.which("git"):
-        pytest.skip("git is not installed")  # A fake one would prove nothing of git.
+        pytest.skip("git is not installed")  # A fake git would prove nothing.
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -185,7 +185,7 @@ def run(
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git with nobody's settings, and return what it prints."""
+    """Run git without user settings, and return its output."""
     settings = {"user.name": "T", "user.email": "t@example.org", "init.defaultBranch": "main"}
     options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
     env = clean_environment(GIT_CONFIG_GLOBAL="", GIT_CONFIG_NOSYSTEM="1")
@@ -202,9 +202,9 @@ def commit(folder: Path) -> str:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """Return the environment without what leaks out of the session that runs the tests.
+    """Return the environment without variables of the session that runs the tests.
 
-    Caches, CA certificates and pip's settings stay. The tests' own commands come first on PATH.
+    Caches, CA certificates and pip's settings are kept. The tests' own commands come first on PATH.
     """
     kept = {
         key: value
@@ -216,9 +216,9 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 def ordinary_user(folder: Path) -> tuple[str, ...]:
-    """Return what to put before a command so that an ordinary user runs it; `folder` is theirs.
+    """Return a prefix that runs a command as an ordinary user, who then owns `folder`.
 
-    To root it leaves the right to read, since the tests' Python may lie in a home of root's.
+    Root's right to read is kept, since the tests' Python may be in root's home.
     """
     if os.name == "nt" or os.geteuid() or not shutil.which("setpriv"):
         return ()
@@ -229,7 +229,7 @@ def ordinary_user(folder: Path) -> tuple[str, ...]:
 
 
 def snapshot(folder: Path) -> Path:
-    """Copy the template as git would see it, so that neither edits nor caches get into bakes."""
+    """Copy the template as git sees it, so that later edits and caches do not get into bakes."""
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
     ignore = shutil.ignore_patterns(*(pattern.rstrip("/") for pattern in ignored))
     for part in PARTS:
@@ -245,18 +245,18 @@ def snapshot(folder: Path) -> Path:
 
 
 def is_rendered(name: str, example: str = EXAMPLE) -> bool:
-    """Return whether a file of the project is rendered, and not copied verbatim.
+    """Return whether a file of the project is rendered, not copied verbatim.
 
     Args:
         name: its path in the template; or in a bake, with `example`.
-        example: how the folder of the example is called there.
+        example: name of the example's folder there.
     """
     kept = (each.replace(EXAMPLE, example) for each in SETTINGS["_copy_without_render"])
     return not any(f"{name}/".startswith(f"{each}/") for each in kept)
 
 
 def context(template: Path, **answers: str) -> dict[str, Any]:
-    """Return the context that cookiecutter makes of the answers."""
+    """Return cookiecutter's context for the answers."""
     context: dict[str, Any] = generate_context(
         str(template / "cookiecutter.json"), extra_context=answers
     )

@@ -1,4 +1,4 @@
-"""Chromium without a window, by the packages `chromium` and `chromium-driver` of Debian."""
+"""Headless Chromium, from the packages `chromium` and `chromium-driver` of Debian."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ needs_chromium = pytest.mark.skipif(
 )
 OPTIONS = (
     *("--headless=new", "--hide-scrollbars", "--disable-dev-shm-usage"),
-    # Whoever is root in a container has no sandbox; the only page that is opened is our own.
+    # The sandbox does not work for root in a container; only our own page is opened.
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
 )
 
 
 @contextmanager
 def chromium() -> Iterator[Chrome]:
-    """Start Chromium, which logs what its pages ask the network for; stop it at the end."""
+    """Start Chromium with a log of its network requests; stop it at the end."""
     options = ChromeOptions()
     options.binary_location = BROWSER or ""
     for each in OPTIONS:
         options.add_argument(each)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # With its path given, nothing is looked up or downloaded.
+    # An explicit path prevents Selenium from looking up or downloading a driver.
     running = Chrome(options=options, service=Service(DRIVER))
     try:
         yield running
@@ -39,7 +39,7 @@ def chromium() -> Iterator[Chrome]:
 
 
 def shape(browser: Chrome, width: int, *, dark: bool = False) -> None:
-    """Give the window a width, as of a phone below 600, and the colours that its user prefers."""
+    """Set the width of the window, a phone's below 600, and the preferred colour scheme."""
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     _command(browser, "Emulation.setDeviceMetricsOverride", **screen)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -47,8 +47,8 @@ def shape(browser: Chrome, width: int, *, dark: bool = False) -> None:
 
 
 def logged(browser: Chrome, log: str) -> list[dict[str, Any]]:
-    """Return what was logged since it was last asked for: `browser` or `performance`."""
-    entries: list[dict[str, Any]] = browser.get_log(log)  # type: ignore[no-untyped-call]  # Selenium has none
+    """Return new entries of a log, `browser` or `performance`, since the last call."""
+    entries: list[dict[str, Any]] = browser.get_log(log)  # type: ignore[no-untyped-call]  # Selenium has no types for it
     return entries
 
 

@@ -14,7 +14,7 @@ _LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\
 _PLACEHOLDER = re.compile(r"\b[A-Z][A-Z.-]+\b")
 
 HEADS = ("uv run ", "uv add ", "uv init ", "uv lock", "uv sync ", "uvx ", "nox ", "invoke ")
-"""Beginnings of our commands in running text."""
+"""Beginnings of commands to recognise in running text."""
 ELSEWHERE = {
     "uv run invoke engine.eject": "project/test_vendored.py",
     "uv run invoke ci.": "project/test_workflows.py",
@@ -33,14 +33,14 @@ ELSEWHERE = {
     "uv run nox -s load": "project/test_exit_codes.py",
     "uv run nox": "project/test_tiers.py",
 }
-"""Tests that run commands which take long, never end or need the template, by prefix."""
+"""Tests of commands that take long, never end or need the template, by prefix."""
 NOUNS = ("db", "stack", "service", "infra", "cloud", "clouds", "ci", "deploy", "report")
-"""The collections of tasks, whose verbs are often named without a head: `db.clean`."""
+"""Collections of tasks, which documents often name without `uv run invoke`: `db.clean`."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block, and what the comment above it says."""
+    """A fenced block, with the comment above it."""
 
     language: str
     text: str
@@ -56,35 +56,35 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that a document names."""
+    """A command in a document."""
 
     line: str
     document: str
     in_block: bool = False
-    """Whether it is to be typed by whoever follows the document from top to bottom."""
+    """Whether readers who follow the document from top to bottom type it."""
     needs: str = ""
-    """Requirement that tests lack; such a command is only parsed."""
+    """Requirement that tests cannot meet; such a command is only parsed."""
 
     @property
     def words(self) -> list[str]:
-        """Its words, without variables in front and what runs it."""
+        """Its words, without leading variables and the program that runs it."""
         bare = re.sub(r"^([A-Z_]+=\S+ )*(uvx |uv run (--group test )?)?", "", self.line)
-        # What it prints may go elsewhere.
+        # Drop redirections of its output.
         return shlex.split(re.split(r" [|>] ", bare)[0])
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it has a placeholder, such as NAME."""
+        """Whether it contains a placeholder, such as NAME."""
         return any(_PLACEHOLDER.search(word) for word in self.words)
 
     @property
     def elsewhere(self) -> str | None:
-        """The file with the tests that run it, where whoever follows a document does not."""
+        """The file with the tests that run it, if following the document does not."""
         bare = re.sub(r"^([A-Z_]+=\S+ )+", "", self.line)
         return next((file for start, file in ELSEWHERE.items() if bare.startswith(start)), None)
 
     def after(self, program: str, known: str) -> list[str]:
-        """Return the words after a program, `known` in the place of names; none if it is another."""
+        """Return the arguments of a program, with `known` for placeholders; empty for other programs."""
         first, *others = self.words
         return [_PLACEHOLDER.sub(known, word) for word in others if first == program]
 
@@ -153,7 +153,7 @@ class Document:
             yield command, fenced or plain
 
     def broken_links(self) -> list[str]:
-        """Return the links to files and headings that are not there."""
+        """Return the links to missing files and headings."""
         broken = []
         for link in _LINK.finditer(self.prose):
             target = self.path.parent / link["path"] if link["path"] else self.path

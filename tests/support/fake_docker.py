@@ -1,4 +1,4 @@
-"""A Docker engine that answers and has no image: the part of its API that a client asks first."""
+"""A Docker engine that responds but has no images: the part of its API that clients need first."""
 
 import json
 import threading
@@ -17,10 +17,10 @@ ANSWERS: dict[str, tuple[int, Any]] = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers by the end of the path, whatever version of the API is asked for."""
+    """Responds by the end of the path, for any version of the API."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Respond."""
         path = self.path.partition("?")[0]
         status, body = next(
             (answer for end, answer in ANSWERS.items() if path.endswith(end)),
@@ -33,15 +33,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_POST = do_GET  # noqa: N815 - the name that http.server calls
+    do_POST = do_GET  # noqa: N815 - http.server calls it
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Print nothing."""
 
 
 @contextmanager
 def without_images() -> Iterator[str]:
-    """Run such an engine, and yield the DOCKER_HOST by which it is found."""
+    """Run such an engine, and yield its DOCKER_HOST."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"tcp://127.0.0.1:{server.server_port}"

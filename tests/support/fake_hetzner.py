@@ -1,4 +1,4 @@
-"""Hetzner's API as far as a client of it needs one: places, kinds of machines, servers and keys."""
+"""The part of Hetzner's API that its client uses: locations, server types, servers and keys."""
 
 import json
 import threading
@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "hetzner-token-of-nobody"  # noqa: S105 - it opens nothing
 PLACES = {"fsn1": 1.0, "hel1": 0.9, "ash": 1.2}
-"""Places, and by how much what stands there costs more."""
+"""Locations, with the factor of their prices."""
 KINDS = {"cpx11": 0.008, "cpx31": 0.03, "ccx63": 1.2}
-"""Kinds of machines, and euros an hour."""
+"""Server types, with their price in euros an hour."""
 ADDRESS = 0.001
 """Price of an address, in euros an hour."""
 
@@ -31,7 +31,7 @@ class RefusedError(Exception):
     """Error response of the API."""
 
     def __init__(self, status: int, code: str) -> None:
-        """Take the HTTP status and Hetzner's own word for it."""
+        """Take the HTTP status and Hetzner's error code."""
         super().__init__(status, code)
         self.status, self.code = status, code
 
@@ -45,23 +45,23 @@ class Hetzner:
     servers: dict[int, dict[str, Any]] = field(default_factory=dict)
     ssh_keys: dict[int, dict[str, Any]] = field(default_factory=dict)
     sold_out: set[str] = field(default_factory=set)
-    """Places that have no machine left."""
+    """Locations without available machines."""
     refusals: list[tuple[str, RefusedError]] = field(default_factory=list)
-    """Errors for the next requests with such a prefix, in order: `DELETE /servers`."""
+    """Errors for the next requests with a prefix such as `DELETE /servers`, in order."""
     requests: list[str] = field(default_factory=list)
     booted: Callable[[list[str]], object] = lambda _: None
-    """Called with the public keys that a new machine lets in."""
+    """Called with the public keys that a new machine accepts."""
     late: threading.Event | None = None
     """Event until which requested machines are missing."""
     asked: threading.Event = field(default_factory=threading.Event)
-    """Set as soon as one was asked for."""
+    """Set as soon as a machine was requested."""
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def answer(self, request: str, query: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
-        """Return what a request is answered.
+        """Return the response to a request.
 
         Raises:
-            RefusedError: with an error.
+            RefusedError: the next error for such a request.
         """
         self.requests.append(request)
         for refusal in self.refusals:
@@ -129,7 +129,7 @@ class Hetzner:
 
 
 def _matching(query: dict[str, str]) -> Callable[[dict[str, Any]], bool]:
-    """Return what tells whether something has the label that is asked for, or is called so."""
+    """Return a predicate for the label or the name in a query."""
     name, _, value = query.get("label_selector", "").partition("==")
 
     def matching(one: dict[str, Any]) -> bool:
@@ -166,10 +166,10 @@ def running(hetzner: Hetzner) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
+        do_POST = do_DELETE = do_GET  # noqa: N815 - http.server calls them
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,8 +1,7 @@
-"""SkyPilot and the clients of clouds, as far as the tier cloud calls them; an account is a file.
+"""Fakes of SkyPilot and cloud clients, as far as the tier cloud uses them; an account is a file.
 
-They are for the environment of the tool, where `install` puts them in the place of the real ones.
-What they are called by is called so in the real ones, which `tests/project/test_cloud_sky.py` holds
-them to.
+In the environment of the tool, `install` puts them in the place of the real modules. Their signatures
+match the real ones, which `tests/project/test_cloud_sky.py` checks.
 """
 
 import importlib
@@ -18,7 +17,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Self
 
 FILE = "FAKE_SKYPILOT_ACCOUNT"
-"""The variable that names the file of the account."""
+"""Environment variable with the path of the account's file."""
 LABEL = "strata-lease"
 NAMES = {"aws": "AWS", "gcp": "GCP", "azure": "Azure"}
 PRICES = {
@@ -26,32 +25,32 @@ PRICES = {
     "gcp": {"n2d-highmem-2": {"us-central1": 0.02}},
     "azure": {"Standard_E2s_v5": {"eastus": 0.03}, "Standard_M1": {}},
 }
-"""US dollars an hour on spot; regions come by their price."""
+"""Spot prices in US dollars an hour; regions are sorted by price."""
 
 
 @dataclass
 class Account:
-    """State of the clouds, and how they answer."""
+    """State of the clouds, and their responses."""
 
     usable: bool = True
     """Whether the credentials are accepted."""
     error: str = ""
     """Error of the catalog."""
     hangs: bool = False
-    """Whether a launch goes on for ever."""
+    """Whether a launch never ends."""
     crashes: bool = False
     """Whether a launch ends the process."""
     silent: list[str] = field(default_factory=list)
-    """Zones that do not answer."""
+    """Zones that do not respond."""
     late: int = 0
     """Number of listings before machines appear."""
     host: str = "127.0.0.1"
     port: int = 22
     user: str = "ubuntu"
     key: str = ""
-    """The file with the private key that machines let in."""
+    """Path of the private key that machines accept."""
     machines: list[dict[str, str]] = field(default_factory=list)
-    """Each with `cloud`, `tag`, `name`, `state` and `where`."""
+    """Machines, each with `cloud`, `tag`, `name`, `state` and `where`."""
     asked: dict[str, Any] = field(default_factory=dict)
     """Arguments of the last launch and the last termination."""
 
@@ -66,7 +65,7 @@ class Account:
 
 
 def machines(cloud: str) -> list[dict[str, str]]:
-    """Return the machines of a cloud, as soon as it lists them."""
+    """Return the machines that a cloud lists, none while it is `late`."""
     account = Account.load()
     if account.late:
         account.late -= 1
@@ -76,7 +75,7 @@ def machines(cloud: str) -> list[dict[str, str]]:
 
 
 def remove(name: str, **told: Any) -> None:
-    """End a machine."""
+    """Remove a machine."""
     account = Account.load()
     account.machines = [each for each in account.machines if each["name"] != name]
     account.asked = {"name": name, **told}
@@ -84,7 +83,7 @@ def remove(name: str, **told: Any) -> None:
 
 
 def check(*, clouds: list[str]) -> dict[str, dict[str, list[str]]]:
-    """Return what can be made, by workspace and cloud."""
+    """Return the enabled capabilities, by workspace and cloud."""
     if Account.load().usable:
         return {"default": {NAMES[cloud]: ["compute", "storage"] for cloud in clouds}}
     print("  AWS: disabled\n    Reason [compute]: the key has expired.")
@@ -92,7 +91,7 @@ def check(*, clouds: list[str]) -> dict[str, dict[str, list[str]]]:
 
 
 def instance_type_exists(instance_type: str, *, clouds: str) -> bool:
-    """Return whether there is such a machine."""
+    """Return whether a cloud has such a machine."""
     if error := Account.load().error:
         raise OSError(error)
     return instance_type in PRICES[clouds]
@@ -101,7 +100,7 @@ def instance_type_exists(instance_type: str, *, clouds: str) -> bool:
 def get_region_zones_for_instance_type(
     instance_type: str, *, use_spot: bool, clouds: str
 ) -> list[SimpleNamespace]:
-    """Return the regions that have one on spot."""
+    """Return the regions with such a machine on spot."""
     assert use_spot
     return [SimpleNamespace(name=name) for name in PRICES[clouds][instance_type]]
 
@@ -109,7 +108,7 @@ def get_region_zones_for_instance_type(
 def get_hourly_cost(
     instance_type: str, *, use_spot: bool, region: str, zone: None, clouds: str
 ) -> float:
-    """Return what one costs."""
+    """Return the price of such a machine."""
     assert (use_spot, zone) == (True, None)
     return PRICES[clouds][instance_type][region]
 
@@ -127,7 +126,7 @@ class Resources:
         labels: dict[str, str],
         autostop: dict[str, Any],
     ) -> None:
-        """Keep it."""
+        """Record the arguments."""
         self.told: dict[str, Any] = {
             "infra": infra,
             "instance_type": instance_type,
@@ -142,12 +141,12 @@ class Task:
     """A task to launch."""
 
     def __init__(self, *, name: str) -> None:
-        """Name it."""
+        """Set its name."""
         self.name = name
         self.resources: Resources | None = None
 
     def set_resources(self, resources: Resources) -> None:
-        """Set on what it runs."""
+        """Set the resources it runs on."""
         self.resources = resources
 
 
@@ -176,13 +175,13 @@ def launch(task: Task, *, cluster_name: str, _quiet_optimizer: bool) -> tuple[in
 
 
 def ssh_credential_from_yaml(cluster_yaml: str, *, ssh_user: str) -> dict[str, str]:
-    """Return how SSH gets in."""
+    """Return the SSH credentials."""
     assert cluster_yaml
     return {"ssh_user": ssh_user, "ssh_private_key": Account.load().key}
 
 
 class Project:
-    """The project of an account, or its subscription."""
+    """Project or subscription of an account."""
 
     @staticmethod
     def get_project_id() -> str:
@@ -191,7 +190,7 @@ class Project:
 
 
 class Session:
-    """AWS as boto3 has it."""
+    """boto3's session."""
 
     region_name = None
 
@@ -205,23 +204,23 @@ class Config:
     """Configuration of an AWS client."""
 
     def __init__(self, *, retries: dict[str, int]) -> None:
-        """Set how often."""
+        """Set the retries."""
         self.retries = retries
 
 
 class Ec2:
-    """EC2 in one region, which lists a machine for some time after its end."""
+    """EC2 in one region, which lists a machine for some time after its termination."""
 
     def __init__(self, region: str) -> None:
-        """Note the region."""
+        """Set the region."""
         self.meta = SimpleNamespace(region_name=region)
 
     def describe_regions(self) -> dict[str, Any]:
-        """Return those of the account."""
+        """Return the regions of the account."""
         return {"Regions": [{"RegionName": name} for name in PRICES["aws"]["r7a.large"]]}
 
     def get_paginator(self, operation: str) -> SimpleNamespace:
-        """Return what asks for one page after the other."""
+        """Return a paginator."""
         assert operation == "describe_instances"
         return SimpleNamespace(paginate=self._pages)
 
@@ -239,7 +238,7 @@ class Ec2:
                 yield {"Reservations": [{"Instances": [instance]}]}
 
     def terminate_instances(self, InstanceIds: list[str]) -> None:  # noqa: N803 - AWS's
-        """End machines of the region."""
+        """Terminate machines of the region."""
         account = Account.load()
         for each in account.machines:
             if (each["name"], each["where"]) == (*InstanceIds, self.meta.region_name):
@@ -248,7 +247,7 @@ class Ec2:
 
 
 class Instances:
-    """Compute Engine, which answers with a page for each zone."""
+    """Compute Engine, which returns a page for each zone."""
 
     def aggregatedList(  # noqa: N802 - Google's
         self,
@@ -264,13 +263,13 @@ class Instances:
     def aggregatedList_next(  # noqa: N802 - Google's
         self, previous_request: SimpleNamespace, previous_response: dict[str, Any]
     ) -> SimpleNamespace | None:
-        """Return the request for the page after one."""
+        """Return the request for the next page."""
         assert previous_response
         rest = previous_request.pages[1:]
         return self._page(rest) if rest else None
 
     def delete(self, *, project: str, zone: str, instance: str) -> SimpleNamespace:
-        """Return the request to end a machine."""
+        """Return the request to delete a machine."""
         assert project == "ours"
         return SimpleNamespace(execute=lambda: remove(instance, zone=zone))
 
@@ -296,14 +295,14 @@ def build(
     credentials: object,
     cache_discovery: bool,
 ) -> SimpleNamespace:
-    """Return the client of a service of Google."""
+    """Return the client of a Google service."""
     assert (serviceName, version, cache_discovery) == ("compute", "v1", False)
     assert credentials
     return SimpleNamespace(instances=Instances)
 
 
 def default(*, scopes: list[str]) -> tuple[object, str]:
-    """Return Google's credentials, and the project that they are of."""
+    """Return Google's credentials and their project."""
     assert scopes
     return object(), "ours"
 
@@ -325,7 +324,7 @@ def _virtual_machines() -> Iterator[SimpleNamespace]:
 
 
 def terminate_instances(cluster_name_on_cloud: str, provider_config: dict[str, Any]) -> None:
-    """End the machines of a cluster in Azure."""
+    """Terminate the machines of a cluster in Azure."""
     remove(cluster_name_on_cloud, **provider_config)
 
 
@@ -358,7 +357,7 @@ MODULES: dict[str, dict[str, Any]] = {
 
 
 def install() -> None:
-    """Take the place of the real ones."""
+    """Replace the real modules."""
     for name, members in MODULES.items():
         module = sys.modules[name] = ModuleType(name)
         vars(module).update(members)
@@ -370,14 +369,14 @@ def install() -> None:
 
 
 def hold_to_the_real_ones() -> None:
-    """Compare with SkyPilot and boto3, in an environment of theirs: ours are called as those are.
+    """Compare the signatures with the real ones, in an environment with SkyPilot and boto3.
 
     Raises:
-        AttributeError: there is no such function, or class, any more.
-        TypeError: it is called otherwise.
+        AttributeError: a function or class no longer exists.
+        TypeError: its signature differs.
     """
     for name, members in MODULES.items():
-        # No environment has the clients of all clouds.
+        # Google's clients are not in that environment.
         for member, ours in () if name.startswith("google") else members.items():
             real = getattr(importlib.import_module(name), member)
             _compare(ours, real)
@@ -395,9 +394,9 @@ def _compare(ours: Any, real: Any) -> None:
 
 
 def _measure() -> None:
-    """Measure the process, and keep what was measured though its group is killed."""
+    """Measure coverage, and save the data before the process group is killed."""
     coverage: Any = importlib.import_module("coverage")
-    # It may have begun by itself.
+    # A no-op if coverage has already started.
     coverage.process_startup()
     measured, kill = coverage.Coverage.current(), os.killpg
 

@@ -11,11 +11,11 @@ LINK = Path("services", "gateway", "tests", "integration", "engine")
 
 
 def host(folder: Path) -> Path:
-    """Bake the project into a folder of its own, anew; return where it is."""
+    """Bake the project afresh into its own folder; return its path."""
     shutil.rmtree(folder, ignore_errors=True)
     bake = Bakery(snapshot(folder / "strata"), folder / "bakery")
     project = bake.into(folder, named(f"Acme {folder.name}")).path
-    # Their fixtures would be those of the engine's tests as well.
+    # Otherwise their fixtures would apply to the engine's tests, too.
     shutil.rmtree(project / "services" / "gateway" / "tests")
     (project / LINK).parent.mkdir(parents=True)
     (project / LINK).symlink_to(ROOT / "tests" / "engine", target_is_directory=True)

@@ -1,4 +1,4 @@
-"""An environment in which what is installed runs bakes, without any of their own."""
+"""An environment with installed packages, in which bakes run without one of their own."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from baking import Bake
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment with everything that a project needs, and one project at a time."""
+    """An environment with all dependencies of a project, for one project at a time."""
 
     folder: Path
 
@@ -25,7 +25,7 @@ class Environment:
         return folder
 
     def share_tools(self, bake: Bake) -> Bake:
-        """Have a project share the environments of its tools with others."""
+        """Let a project share the environments of its tools with others."""
         tools = self.folder.with_name("tools")
         tools.mkdir(exist_ok=True)
         (bake.path / ".nox").symlink_to(tools)
@@ -34,7 +34,7 @@ class Environment:
     def run(self, bake: Bake, *arguments: str, code: int = 0) -> str:
         """Run the interpreter as if the packages of the project were installed in it.
 
-        Returns what it prints, which is on standard error unless it exits with 0.
+        Returns its standard output, or its standard error if a failure is expected.
         """
         sources = [*bake.path.glob("vendor/stratakit/src"), *bake.path.glob("*/*/src")]
         (self.site_packages / "bake.pth").write_text("\n".join(map(str, sources)), "utf-8")

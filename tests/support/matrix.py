@@ -1,4 +1,4 @@
-"""The bakes that every check of a whole bake is made on: few, and yet every two choices meet."""
+"""Bakes for checks of whole projects: few, but with every pair of choices."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, cycle
@@ -25,7 +25,7 @@ Cell = tuple[str, str]
 
 
 def pairwise(options: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Return few rows such that every two values of two options meet in one of them."""
+    """Return few rows, in which every pair of values of two options occurs."""
     cells = {key: [(key, value) for value in values] for key, values in options.items()}
     apart = {
         frozenset({one, other})
@@ -48,7 +48,7 @@ def _meetings(row: Sequence[Cell]) -> set[frozenset[Cell]]:
 
 
 def _choices() -> Iterator[dict[str, str]]:
-    """Yield every two choices with the blank starter, and each with the example."""
+    """Yield every pair of choices with the blank starter, and each choice with the example."""
     choices = {key: value for key, value in PROMPTS.items() if isinstance(value, list)}
     del choices["starter"]
     yield from ({**BLANK, **row} for row in pairwise(choices))

@@ -1,4 +1,4 @@
-"""Print why Invoke does not understand each command line of standard input, or null: as JSON."""
+"""Print, as JSON, Invoke's error for each command line of standard input, or null."""
 
 import json
 import sys
@@ -12,11 +12,11 @@ from invoke.parser import Parser
 
 
 def trouble(words: list[str]) -> str | None:
-    """Return why a command line is not understood."""
+    """Return the error of a command line, if any."""
     try:
         Parser(contexts=tasks.to_contexts(), initial=program.initial_context).parse_argv(words)
     except ParseError as error:
-        # Where a text but names a task, its arguments are left out.
+        # A text may name a task without its arguments.
         named = len(words) == 1 and "required positional arguments" in str(error)
         return None if named else str(error)
     return None
@@ -24,7 +24,7 @@ def trouble(words: list[str]) -> str | None:
 
 module, _ = FilesystemLoader(start=str(Path.cwd())).load("tasks")
 tasks = Collection.from_module(module)
-# `--help` before a task is read in a first pass, alone.
+# Invoke reads a `--help` before a task in a first pass.
 json.dump(
     [trouble([word for word in words if word != "--help"]) for words in json.load(sys.stdin)],
     sys.stdout,

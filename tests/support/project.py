@@ -1,4 +1,4 @@
-"""A baked project that lives: locked, its environments made, its tiers run for real."""
+"""A baked project in use: locked, with environments, its tiers run for real."""
 
 import fcntl
 import json
@@ -27,7 +27,7 @@ SUMMARY = jsonschema.Draft202012Validator(
 )
 SUMMARY.check_schema(SUMMARY.schema)
 PATIENCE = 120
-"""Seconds that a condition may take on a machine that is busy with other tests."""
+"""Timeout of a condition in seconds, on a machine that is busy with other tests."""
 
 COMPLETE = """
 eval "$(invoke completion --shell bash)"
@@ -56,24 +56,24 @@ class Project(Bake):
     """A project that tests run tiers of."""
 
     def nox(self, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
-        """Run nox as a person would, and return what came of it."""
+        """Run nox as a user would, and return its outcome."""
         return self.outcome(*NOX, *arguments, env=env)
 
     def outcome(self, *command: str, env: Mapping[str, str] | None = None) -> Outcome:
-        """Run any command, and return what came of it and the summary that it left."""
+        """Run any command, and return its outcome and the summary that it wrote."""
         (self.path / "reports" / "summary.json").unlink(missing_ok=True)
         done = self.run(*command, env=env, check=False)
         return Outcome(done.returncode, done.stdout + done.stderr, self.summary())
 
     def completed(self, *lines: str) -> list[str]:
-        """Return what bash offers at a Tab, for each line that is begun."""
-        # As in a shell where the environment is active.
+        """Return bash's completions at a Tab, for each incomplete line."""
+        # As in a shell with the environment activated.
         path = f"{self.path / '.venv' / 'bin'}:{self.environment['PATH']}"
         done = self.run("bash", "--norc", "-c", COMPLETE, "-", *lines, env={"PATH": path})
         return done.stdout.splitlines()
 
     def summary(self) -> dict[str, Any]:
-        """Return the summary of the last run, empty where it left none; it has its schema's shape."""
+        """Return the summary of the last run, checked against its schema; empty if there is none."""
         file = self.path / "reports" / "summary.json"
         if not file.exists():
             return {}
@@ -82,7 +82,7 @@ class Project(Bake):
         return summary
 
     def interrupted(self, *arguments: str, env: Mapping[str, str], when: Path) -> Outcome:
-        """Run nox in a group of its own, and press Ctrl-C as soon as the file `when` is there."""
+        """Run nox in its own process group, and send Ctrl-C as soon as the file `when` exists."""
         with subprocess.Popen(
             [*NOX, *arguments],
             cwd=self.path,
@@ -104,16 +104,16 @@ ENVIRONMENTS = {
     ".nox/static": EVERYTHING,
     ".nox/service-gateway": ("--package", "{slug}-gateway", "--group", "test"),
 }
-"""The environments that a project comes to have, and what uv puts into each."""
+"""Environments of a project, with the options of `uv sync` for each."""
 FETCHED = ".nox/tool-postgres-17"
 """Folder of the embedded PostgreSQL that a project downloads on first use."""
 FETCH = "from stratakit.servers import binaries; binaries.installation('postgres')"
 
 
 def ready(bake: Bakery, folder: Path, name: str, **answers: str) -> Project:
-    """Bake a project that has been worked in: locked, with environments that are copies.
+    """Bake a project that is ready to use: locked, with its environments.
 
-    One prototype has what they are copies of, bytecode included; installing is left to linking files.
+    These are linked from those of a shared prototype, bytecode included, which is fast.
     """
     baked = bake.into(folder, {**named(name), **answers})
     model = _prototype(bake)
@@ -128,7 +128,7 @@ def ready(bake: Bakery, folder: Path, name: str, **answers: str) -> Project:
 
 
 def _prototype(bake: Bakery) -> Bake:
-    """Return the project whose environments others copy; whoever comes first makes it."""
+    """Return the project whose environments others copy; the first caller makes it."""
     slug = "acme-prototype"
     home = bake.shared / "prototype"
     made = Bake(home / slug, BLANK, bake.environment)
@@ -139,7 +139,7 @@ def _prototype(bake: Bakery) -> Bake:
             bake.into(home, BLANK, project_name=slug)
             made.run("uv", "lock", "--quiet")
             first, *others = ENVIRONMENTS
-            # The others have the same packages or fewer, which are not compiled again.
+            # The others have a subset of its packages, which need not be compiled again.
             _install(made, first, compile_bytecode=True)
             for environment in others:
                 _copy(made.path / first, made.path / environment)
@@ -162,14 +162,14 @@ def _install(project: Bake, *environments: str, compile_bytecode: bool = False) 
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
 
 
 def listen_elsewhere(project: Bake) -> None:
-    """Give the service a free port: on 8000 another project may listen."""
+    """Give the service a free port: another project may use 8000."""
     file = project.path / "services" / "gateway" / "pyproject.toml"
     text = file.read_text(encoding="utf-8")
     assert "port = 8000" in text
@@ -177,7 +177,7 @@ def listen_elsewhere(project: Bake) -> None:
 
 
 class Changes(AbstractContextManager["Changes"]):
-    """Changes to a project that are taken back at the end of the block."""
+    """Changes to a project that are reverted at the end of the block."""
 
     def __init__(self, project: Project) -> None:
         """Change files of `project`."""
@@ -189,7 +189,7 @@ class Changes(AbstractContextManager["Changes"]):
         file = self.path / name
         before = file.read_bytes() if file.exists() else None
         for made in [folder for folder in file.parents if not folder.exists()][-1:]:
-            # A folder that stays behind is one that may hold a tier's tests.
+            # A folder left behind could count as one with a tier's tests.
             self._undo.callback(shutil.rmtree, made, ignore_errors=True)
         self._undo.callback(_restore, file, before)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -197,15 +197,15 @@ class Changes(AbstractContextManager["Changes"]):
         return file
 
     def replace(self, name: str, old: str, new: str) -> None:
-        """Replace a piece of a file, which has to be there."""
+        """Replace a piece of a file, which must exist."""
         text = (self.path / name).read_text(encoding="utf-8")
         assert old in text, f"{name} has no {old!r}"
         self.write(name, text.replace(old, new))
 
     def hide(self, name: str) -> Path:
-        """Take a file or folder away, with whatever then comes in its place; return where it is."""
+        """Move a file or folder away, and later remove its replacement; return its new path."""
         there = self.path / name
-        # Not in the project, where what looks at all of its files would find it.
+        # Outside of the project, where no check of all its files finds it.
         aside = self.path.with_name(f"{self.path.name}.{there.name}.aside")
         if there.exists():
             there.rename(aside)
@@ -219,12 +219,12 @@ class Changes(AbstractContextManager["Changes"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the changes back."""
+        """Revert the changes."""
         self._undo.close()
 
 
 Change = Callable[[Changes], object]
-"""Something to do to a project, which is taken back."""
+"""A change to a project, reverted afterwards."""
 
 
 def write(name: str, text: str) -> Change:
@@ -238,7 +238,7 @@ def replace(name: str, old: str, new: str) -> Change:
 
 
 def hide(name: str) -> Change:
-    """Return a change that takes a file or folder away."""
+    """Return a change that moves a file or folder away."""
     return lambda changes: changes.hide(name)
 
 
@@ -273,7 +273,7 @@ def _restore(file: Path, before: bytes | None) -> None:
 
 
 def has_images(*more: str) -> bool:
-    """Return whether Docker could be used, with images beside those of the servers."""
+    """Return whether Docker has the images of the servers, and more."""
     if not shutil.which("docker"):
         return False
     command = ["docker", "image", "inspect", "postgres:17-alpine", "redis:8-alpine", *more]
@@ -281,15 +281,15 @@ def has_images(*more: str) -> bool:
 
 
 def processes() -> list[str]:
-    """Return the command line of each process that there is."""
+    """Return the command lines of all processes."""
     return [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
 
 
 def left_alone(project: Project) -> None:
-    """Wait until no server of the project runs any more."""
+    """Wait until no server of the project is running."""
 
     def gone() -> bool:
-        # The folder of its servers, and not that of a project whose name begins alike.
+        # Matches the folder of its servers, but not that of a project with a longer name.
         servers = re.compile(rf"/{project.path.name}(-\d+)?/[^ ]*store")
         return not any(map(servers.search, processes()))
 
@@ -300,10 +300,10 @@ def until(condition: Callable[[], object]) -> None:
     """Wait for a condition.
 
     Raises:
-        TimeoutError: it did not come true.
+        TimeoutError: it did not become true in time.
     """
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(condition)
-        time.sleep(0.02)  # Between two looks: other processes have no way to tell us.
+        time.sleep(0.02)  # Poll: other processes cannot notify us.

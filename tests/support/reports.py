@@ -18,7 +18,7 @@ HOSTILE = (
     'services/gateway/tests/unit/test_x.py::test_y[</script><script>document.title="owned"'
     "</script><img src=x onerror=\"document.title='owned'\">'\"\u202egnp.exe]"
 )
-"""A name that would run, be fetched, or turn what stands beside it around, as markup."""
+"""A name that, as markup, would run scripts, load images, or reverse adjacent text."""
 TRACEBACK = """\
 def test_a_team_keeps_its_quota(client):
         answer = client.get("/teams/1")
@@ -76,8 +76,8 @@ def summary(tests: list[Any], tiers: list[Any] | None = None, **more: Any) -> di
 
 
 def big(count: int, seed: int = 0, **more: Any) -> dict[str, Any]:
-    """Return the summary of a run of `count` tests, of which some failed, as they would be."""
-    # Each test takes about as long in each run.
+    """Return a realistic summary of a run of `count` tests, some of them failed."""
+    # Seeded by the count alone: each test takes about as long in each run.
     usually = random.Random(count)  # noqa: S311 - no secret
     chance = random.Random(seed)  # noqa: S311 - no secret
     areas = ("teams", "keys", "quotas", "budgets", "routes", "pages", "migrations", "repositories")
@@ -152,7 +152,7 @@ def big(count: int, seed: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def load(seed: int = 0) -> dict[str, Any]:
-    """Return what a load test has measured, of each kind that there is."""
+    """Return the report of a load test with every kind of phase."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     closed = _phase("closed", chance, users=10, rate=None, slow=1.0)
     opened = _phase("open", chance, users=10, rate=270.0, slow=1.4)
@@ -228,7 +228,7 @@ def _slope(process: str, what: str, per_hour: float, limit: float) -> dict[str, 
 def _phase(
     name: str, chance: random.Random, *, users: int, rate: float | None, slow: float
 ) -> dict[str, Any]:
-    """Return one phase, whose figures are those of samples that are drawn by chance."""
+    """Return one phase, with the figures of random samples."""
     length = 60
     samples = sorted(chance.lognormvariate(math.log(12 * slow), 0.55) for _ in range(16000))
 

@@ -1,4 +1,4 @@
-"""GitHub's runner, as far as the workflows of a project need it: steps, outputs, artifacts."""
+"""A fake of GitHub's runner with what a project's workflows need: steps, outputs, artifacts."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the jobs of a workflow in a project that stands for the checkout of each."""
+    """Runs the jobs of a workflow, each with the project as its checkout."""
 
     project: Bake
     workflow: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Runner:
     """Additional variables of this machine; they override those of the workflow."""
 
     def job(self, name: str, scope: Scope | None = None) -> Done:
-        """Run a job. `scope` says what its expressions stand for; one that it lacks is an error."""
+        """Run a job. `scope` has the values of its expressions; a missing one is an error."""
         job, known = self.workflow["jobs"][name], {**HAS, **(scope or {})}
         summary = self.folder / "summary"
         summary.write_text("", encoding="utf-8")
@@ -66,9 +66,9 @@ class Runner:
         env: Mapping[str, Any],
         said: list[str],
     ) -> bool:
-        """Take steps; return whether one fails.
+        """Run steps; return whether one fails.
 
-        Their outputs come to `known`, and what they print to `said`.
+        Their outputs are added to `known`, and what they print to `said`.
         """
         failed = False
         for step in steps:
@@ -104,7 +104,7 @@ class Runner:
         env: Mapping[str, Any],
         said: list[str],
     ) -> bool:
-        """Do what an action does, where a later job can tell; return whether it fails."""
+        """Do what an action does, as far as later jobs depend on it; return whether it fails."""
         action = step["uses"].partition("@")[0]
         given = {key: _filled(str(value), scope) for key, value in step.get("with", {}).items()}
         if action.startswith("$/"):
@@ -120,7 +120,7 @@ class Runner:
             first, *more = [self.project.path / each for each in given["path"].split("\n") if each]
             if more:
                 artifact.mkdir(parents=True)
-            # Several keep their places below the folder that they have in common.
+            # Several paths keep their names in the artifact.
             for path in (first, *more):
                 shutil.move(path, artifact / path.name if more else artifact)
         if action == "actions/download-artifact":
@@ -139,7 +139,7 @@ def _text(value: object) -> str:
 
 
 def _holds(condition: str, scope: Scope, *, failed: bool) -> bool:
-    """Return whether a step is run."""
+    """Return whether the condition of a step holds."""
     if "cancelled()" in condition or condition == "always()":
         return True
     if condition == "failure()":

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 LONGEST = "tests/project/test_tiers.py"
-"""The module that is begun first: begun last, one worker would be at it while the other is done."""
+"""Module to start first: started last, it would keep one worker busy after the others are done."""
 SHARE = 8
-"""Inverse share of a proof's tests in a sample, which has at least one."""
+"""Inverse fraction of a proof's tests in a sample, which has at least one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,25 +25,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def add_sample(parser: pytest.Parser) -> None:
-    """Add the option that asks for a sample."""
+    """Add the option for a sample."""
     parser.addoption("--sample", metavar="SEED", help="run some tests of each proof, by this seed")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose a seed, once: workers get that of their controller."""
+    """Choose a seed once: workers get their controller's."""
     given = getattr(config, "workerinput", {}).get("seed") or config.option.seed
     config.option.seed = given or secrets.token_hex(3)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Hand the seed to a worker."""
+    """Pass the seed to a worker."""
     node.workerinput["seed"] = node.config.option.seed
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Return what has the tests in the same order again."""
+    """Return the option that repeats this order."""
     return f"order: --seed {config.option.seed}"
 
 
@@ -51,18 +51,18 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None]:
-    """Shuffle each module, and keep a sample of what `-m` and `-k` have left, if one is asked for."""
+    """Shuffle each module, and keep a sample of the tests that `-m` and `-k` select, if requested."""
     order = shuffle(config.option.seed, [item.nodeid for item in items])
     items.sort(key=lambda item: order.index(item.nodeid))
-    # Meanwhile pytest brings those together that share a parameter of a fixture.
+    # In between, pytest groups tests that share a parameter of a fixture.
     yield
     keep_sample(config, items)
 
 
 def shuffle(seed: str, ids: Sequence[str]) -> list[str]:
-    """Return the ids of tests with each module in an order of its own, the longest module first.
+    """Return the ids of tests with each module shuffled, the longest module first.
 
-    Any two tests of a module come in the same order, whichever others there are.
+    The order of two tests of a module does not depend on the other tests.
     """
     modules = [*dict.fromkeys(each.partition("::")[0] for each in ids)]
 
@@ -75,7 +75,7 @@ def shuffle(seed: str, ids: Sequence[str]) -> list[str]:
 
 
 def keep_sample(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a sample of the tests, if one is asked for."""
+    """Keep a sample of the tests, if requested."""
     seed = config.getoption("--sample")
     if seed is None:
         return
@@ -88,7 +88,7 @@ def keep_sample(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def proof(item: pytest.Item) -> str | None:
-    """Return the name of the proof that a test belongs to; None if it is run each time."""
+    """Return the name of the proof that a test belongs to; None for tests that always run."""
     marker = item.get_closest_marker("proof")
     return marker and str(marker.kwargs["of"])
 

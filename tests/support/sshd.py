@@ -1,4 +1,4 @@
-"""A machine that is reached over SSH: an sshd on this computer, with a home and programs of its own."""
+"""A machine to reach over SSH: an sshd on this computer, with its own home and programs."""
 
 import getpass
 import json
@@ -18,7 +18,7 @@ PROGRAM = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 ABSENT = "there is no sshd here, which the package openssh-server has"
 UV = """\
 #!/bin/sh
-# Runs what uv would have run, by the Python of the tests: their environment has it all.
+# Runs what uv would have run with the Python of the tests, whose environment has everything.
 while [ "$1" != python ]; do shift; done
 shift
 exec {python} "$@"
@@ -26,24 +26,24 @@ exec {python} "$@"
 
 
 def address() -> str:
-    """Return an address of this computer whose port 22 is nobody else's, where there are several."""
+    """Return a loopback address of this process's own, so that its port 22 is free."""
     number = os.getpid()
     return f"127.77.{number >> 8 & 255}.{number & 255}"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine that lets one key in."""
+    """A machine that accepts one key."""
 
     host: str
     port: int
     user: str
     home: Path
     keys: Path
-    """The file with the public keys that it lets in."""
+    """Path of the public keys that it accepts."""
 
     def processes(self) -> list[psutil.Process]:
-        """Return what runs on it: what has a folder of its home, or is told of one."""
+        """Return its processes: those with its home in their working directory or arguments."""
         home, found = str(self.home), []
         for each in psutil.process_iter(["cmdline", "cwd"]):
             if home in " ".join([*(each.info["cmdline"] or ()), each.info["cwd"] or ""]):
@@ -51,7 +51,7 @@ class Machine:
         return found
 
     def off(self) -> None:
-        """End what runs on it; servers end by themselves, which others may use as well."""
+        """Terminate its processes, but not servers, which others may use and which stop by themselves."""
         own = [each for each in self.processes() if "supervisor.py" not in " ".join(each.cmdline())]
         for process in own:
             with suppress(psutil.NoSuchProcess):
@@ -68,16 +68,16 @@ def machine(
     port: int = 0,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Machine]:
-    """Run one in a folder of its own.
+    """Run a machine in its own folder.
 
     Args:
-        folder: where; it is made.
+        folder: its folder, which is created.
         host: its address.
-        port: that of its SSH; by default a free one.
-        environment: what its commands have. By default there is no uv, but what does as if.
+        port: its SSH port; by default a free one.
+        environment: variables of its commands. By default a stand-in for uv is on PATH.
 
     Raises:
-        OSError: nobody may listen on that port here.
+        OSError: listening on that port is not permitted here.
     """
     home, programs, keys = folder / "home", folder / "bin", folder / "authorized_keys"
     for each in (home, programs):
@@ -100,7 +100,7 @@ def machine(
         f"SetEnv {' '.join(variables)}\n"
     )
     if os.geteuid() == 0:
-        # Where it goes when it has let nobody in yet; init makes it, which a container has not.
+        # sshd's folder for privilege separation; init creates it, which containers lack.
         Path("/run/sshd").mkdir(exist_ok=True)
     with ExitStack() as stack:
         log = stack.enter_context((folder / "sshd.log").open("wb"))
@@ -116,11 +116,11 @@ def machine(
 
 
 def stand_in(machine: Machine, script: str) -> None:
-    """Have a script run where uv would, in the folder of the project; `$run` is where notes are."""
+    """Replace uv by a script, run in the project's folder; `$run` is the folder for notes."""
     (machine.home.parent / "bin" / "uv").write_text(f"#!/bin/sh\nrun=../run\n{script}\n")
 
 
 def noting(url: str) -> str:
-    """Return a script of a service that is there already, with a secret of its own."""
+    """Return a script that reports a running service, with a secret of its own."""
     note = json.dumps({"url": url, "settings": {"TOKEN": "s3cret"}})
     return f"echo '{note}' > $run/machine.json; echo up; exec sleep 600"

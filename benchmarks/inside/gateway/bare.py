@@ -1,6 +1,6 @@
-"""A FastAPI application that does nothing, served as the gateway is: `bare.py PORT`.
+"""A no-op FastAPI application, served as the gateway is: `bare.py PORT`.
 
-It reads a body and answers with what it always answers with, at once or in pieces.
+It reads a body and returns a constant response, whole or streamed.
 """
 
 import sys
@@ -35,13 +35,13 @@ PIECE = (
 
 @app.post("/whole")
 async def whole(body: dict[str, Any]) -> dict[str, Any]:
-    """Answer at once."""
+    """Return the whole response."""
     return ANSWER
 
 
 @app.post("/stream")
 async def stream(body: dict[str, Any]) -> StreamingResponse:
-    """Answer in pieces."""
+    """Stream the response."""
     return StreamingResponse(pieces(), media_type="text/event-stream")
 
 
@@ -54,7 +54,7 @@ async def pieces() -> AsyncIterator[bytes]:
 
 @app.get("/health/ready")
 async def ready() -> None:
-    """Answer, once it serves."""
+    """Return once the application is serving."""
 
 
 if __name__ == "__main__":

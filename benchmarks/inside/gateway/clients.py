@@ -1,4 +1,4 @@
-"""Clients that cost next to nothing, so that what is timed is the server: bytes in, bytes out."""
+"""Clients with minimal overhead, so that the server is measured: bytes in, bytes out."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import uvloop
 CONNECTIONS = 16
 WORDS = "as it was said"
 STREAMED = 32
-"""Tokens of a streamed answer."""
+"""Number of tokens of a streamed response."""
 WHOLE = {"model": "own", "messages": [{"role": "user", "content": WORDS}], "max_tokens": 16}
 STREAM = {
     "model": "own",
@@ -34,22 +34,22 @@ def request(path: str, body: dict[str, Any], key: str = "") -> bytes:
 
 
 class Client(asyncio.Protocol):
-    """Sends one request so many times over one connection, each once the last is answered."""
+    """Sends one request repeatedly over one connection, each after the previous response."""
 
     def __init__(self, payload: bytes, times: int) -> None:
-        """Send `payload` so many times."""
+        """Send `payload` the given number of times."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._payload = payload
         self._left = times
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first."""
+        """Send the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._payload)
 
     def data_received(self, data: bytes) -> None:
-        """Send the next, if that was all of the answer."""
+        """Send the next request once the response is complete."""
         self._seen += data
         if not whole(self._seen):
             return
@@ -66,13 +66,13 @@ class Client(asyncio.Protocol):
             self.done.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Fail, if the server has hung up."""
+        """Fail if the server has closed the connection."""
         if not self.done.done():
             self.done.set_exception(error or RuntimeError("the server has closed the connection"))
 
 
 def whole(answer: bytes) -> bool:
-    """Return whether this is all of an answer."""
+    """Return whether a response is complete."""
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return False
@@ -83,7 +83,7 @@ def whole(answer: bytes) -> bool:
 
 
 def load(port: int, payload: bytes, times: int) -> None:
-    """Send a request so many times, over some connections at once."""
+    """Send a request the given number of times, over parallel connections."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""LiteLLM's proxy, as its documents start it: one process, one model, whose answer is made up."""
+"""LiteLLM's proxy, started as its documents say: one process, one model with a mocked response."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from stratakit.servers.waiting import until
 PACKAGE = "litellm[proxy]>=1.80,<2"
 KEY = "sk-for-this-benchmark-alone"
 PATIENCE = 180
-"""Seconds for its packages to be installed and it to answer."""
+"""Timeout in seconds for installing its packages and its first response."""
 
 
 @contextmanager
 def proxy(folder: Path, port: int) -> Iterator[psutil.Process]:
-    """Serve it on a port, from an environment of its own; yield its process."""
+    """Run the proxy on a port, in an environment of its own; yield its process."""
     config = folder / "litellm.json"
     mocked = {"model": "openai/own", "api_key": "none", "mock_response": WORDS}
     config.write_text(
@@ -39,12 +39,12 @@ def proxy(folder: Path, port: int) -> Iterator[psutil.Process]:
         *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
         *("--num_workers", "1"),
     )
-    # A line for each request it would otherwise write.
+    # Otherwise it would log every request.
     quiet = {**os.environ, "LITELLM_LOG": "ERROR"}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=quiet) as installer:
         try:
             _wait(installer, f"http://127.0.0.1:{port}/health/liveliness")
-            # On POSIX as on Windows, `uvx` waits for what it has started.
+            # On POSIX as on Windows, `uvx` stays the parent of the program.
             (served,) = psutil.Process(installer.pid).children()
             yield served
         finally:
@@ -57,6 +57,6 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
     def answers() -> None:
         if process.poll() is not None:
             raise ChildProcessError(f"{process.args} has ended with {process.returncode}")
-        urlopen(url, timeout=5).close()  # noqa: S310 - an address of this machine
+        urlopen(url, timeout=5).close()  # noqa: S310 - a local address
 
     until(answers, PATIENCE, unless=ChildProcessError, interval=0.2)

@@ -1,8 +1,7 @@
 """Runs inside a baked project, in its environment: measures, and prints samples as JSON.
 
-What is measured has a core of its own where the machine can do that. The gateway, a FastAPI application that
-does nothing and LiteLLM's proxy take turns, so that a machine which becomes slower or faster meanwhile
-favours none.
+The measured server has a core of its own if the platform supports that. The gateway, a no-op FastAPI
+application and LiteLLM's proxy take turns, so that changes in the machine's speed affect all of them.
 """
 
 import argparse
@@ -36,21 +35,21 @@ BARE = Path(__file__).with_name("bare.py")
 PATH = "/v1/chat/completions"
 PLENTY = 2**31 - 1
 WARM_UP = 320
-"""Requests before those that are counted."""
+"""Number of requests before the measured ones."""
 SHARE = {"litellm": 10}
-"""Divisors of the number of requests, for servers that take much longer for each."""
+"""Divisors of the number of requests, for much slower servers."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A process that serves, and the requests that it is asked."""
+    """A server process, and the requests to send to it."""
 
     process: psutil.Process
     port: int
     payloads: Mapping[str, bytes]
 
     def measure(self, what: str, requests: int) -> dict[str, float]:
-        """Return microseconds of its CPU for a request, and requests a second."""
+        """Return its CPU microseconds per request, requests per second, and memory."""
         clients.load(self.port, self.payloads[what], WARM_UP)
         before, began = self._cpu(), time.perf_counter()
         clients.load(self.port, self.payloads[what], requests)
@@ -67,7 +66,7 @@ class Server:
 
 
 def main() -> None:
-    """Measure everything and write it to the file that is named."""
+    """Measure everything and write it to the given file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, required=True)
@@ -93,7 +92,7 @@ def main() -> None:
 
 @contextmanager
 def all_three(up: dict[servers.Kind, servers.Server], core: list[int]) -> Iterator[Any]:
-    """Serve each, on this core; yield them by their names, and the URL of the database."""
+    """Run all servers on this core; yield them by name, and the URL of the database."""
     service = project.service("gateway")
     given, redis = up["postgres"].url, up["redis"]
     with (
@@ -130,7 +129,7 @@ def all_three(up: dict[servers.Kind, servers.Server], core: list[int]) -> Iterat
 
 
 def prepared(service: Service) -> Server:
-    """Make a team, a key, two aliases, one of which costs, and a quota; return what asks for it."""
+    """Create a team, a key, a free and a paid alias, and a quota; return the server to measure."""
     with httpx2.Client(base_url=service.url) as client:
         admin = {"Authorization": f"Bearer {ADMIN}"}
 
@@ -163,7 +162,7 @@ def prepared(service: Service) -> Server:
 
 @contextmanager
 def bare() -> Iterator[Server]:
-    """Serve the application that does nothing."""
+    """Run the no-op application."""
     port = free_port()
     with subprocess.Popen([sys.executable, str(BARE), str(port)]) as process:
         try:
@@ -177,9 +176,9 @@ def bare() -> Iterator[Server]:
 
 
 def leave_a_core() -> list[int]:
-    """Keep this process, and what it starts, off a core; return that, or none where it cannot be.
+    """Keep this process and its children off a core; return that core, or none if unsupported.
 
-    The clients, and the databases: these would now and then share one with what is measured.
+    Otherwise clients and databases would at times share a core with the measured server.
     """
     process = psutil.Process()
     if not hasattr(process, "cpu_affinity"):
@@ -192,7 +191,7 @@ def leave_a_core() -> list[int]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

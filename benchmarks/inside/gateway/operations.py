@@ -1,4 +1,4 @@
-"""Costs of the repository's operations, in this process and one after the other."""
+"""Costs of the repository's operations, run sequentially in this process."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from gateway.adapters.postgres import PostgresDatabase
 from servicebase import postgres
 
 TURN = 0.2
-"""Seconds that an operation is repeated."""
+"""Seconds to repeat an operation."""
 
 Operation = Callable[[], Awaitable[object]]
 
 
 def measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Return for each operation, and each round, its seconds: by the clock, and of our CPU."""
+    """Return the seconds of each operation in each round: wall clock, and CPU of this process."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_measure(url, rounds))
 
@@ -29,7 +29,7 @@ async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]
     for number in range(rounds + 1):
         for name, operation in operations.items():
             sample = await _repeat(operation)
-            # In the first round statements are prepared.
+            # The first round prepares statements.
             if number:
                 found.setdefault(name, []).append(sample)
     await engine.dispose()

@@ -1,4 +1,4 @@
-"""A suite of tests that write, the same for every way to keep them apart."""
+"""A suite of tests that write, the same for every method of isolation."""
 
 import pytest
 from methods import Connection
@@ -7,5 +7,5 @@ from schema import write
 
 @pytest.mark.parametrize("number", range(150))
 def test_writes_to_twelve_tables(number: int, connection: Connection) -> None:
-    """Leave 26 rows behind."""
+    """Write 26 rows."""
     write(connection)
