@@ -100,7 +100,7 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
             if not changed:
                 raise
         if changed:
-            self._make_anew(changed)
+            self._recreate(changed)
         if left:
             listed = "\n".join(f"  {each}" for each in [*left, *changed])
             raise AssertionError(
@@ -117,7 +117,7 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
         now = fingerprint.shared_facts(self._connection)
         return [str(each) for each in fingerprint.compare(self._facts, now)]
 
-    def _make_anew(self, changed: list[str]) -> None:
+    def _recreate(self, changed: list[str]) -> None:
         """Replace the database with a new copy of its template.
 
         Raises:

@@ -6,7 +6,7 @@
     service = services.fixture("billing")
     ahead = services.ahead
 
-They are not fixtures of the plugin: a conftest.py beside the tests may define other `settings`.
+They are not fixtures of the plugin: a conftest.py next to the tests may define other `settings`.
 """
 
 from collections.abc import Callable, Iterator
