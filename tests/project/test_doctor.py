@@ -66,7 +66,7 @@ def test_json_has_each_check_with_who_needs_it_and_what_mends_it(project: Projec
 def test_one_tier_is_asked_about_alone(project: Project) -> None:
     unit = project.outcome(*DOCTOR, "--tier", "unit")
     assert unit.code == 0, unit.output
-    assert "all that unit need" in unit.output
+    assert "everything that unit need" in unit.output
     assert "docker" not in unit.output
     infrastructure = project.outcome(*DOCTOR, "--tier", "infrastructure")
     assert infrastructure.code == 2, infrastructure.output

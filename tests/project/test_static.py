@@ -196,7 +196,7 @@ SITUATIONS = [
     Situation(
         name="there is the key of an AWS account",
         code=1,
-        says=("AWS Access Key", f"{SOURCE}:1\n  hint: revoke it"),
+        says=("AWS Access Key", f"{SOURCE}:1\n  hint: revoke and"),
         arguments=("--only", "secrets"),
         change=write(SOURCE, f'KEY = "{AWS_KEY}"\n'),
     ),
