@@ -1,4 +1,4 @@
-"""The bakery and what it bakes from."""
+"""Fixtures of the template, its bakes and its hooks."""
 
 import shutil
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from baking import INFERENCE, Bakery
 from installed import Environment
 
-# Their options and hooks are ours.
+# pytest takes these options and hooks from this module.
 from sampling import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -27,13 +27,13 @@ __all__ = [
     "pytest_report_header",
 ]
 
-# Those run in the environment of a project: `nox -s engine`, and `nox -s "proof(clients)"`.
+# Run in the environment of a project: by `nox -s engine` and `nox -s "proof(clients)"`.
 collect_ignore = ["clients", "engine"]
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as it is now, and no git checkout; read only."""
+    """The current template, without git; read only."""
     return baking.snapshot(tmp_path_factory.mktemp("template") / "strata")
 
 
@@ -41,16 +41,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bake(template: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Bakery:
     """Bake a project: `bake(service="billing")`. Its folder has a space and a letter like ä."""
     own = tmp_path_factory.getbasetemp()
-    # Where several processes share the work, each has a folder below the one of all.
+    # With several workers, each has a folder below the shared one.
     shared = own if worker_id == "master" else own.parent
     return Bakery(template, tmp_path_factory.mktemp("bakes"), shared)
 
 
 @pytest.fixture(scope="session")
 def environment(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """The packages of a project, and none of the project's own."""
+    """An environment with a project's dependencies, without its own packages."""
     folder = tmp_path_factory.mktemp("environment")
-    # The example has all that a skeleton has, and more.
+    # The example has all dependencies of a skeleton, and more.
     project = bake.into(folder, INFERENCE)
     everything = ("--no-install-workspace", "--all-packages", "--all-groups")
     home = {"UV_PROJECT_ENVIRONMENT": str(folder / "venv")}

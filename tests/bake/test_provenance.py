@@ -320,7 +320,7 @@ def test_a_project_of_an_earlier_commit_is_updated_to_what_a_fresh_bake_is(
 
 
 @needs_git
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout of the template")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout of the template")
 def test_git_ignores_no_file_of_the_template(template: Path) -> None:
     ignored = git(ROOT, "ls-files", "--others", "--ignored", "--exclude-standard", "-z").split("\0")
     assert [name for name in ignored if name and (template / name).is_file()] == []

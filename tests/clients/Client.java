@@ -1,4 +1,4 @@
-// The HTTP client of the JDK as it is, which offers HTTP/2 in each first request (`Upgrade: h2c`).
+// The unmodified HTTP client of the JDK, which offers HTTP/2 in each first request (`Upgrade: h2c`).
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;

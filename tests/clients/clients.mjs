@@ -1,4 +1,4 @@
-// The npm packages openai and ai: whole, streamed, with a tool, with a schema.
+// The npm packages openai and ai: whole and streamed responses, tools and schemas.
 import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, streamText, tool } from "ai";

@@ -1,4 +1,4 @@
-"""The budgets of the worked example, while what it runs on is killed again and again."""
+"""The budgets of the worked example, while its processes and servers are killed repeatedly."""
 
 import http.client
 import json
@@ -23,13 +23,13 @@ pytestmark = [pytest.mark.proof(of="example"), pytest.mark.timeout(600)]
 
 PARTS = 5
 MOMENTS = 10
-"""Kills in each part; a sample runs one part."""
+"""Number of kills in each part; a sample runs one part."""
 VICTIMS = ("gateway", "postgres", "redis")
 MINUTE = 60
 CUSTOMERS = 4
 PRICE = 104_729
-"""Microcents a token."""
-# As long as a few kills take to come in between.
+"""Price of a token in microcents."""
+# Slow enough for kills to hit running requests.
 SLOW = "\nGATEWAY_ECHO_PER_TOKEN=0.02\n"
 QUESTION: dict[str, Any] = {
     "model": "echo",
@@ -47,27 +47,27 @@ with psycopg.connect(url) as connection:
 
 
 class Running(Project):
-    """The example, as its stack runs it on embedded servers."""
+    """The example, run by its stack on embedded servers."""
 
     def invoke(self, *arguments: str) -> str:
-        """Run actions that have to pass; return what they print."""
+        """Run actions that must succeed; return their output."""
         env = {"STRATA_SERVERS": "embedded"}
         return self.run(".venv/bin/invoke", *arguments, env=env).stdout
 
     def up(self) -> dict[str, int]:
-        """Start what is down; return the processes."""
+        """Start whatever is down; return the process ids by name."""
         printed = self.invoke("stack.up", "stack.status", "--json")
         [listed] = re.findall(r"^\[$.*", printed, re.MULTILINE | re.DOTALL)
         return {each["name"]: each["process"] for each in json.loads(listed)}
 
     def setting(self, name: str) -> str:
-        """Return what `.env` says."""
+        """Return the value of a setting in `.env`."""
         text = (self.path / ".env").read_text(encoding="utf-8")
         [value] = re.findall(rf"^{name}=(.+)$", text, re.MULTILINE)
         return str(value).strip("'\"")
 
     def ledger(self) -> tuple[int, int]:
-        """Return what the team has spent, and how many reservations hold something."""
+        """Return the team's spending, and the number of open reservations."""
         spent, held = json.loads(self.run(".venv/bin/python", "-c", LEDGER).stdout)
         return spent, held
 
@@ -76,7 +76,7 @@ class Api:
     """Requests with one credential."""
 
     def __init__(self, port: int, credential: str) -> None:
-        """Take the port of the gateway and the credential."""
+        """Set the port of the gateway and the credential."""
         self._port = port
         self._headers = {
             "Authorization": f"Bearer {credential}",
@@ -84,7 +84,7 @@ class Api:
         }
 
     def ask(self, method: str, path: str, body: object) -> tuple[int, str]:
-        """Return the status and the whole body of an answer."""
+        """Return the status and the whole body of a response."""
         connection = http.client.HTTPConnection("localhost", self._port, timeout=MINUTE)
         try:
             connection.request(method, path, json.dumps(body), self._headers)
@@ -94,7 +94,7 @@ class Api:
             connection.close()
 
     def make(self, kind: str, **body: object) -> dict[str, Any]:
-        """Create something as an administrator."""
+        """Create a resource as an administrator."""
         status, answer = self.ask("POST", f"/admin/{kind}", body)
         assert status == 201, answer
         made: dict[str, Any] = json.loads(answer)
@@ -102,10 +102,10 @@ class Api:
 
 
 class Customer(Thread):
-    """Asks again and again; counts what was answered as a whole, and what nobody can know of."""
+    """Sends requests in a loop; counts complete responses, and requests with an unknown outcome."""
 
     def __init__(self, api: Api, over: Event) -> None:
-        """Ask by `api` until `over` is set."""
+        """Use `api` until `over` is set."""
         super().__init__(daemon=True)
         self.answered = 0
         self.tokens = 0
@@ -114,7 +114,7 @@ class Customer(Thread):
         self._over = over
 
     def run(self) -> None:
-        """Ask until it is over."""
+        """Send requests until `over` is set."""
         for more in cycle(({}, STREAM)):
             if self._over.is_set():
                 return
@@ -139,7 +139,7 @@ class Customer(Thread):
 
 @pytest.fixture
 def running(bake: Bakery, tmp_path: Path) -> Iterator[Running]:
-    """The example, which leaves nothing behind."""
+    """The example, with its stack cleaned afterwards."""
     slug = f"killed-{secrets.token_hex(4)}"
     baked = bake.into(tmp_path, INFERENCE, project_name="Acme Killed", project_slug=slug)
     listen_elsewhere(baked)
@@ -155,7 +155,7 @@ def running(bake: Bakery, tmp_path: Path) -> Iterator[Running]:
 
 
 def paying(running: Running, port: int) -> Api:
-    """Give the model a price and a team a budget; return what the team asks by."""
+    """Give the model a price and a team a budget; return the team's API."""
     admin = Api(port, running.setting("GATEWAY_ADMIN_TOKEN"))
     config = {
         "models": {"echo": {"provider": "echo", "model": "echo"}},
@@ -188,7 +188,7 @@ def test_they_are_right_to_the_microcent_a_minute_after_any_of_fifty_kills(
         return sum(customer.answered for customer in customers)
 
     seed = secrets.randbelow(2**32)
-    chance = random.Random(seed)  # noqa: S311 - it chooses moments
+    chance = random.Random(seed)  # noqa: S311 - chooses moments only
     for moment in range(MOMENTS):
         enough = answered() + chance.randrange(1, 3 * CUSTOMERS)
         until(lambda: answered() >= enough)  # noqa: B023 - awaited here
@@ -201,7 +201,7 @@ def test_they_are_right_to_the_microcent_a_minute_after_any_of_fifty_kills(
 
     tokens = sum(customer.tokens for customer in customers)
     each = tokens // answered() * PRICE
-    # A request that was cut off has cost what an answer costs, or nothing.
+    # An interrupted request has cost as much as a complete one, or nothing.
     most = sum(customer.unknown for customer in customers)
     end = time.monotonic() + MINUTE
     while True:

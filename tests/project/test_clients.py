@@ -1,4 +1,4 @@
-"""Clients of OpenAI's API, unchanged, before the worked example and a real engine behind it."""
+"""Unmodified clients of OpenAI's API against the worked example, with a real engine behind it."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ HERE = Path("services", "gateway", "tests", "integration", "clients")
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose environment has the clients, and whose gateway has their tests."""
+    """A project with the clients in its environment, and their tests in its gateway."""
     baked = bake.into(tmp_path_factory.mktemp("clients"), {**INFERENCE, **named("Acme Clients")})
     baked.run("uv", "lock", "--quiet")
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
@@ -36,7 +36,7 @@ def test_they_are_content(project: Project, file: str) -> None:
     done = project.run(
         *("uv", "run", "--no-sync", "pytest", "--tier", "integration"),
         *("--home", "services/gateway", str(HERE / f"{file}.py")),
-        # Warnings are those of packages that are not ours.
+        # Warnings come from third-party packages.
         *("-W", "default"),
         env={"STRATA_SERVERS": "embedded"},
         check=False,

@@ -1,4 +1,4 @@
-"""The gate for the tier cloud, where a mistake costs money: how much of each module its tests run."""
+"""Coverage gate for each module of the tier cloud, where mistakes cost money."""
 
 import json
 import os
@@ -14,17 +14,17 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.proof(of="cloud"),
     pytest.mark.timeout(1200),
-    # Without it, too few of the tests run that are to be judged.
+    # Without sshd, too many of the measured tests are skipped.
     pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT),
 ]
 WANTED = 95
-"""Percent of the lines, and of the branches, of each module."""
+"""Required percentage of lines, and of branches, in each module."""
 MODULES = {
     file.name
     for file in ROOT.glob("{{*}}/vendor/stratakit/src/stratakit/cloud/*.py")
     if file.read_bytes().strip()
 }
-# What is killed can leave no data, and shows of each line that it may be the last.
+# Tests of kills are excluded: killed processes write no coverage data, and there are many.
 TESTS = sorted(
     {*ROOT.glob("tests/engine/test_cloud*.py")} - {*ROOT.glob("tests/engine/*_kills.py")}
 )
@@ -33,7 +33,7 @@ SETTINGS = """
 [run]
 branch = true
 include = */stratakit/cloud/*
-# What they start is measured, too: forked, signalled, in copies of the project, and on machines.
+# Measure subprocesses, too: forked, signalled, in copies of the project, and on machines.
 parallel = true
 patch = subprocess, _exit, fork
 sigterm = true

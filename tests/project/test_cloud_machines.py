@@ -1,4 +1,4 @@
-"""The tier cloud on a machine that is rented and reached over SSH, and has of the project nothing."""
+"""The tier cloud on a rented machine, reached over SSH, that has nothing of the project."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT),
 ]
 ACCESS = ("PATH", "UV_", "SSL_")
-"""Settings that a machine takes from this one: the path of uv, and the package index."""
+"""Settings passed on to a machine: the path of uv, and the package index."""
 
 
 def test_a_service_is_installed_asked_and_given_back(bake: Bakery, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_service_is_installed_asked_and_given_back(bake: Bakery, tmp_path: Pat
             }
             done = project.nox("-s", "cloud", "--", "--cloud", "hetzner", env=env)
     except OSError as error:
-        pytest.skip(f"no second address, with port 22: {error}")  # A rented one is reached on 22.
+        pytest.skip(f"no second address, with port 22: {error}")  # Rented machines listen on 22.
     assert done.code == 0, done.output
     steps = {test["name"]: test["status"] for test in done.summary["tests"]}
     names = ("credentials", "launch", "health", "request", "termination")

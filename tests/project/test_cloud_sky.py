@@ -1,7 +1,7 @@
-"""The real SkyPilot rents machines of a local AWS, which are given back however a run ends.
+"""The real SkyPilot rents machines of a local AWS, and they are terminated however a run ends.
 
-It all happens where there is no network but the loopback: SkyPilot would reach for the made-up address
-of the machine by SSH, and for its catalog. So health and request cannot be shown here.
+The tests have no network but the loopback: otherwise SkyPilot would connect to the machine's made-up
+address by SSH, and download its catalog. So health and request cannot be tested here.
 """
 
 import json
@@ -22,7 +22,7 @@ APART = ("unshare", "--net")
 
 
 def lacking() -> str:
-    """Return why a network of its own cannot be had here."""
+    """Return why an isolated network is impossible here; empty if it is possible."""
     if missing := [name for name in ("unshare", "ip", "ssh", "rsync") if not shutil.which(name)]:
         return f"there is no program {', '.join(missing)}"
     allowed = subprocess.run((*APART, "ip", "link", "set", "lo", "up"), check=False).returncode == 0
@@ -33,7 +33,7 @@ LACKING = lacking()
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.proof(of="cloud"),
-    # Two runs, of which each imports SkyPilot three times.
+    # Two runs, each of which imports SkyPilot three times.
     pytest.mark.timeout(900),
     pytest.mark.skipif(bool(LACKING), reason=LACKING),
 ]
@@ -44,7 +44,7 @@ InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,Spot
 r7a.large,,,2.0,16.0,,0.15215,0.0635,us-east-1,use1-az1,x86_64
 r7a.large,,,2.0,16.0,,0.15215,0.0452,us-east-2,use2-az1,x86_64
 """,
-    # The image is one that the local AWS has.
+    # An image of the local AWS.
     "images": """\
 Tag,Region,OS,OSVersion,ImageId,CreationDate,BaseImageId
 skypilot:custom-cpu-ubuntu,us-east-1,ubuntu,22.04,ami-0fedcba9876543210,20241104,ami-0fedcba9876543210
@@ -55,7 +55,7 @@ InstanceType,OnDemandInstanceCode,SpotInstanceCode
 r7a.large,L-1216C47A,L-34B43A08
 """,
 }
-"""Catalogs that SkyPilot would download; it keeps files that it has not downloaded itself."""
+"""Catalogs that SkyPilot would otherwise download; it does not replace existing files."""
 CREDENTIALS = "[default]\naws_access_key_id = test\naws_secret_access_key = test\n"
 TOOLS = """
 from stratakit.cloud import sky
@@ -123,7 +123,7 @@ def there():
 def run(name, end):
     file = Path(folder, f"{name}.json")
     words = ("--cloud", "aws", "--results", str(file))
-    # Its output is a file: nobody waits for those who may still hold it.
+    # Its output goes to a file, so that children still holding it do not block.
     with Path(folder, f"{name}.log").open("wb") as log:
         begun = subprocess.Popen((sys.executable, "-m", "stratakit.cloud", *words), stdout=log, stderr=log)
         def launched():
@@ -148,7 +148,7 @@ def none_asks():
     assert not asking()
 
 with clouds.running("aws"):
-    # As most have them: in a file.
+    # Credentials in a file, as most users have them.
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
         del os.environ[f"AWS_{name}"]
     ask_aws(network)
@@ -176,7 +176,7 @@ Path(folder, "answer.json").write_text(json.dumps(answer))
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose leases and caches are its own."""
+    """A project with its own leases and caches."""
     project = ready(bake, tmp_path_factory.mktemp("sky"), "Acme Sky", clouds="all")
     home = tmp_path_factory.mktemp("home")
     credentials = home / ".aws" / "credentials"
@@ -190,7 +190,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def tool(project: Project) -> list[str]:
-    """SkyPilot: its home, and the folder of its programs."""
+    """SkyPilot's home, and the folder of its programs."""
     python = str(project.path / ".venv" / "bin" / "python")
     return project.run(python, "-c", TOOLS).stdout.splitlines()[-2:]
 
@@ -224,7 +224,7 @@ def test_credentials_are_found_and_the_cheapest_spot_machine_is_launched_with_ou
     ((tag, state),) = run["there"]
     assert state == "running"
     assert tag.startswith(f"{project.path.name}-")
-    # The local AWS knows no spot; this is what SkyPilot asks it for.
+    # The local AWS ignores spot; check SkyPilot's request instead.
     asked = yaml.safe_load(came["asked"][tag])
     node = asked["available_node_types"]["ray.head.default"]["node_config"]
     assert node["InstanceMarketOptions"] == {"MarketType": "spot"}
@@ -254,7 +254,7 @@ def test_an_interrupted_launch_leaves_nothing(came: dict[str, Any]) -> None:
 
 def test_what_a_killed_run_leaves_is_reaped(came: dict[str, Any]) -> None:
     run = came["killed"]
-    # SkyPilot has ended with the run; the machine and its lease are there.
+    # SkyPilot has ended with the run; the machine and its lease remain.
     assert run["code"] == -9, run["output"]
     assert run["leases"] == [tag for tag, _ in run["there"]] == [tag for tag, _ in run["left"]]
     code, output = came["reaped"]

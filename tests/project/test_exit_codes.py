@@ -1,4 +1,4 @@
-"""The contract of exit codes: each situation, alone and together, in sequence and side by side."""
+"""The contract of exit codes: each situation, alone and combined, sequentially and in parallel."""
 
 import os
 import subprocess
@@ -135,7 +135,7 @@ NOBODY_THERE = {"TEST_DATABASE_URL": "postgresql://me:hush@localhost:1/x"}
 
 
 ALONE = {"unit": "unit(gateway)", "integration": "integration(gateway)"}
-"""The session of a tier in one package, by the one that has those of all."""
+"""Session of a tier for one package, by the session for all packages."""
 
 
 @dataclass(frozen=True)
@@ -512,7 +512,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes to the project that end with the test."""
+    """Changes to the project, reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
@@ -524,7 +524,7 @@ def test_each_situation_has_its_code_and_says_why(
 ) -> None:
     for change in situation.changes:
         change(changes)
-    # In sequence, one package shows the code; side by side there have to be several.
+    # Sequentially, one package is enough; a parallel run needs several.
     words = [each if order else ALONE.get(each, each) for each in situation.arguments]
     outcome = project.nox(*order, *words, env=situation.env)
     assert outcome.code == situation.code, outcome.output
@@ -558,14 +558,14 @@ def test_an_interrupt_exits_with_130_and_the_summary_says_so(
 ) -> None:
     started = tmp_path / "started"
     changes.write(UNIT, WAITS.format(file=str(started)))
-    # A usual one may be too deep for sockets, and another would be taken.
+    # pytest's folder may be too deep for sockets; the run would then use another.
     with tempfile.TemporaryDirectory(dir="/tmp") as own:
         env = {"TMPDIR": own}
         outcome = project.interrupted(*order, "-s", "unit", env=env, when=started)
         assert not [*Path(own).glob("strata-*")]
     assert outcome.code == 130, outcome.output
     assert outcome.summary["exit_code"] == 130
-    # Side by side, another part may have come to its end before.
+    # In parallel, another part may have ended before.
     statuses = {tier["service"]: tier["status"] for tier in outcome.summary["tiers"]}
     assert statuses["gateway"] == "interrupted"
     assert set(statuses) == ({"gateway", "servicebase"} if order else {"gateway"})
@@ -589,14 +589,14 @@ def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests
         )
         until(lambda: started.exists() and started.read_text())
         tests = psutil.Process(int(started.read_text()))
-        # Of several, nox has started one of its own for the session, which would end it.
+        # In parallel, nox has a child process for the session, which would end the tests.
         for each in psutil.Process(killed.pid).children(recursive=True):
             if each.pid != tests.pid:
                 each.kill()
         killed.kill()
         killed.wait()
         file.unlink()
-        # Any run will do: the fastest one says that the project has no such tests.
+        # Any run will do; one without tests is the fastest.
         add_absent_tier(changes)
         assert project.nox("-s", ABSENT_TIER, env=env).code == 2
         assert [*Path(own).glob("strata-*/**/used")]

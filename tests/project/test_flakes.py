@@ -1,4 +1,4 @@
-"""Random order, tests that fail by chance, those in quarantine, and budgets that are kept to."""
+"""Random order, flaky tests, quarantined tests, and enforced budgets."""
 
 import re
 from collections.abc import Iterator

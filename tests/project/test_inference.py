@@ -1,4 +1,4 @@
-"""The worked example: its tiers, on each source of servers, its gates, and its kinds of tests."""
+"""The worked example: its tiers on each source of servers, its gates, its kinds of tests."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(baked.path, baked.answers, baked.environment)
 
 
-# All of its tiers, beside what else is tested.
+# Runs all of its tiers, while other tests are running.
 @pytest.mark.timeout(900)
 def test_its_tiers_are_green_and_its_gates_hold(project: Project) -> None:
     outcome = project.nox("-s", "static", "coverage", env=EMBEDDED)
@@ -52,7 +52,7 @@ def test_a_kind_of_tests_can_be_asked_for_and_passes_in_docker_where_that_is(
     project: Project, kind: str, home: str
 ) -> None:
     servers = DOCKER if has_images() else EMBEDDED
-    # The suite of the contract takes the longest; that it is chosen, its shortest file shows.
+    # The contract suite takes the longest: its shortest file shows that it is selected.
     fewer = ("-k", "test_client") if kind == "contract" else ()
     outcome = project.nox("-s", "integration", "--", "-m", kind, *fewer, env=servers)
     assert outcome.code == 0, outcome.output
@@ -62,7 +62,7 @@ def test_a_kind_of_tests_can_be_asked_for_and_passes_in_docker_where_that_is(
         assert "postgres: docker" in outcome.output
 
 
-# So long as a stranger waits for it, packages from a cache.
+# The promised time for a newcomer, with cached packages.
 @pytest.mark.timeout(120)
 def test_the_first_completion_is_there_two_minutes_after_the_bake(
     bake: Bakery, tmp_path: Path
@@ -77,7 +77,7 @@ def test_the_first_completion_is_there_two_minutes_after_the_bake(
     env = {"STRATA_SERVERS": "embedded"}
     try:
         for line in ("uv run invoke setup", *tried.commands):
-            # As its reader does: what was answered stands for what is written in capitals.
+            # Like a reader, replace the words in capitals by values from earlier responses.
             typed = line.replace("localhost:8000", f"localhost:{port}").replace("curl", "curl -sSf")
             for name, value in answers.items():
                 typed = typed.replace(name, value)

@@ -1,7 +1,7 @@
-"""Infrastructure that is broken is caught by the check that is named for it, and what is all right passes.
+"""Broken infrastructure is caught by the named check, and correct infrastructure passes.
 
-The variants are in broken_infrastructure.yaml; each is an edit of a file of one bake. As many of them
-as can be are judged at once, since it is the start of tools that takes long.
+The variants are in broken_infrastructure.yaml; each is an edit of a file of one bake. As many as
+possible are checked at once, since starting the tools takes most of the time.
 """
 
 import json
@@ -73,12 +73,12 @@ class Variant:
 
     @property
     def key(self) -> str:
-        """Its name, as Terraform may call a module."""
+        """Its name, valid as the name of a Terraform module."""
         return f"{re.sub('[^a-z0-9]+', '-', self.name.lower())}-{self.side}"
 
     @property
     def cloud(self) -> str:
-        """The Terraform module that its file is a part of; else nothing."""
+        """The cloud of its file's Terraform module; empty for other files."""
         return self.file.split("/")[2] if self.file.startswith(MODULES) else ""
 
     def write(self, project: Project, folder: Path) -> Path:
@@ -99,7 +99,7 @@ class Variant:
 
 
 def variants(check: str, *, cloud: str | None = None) -> list[Variant]:
-    """Return both sides of the variants that a check finds, of one cloud or of all."""
+    """Return both sides of a check's variants, of one cloud or of all."""
     made = [
         Variant(
             name, side, row["file"], row["by"], row.get("place", ""), row.get("text", "WHAT"), row
@@ -111,7 +111,7 @@ def variants(check: str, *, cloud: str | None = None) -> list[Variant]:
 
 
 def both_sides(check: str, **of: str) -> pytest.MarkDecorator:
-    """Run a test with each side of the variants that a check finds."""
+    """Run a test with each side of a check's variants."""
     return pytest.mark.parametrize("variant", variants(check, **of), ids=lambda each: each.key)
 
 
@@ -136,7 +136,7 @@ def ask(project: Project) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def written(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write variants into a folder, with the module that all of them use; return it."""
+    """Write variants into a folder, with the module that all of them use; return the folder."""
 
     def write(given: list[Variant]) -> Path:
         folder = tmp_path_factory.mktemp("variants")
@@ -153,7 +153,7 @@ Found = dict[str, set[str]]
 
 
 def judged(ask: Callable[..., Any], folder: Path, given: list[Variant], *, shadows: bool) -> Found:
-    """Return the rules that the policies find broken in each variant."""
+    """Return the policies' violated rules in each variant."""
     modules = {each.key: each.cloud for each in given if each.cloud}
     composed = {each.key: str(folder / each.key / each.file) for each in given if not each.cloud}
     found: Found = {each.key: set() for each in given}
@@ -173,13 +173,13 @@ def by_shadows(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
 def by_plans(ask: Callable[..., Any], written: Callable[..., Path]) -> Found:
     """Return the policies' findings in plans of the AWS provider."""
     if not os.environ.get("STRATA_TF_PLUGIN_DIR"):
-        pytest.skip("needs the provider of AWS: STRATA_TF_PLUGIN_DIR=PATH")  # by_shadows has none.
+        pytest.skip("needs the provider of AWS: STRATA_TF_PLUGIN_DIR=PATH")  # by_shadows does not.
     given = variants("policies", cloud="aws")
     return judged(ask, written(given), given, shadows=False)
 
 
 def expect(variant: Variant, found: Found) -> None:
-    """Compare what was found in a variant with what is wrong in it."""
+    """Compare the findings in a variant with its defect."""
     wrong = {variant.by} if variant.side == "broken" else set()
     assert found[variant.key] == wrong
 
@@ -242,7 +242,7 @@ def test_a_check_of_dockerfiles_and_workflows_sees_it(
 def by_terraform(
     ask: Callable[..., Any], written: Callable[..., Path]
 ) -> Callable[[str, Variant], tuple[int | None, str]]:
-    """Return the exit code of a command of Terraform in a variant, and what it says."""
+    """Return the exit code and output of a Terraform command in a variant."""
     said: dict[str, Any] = {}
 
     def run(verb: str, variant: Variant) -> tuple[int | None, str]:
@@ -268,7 +268,7 @@ def test_terraform_sees_it(
 ) -> None:
     code, said = by_terraform(verb, variant)
     if code is None:
-        pytest.skip(said)  # No provider, for which the tier's own summary says ABSENT.
+        pytest.skip(said)  # No provider; the tier's summary says ABSENT.
     expected = f'run "{variant.by}"... fail' if verb == "test" else variant.by
     assert (expected in said) == (variant.side == "broken"), said
     assert bool(code) == (variant.side == "broken"), said

@@ -1,4 +1,4 @@
-"""A library as uv makes it, with tests: everything that services are asked, it is asked as well."""
+"""A library made by uv, with tests: it is checked in the same way as services."""
 
 import json
 import re
@@ -73,7 +73,7 @@ LIBRARY = '[project]\nname = "acme-books-{0}"\nversion = "0.1.0"\n'
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a library that has tests of both tiers, made as the engine's guide says."""
+    """A project with a library made as the engine's guide says, with tests of both tiers."""
     baked = ready(bake, tmp_path_factory.mktemp("libraries with ä space"), "Acme Books")
     guide = (baked.path / "vendor/stratakit/docs/services.md").read_text(encoding="utf-8")
     for command in re.findall(r"^\$ (uv .*money.*)$", guide, re.MULTILINE)[:2]:
@@ -89,7 +89,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes that are taken back after the test."""
+    """Changes that are reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
@@ -102,7 +102,7 @@ def test_its_tests_are_run_by_the_tiers_that_it_has_tests_of(project: Project) -
     assert {test["service"] for test in outcome.summary["tests"]} == {"money"}
     assert outcome.summary["summary"]["passed"] == 5
     assert (project.path / "reports" / "unit" / "money" / "junit.xml").exists()
-    # None of the tools of the whole project.
+    # It has none of the whole project's tools.
     (packages,) = (project.path / ".nox" / "library-money").glob("lib/*/site-packages")
     assert not (packages / "nox").exists()
 

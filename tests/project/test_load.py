@@ -1,4 +1,4 @@
-"""Load tests of projects: what they measure and leave, what is said of what is wrong, how they end."""
+"""Load tests of projects: their measurements, files, error messages, and shutdown."""
 
 import json
 import signal
@@ -21,12 +21,12 @@ PYPROJECT = "services/gateway/pyproject.toml"
 SCENARIO = "services/gateway/tests/load/locustfile.py"
 REPORT = "reports/load/gateway/load.json"
 SHORT = ("-u", "5", "-r", "5", "-t", "3s")
-# How fast this machine is, beside what else it does now, is not the question here.
+# The speed of this busy machine is not under test.
 PATIENT = replace(PYPROJECT, 'p95_latency_ms = "<500"', 'p95_latency_ms = "<20000"')
 
 
 def project_of(bake: Bakery, folder: Path, starter: dict[str, str]) -> Project:
-    """Return a project that is locked, and whose load test is patient."""
+    """Return a locked project."""
     baked = bake.into(folder, starter, project_name="Acme Load")
     baked.run("uv", "lock", "--quiet")
     return Project(baked.path, baked.answers, baked.environment)
@@ -67,19 +67,19 @@ def test_a_fresh_service_passes_and_leaves_figures(project: Project) -> None:
         *("PATCH /v1/items/[id]", "DELETE /v1/items/[id]"),
     }
     assert report["ceiling"]["requests_per_second"] > figures["requests_per_second"]
-    # Nothing but what a run of a tier leaves, and what was saved.
+    # Only what a run of the tier leaves; the saved baseline is elsewhere.
     assert sorted(each.name for each in (project.path / "reports/load/gateway").iterdir()) == [
         "load.json",
         "uv.log",
     ]
     assert (project.path / "reports/baselines/gateway/main.json").exists()
-    # The other tiers do without Locust.
+    # Locust is only in this tier's environment.
     assert [*project.path.glob(".nox/service-gateway@load/lib/*/site-packages/locust")]
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """Something that is wrong with a load test, and what is said of it."""
+    """A mistake in a load test, and its message."""
 
     name: str
     code: int
@@ -87,7 +87,7 @@ class Wrong:
     words: tuple[str, ...] = SHORT
     change: Change | None = None
     measured: tuple[str, ...] = ()
-    """Phases that are left all the same."""
+    """Phases that are reported nevertheless."""
 
 
 OTHERS = json.dumps({"runs": [{"rate": 5.0, "figures": {}}]})
@@ -237,7 +237,7 @@ def test_a_run_that_is_ended_leaves_nothing(project: Project, how: signal.Signal
             return any(runs(each, "stratakit.load.generator") for each in started)
 
         until(is_under_load)
-        # Who has started the service and Locust, and waits for them; nox ends as it does.
+        # The parent of the service and Locust, which waits for them; nox ends with it.
         (load,) = (each for each in started if runs(each, "stratakit.load"))
         scratch = Path(load.cmdline()[load.cmdline().index("--scratch") + 1])
         assert scratch.exists()

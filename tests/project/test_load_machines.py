@@ -1,4 +1,4 @@
-"""Load tests of which several processes make the requests, as several machines do."""
+"""Load tests with requests from several processes, as from several machines."""
 
 import json
 import subprocess
@@ -33,14 +33,14 @@ WORKERS = 2
 
 
 class Counting(BaseHTTPRequestHandler):
-    """Counts who asks."""
+    """Counts requests by sender."""
 
     protocol_version = "HTTP/1.1"
-    seen: Counter[str] = Counter()  # noqa: RUF012 - of all requests
+    seen: Counter[str] = Counter()  # noqa: RUF012 - shared by all requests
 
     def do_GET(self) -> None:
-        """Count, and answer nothing."""
-        # The master itself has looked whether somebody answers.
+        """Count the request, and return no content."""
+        # Without the header it is the master's check that the server responds.
         if who := self.headers["From"]:
             self.seen[who] += 1
         self.send_response(204)
@@ -63,7 +63,7 @@ def changes(project: Project) -> Iterator[Changes]:
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A server that counts."""
+    """URL of a server that counts requests."""
     Counting.seen.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
         threading.Thread(target=server.serve_forever).start()
@@ -98,11 +98,11 @@ def test_workers_ask_and_their_master_judges_all_that_they_noted(
     assert "requests_per_second is " in said
     left = json.loads((project.path / "reports/load/gateway/load.json").read_text())
     closed, arriving = left["phases"]
-    # 4 users who ask every 50 ms, as long as the answer is there at once.
+    # 4 users with a request every 50 ms, if responses are immediate.
     assert 40 < closed["requests_per_second"] <= 80
     assert arriving["requests_per_second"] == pytest.approx(40, rel=0.3)
     assert (closed["errors"], arriving["errors"]) == (0, 0)
-    # Each phase is made by processes of its own, each of which has made its part of it.
+    # Each phase has its own worker processes, and each of them has sent its share.
     assert len(Counting.seen) == 2 * WORKERS
     assert min(Counting.seen.values()) > 0.3 * max(Counting.seen.values())
     assert closed["requests"] + arriving["requests"] <= sum(Counting.seen.values())

@@ -1,4 +1,4 @@
-"""The page of a run in Chromium: what it shows, to whom, and that nothing of a test runs in it."""
+"""The page of a run in Chromium: its content, accessibility, and safety from hostile test names."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ SECTIONS = [
 
 
 def publish(project: Bake, folder: Path, *runs: Any) -> str:
-    """Have the engine of a project publish runs in a folder; return where the page of the last is."""
+    """Publish runs in a folder with a project's engine; return the URL of the last page."""
     env = {**project.environment, "PYTHONPATH": str(project.path / "vendor/stratakit/src")}
     command = (sys.executable, "-c", PUBLISH, str(folder))
     run(*command, cwd=project.path, env=env, typed=json.dumps(runs))
@@ -45,7 +45,7 @@ def publish(project: Bake, folder: Path, *runs: Any) -> str:
 
 @pytest.fixture(scope="module")
 def big(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run of 5,000 tests, with failures, hostile ones too, load and a sweep."""
+    """The page of a run of 5,000 tests, with failures, hostile names, load and a sweep."""
     folder = tmp_path_factory.mktemp("reports")
     load = folder / "load" / "gateway" / "load.json"
     load.parent.mkdir(parents=True)
@@ -67,7 +67,7 @@ def started() -> Iterator[Chrome]:
 
 @pytest.fixture
 def chrome(started: Chrome) -> Chrome:
-    """Chromium with a wide window and empty logs, whatever the last test has left."""
+    """Chromium, reset to a wide window and empty logs."""
     shape(started, 1280)
     started.get("about:blank")
     for log in ("browser", "performance"):
@@ -77,32 +77,32 @@ def chrome(started: Chrome) -> Chrome:
 
 @pytest.fixture
 def browser(chrome: Chrome, big: Path) -> Chrome:
-    """Chromium, with the page just opened."""
+    """Chromium with the page freshly opened."""
     chrome.get(big.as_uri())
     return chrome
 
 
 def texts(browser: Chrome, selector: str) -> list[str]:
-    """Return what is read in each element, in the order of the page."""
+    """Return the text of each element, in page order."""
     found = browser.find_elements(By.CSS_SELECTOR, selector)
     return [str(each.get_property("textContent")) for each in found]
 
 
 def labelled(browser: Chrome, label: str) -> WebElement:
-    """Return the control that a label is of."""
+    """Return the control of a label."""
     path = f"//label[starts-with(normalize-space(), {label!r})]/*[self::select or self::input]"
     return browser.find_element(By.XPATH, path)
 
 
 def header(browser: Chrome, text: str) -> WebElement:
-    """Return the head of a column of all tests."""
+    """Return the header of a column in the table of all tests."""
     return browser.find_element(
         By.XPATH, f"//table[@class='tests']//th[normalize-space()={text!r}]"
     )
 
 
 def durations(browser: Chrome) -> list[float]:
-    """Return the seconds of the tests that are listed, as they are shown."""
+    """Return the displayed durations of the listed tests, in seconds."""
     shown = (each.split() for each in texts(browser, ".tests td.number"))
     return [float(value) / (1000 if unit == "ms" else 1) for value, unit in shown]
 
@@ -113,7 +113,7 @@ def test_it_opens_in_less_than_a_second_and_is_small(browser: Chrome, big: Path)
         browser.get(big.as_uri())
         (entry,) = browser.execute_script("return performance.getEntriesByType('navigation')")
         took.append(entry["loadEventEnd"])
-    # Of a machine that does something else meanwhile, the best tells.
+    # The best time counts, since the machine is busy.
     assert 0 < min(took) < 1000, took
     assert big.stat().st_size < 3_000_000
     print(f"opened in {min(took):.0f} ms, {big.stat().st_size / 1e6:.2f} MB")
@@ -211,7 +211,7 @@ def test_more_of_many_tests_are_shown_where_that_is_wanted(browser: Chrome) -> N
 
 def test_it_is_dark_where_that_is_preferred_or_chosen(browser: Chrome) -> None:
     def colours() -> tuple[int, float]:
-        """Return how bright the page is, and on average the lines of its first chart."""
+        """Return the brightness of the page, and the average one of its first chart's lines."""
         page, chart = browser.execute_script(
             "const canvas = document.querySelector('canvas');"
             "const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
@@ -308,7 +308,7 @@ def test_it_prints_on_white_and_is_dark_again_after(browser: Chrome) -> None:
 
 
 def little() -> dict[str, Any]:
-    """Return a load test of which hardly anything came: one second, one request, one step."""
+    """Return a load test with minimal data: one second, one request, one step."""
     load = reports.load()
     none = {"requests": 0, "latency_ms": dict.fromkeys(("p50", "p95", "p99")), "ttft_ms": None}
     nothing: dict[str, Any] = {"itl_ms": None, "tokens_per_second": None, "by_name": []}

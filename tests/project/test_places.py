@@ -30,12 +30,12 @@ def test_the_code_of_this_folder_is_tested() -> None:
 
 
 def made_ready(bake: Bakery, folder: Path, *, relocatable: bool = True) -> Project:
-    """Bake a project, and make the environments that a copy of it brings along."""
+    """Bake a project, and create the environments that a copy includes."""
     baked = bake.into(folder)
     env = {**baked.environment, "GIT_CONFIG_GLOBAL": "", "GIT_CONFIG_NOSYSTEM": "1"}
     project = Project(baked.path, baked.answers, env)
     if not relocatable:
-        # As those are that an older version of uv has made, or an older bake.
+        # Like environments of older versions of uv, or of older bakes.
         text = (project.path / "pyproject.toml").read_text(encoding="utf-8")
         assert RELOCATABLE in text
         (project.path / "pyproject.toml").write_text(text.replace(RELOCATABLE, ""), "utf-8")
@@ -45,7 +45,7 @@ def made_ready(bake: Bakery, folder: Path, *, relocatable: bool = True) -> Proje
 
 @pytest.fixture(scope="module")
 def original(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that was worked in, and that no test changes."""
+    """A used project, which tests do not change."""
     project = made_ready(bake, tmp_path_factory.mktemp("original with ä space"))
     assert project.nox("-s", "unit", "--", "-k", "domain").code == 0
     return project
@@ -53,18 +53,18 @@ def original(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def copied(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy in which nothing was done yet, and in which no test does anything."""
+    """An unused copy, in which tests do nothing."""
     return copy(original, tmp_path_factory.mktemp("copied"))
 
 
 def copy(project: Project, folder: Path) -> Project:
-    """Copy a project, environments and all."""
+    """Copy a project, including its environments."""
     path = shutil.copytree(project.path, folder / "the copy", symlinks=True)
     return Project(path, project.answers, project.environment)
 
 
 def changed(project: Project) -> dict[str, bytes]:
-    """Return what a project holds but for what runs make."""
+    """Return the content of a project, except files that runs create."""
     made = {".venv", ".nox", "reports", "uv.lock"}
     return {
         name: content
@@ -114,7 +114,7 @@ def test_a_copy_acts_on_itself_whatever_environment_is_active(
         "PATH": f"{active / 'bin'}:{twin.environment['PATH']}",
     }
     (twin.path / PLANTED).write_text(HERE, encoding="utf-8")
-    # First of all, while the copied environments are as they came.
+    # First, while the copied environments are untouched.
     outcome = twin.nox("-s", "unit", "--", PLANTED, env=env)
     assert outcome.code == 0, outcome.output
     twin.run("uv", "run", "invoke", "setup", env=env)
@@ -146,7 +146,7 @@ def test_programs_that_start_what_is_elsewhere_are_found_and_mended(
     first = made_ready(bake, tmp_path / "it's first", relocatable=False)
     assert first.nox("-s", "static", "--", "--only", "lint").code == 0
     twin = copy(first, tmp_path)
-    # uv fixes the packages of the workspace, and not the programs.
+    # uv repairs the workspace's packages, but not the scripts.
     refused = twin.outcome(*GRAPH)
     assert refused.code == 3, refused.output
     assert f"would work on the one in {first.path}" in refused.output
@@ -159,13 +159,13 @@ def test_programs_that_start_what_is_elsewhere_are_found_and_mended(
     assert str(twin.path / ".nox") in (twin.path / ".nox/static/bin/mypy").read_text("utf-8")
     twin.run(*REINSTALL)
     assert twin.outcome(*GRAPH).code == 0
-    # Not installed anew each time.
+    # Not reinstalled each time.
     assert "--reinstall" not in twin.nox("-s", "static", "--", "--only", "lint").output
 
 
 @pytest.fixture
 def link(original: Project, tmp_path: Path) -> Path:
-    """Another way to the original."""
+    """A symbolic link to the original."""
     (tmp_path / "link").symlink_to(original.path)
     return tmp_path / "link"
 
@@ -203,7 +203,7 @@ def test_a_project_behind_a_link_is_itself(original: Project, link: Path) -> Non
 
 
 def configured(key: str, value: str) -> dict[str, str]:
-    """Return what gives git a setting, as that of its user."""
+    """Return variables that give git a setting, like one of its user."""
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": value}
 
 
@@ -256,7 +256,7 @@ HOOK = "#!/bin/sh\necho the hook of the bigger repository\n"
 
 @pytest.fixture(scope="module")
 def bigger(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in a folder of a repository that has a hook and a configuration of its own."""
+    """A project in a folder of a larger repository with its own hook and configuration."""
     top = tmp_path_factory.mktemp("bigger")
     git(top, "init", "--quiet")
     hook = top / ".git" / "hooks" / "pre-commit"
@@ -271,7 +271,7 @@ def bigger(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(bigger: Project) -> Iterator[Changes]:
-    """Changes that end with the test."""
+    """Changes that are reverted after the test."""
     with Changes(bigger) as changes:
         yield changes
 
@@ -288,7 +288,7 @@ def hooks(project: Bake) -> dict[str, str]:
 
 
 def doctor(project: Project) -> str:
-    """Return what the doctor says of the hooks."""
+    """Return the doctor's report on the hooks."""
     said = project.outcome(".venv/bin/invoke", "doctor").output
     return said.partition("\nhooks ")[2].partition("\nterraform ")[0]
 
@@ -304,7 +304,7 @@ def test_a_bigger_repository_keeps_its_hooks(bigger: Project) -> None:
 
 
 def test_hooks_that_block_a_bigger_repository_are_told_and_taken_away(bigger: Project) -> None:
-    # As a bake of an earlier version did.
+    # Earlier versions of the template installed hooks like this.
     bigger.run("uv", "run", "pre-commit", "install")
     assert {"pre-commit", "commit-msg", "pre-push", "pre-commit.legacy"} == hooks(bigger).keys()
     assert "nobody can commit" in doctor(bigger)

@@ -12,7 +12,7 @@ from project import Changes, Project
 
 pytestmark = [pytest.mark.proof(of="places"), needs_git]
 
-# They fetch nothing. Only root can take the network away.
+# Hooks must not download anything. Only root can disable the network.
 OFFLINE = ("unshare", "--net") if shutil.which("unshare") and os.geteuid() == 0 else ()
 SOURCE = "services/gateway/src/gateway/planted.py"
 TEST = "services/gateway/tests/unit/test_planted.py"
@@ -25,7 +25,7 @@ IDENTITY = {
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that was made ready, with everything committed and a place to push to."""
+    """A project after `setup`, with everything committed and a remote."""
     folder = tmp_path_factory.mktemp("hooks with ä space")
     baked = bake.into(folder)
     home = {
@@ -44,7 +44,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes that are taken back after the test, commits as well."""
+    """Changes that are reverted after the test, including commits."""
     head = project.run("git", "rev-parse", "HEAD").stdout.strip()
     with Changes(project) as changes:
         yield changes
@@ -52,7 +52,7 @@ def changes(project: Project) -> Iterator[Changes]:
 
 
 def commit(project: Project, message: str = "Change") -> "subprocess.CompletedProcess[str]":
-    """Commit everything, if the hooks let it."""
+    """Commit everything, if the hooks permit it."""
     project.run("git", "add", "--all")
     command = ("git", "commit", "--allow-empty", "--message", message)
     return project.run(*OFFLINE, *command, check=False)
@@ -137,7 +137,7 @@ def test_the_subject_of_a_commit_is_short_enough_to_be_listed(
 def test_a_refused_message_is_not_lost(project: Project, changes: Changes) -> None:
     changes.write("notes.md", "A note.\n")
     commit(project, f"{LONG}\n\nWhy it was so.")
-    # An editor that shortens the subject.
+    # The editor shortens the subject.
     editor = {"GIT_EDITOR": "sed -i.bak 1s/AAAAAAAAAA//"}
     project.run("git", "commit", "-eF", ".git/COMMIT_EDITMSG", env=editor)
     assert project.run("git", "log", "-1", "--format=%b").stdout.strip() == "Why it was so."
@@ -158,7 +158,7 @@ def test_a_push_runs_the_unit_tests_first(project: Project, changes: Changes) ->
 
 @pytest.fixture
 def worktree(project: Project, tmp_path: Path) -> Iterator[Project]:
-    """A linked worktree of the project, in which nothing was made ready."""
+    """A linked worktree of the project, without `setup`."""
     path = tmp_path / "linked worktree"
     project.run("git", "worktree", "add", "--quiet", "--detach", str(path))
     yield Project(path, project.answers, project.environment)
@@ -170,7 +170,7 @@ def test_hooks_run_in_a_linked_worktree_and_after_it_is_gone(
 ) -> None:
     (worktree.path / "notes.md").write_text("A note.\n", encoding="utf-8")
     worktree.run("git", "add", "--all")
-    # Its environment is made when it is first needed.
+    # Its environment is created when it is first needed.
     accepted = worktree.run("git", "commit", "--message", "Note", check=False)
     assert accepted.returncode == 0, accepted.stderr
     assert "static checks" in accepted.stderr
@@ -192,7 +192,7 @@ def test_hooks_run_after_the_folder_was_moved(project: Project, changes: Changes
 
 
 def refused_and_accepted(project: Project) -> bool:
-    """Return whether a hook refuses what it has to fix, and lets it pass then."""
+    """Return whether a hook rejects a file that it has to fix, and then accepts it."""
     (project.path / SOURCE).write_text('"""X."""\n\nX = (1,2)\n', encoding="utf-8")
     codes = [commit(project).returncode, commit(project).returncode]
     return codes == [1, 0]
@@ -200,7 +200,7 @@ def refused_and_accepted(project: Project) -> bool:
 
 @pytest.fixture(scope="module")
 def git_alone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PATH on which there is git, and no uv."""
+    """A PATH with git but without uv."""
     folder = tmp_path_factory.mktemp("bin")
     (folder / "git").symlink_to(shutil.which("git") or "")
     return str(folder)
@@ -233,7 +233,7 @@ def test_the_doctor_looks_at_what_the_hooks_would_run(project: Project, git_alon
     hook = project.path / ".git" / "hooks" / "pre-push"
     ours = hook.read_text(encoding="utf-8")
     try:
-        # As pre-commit itself writes it, for a worktree that has gone.
+        # pre-commit's own script, with the path of a removed worktree.
         hook.write_text("#!/bin/sh\nexec /gone/python -m pre_commit\n", encoding="utf-8")
         assert "may not work here: pre-push" in project.outcome(*doctor).output
         hook.unlink()

@@ -1,4 +1,4 @@
-"""Runs of a project leave a page and a history, which actions show and compare."""
+"""Runs of a project write a page and a history, which actions show and compare."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def runs(project: Project) -> list[Outcome]:
-    """Two runs on the same code, of which the second met rain."""
+    """Two runs on the same code, the second one in the rain."""
     asked = ("-s", "unit(gateway)", "--", "-k", "weather or domain")
     fine = project.nox(*asked)
     (project.path / ".nox" / "rain").touch()
@@ -48,7 +48,7 @@ def runs(project: Project) -> list[Outcome]:
 
 @pytest.fixture
 def page(project: Project, runs: list[Outcome]) -> Any:
-    """Text of the last run's page."""
+    """Data of the last run's page."""
     text = (project.path / "reports" / "index.html").read_text(encoding="utf-8")
     found = re.search(r'id="data">(.*?)</script>', text)
     assert found
@@ -116,7 +116,7 @@ def test_a_run_that_is_not_there_is_refused(
 def test_the_command_of_a_failure_runs_that_test_and_no_other(project: Project, page: Any) -> None:
     (failed,) = [each for each in page["tests"] if each["status"] == "failed"]
     with Changes(project) as changes:
-        # It leaves a page and a run in the history, which are not those that the others look at.
+        # It writes a page and a history entry, which other tests must not see.
         shutil.copytree(changes.hide("reports"), project.path / "reports")
         outcome = project.outcome("sh", "-c", failed["command"])
     assert outcome.code == 1, outcome.output

@@ -46,7 +46,7 @@ def test_one(word: str) -> None:
 
 def test_two() -> None: ...
 """
-# Of another environment it cannot be imported.
+# Cannot be imported in the environment of another service.
 CONFTEST = "import {name}\n"
 FAILS = "def test_planted() -> None:\n    assert 1 == 2\n"
 PASSES = "def test_planted() -> None: ...\n"
@@ -82,7 +82,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
         files |= {
             f"{home}/pyproject.toml": MANIFEST.format(name=name),
             f"{home}/src/{name}/__init__.py": f'"""The service {name}."""\n',
-            # A critical path of the project has to lead somewhere.
+            # The project's critical paths must exist.
             f"{home}/src/{name}/domain.py": '"""Nothing."""\n',
             f"{home}/tests/conftest.py": CONFTEST.format(name=name),
             f"{home}/tests/unit/test_{name}.py": TESTS.format(name=name),
@@ -99,13 +99,13 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes to the project that end with the test."""
+    """Changes to the project, reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
 
 def ran(outcome: Outcome) -> dict[str, int | str]:
-    """Return how many tests of each service were run; where there were none, how that is called."""
+    """Return the number of tests run in each service, or the status if there were none."""
     counts: dict[str, int | str] = {}
     for tier in outcome.summary["tiers"]:
         tests = [each for each in outcome.summary["tests"] if each["service"] == tier["service"]]
@@ -114,7 +114,7 @@ def ran(outcome: Outcome) -> dict[str, int | str]:
 
 
 def typed(project: Project, *words: str, keys: str = "", folder: str = ".") -> Outcome:
-    """Run nox in a folder of the project, with a person who types."""
+    """Run nox in a folder of the project, with keyboard input."""
     environment = project.environment
     done = baking.run(
         *NOX, *words, cwd=project.path / folder, env=environment, check=False, typed=keys
@@ -138,7 +138,7 @@ LEFT, RIGHT = (f"services/{side}/tests/unit/test_{side}.py" for side in SIDES)
         (("services",), {"left": 4, "right": 4}),
         ((".", "-k", "test_two"), {"left": 1, "right": 1}),
         ((LEFT, "-n", "2"), {"left": 3, "right": "empty"}),
-        # Words that happen to be names of files or folders.
+        # Values of options that happen to be names of files or folders.
         (("-k", "test_two", "--ignore", LEFT), {"left": "empty", "right": 1}),
         (("-k", "words or test_two"), {"left": 1, "right": 1}),
         (("-k", "words"), {"left": "empty", "right": "empty"}),
@@ -217,7 +217,7 @@ def test_a_file_for_static_is_seen_from_the_folder_where_nox_was_started(project
 def test_what_failed_last_is_run_again_and_nothing_of_other_services(
     project: Project, changes: Changes
 ) -> None:
-    # What has failed before, and is gone, would have pytest run all.
+    # If tests that failed before no longer exist, `--lf` would run all.
     shutil.rmtree(project.path / ".pytest_cache", ignore_errors=True)
     planted = changes.write("services/left/tests/unit/test_planted.py", FAILS)
     project.nox("-s", "unit")
@@ -226,7 +226,7 @@ def test_what_failed_last_is_run_again_and_nothing_of_other_services(
     assert ran(again) == {"left": 1, "right": "empty"}
     planted.write_text(PASSES, encoding="utf-8")
     assert ran(project.nox("-s", "unit", "--", "--lf")) == {"left": 1, "right": "empty"}
-    # Nothing failed, so nothing is to be repeated; and a run of nothing is never green.
+    # Nothing failed, so nothing is repeated, and a run without tests never passes.
     nothing = project.nox("-s", "unit", "--", "--lf")
     assert nothing.code == 2, nothing.output
     assert "no test was selected by --lf" in nothing.output

@@ -1,4 +1,4 @@
-"""Services come and go: what `invoke service.*` does, and what it refuses with nothing changed."""
+"""Actions of `invoke service.*`: their effects, and refusals that change nothing."""
 
 import json
 import os
@@ -22,7 +22,7 @@ pytestmark = [
     needs_git,
 ]
 
-# Not by its program, which looks for its Python by programs on PATH.
+# Not the script, whose launcher needs programs on PATH.
 INVOKE = (".venv/bin/python", "-m", "invoke")
 ADDED = {"billing": "invoice", "order-history": "line_item"}
 TIERS = ("static", "unit", "integration")
@@ -49,21 +49,21 @@ metadata = "shop:none"
 
 
 class Workshop(Project):
-    """A project that was baked from a checkout of the template, of which there is a later one."""
+    """A project baked from a checkout of the template, which has a later commit."""
 
     def invoke(self, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
         """Run an action."""
         return self.outcome(*INVOKE, *arguments, env=env)
 
     def done(self, *arguments: str) -> str:
-        """Run an action that must not fail, and return what it printed."""
+        """Run an action that must succeed, and return its output."""
         return self.run(*INVOKE, *arguments).stdout
 
     def left(self) -> tuple[list[str], set[tuple[str, str]]]:
-        """Return what an action that was undone must leave as it was.
+        """Return the state that an undone action must restore.
 
-        Of the lock, what it locks: uv also writes down what the index says of each file, and an
-        index may give the sizes at one time and not at another.
+        Of the lock, only the locked versions: uv also records the index's metadata of each file, and
+        an index may include sizes at one time and not at another.
         """
         status, lock = self.state()
         changed = [line for line in status.splitlines() if line.strip() != "M uv.lock"]
@@ -71,29 +71,29 @@ class Workshop(Project):
         return changed, {(each["name"], each["version"]) for each in packages}
 
     def state(self) -> tuple[str, bytes]:
-        """Return what an action must not change where it fails."""
+        """Return the state that a failing action must not change."""
         status = git(self.path, "status", "--short", "--untracked-files=all")
         return status, (self.path / "uv.lock").read_bytes()
 
     def scratch(self) -> list[Path]:
-        """Return the folders that actions work in."""
+        """Return the temporary folders of actions."""
         return [*self.path.glob(".nox/scaffold-*")]
 
     @property
     def template(self) -> str:
-        """The template that is recorded."""
+        """The recorded template."""
         record: dict[str, Any] = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
         return str(record["template"])
 
 
 @pytest.fixture(scope="module")
 def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """The project that all tests share, and leave as it was."""
+    """The project that all tests share; each reverts its changes."""
     return workshop(template, tmp_path_factory.mktemp("services and more"), BLANK)
 
 
 def workshop(template: Path, folder: Path, answers: Mapping[str, str]) -> Workshop:
-    """Bake a project from a checkout of the template, and give that one more commit."""
+    """Bake a project from a checkout of the template, which then gets another commit."""
     checkout = shutil.copytree(template, folder / "strata.git")
     commit(checkout)
     baked = Bakery(checkout, folder / "bakery").into(folder, {**answers, **NAMES})
@@ -109,16 +109,16 @@ def workshop(template: Path, folder: Path, answers: Mapping[str, str]) -> Worksh
 
 @pytest.fixture
 def changes(project: Workshop) -> Iterator[Changes]:
-    """Changes to the project that end with the test, which begins with the lock as it is committed.
+    """Changes to the project, reverted after the test, which begins with the committed lock.
 
-    An action that was undone may have left other sizes in it: see `left`.
+    An undone action may have left other sizes in it: see `left`.
     """
     git(project.path, "restore", "uv.lock")
     with Changes(project) as changes:
         yield changes
 
 
-# Seven sessions, of three services.
+# Runs seven sessions, of three services.
 @pytest.mark.timeout(600)
 def test_services_are_added_pass_their_tiers_and_go_without_a_trace(project: Workshop) -> None:
     before = project.left()
@@ -184,7 +184,7 @@ def test_a_service_that_is_added_has_the_python_that_the_project_has_now(
 
 @pytest.fixture(scope="module")
 def pair(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A project with a service of the bake and one that was added; its commit is what tests begin with."""
+    """A committed project with the baked service and an added one, in which tests start."""
     project = workshop(template, tmp_path_factory.mktemp("renamed"), BLANK)
     project.done(*BILLING)
     commit(project.path)
@@ -193,7 +193,7 @@ def pair(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.fixture
 def stored(pair: Workshop) -> Iterator[Workshop]:
-    """The pair, each with databases, one with a row and a snapshot; a test may rename and commit as it likes."""
+    """The pair, both with databases, one with a row and a snapshot; tests may rename and commit."""
     beginning = git(pair.path, "rev-parse", "HEAD")
     pair.run("uv", "sync", "--quiet")
     shutil.copy(pair.path / ".env.example", pair.path / ".env")
@@ -206,11 +206,11 @@ def stored(pair: Workshop) -> Iterator[Workshop]:
     pair.done("db.drop", "--database", "all", "--yes")
     pair.done("stack.clean", "--yes")
     git(pair.path, "reset", "--quiet", "--hard", beginning)
-    # With caches that would keep the folder of a name that is gone.
+    # Caches would otherwise keep the folder of a former name.
     git(pair.path, "clean", "-fdqx", "services")
 
 
-# Two services, seven sessions.
+# Runs seven sessions, of two services.
 @pytest.mark.timeout(900)
 def test_services_are_renamed_with_what_is_stored_and_pass_their_tiers(stored: Workshop) -> None:
     stored.nox("-s", "unit(billing)")
@@ -241,7 +241,7 @@ def test_services_are_renamed_with_what_is_stored_and_pass_their_tiers(stored: W
     dotenv = (stored.path / ".env").read_text(encoding="utf-8")
     assert "GATEWAY_" not in dotenv
     assert f"/{database}" in dotenv
-    # As it would have been baked, so that updates reach it.
+    # The record has the new name, so that updates reach the service.
     record = json.loads((stored.path / RECORD).read_text(encoding="utf-8"))
     answers = record["context"]["cookiecutter"]
     assert (answers["service"], answers["__package"]) == ("front-door", "front_door")
@@ -252,7 +252,7 @@ def test_services_are_renamed_with_what_is_stored_and_pass_their_tiers(stored: W
 
 
 def test_a_colleague_moves_what_their_machine_keeps(stored: Workshop) -> None:
-    """The one of the other machine, played by names that go back and come again in git alone."""
+    """Simulate another machine: the names are reverted, and return in git alone."""
     stored.done("service.rename", "billing", "ledger")
     commit(stored.path)
     stored.done("service.rename", "ledger", "billing")
@@ -265,13 +265,13 @@ def test_a_colleague_moves_what_their_machine_keeps(stored: Workshop) -> None:
 
 
 def they_are_of_the_recorded_commit(project: Workshop) -> None:
-    """Make sure that neither what came later was baked, nor the checkout changed."""
+    """Check that the later commit was not baked, and the checkout is unchanged."""
     assert not list(project.path.glob("services/*/later.txt"))
     assert git(Path(project.template), "status", "--short") == ""
 
 
 def the_doctor_has_nothing_against_them(project: Workshop) -> None:
-    """The `.env` is of before: what `db.setup` writes to it is nobody's mistake."""
+    """Check that the doctor accepts an `.env` to which `db.setup` has not written yet."""
     dotenv = project.path / ".env"
     dotenv.write_text((project.path / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
     project.run("uv", "sync", "--quiet")
@@ -280,7 +280,7 @@ def the_doctor_has_nothing_against_them(project: Workshop) -> None:
         assert outcome.code == 0, outcome.output
         for name in ADDED:
             assert f"{name} gets its URLs from db.setup" in outcome.output
-        # Of which the template has one more by now.
+        # The template has another commit by now.
         assert re.search(
             r"template +ok .* at \w{7}, which is at \w{7} now: uvx cruft", outcome.output
         )
@@ -290,7 +290,7 @@ def the_doctor_has_nothing_against_them(project: Workshop) -> None:
 
 
 def they_are_listed(project: Workshop) -> None:
-    """Make sure that each has a name, a package and a port of its own."""
+    """Check that each has its own name, package and port."""
     listed = {each["name"]: each for each in json.loads(project.done("service.list", "--json"))}
     ports = {name: each["port"] for name, each in listed.items()}
     assert ports == {"gateway": 8000, "billing": 8001, "order-history": 8002}
@@ -299,7 +299,7 @@ def they_are_listed(project: Workshop) -> None:
 
 
 def they_pass_their_tiers(project: Workshop) -> None:
-    """Make sure that everything is green as it is."""
+    """Check that all tiers pass without edits."""
     outcome = project.nox("-j", "2", "-s", *TIERS)
     assert outcome.code == 0, outcome.output
     ran = {(tier["name"], tier["service"]) for tier in outcome.summary["tiers"]}
@@ -309,7 +309,7 @@ def they_pass_their_tiers(project: Workshop) -> None:
 
 @dataclass(frozen=True)
 class Situation:
-    """Why an action is refused."""
+    """A refused action, and the reason."""
 
     name: str
     code: int
@@ -320,7 +320,7 @@ class Situation:
 
 
 def planted(folder: str, name: str, text: str = "") -> Change:
-    """Return a change that writes a file into a folder which was not there."""
+    """Return a change that writes a file into a new folder."""
 
     def plant(changes: Changes) -> None:
         changes.hide(folder)
@@ -558,7 +558,7 @@ def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Work
     project.done("db.snapshot", "lit")
     try:
         removed = project.done(*plan)
-        # With the mark of a second checkout, if another test has had a project of this name.
+        # It has the mark of a second checkout if another test has had a project of this name.
         name = rf"{SLUG.replace('-', '_')}_gateway(_[0-9a-f]+)?"
         for said in ("database NAME_dev", "database NAME_test", "snapshot 'lit' of NAME_dev"):
             assert re.search(f"^remove the {said}".replace("NAME", name), removed, re.MULTILINE)

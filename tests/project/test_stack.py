@@ -30,7 +30,7 @@ SERVERS = ("postgres", "redis")
 needs_images = pytest.mark.skipif(
     not has_images("python:3.13-slim"), reason="no Docker engine that can build answers"
 )
-# As well as the file `mood` in its working directory says.
+# A service whose health is in the file `mood` of its working directory.
 TELLER = """
 import http.server, json, os, sys
 from functools import cached_property
@@ -94,14 +94,14 @@ class Stack(Project):
         return self.outcome(".venv/bin/invoke", *arguments, env=variables)
 
     def green(self, *arguments: str, **env: str) -> str:
-        """Run an action that has to pass; return what it printed."""
+        """Run an action that must succeed; return its output."""
         outcome = self.invoke(*arguments, **env)
         assert outcome.code == 0, outcome.output
         return outcome.output
 
     @contextmanager
     def foreground(self, service: str) -> Iterator["subprocess.Popen[str]"]:
-        """Run a service in the foreground, for the length of the block."""
+        """Run a service in the foreground for the duration of the block."""
         with subprocess.Popen(
             (".venv/bin/invoke", "service.run", service),
             cwd=self.path,
@@ -116,13 +116,13 @@ class Stack(Project):
                 running.terminate()
 
     def states(self, *arguments: str) -> tuple[str, dict[str, dict[str, Any]]]:
-        """Run actions; return what they print, and how servers and services are afterwards."""
+        """Run actions; return their output, and the status of servers and services afterwards."""
         output = self.green(*arguments, "stack.status", "--json")
         printed, listed = re.split(r"^(?=\[$)", output, maxsplit=1, flags=re.MULTILINE)
         return printed, {each["name"]: each for each in json.loads(listed)}
 
     def manifest(self, service: str) -> Path:
-        """Return where a service says which port it has."""
+        """Return the path of a service's pyproject.toml."""
         return self.path / "services" / service / "pyproject.toml"
 
     def port(self, service: str) -> int:
@@ -138,7 +138,7 @@ class Stack(Project):
         file.write_text(text.replace(old, new), encoding="utf-8")
 
     def mood(self, mood: str) -> None:
-        """Return the state of the second service."""
+        """Set the health of the second service."""
         (self.path / "mood").write_text(mood, encoding="utf-8")
 
     @cached_property
@@ -159,19 +159,19 @@ class Stack(Project):
         return [line for line in processes() if any(name in line for name in names)]
 
     def left_in_docker(self) -> str:
-        """Return what Docker has of the project: containers, volumes, networks, images."""
+        """Return the project's containers, volumes, networks and images in Docker."""
         label = f"label=com.docker.compose.project={self.answers['project_slug']}"
         kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"), ("image", "ls"))
         asked = (("docker", *kind, "--quiet", "--filter", label) for kind in kinds)
         return "".join(self.run(*words).stdout for words in asked)
 
     def gone(self) -> None:
-        """Wait until no process of the project is left: a server takes a moment to write."""
+        """Wait until no process of the project is left: a server takes a moment to stop."""
         until(lambda: not self.processes())
 
 
 def bake_stack(bake: Bakery, folder: Path) -> Stack:
-    """Bake a project on free ports, with a name that no other run has."""
+    """Bake a project on free ports, with a name unique to this run."""
     slug = f"stack-{secrets.token_hex(4)}"
     baked = bake.into(folder, project_name="Acme Stack", project_slug=slug)
     stack = Stack(baked.path, {**baked.answers, "project_slug": slug}, baked.environment)
@@ -193,26 +193,26 @@ def stack(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     stack.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
     yield stack
     stack.gone()
-    # Neither is there where no test has started anything.
+    # Neither exists if no test has started anything.
     for folder in (stack.cache, stack.data):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
 def teller(stack: Stack) -> Iterator[Stack]:
-    """The project, whose second service is started and stopped by the test."""
+    """The project, with its second service healthy, and stopped after the test."""
     stack.mood("well")
     yield stack
-    # It may hold a port that is the service's no more.
+    # It may have a port that the service no longer uses.
     (stack.path / ".env").unlink(missing_ok=True)
     if stack.processes():
-        # With its data, which the next one would find migrated.
+        # Including its data, which the next test would find migrated.
         stack.green("stack.clean", "--yes")
         stack.gone()
 
 
 def ask(port: int, path: str, body: object = None) -> Any:
-    """Ask a service, and return what it answers; no proxy can get in between."""
+    """Send a request to a service, bypassing proxies; return the parsed response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         if body is None:
@@ -229,14 +229,14 @@ def ask(port: int, path: str, body: object = None) -> Any:
 
 
 def program(folder: Path, name: str, does: str) -> str:
-    """Make a program in the shell's language; return the PATH on which it comes first."""
+    """Create a shell script; return a PATH with it in first place."""
     (folder / name).write_text(f"#!/bin/sh\n{does}\n", encoding="ascii")
     (folder / name).chmod(0o755)
     return os.pathsep.join((str(folder), os.environ["PATH"]))
 
 
 def answers(port: int, path: str, **facts: object) -> bool:
-    """Return whether a service answers, and with these facts."""
+    """Return whether a service responds, with these values."""
     try:
         return bool(ask(port, path).items() >= facts.items())
     except (AssertionError, OSError, http.client.HTTPException):
@@ -244,7 +244,7 @@ def answers(port: int, path: str, **facts: object) -> bool:
 
 
 def the_stack_lives(stack: Stack) -> None:
-    """Take a stack through its days."""
+    """Check the life cycle of a stack."""
     port = stack.port("gateway")
     url = f"http://127.0.0.1:{port}"
     services = ("--service", "gateway")
@@ -582,7 +582,7 @@ def test_two_checkouts_run_at_once_through_compose(
 
 
 def two_checkouts_run_at_once(first: Stack, other: Stack, service: str) -> None:
-    """Run one service in two checkouts: each on a port of its own, shown and kept."""
+    """Run one service in two checkouts: each on its own port, shown and remembered."""
     only, path = ("--service", service), "/" if service == "teller" else "/health/live"
     name, own = f"{service.upper()}_PORT", first.port(service)
     first.green("stack.up", *only)
@@ -600,7 +600,7 @@ def two_checkouts_run_at_once(first: Stack, other: Stack, service: str) -> None:
     assert "nothing has changed" in other.green("stack.up", *only)
     other.green("stack.down")
     assert answers(own, path)
-    # As it was, whether the other is up or not.
+    # It keeps its port, whether the other is up or not.
     first.green("stack.down")
     _, states = other.states("stack.up", *only)
     assert states[service]["url"] == f"http://127.0.0.1:{free}"
@@ -674,7 +674,7 @@ def test_up_runs_a_service_anew_whose_settings_have_changed(teller: Stack) -> No
 
 
 def a_row_is_seen_by_all_who_use_dev(stack: Stack) -> None:
-    """Follow one row: from the stack to whoever else runs on `dev`, and through what pauses it."""
+    """Follow one row from the stack to other users of `dev`, and through actions that pause it."""
     port = stack.port("gateway")
     stack.green("stack.up", "--service", "gateway")
     made = ask(port, ITEMS, {"name": "lamp"})
@@ -714,7 +714,7 @@ def a_row_is_seen_by_all_who_use_dev(stack: Stack) -> None:
 
 
 def seen_by_hand(stack: Stack, made: Any) -> bool:
-    """Return whether a service that is started by hand, and by F5 in VS Code, has what was made."""
+    """Return whether services started by hand, and by F5 in VS Code, see the row."""
     launches = json.loads((stack.path / ".vscode/launch.json").read_text(encoding="utf-8"))
     (pressed,) = [each for each in launches["configurations"] if "package" in str(each)]
     assert pressed["module"] == "${input:package}"
@@ -722,7 +722,7 @@ def seen_by_hand(stack: Stack, made: Any) -> bool:
     tasks = json.loads((stack.path / ".vscode/tasks.json").read_text(encoding="utf-8"))["tasks"]
     (before,) = [each for each in tasks if each["label"] == pressed["preLaunchTask"]]
     stack.green(*before["command"].removeprefix("uv run invoke ").split())
-    # The debugger hands over what is in the file, and `python -m` reads it by itself.
+    # The debugger passes on the file's variables; `python -m` reads the file itself.
     lines = (stack.path / ".env").read_text(encoding="utf-8").splitlines()
     pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
     handed = {name: value.strip("'") for name, _, value in pairs}
@@ -776,7 +776,7 @@ def test_data_of_another_major_version_in_the_volume_is_named_and_neither_opened
         assert f"Docker's volume {volume} was made by PostgreSQL 15, and" in outcome.output
         assert "PostgreSQL 17 is what runs here: it was not opened" in outcome.output
         assert 'to stay with it: postgres = "15" in [tool.stratakit]' in outcome.output
-    # There is but one image here, so that what 15 would run is run by 17.
+    # Only one image is available here, so 17 stands in for 15.
     commands = [
         line.partition(": ")[2]
         .replace("postgres:15-", "postgres:17-")

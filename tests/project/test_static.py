@@ -1,4 +1,4 @@
-"""The static tier: what it finds, what it says of it, and the code that it exits with."""
+"""The static tier: findings, messages and exit codes."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from baking import Bakery, git, needs_git
 from project import Change, Changes, Project, hide, ready, replace, write
 
 pytestmark = pytest.mark.slow
-# Each runs all checks, as the tiers of a fresh bake do each time.
+# Each runs all checks, which the tests of a fresh bake's tiers already do every time.
 whole = pytest.mark.proof(of="outcomes")
 
 ENVIRONMENT = ".nox/static"
@@ -23,7 +23,7 @@ EVERYTHING = ("--all-packages", "--all-groups")
 SOURCE = "services/gateway/src/gateway/planted.py"
 WORKFLOW_CHECKS = {"workflows", "zizmor", "actionlint"}
 WORKFLOW = ".github/workflows/planted.yml"
-# In pieces, since whoever scans this file would be right to stop here.
+# Split up, since scanners of this file would rightly report them.
 AWS_KEY = "AKIA" + "QYLPMN5HNM4JXCTB"
 PRIVATE_KEY = "-----BEGIN " + "RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEAt3f\n"
 PASSWORD = "kT9vQ2" + "xLm4Zp8w"
@@ -46,7 +46,7 @@ class Said:
     results: Mapping[str, Any]
 
     def lines(self) -> dict[str, str]:
-        """Return the outcome of each check that was listed, in one word, in order."""
+        """Return the one-word outcome of each listed check, in order."""
         words = [line.split() for line in self.output.splitlines()]
         return {
             line[0]: line[1]
@@ -79,19 +79,19 @@ def locked(bake: Bakery, folder: Path, **answers: str) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes that are taken back after the test."""
+    """Changes that are reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
 
 def both(first: Change, second: Change) -> Change:
-    """Return a change that makes two."""
+    """Return a change that combines two."""
     return lambda changes: (first(changes), second(changes))
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Something planted, or asked for, and what is said of it."""
+    """Planted mistakes or arguments, with the expected output."""
 
     name: str
     code: int
@@ -303,7 +303,7 @@ SITUATIONS = [
 ]
 
 
-# Mypy takes a quarter of a minute where it has not read anything yet.
+# Mypy takes a quarter of a minute without a cache.
 WRONG_TYPES = [
     Situation(
         name="a type is wrong",
@@ -426,7 +426,7 @@ def test_what_git_ignores_is_not_looked_at_and_what_it_does_not_track_yet_is(
 
 def test_a_tool_on_path_is_used(project: Project, changes: Changes, tmp_path: Path) -> None:
     program = tmp_path / "tflint"
-    # Not our own Python by its path: a space in that would end the name of the interpreter.
+    # Not the path of our own Python: a space in it would break the shebang.
     program.write_text(
         "#!/usr/bin/env python3\nimport sys\nprint(sys.argv)\nsys.exit('--init' not in sys.argv)\n"
     )
@@ -447,7 +447,7 @@ def test_a_slow_check_is_not_made_again_before_a_file_that_it_reads_changes(
     file = "infra/terraform/naming/main.tf"
     text = (project.path / file).read_text(encoding="utf-8")
     changes.write(file, f"{text}  # an indented comment\n")
-    # What fails is made again, and so is what was taken back.
+    # A failed check runs again, and so does one whose file was restored.
     for _ in range(2):
         failed = static(project, *only)
         assert failed.code == 1
@@ -455,7 +455,7 @@ def test_a_slow_check_is_not_made_again_before_a_file_that_it_reads_changes(
     assert static(project, *only, "--fix").code == 0
     assert "unchanged" not in static(project, *only).output
     assert "unchanged" in static(project, *only).output
-    # A file that is elsewhere, beside the same neighbours.
+    # A moved file counts as changed, even with the same neighbours.
     module = project.path / "infra" / "terraform" / "naming"
     moved = module.rename(module.with_name("names"))
     try:

@@ -1,4 +1,4 @@
-"""The table of tiers is the team's: what it changes and adds, and what is said of a wrong one."""
+"""The team's table of tiers: its changes and additions, and messages for wrong entries."""
 
 import json
 import os
@@ -38,11 +38,11 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def read(project: Project, code: str = READ, *, table: str | None = None) -> tuple[int, str]:
-    """Return what the engine makes of the project's table, or of another one."""
+    """Return the engine's exit code and output for the project's table, or another one."""
     with Changes(project) as changes:
         if table is not None:
             changes.write("pyproject.toml", PLAIN + table)
-        # Isolated from this session's packages: noxfile.py has nothing but the standard library.
+        # Isolated from this session's packages: noxfile.py has only the standard library.
         done = project.run(sys.executable, "-S", "-c", code, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout
@@ -87,7 +87,7 @@ def test_a_tier_of_ones_own_has_defaults_and_comes_last(project: Project) -> Non
 
 @dataclass(frozen=True)
 class Wrong:
-    """A table that is not as it should be, and words of what is said."""
+    """A wrong table, and parts of its message."""
 
     table: str
     what: str
@@ -205,7 +205,7 @@ def living(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(living: Project) -> Iterator[Changes]:
-    """Changes to the project that end with the test."""
+    """Changes to the project, reverted after the test."""
     with Changes(living) as changes:
         yield changes
 
@@ -214,7 +214,7 @@ TIER, WAY, ACTION = "pyproject.toml", "tests/e2e/test_pages.py", "tasks.py"
 
 
 def add(living: Project, changes: Changes, *names: str) -> None:
-    """Add to the project what the engine's documents show to be added to these files."""
+    """Add to these files the additions that the engine's documents show."""
     guides = living.path / "vendor" / "stratakit" / "docs"
     told = [
         each for name in ("tiers", "actions") for each in Document(guides / f"{name}.md").blocks
@@ -351,7 +351,7 @@ def test_a_tier_of_each_package_has_servers_of_its_own(living: Project, changes:
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
 def test_a_tier_runs_on_the_python_that_is_asked_for(living: Project, changes: Changes) -> None:
-    """Check that it has an environment of its own, and leaves the other alone."""
+    """Check that it has its own environment, and does not touch the other."""
     version, folder = another_python(living)
     changes.write(
         "services/gateway/tests/unit/test_python.py",
@@ -383,7 +383,7 @@ def test_a_python_that_is_not_there_is_told_with_how_to_get_it(living: Project) 
 
 
 def another_python(living: Project) -> tuple[str, Path]:
-    """Return the version of a Python that is not the project's, and the folder that it is in."""
+    """Return the version and folder of a Python other than the project's."""
     own = living.run(".venv/bin/python", "-c", VERSION).stdout.strip()
     found = [Path(each) for each in os.environ["PATH"].split(os.pathsep)]
     found += sorted(Path.home().glob(".pyenv/versions/*/bin"))
@@ -392,13 +392,13 @@ def another_python(living: Project) -> tuple[str, Path]:
             program = shutil.which(f"python3.{minor}", path=str(folder))
             if f"3.{minor}" != own and program and answers(program, f"3.{minor}"):
                 return f"3.{minor}", folder
-    pytest.skip(f"there is no Python but {own}")  # Another would be a download from GitHub.
+    pytest.skip(f"there is no Python but {own}")  # Others would be downloads from GitHub.
 
 
 VERSION = "import sys; print(*sys.version_info[:2], sep='.')"
 
 
 def answers(program: str, version: str) -> bool:
-    """Return whether a Python is one: version managers have scripts of that name."""
+    """Return whether a program is such a Python: version managers have scripts of that name."""
     done = subprocess.run((program, "-c", VERSION), capture_output=True, check=False, text=True)
     return done.stdout.strip() == version

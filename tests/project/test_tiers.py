@@ -25,14 +25,14 @@ pytestmark = pytest.mark.slow
 personas = pytest.mark.proof(of="personas")
 
 PARTS = ["static", "unit", "unit", "integration", "integration"]
-"""The tiers of a bake: those that are per package run for its service and for the kit."""
+"""The tiers of a bake: those per package run for its service and for the kit."""
 NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 LONGEST = "a" * 20
 
 
 @dataclass(frozen=True)
 class Persona:
-    """Somebody who bakes, and what is particular about it."""
+    """A user who bakes, with special answers or circumstances."""
 
     name: str
     answers: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ PERSONAS = [
             "ci": "none",
         },
         hooks=False,
-        # No home can be made there, not even by root.
+        # A home cannot be created there, not even by root.
         env={"HOME": "/proc/home", "XDG_CACHE_HOME": "/proc/cache"},
     ),
     Persona(
@@ -148,7 +148,7 @@ def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
     assert f"hint: move it to one of the folders {tests}/unit, " in done.stdout
     assert re.search(r"^[1-9]\d+ passed, 2 errors", done.stdout, re.MULTILINE)
     assert "what_nobody_has" not in done.stdout
-    # As an editor names a test.
+    # Tests named by path, as editors do.
     assert asked.returncode == 4
     assert f"{strays[0]} belongs to no tier" in asked.stdout + asked.stderr
 
@@ -248,7 +248,7 @@ def test_two_first_runs_in_bakes_of_one_name_do_not_meet(bake: Bakery, tmp_path:
 
 
 def at_once(*projects: Project) -> None:
-    """Run integration in all projects at the same time; all have to be green."""
+    """Run integration in all projects at the same time; all must pass."""
     running = [
         subprocess.Popen(
             [*NOX, "-s", "integration"],
@@ -269,7 +269,7 @@ def at_once(*projects: Project) -> None:
 @pytest.mark.parametrize("source", ["url", "docker", "embedded"])
 def test_integration_is_the_same_on_every_source_of_servers(source: str, project: Project) -> None:
     if source == "docker" and not has_images():
-        pytest.skip("no Docker engine with the images")  # URLs and embedded are tried.
+        pytest.skip("no Docker engine with the images")  # URLs and embedded servers are tested.
     given = servers(project) if source == "url" else nothing()
     with given as urls:
         env = {"STRATA_SERVERS": source, "TESTCONTAINERS_RYUK_DISABLED": "true", **urls}
@@ -292,14 +292,14 @@ def test_a_kind_of_integration_test_is_asked_for_by_its_marker(project: Project)
 
 
 def count(project: Project) -> int:
-    """Return how many tests the tier integration has."""
+    """Return the number of tests in the tier integration."""
     done = project.run(".venv/bin/python", "-m", "pytest", "--tier", "integration", "-q", "--co")
     return sum("::" in line for line in done.stdout.splitlines())
 
 
 @contextmanager
 def nothing() -> Iterator[dict[str, str]]:
-    """Give no URLs: the project has to find servers itself."""
+    """Yield no URLs: the project must find servers itself."""
     yield {}
 
 
@@ -318,7 +318,7 @@ with servers.lease(settings.load()) as up:
 
 @contextmanager
 def servers(project: Project) -> Iterator[dict[str, str]]:
-    """Run servers that are not the project's, with a role that is no superuser; yield their URLs."""
+    """Run servers outside of the project, with a role that is not a superuser; yield their URLs."""
     with subprocess.Popen(
         [".venv/bin/python", "-c", SERVE],
         cwd=project.path,

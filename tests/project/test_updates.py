@@ -1,4 +1,4 @@
-"""Updates by `cruft update`: over the move of the engine, with edits of a team, and of the engine."""
+"""Updates by `cruft update`: across the move of the engine, with a team's edits, of the engine alone."""
 
 import json
 import re
@@ -18,7 +18,7 @@ pytestmark = [needs_git, pytest.mark.timeout(900)]
 updates = pytest.mark.proof(of="updates")
 
 MOVE = "The engine moves to vendor/stratakit: renames alone, which updates of projects follow"
-"""The commit up to which the engine was a member of the workspace, in ops/."""
+"""Message of the commit before which the engine was a workspace member in ops/."""
 ENGINE = "vendor/stratakit"
 PACKAGE = f"{ENGINE}/src/stratakit"
 SCRIPT = f"{ENGINE}/upgrade.py"
@@ -29,7 +29,7 @@ LATER = "\n\nLATER = 'a line that only the engine has'\n"
 
 @dataclass(frozen=True)
 class Upstream:
-    """A clone of the template, which moves on."""
+    """A clone of the template with former and latest commits."""
 
     path: Path
     former: str
@@ -37,16 +37,16 @@ class Upstream:
     latest: str
 
     def show(self, revision: str) -> None:
-        """Let the branch that projects follow be at a revision."""
+        """Set the branch that projects follow to a revision."""
         git(self.path, "reset", "--quiet", "--hard", revision)
 
 
 @pytest.fixture
 def upstream(template: Path, tmp_path: Path) -> Upstream:
-    """The template with its history, and with what is not committed yet as its latest commit."""
+    """The template with its history, and uncommitted changes as its latest commit."""
     found = "" if not (ROOT / ".git").exists() else git(ROOT, *_FIND)
     if not found:
-        pytest.skip("not a clone with the whole history")  # Nothing else has the old commit.
+        pytest.skip("not a clone with the whole history")  # The old commit is needed.
     path = tmp_path / "strata.git"
     git(tmp_path, "clone", "--quiet", str(ROOT), str(path))
     git(path, "checkout", "--quiet", "-B", "main")
@@ -65,46 +65,46 @@ class Team(Project):
     """A project whose team follows the template."""
 
     def edit(self, name: str, old: str, new: str) -> None:
-        """Replace a piece of a file, which has to be there."""
+        """Replace a piece of a file, which must exist."""
         text = (self.path / name).read_text(encoding="utf-8")
         assert old in text, f"{name} has no {old!r}"
         (self.path / name).write_text(text.replace(old, new), encoding="utf-8")
 
     def add(self, name: str, text: str) -> None:
-        """Add text to the end of a file, which need not be there."""
+        """Append text to a file, which need not exist."""
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8") as stream:
             stream.write(text)
 
     def text(self, name: str) -> str:
-        """Return what a file holds."""
+        """Return the content of a file."""
         return (self.path / name).read_text(encoding="utf-8")
 
     def update(self, **answers: str) -> None:
-        """Update the project, answers as well, and make sure that there was something to update."""
+        """Update the project, optionally with other answers, and check that something was updated."""
         words = ("--variables-to-update", json.dumps(answers)) if answers else ()
         said = self.run("cruft", "update", "--skip-apply-ask", *words).stdout
         assert "has been updated" in said
 
     def upgrade(self) -> tuple[str, str]:
-        """Run the script that renames the rest; return what it did, and what is left to a person."""
+        """Run the script that renames the rest; return its changes, and what is left to do by hand."""
         done = self.run(sys.executable, SCRIPT)
         return done.stdout, done.stderr
 
     def conflicts(self) -> set[str]:
-        """Return what an update has left to a person: conflicts, and files of rejected changes."""
+        """Return the files that an update left to resolve: conflicts and rejected changes."""
         unmerged = git(self.path, "diff", "--name-only", "--diff-filter=U").splitlines()
         others = git(self.path, "ls-files", "--others", "--exclude-standard").splitlines()
         return {*unmerged, *(name for name in others if name.endswith((".rej", ".orig")))}
 
     def make(self) -> None:
-        """Lock the project and make its environment."""
+        """Lock the project and create its environment."""
         self.run("uv", "lock", "--quiet")
         self.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
 
     def differences_of_the_engine(self) -> list[str]:
-        """Return what the check `engine` compares with the manifest, and finds."""
+        """Return the differences that the check `engine` finds."""
         env = {"PYTHONPATH": f"{ENGINE}/src", "PYTHONDONTWRITEBYTECODE": "1"}
         done = self.run(sys.executable, "-m", "stratakit.manifest", env=env, check=False)
         assert done.returncode == bool(done.stdout), done.stderr
@@ -116,7 +116,7 @@ Join = Callable[..., Team]
 
 @pytest.fixture
 def team(bake: Bakery, tmp_path: Path) -> Join:
-    """Bake a project by cruft from what a template is now; neither reads anybody's settings."""
+    """Bake a project with cruft from a template's current state, without user settings."""
     home = tmp_path / "home"
     home.mkdir()
     own = {"GIT_CONFIG_GLOBAL": str(home / ".gitconfig"), "GIT_CONFIG_NOSYSTEM": "1"}
@@ -141,7 +141,7 @@ CHANGED = (
     "tests/unit/test_cursor.py",
     "tests/integration/test_postgres.py",
 )
-"""Files of a service that its team has changed, be they moved or gone in the template."""
+"""Files of a service changed by its team, some of them moved or gone in the template."""
 MONEY = """\
 [build-system]
 requires = ["uv_build>=0.9,<1"]
@@ -204,7 +204,7 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
     project.add(".github/workflows/ours.yml", NIGHT)
     for file in CHANGED:
         project.add(f"services/gateway/{file}", "\n\n# Ours.\n")
-    # What CHANGELOG.md asks of those who have changed a service.
+    # As CHANGELOG.md asks of teams that have changed a service.
     project.edit("pyproject.toml", "skip = [", 'skip = ["services", ')
     mine = "timeout: float = 20, interval"
     project.edit("ops/src/ops/testing/waiting.py", "timeout: float = 10, interval", mine)
@@ -219,7 +219,7 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
     renamed, by_hand = project.upgrade()
     for name in (".env", ".github/workflows/ours.yml", "libs/money/pyproject.toml"):
         assert f"renamed in {name}\n" in renamed
-    # Services of before, which no update reaches, have a lock that does not outlive a commit.
+    # Old services, which updates skip, have a lock that a commit releases.
     locked = re.findall(r"services/(\w+)/migrations/env\.py:\d+ locks its transaction", by_hand)
     assert sorted(locked) == ["billing", "gateway"]
     assert by_hand.count("\n") == 2
@@ -267,7 +267,7 @@ def test_a_project_of_before_the_prompt_has_the_infrastructure_that_its_update_a
     upstream.show(upstream.former)
     project = team(upstream.path, "Acme Clouds")
     upstream.show(upstream.latest)
-    # As CHANGELOG.md says; and a team may change its mind, with no newer template.
+    # As CHANGELOG.md says; a team may also change its mind without a newer template.
     for clouds in ("none", "hetzner"):
         project.update(clouds=clouds)
         commit(project.path)
@@ -299,7 +299,7 @@ def test_an_edit_of_the_engine_that_an_update_contradicts_is_a_conflict_that_can
         "look at it by hand: pyproject.toml is in conflict",
         f"look at it by hand: {PACKAGE}/tasks/executor.py is in conflict",
     ]
-    # Who takes theirs has the engine as it is; who keeps an edit is told of it by `static`.
+    # Taking theirs restores the original engine; `static` reports an edit that is kept.
     git(project.path, "checkout", "--theirs", "pyproject.toml", f"{PACKAGE}/tasks/executor.py")
     assert project.differences_of_the_engine() == []
     git(project.path, "checkout", "--ours", f"{PACKAGE}/tasks/executor.py")
@@ -317,7 +317,7 @@ def test_an_update_that_changes_only_the_engine_never_conflicts(
         name = file.relative_to(project.path).as_posix()
         if file.suffix in {".py", ".md", ".yml", ".toml"} and not name.startswith("vendor/"):
             lines = project.text(name).splitlines()
-            # The first and the last lines, which most changes of others would meet.
+            # The first and last lines conflict with most changes.
             file.write_text("\n".join(["# Ours.", *lines, "# Ours.", ""]), encoding="utf-8")
     before = commit(project.path)
     engine = checkout / PROJECT / PACKAGE
@@ -334,7 +334,7 @@ def test_an_update_that_changes_only_the_engine_never_conflicts(
         f"{ENGINE}/manifest.sha256",
         *(f"{PACKAGE}/{name}.py" for name in ("later", "names", "naming", "tiers")),
     }
-    # Both bakes that an update compares have a manifest, so that it goes with the files.
+    # Both bakes that an update compares have a manifest, so it matches the files.
     assert project.differences_of_the_engine() == []
 
 

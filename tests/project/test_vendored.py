@@ -32,7 +32,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes that are taken back after the test."""
+    """Changes that are reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
@@ -70,7 +70,7 @@ def test_no_other_check_looks_at_it(project: Project, changes: Changes) -> None:
     only = [word for name in checks for word in ("--only", name)]
     outcome = project.nox("-s", "static", "--", *only)
     assert outcome.code == 0, outcome.output
-    # As an editor or a hook would, by its name.
+    # By its path, as an editor or a hook would.
     linted = project.outcome(".nox/static/bin/ruff", "check", f"{ENGINE}/src/stratakit/wrong.py")
     assert "No Python files found" in linted.output
 

@@ -1,4 +1,4 @@
-"""The engine as a wheel that a package index serves, in place of vendor/stratakit/."""
+"""The engine as a wheel from a package index, in place of vendor/stratakit/."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_project_whose_engine_is_a_wheel_runs_its_tiers_and_actions(
     environment = {**baked.environment, "UV_FIND_LINKS": str(wheels), "STRATA_SERVERS": "embedded"}
     project = Project(baked.path, baked.answers, environment)
     changes = Changes(project)
-    # The lines of the engine's docs/actions.md, "The engine".
+    # The steps in "The engine" of the engine's docs/actions.md.
     changes.replace("pyproject.toml", SOURCE, "")
     changes.replace("noxfile.py", '["nox>=2026.8.10"]', '["nox>=2026.8.10", "stratakit"]')
     changes.replace("pyproject.toml", "skip = [", 'skip = ["vendor", ')

@@ -1,4 +1,4 @@
-"""The workflows of a project: what they promise of themselves, and their commands, run for real."""
+"""The workflows of a project: their security, and their commands, run for real."""
 
 import json
 import os
@@ -36,7 +36,7 @@ FOLDER = ".github/workflows"
 each_workflow = pytest.mark.parametrize("name", NAMES)
 Workflow = dict[str, Any]
 WEEKDAYS = "0 4 * * 1-6"
-"""Schedule on which no machine is rented, and leftovers are given back."""
+"""Schedule that rents no machine, and only terminates leftovers."""
 
 PASSING = "def test_it_passes() -> None:\n    assert True\n"
 FAILING = "def test_it_fails() -> None:\n    assert 'a<b' == 'c|d'\n"
@@ -46,7 +46,7 @@ PLANTED = "tests/infrastructure/test_planted.py"
 def read(bake: Bake, name: str) -> Workflow:
     """Return a workflow."""
     text = (bake.path / FOLDER / f"{name}.yml").read_text(encoding="utf-8")
-    # A YAML reader of version 1.1 takes `on` for a boolean.
+    # YAML 1.1 parses `on` as a boolean.
     workflow: Workflow = yaml.safe_load(re.sub("^on:", "'on':", text, flags=re.MULTILINE))
     return workflow
 
@@ -60,9 +60,9 @@ def steps(workflow: Workflow) -> Iterator[dict[str, Any]]:
 def checkouts(
     bake: Bake, steps: list[dict[str, Any]], given: Mapping[str, str] = {}
 ) -> Iterator[dict[str, Any]]:
-    """Yield the steps that check the code out, also those of the engine's actions.
+    """Yield the steps that check out the code, including those in the engine's actions.
 
-    An input of an action, among what it is `given`, may say that it does not.
+    `given` are the inputs of an action, one of which may disable its checkout.
     """
     for step in steps:
         action = step.get("uses", "")
@@ -93,7 +93,7 @@ def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_step
         checkout = [*checkouts(bake(), job["steps"])]
         keeps_issue = any("--issue" in each.get("run", "") for each in job["steps"])
         logs_in = any(each.get("uses") == f"$/{LOGIN}" for each in job["steps"])
-        # Who may use the account, the environment says.
+        # The environment decides who may use the account.
         assert logs_in is (job.get("environment") == "cloud")
         assert job.get("permissions", {}) == {
             **({"contents": "read"} if checkout else {}),
@@ -157,7 +157,7 @@ def test_every_change_is_tested_and_what_is_dear_only_at_night_or_by_hand(bake: 
 
 def test_only_runs_of_a_pull_request_are_cancelled(bake: Bakery) -> None:
     test, nightly, cloud = (read(bake(), name)["concurrency"] for name in NAMES)
-    # Every other run has a group of its own, in which there is nothing to cancel.
+    # Every other run has its own group, with nothing to cancel.
     assert test["cancel-in-progress"] is True
     assert test["group"].endswith("-${{ github.event.pull_request.number || github.run_id }}")
     assert nightly["cancel-in-progress"] is cloud["cancel-in-progress"] is False
@@ -195,11 +195,11 @@ def test_no_machine_is_rented_unless_it_is_said_where_and_what_is_left_is_given_
 
 @pytest.fixture(scope="module")
 def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A locked project, for the Python that there is."""
+    """A locked project for the available Python."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = tmp_path_factory.mktemp("workflows with ä space")
     project = ready(bake, folder, "Acme Flows", python=python)
-    # What a commit touches is seen from the one before it.
+    # The changes of a commit are determined from its parent.
     project.run("git", "init", "--quiet")
     commit(project.path)
     project.run("git", "commit", "--quiet", "--allow-empty", "--message", "Nothing")
@@ -208,7 +208,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def changes(project: Project) -> Iterator[Changes]:
-    """Changes that are taken back after the test."""
+    """Changes that are reverted after the test."""
     with Changes(project) as changes:
         yield changes
 
@@ -231,8 +231,7 @@ def test_a_fresh_bake_passes_all_of_test_yml(day: Runner) -> None:
     packages = ("gateway", "servicebase")
     parts = [f"{tier}({package})" for tier in ("unit", "integration") for package in packages]
     assert [job["matrix.session"] for job in jobs] == ["static", *parts]
-    # Those that say something about workflows, and the one that must not be absent: the whole of it
-    # takes long, and others run it.
+    # Only the checks of workflows: other tests run the whole tier, which takes long.
     jobs[0]["matrix.words"] += " --only workflows --only zizmor --only actionlint"
     done = {
         "plan": plan,
@@ -317,7 +316,7 @@ def test_a_night_runs_what_is_not_default_and_says_what_is_absent(
     for part in ("docker", "terraform", "providers"):
         assert f"--require {part}" in jobs[0]["matrix.words"]
     assert night.workflow["jobs"]["tier"]["if"] == "needs.plan.outputs.jobs != '[]'"
-    # In the place of an account, which the job has not: a rehearsal.
+    # A rehearsal, since the job has no account.
     assert jobs[2]["matrix.words"] == "--cloud local"
     assert f"ABSENT {ABSENT_TIER}: there is no tier" in plan.summary
 
@@ -377,7 +376,7 @@ def test_each_tier_is_in_one_workflow_with_time_enough_for_its_budget(
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something that CI asks for and does not get, and why."""
+    """A request of CI that is refused, and the reason."""
 
     name: str
     asked: tuple[str, ...]
@@ -430,10 +429,10 @@ def test_what_ci_cannot_be_told_has_its_code_and_message(
 
 
 def runner(project: Project, name: str, folder: Path) -> Runner:
-    """Return a runner of a workflow, on a machine that has what GitHub's has or something alike."""
+    """Return a runner of a workflow, on a machine with the programs of GitHub's or stand-ins."""
     (folder / "artifacts").mkdir(parents=True)
     programs = {
-        # A build, and a pull, fetch images and packages.
+        # A stand-in: builds and pulls would download images and packages.
         "docker": 'echo docker "$@"',
     }
     for program, body in programs.items():
@@ -447,12 +446,12 @@ def runner(project: Project, name: str, folder: Path) -> Runner:
 
 
 def scope(plan: Done) -> dict[str, Any]:
-    """Return what the plan has told, as other jobs call it."""
+    """Return the outputs of the plan, by their names in other jobs."""
     return {f"needs.plan.outputs.{name}": value for name, value in plan.outputs.items()}
 
 
 def planned(runner: Runner) -> tuple[Done, list[dict[str, Any]]]:
-    """Run the job that plans; return what came of it, and the scope of each job of the matrix."""
+    """Run the job `plan`; return its result, and the scope of each job of the matrix."""
     plan = runner.job("plan")
     jobs = json.loads(plan.outputs.get("jobs", "[]"))
     return plan, [
@@ -461,5 +460,5 @@ def planned(runner: Runner) -> tuple[Done, list[dict[str, Any]]]:
 
 
 def gate(runner: Runner, results: str) -> Done:
-    """Run the gate on the results of the others."""
+    """Run the job `gate` on the results of the others."""
     return runner.job("gate", {"join(needs.*.result, ' ')": results})
