@@ -4,7 +4,7 @@ It checks before it acts. If no writing transaction has ended since the last cle
 sequences, which advance without one; otherwise it checks each table, and a superuser's cleaner
 touches only modified tables. It uses DELETE: for the few rows of a test, TRUNCATE takes some twenty
 times as long. It is a function of the session, so that PostgreSQL caches its plans: replanning it
-for each test takes three times as long. Rows seeded by migrations are restored one by one (see
+for each test takes three times as long. Rows seeded by migrations are restored row by row (see
 `seeds`), sequences are reset, large objects deleted, and materialized views refreshed.
 
 It verifies its work: rules, triggers and policies that would keep rows are disabled meanwhile, and

@@ -102,7 +102,7 @@ def _discard(connection: Connection, candidates: list[str]) -> list[str]:
 
 
 def _drop_unused(connection: Connection, kind: Lock, candidates: dict[str, str]) -> list[str]:
-    """Drop those candidates, given with the subjects of their locks, that are not locked."""
+    """Drop the candidates, mapped to the subjects of their locks, whose locks are free."""
     dropped = []
     for name, what in candidates.items():
         with locked_if_free(connection, kind, what) as free, suppress(*LEFT):

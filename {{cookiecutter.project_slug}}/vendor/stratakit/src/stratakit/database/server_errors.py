@@ -1,4 +1,4 @@
-"""Distinction between errors of the server and those of a migration, which the code causes."""
+"""Distinction between errors of the server and errors in the code of a migration."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -82,7 +82,7 @@ class Directives:
     drop: bool
     """Whether to drop what no model has."""
     first: Sequence[Statement] = ()
-    """Drops of constraints and indexes: a downgrade may not restore those of Alembic's own."""
+    """Drops of constraints and indexes: a downgrade might not restore what Alembic's own drop."""
     last: Sequence[Statement] = ()
     """Statements that Alembic does not find."""
     left: list[str] = field(default_factory=list)

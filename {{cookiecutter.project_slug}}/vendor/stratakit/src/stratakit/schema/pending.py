@@ -5,8 +5,8 @@ the database. Revisions that go up one by one may fail there: a value that was a
 cannot be used before it is committed, nor can a table with pending deferred triggers be altered.
 Trying every start would cost the square of the number of revisions. But two revisions that cannot
 share a transaction also fail if the first of them begins it, and that one has to leave something to
-the end of its transaction. So a single walk from the first revision to the last finds such first
-revisions, and those that fail on rows; the rest is applied at once only from before the former.
+the end of its transaction. So a single walk over all revisions finds those that leave something,
+and those that fail on rows; only from before the former is the rest of the chain applied at once.
 """
 
 import re
