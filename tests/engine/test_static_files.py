@@ -1,5 +1,7 @@
 """Files that a static check receives, and how."""
 
+from dataclasses import replace
+
 from stratakit.errors import Code
 from stratakit.static.checks import CHECKS, Check
 from stratakit.static.runner import outcomes
@@ -24,6 +26,14 @@ def test_more_files_than_one_command_line_takes_are_all_looked_at() -> None:
 
 def test_a_file_that_is_called_as_an_option_is_a_file() -> None:
     assert found(LISTS, ["-x.py", "a/-y.py"]) == (Code.FAILED, ["./-x.py", "a/-y.py"])
+
+
+def test_a_tool_whose_workers_do_not_start_is_run_without_them() -> None:
+    fails = "import sys; sys.exit('no worker' if '--workers' in sys.argv else 0)"
+    command = ("python", "-c", fails, "--workers", "{files}")
+    alone = Check("workers", ("*",), command, hint="", retry=("no worker", ("--workers",)))
+    assert found(alone, ["a"]) == (Code.PASSED, [])
+    assert found(replace(alone, retry=None), ["a"]) == (Code.FAILED, ["no worker"])
 
 
 def test_what_an_update_could_not_merge_is_found() -> None:

@@ -51,6 +51,8 @@ class Check:
     """Reason why that file may be missing, and how to get it."""
     absent_exit_code: int | None = None
     """Exit code of a command that is absent; its output is the reason."""
+    retry: tuple[str, tuple[str, ...]] | None = None
+    """Output after which `command` is run again, and the options to leave out then."""
     kept: bool = False
     """Whether a pass is cached until a file that it reads changes, since it is slow."""
 
@@ -131,6 +133,8 @@ CHECKS = (
         files=PYTHON,
         # Imported packages take most of the time; two workers need two thirds of that of one.
         command=("mypy", "--num-workers", "2", "{files}"),
+        # They have three seconds to start, which is too short on a busy machine.
+        retry=("Failed to establish connection with worker", ("--num-workers", "2")),
         # In one run, the tests/conftest.py of two services would be the same module.
         per_package=True,
         env={

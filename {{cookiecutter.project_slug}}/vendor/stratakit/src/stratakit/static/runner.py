@@ -214,6 +214,9 @@ def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
     try:
         environ = {**os.environ, **colour, **env}
         done = programs.run(command, limits.TOOL, cwd=ROOT, env=environ, together=True)
+        if check.retry and check.retry[0] in done.stdout:
+            command = [word for word in command if word not in check.retry[1]]
+            done = programs.run(command, limits.TOOL, cwd=ROOT, env=environ, together=True)
     except InfrastructureError as error:
         return Outcome(check, error.code, error.message, error.hint)
     except OSError as error:
