@@ -137,7 +137,7 @@ def test_a_run_that_leaves_something_says_so_and_keeps_its_lease(
     ]
     assert run() == 2
     told = capsys.readouterr()
-    assert "what the machine printed cannot be had" in told.out
+    assert "the machine's output cannot be read" in told.out
     rows = json.loads((tmp_path / "results.json").read_text())["tests"]
     assert [row["status"] for row in rows] == ["passed", "failed", "skipped", "skipped", "failed"]
     assert "may still be there, and cost money" in rows[-1]["error"]

@@ -102,7 +102,7 @@ def refused(message: str) -> "pytest.RaisesExc[InfrastructureError]":
 
 
 def test_without_credentials_it_says_what_to_configure_and_installs_nothing(cloud: str) -> None:
-    with refused(f"no credentials of {cloud}") as raised:
+    with refused(f"no credentials for {cloud}") as raised:
         sky.Sky(cloud).check()
     assert raised.value.hint == sky.ACCOUNTS[cloud].hint
     assert not (environment.ENVIRONMENTS / f"tool-skypilot-{cloud}").exists()

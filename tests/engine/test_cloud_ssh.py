@@ -260,7 +260,7 @@ def test_a_command_that_fails_is_told_with_its_last_line(remote: Remote) -> None
 
 def test_a_key_is_made_once_and_a_folder_that_takes_none_is_told(lease: Lease) -> None:
     assert ssh.make_key(lease.folder) == ssh.make_key(lease.folder)
-    with pytest.raises(InfrastructureError, match="no key can be made for SSH"):
+    with pytest.raises(InfrastructureError, match="the SSH key cannot be created"):
         ssh.make_key(lease.folder / "absent")
 
 

@@ -1,1 +1,1 @@
-"""The tier cloud: five steps on a machine that is rented by the minute, and always given back."""
+"""The tier cloud: five steps on a machine that is rented by the minute and always terminated."""

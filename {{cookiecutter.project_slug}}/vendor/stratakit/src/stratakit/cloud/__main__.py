@@ -1,4 +1,4 @@
-"""Run the tier cloud: `python -m stratakit.cloud`."""
+"""Command line of the tier cloud: `python -m stratakit.cloud`."""
 
 import json
 import sys
@@ -10,11 +10,11 @@ from ..errors import Code, StrataError
 from . import options, steps
 
 MACHINE = "cloud.json"
-"""What is left beside the results, for the page."""
+"""File beside the results with the machine's data, for the report page."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Take the steps that the command line asks for, and return the exit code."""
+    """Run the steps requested on the command line, and return the exit code."""
     run, file = steps.Run(), None
     liveness.join()
     with run.signals.handled():

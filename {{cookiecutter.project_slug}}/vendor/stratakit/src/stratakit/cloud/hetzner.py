@@ -1,4 +1,4 @@
-"""Hetzner's cloud, by its own client: a server and a key for each lease, both with its label."""
+"""Hetzner Cloud, through its own client: a labelled server and SSH key for each lease."""
 
 import builtins
 import os
@@ -23,20 +23,20 @@ from .leases import Lease
 from .providers import LABEL, Answering, Machine, NotYetError, Quote
 
 TOKEN, ENDPOINT = "HCLOUD_TOKEN", "HCLOUD_ENDPOINT"
-"""Who pays, and where else than at Hetzner to ask: as its own command line reads them."""
+"""Variables with the API token and another endpoint, as in Hetzner's own command line."""
 API = "https://api.hetzner.cloud/v1"
 INSTANCE, IMAGE = "cpx31", "ubuntu-24.04"
-"""What is rented where nothing else is asked for: 4 cores and 8 GB."""
+"""Default server type and image: 4 cores and 8 GB."""
 USER_DATA = "#cloud-config\npackages: [python3-venv]\n"
-"""What a new machine installs by itself: with it, uv comes from PyPI."""
+"""Cloud-init configuration of a new machine, which lets it install uv from PyPI."""
 USD = {"USD": 1.0, "EUR": 1.25}
-"""What money is taken to be worth: more than on any day from 2019 to 2025, so that a cap holds."""
+"""Assumed exchange rates, above those of any day from 2019 to 2025, so that a cap holds."""
 BEGUN = 3600
-"""Seconds by which a machine is billed, also where they have only just begun."""
+"""Billing period in seconds; every period that has begun is billed in full."""
 APPEARS = 10.0
-"""Seconds after which a machine is listed that was asked for, where no answer was waited for."""
+"""Seconds within which a requested machine is listed, if its response was lost."""
 UNLOCKED = 120.0
-"""Seconds after which a machine may be deleted that is still being made."""
+"""Seconds within which a machine that is still being created can be deleted."""
 
 _NEW = f"make a token that may read and write, and: export {TOKEN}=...;"
 _NEW += " https://docs.hetzner.com/cloud/api/getting-started/generating-api-token/"
@@ -49,33 +49,33 @@ HINTS = {
     "resource_unavailable": _ELSEWHERE,
     "placement_error": _ELSEWHERE,
     "invalid_input": _ELSEWHERE,
-    "resource_limit_exceeded": "end machines that nobody needs, or ask Hetzner for a higher limit",
+    "resource_limit_exceeded": "delete unused machines, or ask Hetzner for a higher limit",
     "uniqueness_error": "uv run invoke cloud.reap --cloud hetzner",
     "rate_limit_exceeded": "Hetzner takes 3,600 requests an hour; run it again in a few minutes",
 }
-"""What helps, by the code of an error."""
+"""Hints by the code of an API error."""
 MISTAKES = {"invalid_input"}
-"""Errors that are of who asks."""
+"""Error codes caused by wrong options of the user."""
 LOCKED = {"locked", "conflict"}
-"""Errors of a machine to which something else is being done."""
+"""Error codes of a machine with another action in progress."""
 
 
 @dataclass
 class Hetzner:
-    """Rents servers of Hetzner's cloud."""
+    """Provider that rents servers from Hetzner Cloud."""
 
     name: str
     port: int = 22
-    """Where their SSH listens."""
+    """SSH port of the servers."""
     boot: float = ssh.BOOT
-    """Seconds in which it lets somebody in."""
+    """Seconds within which a new server accepts SSH connections."""
     _remotes: dict[str, ssh.Remote] = field(default_factory=dict)
     _unanswered: set[str] = field(default_factory=set)
-    """Tags of machines that were asked for, of which nobody knows whether they exist."""
+    """Tags of machines that were requested without a response, and so may exist."""
 
     @cached_property
     def client(self) -> Client:
-        """Its client, which repeats what is refused for a moment alone.
+        """API client, which retries temporary failures.
 
         Raises:
             InfrastructureError: there is no token.
@@ -85,20 +85,20 @@ class Hetzner:
         return Client(os.environ[TOKEN], where, "strata", timeout=limits.CONNECT)
 
     def credentials(self) -> str:
-        """Return the variable that has the token.
+        """Return the name of the variable with the token.
 
         Raises:
             InfrastructureError: it is not set.
         """
         if not os.environ.get(TOKEN):
-            raise InfrastructureError(f"{TOKEN} is not set, by which Hetzner knows who pays", _NEW)
+            raise InfrastructureError(f"{TOKEN} is not set: Hetzner needs an API token", _NEW)
         return TOKEN
 
     def check(self) -> None:
-        """Return if there is a token that Hetzner takes, and an SSH client.
+        """Make sure that there is a valid token, and an SSH client.
 
         Raises:
-            InfrastructureError: there is not; the message says what to configure.
+            InfrastructureError: one is missing; the message says what to configure.
         """
         client = self.client
         ssh.require()
@@ -106,10 +106,10 @@ class Hetzner:
             client.locations.get_list(per_page=1)
 
     def quote(self, instance: str, region: str) -> Quote:
-        """Return what a machine costs, with its address and taxes; by default where it is cheapest.
+        """Return a machine's price with its address and taxes, by default in the cheapest place.
 
         Raises:
-            ConfigurationError: there is no such machine, or not there.
+            ConfigurationError: there is no such machine, or not in that region.
             InfrastructureError: it is sold out.
         """
         with _asking("name its prices"):
@@ -141,11 +141,11 @@ class Hetzner:
         return Quote(kind.name or "", place, usd, f"{source}, begun hours in full", BEGUN)
 
     def launch(self, lease: Lease) -> None:
-        """Make a key and a server, send the project there and start its service.
+        """Create a key and a server, send the project there and start its service.
 
         Raises:
-            ConfigurationError: Hetzner has no such machine any more.
-            InfrastructureError: it cannot be had, or accepts no SSH connection.
+            ConfigurationError: Hetzner no longer has such a machine.
+            InfrastructureError: it cannot be rented, or accepts no SSH connection.
         """
         shown = ssh.make_key(lease.folder)
         with _asking(f"rent a {lease.instance} in {lease.region}"):
@@ -172,11 +172,11 @@ class Hetzner:
         remote.start()
 
     def answering(self, lease: Lease) -> Answering:
-        """Return where the service answers, through a tunnel.
+        """Return the URL and settings of the service, through a tunnel.
 
         Raises:
-            NotYetError: it does not, so far.
-            StrataError: it never will; the message has its last lines.
+            NotYetError: it is not ready yet.
+            StrataError: it has exited; the message has its last lines.
         """
         return self._remote(lease).answering()
 
@@ -197,10 +197,10 @@ class Hetzner:
         return self._remote(lease).shell()
 
     def terminate(self, tag: str) -> None:
-        """Delete what carries a tag; nothing happens where nothing does.
+        """Delete everything with a tag; do nothing if there is none.
 
         Raises:
-            InfrastructureError: Hetzner does not do it.
+            InfrastructureError: Hetzner refuses, or does not respond.
         """
         if tag in self._remotes:
             self._remotes.pop(tag).close()
@@ -212,13 +212,13 @@ class Hetzner:
                 _delete(each)
 
     def list(self) -> builtins.list[Machine]:
-        """Return what carries a tag of this project: servers, and keys whose server is gone.
+        """Return everything with a tag of this project: servers, and keys whose server is gone.
 
         Raises:
-            InfrastructureError: Hetzner does not answer.
+            InfrastructureError: Hetzner does not respond.
         """
         with _asking("list machines"):
-            # A server wins over its key, which comes before it.
+            # Reversed, so that a server overwrites its key.
             found = {
                 (each.labels or {})[LABEL]: getattr(each, "status", "only its key")
                 for each in reversed(self._labelled(LABEL))
@@ -236,7 +236,7 @@ class Hetzner:
         return kind
 
     def _labelled(self, selector: str) -> builtins.list[BoundServer | BoundSSHKey]:
-        """Return what carries a label: servers, then keys."""
+        """Return everything with a label: servers, then keys."""
         return [
             *self.client.servers.get_all(label_selector=selector),
             *self.client.ssh_keys.get_all(label_selector=selector),
@@ -271,7 +271,7 @@ class Hetzner:
 
 @contextmanager
 def _asking(what: str) -> Iterator[None]:
-    """Raise what Hetzner says during the block as what it means; no token is in the message."""
+    """Translate Hetzner's errors during the block; the message never contains the token."""
     try:
         yield
     except APIException as error:
@@ -281,13 +281,13 @@ def _asking(what: str) -> Iterator[None]:
             f"Hetzner does not {what}: {error.message} ({error.code})",
             HINTS.get(str(error.code), _AGAIN),
         ) from error
-    # OSError is what all errors of the network are.
+    # All network errors are OSErrors.
     except (HCloudException, OSError) as error:
         raise InfrastructureError(f"Hetzner does not {what}: {error}", _AGAIN) from error
 
 
 def _delete(what: BoundServer | BoundSSHKey) -> None:
-    """Delete something at Hetzner that may be gone already, or still be in the making.
+    """Delete a server or key that may be gone already, or still being created.
 
     Raises:
         TimeoutError: it stays locked.

@@ -1,9 +1,8 @@
-"""Leases: what is written down of a machine before it exists, so that none is ever forgotten.
+"""Leases: records written before a machine exists, so that none is ever forgotten.
 
-The id of a lease is what its machine is tagged with, and says until when it may exist: a machine
-that is found by its tag alone, on whatever computer, is known to be over. Who runs the tier holds
-the lock of its lease for as long as it lives, so that a lease of a run that was killed is told from
-one in use without a clock.
+A machine is tagged with the id of its lease, which contains its expiry: any computer can tell from
+the tag alone that a machine has expired. A run holds the lock of its lease while it lives, so that
+the lease of a killed run can be told from one in use without a clock.
 """
 
 import json
@@ -28,69 +27,69 @@ FILE, LOCK = "lease.json", "run.lock"
 _ID = re.compile(r"[a-z][a-z0-9-]*-(?P<expires>\d{14})-[0-9a-f]{6}")
 _WRITTEN = "%Y%m%d%H%M%S"
 BACK = timedelta(minutes=5)
-"""By how much a clock may be put back before no lease says any more how old it is."""
+"""Time that the clock may be set back before the age of leases can no longer be trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A machine that may exist until a time, and cost so much."""
+    """Permission for one machine to exist until an expiry, at a maximum cost."""
 
     id: str
-    """Its tag, too: lower case, digits and `-`, at most 63 characters, as all clouds allow."""
+    """Id, and the machine's tag: lower case, digits and `-`, at most 63 characters."""
     provider: str
     service: str
     written: str
-    """When, in UTC, as ISO 8601 has it."""
+    """Creation time in UTC, in ISO 8601."""
     seconds: int
-    """How long the machine may exist."""
+    """Time to live of the machine in seconds."""
     usd_per_hour: float
     max_usd: float
     instance: str = ""
     region: str = ""
     keep: bool = False
-    """Whether the machine is to go on when the run has ended."""
+    """Whether the machine keeps running after the run."""
 
     @property
     def folder(self) -> Path:
-        """Where all that is known of it is kept."""
+        """Folder of its files."""
         return home() / self.id
 
     @property
     def expires(self) -> datetime:
-        """Until when the machine may exist."""
+        """Expiry of the machine."""
         return expires(self.id)
 
     def is_over(self, now: datetime | None = None) -> bool:
-        """Return whether its time is over, or cannot be told since the clock was put back."""
+        """Return whether it has expired, or the clock was set back to before its creation."""
         now = now or datetime.now(UTC)
         return now >= self.expires or now < datetime.fromisoformat(self.written) - BACK
 
     def in_use(self) -> bool:
-        """Return whether the run that has taken it still lives."""
+        """Return whether its run is still alive."""
         return liveness.is_held(self.folder / LOCK)
 
     def save(self) -> None:
-        """Write it down.
+        """Write it to its file.
 
         Raises:
-            InfrastructureError: that cannot be done; no machine may be made then.
+            InfrastructureError: it cannot be written, so no machine may be created.
         """
         with translated("a lease cannot be written, without which no machine is made"):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             results.write(self.folder / FILE, json.dumps(asdict(self), indent=2) + "\n")
 
     def forget(self) -> None:
-        """Remove what is known of it: its machine is gone."""
+        """Remove its folder; its machine is gone."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def home() -> Path:
-    """Return the folder of the project's leases: not in the checkout, which may be removed."""
+    """Return the folder of the project's leases, outside the checkout, which may be deleted."""
     return user_data_path(str(table()["project"])) / "cloud"
 
 
 def expires(id_: str) -> datetime:
-    """Return until when a machine of this tag may exist; one that is not ours is over."""
+    """Return the expiry in a machine's tag; the distant past for one that is not ours."""
     found = _ID.fullmatch(id_)
     if not found:
         return datetime.min.replace(tzinfo=UTC)
@@ -98,12 +97,12 @@ def expires(id_: str) -> datetime:
 
 
 def is_over(tag: str) -> bool:
-    """Return whether the time of a machine of this tag is over."""
+    """Return whether a machine with this tag has expired."""
     return datetime.now(UTC) >= expires(tag)
 
 
 def strays() -> list[Path]:
-    """Return folders in which no lease was written, since their runs were killed before."""
+    """Return expired folders without a lease, whose runs were killed before writing it."""
     found = (each for each in home().glob("*") if not (each / FILE).exists())
     return [each for each in found if is_over(each.name)]
 
@@ -114,22 +113,22 @@ def is_ours(tag: str) -> bool:
 
 
 def new_id(seconds: int) -> str:
-    """Return the id of a lease that begins now."""
+    """Return the id of a lease that starts now."""
     end = datetime.now(UTC) + timedelta(seconds=seconds)
     return f"{table()['project']}-{end:{_WRITTEN}}-{secrets.token_hex(3)}"
 
 
 def all_of(provider: str | None = None) -> list[Lease]:
-    """Return the leases that are written down on this computer, by provider or all.
+    """Return the leases on this computer, of one provider or all.
 
     Raises:
-        InfrastructureError: one cannot be read, so that nobody knows what it was for.
+        InfrastructureError: a lease cannot be read, so its machine is unknown.
     """
     found = []
     for file in sorted(home().glob(f"*/{FILE}")):
         try:
             lease = Lease(**json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:  # Another run has ended meanwhile.
+        except FileNotFoundError:  # Its run ended meanwhile.
             continue
         except (OSError, ValueError, TypeError) as error:
             raise InfrastructureError(
@@ -144,7 +143,7 @@ def all_of(provider: str | None = None) -> list[Lease]:
 
 @contextmanager
 def held(lease: Lease) -> Iterator[None]:
-    """Write a lease down, and hold it for the length of the block.
+    """Write a lease, and hold its lock for the length of the block.
 
     Raises:
         InfrastructureError: it cannot be written.

@@ -1,7 +1,7 @@
-"""The cloud that is free: a process on this computer, in the place of a machine.
+"""The free cloud: a process on this computer instead of a machine.
 
-It is launched, tagged, listed and given back as a machine is, and goes on when the run that has
-made it is killed, as a machine does. Its time to live ends it in every case.
+It is launched, tagged, listed and terminated like a machine, and like a machine it keeps running if
+its run is killed. Its time to live stops it in any case.
 """
 
 import fcntl
@@ -29,24 +29,24 @@ from .providers import Answering, Machine, NotYetError, Quote, ended
 
 @dataclass(slots=True)
 class Local:
-    """Runs a service in a process of its own, with embedded servers."""
+    """Provider that runs a service in its own process, with embedded servers."""
 
     name: str
     stop: float = limits.SERVER_STOP
-    """Seconds in which a process ends after each of two signals."""
+    """Seconds to wait for a process after each of two signals."""
 
     def credentials(self) -> str:
-        """Return that none are needed."""
+        """Return a text saying that none are needed."""
         return "needs none"
 
     def check(self) -> None:
-        """Return: this computer asks for no credentials."""
+        """Do nothing: this computer needs no credentials."""
 
     def quote(self, instance: str, region: str) -> Quote:
-        """Return that it is free.
+        """Return a price of zero.
 
         Raises:
-            ConfigurationError: another machine than this one was asked for.
+            ConfigurationError: an instance or a region was requested.
         """
         if instance or region:
             raise ConfigurationError(
@@ -62,12 +62,12 @@ class Local:
             InfrastructureError: it does not start.
         """
         folder = lease.folder
-        # Held before the process exists and handed over to it: it is never there without its lock.
+        # Taken before the process exists and inherited by it, so that it never runs without it.
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with (folder / LOG).open("ab") as log:
-                # What it prints and what it is told is its own: it outlives this run.
+                # It outlives this run, so it shares no output, input or signals with it.
                 subprocess.Popen(
                     (
                         *(sys.executable, "-m", "stratakit.cloud.machine"),
@@ -92,11 +92,11 @@ class Local:
             until(lambda: self._process(folder), limits.PROCESS, unless=ProcessLookupError)
 
     def answering(self, lease: Lease) -> Answering:
-        """Return where the service answers, once it does.
+        """Return the URL and settings of the service, if it is ready.
 
         Raises:
-            NotYetError: it does not, so far.
-            StrataError: the process has ended.
+            NotYetError: it is not ready yet.
+            StrataError: the process has exited.
         """
         note = _note(lease.folder)
         if not liveness.is_held(lease.folder / LOCK):
@@ -121,15 +121,15 @@ class Local:
         return [os.environ.get("SHELL", "/bin/sh")]
 
     def terminate(self, tag: str) -> None:
-        """End the process, with whatever it has started.
+        """Stop the process and its children.
 
         Raises:
-            InfrastructureError: it cannot be ended.
+            InfrastructureError: it does not stop.
         """
         folder = leases.home() / tag
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError, TimeoutError):
-                # A process that has only just been started says a moment later which it is.
+                # A new process writes its pid shortly after it has started.
                 until(lambda: self._process(folder), limits.PROCESS, unless=ProcessLookupError)
                 os.killpg(self._process(folder), number)
             with suppress(TimeoutError):
@@ -141,18 +141,18 @@ class Local:
         )
 
     def list(self) -> Iterator[Machine]:
-        """Return the processes that live."""
+        """Return the running processes."""
         for lock in leases.home().glob(f"*/{LOCK}"):
             if liveness.is_held(lock):
                 pid = _note(lock.parent).get("pid", "")
                 yield Machine(lock.parent.name, f"process {pid}", "running", 0.0)
 
     def _process(self, folder: Path) -> int:
-        """Return the number of a process that lives.
+        """Return the pid of a running process.
 
         Raises:
-            ProcessLookupError: there is none.
-            NotYetError: it has not said so far.
+            ProcessLookupError: it is not running.
+            NotYetError: it has not written its pid yet.
         """
         if not liveness.is_held(folder / LOCK):
             raise ProcessLookupError
@@ -176,7 +176,7 @@ def _gone(folder: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return ours, but for what ties a process to the run of nox that has started it."""
+    """Return our environment without the variable that ties processes to a run of nox."""
     others = {name: value for name, value in os.environ.items() if name != liveness.RUN}
-    # As on a machine that was rented. A container would outlive a process that is killed.
+    # As on a rented machine. A container would outlive a killed process.
     return {"STRATA_SERVERS": "embedded", **others}

@@ -1,8 +1,8 @@
-"""What runs on the machine: a service as in production, with servers of its own beside it.
+"""Program on the rented machine: runs a service as in production, with its own servers.
 
-`python -m stratakit.cloud.machine --service NAME --folder FOLDER --seconds N` starts it, and writes
-down where it answers and with which settings, which are made up here and known to nobody else. All
-of it ends when it is told to, or when the time is over, whoever has forgotten it.
+`python -m stratakit.cloud.machine --service NAME --folder FOLDER --seconds N` starts the service,
+and writes its URL and settings to a file; the settings are generated here and stay secret. It all
+stops when told to, or when the time is over, even if it has been forgotten.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from ..errors import StrataError
 from ..load import target
 
 NOTE, LOG, LOCK = "machine.json", "machine.log", "machine.lock"
-"""What is known of the machine, what it prints, and what it holds as long as it lives."""
+"""Files of the machine: its state, its log, and the lock that it holds while it lives."""
 OUTPUT = "service/output"
-"""What the service prints."""
+"""File with the service's output."""
 TAIL = 20
-"""Lines of what was printed that are shown when a service has ended."""
+"""Number of lines of output to show after a service has exited."""
 
 
 def main() -> None:
@@ -37,12 +37,12 @@ def main() -> None:
         signal.signal(number, lambda *_: over.set())
     known = {"pid": os.getpid()}
     results.write(note, json.dumps(known))
-    # By a thread, so that it ends even while something starts that does not return.
+    # In a thread, so that it works even while the start of the service hangs.
     timer = threading.Timer(asked.seconds, os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
     timer.start()
     try:
-        # Not among temporary files, which stay where a process is killed.
+        # Not a temporary folder, which would be left behind if this process is killed.
         scratch = (asked.folder / OUTPUT).parent
         scratch.mkdir()
         with target.own(project.service(asked.service), scratch) as running:

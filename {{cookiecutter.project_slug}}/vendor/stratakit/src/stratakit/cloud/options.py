@@ -1,7 +1,7 @@
-"""What a run of the tier is asked for: by its words, a profile and `[tool.stratakit.cloud]`.
+"""Options of the tier cloud: from the command line, a profile and `[tool.stratakit.cloud]`.
 
-A profile is a table of the same keys, `[tool.stratakit.cloud.staging]`, that `--profile staging`
-takes; words win over it, and it wins over the table.
+A profile is a table with the same keys, such as `[tool.stratakit.cloud.staging]`, selected by
+`--profile staging`; the command line overrides it, and it overrides the table.
 """
 
 import argparse
@@ -21,29 +21,29 @@ TABLE = "[tool.stratakit.cloud] of pyproject.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Each is a word of the command line and a key of the table."""
+    """Options, each of them also a command line option and a key of the table."""
 
     cloud: str = providers.FREE
-    """A provider by its name."""
+    """Name of the provider."""
     service: str = ""
-    """Which one; by default the only one that has a smoke request."""
+    """Service to launch; by default the only one with a smoke request."""
     instance: str = ""
-    """What the provider calls a kind of machine; by default its own choice."""
+    """Provider's name of the machine type; by default the provider's choice."""
     region: str = ""
-    """Where; by default wherever it costs the least."""
+    """Region; by default the cheapest."""
     ttl: str = "15m"
-    """How long the machine may exist, whatever happens."""
+    """Maximum lifetime of the machine, in any case."""
     max_usd: float = 0.30
-    """What it may cost in that time."""
+    """Maximum cost in that time."""
     host: str = ""
-    """A machine that is there: it is asked, and none is launched."""
+    """URL of a running service to use instead of launching a machine."""
 
     @property
     def seconds(self) -> int:
-        """The time to live.
+        """Time to live in seconds.
 
         Raises:
-            ConfigurationError: it is not a time.
+            ConfigurationError: it is not valid.
         """
         found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", self.ttl)
         parts = [int(part or 0) for part in found.groups()] if found else [0]
@@ -58,7 +58,7 @@ class Options:
         """Return the service.
 
         Raises:
-            ConfigurationError: it is not there, has no smoke request, or several have one.
+            ConfigurationError: it is unknown, has no smoke request, or several have one.
         """
         able = [each for each in project.services() if each.smoke]
         found = project.service(self.service) if self.service else None
@@ -71,9 +71,9 @@ class Options:
             )
         if found is None or not found.smoke:
             raise ConfigurationError(
-                f"{found.name} has no smoke request, which is asked once the machine is up"
+                f"{found.name} has no smoke request to send once the machine is up"
                 if found
-                else "no service has a smoke request, which is asked once the machine is up",
+                else "no service has a smoke request to send once the machine is up",
                 'write a file with `def smoke(url, settings)`; name it: smoke = "tests/smoke.py" in'
                 " [tool.stratakit.service] of the service",
             )
@@ -81,28 +81,28 @@ class Options:
 
 
 def parse(words: Sequence[str] | None = None) -> tuple[Options, argparse.Namespace]:
-    """Return what is asked for, and the words that are no options of the table.
+    """Return the options, and the arguments that are not keys of the table.
 
     Raises:
-        ConfigurationError: a word or a key is not known, or its value means nothing.
+        ConfigurationError: an argument or a key is unknown, or its value is invalid.
     """
     parser = CommandLine(
         HELP,
         prog="stratakit.cloud",
-        description="Launch a machine, ask the service on it, and give it back.",
+        description="Launch a machine, send a request to the service on it, and terminate it.",
         allow_abbrev=False,
     )
     parser.add_argument("--results", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--cloud", help=f"{', '.join(providers.PROVIDERS)} ({providers.FREE})")
-    parser.add_argument("--profile", help="take the table [tool.stratakit.cloud.PROFILE]")
-    parser.add_argument("--service", help="which one (the only one with a smoke request)")
-    parser.add_argument("--instance", help="kind of machine, as the cloud calls it")
-    parser.add_argument("--region", help="where (wherever it costs the least)")
-    parser.add_argument("--ttl", help="how long the machine may exist, as 15m or 1h30m (15m)")
-    parser.add_argument("--max-usd", type=_money, help="what it may cost in that time (0.30)")
-    parser.add_argument("--host", help="ask a service that runs there, and launch nothing")
+    parser.add_argument("--profile", help="use the table [tool.stratakit.cloud.PROFILE]")
+    parser.add_argument("--service", help="service to launch (the only one with a smoke request)")
+    parser.add_argument("--instance", help="machine type, by the cloud's name for it")
+    parser.add_argument("--region", help="region (the cheapest)")
+    parser.add_argument("--ttl", help="maximum lifetime of the machine, as 15m or 1h30m (15m)")
+    parser.add_argument("--max-usd", type=_money, help="maximum cost in that time (0.30)")
+    parser.add_argument("--host", help="URL of a running service to use; launch nothing")
     parser.add_argument(
-        "--skip-teardown", action="store_true", help="leave the machine, until its time is over"
+        "--skip-teardown", action="store_true", help="keep the machine until its time is over"
     )
     asked = parser.parse_args(words)
     known = [field.name for field in fields(Options)]
@@ -127,7 +127,7 @@ def parse(words: Sequence[str] | None = None) -> tuple[Options, argparse.Namespa
     given = {name: getattr(asked, name) for name in known if getattr(asked, name) is not None}
     table = {**own, **profile}
     if given.get("cloud", table.get("cloud")) != table.get("cloud"):
-        # Another cloud knows nothing of them.
+        # The table's values are meant for another cloud.
         table = {name: table[name] for name in table.keys() - {"instance", "region"}}
     options = Options(**{**table, **given})
     _money(str(options.max_usd))

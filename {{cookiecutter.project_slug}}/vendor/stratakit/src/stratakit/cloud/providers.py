@@ -1,4 +1,4 @@
-"""Who has machines to rent: one seam for all of them, and the table of those that are known."""
+"""Providers of machines: their common interface, and the table of known ones."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -12,49 +12,49 @@ from .leases import Lease
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a machine costs, and who says so."""
+    """Price of a machine, and its source."""
 
     instance: str
     region: str
     usd_per_hour: float
     source: str
-    """Where the price is from, with the date of what may have changed since."""
+    """Source of the price, with a date if it may have changed since."""
     begun: int = 1
-    """Seconds by which it is billed, also where they have only just begun."""
+    """Billing period in seconds; every period that has begun is billed in full."""
 
     def usd(self, seconds: float) -> float:
-        """Return what so much time costs."""
+        """Return the cost of this many seconds."""
         return math.ceil(seconds / self.begun) * self.begun / 3600 * self.usd_per_hour
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine that exists, as its provider lists it."""
+    """An existing machine, as listed by its provider."""
 
     tag: str
-    """The id of the lease that it was made for."""
+    """Id of the lease that it was created for."""
     name: str
-    """What its provider calls it."""
+    """Its name at the provider."""
     state: str
     usd_per_hour: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A service on a machine, within reach of this one."""
+    """A service on a machine, reachable from this one."""
 
     url: str
     settings: dict[str, str]
-    """Its settings, as variables: a request may need a token. They are secret."""
+    """Its settings as variables, for requests that need a token. They are secret."""
 
 
 class Provider(Protocol):
-    """Rents machines. What it makes carries the id of its lease as a tag."""
+    """Interface for renting machines. Everything created is tagged with the id of its lease."""
 
     name: str
 
     def credentials(self) -> str:
-        """Return where credentials were found; nobody is asked whether they are any good.
+        """Return the location of the credentials, without checking that they are valid.
 
         Raises:
             InfrastructureError: there are none; the message says what to configure.
@@ -62,16 +62,16 @@ class Provider(Protocol):
         ...
 
     def check(self) -> None:
-        """Return if machines can be rented.
+        """Make sure that machines can be rented.
 
         Raises:
-            InfrastructureError: there are no credentials, or they are refused; the message says
-                what to configure. Nothing that takes minutes is installed before.
+            InfrastructureError: credentials are missing or refused; the message says what to
+                configure. Missing ones are reported before anything slow is installed.
         """
         ...
 
     def quote(self, instance: str, region: str) -> Quote:
-        """Return what a machine costs; empty words mean this provider's own choice.
+        """Return the price of a machine; empty strings mean the provider's defaults.
 
         Raises:
             ConfigurationError: there is no such machine.
@@ -79,24 +79,24 @@ class Provider(Protocol):
         ...
 
     def launch(self, lease: Lease) -> None:
-        """Make the machine of a lease, and have it start the service.
+        """Create the machine of a lease, and start the service on it.
 
         Raises:
-            InfrastructureError: it cannot be had.
+            InfrastructureError: the machine cannot be rented.
         """
         ...
 
     def answering(self, lease: Lease) -> Answering:
-        """Return where the service answers, once it does.
+        """Return the URL and settings of the service, if it is ready.
 
         Raises:
-            NotYetError: it does not, so far.
-            StrataError: it never will; the message has its last lines.
+            NotYetError: it is not ready yet.
+            StrataError: it has exited; the message has its last lines.
         """
         ...
 
     def logs(self, lease: Lease) -> str:
-        """Return what the service has printed."""
+        """Return the last lines that the machine and its service have printed."""
         ...
 
     def shell(self, lease: Lease) -> list[str]:
@@ -104,33 +104,33 @@ class Provider(Protocol):
         ...
 
     def terminate(self, tag: str) -> None:
-        """Give the machine of this tag back; nothing happens where there is none.
+        """Terminate the machine with this tag; do nothing if there is none.
 
         Raises:
-            InfrastructureError: the provider does not do it.
+            InfrastructureError: the provider refuses, or does not respond.
         """
         ...
 
     def list(self) -> Iterable[Machine]:
-        """Return the machines of this project that exist, whoever has made them.
+        """Return the existing machines of this project, no matter who created them.
 
         Raises:
-            InfrastructureError: the provider does not answer.
+            InfrastructureError: the provider does not respond.
         """
         ...
 
 
 class NotYetError(Exception):
-    """A machine is not ready so far."""
+    """A machine is not ready yet."""
 
 
 def ended(lease: Lease, note: Mapping[str, Any], code: str, logs: str) -> StrataError:
-    """Return what it means that the service on a machine has ended.
+    """Return the error for a service that has exited on a machine.
 
     Args:
-        lease: that of the machine.
-        note: what the machine has written down.
-        code: what it has ended with, as far as that is known.
+        lease: the machine's lease.
+        note: the machine's state file.
+        code: its exit code, empty if unknown.
         logs: its last lines.
     """
     error = note.get("error")
@@ -144,7 +144,7 @@ def ended(lease: Lease, note: Mapping[str, Any], code: str, logs: str) -> Strata
 
 
 LABEL = "strata-lease"
-"""What a machine has the id of its lease by, where it is one of several tags."""
+"""Name of the label with the id of a machine's lease."""
 PROVIDERS = {
     "local": "local:Local",
     "aws": "sky:Sky",
@@ -152,16 +152,16 @@ PROVIDERS = {
     "azure": "sky:Sky",
     "hetzner": "hetzner:Hetzner",
 }
-"""Where each is, as `module:class` of this package; it is made with the name that it has here."""
+"""Class of each provider, as `module:class` of this package; it is created with its name."""
 FREE = "local"
-"""The provider that costs nothing, which is taken where nothing is asked for."""
+"""Default provider, which costs nothing."""
 
 
 def provider(name: str) -> Provider:
     """Return a provider by its name.
 
     Raises:
-        ConfigurationError: there is none of that name.
+        ConfigurationError: the name is unknown.
     """
     if name not in PROVIDERS:
         raise ConfigurationError(

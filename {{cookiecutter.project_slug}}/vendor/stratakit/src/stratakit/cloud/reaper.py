@@ -1,4 +1,4 @@
-"""Giving machines back: that of a run, and those that dead runs and lost computers have left."""
+"""Termination of machines: that of a run, and leftovers of dead runs and lost computers."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from . import leases
 from .providers import NotYetError, Provider
 
 ENDING = 300.0
-"""Seconds in which a machine has to be gone that was given back."""
+"""Seconds within which a terminated machine has to be gone."""
 
 
 def end(provider: Provider, tag: str) -> None:
-    """Give a machine back, and look whether it is gone.
+    """Terminate a machine, and make sure that it is gone.
 
     Raises:
-        InfrastructureError: it is not.
+        InfrastructureError: it is not gone.
     """
 
     def gone() -> None:
@@ -35,13 +35,13 @@ def end(provider: Provider, tag: str) -> None:
 
 
 def reap(provider: Provider) -> Iterator[str]:
-    """Give back what nobody uses any more; yield a line for each.
+    """Terminate machines that are no longer in use; yield a line for each.
 
-    That is the machine of each lease whose run is dead, unless it was to be kept and its time is
-    not over; and each machine with our tag whose time is over, whoever has made it.
+    These are the machines of leases whose run is dead, except kept ones that have not expired; and
+    all expired machines with our tag, no matter who created them.
 
     Raises:
-        InfrastructureError: one could not be given back.
+        InfrastructureError: a machine could not be terminated.
     """
     known = set()
     for lease in leases.all_of(provider.name):
@@ -54,6 +54,6 @@ def reap(provider: Provider) -> Iterator[str]:
     for machine in provider.list():
         if machine.tag not in known and leases.is_over(machine.tag):
             end(provider, machine.tag)
-            yield f"given back: {machine.tag} (its time is over, and nobody here has its lease)"
+            yield f"given back: {machine.tag} (its time is over, and its lease is not here)"
     for folder in leases.strays():
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""AWS, GCP and Azure: machines that SkyPilot launches, on spot, and that we give back.
+"""AWS, GCP and Azure: spot machines that SkyPilot launches, and that we terminate.
 
-SkyPilot and the clients of the cloud have an environment of their own, and a home of their own: of
-the user's they see the credentials of that cloud alone, which they do not copy to the machine.
+SkyPilot and the cloud's clients run in their own environment, with their own home folder: they see
+only the user's credentials for that cloud, and do not copy them to the machine.
 """
 
 import json
@@ -30,7 +30,7 @@ from .providers import Answering, Machine, Quote
 VERSION = ">=0.14.1,<0.15"
 PROGRAM, PRICES = (Path(__file__).with_name(name) for name in ("sky_program.py", "prices.toml"))
 APPEARS = 10.0
-"""Seconds after which a machine is listed that was asked for, where no answer was waited for."""
+"""Seconds within which a requested machine is listed, if its response was lost."""
 DOES = {
     "check": "accept the credentials",
     "quote": "name its prices",
@@ -38,21 +38,21 @@ DOES = {
     "machines": "list machines",
     "terminate": "end a machine",
 }
-"""What it is asked for, in words."""
+"""Descriptions of the requests, for messages."""
 REACHED = "reached.json"
-"""What is known of how SSH reaches the machine of a lease, in its folder."""
+"""File in a lease's folder with the SSH address of its machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where a cloud's credentials are looked for, before anything is installed."""
+    """Locations of a cloud's credentials, checked before anything is installed."""
 
     variables: tuple[str, ...]
-    """One that is set is enough."""
+    """Variables, of which one has to be set."""
     folder: str
-    """What of the user's home SkyPilot may see."""
+    """Folder in the user's home that SkyPilot may see."""
     file: str
-    """In that folder, which is enough, too."""
+    """File in that folder that is sufficient without a variable."""
     hint: str
 
 
@@ -83,15 +83,15 @@ ACCOUNTS = {
 
 @dataclass(slots=True)
 class Sky:
-    """Rents machines of a cloud by SkyPilot."""
+    """Provider that rents machines of a cloud through SkyPilot."""
 
     name: str
     _remotes: dict[str, ssh.Remote] = field(default_factory=dict)
     _unanswered: set[str] = field(default_factory=set)
-    """Tags of machines that were asked for, of which nobody knows whether they exist."""
+    """Tags of machines that were requested without a response, and so may exist."""
 
     def credentials(self) -> str:
-        """Return the variable or the file that leads to an account.
+        """Return the variable or the file with the credentials.
 
         Raises:
             InfrastructureError: there is none; the message says what to configure.
@@ -101,14 +101,14 @@ class Sky:
         found = [*filter(os.environ.get, account.variables), *([str(file)] * file.is_file())]
         if not found:
             raise InfrastructureError(
-                f"there are no credentials of {self.name}: neither is there {file}, nor is one of"
-                f" {', '.join(account.variables)} set",
+                f"there are no credentials for {self.name}: {file} does not exist, and none of"
+                f" {', '.join(account.variables)} is set",
                 account.hint,
             )
         return found[0]
 
     def check(self) -> None:
-        """Return if SkyPilot can make machines in this cloud.
+        """Make sure that SkyPilot can launch machines in this cloud.
 
         Raises:
             InfrastructureError: there are no credentials, or SkyPilot cannot use them.
@@ -117,17 +117,17 @@ class Sky:
         ssh.require()
         if not shutil.which("rsync"):
             raise InfrastructureError(
-                "there is no program `rsync`, by which SkyPilot reaches machines",
+                "there is no program `rsync`, which SkyPilot needs to reach machines",
                 "install it: apt install rsync",
             )
         self._ask("check")
 
     def quote(self, instance: str, region: str) -> Quote:
-        """Return what a spot machine costs by SkyPilot's catalog, else by our own dated table.
+        """Return the price of a spot machine from SkyPilot's catalog, else from our dated table.
 
         Raises:
-            ConfigurationError: there is no such machine, or not there.
-            InfrastructureError: the catalog cannot be had, and the table has no such machine.
+            ConfigurationError: there is no such machine, or not in that region.
+            InfrastructureError: the catalog is unavailable, and the table has no such machine.
         """
         prices = tomllib.loads(PRICES.read_text(encoding="utf-8"))
         own = prices[self.name]
@@ -142,10 +142,10 @@ class Sky:
         return Quote(instance, found["region"], found["usd"], "spot, SkyPilot's catalog of today")
 
     def launch(self, lease: Lease) -> None:
-        """Have SkyPilot make the machine, send the project there and start its service.
+        """Launch the machine with SkyPilot, send the project there and start its service.
 
         Raises:
-            InfrastructureError: it cannot be had, or accepts no SSH connection.
+            InfrastructureError: it cannot be rented, or accepts no SSH connection.
         """
         self._unanswered.add(lease.id)
         found = self._ask(
@@ -167,11 +167,11 @@ class Sky:
         remote.start()
 
     def answering(self, lease: Lease) -> Answering:
-        """Return where the service answers, through a tunnel.
+        """Return the URL and settings of the service, through a tunnel.
 
         Raises:
-            NotYetError: it does not, so far.
-            StrataError: it never will; the message has its last lines.
+            NotYetError: it is not ready yet.
+            StrataError: it has exited; the message has its last lines.
         """
         return self._remote(lease).answering()
 
@@ -187,15 +187,15 @@ class Sky:
         """Return the command that opens a shell on the machine.
 
         Raises:
-            InfrastructureError: it was never reached.
+            InfrastructureError: its address is unknown.
         """
         return self._remote(lease).shell()
 
     def terminate(self, tag: str) -> None:
-        """Give back what carries a tag, whatever SkyPilot knows of it.
+        """Terminate machines with a tag, whether or not SkyPilot knows them.
 
         Raises:
-            InfrastructureError: the cloud does not do it.
+            InfrastructureError: the cloud refuses, or does not respond.
         """
         if tag in self._remotes:
             self._remotes.pop(tag).close()
@@ -203,10 +203,10 @@ class Sky:
         self._ask("terminate", lease=tag, patience=patience)
 
     def list(self) -> Iterator[Machine]:
-        """Return what carries a tag of this project, as the cloud itself lists it.
+        """Return the machines with a tag of this project, as listed by the cloud itself.
 
         Raises:
-            InfrastructureError: the cloud does not answer.
+            InfrastructureError: the cloud does not respond.
         """
         for each in self._ask("machines"):
             if leases.is_ours(each["tag"]):
@@ -225,11 +225,11 @@ class Sky:
         return self._remotes[lease.id]
 
     def _ask(self, what: str, *, limit: float = limits.CLOUD, **words: object) -> Any:
-        """Return what SkyPilot or the cloud answers.
+        """Return the response of SkyPilot or the cloud to a request.
 
         Raises:
             ConfigurationError: there is no such machine.
-            InfrastructureError: it cannot be asked, or answers with an error.
+            InfrastructureError: the request cannot be sent, or fails.
         """
         self.credentials()
         programs = tools.provide(tool(self.name))
@@ -238,7 +238,7 @@ class Sky:
         reader, writer = os.pipe()
         with (
             progress(f"have {self.name} {DOES[what]}"),
-            # Not a pipe, which whatever SkyPilot has started may hold for long.
+            # Not a pipe, which SkyPilot's children may hold open for long.
             tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
             subprocess.Popen(
                 command,
@@ -248,7 +248,7 @@ class Sky:
                 stdout=subprocess.PIPE,
                 stderr=said,
                 encoding="utf-8",
-                # What signals us is not to end it: it ends with us, or when its input does.
+                # Our signals must not kill it: it exits when we do, by the end of its input.
                 start_new_session=True,
             ) as asked,
         ):
@@ -279,25 +279,25 @@ class Sky:
         return answer["answer"]
 
     def _environment(self, programs: Path) -> dict[str, str]:
-        """Return that of SkyPilot: a home of its own, with the credentials of one cloud."""
+        """Return SkyPilot's environment: a home of its own, with the credentials of one cloud."""
         folder = ACCOUNTS[self.name].folder
         link = home() / folder
         with translated("SkyPilot cannot have a home of its own"):
             link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not link.is_symlink():
                 link.symlink_to(Path.home() / folder)
-            # It would copy them to the machine, and those of all other clouds.
+            # By default SkyPilot copies credentials to the machine, even those of other clouds.
             config = home() / "config.yaml"
             results.write(config, json.dumps({self.name: {"remote_identity": "NO_UPLOAD"}}))
-            # It takes no device for a file of settings that is empty.
+            # SkyPilot does not accept /dev/null as an empty settings file.
             (nothing := home() / "nothing").touch()
         path = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
         region = os.environ.get("AWS_REGION", "us-east-1")
         return {
-            # Who asks for an identity has to name a region, which needs not be that of a machine.
+            # Required to look up the identity; it need not be the machine's region.
             "AWS_DEFAULT_REGION": region,
             "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
-            # It packs itself for the machine, with what is installed beside it: pip takes a 0 so.
+            # SkyPilot builds its own wheel for the machine; 0 is how pip spells this option.
             "PIP_NO_BUILD_ISOLATION": "0",
             **{name: str(nothing) if it == os.devnull else it for name, it in os.environ.items()},
             "PATH": path,
@@ -307,17 +307,17 @@ class Sky:
 
 
 def tool(cloud: str) -> tools.Tool:
-    """Return SkyPilot, with the clients of one cloud."""
+    """Return SkyPilot as a tool, with the clients of one cloud."""
     return tools.Tool(f"skypilot-{cloud}", (f"skypilot[{cloud}]{VERSION}",))
 
 
 def home() -> Path:
-    """Return the home of SkyPilot: its catalogs, its key, and what it has noted of machines."""
+    """Return SkyPilot's home folder: its catalogs, its key, and its records of machines."""
     return user_cache_path(str(table()["project"])) / "sky"
 
 
 def _reasons(said: str) -> str:
-    """Return, of what SkyPilot has printed, why; else its last words."""
+    """Return the reasons in SkyPilot's output, else its last lines."""
     lines = [" ".join(line.split()) for line in re.sub(r"\x1b\[[\d;]*m", "", said).splitlines()]
     lines = [line for line in lines if line and not line.startswith("<sky-payload>")]
     reasons = dict.fromkeys(line for line in lines if re.search(r"Reason|\w+Error:", line))

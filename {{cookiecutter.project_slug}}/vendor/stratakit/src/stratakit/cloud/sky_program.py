@@ -1,12 +1,12 @@
-"""Asks SkyPilot, and the cloud by its own API: `sky_program.py CLOUD WHAT JSON`.
+"""Script that calls SkyPilot, and the cloud's own API: `sky_program.py CLOUD WHAT JSON`.
 
-It runs in the environment of the tool. The answer is a line of JSON on standard output; what others
-print goes to standard error. It ends with its caller, which holds the other end of standard input:
-whoever kills that one leaves nothing here that goes on renting. SkyPilot is called in this process
-and by no server of its own, which would go on too.
+It runs in the tool's environment. The response is a line of JSON on standard output; all other
+output goes to standard error. It exits with its caller, which holds the other end of standard
+input: if the caller is killed, nothing here keeps renting. SkyPilot runs in this process and not in
+its own API server, which would keep running too.
 
-What is there is asked of the cloud, and what is given back is given back to it: SkyPilot knows
-alone what it has noted on this computer.
+Machines are listed and terminated through the cloud's API: SkyPilot only knows those that it has
+recorded on this computer.
 """
 
 import json
@@ -22,15 +22,15 @@ from typing import Any
 
 LABEL = "strata-lease"
 DISK = 50
-"""Gigabytes; 256, unless somebody says so."""
+"""Disk size in gigabytes; SkyPilot's default is 256."""
 THREADS = 16
-"""Regions that are asked at once."""
+"""Number of regions to query concurrently."""
 NAMES = {"aws": "AWS", "gcp": "GCP", "azure": "Azure"}
-"""What SkyPilot calls them."""
+"""SkyPilot's names of the clouds."""
 
 
 class UnknownError(Exception):
-    """There is no such machine; its text is a list of those that are there."""
+    """The machine or region is unknown; the arguments are its name and the available ones."""
 
 
 class RefusedError(Exception):
@@ -38,7 +38,7 @@ class RefusedError(Exception):
 
 
 def check(cloud: str) -> None:
-    """Return if machines can be made with the credentials."""
+    """Make sure that the credentials allow launching machines."""
     from sky import check as checks
 
     found: dict[str, dict[str, list[str]]] = checks.check(clouds=[cloud])
@@ -47,7 +47,7 @@ def check(cloud: str) -> None:
 
 
 def quote(cloud: str, instance: str, region: str) -> dict[str, Any]:
-    """Return what a spot machine costs in an hour, by default where it costs least."""
+    """Return the hourly price of a spot machine, by default in the cheapest region."""
     from sky import catalog
 
     if not catalog.instance_type_exists(instance, clouds=cloud):
@@ -60,14 +60,14 @@ def quote(cloud: str, instance: str, region: str) -> dict[str, Any]:
     ]
     if not regions or (region and region not in regions):
         raise UnknownError(region or instance, *regions)
-    # They come by their price.
+    # They are sorted by price.
     region = region or regions[0]
     usd = catalog.get_hourly_cost(instance, use_spot=True, region=region, zone=None, clouds=cloud)
     return {"region": region, "usd": usd}
 
 
 def launch(cloud: str, lease: str, instance: str, region: str, minutes: int) -> dict[str, Any]:
-    """Make a spot machine that carries the label and ends itself, and return how SSH reaches it."""
+    """Launch a labelled spot machine that stops itself, and return its SSH address and key."""
     import sky
     from sky import execution
     from sky.backends import backend_utils
@@ -94,29 +94,29 @@ def launch(cloud: str, lease: str, instance: str, region: str, minutes: int) -> 
 
 
 def machines(cloud: str) -> list[dict[str, str]]:
-    """Return what carries the label, with the names by which the cloud knows it."""
+    """Return all machines with the label, with their names in the cloud."""
     return list(CLOUDS[cloud]().machines())
 
 
 def terminate(cloud: str, lease: str, patience: float) -> None:
-    """Give back what carries the label of a lease, for which it may look some seconds."""
+    """Terminate the machines of a lease, looking for them for up to `patience` seconds."""
     client, end = CLOUDS[cloud](), time.monotonic() + patience
     while True:
         found = [each for each in client.machines() if each["tag"] == lease]
         if found or time.monotonic() > end:
             break
-        time.sleep(1)  # Between two looks: a cloud tells nobody what it has made.
+        time.sleep(1)  # Polling: clouds do not announce new machines.
     for each in found:
         client.end(each)
 
 
 class Aws:
-    """EC2, in each region that the account has."""
+    """EC2, in every region of the account."""
 
     GONE = ("terminated",)
 
     def __init__(self) -> None:
-        """Make its client for a region, which only asks for the others."""
+        """Create a session, and choose the region used to list the others."""
         import boto3
 
         self.session = boto3.Session()
@@ -126,7 +126,7 @@ class Aws:
         """Return the client of a region."""
         from botocore.config import Config
 
-        # A region without an answer is a machine that may be there.
+        # A region that does not respond may have a machine.
         return self.session.client("ec2", region, config=Config(retries={"total_max_attempts": 4}))
 
     def machines(self) -> Iterator[dict[str, str]]:
@@ -163,7 +163,7 @@ class Gcp:
     """Compute Engine, in the project of the credentials."""
 
     def __init__(self) -> None:
-        """Make its client."""
+        """Create the API client."""
         import google.auth
         import googleapiclient.discovery
         from sky.clouds import GCP
@@ -180,7 +180,7 @@ class Gcp:
         request = self.instances.aggregatedList(project=self.project, filter=f"labels.{LABEL}:*")
         while request is not None:
             answer = request.execute()
-            # A zone without an answer is a machine that may be there.
+            # A zone that does not respond may have a machine.
             if silent := answer.get("unreachables"):
                 raise OSError(", ".join(silent))
             for each in answer.get("items", {}).values():
@@ -223,7 +223,7 @@ class Azure:
                 }
 
     def end(self, machine: dict[str, str]) -> None:
-        """Delete a machine with its group, in which SkyPilot has put whatever belongs to it."""
+        """Delete a machine with its resource group, where SkyPilot puts everything it needs."""
         from sky.provision.azure import instance
 
         instance.terminate_instances(
@@ -231,7 +231,7 @@ class Azure:
             {
                 "subscription_id": self.subscription,
                 "resource_group": machine["where"],
-                # A group that others have made stays.
+                # A group that was not created by SkyPilot is kept.
                 "use_external_resource_group": not machine["where"].startswith(machine["name"]),
             },
         )
@@ -242,7 +242,7 @@ ASKED = {each.__name__: each for each in (check, quote, launch, machines, termin
 
 
 def main() -> None:
-    """Answer what the command line asks."""
+    """Handle the request on the command line."""
     cloud, what, words = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -254,18 +254,18 @@ def main() -> None:
         answer = {"unknown": error.args}
     except RefusedError:
         answer = {"error": ""}
-    except Exception as error:  # noqa: BLE001 - whatever SkyPilot and the clients of clouds raise
+    except Exception as error:  # noqa: BLE001 - SkyPilot and the clouds' clients raise anything
         answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
     answers.write(json.dumps(answer))
     answers.flush()
     sys.stdout.flush()
-    # Threads of SkyPilot, and what it has started, may go on for long.
+    # SkyPilot's threads and children could keep running for long.
     os.killpg(0, signal.SIGKILL)
 
 
 def _end_with_caller() -> None:
     sys.stdin.read()
-    # Whatever was started here, too: this process is the first of its group.
+    # With all children: this process leads its group.
     os.killpg(0, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""The request that shows that a service works: from a file that its pyproject.toml names."""
+"""Smoke request that shows that a service works, from the file named in its pyproject.toml."""
 
 import importlib.util
 import inspect
@@ -15,12 +15,12 @@ Smoke = Callable[[str, Mapping[str, str]], object]
 
 
 def load(service: Service) -> Smoke:
-    """Return the function `smoke(url, settings)` of a service's file; it may be a coroutine's.
+    """Return the function `smoke(url, settings)` of a service's file; it may be async.
 
     Raises:
-        ConfigurationError: there is no such file, it cannot be imported, or has no such function.
+        ConfigurationError: the file is missing, cannot be imported, or has no such function.
     """
-    assert service.smoke  # noqa: S101 - `Options.chosen` has seen to it
+    assert service.smoke  # noqa: S101 - `Options.chosen` has checked it
     file = service.path / service.smoke
     where = file.relative_to(ROOT).as_posix()
     hint = f"write `def {NAME}(url, settings)` in it, which raises if the answer is wrong"
@@ -46,13 +46,13 @@ def ask(smoke: Smoke, url: str, settings: Mapping[str, str]) -> None:
     """Make the request.
 
     Raises:
-        StrataError: the service does not answer, or answers wrong; no secret is in the message.
+        StrataError: the request failed or its response is wrong; secrets are masked.
     """
     try:
         answer = smoke(url, settings)
         if inspect.iscoroutine(answer):
             run(answer)
-    except Exception as error:  # noqa: BLE001 - whatever the service's own file raises
+    except Exception as error:  # noqa: BLE001 - the service's own file may raise anything
         frame = traceback.extract_tb(error.__traceback__)[-1]
         said = " ".join(f"{type(error).__name__} {error}".split())
         for name, value in settings.items():

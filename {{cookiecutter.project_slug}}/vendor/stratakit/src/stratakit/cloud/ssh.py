@@ -1,7 +1,7 @@
-"""What rented machines share: over SSH alone, the project is sent, started, read and reached.
+"""SSH access to rented machines: sending the project, starting it, reading logs, and a tunnel.
 
-The key and the known host are those of the lease, in its folder, and never the user's. Nothing is
-asked of anybody: what would need a password fails.
+The key and known_hosts are the lease's own, in its folder, never the user's. SSH is never
+interactive: anything that needs a password fails.
 """
 
 import json
@@ -26,12 +26,12 @@ from .providers import Answering, NotYetError, ended
 
 KEY, KNOWN_HOSTS, BUNDLE = "key", "known_hosts", "project.tar.gz"
 BOOT = 300.0
-"""Seconds in which a machine that exists lets somebody in: half a minute, usually."""
+"""Seconds within which a new machine accepts SSH connections; usually half a minute."""
 UNREACHABLE = 255
-"""What ssh exits with where it is at fault itself, and not the command."""
+"""Exit code of ssh if the connection failed, and not the command."""
 OPTIONS = {
     "BatchMode": "yes",
-    # The machine is a minute old, and nobody has seen its key before.
+    # The machine is new, so its host key is unknown.
     "StrictHostKeyChecking": "accept-new",
     "ConnectTimeout": "10",
     "ServerAliveInterval": "15",
@@ -41,7 +41,7 @@ OPTIONS = {
     "LogLevel": "ERROR",
 }
 
-# The packages that a machine was ordered with may still be installed. No container is to be left.
+# cloud-init may still be installing packages. Embedded servers leave no containers behind.
 _START = """\
 if command -v cloud-init > /dev/null; then cloud-init status --wait; fi
 PATH="$PWD/uv/bin:$HOME/.local/bin:$PATH"
@@ -57,25 +57,25 @@ _LOGS = f"cat {LOG} run/{OUTPUT} 2> /dev/null | tail -n {TAIL}"
 
 
 class UnreachableError(InfrastructureError):
-    """The machine accepts no SSH connection, so far or any more."""
+    """The machine does not accept SSH connections, not yet or no longer."""
 
 
 @dataclass(slots=True)
 class Remote:
-    """The machine of a lease, as SSH reaches it."""
+    """SSH connection to the machine of a lease."""
 
     lease: Lease
     host: str
-    """Its address, or a name that `config` knows."""
+    """Its address, or a host name in `config`."""
     user: str = "root"
     port: int = 22
     config: Path | None = None
-    """A configuration of SSH that others have written: it has the user, the port and the key."""
+    """SSH configuration written by another program, with the user, the port and the key."""
     _tunnel: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _local: int = 0
 
     def command(self, *words: str) -> list[str]:
-        """Return the command that has a shell of the machine run what `words` say."""
+        """Return the ssh command with `words` as its last arguments."""
         options = {**OPTIONS, "UserKnownHostsFile": _quoted(self.lease.folder / KNOWN_HOSTS)}
         own: tuple[str, ...] = ("-F", str(self.config))
         if not self.config:
@@ -86,16 +86,16 @@ class Remote:
         return ["ssh", *own, *given, *words]
 
     def run(self, script: str, limit: float = limits.COMMAND, *, given: Path | None = None) -> str:
-        """Run a script in the folder of the lease on the machine; return what it prints.
+        """Run a script in the folder of the lease on the machine; return its output.
 
         Args:
-            script: what its shell reads; no secret may be in it.
+            script: a shell script, which must not contain secrets.
             limit: seconds that it may take.
-            given: a file that is its standard input.
+            given: a file to use as its standard input.
 
         Raises:
-            UnreachableError: no SSH connection is accepted.
-            InfrastructureError: it fails, takes too long, or there is no ssh here.
+            UnreachableError: the machine does not accept SSH connections.
+            InfrastructureError: it fails, takes too long, or ssh is not installed.
         """
         command = self.command(self.host, self._there(script))
         done, hint = _run(command, limit, given), f"uv run invoke cloud.ssh --lease {self.lease.id}"
@@ -139,7 +139,7 @@ class Remote:
         """Send the project, and start the service of the lease, which outlives the connection.
 
         Raises:
-            InfrastructureError: that cannot be done.
+            InfrastructureError: a step fails.
         """
         file = self.lease.folder / BUNDLE
         bundle(file)
@@ -152,11 +152,11 @@ class Remote:
         self.run(f"nohup sh -c {shlex.quote(script)} > {LOG} 2>&1 < /dev/null &")
 
     def answering(self) -> Answering:
-        """Return where the service answers, through a tunnel that ends with this process.
+        """Return the service's URL and settings, through a tunnel that closes with this process.
 
         Raises:
-            NotYetError: it does not, so far.
-            StrataError: it has ended; the message has its last lines.
+            NotYetError: it is not ready yet.
+            StrataError: it has exited; the message has its last lines.
         """
         try:
             code, _, text = self.run(_READ, limits.CONNECT).partition("\n")
@@ -176,7 +176,7 @@ class Remote:
         """Return the last lines that the machine and its service have printed.
 
         Raises:
-            InfrastructureError: no SSH connection is accepted.
+            InfrastructureError: the machine does not accept SSH connections.
         """
         return self.run(_LOGS, limits.CONNECT).rstrip("\n")
 
@@ -185,26 +185,26 @@ class Remote:
         return self.command("-t", self.host, self._there('exec "${SHELL:-/bin/sh}" -l'))
 
     def close(self) -> None:
-        """End the tunnel, if there is one."""
+        """Close the tunnel, if there is one."""
         if self._tunnel:
             self._tunnel.terminate()
             self._tunnel.communicate()
             self._tunnel = None
 
     def _there(self, script: str) -> str:
-        """Return a script that first goes to the folder of the lease, which nobody else reads."""
+        """Return a script that first changes to the private folder of the lease."""
         folder = f'"$HOME"/{shlex.quote(self.lease.id)}'
         return f"umask 077; mkdir -p {folder} && cd {folder} || exit 1; {script}"
 
     def _reached(self, url: str) -> str:
-        """Return what leads to a port of the machine that is heard there alone."""
+        """Return a local URL for a port that only listens on the machine's loopback interface."""
         if self._tunnel and self._tunnel.poll() is not None:
             self.close()
         if not self._tunnel:
             self._local = programs.free_port()
             where = f"127.0.0.1:{self._local}:{url.removeprefix('http://')}"
-            # Not `-N`, which would go on when this process is killed: whoever reads from it sees
-            # the end of its input then, on each system.
+            # Not `-N`, which would keep running if this process is killed; `cat` exits at the end
+            # of its input, on every system.
             self._tunnel = subprocess.Popen(
                 self.command("-L", where, self.host, "exec cat"),
                 stdin=subprocess.PIPE,
@@ -215,7 +215,7 @@ class Remote:
 
 
 def require() -> None:
-    """Return if there is an SSH client.
+    """Make sure that there is an SSH client.
 
     Raises:
         InfrastructureError: there is none.
@@ -224,10 +224,10 @@ def require() -> None:
 
 
 def make_key(folder: Path) -> str:
-    """Make the key of a lease in its folder, and return the half that may be shown.
+    """Create the key pair of a lease in its folder, and return the public key.
 
     Raises:
-        InfrastructureError: it cannot be made.
+        InfrastructureError: it cannot be created.
     """
     file = folder / KEY
     if not file.exists():
@@ -235,16 +235,16 @@ def make_key(folder: Path) -> str:
         done = _run(["ssh-keygen", *words], limits.COMMAND)
         if done.returncode:
             raise InfrastructureError(
-                f"no key can be made for SSH: {_last_line(done.stderr)}", f"ls -ld {folder}"
+                f"the SSH key cannot be created: {_last_line(done.stderr)}", f"ls -ld {folder}"
             )
     return file.with_suffix(".pub").read_text(encoding="utf-8").strip()
 
 
 def bundle(file: Path) -> None:
-    """Write the project to an archive: what git knows, and new files that it does not ignore.
+    """Write the project to an archive: tracked files, and new files that git does not ignore.
 
     Raises:
-        InfrastructureError: that cannot be done.
+        InfrastructureError: a file cannot be read, or the archive cannot be written.
     """
 
     def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -266,16 +266,16 @@ def _run(command: Sequence[str], limit: float, given: Path | None = None) -> pro
             return programs.run(command, limit, source=source)
     except FileNotFoundError as error:
         raise InfrastructureError(
-            f"there is no program `{command[0]}`, by which machines are reached",
+            f"there is no program `{command[0]}`, which is needed to reach machines",
             "install the client of OpenSSH: apt install openssh-client; see"
             " https://www.openssh.com/portable.html",
         ) from error
 
 
 def _quoted(file: Path) -> str:
-    """Return a path as options of ssh take it: with spaces, and with nothing to be replaced."""
+    """Return a path quoted for ssh options: with spaces allowed and `%` escaped."""
     return '"{}"'.format(str(file).replace("%", "%%"))
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it says nothing"])[-1]
+    return (text.strip().splitlines() or ["it printed nothing"])[-1]

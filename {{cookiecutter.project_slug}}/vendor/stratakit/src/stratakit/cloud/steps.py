@@ -1,4 +1,4 @@
-"""The five steps: credentials, launch, health, request, termination; the last in every case."""
+"""The five steps: credentials, launch, health, request, termination; the last one always runs."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from .providers import Answering, NotYetError, Provider, Quote
 
 STEPS = ("credentials", "launch", "health", "request", "termination")
 HEALTH = 600.0
-"""Seconds in which a service has to answer on a machine that has been launched."""
+"""Seconds within which a service has to be healthy on a launched machine."""
 INTERVAL = 0.05
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -30,19 +30,19 @@ SIGNALS = [
 
 
 class SignalledError(BaseException):
-    """A signal has asked for the end: no error of a step, which nothing is to catch by mistake."""
+    """A signal stopped the run. A BaseException, so that no step catches it by mistake."""
 
 
 @dataclass
 class Signals:
-    """What asks for the end of the run, which ends a step and never the giving back."""
+    """Signal handling of a run: signals interrupt a step, but never the termination."""
 
     seen: list[str] = field(default_factory=list)
     armed: bool = False
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Take the signals in the place of whatever took them before."""
+        """Handle signals during the block, and restore the former handlers."""
         before = {each: signal.signal(each, self._take) for each in SIGNALS}
         try:
             yield
@@ -52,7 +52,7 @@ class Signals:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Raise SignalledError at the first one during the block; others are noted."""
+        """Raise SignalledError on the first signal during the block; others are only recorded."""
         try:
             self.armed = True
             yield
@@ -69,18 +69,18 @@ class Signals:
 
 @dataclass
 class Run:
-    """What came of the steps so far."""
+    """Results of the steps so far."""
 
     signals: Signals = field(default_factory=Signals)
     rows: list[dict[str, Any]] = field(default_factory=list)
     error: StrataError | None = None
-    """The worst of what went wrong."""
+    """Worst error so far."""
     machine: dict[str, Any] = field(default_factory=dict)
-    """What is told of the machine: the lease, the quote, what it has cost and what became of it."""
+    """Report about the machine: the lease, the quote, its cost and its final state."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, float]]:
-        """Note how a step ends, and go on; yield its figures, to be filled in."""
+        """Record the outcome of a step; yield its metrics, to be filled in."""
         start, metrics = time.monotonic(), dict[str, float]()
         failed: BaseException | None = None
         try:
@@ -93,12 +93,12 @@ class Run:
             self._record(name, time.monotonic() - start, failed, metrics)
 
     def fail(self, error: StrataError) -> None:
-        """Remember an error, if it is the worst."""
+        """Record an error, if it is the worst so far."""
         if self.error is None or error.code > self.error.code:
             self.error = error
 
     def skip_rest(self, why: str) -> None:
-        """Note the steps that were not taken."""
+        """Record the remaining steps as skipped."""
         taken = {row["name"] for row in self.rows}
         self.rows += [
             {"name": name, "status": "skipped", "duration": 0.0, "error": why, "metrics": {}}
@@ -127,10 +127,10 @@ class Run:
 
 
 def take(run: Run, options: Options, *, keep: bool = False) -> None:
-    """Take the steps, and note what came of each; the machine is gone then, unless it is kept.
+    """Run the steps and record their results; the machine is terminated, unless it is kept.
 
     Raises:
-        ConfigurationError: what is asked for cannot be, so that no step was taken.
+        ConfigurationError: the options are invalid, so no step was run.
     """
     request = smoke.load(options.chosen())
     run.machine |= {"service": options.chosen().name}
@@ -171,7 +171,7 @@ def _rent(run: Run, options: Options, request: smoke.Smoke, *, keep: bool) -> No
         keep=keep,
     )
     run.machine |= {"lease": lease.id, "left": "unknown"}
-    # Not by the clock of the wall, which may be put forward.
+    # Not the wall clock, which may be set forward.
     start = time.monotonic()
     with leases.held(lease):
         kept = False
@@ -235,18 +235,18 @@ def _tell_kept(lease: Lease) -> None:
 
 
 def _last(provider: Provider, lease: Lease) -> str:
-    """Return the last lines of the machine, or why they cannot be had."""
+    """Return the last lines of the machine, or why they cannot be read."""
     try:
         return provider.logs(lease)
     except (OSError, StrataError) as error:
-        return f"what the machine printed cannot be had: {error}"
+        return f"the machine's output cannot be read: {error}"
 
 
 def _refuse_dear(options: Options, quote: Quote) -> None:
-    """Refuse a machine that costs more in its time than it may.
+    """Refuse a machine that would exceed the maximum cost in its time to live.
 
     Raises:
-        ConfigurationError: it does.
+        ConfigurationError: it would.
     """
     usd = quote.usd(options.seconds)
     if usd > options.max_usd:
@@ -259,10 +259,10 @@ def _refuse_dear(options: Options, quote: Quote) -> None:
 
 
 def _elsewhere(options: Options) -> Answering:
-    """Return a host that others run, once it is ready; its settings are those of our environment.
+    """Return the service on an existing host, with its settings from our environment.
 
     Raises:
-        NotYetError: it is not, so far.
+        NotYetError: it is not ready yet.
     """
     if problem := readiness_error(options.host):
         raise NotYetError(problem)

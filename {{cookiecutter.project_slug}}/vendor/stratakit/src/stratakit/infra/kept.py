@@ -1,4 +1,4 @@
-"""Local clouds that stay up for work by hand, until they are told to end."""
+"""Local clouds that stay up for manual use, until they are stopped."""
 
 import shutil
 
@@ -10,7 +10,7 @@ from ..stack.processes import Process
 from . import clouds, terraform
 
 HOME = environment.ENVIRONMENTS / "clouds"
-"""Where their logs are, and what is noted of them."""
+"""Folder of their logs and state files."""
 
 
 def names() -> list[str]:
@@ -28,7 +28,7 @@ def up(name: str) -> str:
     """
     process = Process(name, HOME)
     if status(name)[0] != State.RUNNING:
-        # The parent of one that has ended may still be there.
+        # The supervisor of one that has exited may still be running.
         process.stop()
         cloud, port = clouds.CLOUDS[name], free_port()
         home = made(process.folder / "home", 0o700)
@@ -39,7 +39,7 @@ def up(name: str) -> str:
 
 
 def down(name: str) -> bool:
-    """Stop a local cloud and forget what it has stored; return whether it was up."""
+    """Stop a local cloud and delete its data; return whether it was up."""
     process = Process(name, HOME)
     was_up = process.stop()
     shutil.rmtree(process.folder, ignore_errors=True)
@@ -47,7 +47,7 @@ def down(name: str) -> bool:
 
 
 def status(name: str) -> tuple[State, str]:
-    """Return how a local cloud is, and its endpoint, or why it has none."""
+    """Return the state of a local cloud, and its endpoint or the reason why it has none."""
     process = Process(name, HOME)
     facts = process.facts()
     if not facts:

@@ -1,9 +1,9 @@
-"""Plan a Terraform module without its provider.
+"""Shadows: Terraform modules rewritten so that they can be planned without their provider.
 
 Each resource becomes a `terraform_data`, which is built into Terraform, with the resource's
 arguments as its input. Terraform itself then resolves variables, locals, modules, conditions and
-dynamic blocks. What a provider would add (defaults, computed values, the check of its schema) is
-missing, so a plan made in this way is called a shadow, and never a validation.
+dynamic blocks. The provider's part (defaults, computed values, validation against its schema) is
+missing, so such a plan is called a shadow, and does not count as a validation.
 """
 
 import json
@@ -19,9 +19,9 @@ OPTIONS = hcl2.SerializationOptions(
     strip_string_quotes=True, explicit_blocks=False, with_comments=False
 )
 META = ("count", "for_each")
-"""Arguments that Terraform itself reads; they stay where they are."""
+"""Meta-arguments that Terraform itself evaluates; they are kept in place."""
 DROPPED = ("depends_on", "lifecycle", "provider", "provisioner", "connection", "timeouts")
-"""Arguments and blocks without a meaning in a plan that nobody applies."""
+"""Arguments and blocks that do not matter in a plan that is never applied."""
 
 Body = dict[str, Any]
 
@@ -59,7 +59,7 @@ def _shadow(parsed: Mapping[str, list[Body]]) -> Body:
 
 
 def _arguments(body: Body) -> Body:
-    """Return the arguments of a block, dynamic blocks as expressions over what they repeat."""
+    """Return the arguments of a block, with dynamic blocks as `for` expressions."""
     arguments = {
         key: [_arguments(each) if isinstance(each, dict) else each for each in value]
         if isinstance(value, list)
@@ -87,7 +87,7 @@ def _dynamic(body: Body) -> Iterator[tuple[str, Body]]:
 
 
 def _references(resources: Mapping[tuple[str, str], Body]) -> Any:
-    """Return what rewrites references to resources, in strings at any depth."""
+    """Return a function that rewrites references to resources, in strings at any depth."""
     kinds = "|".join(sorted({re.escape(kind) for kind, _ in resources})) or "(?!)"
     pattern = re.compile(
         rf"\b(?P<kind>{kinds})\.(?P<name>\w+)(?P<index>\[[^\]]*\])?(?:\.(?P<attribute>\w+))?"
@@ -133,17 +133,17 @@ def _bare(text: str) -> str:
 
 
 def _read(file: Path) -> Body:
-    """Return what is in a file of HCL; say which it is, and end, if it is none."""
+    """Return the contents of an HCL file; exit with its name if it is invalid."""
     with file.open(encoding="utf-8") as stream:
         try:
             read: Body = hcl2.load(stream, serialization_options=OPTIONS)
-        except Exception as error:  # noqa: BLE001 - its parser has several, of a package of its own
+        except Exception as error:  # noqa: BLE001 - the parser's errors come from another package
             sys.exit(f"infra/terraform/{file.parent.name}/{file.name} is not HCL: {error}")
     return read
 
 
 def main() -> None:
-    """Write `NAME-shadow` beside each module that is named; print their values of development."""
+    """Write `NAME-shadow` beside each named module; print their values from `dev.tfvars`."""
     folder = Path(sys.argv[1])
     values = {}
     for name in sys.argv[2:]:

@@ -1,7 +1,7 @@
-"""Run a program that ends with its caller, and remove a folder then: `tied.py FOLDER PROGRAM ...`.
+"""Wrapper that stops a program when its caller dies: `tied.py FOLDER PROGRAM ...`.
 
-The caller holds the other end of our standard input. The kernel closes it when the caller dies,
-however that is; a caller that is done closes it. Standard library only.
+The caller holds the other end of our standard input. The kernel closes it when the caller dies in
+whatever way, or the caller does when it is done. FOLDER is removed then. Standard library only.
 """
 
 import shutil
@@ -10,11 +10,11 @@ import sys
 import threading
 
 PATIENCE = 5.0
-"""Seconds that the program has to end by itself."""
+"""Seconds to wait for the program after SIGTERM."""
 
 
 def main() -> int:
-    """Run the program to its end, and return its exit code."""
+    """Run the program until it exits, and return its exit code."""
     folder, *command = sys.argv[1:]
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     alone = threading.Event()
@@ -30,7 +30,7 @@ def main() -> int:
 
     threading.Thread(target=end_with_caller, daemon=True).start()
     code = program.wait()
-    # A caller that is there reads why the program ended, in its log.
+    # A live caller still needs the folder, for the program's log.
     if alone.is_set():
         shutil.rmtree(folder, ignore_errors=True)
     return code

