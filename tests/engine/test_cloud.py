@@ -256,7 +256,7 @@ def test_of_several_services_one_has_to_be_named_that_has_a_smoke_request(
 @pytest.mark.parametrize(
     ("table", "words", "says"),
     [
-        ("ttl = 15", (), "ttl = 15 in [tool.stratakit.cloud] of pyproject.toml means nothing"),
+        ("ttl = 15", (), "ttl = 15 in [tool.stratakit.cloud] of pyproject.toml is not valid"),
         ("max_usd = true", (), "max_usd = True in"),
         ("instanse = 'x'", (), "did you mean instance?"),
         ("instance = 'x'", (), "the cloud `local` is this computer, and has no x"),

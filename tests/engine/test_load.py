@@ -42,7 +42,7 @@ def test_words_of_locusts_are_taken_as_its_users_type_them() -> None:
         ("-t soon", "soon is not a time"),
         ("-t 0s", "0s is not a time"),
         ("--soak 1m --sweep 1,2,3", "not allowed with"),
-        ("--strict", "compares with runs that were kept, and none are named"),
+        ("--strict", "compares with saved figures, and none are named"),
     ],
 )
 def test_a_value_that_an_option_cannot_have_is_refused(words: str, says: str) -> None:
@@ -239,7 +239,7 @@ def test_a_generator_that_is_late_tells_neither_good_nor_bad() -> None:
     assert code == Code.INFRASTRUCTURE
     assert reason
     assert (
-        "generator-limited: what makes the requests could not keep up (open: late by 80" in reason
+        "generator-limited: the load generator could not keep up (open: late by 80" in reason
     )
     assert [(each["status"], each["error"]) for each in left["tests"]] == [
         ("skipped", "generator-limited")

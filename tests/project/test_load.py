@@ -101,7 +101,7 @@ WRONG = [
     Wrong(
         name="the generator is late",
         code=2,
-        says="generator-limited: what makes the requests could not keep up (open: late by",
+        says="generator-limited: the load generator could not keep up (open: late by",
         change=replace(PYPROJECT, '"<20000"', '"<0.001"'),
     ),
     Wrong(
@@ -141,7 +141,7 @@ WRONG = [
     Wrong(
         name="the service does not end well",
         code=1,
-        says="gateway was told to end, and did not do it well:",
+        says="gateway did not shut down cleanly:",
         change=replace(
             "services/gateway/src/gateway/__main__.py",
             "    serve(",

@@ -122,7 +122,7 @@ def parse(words: Sequence[str] | None = None) -> tuple[Options, argparse.Namespa
         for name, value in each.items():
             if type(value) not in ((int, float) if name == "max_usd" else (str,)):
                 raise ConfigurationError(
-                    f"{name} = {value!r} in {TABLE} means nothing", f"see what it may be: {HELP}"
+                    f"{name} = {value!r} in {TABLE} is not valid", f"see what it may be: {HELP}"
                 )
     given = {name: getattr(asked, name) for name in known if getattr(asked, name) is not None}
     table = {**own, **profile}

@@ -1,8 +1,8 @@
-"""The tier `load`: how many requests a service takes, and how long each one waits."""
+"""The tier `load`: throughput and latency of a service under load."""
 
 from pathlib import Path
 
 SCENARIO = Path("tests", "load", "locustfile.py")
-"""Where the scenario of a service is, in its folder."""
+"""Path of a service's scenario in its folder."""
 PATIENCE = "STRATA_LOAD_PATIENCE"
-"""The variable that holds for how many seconds a worker looks for its master."""
+"""Variable with the number of seconds that a worker tries to reach its master."""

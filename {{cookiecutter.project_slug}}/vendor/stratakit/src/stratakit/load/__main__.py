@@ -1,4 +1,4 @@
-"""Run the load test of a service: `python -m stratakit.load`."""
+"""Command line of the load test of a service: `python -m stratakit.load`."""
 
 import argparse
 import json
@@ -17,24 +17,24 @@ from ..pyproject import ROOT
 from . import baseline, driver, options, outcome, soak, stats, sweep, target, thresholds
 
 REPORT = "load.json"
-"""What a run leaves in full in the folder of its part, beside the results."""
+"""File with the full report of a run, beside the results."""
 OPEN_SHARE = 0.7
-"""Of the tasks a second that the closed phase began, how many arrive in the open one."""
+"""Rate of the open phase, as a share of the tasks per second in the closed one."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for, and return the exit code."""
+    """Run the load test requested on the command line, and return the exit code."""
     left: dict[str, Any] = {}
     report: dict[str, Any] = {}
     file: Path | None = None
     liveness.join()
-    # Whatever ends us, what we have started is to end, and the databases to go.
+    # SIGTERM has to clean up as Ctrl-C does: stop child processes and drop databases.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asked, rest = options.parse(words)
         file = asked.results
         location.require(Path.cwd())
-        # That of nox is removed even if this process is killed.
+        # The scratch folder from nox is removed even if this process is killed.
         with nullcontext(asked.scratch) if asked.scratch else TemporaryDirectory() as scratch:
             _run(asked, rest, Path(scratch), report)
         left, code, reason = outcome.results(report, strict=asked.strict)
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except StrataError as error:
         code, reason = error.code, str(error)
     if file and report.get("phases"):
-        # Also of a run that came to a bad end: what was measured until then holds.
+        # Also after a failure: the measurements until then are valid.
         results.write(file.with_name(REPORT), json.dumps(report) + "\n")
         outcome.show(report)
     if reason:
@@ -53,18 +53,16 @@ def main(words: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(
-    asked: argparse.Namespace, rest: list[str], folder: Path, report: dict[str, Any]
-) -> None:
-    """Run the phases, and add what comes of them to `report`, in the shape of load.json.
+def _run(asked: argparse.Namespace, rest: list[str], folder: Path, report: dict[str, Any]) -> None:
+    """Run the phases, and add their results to `report`, in the format of load.json.
 
     Raises:
-        StrataError: something other than a threshold is missed.
+        StrataError: anything other than a missed threshold goes wrong.
     """
     service = project.service(asked.home.name)
     settings = thresholds.load(service)
     steps = sweep.steps(asked.sweep) if asked.sweep else ()
-    # Before anything is run: neither may be the name of something that can be read.
+    # Before anything is run: either name may be invalid or unreadable.
     usual = baseline.rate(service.name, asked.baseline) if asked.baseline else None
     if asked.save:
         baseline.saved(service.name, asked.save)
@@ -80,7 +78,7 @@ def _run(
         }
 
         def measure(name: str, users: int, seconds: float, arriving: float | None = None) -> float:
-            """Run a phase, and return how many tasks a second were begun."""
+            """Run a phase, and return the tasks started per second."""
             run = driver.run_phase(
                 ROOT / asked.home,
                 aim,
@@ -98,7 +96,7 @@ def _run(
                     run,
                     users=users,
                     rate=arriving,
-                    # Users who wait for answers cannot be late, only few.
+                    # Closed users wait for responses, so they cannot be late.
                     late_limit_ms=settings.late_limit_ms if arriving else inf,
                 )
             )
@@ -114,11 +112,11 @@ def _run(
         else:
             begun = measure("closed", asked.users, asked.run_time)
             measure("open", asked.users, asked.run_time, asked.rate or usual or OPEN_SHARE * begun)
-        # That of this machine tells nothing of the workers of a master.
+        # This machine's ceiling says nothing about a master's remote workers.
         if driver.MASTER not in rest and (most := driver.ceiling(folder, asked.users, rest)):
             report["ceiling"] = {"requests_per_second": most}
         if steps:
-            # They go beyond what a service is to bear: no thresholds.
+            # A sweep overloads the service on purpose: no thresholds.
             report["sweep"] = sweep.result(phases)
         else:
             report["thresholds"] = thresholds.judge(settings, phases)

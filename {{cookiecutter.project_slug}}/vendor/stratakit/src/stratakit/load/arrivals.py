@@ -1,10 +1,10 @@
-"""Open arrivals: tasks that begin when they are to, whether or not the ones before have ended.
+"""Open arrivals: tasks that start on schedule, whether or not earlier ones have finished.
 
-Users of Locust's own wait for an answer before they ask again, so that a server which stands still
-for a second is asked nothing meanwhile, and ten requests tell of it where a hundred would have met
-it (coordinated omission). Here each arrival is a task of its own, and its latency counts from when
-it was to begin. Arrivals are those of people who do not know of each other: their distances are
-exponential (a Poisson process), and stay so however many processes share them.
+Locust's users wait for a response before they send the next request, so that a server which stalls
+for a second gets no requests meanwhile, and ten requests record the stall where a hundred would
+have hit it (coordinated omission). Here each arrival is a task of its own, and its latency counts
+from its scheduled start. Arrivals model independent clients: the intervals between them are
+exponential (a Poisson process), no matter how many processes share them.
 """
 
 import copy
@@ -24,15 +24,15 @@ from locust.user.task import DefaultTaskSet
 from .recorder import Recorder
 
 CONNECTIONS = 10_000
-"""Requests that the client of one user may have under way at once: as many as arrive."""
+"""Maximum of concurrent requests of one user's client, high enough for all arrivals."""
 
 
 def replace_users(recorder: Recorder) -> Callable[..., None]:
-    """Return a listener that puts arrivals of the scenario's users in the place of these."""
+    """Return a listener that replaces the scenario's users with arrivals of them."""
 
     def listen(environment: Environment, **_: Any) -> None:
-        # As Locust would do at the start, when it sees ours alone.
-        environment._filter_tasks_by_tags()  # noqa: SLF001 - it has no other name
+        # Locust filters at the start, when it would only see our replacement.
+        environment._filter_tasks_by_tags()  # noqa: SLF001 - there is no public method
         scenario = [*environment.user_classes]
         for each in scenario:
             each.host = environment.host or each.host
@@ -67,11 +67,11 @@ class _Arrivals:
         self._users = [
             each(environment) for each in self._random.choices(scenario, weights, k=count)
         ]
-        # In turn: a connection that nobody uses for long is closed by servers.
+        # Used in turn, since servers close connections that are idle for long.
         self._idle = deque(self._users)
 
     def run(self) -> None:
-        """Let them arrive until the phase is over, and wait for those that are under way."""
+        """Start arrivals until the phase is over, and wait for those in flight."""
         starting = Group()
         for user in self._users:
             starting.spawn(self._guarded, user, user.on_start)
@@ -86,7 +86,7 @@ class _Arrivals:
         group.join()
 
     def _arrive(self, due: float) -> None:
-        """Run one task, of a user that has none, or of a copy of one."""
+        """Run one task, with an idle user or else with a copy of one."""
         recorder = self._recorder
         now = time.time()
         if now >= recorder.counts_from:
@@ -109,7 +109,7 @@ class _Arrivals:
             run()
         except (InterruptTaskSet, RescheduleTask, StopUser):
             pass
-        except Exception as error:  # noqa: BLE001 - as Locust does: one bug is not the end of all
+        except Exception as error:  # noqa: BLE001 - as in Locust, one bug does not stop the test
             self._environment.events.user_error.fire(
                 user_instance=user, exception=error, tb=error.__traceback__
             )

@@ -1,8 +1,8 @@
-"""Runs that are saved under a name, and whether a figure differs from theirs by more than noise.
+"""Baselines: runs saved under a name, and the check whether figures differ from them beyond noise.
 
-The intervals of one run tell how far its samples scatter, not how far runs do. So a name keeps the
-figures of several, and a figure has changed if its interval lies outside of all that theirs span:
-the more runs are saved, the less is taken for a change that is none.
+The intervals of one run cover the scatter of its samples, not that of runs. So a baseline keeps the
+figures of several runs, and a figure has changed if its interval lies outside the range of theirs:
+the more runs are saved, the fewer false alarms there are.
 
 They are in reports/baselines/SERVICE/NAME.json, which no run of a tier touches and git ignores.
 
@@ -24,14 +24,14 @@ from ..pyproject import REPORTS
 
 FOLDER = REPORTS / "baselines"
 RUNS = 10
-"""How many runs a name keeps: the newest."""
+"""Number of runs that a baseline keeps: the newest."""
 BATCHES = 10
 _T = 2.262
-"""Student's t of 95 % at one degree of freedom less than there are batches."""
+"""Student's t for 95 % with BATCHES - 1 degrees of freedom."""
 
 
 class Figure(NamedTuple):
-    """What a run has measured, and between which values it lies."""
+    """A measured value of a run, with its confidence interval."""
 
     value: float
     low: float
@@ -39,10 +39,10 @@ class Figure(NamedTuple):
 
 
 def save(service: str, name: str, phases: Sequence[dict[str, Any]]) -> Path:
-    """Add the figures of a run to those of a name, and return the file.
+    """Add the figures of a run to a baseline, and return its file.
 
     Raises:
-        ConfigurationError: as of `saved`.
+        ConfigurationError: as in `saved`.
     """
     kept = saved(service, name)
     rates = [phase["rate"] for phase in phases if phase["rate"]]
@@ -53,10 +53,10 @@ def save(service: str, name: str, phases: Sequence[dict[str, Any]]) -> Path:
 
 
 def saved(service: str, name: str) -> list[dict[str, Any]]:
-    """Return the runs that are saved under a name, the oldest first; none under a new one.
+    """Return the runs saved under a name, oldest first; none for a new name.
 
     Raises:
-        ConfigurationError: it is not a name for a file, or its file cannot be read.
+        ConfigurationError: the name is not valid, or its file cannot be read.
     """
     file = _file(service, name)
     if not file.exists():
@@ -65,13 +65,13 @@ def saved(service: str, name: str) -> list[dict[str, Any]]:
         runs: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["runs"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"{file} cannot be read: {error!r}", f"save the runs anew: rm {file}"
+            f"{file} cannot be read: {error!r}", f"to start over: rm {file}"
         ) from error
     return runs
 
 
 def rate(service: str, name: str) -> float | None:
-    """Return the arrivals a second of the newest run of a name: latencies compare at one rate.
+    """Return the arrivals per second of a baseline's newest run, since latencies depend on it.
 
     Raises:
         ConfigurationError: no run has been saved under the name.
@@ -81,10 +81,10 @@ def rate(service: str, name: str) -> float | None:
 
 
 def compare(service: str, name: str, phases: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what has changed, in the shape of `baseline` in load.json.
+    """Return the changes since a baseline, in the format of `baseline` in load.json.
 
     Raises:
-        ConfigurationError: no run has been saved under the name, or none of such phases.
+        ConfigurationError: no run has been saved under the name, or none with these phases.
     """
     kept = [run["figures"] for run in _load(service, name)]
     changes = []
@@ -104,13 +104,13 @@ def compare(service: str, name: str, phases: Sequence[dict[str, Any]]) -> dict[s
     if not changes:
         raise ConfigurationError(
             f"the runs that are saved as {name} have no figure in common with this one",
-            "run as they were run: with the same -u, and as many requests",
+            "run with the same options: the same -u, and as many requests",
         )
     return {"name": name, "changes": changes}
 
 
 def figures(phases: Sequence[dict[str, Any]]) -> dict[str, Figure]:
-    """Return what of a run can be compared, by its phase, its users and its name."""
+    """Return the comparable figures of a run, by phase, users and name."""
     return {
         f"{phase['name']}, {phase['users']} users: {what}": figure
         for phase in phases
@@ -126,17 +126,17 @@ def _figures(phase: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
     errors, requests = phase["errors"], phase["requests"]
     if requests:
         yield "error_rate", Figure(errors / requests, *interval(errors, requests))
-    # That of open arrivals is what was asked for.
+    # The throughput of open arrivals is an input, not a result.
     throughput = _throughput(phase) if phase["kind"] == "closed" else None
     if throughput:
         yield "requests_per_second", throughput
 
 
 def _throughput(phase: dict[str, Any]) -> Figure | None:
-    """Return the requests a second with an interval, None of a phase of a few seconds.
+    """Return the requests per second with an interval; None for a phase of a few seconds.
 
-    By batch means (Law, Simulation Modeling and Analysis, section 9.5.3): a second resembles the
-    one before it, as means of longer times do not.
+    Uses batch means (Law, Simulation Modeling and Analysis, section 9.5.3): consecutive seconds are
+    correlated, means of longer periods are not.
     """
     length = math.floor(phase["seconds"]) // BATCHES
     answered = [requests - errors for _, requests, errors, _ in phase["series"]]
@@ -151,7 +151,7 @@ def _file(service: str, name: str) -> Path:
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ConfigurationError(
             f"no run can be saved as {name!r}",
-            "take letters, digits, `.`, `_` and `-`, for example: --save main",
+            "use letters, digits, `.`, `_` and `-`, for example: --save main",
         )
     return FOLDER / service / f"{name}.json"
 

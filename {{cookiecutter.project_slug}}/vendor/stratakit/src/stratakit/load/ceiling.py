@@ -1,7 +1,7 @@
-"""What the generator can do at most: a scenario without work, and a server that does nothing.
+"""Server that does nothing, to measure the maximum of the load generator itself.
 
-The server is this module, as a process of its own: `python -m stratakit.load.ceiling PORT`. Locust
-reads `nothing.py` beside it, the scenario.
+It runs as a process of its own: `python -m stratakit.load.ceiling PORT`. The scenario for Locust is
+`nothing.py` beside it.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n
 
 
 class _Nothing(asyncio.Protocol):
-    """Answers each request alike, as soon as its head has come."""
+    """Protocol that sends the same response to every request once its headers have arrived."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -22,7 +22,7 @@ class _Nothing(asyncio.Protocol):
 
 
 async def serve(port: int) -> None:
-    """Serve until the process ends."""
+    """Serve until the process is stopped."""
     server = await asyncio.get_running_loop().create_server(_Nothing, "127.0.0.1", port)
     await server.serve_forever()
 

@@ -1,8 +1,8 @@
-"""A phase whose requests are made on other machines: Locust's own master and workers.
+"""Distributed phases, with requests from other machines: Locust's own master and workers.
 
-The master tells its workers what to do and whom to ask, and they send what they have noted at the
-end, so that it is merged and judged as that of one machine. Who can reach the port of the master
-can do either: it belongs into a network of its own.
+The master sends its workers the order and the target, and they send their records at the end, which
+are merged and evaluated like those of one machine. Anyone who can reach the master's port can do
+either: it belongs in a private network.
 """
 
 import os
@@ -23,14 +23,14 @@ from .recorder import Recorder
 from .samples import Order
 
 UNTOLD = Order(folder="", warm_up=0, seconds=0, users=0, rate=None, processes=1)
-"""The order of a worker that its master has not told any."""
+"""Order of a worker that has not received one from its master yet."""
 LATEST = 60.0
-"""Seconds after which the notes of a worker are no longer waited for."""
+"""Seconds to wait for the records of the workers."""
 _ORDER, _END, _NOTES = "strata_order", "strata_end", "strata_notes"
 
 
 def lead(recorder: Recorder) -> None:
-    """Tell workers what to do, and write what they send to where this process would write."""
+    """Send the order to workers, and write their records to the folder of this process."""
     folder = Path(recorder.order.folder)
     begun: list[MasterRunner] = []
 
@@ -51,10 +51,10 @@ def lead(recorder: Recorder) -> None:
 
     def finish() -> None:
         for runner in begun:
-            # Not by `stop`: then Locust's master forgets its workers, and tells none to quit.
+            # Not `stop`, after which Locust's master forgets its workers and tells none to quit.
             count = runner.worker_count
             runner.send_message(_END)
-            with gevent.Timeout(LATEST, False):  # noqa: FBT003 - it is to end the block in silence
+            with gevent.Timeout(LATEST, False):  # noqa: FBT003 - it ends the block silently
                 while len([*folder.glob("*.json")]) < count:
                     gevent.sleep(0.1)
             runner.quit()
@@ -65,7 +65,7 @@ def lead(recorder: Recorder) -> None:
 
 
 def follow(recorder: Recorder) -> None:
-    """Do what a master tells, and send what was noted."""
+    """Follow the master's orders, and send it the records."""
     runners.CONNECT_RETRY_COUNT = int(os.environ[PATIENCE]) // runners.CONNECT_TIMEOUT
 
     def listen(environment: Environment, **_: Any) -> None:
@@ -96,7 +96,7 @@ def follow(recorder: Recorder) -> None:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield what was noted, by the end of its name; the facts come last, which say it is whole."""
+    """Yield the records by file suffix; the JSON comes last and marks them as complete."""
     for suffix in (".samples", ".json"):
         for file in folder.glob(f"*{suffix}"):
             yield suffix, file.read_bytes()

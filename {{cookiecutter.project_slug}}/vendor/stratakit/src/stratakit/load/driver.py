@@ -1,4 +1,4 @@
-"""One phase of a load test: Locust in processes of its own, and what these have noted."""
+"""One phase of a load test: Locust in processes of its own, and their results."""
 
 import json
 import os
@@ -23,16 +23,16 @@ from .stats import percentile
 from .target import Target
 
 SETTLE = 2.0
-"""Seconds after the last user has begun for which nothing counts yet: connections, caches."""
+"""Seconds of warm-up after the last user has started, to fill connection pools and caches."""
 CEILING = 2.0
-"""Seconds for which it is measured what the generator itself can do."""
+"""Seconds of the measurement of the generator's own maximum."""
 STOP = 10
-"""Seconds that requests may take which are under way when a phase is over."""
+"""Seconds that requests in flight may take after a phase is over."""
 _PROCESSES = re.compile(r"--(?:processes|expect-workers)[= ](-?\d+)")
 MASTER = "--master"
-"""Locust's word for a process that has workers elsewhere."""
+"""Locust's option for a process with workers on other machines."""
 GATHER = 300
-"""Seconds in which the workers of a master have to be there: an image may have to be pulled."""
+"""Seconds to wait for the workers of a master, which may have to pull an image first."""
 
 
 def run_phase(  # noqa: PLR0913 - each is a fact of its own
@@ -47,28 +47,28 @@ def run_phase(  # noqa: PLR0913 - each is a fact of its own
     folder: Path,
     scenario: Path = SCENARIO,
 ) -> PhaseRun:
-    """Run the scenario of the service in `home` against a target, and return what was timed.
+    """Run the scenario of the service in `home` against a target, and return the results.
 
     Args:
         home: the folder of the service.
-        target: whom to ask.
-        users: how many ask at once; for open arrivals, how many are there from the beginning.
-        spawn_rate: how many of them begin in a second.
-        seconds: how long it counts.
-        rate: tasks that arrive in a second, whether or not others are under way; None for users
-            that wait for their answers.
+        target: the service to send requests to.
+        users: number of concurrent users; for open arrivals, of users created at the start.
+        spawn_rate: number of users to start per second.
+        seconds: duration of the measurement.
+        rate: tasks arriving per second, whether or not others are in flight; None for users that
+            wait for their responses.
         extra: options for Locust.
-        folder: where to write, which may be there.
+        folder: a new folder to write to.
         scenario: another locustfile, relative to `home`.
 
     Raises:
         ConfigurationError: Locust refuses an option, or the target redirects to another host.
-        InfrastructureError: no request was made, or Locust does not come to its end.
-        StrataError: there is a bug in the scenario, or the target has ended.
+        InfrastructureError: no request was made, or Locust does not finish.
+        StrataError: there is a bug in the scenario, or the target has exited.
     """
     folder.mkdir(parents=True)
     processes = _processes(extra)
-    # What arrives needs no users of Locust's but one for each process, which makes it arrive.
+    # Open arrivals need only one Locust user per process, which generates them.
     started = users if rate is None else processes
     ramp = users / spawn_rate if rate is None else 1.0
     order = Order(str(folder), ramp + SETTLE, seconds, users, rate, processes)
@@ -77,7 +77,7 @@ def run_phase(  # noqa: PLR0913 - each is a fact of its own
         *("--locustfile", str(home / scenario), "--headless"),
         *("--host", target.url, "--users", str(started)),
         *("--spawn-rate", str(spawn_rate if rate is None else started)),
-        # The recorder ends it.
+        # Only an upper limit: the recorder ends the phase.
         *("--run-time", f"{round(order.warm_up + seconds) + 2 * STOP}s"),
         *("--stop-timeout", str(STOP), "--only-summary", "--exit-code-on-error", "0"),
         *extra,
@@ -92,17 +92,17 @@ def run_phase(  # noqa: PLR0913 - each is a fact of its own
         while process.poll() is None:
             if time.monotonic() > deadline:
                 raise InfrastructureError(
-                    f"Locust did not come to its end:\n{_tail(output)}", "run it again"
+                    f"Locust did not finish in time:\n{_tail(output)}", "run it again"
                 )
             if os.getppid() != parent:
                 raise KeyboardInterrupt
             target.refuse_dead()
-            time.sleep(0.1)  # Between two looks: the process tells nobody that it has ended.
+            time.sleep(0.1)  # Polling, since the parent and the target are checked as well.
     return _read(folder, order, process.returncode, home / scenario)
 
 
 def ceiling(folder: Path, users: int, extra: Sequence[str]) -> float:
-    """Return how many requests a second Locust can make of a server that does nothing."""
+    """Return the requests per second that Locust can make to a server that does nothing."""
     port, processes = free_port(), _processes(extra)
     (folder / "ceiling").mkdir()
     with child((*TIED, "stratakit.load.ceiling", str(port)), folder / "ceiling" / "server"):
@@ -126,8 +126,8 @@ def _read(folder: Path, order: Order, code: int, scenario: Path) -> PhaseRun:
     for each in facts:
         if each["foreign"]:
             raise ConfigurationError(
-                f"{each['foreign']}: another host, which was not asked",
-                "name that one by --host, if it may be burdened",
+                f"{each['foreign']}: another host, which is not the target",
+                "pass that one as --host, if it may be load-tested",
             )
     output = folder / "output"
     if code == 2 and "error: " in _tail(output):  # noqa: PLR2004 - that of argparse
@@ -141,23 +141,23 @@ def _read(folder: Path, order: Order, code: int, scenario: Path) -> PhaseRun:
         listed = "\n".join(f"  {count} times {bug}" for bug, count in bugs.most_common(5))
         raise StrataError(
             f"there is a bug in the scenario {shown}:\n{listed}",
-            "a request that fails is no exception: let the task end where there is no answer",
+            "a failed request raises no exception: end the task if there is no response",
         )
     if code or not facts:
         raise StrataError(f"the scenario {shown} cannot be run:\n{_tail(output)}", f"fix {shown}")
-    # The others have made what was asked of them alone, and it would look like all.
+    # The remaining processes made only their share, which would pass for the whole load.
     lost = order.processes - len(facts)
     if lost > 0:
         raise InfrastructureError(
-            f"{lost} of {order.processes} processes that make requests have ended early:\n"
+            f"{lost} of {order.processes} processes that make requests exited early:\n"
             f"{_tail(output)}",
-            "see what has ended them, such as a lack of memory, and run it again",
+            "find the cause, such as a lack of memory, and run it again",
         )
     samples = Samples.load(sorted(folder.glob("*.samples")))
     if not any(timed == REQUEST for _, _, _, timed, _ in samples):
         raise InfrastructureError(
             f"no request was made in {order.seconds:g} s by the scenario {shown}:\n{_tail(output)}",
-            "let its tasks make some, or give them the time: -t 60s",
+            "let its tasks make some, or give them more time: -t 60s",
         )
     late = sorted(value for each in facts for value in each["late_ms"])
     generator = Generator(
@@ -169,12 +169,12 @@ def _read(folder: Path, order: Order, code: int, scenario: Path) -> PhaseRun:
 
 
 def _processes(extra: Sequence[str]) -> int:
-    """Return how many processes Locust is told to take."""
+    """Return the number of processes in the options for Locust."""
     found = _PROCESSES.search(" ".join(extra))
     count = int(found[1]) if found else 1
     return count if count > 0 else os.cpu_count() or 1
 
 
 def _tail(output: Path, lines: int = 12) -> str:
-    """Return the last lines of what Locust has put out."""
+    """Return the last lines of Locust's output."""
     return "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

@@ -1,10 +1,10 @@
-"""`python -m stratakit.load.generator WORDS`: Locust, with what it is to note and to do for us."""
+"""`python -m stratakit.load.generator WORDS`: Locust with our recorder and open arrivals."""
 
 import os
 import signal
 import sys
 
-# Before all else: it has gevent in the place of threads.
+# Imported first, since it monkey-patches threads with gevent.
 import locust
 from gevent import monkey
 from locust.main import main as run_locust
@@ -15,8 +15,8 @@ from .samples import Order
 
 
 def main() -> None:
-    """Run Locust with our words, by the order that is in the environment."""
-    # A thread as it was before: one of gevent's would keep all users waiting.
+    """Run Locust with our arguments and the order in the environment."""
+    # A real thread: a gevent one would block all users.
     monkey.get_original("_thread", "start_new_thread")(_end_with_parent, ())
     remote = "--worker" in sys.argv
     recorder = Recorder(distributed.UNTOLD if remote else Order.given())
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """End with whoever has started us, and with us the processes that Locust has made."""
+    """Exit when our parent does, together with Locust's child processes."""
     while os.read(0, 1):
         pass
     os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else os._exit(1)

@@ -1,12 +1,12 @@
-"""The scenario that shows what the generator can do at most; see `ceiling`."""
+"""Scenario that measures the generator's own maximum; see `ceiling`."""
 
 from locust import FastHttpUser, task
 
 
 class Nobody(FastHttpUser):
-    """Asks again as soon as there is an answer."""
+    """User that sends the next request as soon as it has a response."""
 
     @task
     def ask(self) -> None:
-        """Ask for nothing."""
+        """Request the root path."""
         self.client.get("/")

@@ -1,4 +1,4 @@
-"""What came of a load test: its rows and its exit code, and a table for people."""
+"""Results of a load test: summary rows, exit code, and a table to print."""
 
 import sys
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from ..errors import Code, InfrastructureError
 from . import soak, thresholds
 
 LIMITED = "generator-limited"
-"""Of a run that says nothing of the service, since what makes the requests could not keep up."""
+"""Label of a run without a verdict on the service, since the load generator could not keep up."""
 _COLUMNS = (
     "phase",
     "users",
@@ -24,11 +24,11 @@ _COLUMNS = (
 
 
 def results(report: dict[str, Any], *, strict: bool) -> tuple[dict[str, Any], Code, str | None]:
-    """Return what a load test leaves for the summary, its exit code, and the reason of that.
+    """Return a load test's entry in the summary, its exit code, and the reason for that.
 
     Args:
-        report: what was measured, in the shape of load.json.
-        strict: whether what has become worse beyond the noise is missed.
+        report: the measurements, in the format of load.json.
+        strict: whether figures that are worse than the baseline beyond noise count as missed.
     """
     rows = [
         *(
@@ -62,7 +62,7 @@ def results(report: dict[str, Any], *, strict: bool) -> tuple[dict[str, Any], Co
             }
             for name, missed, metric, value in rows
         ],
-        # No step of a sweep is the load that a service is to bear.
+        # The steps of a sweep are not the load that the service has to handle.
         "load_test": None if report["sweep"] else _load_test(report["phases"]),
     }
     if limited:
@@ -72,9 +72,9 @@ def results(report: dict[str, Any], *, strict: bool) -> tuple[dict[str, Any], Co
             for each in limited
         )
         error = InfrastructureError(
-            f"{LIMITED}: what makes the requests could not keep up ({how}), so that nothing is said"
-            " of the service",
-            "run it on a machine that has less to do, with fewer users or --rate, or --processes 2",
+            f"{LIMITED}: the load generator could not keep up ({how}), so the run says nothing"
+            " about the service",
+            "run it on a less busy machine, with fewer users or a lower --rate, or --processes 2",
         )
         return left, error.code, str(error)
     missed = [text for _, text, *_ in rows if text]
@@ -84,7 +84,7 @@ def results(report: dict[str, Any], *, strict: bool) -> tuple[dict[str, Any], Co
 
 
 def _worse(change: Mapping[str, Any]) -> str | None:
-    """Return what to say of a figure that has become worse beyond the noise, else None."""
+    """Return the message for a figure that is worse beyond noise, else None."""
     more_is_better = change["what"].endswith("_per_second")
     worse = (change["now"] < change["before"]) == more_is_better
     return _changed(change) if change["beyond_noise"] and worse else None
@@ -107,7 +107,7 @@ def _load_test(phases: list[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print a table of the phases, and what else was found."""
+    """Print a table of the phases, and all other results."""
     rows = [_COLUMNS, *map(_row, report["phases"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -134,7 +134,7 @@ def show(report: dict[str, Any]) -> None:
     said = f"{report['target']}; latencies in ms, rate in tasks a second"
     if ceiling := report["ceiling"]:
         rate = ceiling["requests_per_second"]
-        said += f"; of a server that does nothing, the generator gets {rate:.0f} req/s"
+        said += f"; with a server that does nothing, the generator reaches {rate:.0f} req/s"
     lines.append(said)
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -1,6 +1,6 @@
-"""What a process of Locust's notes for us: raw samples, bugs of the scenario, how late it was.
+"""Recorder in each Locust process: raw samples, bugs in the scenario, and the process's lateness.
 
-Each process writes two files at its end, which the driver reads: `PID.samples` and `PID.json`.
+Each process writes two files at the end, which the driver reads: `PID.samples` and `PID.json`.
 """
 
 import functools
@@ -26,13 +26,13 @@ from .samples import ITL, REQUEST, TTFT, Order, Samples
 
 UNANSWERED = "not answered when the phase was over"
 SLACK = 0.2
-"""Seconds by which other processes may have begun later than the one that ends the phase."""
+"""Seconds that other processes may have started after the one that ends the phase."""
 TICK = 0.05
-"""Seconds between two looks at how late this process is."""
+"""Seconds between two measurements of this process's lateness."""
 
 
 class Recorder:
-    """The notes of this process."""
+    """Records of this process."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -40,18 +40,18 @@ class Recorder:
         self.bugs: Counter[str] = Counter()
         self.late_ms: list[float] = []
         self.under_way: dict[Any, float] = {}
-        """Arrivals that have not come to their end, and when they were to begin."""
+        """Arrivals in flight, with their scheduled start."""
         self.tasks = 0
-        """How many were begun while they counted."""
+        """Number of tasks started during the measurement."""
         self.foreign = ""
         self.finish: Any = None
-        """What ends the phase, in the place of Locust's own end."""
+        """Function that ends the phase, instead of Locust's `quit`."""
         self.began = 0.0
         self._cpu = 0.0
         self._environment: Environment | None = None
 
     def listen(self) -> None:
-        """Listen to what Locust tells."""
+        """Register for Locust's events."""
         events.init.add_listener(self._count_tasks)
         events.test_start.add_listener(self._start)
         events.request.add_listener(self._request)
@@ -60,17 +60,17 @@ class Recorder:
 
     @property
     def counts_from(self) -> float:
-        """When the warm-up is over, in seconds of the clock on the wall."""
+        """Time at which the warm-up ends, in seconds since the epoch."""
         return self.began + self.order.warm_up
 
     def leave(self, url: str, location: str) -> None:
-        """Stop, since the host sends us somewhere else."""
+        """Stop, since the host redirects to another one."""
         self.foreign = f"{url} redirects to {location}"
         if self._environment and self._environment.runner:
             gevent.spawn(self._environment.runner.quit)
 
     def save(self, **_: Any) -> None:
-        """Write what was noted; a process that has run no user writes nothing."""
+        """Write the records; a process that has run no users writes nothing."""
         if not self.began:
             return
         folder = Path(self.order.folder)
@@ -100,7 +100,7 @@ class Recorder:
 
         @functools.wraps(task)
         def counted(user: User) -> None:
-            # As its sample, an arrival counts where it was to begin, however late it does.
+            # Like its sample, an arrival counts at its scheduled start, however late it is.
             begun = getattr(gevent.getcurrent(), "intended", None) or time.time()
             self.tasks += 0 <= begun - self.counts_from < self.order.seconds
             task(user)
@@ -110,17 +110,17 @@ class Recorder:
     def _start(self, environment: Environment, **_: Any) -> None:
         self._environment, runner = environment, environment.runner
         if runner and not isinstance(runner, WorkerRunner):
-            # Not by Locust's own clock, which begins before ours.
+            # Not Locust's own timer, which starts before ours.
             gevent.spawn_later(
                 self.order.warm_up + self.order.seconds + SLACK, self.finish or runner.quit
             )
-        # The master of several processes has no users itself.
+        # A master process has no users itself.
         if not isinstance(runner, MasterRunner):
             self.began = time.time()
             gevent.spawn_later(self.order.warm_up, self._watch)
 
     def _watch(self) -> None:
-        """Note by how much this process is late, and what it takes, once the warm-up is over."""
+        """Record the lateness and CPU time of this process after the warm-up."""
         self._cpu = time.process_time()
         while self.order.rate is None:
             due = time.perf_counter() + TICK
@@ -140,7 +140,7 @@ class Recorder:
         timed = request_type if request_type in (TTFT, ITL) else REQUEST
         current: Any = gevent.getcurrent()
         intended = getattr(current, "intended", None)
-        # The first request of an arrival has waited since it was to be made, and so has its stream.
+        # The first request of an arrival, and its stream, count from the scheduled start.
         if intended is not None and timed != ITL:
             response_time += (started - intended) * 1000
             started = intended
@@ -158,7 +158,7 @@ class Recorder:
 
 
 def _said(exception: BaseException) -> str:
-    """Return what went wrong, alike for all requests of which it is the same."""
+    """Return an error's text, equal for requests that failed in the same way."""
     code = getattr(exception, "code", None)
     if code:
         return f"status {code}"
@@ -171,7 +171,7 @@ def _said(exception: BaseException) -> str:
 
 
 def _refuse_redirects(recorder: Recorder) -> None:
-    """Let no redirect lead to another host, which nobody has allowed us to burden."""
+    """Block redirects to other hosts, which we have no permission to load-test."""
 
     class Request(FastRequest):
         def redirect(self, code: int, location: str) -> None:

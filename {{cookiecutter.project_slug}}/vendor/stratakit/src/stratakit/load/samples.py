@@ -1,7 +1,7 @@
-"""What each process that makes requests is told, and the raw samples that it and a phase leave.
+"""Orders for the processes that make requests, and the raw samples that they write.
 
-Samples are kept whole, so that percentiles are exact and those of several processes can be merged;
-a histogram is neither. One takes 28 bytes: ten minutes at 1,000 requests a second are 17 MB.
+All samples are kept, so that percentiles are exact and several processes can be merged; a histogram
+allows neither. A sample takes 28 bytes: ten minutes at 1,000 requests a second are 17 MB.
 
 Standard library only.
 """
@@ -15,31 +15,31 @@ from pathlib import Path
 from typing import Any, Self
 
 Row = tuple[float, float, str, str, str | None]
-"""One sample: when it was started, in seconds since the epoch or, in a window, since its start; its
-latency in ms; the name of the request; what was timed; what went wrong, if anything did."""
+"""One sample: its start in seconds, since the epoch or, in a window, since the window's start; its
+latency in ms; the name of the request; the kind of timing; the error, if any."""
 REQUEST = "request"
-"""What was timed: a whole answer, to its last byte. A stream is one, too."""
+"""Kind of timing: a whole response, to its last byte; also of a stream."""
 TTFT, ITL = "ttft", "itl"
-"""What was timed of a stream: the time to the first token, and from each to the next."""
+"""Kinds of timing of a stream: time to first token, and inter-token latency."""
 
 _ORDER = "STRATA_LOAD"
-"""The variable that holds the order of a phase, as JSON."""
+"""Variable with the order of a phase, as JSON."""
 _COLUMNS = ("d", "d", "I", "I", "I")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a phase is to do."""
+    """Settings of a phase."""
 
     folder: str
-    """Where to write."""
+    """Folder to write to."""
     warm_up: float
-    """Seconds at the beginning of which nothing counts."""
+    """Seconds at the start during which nothing is counted."""
     seconds: float
-    """How long it counts after that."""
+    """Seconds that are counted after that."""
     users: int
     rate: float | None
-    """Arrivals a second, of all processes together; None for a closed phase."""
+    """Arrivals per second of all processes together; None for a closed phase."""
     processes: int
 
     @classmethod
@@ -48,7 +48,7 @@ class Order:
         return cls(**json.loads(os.environ[_ORDER]))
 
     def variables(self) -> dict[str, str]:
-        """Return what gives it to a process that is to be started."""
+        """Return the environment variables that pass it to a process."""
         return {_ORDER: json.dumps(asdict(self))}
 
 
@@ -75,7 +75,7 @@ class Samples:
             yield started, latency, texts[name] or "", texts[timed] or "", texts[error]
 
     def window(self, start: float, seconds: float) -> Self:
-        """Return those that were started within `seconds` of `start`, which is their 0."""
+        """Return the samples started within `seconds` of `start`, with times relative to it."""
         return type(self)(
             (started - start, latency, name, timed, error)
             for started, latency, name, timed, error in self
@@ -91,7 +91,7 @@ class Samples:
 
     @classmethod
     def load(cls, files: Iterable[Path]) -> Self:
-        """Return those of all files together."""
+        """Return the samples of all files together."""
         found = cls()
         for file in files:
             part = cls()
@@ -110,22 +110,22 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """How the generator of the requests itself has fared."""
+    """Performance of the load generator itself."""
 
     late_p99_ms: float
-    """By how much it was late: 99th percentile."""
+    """99th percentile of its lateness."""
     cpu: float
-    """The share of a core that its busiest process took."""
+    """Share of a core used by its busiest process."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseRun:
-    """What a phase has left, without its warm-up."""
+    """Results of a phase, without its warm-up."""
 
     samples: Samples
     began: float
-    """When it began to count, in seconds since the epoch."""
+    """Time when counting started, in seconds since the epoch."""
     seconds: float
     generator: Generator
     tasks: int
-    """How many tasks of the scenario were begun; each makes one request or several."""
+    """Number of tasks of the scenario that were started; each makes one or more requests."""

@@ -1,8 +1,8 @@
-"""What the samples of a phase tell: exact percentiles with their intervals, errors apart.
+"""Statistics of a phase: exact percentiles with confidence intervals, and errors separately.
 
-Percentiles are those of all samples, by nearest rank, and not of a histogram. Their intervals are
-distribution-free (`binomial.quantile_ranks`); they hold for samples that are independent, and so
-tell nothing of how runs differ, for which `baseline` keeps several.
+Percentiles are computed from all samples, by nearest rank, not from a histogram. Their intervals
+are distribution-free (`binomial.quantile_ranks`); they assume independent samples, and so do not
+cover differences between runs, for which `baseline` keeps several.
 
 Standard library only.
 """
@@ -19,27 +19,27 @@ from .samples import ITL, REQUEST, TTFT, PhaseRun
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 CPU_LIMIT = 0.9
-"""The share of a core from which a generator is late in all that it does: Locust's own limit."""
+"""Share of a core above which a generator is too slow in everything: Locust's own limit."""
 _POINTS = 40
-"""How many points a curve has, and how many bars a histogram."""
+"""Number of points of a curve, and of bars of a histogram."""
 _TOO_FEW = math.log((1 - CONFIDENCE) / 2)
-"""Logarithm of the chance that no sample lies beyond a percentile whose interval is to be known."""
+"""Logarithm of the largest chance of no sample beyond a percentile that still has an interval."""
 
 
 def percentile(ordered: Sequence[float], q: float) -> float:
-    """Return the quantile `q` of samples in order, at least one: the value at the nearest rank.
+    """Return the quantile `q` of sorted samples, at least one: the value at the nearest rank.
 
     Hyndman and Fan, Sample Quantiles in Statistical Packages (1996), definition 1.
     """
-    # Less what a product of floats may be too great by, so that 0.95 of 100 is the 95th.
+    # Subtract the possible rounding error, so that 0.95 of 100 is the 95th.
     rank = math.ceil(len(ordered) * q - 1e-9)
     return ordered[max(rank, 1) - 1]
 
 
 def percentile_interval(ordered: Sequence[float], q: float) -> tuple[float, float, float] | None:
-    """Return the quantile `q` of samples in order, and between which values it lies (95 %).
+    """Return the quantile `q` of sorted samples, and its confidence interval (95 %).
 
-    None where there are too few samples to say so: fewer than 72 for q = 0.95, 368 for 0.99.
+    None if there are too few samples for that: fewer than 72 for q = 0.95, 368 for 0.99.
     """
     ranks = quantile_ranks(len(ordered), q)
     if ranks is None:
@@ -48,7 +48,7 @@ def percentile_interval(ordered: Sequence[float], q: float) -> tuple[float, floa
     return percentile(ordered, q), ordered[low - 1], ordered[high - 1]
 
 
-def summarise(  # noqa: PLR0913 - each is a fact of its own, that the driver alone knows
+def summarise(  # noqa: PLR0913 - each is a fact of its own that only the caller knows
     name: str,
     kind: str,
     run: PhaseRun,
@@ -57,11 +57,11 @@ def summarise(  # noqa: PLR0913 - each is a fact of its own, that the driver alo
     rate: float | None = None,
     late_limit_ms: float = math.inf,
 ) -> dict[str, Any]:
-    """Return what came of a phase, in the shape of an entry of `phases` in load.json.
+    """Return the summary of a phase, in the format of an entry of `phases` in load.json.
 
-    Latencies are those of requests that were answered as they should be, and so is the throughput:
-    a service that refuses fast is not a fast one. `rate` is that of open arrivals, a second; None
-    for closed phases. A generator that was later than `late_limit_ms` says nothing of a service.
+    Latencies and throughput only include successful requests: a service that refuses fast is not a
+    fast one. `rate` is the number of open arrivals per second; None for closed phases. If the
+    generator was later than `late_limit_ms`, the phase says nothing about the service.
     """
     times: dict[str, list[float]] = defaultdict(list)
     named: dict[str, tuple[list[float], Counter[str]]] = defaultdict(lambda: ([], Counter()))
@@ -84,7 +84,7 @@ def summarise(  # noqa: PLR0913 - each is a fact of its own, that the driver alo
     for each in times.values():
         each.sort()
     requests = len(times[REQUEST]) + errors
-    # The first token of each stream, and all that follow it.
+    # The first token of each stream, and all following ones.
     tokens = len(times[TTFT]) + len(times[ITL])
     generator = run.generator
     return {
@@ -125,9 +125,9 @@ def _percentiles(ordered: Sequence[float]) -> dict[str, dict[str, float] | None]
 
 
 def _curve(ordered: Sequence[float]) -> list[list[float]]:
-    """Return [percentile, ms, low, high] from the 10th on, to the last that has an interval.
+    """Return [percentile, ms, low, high] from the 10th to the last that has an interval.
 
-    The points are even on an axis of one in N requests, on which the slowest have their room.
+    The points are evenly spaced on an axis of one in N requests, which spreads out the slowest.
     """
     # (1 - 1 / N) to the power of the count is the chance that all samples lie below the point.
     last = math.expm1(_TOO_FEW / len(ordered)) if ordered else -1.0
@@ -141,7 +141,7 @@ def _curve(ordered: Sequence[float]) -> list[list[float]]:
 
 
 def _histogram(ordered: Sequence[float]) -> list[list[float]]:
-    """Return [upper limit in ms, how many] of bars that are equally wide on a logarithmic axis."""
+    """Return [upper limit in ms, count] of bars that are equally wide on a logarithmic axis."""
     if not ordered or ordered[0] == ordered[-1]:
         return [[round(ordered[0], 3), len(ordered)]] if ordered else []
     low, high = max(ordered[0], 1e-3), max(ordered[-1], 1e-3)
@@ -159,7 +159,7 @@ def _second(second: int, passed: list[float], failed: list[str]) -> list[float |
 
 
 def _by_name(name: str, good: list[float], messages: Counter[str]) -> dict[str, Any]:
-    """Return what came of the requests of one name; of few samples, a percentile is None."""
+    """Return the summary of one name's requests; a percentile of too few samples is None."""
     found = _percentiles(sorted(good))
     values = {f"{key}_ms": each and each["value"] for key, each in found.items()}
     errors = messages.total()

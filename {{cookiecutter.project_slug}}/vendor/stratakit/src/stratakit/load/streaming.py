@@ -1,12 +1,12 @@
-"""Answers that come token by token, as server-sent events: for the scenarios of load tests.
+"""Streamed responses, token by token as server-sent events, for load test scenarios.
 
     from stratakit.load import streaming
 
     text = streaming.post(self.client, "/v1/answers", json={..., "stream": True})
 
-FastHttpUser clocks what is streamed to its head alone. Here the request counts to its last byte;
-besides, the time to the first token is an event `ttft` of Locust's, that from each token to the
-next one an event `itl`. A stream that does not end with `[DONE]` has failed: it was cut off.
+FastHttpUser times streamed responses only up to their headers. Here the request is timed to its
+last byte; the first token also fires a Locust event `ttft` with its time, and each later one an
+event `itl`. A stream that does not end with `[DONE]` was cut off, and counts as failed.
 """
 
 import json
@@ -32,13 +32,13 @@ def post(
     """Make a request, read its events, and return the text of all tokens.
 
     Args:
-        client: that of a FastHttpUser.
-        url: where.
-        name: how the request is called among the others; by default as its URL.
-        headers: of the request.
-        options: as of `client.post`, such as `json`.
+        client: the client of a FastHttpUser.
+        url: the URL, or its path.
+        name: the name of the request in the results; by default its URL.
+        headers: headers of the request.
+        options: options of `client.post`, such as `json`.
     """
-    # What is compressed comes in blocks, and not when it was made.
+    # Compression would deliver tokens in blocks instead of one by one.
     plain = {"Accept-Encoding": "identity", **(headers or {})}
     texts: list[str] = []
     done = False
@@ -50,7 +50,7 @@ def post(
             return ""
         meta = response.request_meta
         try:
-            # Not `iter_content`, nor the stream's own iterator: they wait until a block is full.
+            # Not `iter_content` or the stream's own iterator, which wait until a block is full.
             while line := response.stream.readline(b"\n"):
                 if not line.startswith(b"data:"):
                     continue
@@ -79,6 +79,6 @@ def post(
 
 
 def _text(data: bytes) -> str:
-    """Return the text that a piece of an answer adds to it: of a chat, or of a completion."""
+    """Return the text in a chunk of a chat or a completion."""
     choices = json.loads(data).get("choices") or [{}]
     return str(choices[0].get("delta", {}).get("content") or choices[0].get("text") or "")

@@ -1,9 +1,9 @@
-"""How a service scales: closed phases at more and more users, and where more of them gain nothing.
+"""Scalability of a service: closed phases with more and more users, and the knee of the curve.
 
-The knee is where throughput for each ms of p95 is greatest, Kleinrock's power (Power and
-deterministic rules of thumb for probabilistic problems in computer communications, ICC 1979). Up to
-it users add throughput, beyond it they wait for each other. It needs no fitted model, and six
-points are enough, since at both of its sides power falls with the ratio of users.
+The knee is where throughput per ms of p95 is greatest, Kleinrock's power (Power and deterministic
+rules of thumb for probabilistic problems in computer communications, ICC 1979). Up to it users add
+throughput, beyond it they wait for each other. It needs no fitted model, and six points are enough,
+since on both sides power falls with the ratio of users.
 
 Standard library only.
 """
@@ -14,14 +14,14 @@ from typing import Any
 from ..errors import ConfigurationError
 
 LEAST = 3
-"""Points that it takes to see a knee."""
+"""Minimum number of points to find a knee."""
 
 
 def steps(text: str) -> tuple[int, ...]:
-    """Return the numbers of users that `--sweep` names.
+    """Return the numbers of users given to `--sweep`.
 
     Raises:
-        ConfigurationError: these are no numbers, too few, or they do not grow.
+        ConfigurationError: they are not numbers, too few, or not increasing.
     """
     words = text.split(",")
     numbers = tuple(int(word) for word in words if word.strip().isdecimal())
@@ -38,7 +38,7 @@ def steps(text: str) -> tuple[int, ...]:
 
 
 def result(phases: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what came of the phases, in the shape of `sweep` in load.json."""
+    """Return the result of the phases, in the format of `sweep` in load.json."""
     points = [
         (each["users"], each["requests_per_second"], (each["latency_ms"]["p95"] or {}).get("value"))
         for each in phases
@@ -47,10 +47,10 @@ def result(phases: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def knee(points: Sequence[tuple[int, float, float | None]]) -> int | None:
-    """Return at how many users power is greatest.
+    """Return the number of users with the greatest power.
 
-    None if that is at the last of them, since the knee is beyond it, or where p95 is known of too
-    few.
+    None if that is the last one, since the knee lies beyond it, or if p95 is known for too few
+    points.
     """
     power = {users: rate / p95 for users, rate, p95 in points if p95}
     best = max(power, key=lambda users: power[users], default=None)

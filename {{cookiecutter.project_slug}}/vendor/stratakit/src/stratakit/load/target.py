@@ -1,4 +1,4 @@
-"""What a load test asks: the service as in production, on servers of the run, or another host."""
+"""Targets of a load test: the service as in production, on servers of the run, or another host."""
 
 import asyncio
 import http.client
@@ -21,28 +21,28 @@ from ..testing.serving import serving
 from . import soak
 
 TAIL = 20
-"""Lines of a service's output that are shown when it has ended."""
+"""Number of lines of a service's output to show after it has exited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to ask."""
+    """A service to send requests to."""
 
     url: str
     own: bool = False
-    """Whether it is one of this run's."""
+    """Whether this run has started it."""
     variables: dict[str, str] = field(default_factory=dict, repr=False)
-    """The settings of the service, as variables for the scenario: it may need a token."""
+    """Settings of the service, as variables for the scenario, which may need a token."""
     service: Running | None = None
-    """The process of the service; None for one that others run."""
+    """Process of the service; None if it was not started by this run."""
     processes: dict[str, int] = field(default_factory=dict)
-    """Those of the service and of its servers, as far as they are this run's, by name."""
+    """Process ids of the service and its servers by name, if this run has started them."""
 
     def refuse_dead(self) -> None:
-        """Raise what it means that the service has ended by itself.
+        """Make sure that the service has not exited by itself.
 
         Raises:
-            StrataError: it has.
+            StrataError: it has exited.
         """
         if self.service and self.service.process.poll() is not None:
             text = self.service.output.read_text(encoding="utf-8", errors="replace")
@@ -57,11 +57,11 @@ class Target:
 def own(service: Service, folder: Path) -> Iterator[Target]:
     """Start a service as in production, on servers of the run and with a database of its own.
 
-    All of it is gone with the block, and with this process, however that ends.
+    Everything is removed after the block, and when this process ends in any way.
 
     Raises:
-        InfrastructureError: a server cannot be had, or the service does not start.
-        StrataError: it does not end as it should.
+        InfrastructureError: a server is unavailable, or the service does not start.
+        StrataError: the service does not shut down cleanly.
     """
     with ExitStack() as stack:
         with progress(f"start {service.name} and its servers"):
@@ -84,11 +84,11 @@ def own(service: Service, folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def run_service(service: Service, settings: Mapping[str, str], folder: Path) -> Iterator[Running]:
-    """Run a service for the length of the block, which begins when it is ready.
+    """Run a service for the length of the block, which starts when it is ready.
 
     Raises:
         InfrastructureError: it does not start.
-        StrataError: it does not end as it should.
+        StrataError: it does not shut down cleanly.
     """
     hint = f"uv run nox -s 'integration({service.name})' -- -m smoke"
     ready = over = False
@@ -101,7 +101,7 @@ def run_service(service: Service, settings: Mapping[str, str], folder: Path) -> 
     except AssertionError as error:
         if over:
             raise StrataError(
-                f"{service.name} was told to end, and did not do it well:\n{error}",
+                f"{service.name} did not shut down cleanly:\n{error}",
                 hint,
             ) from None
         if ready:
@@ -110,11 +110,11 @@ def run_service(service: Service, settings: Mapping[str, str], folder: Path) -> 
 
 
 def elsewhere(host: str, allowed: Sequence[str]) -> Target:
-    """Return a host that others run, if it may be burdened, and answers.
+    """Return the target for an existing host, if it may be load-tested and responds.
 
     Raises:
         ConfigurationError: it is neither this machine nor on the list, or redirects to another one.
-        InfrastructureError: it does not answer.
+        InfrastructureError: it does not respond.
     """
     url = urlsplit(host)
     if url.scheme not in ("http", "https") or not url.hostname:
@@ -124,7 +124,7 @@ def elsewhere(host: str, allowed: Sequence[str]) -> Target:
     if not _is_local(url.hostname) and url.hostname not in allowed:
         raise ConfigurationError(
             f"--host {host} is not this machine, and not on the project's list of hosts that may be"
-            " burdened",
+            " load-tested",
             f'if it may be: hosts = ["{url.hostname}"] in [tool.stratakit.load] of pyproject.toml',
         )
     _probe(host)
@@ -139,11 +139,11 @@ def _is_local(name: str) -> bool:
 
 
 def _probe(host: str) -> None:
-    """Refuse a host that does not answer, or sends whoever asks somewhere else."""
+    """Refuse a host that does not respond, or redirects to another host."""
     url = urlsplit(host)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     try:
-        # Not urllib, which would ask a proxy, and go where a redirect leads.
+        # Not urllib, which would use a proxy and follow redirects.
         connection = kind(url.hostname or "", url.port, timeout=limits.ANSWER)
         try:
             connection.request("GET", url.path or "/")
@@ -158,6 +158,6 @@ def _probe(host: str) -> None:
         ) from error
     if urlsplit(location).hostname != url.hostname:
         raise ConfigurationError(
-            f"{host} redirects to {location}: another host, which was not asked",
-            "name that one by --host, if it may be burdened",
+            f"{host} redirects to {location}: another host, which is not the target",
+            "pass that one as --host, if it may be load-tested",
         )

@@ -1,7 +1,7 @@
-"""What a load test has to reach, as pyproject.toml says, and whether it did.
+"""Thresholds of a load test: reading them from pyproject.toml, and checking them.
 
-`[tool.stratakit.load]` of the project holds for every service; `[tool.stratakit.service.load]` of a
-service wins over it, key by key. A threshold is written as k6 has it: p95_latency_ms = "<500".
+`[tool.stratakit.load]` of the project applies to every service; `[tool.stratakit.service.load]` of
+a service overrides it, key by key. A threshold is written as in k6: p95_latency_ms = "<500".
 
 Standard library only.
 """
@@ -17,25 +17,25 @@ from ..errors import ConfigurationError
 from ..pyproject import ROOT, refuse_unknown
 
 HOSTS = "hosts"
-"""The key of the hosts besides this machine that `--host` may name."""
+"""Key with the hosts besides this machine that `--host` may name."""
 TABLE, SERVICE_TABLE = "tool.stratakit.load", "tool.stratakit.service.load"
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _BOUND = re.compile(r"\s*([<>]=?)\s*(\d+(?:\.\d+)?)\s*")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.IGNORECASE)
 _LATENESS = 0.1
-"""The share of the bound of p95 by which requests may be late before a run tells nothing."""
+"""Allowed lateness of requests as a share of the p95 bound; beyond it, a run is meaningless."""
 
 
 class _Metric(NamedTuple):
-    """A figure that may have a bound: where an entry of `phases` has it, and what is good."""
+    """A figure that may have a bound: its path in an entry of `phases`, and its good direction."""
 
     path: tuple[str, ...]
     phase: str = "open"
-    """The kind of phase that is asked, if there was one: else the other."""
+    """Kind of phase to take it from, if there was one; else from the last phase."""
     low_is_good: bool = True
     most: float | None = None
-    """The greatest bound that has a meaning."""
+    """Greatest bound that makes sense."""
 
 
 METRICS = {
@@ -48,50 +48,50 @@ METRICS = {
         )
         for name in ("p50", "p95", "p99")
     },
-    # Of the worst phase: nothing is gained by errors at a rate that nobody judges.
+    # From the worst phase, so that no phase can hide its errors.
     "error_rate": _Metric(("error_rate",), phase="", most=1),
     "requests_per_second": _Metric(("requests_per_second",), "closed", low_is_good=False),
     "tokens_per_second": _Metric(("tokens_per_second",), "closed", low_is_good=False),
 }
 DEFAULTS = {"error_rate": "<0.01"}
-"""What holds where neither table says otherwise."""
+"""Default thresholds, which both tables override."""
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A bound of one figure."""
+    """A bound for one figure."""
 
     name: str
     bound: str
-    """As it stands in pyproject.toml."""
+    """Its spelling in pyproject.toml."""
 
     @property
     def limit(self) -> float:
-        """The number in it."""
+        """Number in the bound."""
         return float(self._parts[1])
 
     def holds(self, value: float) -> bool:
-        """Return whether a value is on the right side of it."""
+        """Return whether a value satisfies the bound."""
         return _COMPARE[self._parts[0]](value, self.limit)
 
     @property
     def _parts(self) -> tuple[str, str]:
         found = _BOUND.fullmatch(self.bound)
-        assert found  # noqa: S101 - `load` refuses what is not written so
+        assert found  # noqa: S101 - `load` refuses invalid bounds
         return found[1], found[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the two tables say of the load test of a service."""
+    """Settings of a service's load test, from both tables."""
 
     thresholds: tuple[Threshold, ...]
     hosts: tuple[str, ...] = ()
-    """The allow list of `--host`."""
+    """Allow list of `--host`."""
 
     @property
     def late_limit_ms(self) -> float:
-        """By how much the generator may be late: a tenth of the bound of p95, else no limit."""
+        """Maximum lateness of the generator: a tenth of the bound of p95, else no limit."""
         limits = [each.limit for each in self.thresholds if each.name == "p95_latency_ms"]
         return limits[0] * _LATENESS if limits else float("inf")
 
@@ -100,7 +100,7 @@ def load(service: project.Service) -> Settings:
     """Return the settings of the load test of a service.
 
     Raises:
-        ConfigurationError: a key is not known, or its value means nothing.
+        ConfigurationError: a key is unknown, or its value is invalid.
     """
     file = service.path / "pyproject.toml"
     tables = (
@@ -114,10 +114,10 @@ def load(service: project.Service) -> Settings:
 
 
 def parse(tables: Iterable[tuple[str, Any]]) -> Settings:
-    """Return what tables say of which the latter win, each with the place where it stands.
+    """Return the settings in tables, each given with its location; later tables override earlier.
 
     Raises:
-        ConfigurationError: a key is not known, or its value means nothing.
+        ConfigurationError: a key is unknown, or its value is invalid.
     """
     found: dict[str, Any] = dict(DEFAULTS)
     for where, table in tables:
@@ -138,18 +138,17 @@ def parse(tables: Iterable[tuple[str, Any]]) -> Settings:
 
 
 def judge(settings: Settings, phases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return whether each threshold was reached, in the shape of `thresholds` in load.json.
+    """Return whether each threshold was met, in the format of `thresholds` in load.json.
 
-    Latencies are those of the open phase, throughput is that of the closed one, and errors are
-    those of the worst; where there is no such phase, of the last. A figure that nothing was
-    measured of, or too little, has no value and is missed: it was asked for. Without phases
-    there is nothing to judge.
+    Latencies are taken from the open phase, throughput from the closed one, and errors from the
+    worst; without such a phase, from the last. A figure with no samples, or too few, has no value
+    and counts as missed, since it was required. Without phases there is nothing to check.
     """
     return [_judge(each, METRICS[each.name], phases) for each in settings.thresholds if phases]
 
 
 def message(row: dict[str, Any]) -> str | None:
-    """Return what to say of a threshold that was missed; None of one that was reached."""
+    """Return the message for a threshold that was missed; None for one that was met."""
     if row["passed"]:
         return None
     if row["value"] is None:
@@ -186,7 +185,7 @@ def _value(phase: dict[str, Any], metric: _Metric) -> float | None:
 
 
 def _refuse_bound(name: str, value: Any, where: str) -> None:
-    """Refuse what is not a bound, and one from the wrong side, which nobody means."""
+    """Refuse invalid bounds, and bounds in the wrong direction, which are surely mistakes."""
     metric = METRICS[name]
     found = _BOUND.fullmatch(value) if isinstance(value, str) else None
     number = re.search(r"\d+(\.\d+)?", str(value))
@@ -207,7 +206,7 @@ def _refuse_bound(name: str, value: Any, where: str) -> None:
 
 
 def _refuse_hosts(value: Any, where: str) -> None:
-    """Refuse what is not a list of host names: with a scheme or a port, none would ever match."""
+    """Refuse anything but a list of host names: with a scheme or a port, none would ever match."""
     good = isinstance(value, list) and all(
         isinstance(each, str) and _HOST.fullmatch(each) for each in value
     )
