@@ -1,4 +1,4 @@
-"""One phase of a load test: Locust in processes of its own, and their results."""
+"""Phases of a load test: Locust in processes of its own, and their results."""
 
 import json
 import os

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 Row = tuple[float, float, str, str, str | None]
-"""One sample: its start in seconds, since the epoch or, in a window, since the window's start; its
+"""A sample: its start in seconds, since the epoch or, in a window, since the window's start; its
 latency in ms; the name of the request; the kind of timing; the error, if any."""
 REQUEST = "request"
 """Kind of timing: a whole response, to its last byte; also of a stream."""
