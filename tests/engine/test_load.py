@@ -166,7 +166,7 @@ def test_a_service_that_does_not_end_well_is_told_of_as_such(tmp_path: Path) -> 
     (tmp_path / "shop.py").write_text(SERVICE)
     shop = replace(project.services()[0], name="shop", package="shop")
     with (
-        pytest.raises(StrataError, match=r"shop was told to end, .*\n.* with 7") as caught,
+        pytest.raises(StrataError, match=r"shop did not shut down cleanly:\n.* with 7") as caught,
         target.run_service(shop, {}, tmp_path),
     ):
         pass
