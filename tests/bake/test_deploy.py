@@ -149,8 +149,8 @@ def test_skypilot_itself_plans_the_tasks(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--image", "a b"), "'a b' names no image"),
-        (("--image", "a:1;reboot"), "names no image"),
+        (("--image", "a b"), "'a b' is not an image"),
+        (("--image", "a:1;reboot"), "is not an image"),
         (("--image", "a:1", "--to", "helm"), "Input should be 'kubernetes' or 'sky'"),
         (("--image", "a:1", "--only", "servce"), "did you mean service?"),
     ],
@@ -171,7 +171,7 @@ def test_a_sign_of_the_shell_in_a_template_is_named_with_its_file(
     for sign in ("$HOME", "costs 3 $"):
         template.write_text(f"{text}# {sign}\n", encoding="utf-8")
         said = render(environment, baked, *words, code=3)
-        assert "infra/sky/migrate.yaml has a `$` that means nothing" in said
+        assert "infra/sky/migrate.yaml has an invalid placeholder" in said
     template.write_text(f"{text}# $$HOME\n", encoding="utf-8")
     assert "# $HOME" in render(environment, baked, *words)
 

@@ -104,7 +104,7 @@ def test_another_file_in_its_place_is_replaced(project: Scratch, models: Path) -
     ("name", "code", "says"),
     [
         ("lie", 1, "is not the file"),
-        ("cut", 2, "it broke off after"),
+        ("cut", 2, "the connection broke after"),
         ("missing", 2, "404"),
         ("down", 2, "refused"),
         ("unknown", 3, "there is no download 'unknown'; there are: "),

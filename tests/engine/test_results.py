@@ -125,5 +125,5 @@ def test_that_the_summary_is_asked_for_is_no_word_for_the_tier(
 
 @pytest.mark.parametrize("words", [["--output"], ["--output", "xml"], ["--output=yaml"]])
 def test_an_output_that_there_is_not_is_refused(words: list[str]) -> None:
-    with pytest.raises(ConfigurationError, match="names no output that there is"):
+    with pytest.raises(ConfigurationError, match="the only output format is json"):
         split_output(words)

@@ -38,9 +38,9 @@ STRAYS = {
     "at the top": ("test_a.py", OF_NEITHER),
 }
 HOMELESS = {
-    "libs/bare/tests/unit/test_a.py": "give libs/bare a pyproject.toml, without which it is no library",
-    "services/bare/tests/unit/test_a.py": "give services/bare a pyproject.toml, without which it is no"
-    " service",
+    "libs/bare/tests/unit/test_a.py": "give libs/bare a pyproject.toml, without which it is not",
+    "services/bare/tests/unit/test_a.py": "give services/bare a pyproject.toml, without which it is"
+    " not a service",
 }
 FINE = (
     f"{GATEWAY}/unit/test_a.py",

@@ -193,5 +193,5 @@ def test_the_shell_of_the_user_decides_what_is_printed(
 def test_a_shell_that_cannot_be_served_is_named(project: Project) -> None:
     outcome = script(project, "/bin/tcsh")
     assert outcome.code == 3
-    assert "'tcsh' of $SHELL is none of bash, zsh, fish" in outcome.output
+    assert "'tcsh' in $SHELL is not one of bash, zsh, fish" in outcome.output
     assert script(project, "/bin/sh", "--shell", "tcsh").code == 3

@@ -152,7 +152,7 @@ def test_setup_makes_up_each_secret_that_a_service_needs(example: Workshop) -> N
     made = set(re.findall(r"^GATEWAY_(?:ADMIN_TOKEN|SECRET)=([\w-]{40,})$", text, re.MULTILINE))
     assert len(made) == 2
     assert file.stat().st_mode & 0o077 == 0
-    assert ".env: is there, and stays as it is" in example.done("setup")
+    assert ".env: already exists, unchanged" in example.done("setup")
     assert file.read_text(encoding="utf-8") == text
 
 
@@ -357,7 +357,7 @@ SITUATIONS = [
     Situation(
         name="a library has the package",
         code=3,
-        says="libs/money/src/billing is there already",
+        says="libs/money/src/billing already exists",
         changes=(planted("libs/money", "src/billing/__init__.py"),),
     ),
     Situation(
@@ -447,7 +447,7 @@ SITUATIONS += [
     Situation(
         name="what names the service is not committed",
         code=3,
-        says="README.md: not committed, so that git could not take the renaming back",
+        says="README.md: not committed, so git could not undo the renaming",
         arguments=(*RENAME, "billing"),
         changes=(replace("README.md", "Replace this line", "Edited"),),
     ),

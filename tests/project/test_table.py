@@ -169,17 +169,17 @@ WRONG = {
     "a name that is no marker": Wrong(
         '[tool.stratakit.tiers."end to end"]\nchecks = "all"\npaths = ["tests/e2e"]',
         "no tier can be called 'end to end'",
-        "take small letters",
+        "use lower-case letters",
     ),
     "a name that is taken": Wrong(
         '[tool.stratakit.tiers.coverage]\nchecks = "all"\npaths = ["tests/e2e"]',
         "no tier can be called 'coverage'",
-        "take small letters",
+        "use lower-case letters",
     ),
     "a name of pytest's": Wrong(
         '[tool.stratakit.tiers.skip]\nchecks = "all"\npaths = ["tests/e2e"]',
         "no tier can be called 'skip'",
-        "take small letters",
+        "use lower-case letters",
     ),
 }
 

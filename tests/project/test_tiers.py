@@ -164,7 +164,7 @@ def test_a_program_that_asks_for_json_reads_the_summary_and_nothing_else(
     assert "Session unit(gateway) was successful" in done.stderr
     refused = project.run(*NOX, *asked[:-3], "yaml", check=False)
     assert (refused.returncode, refused.stdout) == (3, "")
-    assert "--output names no output that there is" in refused.stderr
+    assert "--output: the only output format is json" in refused.stderr
 
 
 def test_each_tier_leaves_junit_and_ctrf(project: Project) -> None:

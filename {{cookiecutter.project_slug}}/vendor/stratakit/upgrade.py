@@ -96,12 +96,12 @@ def main() -> int:
     former = [name for name in sorted(kept) if name.startswith(OLD) and (ROOT / name).exists()]
     for lines in (
         [f"{name} is where the engine was" for name in former],
-        [] if former or not (ROOT / OLD).exists() else [f"nothing in {OLD} is git's: rm -r {OLD}"],
+        [] if former or not (ROOT / OLD).exists() else [f"nothing in {OLD} is in git: rm -r {OLD}"],
         [*_naming(files)],
         [f"{name} is in conflict" for name in sorted(conflicts)],
         [f"{name} was rejected" for name in sorted(kept) if name.endswith(REJECTED)],
     ):
-        more = [f"{len(lines) - SHOWN} more such"] if len(lines) > SHOWN else []
+        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         for line in (*lines[:SHOWN], *more):
             sys.stderr.write(f"look at it by hand: {line}\n")
     sys.stdout.write("Next:\n  uv lock\n  uv sync --all-packages --all-groups\n  uv run nox\n")

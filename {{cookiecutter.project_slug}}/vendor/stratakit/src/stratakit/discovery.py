@@ -189,7 +189,7 @@ def _hint(file: Path) -> str:
     home = f"{top}/{inner[0]}"
     if not (ROOT / home / "pyproject.toml").exists():
         guide = "the engine's docs/services.md"
-        return f"give {home} a pyproject.toml, without which it is no {kind.kind}: {guide}"
+        return f"give {home} a pyproject.toml, without which it is not a {kind.kind}: {guide}"
     return f"move it to one of the folders {_listed(kind.scopes, f'{home}/')}"
 
 

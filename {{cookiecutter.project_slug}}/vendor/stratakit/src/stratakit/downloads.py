@@ -129,11 +129,11 @@ class Download:
                 size = response.headers["Content-Length"]
             # A dropped connection looks like the end of the file.
             if size is not None and received != int(size):
-                raise ConnectionError(f"it broke off after {received} of {size} bytes")
+                raise ConnectionError(f"the connection broke after {received} of {size} bytes")
         except (OSError, http.client.HTTPException) as error:
             raise InfrastructureError(
-                f"{self.name} cannot be had from {self.source.url}: {error}",
-                "look at the network, and at HTTPS_PROXY; then try again",
+                f"{self.name} cannot be downloaded from {self.source.url}: {error}",
+                "check the network and HTTPS_PROXY; then try again",
             ) from error
 
     @property

@@ -180,8 +180,8 @@ def diagnose(output: str, python: str | None = None) -> StrataError:
         )
     if python and NOT_ALLOWED in output:
         return ConfigurationError(
-            f"the project is not for Python {python}:\n{output.strip()}",
-            "name one that requires-python allows, for example: uv run nox -s unit -P 3.13",
+            f"the project does not support Python {python}:\n{output.strip()}",
+            "choose one that requires-python allows, for example: uv run nox -s unit -P 3.13",
         )
     folder = os.environ.get("TMPDIR")
     if folder and re.search(rf"at path \"{re.escape(folder.rstrip('/'))}/", output):

@@ -50,10 +50,10 @@ _HINTS = {
     errno.EDQUOT: _ROOM,
     errno.EFBIG: "ulimit -f unlimited",
     errno.EMFILE: "ulimit -n 4096",
-    errno.EROFS: "let it be written to: mount -o remount,rw; or, unless you are root, use another"
+    errno.EROFS: "make it writable: mount -o remount,rw; or, unless you are root, use another"
     " folder: XDG_CACHE_HOME=/a/folder/elsewhere",
-    errno.EACCES: "look who may use it: ls -ld {file}",
-    errno.EPERM: "look whose it is: ls -ld {file}",
+    errno.EACCES: "check its permissions: ls -ld {file}",
+    errno.EPERM: "check its owner: ls -ld {file}",
     errno.ENAMETOOLONG: "TMPDIR=/tmp",
 }
 
@@ -64,7 +64,7 @@ def unusable(what: str, error: OSError) -> InfrastructureError:
     code = next(
         (each for each in _HINTS if each == error.errno or os.strerror(each) in str(error)), 0
     )
-    hint = _HINTS.get(code, "fix what it names; `uv run invoke doctor` looks at more")
+    hint = _HINTS.get(code, "fix the cause; `uv run invoke doctor` checks more")
     return InfrastructureError(f"{what}: {error}", hint.format(file=error.filename or "it"))
 
 

@@ -44,7 +44,7 @@ def git(folder: Path, *arguments: str, timeout: float = limits.COMMAND) -> str:
         )
     except FileNotFoundError as error:
         raise InfrastructureError(
-            "git is not installed, or not on PATH: templates come from it, and it tells what would"
+            "git is not installed, or not on PATH: it fetches templates, and shows what would"
             " be lost",
             "install git: https://git-scm.com/downloads",
         ) from error

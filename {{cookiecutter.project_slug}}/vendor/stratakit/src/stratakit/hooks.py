@@ -135,7 +135,7 @@ def look() -> str:
     ]
     if others:
         raise InfrastructureError(
-            f"not as setup installs them, and so may not work here: {', '.join(others)}", setup
+            f"different from what setup installs, and may not work here: {', '.join(others)}", setup
         )
     return f"installed: {', '.join(wanted)}"
 

@@ -107,7 +107,7 @@ def packages() -> tuple[Package, ...]:
     for library in libraries():
         if library.name in taken:
             raise ConfigurationError(
-                f"there are a service and a library {library.name}, so it would not be known whose"
+                f"there are a service and a library {library.name}, so it is ambiguous whose"
                 f" tests {tiers.UNIT}({library.name}) runs",
                 f"rename one, for example: git mv libs/{library.name} libs/{library.name}-lib"
                 " && uv lock",

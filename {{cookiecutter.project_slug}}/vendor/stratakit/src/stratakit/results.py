@@ -228,7 +228,7 @@ class Run:
                 names += [f"{each.name}({of.name})" for of in project.packages_of(each)]
             wrong = (unknown[1] or unknown[2] or "").split(", ")
             hints = [*filter(None, (did_you_mean(name, names) for name in wrong))]
-            hints.append(f"There are {there}; all that there are: uv run nox -l")
+            hints.append(f"There are {there}; list all: uv run nox -l")
             record.msg = f"{said}\n  hint: {' '.join(hints)}"
             record.args = ()
         return True
@@ -291,7 +291,7 @@ def split_output(words: Sequence[str]) -> tuple[list[str], bool]:
             found = True
         else:
             raise ConfigurationError(
-                f"{word} names no output that there is", f"uv run nox -s unit -- {OUTPUT} json"
+                f"{word}: the only output format is json", f"uv run nox -s unit -- {OUTPUT} json"
             )
     return rest, found
 

@@ -143,6 +143,6 @@ def _unknown(name: str, known: list[str]) -> ConfigurationError:
         did_you_mean(
             name.upper(),
             known,
-            f"The settings are {', '.join(known)}; they stand in .env.test or the environment",
+            f"The settings are {', '.join(known)}; set them in .env.test or the environment",
         ),
     )

@@ -272,14 +272,14 @@ def _refuse_incomplete(name: str, table: dict[str, Any], where: str) -> None:
     """Refuse a tier of the project's own with an invalid name or a missing key."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
         raise ConfigurationError(
-            f"{where}: no tier can be called {name!r}, which is to be a session and a marker",
-            "take small letters, digits and _, and no name that nox or pytest use, for example:"
+            f"{where}: no tier can be called {name!r}: it becomes a session and a marker",
+            "use lower-case letters, digits and _, and no name of nox or pytest, for example:"
             f" {_EXAMPLE}",
         )
     for key in ("checks", "paths"):
         if not table.get(key):
             raise ConfigurationError(
-                f"{where} lacks {key}, which a tier of your own has to say",
+                f"{where} lacks {key}, which a tier of your own needs",
                 did_you_mean(name, _OWN["tiers"], f"for example: {_EXAMPLE}"),
             )
 

@@ -49,7 +49,7 @@ def eject() -> list[str]:
             "uv run invoke graph",
         )
     if target.exists():
-        raise ConfigurationError(f"{OWN}/ is there already", f"git mv {OWN} somewhere-else")
+        raise ConfigurationError(f"{OWN}/ already exists", f"git mv {OWN} somewhere-else")
     texts = _edited()
     for file, text in texts.items():
         (ROOT / file).write_text(text, encoding="utf-8", newline="\n")
@@ -70,7 +70,7 @@ def _edited() -> dict[str, str]:
         text = texts.get(file) or (ROOT / file).read_text(encoding="utf-8")
         if old not in text:
             raise ConfigurationError(
-                f"{file} does not say {old!r}, so it is not known where it names the engine",
+                f"{file} lacks {old!r}, so its reference to the engine cannot be replaced",
                 f"put the line back (git log -p {file}), or replace it by hand: {new!r}",
             )
         texts[file] = text.replace(old, new, 1)

@@ -277,13 +277,13 @@ def _refuse_uncommitted(service: Service, texts: Mapping[Path, str]) -> None:
         status = git(ROOT, "status", "--porcelain", "-z", "--", *map(str, sorted(paths)))
     except GitError as error:
         raise ConfigurationError(
-            f"nothing could take the renaming back, since git says: {error}",
+            f"git could not undo the renaming, since it says: {error}",
             "uv run invoke setup, and commit",
         ) from error
     changed = [entry[3:] for entry in status.split("\0") if entry]
     if changed:
         raise ConfigurationError(
-            f"{services.few(changed)}: not committed, so that git could not take the renaming back",
+            f"{services.few(changed)}: not committed, so git could not undo the renaming",
             "commit, or put it aside: git stash --include-untracked",
         )
 

@@ -121,7 +121,7 @@ def refuse_uncommitted(service: Service) -> None:
             git(ROOT, "ls-files", "--error-unmatch", "--", f"{folder}/pyproject.toml")
     except GitError as error:
         raise ConfigurationError(
-            f"nothing could bring {folder} back, since git says: {error}",
+            f"git could not restore {folder}, since it says: {error}",
             f"uv run invoke service.remove {service.name} --force",
         ) from error
     if changed:
@@ -166,8 +166,8 @@ def refuse_hiding(package: str) -> None:
     """
     for other in ROOT.glob(f"*/*/src/{package}"):
         raise ConfigurationError(
-            f"{other.relative_to(ROOT)} is there already, and of two packages that are called"
-            f" {package} one would hide the other",
+            f"{other.relative_to(ROOT)} already exists, and one of two packages called"
+            f" {package} would hide the other",
             "take another name",
         )
 

@@ -144,7 +144,7 @@ def notify(_: Context, results: str, *, issue: bool = False) -> None:
     """Report a red workflow to people: by the webhook in NOTIFY_WEBHOOK_URL, by an issue."""
     red = "failure" in results.split()
     if not red and "cancelled" in results.split():
-        console.say("cancelled: there is nothing to tell")
+        console.say("cancelled: nothing to report")
         return
     run = _run_url()
     workflow = os.environ.get("GITHUB_WORKFLOW", "CI")

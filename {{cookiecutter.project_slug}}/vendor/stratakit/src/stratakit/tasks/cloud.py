@@ -15,7 +15,7 @@ LEASE = {"lease": "id of a machine that cloud.list shows; default: the only one"
 
 @task(name="list", help={"cloud": "also what this cloud lists, with or without a lease here"})
 def list_(_: Context, cloud: str | None = None) -> None:
-    """Show the machines: which service, until when, and whether a run still uses them."""
+    """Show the machines: service, deadline, and whether a run still uses them."""
     known = leases.all_of(cloud)
     names = {lease.provider for lease in known} | ({cloud} if cloud else set())
     listed = {machine.tag: machine for name in names for machine in providers.provider(name).list()}
@@ -46,7 +46,7 @@ def list_(_: Context, cloud: str | None = None) -> None:
 
 @task(help=LEASE)
 def logs(_: Context, lease: str | None = None) -> None:
-    """Print what the service on a machine has printed."""
+    """Print the logs of the service on a machine."""
     found = _chosen(lease)
     console.say(providers.provider(found.provider).logs(found))
 
@@ -61,7 +61,7 @@ def ssh(_: Context, lease: str | None = None) -> None:
 
 @task(help=LEASE)
 def down(_: Context, lease: str | None = None) -> None:
-    """Give a machine back, and look whether it is gone."""
+    """Give a machine back, and check that it is gone."""
     found = _chosen(lease)
     reaper.end(providers.provider(found.provider), found.id)
     found.forget()
@@ -70,7 +70,7 @@ def down(_: Context, lease: str | None = None) -> None:
 
 @task(help={"cloud": "only machines of this cloud; default: of all that have leases here"})
 def reap(_: Context, cloud: str | None = None) -> None:
-    """Give back every machine that nobody uses, or whose time is over."""
+    """Give back every machine that is unused or past its deadline."""
     names = [cloud] if cloud else sorted({lease.provider for lease in leases.all_of()})
     lines = [
         line for name in names or [providers.FREE] for line in reaper.reap(providers.provider(name))

@@ -33,7 +33,7 @@ def chosen(cloud: str | None) -> list[str]:
 
 @task(help=CLOUD)
 def up(_: Context, cloud: str | None = None) -> None:
-    """Start local clouds; print the lines that lead tests, clients and Terraform to them."""
+    """Start local clouds; print the variables that point tests, clients and Terraform to them."""
     for name in chosen(cloud):
         endpoint = kept.up(name)
         leads = {CLOUDS[name].setting: endpoint, **following(CLOUDS[name], endpoint)}
@@ -44,7 +44,7 @@ def up(_: Context, cloud: str | None = None) -> None:
 
 @task(help=CLOUD)
 def down(_: Context, cloud: str | None = None) -> None:
-    """Stop local clouds, and forget what they have stored."""
+    """Stop local clouds, and delete what they have stored."""
     stopped = [name for name in chosen(cloud) if kept.down(name)]
     console.say(f"stopped: {', '.join(stopped)}" if stopped else "no local cloud was up")
 

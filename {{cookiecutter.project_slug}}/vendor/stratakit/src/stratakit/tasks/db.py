@@ -284,7 +284,7 @@ def show_verdict(
         raise InfrastructureError(f"not there: {', '.join(missing)}", "uv run invoke db.setup")
     if wrong:
         listed = ", ".join(f"{name}: {check.name}" for name, check in wrong)
-        fail(f"not as it should be: {listed}")
+        fail(f"verification failed: {listed}")
 
 
 @task(
@@ -445,7 +445,7 @@ def shell(_: Context, service: str | None = None, database: str = DEV) -> None:
         if len(targets) != 1:
             known = ", ".join(dict.fromkeys(each.service.name for each in targets)) or "none"
             fail(
-                f"say whose database: --service, one of {known}, and --database dev or test",
+                f"choose one database: --service, one of {known}, and --database dev or test",
                 Code.CONFIGURATION,
             )
         targets[0].refuse_foreign()

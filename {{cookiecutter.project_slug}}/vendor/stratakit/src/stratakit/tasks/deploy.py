@@ -36,11 +36,11 @@ def render(
     to: Literal["kubernetes", "sky"] = "kubernetes",
     only: str | None = None,
 ) -> None:
-    """Print what deploys a service: Kubernetes manifests, or task files of SkyPilot."""
+    """Print the deployment of a service: Kubernetes manifests, or SkyPilot task files."""
     found = project.service(service)
     if not _REFERENCE.fullmatch(image):
         raise ConfigurationError(
-            f"{image!r} names no image", "for example: --image registry.example.org/name:1.2.3"
+            f"{image!r} is not an image", "for example: --image registry.example.org/name:1.2.3"
         )
     folder = ROOT / "infra" / to
     templates = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
@@ -62,8 +62,8 @@ def render(
                 texts.append(text.substitute(_values(found, image)).strip())
             except (KeyError, ValueError) as error:
                 raise ConfigurationError(
-                    f"infra/{to}/{file.name} has a `$` that means nothing: {error}",
-                    "write $$ for the sign itself; the names that mean something:"
+                    f"infra/{to}/{file.name} has an invalid placeholder: {error}",
+                    "write $$ for a literal dollar sign; the placeholders are:"
                     f" {', '.join(_values(found, image))}",
                 ) from error
     console.say("\n---\n".join(texts))

@@ -51,7 +51,7 @@ def each_module(cloud: str | None, verb: str, *words: str) -> None:
     if failed:
         fail(f"terraform {verb} failed in {', '.join(failed)}")
     if absent:
-        raise AbsentError(f"modules that were not looked at: {len(absent)}", absent[0].hint)
+        raise AbsentError(f"modules that were not checked: {len(absent)}", absent[0].hint)
 
 
 @task()

@@ -39,7 +39,7 @@ HOST = "address of the service to test, this machine's or one that pyproject.tom
     help={"service": "service", "host": HOST, "workers": WORKERS, "options": OPTIONS},
 )
 def master(_: Context, service: str, host: str, workers: int = 2, options: str = "") -> None:
-    """Run the load test of a service by workers, and judge what they send."""
+    """Run the load test of a service on workers, and check their results."""
     home = _home(service)
     left = REPORTS / "load" / service / "results.json"
     done = subprocess.run(
@@ -63,7 +63,7 @@ def master(_: Context, service: str, host: str, workers: int = 2, options: str =
     help={"service": "service", "master": "host of load.master", "port": "its port"},
 )
 def worker(_: Context, service: str, master: str, port: int = PORT) -> None:
-    """Make requests for a master, phase after phase, until it has gone."""
+    """Make requests for a master, phase after phase, until it ends."""
     command = (
         *(sys.executable, "-m", "stratakit.load.generator", "--worker"),
         *("--locustfile", str(_home(service) / SCENARIO), "--exit-code-on-error", "0"),
@@ -83,7 +83,7 @@ def worker(_: Context, service: str, master: str, port: int = PORT) -> None:
         phases += 1
     if not phases:
         raise InfrastructureError(
-            f"no master at {master}:{port} has had this worker do anything (exit code {ended})",
+            f"no master at {master}:{port} gave this worker any work (exit code {ended})",
             f"start it: uv run invoke load.master {service} --host URL",
         )
     console.say(f"{phases} phases; the master has gone")

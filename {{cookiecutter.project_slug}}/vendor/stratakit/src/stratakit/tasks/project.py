@@ -62,9 +62,9 @@ def _git() -> str:
     if shutil.which("git") is None:
         return "not installed, so no repository is made: install git and run this again"
     if is_repository(ROOT):
-        return "a repository is there"
+        return "a repository exists"
     _run("git", "init", "--quiet", "--initial-branch=main")
-    return "repository made; the first commit is yours"
+    return "repository created; the first commit is yours"
 
 
 def _lock() -> str:
@@ -80,7 +80,7 @@ def _environment() -> str:
 def _dotenv() -> str:
     target = ROOT / ".env"
     if target.exists():
-        return "is there, and stays as it is"
+        return "already exists, unchanged"
     example = ROOT / ".env.example"
     if not example.exists():
         return "not made: there is no .env.example to copy"
@@ -128,7 +128,7 @@ def _servers() -> str:
 
 def _rejects() -> str:
     left = REJECTS.select(project_files())
-    return f"left to you: {', '.join(left)}: {REJECTS.hint}" if left else "nothing is left of one"
+    return f"left to you: {', '.join(left)}: {REJECTS.hint}" if left else "nothing is left to merge"
 
 
 def _uv(*command: str) -> None:
@@ -171,7 +171,7 @@ def completion(_: Context, shell: Shell | None = None) -> None:
     chosen: Shell | None = next((each for each in get_args(Shell) if each == name), None)
     if not chosen:
         raise ConfigurationError(
-            f"the shell {name!r} of $SHELL is none of {', '.join(get_args(Shell))}",
+            f"the shell {name!r} in $SHELL is not one of {', '.join(get_args(Shell))}",
             "uv run invoke completion --shell bash",
         )
     try:

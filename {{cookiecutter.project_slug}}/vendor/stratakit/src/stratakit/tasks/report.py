@@ -29,10 +29,10 @@ def open_page(_: Context) -> None:
     page = REPORTS / PAGE
     if not page.exists():
         raise InfrastructureError(
-            f"there is no reports/{PAGE}: no run of nox has come to an end", "uv run nox"
+            f"there is no reports/{PAGE}: no run of nox has finished", "uv run nox"
         )
     opened = webbrowser.open(page.as_uri())
-    console.say(page.as_uri() if opened else f"no browser is found here; open {page.as_uri()}")
+    console.say(page.as_uri() if opened else f"no browser found; open {page.as_uri()}")
 
 
 _RUN = "a run that report.history lists, `last`, `previous`, or a summary.json"
@@ -107,7 +107,7 @@ def show(_: Context) -> None:
         summary = json.loads((REPORTS / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InfrastructureError(
-            "there is no reports/summary.json: no run of nox has come to an end", "uv run nox"
+            "there is no reports/summary.json: no run of nox has finished", "uv run nox"
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(

@@ -93,7 +93,7 @@ def remove(
     },
 )
 def rename(_: Context, old: str, new: str, dry_run: bool = False) -> None:
-    """Rename a service: folder, package, settings, databases and all that names it."""
+    """Rename a service: folder, package, settings, databases and all mentions."""
     plan = renaming.plan(old, new)
     with renaming.prepared(plan) as databases:
         files = sorted(str(each.relative_to(pyproject.ROOT)) for each in plan.texts)
@@ -109,13 +109,13 @@ def rename(_: Context, old: str, new: str, dry_run: bool = False) -> None:
             with console.progress(f"rename {old} and lock"):
                 renaming.carry_out(plan, databases)
     if plan.left:
-        console.say("The word is left in, for you to judge:\n" + "\n".join(plan.left))
+        console.say("These lines still have the old name; check by hand:\n" + "\n".join(plan.left))
     if files and not dry_run:
         console.say(
             "Next:\n  uv run invoke setup\n"
             f'  uv run nox -s static "unit({new})" "integration({new})"\n'
-            "Who else works here moves what their machine keeps by the same command, once they have"
-            " your commit."
+            "Other developers run the same command after pulling your commit, to rename what their"
+            " machines keep."
         )
 
 

@@ -27,7 +27,7 @@ def up(
     timeout: float = limits.HEALTH,
     json: bool = False,
 ) -> None:
-    """Start what is not up or has changed, migrate, wait until healthy, print the URLs."""
+    """Start services that are down or have changed, migrate, wait until healthy, print the URLs."""
     progress = partial(console.progress, quiet=json)
     _print_summary(running.up(service or [], timeout=timeout, progress=progress), json=json)
 
@@ -101,7 +101,7 @@ def clean(_: Context, yes: bool = False) -> None:
     if not yes:
         named = [each.name for each in project.services() if "postgres" in each.needs]
         kept = ", ".join(names.named(each, DEV, checkout.mark()) for each in named)
-        question = f"delete all that the stack has stored, and so {kept or 'no database'}"
+        question = f"delete all data of the stack; databases: {kept or 'none'}"
         console.confirm(question, "--yes")
     console.say("\n".join(running.clean()) or "nothing was there")
 
