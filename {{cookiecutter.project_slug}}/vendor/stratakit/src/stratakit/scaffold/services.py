@@ -154,7 +154,7 @@ def refuse_taken(name: str) -> None:
     found = [each.name for each in there[name].iterdir()] if there[name].is_dir() else ["a file"]
     raise ConfigurationError(
         f"{folder} is there and is not a service: {few(found) or 'an empty folder'}",
-        f"look at it, and take it away: rm -r {folder}",
+        f"check its content, then remove it: rm -r {folder}",
     )
 
 

@@ -210,7 +210,7 @@ def _post(webhook: str, line: str) -> None:
         said = str(error).replace(webhook, "NOTIFY_WEBHOOK_URL")
         raise InfrastructureError(
             f"the webhook in NOTIFY_WEBHOOK_URL does not take the message: {said}",
-            "make a new one in Slack or Discord, and set the secret of the repository anew",
+            "make a new one in Slack or Discord, and update the secret of the repository",
         ) from error
 
 

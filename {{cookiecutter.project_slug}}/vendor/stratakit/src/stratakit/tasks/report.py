@@ -111,7 +111,7 @@ def show(_: Context) -> None:
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"reports/summary.json cannot be read: {error}", "write it anew: uv run nox"
+            f"reports/summary.json cannot be read: {error}", "recreate it: uv run nox"
         ) from error
     console.say("\n".join(["", *_tiers(summary), *_failures(summary), *_absent(summary)]))
 
