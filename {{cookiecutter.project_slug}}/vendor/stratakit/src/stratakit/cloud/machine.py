@@ -26,7 +26,7 @@ TAIL = 20
 
 
 def main() -> None:
-    """Run a service until the end of its time."""
+    """Run a service until its time is over."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--service", required=True)
     parser.add_argument("--folder", type=Path, required=True)

@@ -130,7 +130,7 @@ class Aws:
         return self.session.client("ec2", region, config=Config(retries={"total_max_attempts": 4}))
 
     def machines(self) -> Iterator[dict[str, str]]:
-        """Return what carries the label."""
+        """Return the machines with the label."""
         regions = self.client(self.home).describe_regions()["Regions"]
         clients = [self.client(each["RegionName"]) for each in regions]
         with ThreadPoolExecutor(THREADS) as pool:
@@ -176,7 +176,7 @@ class Gcp:
         ).instances()
 
     def machines(self) -> Iterator[dict[str, str]]:
-        """Return what carries the label."""
+        """Return the machines with the label."""
         request = self.instances.aggregatedList(project=self.project, filter=f"labels.{LABEL}:*")
         while request is not None:
             answer = request.execute()
@@ -212,7 +212,7 @@ class Azure:
         self.compute = azure.get_client("compute", self.subscription)
 
     def machines(self) -> Iterator[dict[str, str]]:
-        """Return what carries the label."""
+        """Return the machines with the label."""
         for each in self.compute.virtual_machines.list_all():
             if LABEL in (each.tags or {}):
                 yield {

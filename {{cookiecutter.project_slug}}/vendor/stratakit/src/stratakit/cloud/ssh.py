@@ -117,7 +117,7 @@ class Remote:
         """Wait until the machine accepts our key.
 
         Raises:
-            InfrastructureError: it does not in `limit` seconds.
+            InfrastructureError: it does not within `limit` seconds.
         """
 
         def reached() -> None:

@@ -227,7 +227,7 @@ def _give_back(run: Run, provider: Provider, lease: Lease, quote: Quote, start: 
 
 def _tell_kept(lease: Lease) -> None:
     sys.stdout.write(
-        f"the machine {lease.id} goes on until {lease.expires:%H:%M} UTC\n"
+        f"the machine {lease.id} keeps running until {lease.expires:%H:%M} UTC\n"
         f"  what it prints: uv run invoke cloud.logs --lease {lease.id}\n"
         f"  a shell on it:  uv run invoke cloud.ssh --lease {lease.id}\n"
         f"  its end:        uv run invoke cloud.down --lease {lease.id}\n"

@@ -192,7 +192,7 @@ class Workspace:
         said = done.stderr.strip() or done.stdout.strip()
         if UNREACHABLE.search(said):
             raise AbsentError(
-                f"the provider of {module} cannot be had: {_first_error(said)}",
+                f"the provider of {module} cannot be fetched: {_first_error(said)}",
                 "let the machine reach the registry, or name a folder of providers: "
                 "STRATA_TF_PLUGIN_DIR=PATH",
                 part="providers",
