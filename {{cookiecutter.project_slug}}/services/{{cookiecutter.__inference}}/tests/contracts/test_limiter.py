@@ -26,7 +26,8 @@ FEW, ENDLESS = Limits(PLENTY, 100), Limits(PLENTY, PLENTY)
 # What was let through before, so many seconds after each other: its tokens, and by how many they
 # are corrected then. Who asks, for how many, and is told: of what there is too little, what is left
 # of requests and tokens, when all of each is free again, and when this request would pass.
-CASES: dict[str, tuple[Any, ...]] = {
+Case = tuple[float, list[tuple[int, int]], Limits, int, tuple[Any, ...]]
+CASES: dict[str, Case] = {
     "the first": (0, [], Limits(3, 100), 40, (None, 2, 60, 60, 60, 0)),
     "of requests": (0, [(9, 0)] * 2, Limits(2, PLENTY), 1, ("requests", 0, PLENTY - 18, *[60] * 3)),
     "of tokens": (0, [(9, 0)] * 2, Limits(PLENTY, 18), 1, ("tokens", PLENTY - 2, 0, *[60] * 3)),
@@ -53,16 +54,11 @@ CASES: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("pause", "before", "limits", "tokens", "told"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 async def test_an_admission_says_what_is_left_and_when_there_is_more(
-    limiter: Limiter,
-    clock: MemoryClock,
-    pause: float,
-    before: list[tuple[int, int]],
-    limits: Limits,
-    tokens: int,
-    told: tuple[Any, ...],
+    limiter: Limiter, clock: MemoryClock, case: Case
 ) -> None:
+    pause, before, limits, tokens, (refused, *told) = case
     admissions = []
     for counted, _ in before:
         admissions.append(await limiter.admit(TEAM, ENDLESS, counted))
@@ -72,11 +68,10 @@ async def test_an_admission_says_what_is_left_and_when_there_is_more(
     for admission, (_, correction) in zip(admissions, before, strict=True):
         for team in (TEAM, uuid4()):
             limiter.settle(team, admission.at, correction)
-    refused, *rest = told
     # What is refused is not counted.
     for _ in range(2 if refused else 1):
         admission = await limiter.admit(TEAM, limits, tokens)
-        assert astuple(admission) == (refused, "", *rest, other.at)
+        assert astuple(admission) == (refused, "", *told, other.at)
 
 
 async def test_an_admission_has_the_version_of_the_newest_announcement(

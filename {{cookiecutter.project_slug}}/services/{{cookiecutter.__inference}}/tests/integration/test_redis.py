@@ -60,17 +60,14 @@ def mine(through: Client, clock: MemoryClock) -> RedisLimiter:
 
 
 async def test_a_window_has_the_name_of_the_service_stays_small_and_expires_whatever_is_done_to_it(
-    redis_client: Client,
-    redis_announcements: Announcements,
-    redis_limiter: RedisLimiter,
-    clock: MemoryClock,
+    redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
     await redis_limiter.admit(TEAM, NONE, 1)
     redis_limiter.settle(TEAM, clock.now().timestamp(), 5)
     await redis_limiter.flush()
     # Nothing is kept of a team that is refused or was forgotten.
     assert set(await redis_client.keys()) <= {MARKER}
-    await redis_announcements.announce()
+    await RedisAnnouncements(redis_client).announce()
     at = (await redis_limiter.admit(TEAM, LIMITS, 1)).at
     assert {*await redis_client.keys()} - {MARKER} == {"gateway:version", WINDOW}
     for correct in (redis_limiter.flush, lambda: redis_limiter.admit(TEAM, NONE, 1)):

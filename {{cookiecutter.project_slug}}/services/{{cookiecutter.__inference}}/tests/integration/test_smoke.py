@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-import httpx2
 import pytest
+from httpx2 import AsyncClient
 
 from .people import CHAT, chat
 
@@ -12,13 +12,11 @@ LATENCY = timedelta(seconds=2)
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/openapi.json"])
-async def test_it_answers_200(anybody: httpx2.AsyncClient, path: str) -> None:
+async def test_it_answers_200(anybody: AsyncClient, path: str) -> None:
     assert (await anybody.get(path)).status_code == 200
 
 
-async def test_a_chat_is_answered_in_time_and_a_text_is_gone_on_with(
-    client: httpx2.AsyncClient,
-) -> None:
+async def test_a_chat_is_answered_in_time_and_a_text_is_gone_on_with(client: AsyncClient) -> None:
     chats = [await client.post(CHAT, json=chat()) for _ in range(5)]
     text = await client.post("/v1/completions", json={"model": "echo", "prompt": "hello"})
     assert {response.status_code for response in (*chats, text)} == {200}

@@ -14,23 +14,20 @@ from gateway.ports import Chunk
 from .conftest import ALIAS, ASKED, BODIES, CHAT, OPTIONS, TEXT, Customer, Refusal, refusal
 
 Object = dict[str, Any]
-KINDS: dict[str, type[completion_requests.Sampling]] = {
-    CHAT: completion_requests.ChatRequest,
-    TEXT: completion_requests.CompletionRequest,
+KINDS: dict[str, tuple[type[completion_requests.Sampling], type]] = {
+    CHAT: (completion_requests.ChatRequest, completion_responses.ChatCompletion),
+    TEXT: (completion_requests.CompletionRequest, completion_responses.TextCompletion),
 }
 each_path = pytest.mark.parametrize("path", BODIES)
 
 
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [(CHAT, completion_responses.ChatCompletion), (TEXT, completion_responses.TextCompletion)],
-)
-async def test_an_answer_costs_what_it_used(customer: Customer, path: str, kind: type) -> None:
+@each_path
+async def test_an_answer_costs_what_it_used(customer: Customer, path: str) -> None:
     await customer.pay()
     response = await customer.post(path)
     answer = response.json()
     assert response.status_code == 200
-    assert answer == TypeAdapter(kind).validate_python(answer)
+    assert answer == TypeAdapter(KINDS[path][1]).validate_python(answer)
     [choice] = answer["choices"]
     said = choice.get("text") or choice["message"]["content"]
     assert (answer["model"], said, choice["finish_reason"]) == ("mine", "one two", "stop")
@@ -75,7 +72,7 @@ async def test_what_changes_nothing_passes_before_any_backend_and_is_not_passed_
 ) -> None:
     fields = {
         name: None if null else field.get_default(call_default_factory=True)
-        for name, field in KINDS[path].model_fields.items()
+        for name, field in KINDS[path][0].model_fields.items()
         if name not in completion_requests.OWN
     }
     ours = {"stream": False, "n": 1} if null else dict.fromkeys(("n", "stream", "stream_options"))

@@ -92,15 +92,9 @@ async def test_an_answer_comes_in_pieces_and_its_tokens_last_for_those_who_ask(
     assert events == [*({**each, "usage": None} for each in told), {"choices": [], "usage": usage}]
 
 
-async def test_an_answer_of_nothing_has_a_role_and_an_end(customer: Customer) -> None:
-    customer.world.backend.script = [Chunk("", "stop", domain.Usage(1, 0))]
-    _, [event] = data(await customer.post(stream=True))
-    [choice] = event["choices"]
-    assert choice["delta"] == {"role": "assistant", "content": ""}
-    assert choice["finish_reason"] == "stop"
-
-
-async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(customer: Customer) -> None:
+async def test_deltas_of_tools_of_nothing_and_of_several_choices_come_as_they_are(
+    customer: Customer,
+) -> None:
     begin, end = ({"tool_calls": [{"index": 0, **more}]} for more in ({"id": "1"}, {"type": "x"}))
     likely: Object = {"content": []}
     customer.world.backend.script = [
@@ -108,6 +102,7 @@ async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(customer:
         Chunk("two", index=1, logprobs=likely),
         Chunk("", more=end),
         Chunk("", "tool_calls"),
+        Chunk("", "stop", index=2),
         Chunk("", "content_filter", domain.Usage(3, 2), 1),
     ]
     _, events = data(await customer.post(stream=True))
@@ -117,6 +112,7 @@ async def test_deltas_of_tools_and_of_several_choices_come_as_they_are(customer:
         (1, {"role": "assistant", "content": "two"}, None, likely),
         (0, end, None, None),
         (0, {}, "tool_calls", None),
+        (2, {"role": "assistant", "content": ""}, "stop", None),
         (1, {}, "content_filter", None),
     ]
 
