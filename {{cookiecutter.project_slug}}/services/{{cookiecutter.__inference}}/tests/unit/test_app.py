@@ -55,12 +55,8 @@ async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> N
     async with app.router.lifespan_context(app):
         before = await app.state.policy.config()
         published = await world.configure(max_tokens=7)
-        assert before != published
-
-        async def known() -> bool:
-            return bool(await app.state.policy.config() == published)
-
-        await eventually(known)
+        await eventually(lambda: app.state.policy.version == world.announcements.version)
+        assert await app.state.policy.config() == published != before
 
 
 async def test_at_its_end_all_is_settled_before_anything_is_closed(customer: Customer) -> None:
