@@ -62,7 +62,8 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        given = filter(_ACCEPTED.fullmatch, Headers(scope=scope).getlist(HEADER))
+        request_id = next(given, None) or secrets.token_hex(16)
         status = CLIENT_GONE
 
         async def reply(message: Message) -> None:
@@ -141,8 +142,3 @@ class BodyLimit:
             return message
 
         await self._app(scope, limited, send)
-
-
-def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).getlist(HEADER)
-    return next(filter(_ACCEPTED.fullmatch, given), "") or secrets.token_hex(16)

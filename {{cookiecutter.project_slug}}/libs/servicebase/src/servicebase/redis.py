@@ -4,23 +4,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from . import errors
 from .idempotency import Claim
 
 UNAVAILABLE = (
-    RedisConnectionError,
-    RedisTimeoutError,
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
     # Of a replica, before it takes over; and of a server that is full.
-    MasterDownError,
-    ReadOnlyError,
-    OutOfMemoryError,
+    exceptions.MasterDownError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
     OSError,
 )
 

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import NoReturn
 
 import uvicorn
@@ -28,8 +28,7 @@ def serve(kind: type[ServiceSettings], factory: str) -> None:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIGURATION) from None
-    module, _, name = factory.partition(":")
-    create = getattr(import_module(module), name)
+    create = resolve_name(factory)
     # uvicorn finishes gracefully, then raises the signal again: this makes its end an exit with 0.
     signal.signal(signal.SIGTERM, _leave)
     uvicorn.run(

@@ -104,14 +104,9 @@ PostgresUrl = Annotated[
     AfterValidator(_postgres),
     NO_PLACEHOLDER,
 ]
+_REDIS = UrlConstraints(allowed_schemes=["redis", "rediss", "unix"])
 RedisUrl = Annotated[
-    Secret[
-        Annotated[
-            AnyUrl,
-            UrlConstraints(allowed_schemes=["redis", "rediss", "unix"]),
-            AfterValidator(_redis),
-        ]
-    ],
+    Secret[Annotated[AnyUrl, _REDIS, AfterValidator(_redis)]],
     Field(examples=["redis://localhost:6379/0"]),
     NO_PLACEHOLDER,
 ]
