@@ -1,6 +1,7 @@
 """What a connection may take, whichever of uvicorn's parsers is behind."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -67,8 +68,7 @@ class Connection(asyncio.Transport):
             self.closed = True
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
-    def abort(self) -> None:
-        self.close()
+    abort = close
 
     def gives(self, *pieces: bytes) -> "Connection":
         """Send pieces, as long as the service takes them."""
@@ -79,12 +79,7 @@ class Connection(asyncio.Transport):
 
     async def answers(self, *texts: str) -> None:
         """Wait until these are the answers, in this order."""
-
-        def told() -> list[str]:
-            text = self.sent.decode()
-            return [part.partition(">")[0] for part in text.split("<")[1:]]
-
-        await eventually(lambda: told() == [*texts])
+        await eventually(lambda: re.findall("(?s)<(.*?)>", self.sent.decode()) == [*texts])
 
     async def is_dropped(self, reason: str, status: int | None = None) -> None:
         """Wait until it is, for this reason and with this status."""

@@ -36,8 +36,7 @@ async def test_each_way_to_find_them_has_its_index(
     engine: AsyncEngine, condition: sa.ColumnElement[bool], index: str
 ) -> None:
     query = sa.select(Row.id).where(condition)
-    dialect = engine.dialect
-    text = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    text = query.compile(engine.sync_engine, compile_kwargs={"literal_binds": True})
     async with engine.connect() as connection:
         # A table of a few rows is read as a whole, unless that is forbidden.
         await connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
