@@ -66,13 +66,12 @@ def create_app(notes: Notes, idempotency: IdempotencyStore) -> FastAPI:
     app = FastAPI(routes=[*health.router(servers).routes], redirect_slashes=False)
     problem.install(app)
     app.add_middleware(AccessLog)
-    documented = problem.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 
-    @app.post(PATH, status_code=HTTPStatus.CREATED, responses=documented)
+    @app.post(PATH, status_code=HTTPStatus.CREATED)
     async def create(new: NewNote, key: IdempotencyKey = None) -> Note:
         return await notes.add(await id_for(idempotency, key, new), new)
 
-    @app.get(PATH, response_model=Page[Note], responses=documented)
+    @app.get(PATH, response_model=Page[Note])
     async def list_(request: Request, params: Annotated[PageParams, Query()]) -> dict[str, object]:
         return await page(request, params, notes.page)
 
