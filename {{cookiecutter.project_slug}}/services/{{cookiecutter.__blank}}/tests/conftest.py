@@ -1,19 +1,23 @@
-"""What the tests of every tier share: the kit's fixtures, and the repository on each adapter."""
+"""What the tests of every tier share. Those in integration/ have an application on real servers."""
 
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi import FastAPI
 
 from servicebase import testing
+from servicebase.idempotency import MemoryIdempotency
 
 from {{ cookiecutter.__package }} import ports
 from {{ cookiecutter.__package }}.adapters import memory
+from {{ cookiecutter.__package }}.app import create_app
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 engine = testing.engine
 redis_client = testing.redis_client
+memory_idempotency = testing.memory_idempotency
 client = testing.client
 
 
@@ -31,3 +35,11 @@ def postgres_repository(engine: "AsyncEngine") -> ports.{{ cookiecutter.__class 
     from {{ cookiecutter.__package }}.adapters import postgres
 
     return postgres.PostgresRepository(async_sessionmaker(engine))
+
+
+@pytest.fixture
+def app(
+    memory_repository: memory.MemoryRepository, memory_idempotency: MemoryIdempotency
+) -> FastAPI:
+    """The application on adapters in memory."""
+    return create_app(ports.Ports(memory_repository, memory_idempotency))
