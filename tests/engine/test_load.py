@@ -238,9 +238,7 @@ def test_a_generator_that_is_late_tells_neither_good_nor_bad() -> None:
     left, code, reason = outcome.results(late, strict=True)
     assert code == Code.INFRASTRUCTURE
     assert reason
-    assert (
-        "generator-limited: the load generator could not keep up (open: late by 80" in reason
-    )
+    assert "generator-limited: the load generator could not keep up (open: late by 80" in reason
     assert [(each["status"], each["error"]) for each in left["tests"]] == [
         ("skipped", "generator-limited")
     ]
