@@ -1,6 +1,6 @@
-"""What the tests of every tier share: the adapters on real servers, for those who ask.
+"""Fixtures for the tests of every tier: the adapters on real servers.
 
-Adapters are imported then, since the unit tier does without them and the time that they take.
+They import adapters when they are used, so that the unit tier does not spend time on it.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ engine = testing.engine
 
 @pytest.fixture
 def postgres_database(engine: "AsyncEngine") -> ports.Database:
-    """The database as it runs in production."""
+    """The database adapter of production."""
     from gateway.adapters import postgres
 
     return postgres.PostgresDatabase(engine)
@@ -35,13 +35,13 @@ def postgres_database(engine: "AsyncEngine") -> ports.Database:
 
 @pytest.fixture
 def clock() -> MemoryClock:
-    """The time, which the test turns."""
+    """A clock that the test advances."""
     return MemoryClock()
 
 
 @pytest.fixture(scope="session")
 async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
-    """Connections to this worker's own Redis database."""
+    """A client with connections to this worker's own Redis database."""
     from gateway.adapters.redis import connection
 
     async with connection.connect(redis_url, timeout=testing.TIMEOUT) as client:
@@ -50,7 +50,7 @@ async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
 
 @pytest.fixture
 def redis_announcements(redis_client: "Client") -> ports.Announcements:
-    """The announcements as they are made in production."""
+    """The announcements adapter of production."""
     from gateway.adapters.redis.announcements import RedisAnnouncements
 
     return RedisAnnouncements(redis_client)
@@ -58,18 +58,18 @@ def redis_announcements(redis_client: "Client") -> ports.Announcements:
 
 @pytest.fixture
 async def redis_limiter(redis_client: "Client", clock: MemoryClock) -> AsyncIterator[ports.Limiter]:
-    """The limiter as it runs in production, but for the time."""
+    """The limiter adapter of production, with the test's clock."""
     from gateway.adapters.redis.limiter import RedisLimiter
 
     limiter = RedisLimiter(redis_client, clock)
     yield limiter
-    # Else it would correct, in the middle of the next test, what that one has counted.
+    # A pending correction would change the counts of the next test.
     await limiter.flush()
 
 
 @asynccontextmanager
 async def following(announcements: ports.Announcements) -> AsyncIterator[list[str]]:
-    """Yield a list to which each version is added that is another, once it has the first."""
+    """Yield a growing list of versions, without consecutive repeats, once it has the first."""
     seen: list[str] = []
 
     async def follow() -> None:

@@ -1,4 +1,4 @@
-"""A proxy before a server, which fails when a test wants it to."""
+"""TCP proxy in front of a server, with faults that a test can inject."""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
@@ -8,14 +8,14 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 CHUNK = 65_536
 HERE = ("host", "port")
-"""Parameters of a URL that say where the server is."""
+"""Query parameters of a URL that name the server's address."""
 
 
 class Proxy:
-    """Passes bytes between clients, on TCP, and the server that a URL leads to.
+    """Forwarder of bytes between TCP clients and the server of a URL.
 
-    Tells PostgreSQL's URLs from Redis's, and TCP from Unix sockets. Use it as a context manager;
-    meanwhile `url` is what leads through it.
+    It supports URLs of PostgreSQL and Redis, with TCP and Unix sockets. Use it as a context
+    manager, in which `url` is the URL through the proxy.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -26,25 +26,25 @@ class Proxy:
         self._connections: set[asyncio.Task[None]] = set()
         self.url = ""
         self.sent: list[bytes] = []
-        """What the server was sent, one piece for what a client sent at once."""
+        """Bytes sent to the server, one item for each read from a client."""
 
     def count(self, words: bytes) -> int:
-        """Return how often the server was sent this; its own statistics count others' as well."""
+        """Return how often clients sent this; the server's statistics count other clients, too."""
         return b"".join(self.sent).count(words)
 
     async def cut(self) -> None:
-        """Reset every connection, and each that is made from now on, as when the server is gone."""
+        """Reset all connections, also new ones, as if the server were down."""
         self._refusing = True
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def partition(self) -> None:
-        """Hold every byte back from now on, as when a cable is pulled; nobody is told."""
+        """Hold back all bytes without an error, as if a cable were unplugged."""
         self._open.clear()
 
     async def heal(self) -> None:
-        """Let connections be made again, and pass on what was held back."""
+        """Accept connections again, and forward the bytes that were held back."""
         self._refusing = False
         self._open.set()
 
@@ -62,7 +62,7 @@ class Proxy:
         assert task
         self._connections.add(task)
         try:
-            # To break off is what it is for, and asyncio's streams log it up to Python 3.11.
+            # Broken connections are expected, and asyncio's streams log them up to Python 3.11.
             with suppress(OSError, asyncio.CancelledError):
                 if not self._refusing:
                     up_reader, up_writer = await self._connect()
@@ -75,7 +75,7 @@ class Proxy:
             writer.transport.abort()
 
     async def _pump(self, reader: StreamReader, writer: StreamWriter, sent: list[bytes]) -> None:
-        """Pass bytes one way until they end, at which the other way ends as well."""
+        """Forward bytes in one direction until they end, which ends the other direction, too."""
         try:
             while data := await reader.read(CHUNK):
                 await self._open.wait()
@@ -98,7 +98,7 @@ class Proxy:
     def _through(self, port: int) -> str:
         parts = self._upstream
         if parts.scheme == "unix":
-            # Its path is the file; of other URLs it is the database.
+            # The path of a Unix URL is the socket; in other URLs it is the database.
             parts = parts._replace(scheme="redis", path="")
         user, at, _ = parts.netloc.rpartition("@")
         query = urlencode([each for each in parse_qsl(parts.query) if each[0] not in HERE])

@@ -1,4 +1,4 @@
-"""Something of each kind, with what it belongs to."""
+"""Samples of each kind of entity, with their owners."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -13,22 +13,22 @@ from gateway.ports import Database
 
 @dataclass(frozen=True)
 class Sample:
-    """One kind, and how to make some of it."""
+    """Kind of entity, with methods that make samples of it."""
 
     kind: str
-    """The name of the collection."""
+    """Name of its repository in Database."""
     new: type[Any]
     known_by: str
-    """The field by which people know one, and search for it."""
+    """Field with its name for people, which a search matches."""
     unique: str
-    """The field that is to blame when two are the same."""
+    """Field that ConflictError names for a duplicate."""
 
     def among(self, database: Database) -> Any:
-        """Return the collection."""
+        """Return the repository of this kind."""
         return getattr(database, self.kind)
 
     async def one(self, database: Database, text: str, **given: Any) -> Any:
-        """Return what can be added, known by a text; its owners are new, unless they are given."""
+        """Return a new entity with this name; its owners are created unless they are given."""
         if self.kind == "keys" and "user_id" not in given:
             owner = await user(database)
             given |= {"user_id": owner.id, "team_id": owner.team_id}
@@ -37,18 +37,18 @@ class Sample:
         return self._filled({"hash": uuid4().hex, self.known_by: text, **given})
 
     def other(self, stored: Any) -> dict[str, Any]:
-        """Return values of all fields that differ from those of one that is stored."""
+        """Return a value for each field that differs from the stored one, except for the owners."""
         owners = {name: getattr(stored, name, None) for name in ("team_id", "user_id")}
         return asdict(self._filled({"parameters": {"stop": ["\n", None]}, **owners}, stored))
 
     def _filled(self, given: dict[str, Any], unlike: Any = None) -> Any:
-        # What JSON may be no type tells.
+        # The type does not tell which JSON is allowed.
         given = {"parameters": {"deep": [1, None]}, **given}
         names = {field.name for field in fields(self.new)}
         return contracts.filled(self.new, unlike, **{n: given[n] for n in names & given.keys()})
 
     async def add(self, database: Database, *texts: str, **given: Any) -> list[Any]:
-        """Add one for each text."""
+        """Add one entity for each name."""
         news = [await self.one(database, text, **given) for text in texts]
         return [await self.among(database).add(uuid4(), new) for new in news]
 

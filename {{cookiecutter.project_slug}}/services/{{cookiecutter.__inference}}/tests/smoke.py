@@ -1,4 +1,4 @@
-"""The request by which `nox -s cloud` sees that the gateway works, wherever it runs."""
+"""Smoke test that `nox -s cloud` runs against a deployed gateway."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import httpx2
 
 
 def smoke(url: str, settings: Mapping[str, str]) -> None:
-    """Make a team with a user who has a key, and have a question of theirs answered."""
+    """Create a team, a user and a key, and request a completion with the key."""
     name = f"smoke-{uuid4()}"
     with httpx2.Client(base_url=url, timeout=30) as client:
 

@@ -1,4 +1,4 @@
-"""Each port, once for every adapter that it has."""
+"""Fixtures of the ports, with each of their adapters."""
 
 import pytest
 
@@ -17,13 +17,13 @@ announcements = contracts.adapters("memory_announcements", "redis_announcements"
 
 @pytest.fixture
 def memory_database() -> ports.Database:
-    """The database as unit tests use it."""
+    """The database of the unit tests."""
     return MemoryDatabase(SystemClock())
 
 
 @pytest.fixture
 def memory_announcements() -> MemoryAnnouncements:
-    """The announcements as unit tests use them."""
+    """The announcements of the unit tests."""
     return MemoryAnnouncements()
 
 
@@ -31,7 +31,7 @@ def memory_announcements() -> MemoryAnnouncements:
 def limiter(
     request: pytest.FixtureRequest, announcements: ports.Announcements, clock: MemoryClock
 ) -> ports.Limiter:
-    """A limiter, each of them, which reads the version of those announcements."""
+    """The limiter that belongs to the announcements, whose version it reads."""
     if isinstance(announcements, MemoryAnnouncements):
         return MemoryLimiter(clock, announcements)
     found: ports.Limiter = request.getfixturevalue("redis_limiter")

@@ -1,7 +1,6 @@
-"""The contract of who is let in, and of what they spend.
+"""The contracts of registrations, sessions and grants of keys, and of `Spending`.
 
-Registrations, sessions, and what a key gives access to; `Spending`: no budget is exceeded, and
-nothing that was set aside is lost.
+No budget is exceeded, and no reservation is lost.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=15)
 EMAIL = "ann@example.org"
 LONG, OVER = 3600.0, -1.0
-"""Seconds that a reservation holds: until after the test, and not even until it is made."""
+"""TTLs of reservations that outlive the test, or have expired from the start."""
 
 
 async def opened(
@@ -40,7 +39,7 @@ async def is_open(database: Database, session: domain.Session) -> bool:
         return False
 
 
-async def test_a_team_is_registered_with_an_admin_who_is_found(database: Database) -> None:
+async def test_a_team_is_registered_with_an_admin_who_is_found_by_email(database: Database) -> None:
     user = await database.register(NewTeam(name="lamp", budget_cents=5), EMAIL, "hash")
     assert (user.email, user.role, user.password_hash) == (EMAIL, "admin", "hash")
     team = await database.teams.get(user.team_id)
@@ -54,7 +53,7 @@ async def test_a_team_is_registered_with_an_admin_who_is_found(database: Databas
 @pytest.mark.parametrize(
     ("name", "email", "field"), [("lamp", "{}@example.org", "name"), ("{}", EMAIL, "email")]
 )
-async def test_of_many_who_register_the_same_at_once_one_gets_all_and_the_others_nothing(
+async def test_of_concurrent_registrations_one_succeeds_and_the_others_leave_nothing_behind(
     database: Database, name: str, email: str, field: str
 ) -> None:
     news = [(NewTeam(name=name.format(n)), email.format(n)) for n in range(8)]
@@ -67,7 +66,7 @@ async def test_of_many_who_register_the_same_at_once_one_gets_all_and_the_others
     assert list(await database.users.page(limit=9)) == [user]
 
 
-async def test_a_session_tells_whose_it_is_until_it_ends_or_one_begins_after_its_time(
+async def test_a_session_is_found_until_it_ends_or_another_begins_after_its_expiry(
     database: Database,
 ) -> None:
     ann = await samples.user(database)
@@ -85,7 +84,7 @@ async def test_a_session_tells_whose_it_is_until_it_ends_or_one_begins_after_its
 
 
 @pytest.mark.parametrize("password_hash", ["another", None])
-async def test_another_password_ends_the_sessions_and_none_revokes_the_keys_as_well(
+async def test_a_new_password_ends_the_sessions_and_none_also_revokes_the_keys(
     database: Database, password_hash: str | None
 ) -> None:
     people = [await samples.user(database) for _ in range(2)]
@@ -95,7 +94,7 @@ async def test_another_password_ends_the_sessions_and_none_revokes_the_keys_as_w
     assert await is_open(database, sessions[0])
     await database.users.update(people[0].id, {"password_hash": password_hash})
     assert [await is_open(database, each) for each in sessions] == [False, True]
-    # Nor is one opened by who has shown the old one just before.
+    # Nor can a session be opened by a login that has just verified the old password.
     with pytest.raises(errors.NotFoundError):
         await opened(database, people[0])
     revoked = [(await database.keys.get(each.id)).revoked_at for each in keys]
@@ -105,7 +104,7 @@ async def test_another_password_ends_the_sessions_and_none_revokes_the_keys_as_w
         assert (await database.keys.get(keys[0].id)).revoked_at == revoked[0]
 
 
-async def test_a_key_has_its_teams_quota_if_any_is_found_though_no_longer_good_and_no_hash_is_told(
+async def test_a_grant_has_the_key_even_if_invalid_and_the_quota_and_errors_do_not_quote_the_hash(
     database: Database,
 ) -> None:
     key, other = await samples.key(database), await samples.key(database)
@@ -137,7 +136,7 @@ async def reserve(database: Database, team: UUID, microcents: int, ttl: float = 
     return reservation
 
 
-async def test_what_is_set_aside_and_booked_adds_up(database: Database) -> None:
+async def test_reservations_and_charges_add_up(database: Database) -> None:
     team, other = await payer(database), await payer(database)
     before = await database.teams.get(team)
     first = await reserve(database, team, 400_000)
@@ -146,7 +145,7 @@ async def test_what_is_set_aside_and_booked_adds_up(database: Database) -> None:
         await reserve(database, team, 1)
     await database.spending.settle(first, 7)
     assert await spent(database, team, other) == [600_007, 0]
-    # What was spent is no change of the team.
+    # Spending does not count as a change of the team.
     assert (await database.teams.get(team)).updated_at == before.updated_at
 
 
@@ -157,7 +156,7 @@ async def test_what_is_set_aside_and_booked_adds_up(database: Database) -> None:
         (domain.INTEGER_LIMIT, domain.INTEGER_LIMIT * MICROCENTS + 1),
     ],
 )
-async def test_what_is_not_left_is_refused(database: Database, cents: int, microcents: int) -> None:
+async def test_overspending_is_refused(database: Database, cents: int, microcents: int) -> None:
     team = await payer(database, cents)
     with pytest.raises(errors.BudgetError):
         await reserve(database, team, microcents)
@@ -166,17 +165,17 @@ async def test_what_is_not_left_is_refused(database: Database, cents: int, micro
 
 
 @pytest.mark.parametrize("used", [0, 5, 2 * MICROCENTS, 10**30])
-async def test_what_was_used_is_booked_once_however_much(database: Database, used: int) -> None:
+async def test_usage_is_charged_once_however_much_it_is(database: Database, used: int) -> None:
     team = await payer(database)
     reservation = await reserve(database, team, MICROCENTS)
     await database.teams.update(team, {"budget_cents": 0})
     for _ in range(2):
         await database.spending.settle(reservation, used)
-        # No more than the column holds.
+        # The sum is capped at the column's maximum.
         assert await spent(database, team) == [min(used, 2**63 - 1)]
 
 
-async def test_what_nobody_renews_is_given_back_and_booked_all_the_same_each_once(
+async def test_expired_reservations_are_given_back_once_and_can_still_be_settled_once(
     database: Database,
 ) -> None:
     team, other = await payer(database), await payer(database)
@@ -191,7 +190,7 @@ async def test_what_nobody_renews_is_given_back_and_booked_all_the_same_each_onc
     assert await spent(database, team, other) == [400_000, 100_000]
 
 
-async def test_a_team_that_is_gone_can_neither_spend_nor_be_given_back(database: Database) -> None:
+async def test_a_removed_team_cannot_reserve_and_settling_is_ignored(database: Database) -> None:
     with pytest.raises(errors.NotFoundError):
         await reserve(database, UUID(int=7), 0)
     team = await payer(database)
@@ -204,7 +203,7 @@ async def test_a_team_that_is_gone_can_neither_spend_nor_be_given_back(database:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # Each has its own team.
 @given(amounts=st.lists(st.integers(1, MICROCENTS), max_size=12), cents=st.integers(0, 3))
-async def test_of_those_who_spend_at_once_all_that_the_budget_pays_for_succeed(
+async def test_concurrent_reservations_succeed_as_far_as_the_budget_goes(
     database: Database, amounts: list[int], cents: int
 ) -> None:
     team = await payer(database, cents)
@@ -216,6 +215,6 @@ async def test_of_those_who_spend_at_once_all_that_the_budget_pays_for_succeed(
     refused = [amount for amount, end in pairs if not isinstance(end, UUID)]
     assert {type(end) for end in ended} <= {errors.BudgetError, UUID}
     assert await spent(database, team) == [taken]
-    # What was refused would be too much still: nothing is given back here.
+    # Refused amounts would still be too much, since nothing is given back here.
     assert taken <= cents * MICROCENTS
     assert all(taken + amount > cents * MICROCENTS for amount in refused)

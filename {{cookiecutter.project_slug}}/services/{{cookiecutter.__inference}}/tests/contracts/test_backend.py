@@ -1,6 +1,6 @@
-"""The contract of `InferenceBackend`: the one without a model, and the one that hands requests on.
+"""The contract of `InferenceBackend`, with the echo and with OpenAI's API.
 
-The server to which it hands them says what the first does, in OpenAI's shape.
+The server behind the latter is a fake: it returns what the echo says, in OpenAI's format.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ECHO = EchoBackend(MemoryClock(), EchoSettings())
 
 
 async def upstream(request: httpx2.Request) -> httpx2.Response:
-    """Answer as a server with OpenAI's API does."""
+    """Return the response of a server with OpenAI's API."""
     body = json.loads(request.content)
     prompt = body.get("prompt", body.get("messages"))
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
@@ -41,13 +41,13 @@ async def upstream(request: httpx2.Request) -> httpx2.Response:
 
 @pytest.fixture(params=["echo", "openai"])
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[InferenceBackend]:
-    """Each of them."""
+    """Each backend."""
     transport = httpx2.MockTransport(upstream)
     async with httpx2.AsyncClient(transport=transport, base_url="http://upstream/v1") as client:
         yield ECHO if request.param == "echo" else OpenAIBackend(client)
 
 
-# Enough words that no answer ends before it has as many tokens as are asked for here.
+# Enough words for every `max_tokens` below.
 WORDS = " ".join(f"word{number}" for number in range(40))
 PROMPTS = {
     "text": WORDS,
@@ -72,13 +72,13 @@ def asked(prompt: str | Sequence[Message] = WORDS, max_tokens: int = 8) -> Infer
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
-async def test_the_pieces_of_a_stream_are_the_whole_answer(
+async def test_the_chunks_of_a_stream_add_up_to_the_whole_completion(
     backend: InferenceBackend, prompt: str | Sequence[Message]
 ) -> None:
     whole = await backend.complete(asked(prompt))
     *others, last = [chunk async for chunk in backend.stream(asked(prompt))]
     assert "".join(chunk.text for chunk in [*others, last]) == whole.choices[0].text
-    # The last piece alone has the reason and the usage.
+    # Only the last chunk has the finish reason and the usage.
     assert all(chunk == Chunk(chunk.text) for chunk in others)
     assert (last.finish_reason, last.usage) == (whole.choices[0].finish_reason, whole.usage)
     assert last.finish_reason in {"stop", "length"}
@@ -95,14 +95,14 @@ async def test_a_longer_prompt_has_more_tokens(backend: InferenceBackend) -> Non
     ("prompt", "max_tokens", "more"),
     [
         *((WORDS, most, {}) for most in (1, 2, 20)),
-        # No parameter makes an answer longer.
+        # No parameter makes a completion longer.
         (WORDS, 3, dict.fromkeys(("max_tokens", "max_completion_tokens", "n_predict"), 9)),
         (WORDS, 3, {"n": 2, "n_cmpl": 2}),
-        # Whatever the question, it can go on until there.
+        # Even a short prompt can reach the limit.
         ("short", 50, {"ignore_eos": True}),
     ],
 )
-async def test_an_answer_ends_at_max_tokens(
+async def test_a_completion_ends_at_max_tokens(
     backend: InferenceBackend, prompt: str, max_tokens: int, more: dict[str, Any]
 ) -> None:
     inference = Inference(model="tiny", prompt=prompt, max_tokens=max_tokens, parameters=more)
@@ -111,7 +111,7 @@ async def test_an_answer_ends_at_max_tokens(
     assert [choice.finish_reason for choice in whole.choices] == ["length"]
 
 
-async def test_many_ask_at_once_and_each_gets_its_own_answer(backend: InferenceBackend) -> None:
+async def test_concurrent_requests_each_get_their_own_completion(backend: InferenceBackend) -> None:
     async def streamed(question: Inference) -> str:
         return "".join([chunk.text async for chunk in backend.stream(question)])
 
@@ -124,7 +124,7 @@ async def test_many_ask_at_once_and_each_gets_its_own_answer(backend: InferenceB
     assert await streams == alone
 
 
-async def test_a_stream_may_be_left_early_or_before_it_begins(backend: InferenceBackend) -> None:
+async def test_a_stream_can_be_left_early_or_before_it_begins(backend: InferenceBackend) -> None:
     whole = await backend.complete(asked())
     for _ in range(20):
         async with aclosing(backend.stream(asked())):

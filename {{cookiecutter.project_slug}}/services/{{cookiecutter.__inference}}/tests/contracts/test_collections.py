@@ -1,6 +1,6 @@
-"""What is kept: each kind, the versions of aliases, and the config.
+"""The contract of the database: each kind of entity, the versions of aliases, and the config.
 
-What repositories do whatever they keep, servicebase's tests show.
+The tests of servicebase cover the behaviour that all repositories share.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from gateway.ports import Database
 
 from ..samples import SAMPLES, Sample
 
-# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+# Any code point, valid or not. (st.text would spend a second on tables of Unicode.)
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=20).map("".join)
 NAME: TypeAdapter[str] = TypeAdapter(domain.Name)
 PARAMETERS: TypeAdapter[dict[str, Any]] = TypeAdapter(values.JsonObject)
-# Whatever UTF-8 can say, and JSONB can hold.
+# Every code point that UTF-8 can encode and JSONB can store.
 STORABLE = st.integers(1, 0xD7FF) | st.integers(0xE000, 0x10FFFF)
 NAMES = st.lists(STORABLE.map(chr), max_size=5).map("".join)
 AMOUNTS = st.integers(0, 2**53)
@@ -49,9 +49,9 @@ FOUND = {
     "\\": [],
     "": [*reversed(TEXTS)],
 }
-"""Which of the texts a search finds, in this order."""
+"""Texts that a search finds, in order."""
 OWNERS = [(kind, "team") for kind in ("users", "keys", "aliases", "quotas")] + [("keys", "user")]
-"""What belongs to whom."""
+"""Kinds of entities, and their owners."""
 
 
 async def page(sample: Sample, database: Database, **which: Any) -> list[Any]:
@@ -59,7 +59,7 @@ async def page(sample: Sample, database: Database, **which: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
-async def test_one_is_added_by_one_of_many_and_is_changed_and_removed(
+async def test_one_of_concurrent_duplicates_is_added_and_can_be_changed_and_removed(
     database: Database, sample: Sample
 ) -> None:
     collection, new = sample.among(database), await sample.one(database, "lamp")
@@ -96,7 +96,7 @@ async def test_one_is_added_by_one_of_many_and_is_changed_and_removed(
         *((kind, f"{owner}_id", UUID(int=7)) for kind, owner in OWNERS),
     ],
 )
-async def test_neither_a_value_that_breaks_a_rule_nor_an_owner_that_is_not_there_is_stored(
+async def test_a_value_that_violates_a_constraint_or_an_unknown_owner_is_refused(
     database: Database, kind: str, field: str, value: Any
 ) -> None:
     collection = SAMPLES[kind].among(database)
@@ -111,7 +111,7 @@ async def test_neither_a_value_that_breaks_a_rule_nor_an_owner_that_is_not_there
 
 
 @pytest.mark.parametrize(("kind", "owner"), OWNERS)
-async def test_one_owners_page_goes_with_them(database: Database, kind: str, owner: str) -> None:
+async def test_entities_belong_to_their_owner(database: Database, kind: str, owner: str) -> None:
     sample, field = SAMPLES[kind], f"{owner}_id"
     mine, other = await sample.add(database, "lamp", "desk")
     assert await page(sample, database, where={field: getattr(mine, field)}) == [mine]
@@ -122,7 +122,7 @@ async def test_one_owners_page_goes_with_them(database: Database, kind: str, own
 
 
 @pytest.mark.parametrize("kind", ["teams", "users", "keys", "aliases"])
-async def test_a_search_finds_by_how_names_begin(database: Database, kind: str) -> None:
+async def test_a_search_finds_prefixes_of_names(database: Database, kind: str) -> None:
     sample = SAMPLES[kind]
     await sample.add(database, *TEXTS)
     for search, texts in FOUND.items():
@@ -151,13 +151,13 @@ async def test_a_search_finds_prefixes_of_keys_and_whole_tags(database: Database
     budget=st.integers(0, domain.INTEGER_LIMIT),
     parameters=st.dictionaries(
         TEXT,
-        # PostgreSQL keeps numbers as decimals: a large float comes back as the integer that it is.
+        # PostgreSQL stores numbers as decimals: a large float is read back as an integer.
         st.none() | st.booleans() | st.integers() | TEXT | st.floats(-1e15, 1e15),
         max_size=3,
     ),
     config=CONFIGS,
 )
-async def test_what_the_domain_allows_comes_back_unchanged_and_so_does_any_config(
+async def test_any_valid_value_and_any_config_is_stored_unchanged(
     database: Database, name: str, budget: int, parameters: dict[str, object], config: Config
 ) -> None:
     published = await database.add_config(config)
@@ -174,11 +174,11 @@ async def test_what_the_domain_allows_comes_back_unchanged_and_so_does_any_confi
     assert (await database.aliases.get(alias.id)).parameters == parameters
 
 
-async def test_after_a_default_of_many_at_once_the_one_with_the_greatest_version_holds(
+async def test_of_concurrent_configs_the_one_with_the_greatest_version_replaces_the_default(
     database: Database,
 ) -> None:
     assert await database.config() == Config()
-    # Whatever version they were given.
+    # The given versions are ignored.
     filled = contracts.filled(Config)
     news = [replace(filled, version=9 - number, max_tokens=number) for number in range(1, 21)]
     added = await asyncio.gather(*map(database.add_config, news))
@@ -193,7 +193,7 @@ async def add_alias(database: Database, name: str = "lamp", **given: object) -> 
     return added[0]
 
 
-async def test_each_update_that_changes_something_makes_a_version_and_the_older_ones_stay(
+async def test_each_update_with_changes_creates_a_version_and_the_older_ones_are_kept(
     database: Database,
 ) -> None:
     first = await add_alias(database)
@@ -221,7 +221,7 @@ async def test_each_update_that_changes_something_makes_a_version_and_the_older_
 
 
 @pytest.mark.parametrize(("seen", "newest"), [(1, 2), (None, 9)])
-async def test_of_many_updates_at_once_one_wins_a_version_and_all_win_without_one(
+async def test_of_concurrent_updates_one_succeeds_with_a_version_and_all_without_one(
     database: Database, seen: int | None, newest: int
 ) -> None:
     alias = await add_alias(database)
@@ -238,7 +238,7 @@ async def test_of_many_updates_at_once_one_wins_a_version_and_all_win_without_on
 
 async def test_the_routes_of_a_team_are_its_aliases_by_name(database: Database) -> None:
     first = await add_alias(database)
-    # Of another team, which may have the same names.
+    # Another team may use the same names.
     await add_alias(database)
     second = await add_alias(database, "desk", team_id=first.team_id)
     assert await database.aliases.routes(first.team_id) == {"lamp": first, "desk": second}

@@ -1,4 +1,4 @@
-"""A clock that a test turns."""
+"""A clock that tests advance."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -7,13 +7,13 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class MemoryClock:
-    """Time that passes when it is told to."""
+    """Clock whose time only passes in `advance`."""
 
     def __init__(self) -> None:
         self._now = START
         self._turned = asyncio.Event()
         self._due: list[datetime] = []
-        """When each of those who sleep wants to be woken."""
+        """Wake-up time of each sleeper."""
 
     def now(self) -> datetime:
         return self._now
@@ -29,12 +29,12 @@ class MemoryClock:
             self._due.remove(due)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, all at once, and wake the sleepers."""
+        """Advance the time in one step, and wake the sleepers that are due."""
         self._now += timedelta(seconds=seconds)
         self._turned.set()
         self._turned = asyncio.Event()
 
     @property
     def sleeping(self) -> int:
-        """Return how many wait for time to pass."""
+        """Return the number of sleepers that are not due yet."""
         return sum(due > self._now for due in self._due)

@@ -1,4 +1,4 @@
-"""The database in dicts. What each method is for, the port says."""
+"""The database in memory. The ports document its methods."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from gateway import domain, errors, ports
 from gateway.ports import Changes
 
 OWNERS = {"team_id": "teams", "user_id": "users"}
-"""Fields that say whose it is, and where those are."""
+"""Fields with the id of an owner, and the owners' collections."""
 
 
 class MemoryCollection(MemoryRepository[New, Found, Changes]):
-    """All of one kind, with what belongs to what, and what PostgreSQL asks of values."""
+    """Repository of one kind of entity, with owners and with PostgreSQL's constraints on values."""
 
     def __init__(
         self, database: "MemoryDatabase", kind: type[Found], name: str, *searched: str, unique: str
@@ -30,11 +30,11 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
         return iter([*self._stored.values()])
 
     async def find(self, **where: object) -> Sequence[Found]:
-        """Return those whose fields have these values."""
+        """Return the entities whose fields have these values."""
         return await self.page(limit=sys.maxsize, where=where)
 
     def put(self, found: Found) -> None:
-        """Store one as it is now."""
+        """Store an entity, unchecked."""
         self._stored[found.id] = found
 
     async def remove(self, id_: UUID) -> None:
@@ -66,7 +66,7 @@ class MemoryCollection(MemoryRepository[New, Found, Changes]):
 
 
 class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
-    """The aliases, with all of their versions."""
+    """Aliases, with all of their versions."""
 
     def __init__(self, database: "MemoryDatabase") -> None:
         super().__init__(database, domain.ModelAlias, "alias", "alias", "tags", unique="")
@@ -95,7 +95,7 @@ class MemoryAliases(MemoryCollection[domain.NewModelAlias, domain.ModelAlias]):
 
 
 class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
-    """The users, and the sessions that they have open."""
+    """Users, and their sessions."""
 
     def __init__(self, database: "MemoryDatabase") -> None:
         super().__init__(database, domain.User, "user", "email", unique="email")
@@ -141,7 +141,7 @@ class _Reservation:
 
 
 class MemorySpending:
-    """Keeps what is set aside in a dict."""
+    """Spending and reservations in a dict."""
 
     def __init__(self, database: "MemoryDatabase") -> None:
         self._database = database
@@ -186,7 +186,7 @@ class MemorySpending:
 
 
 class MemoryDatabase(ports.Database):
-    """Keeps all in dicts. No method awaits anything, so each is atomic, as a transaction is."""
+    """Database in dicts. No method waits for anything, so each is as atomic as a transaction."""
 
     teams: MemoryCollection[domain.NewTeam, domain.Team]
     users: MemoryUsers
@@ -197,9 +197,9 @@ class MemoryDatabase(ports.Database):
 
     def __init__(self, clock: ports.Clock) -> None:
         self.down = False
-        """Set it, and every call fails as it does when the server is gone."""
+        """Whether every call fails as if the server were down."""
         self.unreadable = False
-        """Set it, and what is stored is no config, until the next is added."""
+        """Whether the stored config is invalid, until the next one is added."""
         self.clock = clock
         self._config = domain.Config()
         self.teams = MemoryCollection(self, domain.Team, "team", "name", unique="name")

@@ -1,4 +1,4 @@
-"""What Redis does, in variables: the limiter and the announcements."""
+"""The limiter and the announcements in memory."""
 
 import asyncio
 from collections import Counter
@@ -8,19 +8,19 @@ from uuid import UUID
 from gateway import domain, errors, ports
 
 SECOND = 1_000_000
-"""Microseconds: sums of integers are exact."""
+"""Microseconds, since sums of integers are exact."""
 WINDOW = 60 * SECOND
 
 
 class MemoryAnnouncements:
-    """Counts them, and keeps a queue for each subscriber."""
+    """Announcements with a counter, and a queue for each subscriber."""
 
     def __init__(self) -> None:
         self.version = ""
         self.count = 0
-        """How many there were."""
+        """Number of announcements so far."""
         self.down = False
-        """Set it, and every call fails as it does when the server is gone."""
+        """Whether every call fails as if the server were down."""
         self._subscribers: set[asyncio.Queue[str]] = set()
 
     async def announce(self) -> None:
@@ -46,11 +46,11 @@ class MemoryAnnouncements:
 
 
 class MemoryLimiter:
-    """Remembers for sixty seconds how many requests, and tokens, were let through at each time."""
+    """Limiter that keeps the admitted requests and tokens of the last sixty seconds by time."""
 
     def __init__(self, clock: ports.Clock, announcements: MemoryAnnouncements) -> None:
         self.down = False
-        """Set it, and every call fails as it does when the server is gone."""
+        """Whether every call fails as if the server were down."""
         self._clock = clock
         self._announcements = announcements
         self._windows: dict[UUID, tuple[Counter[int], Counter[int]]] = {}
@@ -93,7 +93,7 @@ class MemoryLimiter:
 
 
 def _free_at(used: Counter[int], needed: int, limit: int, now: int) -> int:
-    """Return when `needed` more fit; the whole window from now, if they never will."""
+    """Return the time at which `needed` more fit, or the end of a whole window if they never do."""
     if needed > limit:
         return now + WINDOW
     excess = used.total() + needed - limit

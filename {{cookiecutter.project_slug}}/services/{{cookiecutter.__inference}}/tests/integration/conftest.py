@@ -12,7 +12,7 @@ from .people import ADMIN_TOKEN, ANN, SECRET, Connect, Team, connecting
 
 @pytest.fixture(scope="session")
 def settings(postgres_url: str, redis_url: str) -> dict[str, str]:
-    """No more settings than a gateway needs."""
+    """The minimal settings of a gateway."""
     servers = {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
     return {**servers, "ADMIN_TOKEN": ADMIN_TOKEN, "SECRET": SECRET}
 
@@ -23,7 +23,7 @@ ahead = services.ahead
 
 @pytest.fixture
 async def connect(service: Service) -> AsyncIterator[Connect]:
-    """Make clients of the gateway, which is ready."""
+    """A factory of clients of the gateway, once it is ready."""
     async with connecting(service) as connect:
         yield connect
 

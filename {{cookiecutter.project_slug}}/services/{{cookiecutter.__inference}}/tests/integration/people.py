@@ -1,4 +1,4 @@
-"""Those who use the gateway, as tests see them."""
+"""Users of the gateway, and their requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,23 +18,23 @@ ANN = {"email": "ann@example.org", "password": "correct horse battery staple"}
 CHAT = "/v1/chat/completions"
 
 Connect = Callable[[str | None], httpx2.AsyncClient]
-"""Makes a client with a credential, or with none."""
+"""Factory of clients with a credential, or without one if it is None."""
 
 
 def chat(content: str = "hello there", **more: Any) -> dict[str, Any]:
-    """Return the body of a question to the echo model."""
+    """Return the body of a chat request to the echo model."""
     return {"model": "echo", "messages": [{"role": "user", "content": content}], **more}
 
 
 @asynccontextmanager
 async def connecting(service: Service) -> AsyncIterator[Connect]:
-    """Make clients of a gateway, which is ready, for the length of a block."""
+    """Wait for a gateway, and yield a factory of clients, which close at the end of the block."""
     await service.ready()
     async with AsyncExitStack() as stack:
 
         def make(credential: str | None) -> httpx2.AsyncClient:
             headers = {"Authorization": f"Bearer {credential}"} if credential else {}
-            # From an address of its own: some limits are by address.
+            # Each client has its own address, since some limits apply by address.
             headers["X-Forwarded-For"] = str(IPv6Address(uuid4().int))
             client = httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=30)
             stack.push_async_callback(client.aclose)
@@ -44,7 +44,7 @@ async def connecting(service: Service) -> AsyncIterator[Connect]:
 
 
 async def created(admin: httpx2.AsyncClient, kind: str, **body: object) -> dict[str, Any]:
-    """Create something as an administrator, and return it."""
+    """Create a resource as an administrator, and return it."""
     response = await admin.post(f"/admin/{kind}", json=body)
     assert response.status_code == 201, response.text
     made: dict[str, Any] = response.json()
@@ -53,7 +53,7 @@ async def created(admin: httpx2.AsyncClient, kind: str, **body: object) -> dict[
 
 @asynccontextmanager
 async def configured(admin: httpx2.AsyncClient, **more: dict[str, Any]) -> AsyncIterator[None]:
-    """Add models or prices to the config for the length of a block."""
+    """Add models or prices to the config for the duration of a block."""
 
     async def put(config: dict[str, Any]) -> None:
         response = await admin.put("/admin/config", json=config)
@@ -72,7 +72,7 @@ async def configured(admin: httpx2.AsyncClient, **more: dict[str, Any]) -> Async
 async def asking(
     client: httpx2.AsyncClient, body: dict[str, Any], *, at_once: int = 1
 ) -> AsyncIterator[list[httpx2.Response]]:
-    """Ask again and again for the length of a block; yield a list to which answers are added."""
+    """Send requests repeatedly during a block; yield the growing list of responses."""
     answers: list[httpx2.Response] = []
     over = asyncio.Event()
 
@@ -89,14 +89,14 @@ async def asking(
 
 
 async def another(answers: list[httpx2.Response]) -> None:
-    """Wait until one more was added to the answers."""
+    """Wait for one more response."""
     before = len(answers)
     await eventually(lambda: len(answers) > before, timeout=60)
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A team with a user who has a key."""
+    """Team with a user who has a key."""
 
     id: str
     user: str
@@ -105,7 +105,7 @@ class Team:
 
     @classmethod
     async def make(cls, admin: httpx2.AsyncClient, **fields: object) -> "Team":
-        """Create one; `fields` are the team's own."""
+        """Create a team with these fields, a user and a key."""
         name = uuid4().hex
         team = await created(admin, "teams", name=name, **fields)
         user = await created(admin, "users", team_id=team["id"], email=f"{name}@example.org")

@@ -1,6 +1,6 @@
-"""Servers that go away and come back, without their data even, and clients that do.
+"""Faults: servers that fail and return, even without their data, and clients that disconnect.
 
-Nothing has to be started again, and whoever asks is told nothing that is no longer so.
+The gateway recovers without a restart, and no response relies on stale data.
 """
 
 from pathlib import Path
@@ -19,17 +19,17 @@ from .people import ADMIN_TOKEN, CHAT, Connect, Team, chat, configured, connecti
 TIMEOUT = "1.0"
 """Seconds that the gateway waits for a server.
 
-A machine that is busy may let them pass at any request, so that each has to be made again.
+On a busy machine any request may exceed this, so each is retried.
 """
 
 
 @pytest.mark.parametrize("way", ["cut", "partition"])
-async def test_without_a_server_it_answers_503_and_recovers_by_itself(
+async def test_without_a_server_the_gateway_returns_503_and_recovers_by_itself(
     settings: dict[str, str], tmp_path: Path, way: str
 ) -> None:
     async def ask() -> Response:
         if server == "redis":
-            # A key that is at hand needs nothing else.
+            # The key is cached, so the request needs no other server.
             return await client.post(CHAT, json=chat())
         return await admin.get("/admin/teams")
 
@@ -60,7 +60,7 @@ async def test_without_a_server_it_answers_503_and_recovers_by_itself(
                     await service.ready()
 
 
-async def test_who_leaves_a_stream_frees_its_slot(settings: dict[str, str], tmp_path: Path) -> None:
+async def test_leaving_a_stream_frees_its_slot(settings: dict[str, str], tmp_path: Path) -> None:
     own = {"MAX_CONCURRENCY": "1", "ECHO_PER_TOKEN": "0.02"}
     with serving("gateway", settings | own, prefix=PREFIX, folder=tmp_path) as service:
         async with connecting(service) as connect:
@@ -69,7 +69,7 @@ async def test_who_leaves_a_stream_frees_its_slot(settings: dict[str, str], tmp_
             async def is_free() -> bool:
                 return (await client.post(CHAT, json=chat())).status_code == 200
 
-            # Twenty seconds it would take to the end.
+            # The whole stream would take twenty seconds.
             body = chat("word " * 1_000, max_tokens=1_000, stream=True)
             async with client.stream("POST", CHAT, json=body) as stream:
                 lines = stream.aiter_lines()
@@ -79,8 +79,8 @@ async def test_who_leaves_a_stream_frees_its_slot(settings: dict[str, str], tmp_
             await eventually(is_free, timeout=8)
 
 
-@pytest.mark.parametrize("lost", ["nothing", "all", "what is new"])
-async def test_if_redis_loses_data_no_model_is_free_no_session_or_key_comes_back_no_alias_is_lost(
+@pytest.mark.parametrize("lost", ["nothing", "all", "recent writes"])
+async def test_prices_aliases_revocations_and_logouts_survive_a_loss_of_redis_data(
     redis_client: connection.Client,
     admin: AsyncClient,
     ann: AsyncClient,
@@ -113,9 +113,9 @@ async def test_if_redis_loses_data_no_model_is_free_no_session_or_key_comes_back
     async with configured(admin, prices={"echo": 1, "other": 0}):
         if lost != "nothing":
             await redis_client.delete(*await redis_client.keys(f"{connection.PREFIX}*"))
-        if lost == "what is new":
+        if lost == "recent writes":
             for key, value in before.items():
                 await redis_client.restore(key, 0, value)
-        # The alias that is free now, the model that the budget does not pay for, and nobody else.
+        # The alias's new target is free, the echo now exceeds the budget, the others are refused.
         for _ in range(2):
             assert await statuses() == [200, 429, 401, 401]

@@ -1,4 +1,4 @@
-"""Strangers and greedy teams, and what others notice of them."""
+"""Floods of requests by strangers and by a greedy team, and their effect on other clients."""
 
 import asyncio
 import json
@@ -18,27 +18,27 @@ from stratakit.testing import Service, eventually, services
 from .people import ANN, CHAT, Team, chat, created
 
 GROWTH = 150 * 2**20
-"""Bytes by which the process may grow."""
+"""Bytes by which the process may grow during a flood."""
 NOTICED = 0.05
-"""Seconds at the median that another client may wait for an answer of nothing, beside idly."""
+"""Seconds by which the median latency of a trivial request may exceed that without a flood."""
 SAMPLES = 20
-"""Of each median. A busy machine may spoil some of these, a flood would spoil all."""
+"""Requests for each median. A busy machine may slow down some, a flood would slow down all."""
 PATIENCE = 60
-"""Seconds in which that has to come true, on a machine that does much else."""
+"""Seconds to wait for a condition during a flood: many, since the machine may be busy."""
 PROMPT = ("word" * 250 + " ") * 144
-"""Whose answer is more than the buffers on its way hold."""
+"""Prompt whose completion exceeds the buffers of the connection."""
 
 
 def post(path: str, body: bytes, *headers: str, length: int | None = None) -> list[bytes]:
-    """Return a request in two pieces, which may say that its body is longer."""
+    """Return a request's head and body; `length` can announce a longer body."""
     lines = (f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length or len(body)}", *headers)
     return ["\r\n".join([*lines, "", ""]).encode(), body]
 
 
 def send(connection: socket.socket, port: int, pieces: list[bytes], over: Event) -> None:
-    """Send something by a connection which takes little and waits little."""
+    """Send a request on a connection with a small receive buffer and a short timeout."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    # By these the other side's buffer is measured.
+    # The other side sizes its send buffer by the segment size.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
     connection.settimeout(0.5)
     with suppress(OSError):
@@ -50,16 +50,16 @@ def send(connection: socket.socket, port: int, pieces: list[bytes], over: Event)
 
 @dataclass(frozen=True)
 class Flood:
-    """Many who send something, in pieces, by a connection of their own."""
+    """Requests, each in pieces and on a connection of its own."""
 
     requests: list[list[bytes]]
     dropped: str | None = None
-    """Why the gateway drops them, if it does."""
+    """Reason for which the gateway drops the connections; None if it does not."""
     pause: float | None = None
-    """Seconds after which it begins anew; None if the connections stay."""
+    """Seconds after which it reconnects; None if the connections stay open."""
 
     def run(self, port: int, over: Event) -> None:
-        """Go on until it is over."""
+        """Repeat the flood until `over` is set."""
         while not over.is_set():
             with ExitStack() as stack:
                 for pieces in self.requests:
@@ -68,7 +68,7 @@ class Flood:
 
 
 def floods(key: str) -> dict[str, Flood]:
-    """Return all of them; one is made by a team with this key."""
+    """Return all floods by name; the key is for the one that a team makes."""
     begun, half = b"GET / HTTP/1.1\r\nHost: x\r\nA: ", b"x" * 2**21
     paths = ("/auth/login", CHAT, "/admin/config", "/nothing")
     halves = [
@@ -91,7 +91,7 @@ def floods(key: str) -> dict[str, Flood]:
 
 @pytest.fixture(scope="session")
 def settings(settings: dict[str, str]) -> dict[str, str]:
-    """Those of a gateway that waits two seconds for its clients."""
+    """The settings of a gateway that waits two seconds for its clients."""
     return settings | {"CLIENT_TIMEOUT": "2"}
 
 
@@ -99,7 +99,7 @@ service = services.fixture("gateway")
 
 
 async def waited(client: AsyncClient) -> float:
-    """Return how long another client waits at the median for an answer of nothing."""
+    """Return the median latency of a trivial request."""
     times = []
     for _ in range(SAMPLES):
         start = time.perf_counter()
@@ -110,7 +110,7 @@ async def waited(client: AsyncClient) -> float:
 
 @pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize("name", floods(""))
-async def test_nobody_notices(
+async def test_other_clients_are_served_during_a_flood(
     service: Service, admin: AsyncClient, anybody: AsyncClient, client: AsyncClient, name: str
 ) -> None:
     greedy = await Team.make(admin)
@@ -135,7 +135,7 @@ async def test_nobody_notices(
         gone = flood.dropped is None or await value(counter) > already
         return gone and await value("gateway_slots_in_use") == 0
 
-    # By then all is there that a process needs once.
+    # Warm up: load what a process needs only once.
     await serves()
     before, idle = process.memory_info().rss, await waited(anybody)
     already = await value(counter) if flood.dropped else 0

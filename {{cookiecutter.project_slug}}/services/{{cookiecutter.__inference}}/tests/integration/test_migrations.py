@@ -1,4 +1,4 @@
-"""The migrations lead to the models, and back. What the tables hold is in test_schema."""
+"""Migrations, up to the models and down again. Constraints of the tables are in test_schema."""
 
 from stratakit.testing import migrations
 

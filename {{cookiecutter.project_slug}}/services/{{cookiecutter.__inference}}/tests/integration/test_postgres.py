@@ -1,7 +1,6 @@
-"""The database on PostgreSQL, beyond its contract: who meets whom, and which index is used.
+"""The database on PostgreSQL, beyond its contract: races between transactions, and indexes.
 
-What every repository does, and what becomes of calls that the server leaves alone, is shown by the
-tests of servicebase.
+The tests of servicebase cover the behaviour that all repositories share, and timeouts.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ EMAIL = "ann@example.org"
 
 
 async def meet(engine: AsyncEngine, first: sa.Executable, second: Coroutine[Any, Any, Any]) -> Any:
-    """Return what comes of a call that waits until the statement before it was committed."""
+    """Return the result of a call that has to wait for the commit of the first statement."""
     async with engine.begin() as connection:
         await connection.execute(first)
         task = asyncio.create_task(second)
@@ -37,7 +36,7 @@ async def meet(engine: AsyncEngine, first: sa.Executable, second: Coroutine[Any,
     return await task
 
 
-async def test_a_spender_waits_for_the_one_before_it_and_finds_the_budget_spent(
+async def test_a_reservation_waits_for_a_concurrent_update_and_sees_the_spent_budget(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
     team = await postgres_database.teams.add(uuid4(), LAMP)
@@ -46,7 +45,7 @@ async def test_a_spender_waits_for_the_one_before_it_and_finds_the_budget_spent(
         await meet(engine, sa.update(TeamRow).values(spent_microcents=MICROCENTS), reserve)
 
 
-async def test_a_team_being_removed_gets_no_user(
+async def test_no_user_is_added_to_a_team_that_is_being_removed(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
     team = await postgres_database.teams.add(uuid4(), LAMP)
@@ -55,7 +54,7 @@ async def test_a_team_being_removed_gets_no_user(
         await meet(engine, sa.delete(TeamRow), join)
 
 
-async def test_a_key_that_is_just_made_is_revoked_with_the_others_of_who_is_locked_out(
+async def test_locking_out_a_user_also_revokes_a_key_that_is_being_created(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
     user = await postgres_database.register(LAMP, EMAIL, "hash")
@@ -65,7 +64,7 @@ async def test_a_key_that_is_just_made_is_revoked_with_the_others_of_who_is_lock
     assert (await postgres_database.grant("x")).key.revoked_at
 
 
-async def test_a_registration_that_is_given_up_leaves_nothing_behind(
+async def test_a_cancelled_registration_leaves_nothing_behind(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
     pool: Any = engine.pool
@@ -82,7 +81,7 @@ async def test_a_registration_that_is_given_up_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("stored", [{"version": "many"}, {"models": {"echo": "echo"}}])
-async def test_a_stored_config_that_is_none_is_told_until_the_next_one(
+async def test_an_invalid_stored_config_raises_until_a_new_one_is_added(
     postgres_database: Database, engine: AsyncEngine, stored: dict[str, object]
 ) -> None:
     async with engine.begin() as connection:
@@ -131,14 +130,14 @@ CASES: list[tuple[Callable[[Database], Awaitable[object]], str]] = [
 
 
 async def first_statement(engine: AsyncEngine, call: Awaitable[object]) -> tuple[str, Any]:
-    """Return what a call sends to the server, and its parameters."""
+    """Return the first statement that a call sends to the server, and its parameters."""
     sent: list[tuple[str, Any]] = []
 
     def listen(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
         sent.append((statement, parameters))
 
     sa.event.listen(engine.sync_engine, "before_cursor_execute", listen, once=True)
-    # What fills the tables is not committed.
+    # The call does not see the rows, which are not committed.
     with suppress(errors.NotFoundError):
         await call
     return sent[0]

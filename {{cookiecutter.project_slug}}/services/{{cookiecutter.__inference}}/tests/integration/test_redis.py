@@ -1,7 +1,7 @@
 """The adapters on Redis, beyond their contracts.
 
-What they keep there and for how long; what becomes of announcements across processes, and when
-connections break or data are lost.
+Their keys and the expiry of these; announcements across processes, and after broken connections or
+lost data.
 """
 
 import asyncio
@@ -30,42 +30,42 @@ from ..fakes.clock import MemoryClock
 from ..proxy import Proxy
 
 MARKER = "strata:owner"
-"""The key by which a database on a shared server is known to be a test run's."""
+"""Key that marks a database on a shared server as a test run's."""
 TEAM = UUID(int=7)
 WINDOW = f"gateway:window:{TEAM}"
 PLENTY = 1_000_000
 LIMITS, NONE = Limits(PLENTY, PLENTY), Limits(0, 0)
 RUN = b"EVALSHA"
-"""What runs the script, once for each request."""
+"""Command that runs the script, sent once for each request."""
 
 
 @pytest.fixture
 async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
-    """What the connections of `through` go through."""
+    """The proxy for the connections of `through`."""
     async with Proxy(redis_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
 async def through(proxy: Proxy) -> AsyncIterator[Client]:
-    """Connections of this test alone to this worker's own Redis database."""
+    """A client of this test's own, through the proxy, to this worker's Redis database."""
     async with connection.connect(proxy.url, timeout=5) as client:
         yield client
 
 
 @pytest.fixture
 def mine(through: Client, clock: MemoryClock) -> RedisLimiter:
-    """The limiter of this process; `redis_limiter` is that of another one."""
+    """The limiter of this process; `redis_limiter` stands for another process."""
     return RedisLimiter(through, clock)
 
 
-async def test_a_window_has_the_name_of_the_service_stays_small_and_expires_whatever_is_done_to_it(
+async def test_a_window_has_the_prefix_of_the_service_stays_small_and_always_expires(
     redis_client: Client, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
     await redis_limiter.admit(TEAM, NONE, 1)
     redis_limiter.settle(TEAM, clock.now().timestamp(), 5)
     await redis_limiter.flush()
-    # Nothing is kept of a team that is refused or was forgotten.
+    # Neither a refusal nor a correction without a window creates a key.
     assert set(await redis_client.keys()) <= {MARKER}
     await RedisAnnouncements(redis_client).announce()
     at = (await redis_limiter.admit(TEAM, LIMITS, 1)).at
@@ -80,7 +80,7 @@ async def test_a_window_has_the_name_of_the_service_stays_small_and_expires_what
         await redis_limiter.admit(TEAM, LIMITS, 1)
     clock.advance(0.4)
     admission = await redis_limiter.admit(TEAM, LIMITS, 1)
-    # 0.4 s short of a minute, in steps of 0.4 s, and what shares a second with the oldest.
+    # A minute less 0.4 s, in steps of 0.4 s, and entries that share the oldest one's second.
     assert PLENTY - 152 <= admission.requests_left <= PLENTY - 150
     unpack = "return #cmsgpack.unpack(redis.call('GET', KEYS[1]))"
     assert await redis_client.eval(unpack, 1, WINDOW) <= 61 * 4
@@ -98,13 +98,13 @@ async def test_processes_whose_clocks_differ_share_a_window(redis_client: Client
     right.advance(admissions[3].retry_after - 0.001)
     refused = await limiters[1].admit(TEAM, limits, 10)
     assert (refused.refused, refused.tokens_left) == ("requests", PLENTY - 20)
-    # The last of them was counted by the other clock.
+    # The last admission was counted by the other clock.
     right.advance(0.051)
     assert not (await limiters[1].admit(TEAM, limits, 10)).refused
 
 
 @pytest.mark.parametrize("limits", [Limits(40, PLENTY), Limits(PLENTY, 280)])
-async def test_of_many_at_several_gateways_at_once_exactly_as_many_pass(
+async def test_several_gateways_at_once_admit_exactly_the_limit(
     redis_url: str, limits: Limits
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -115,29 +115,29 @@ async def test_of_many_at_several_gateways_at_once_exactly_as_many_pass(
             asked += [limiter.admit(TEAM, limits, 7) for _ in range(30)]
         admissions = await asyncio.gather(*asked)
     through = [admission for admission in admissions if not admission.refused]
-    # Each of them has seen those before it.
+    # Each admission saw the previous ones.
     assert len(through) == len({admission.tokens_left for admission in through}) == 40
 
 
-async def test_requests_that_come_together_share_a_round_trip_and_no_error(
+async def test_concurrent_requests_share_a_round_trip_but_not_an_error(
     redis_client: Client, proxy: Proxy, mine: RedisLimiter
 ) -> None:
-    # No window, but a key of another type.
+    # Make the script fail for one team: its key has another type.
     await redis_client.lpush(f"gateway:window:{UUID(int=10)}", "x")
     asked = [asyncio.ensure_future(mine.admit(UUID(int=n), Limits(1, n), 5)) for n in range(11)]
-    # Until all of them have asked.
+    # Let all of them send their requests.
     await asyncio.wait(asked, timeout=0)
     asked[0].cancel()
     gone, *admissions, wrong = await asyncio.gather(*asked, return_exceptions=True)
     assert (type(gone), type(wrong)) == (asyncio.CancelledError, ResponseError)
     refused = [each.refused for each in admissions if isinstance(each, Admission)]
     assert refused == ["tokens"] * 4 + [None] * 5
-    # Twice, but for the one that is gone, if the server was given the script first.
+    # Twice, except for the cancelled one, if the server had to load the script first.
     assert proxy.count(RUN) in {11, 21}
     assert sum(RUN in piece for piece in proxy.sent) < 11
 
 
-async def test_who_comes_while_the_server_does_not_answer_waits_no_longer_than_those_before(
+async def test_a_request_behind_one_without_a_response_waits_no_longer_than_that_one(
     proxy: Proxy, through: Client, mine: RedisLimiter
 ) -> None:
     await proxy.partition()
@@ -151,7 +151,7 @@ async def test_who_comes_while_the_server_does_not_answer_waits_no_longer_than_t
     assert (await mine.admit(TEAM, LIMITS, 1)).requests_left < PLENTY
 
 
-async def test_what_is_corrected_goes_with_the_next_admission_and_is_soon_known_elsewhere(
+async def test_a_correction_is_sent_with_the_next_admission_and_soon_known_to_other_processes(
     proxy: Proxy, mine: RedisLimiter, redis_limiter: RedisLimiter, clock: MemoryClock
 ) -> None:
     limits = Limits(PLENTY, 100)
@@ -171,7 +171,7 @@ async def test_what_is_corrected_goes_with_the_next_admission_and_is_soon_known_
     await eventually(known)
 
 
-async def test_a_server_that_was_away_costs_one_answer_alone(proxy: Proxy, through: Client) -> None:
+async def test_only_one_command_fails_after_an_outage(proxy: Proxy, through: Client) -> None:
     await asyncio.gather(*(through.ping() for _ in range(8)))
     await proxy.cut()
     await proxy.heal()
@@ -180,11 +180,11 @@ async def test_a_server_that_was_away_costs_one_answer_alone(proxy: Proxy, throu
     assert all(await asyncio.gather(*(through.ping() for _ in range(8))))
 
 
-async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
+async def test_a_correction_that_cannot_be_sent_is_logged_and_not_retried(
     proxy: Proxy, mine: RedisLimiter
 ) -> None:
     admission = await mine.admit(TEAM, LIMITS, 10)
-    # Before there is anything to correct, which is sent by itself after a while.
+    # Cut first: a correction would be sent by itself after a while.
     await proxy.cut()
     with structlog.testing.capture_logs() as lines:
         mine.settle(TEAM, admission.at, -10)
@@ -195,10 +195,10 @@ async def test_a_correction_that_does_not_arrive_is_logged_and_not_repeated(
     assert (await mine.admit(TEAM, LIMITS, 0)).tokens_left == PLENTY - 10
 
 
-async def test_a_lost_script_is_sent_anew(
+async def test_a_script_that_the_server_has_lost_is_sent_again(
     redis_client: Client, redis_limiter: RedisLimiter
 ) -> None:
-    text = redis_limiter._script.script  # noqa: SLF001 - SCRIPT FLUSH would take everybody's
+    text = redis_limiter._script.script  # noqa: SLF001 - SCRIPT FLUSH would affect everybody
 
     async def forget() -> None:
         script = redis_client.register_script(f"{text!s}-- {uuid4()}")
@@ -216,9 +216,9 @@ async def test_a_lost_script_is_sent_anew(
     assert (await redis_limiter.admit(TEAM, LIMITS, 0)).tokens_left == PLENTY - 3
 
 
-async def test_who_finds_all_connections_taken_waits_for_one(redis_url: str) -> None:
+async def test_a_command_waits_for_a_connection_if_all_are_in_use(redis_url: str) -> None:
     async with connection.connect(redis_url, timeout=30) as client:
-        # No admissions: those would all go by way of one.
+        # Pings, since admissions would share one connection.
         assert all(await asyncio.gather(*(client.ping() for _ in range(5 * CONNECTIONS))))
         [(connections, _)] = client.connection_pool.get_connection_count()[:1]
     assert connections == CONNECTIONS
@@ -226,7 +226,7 @@ async def test_who_finds_all_connections_taken_waits_for_one(redis_url: str) -> 
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("problem", ["OOM", "READONLY", "LOADING", "MASTERDOWN", "ERR"])
-async def test_a_server_that_cannot_do_it_now_is_not_available_and_a_mistake_of_ours_is_one(
+async def test_a_temporary_server_error_raises_unavailable_and_any_other_error_passes_through(
     redis_client: Client, problem: str, times: int
 ) -> None:
     command = ("EVAL", f"return redis.error_reply('{problem} not now')", 0)
@@ -237,7 +237,7 @@ async def test_a_server_that_cannot_do_it_now_is_not_available_and_a_mistake_of_
 
 
 @pytest.mark.parametrize("fault", ["cut", "partition"])
-async def test_a_follower_waits_for_a_lost_server_and_hears_what_was_announced_meanwhile(
+async def test_a_follower_reconnects_and_receives_what_was_announced_in_between(
     proxy: Proxy, through: Client, redis_announcements: Announcements, fault: str
 ) -> None:
     async def heal() -> None:
@@ -260,10 +260,10 @@ async def test_a_follower_waits_for_a_lost_server_and_hears_what_was_announced_m
     assert {line["event"] for line in lines} == {"announcements interrupted"}
 
 
-async def test_what_is_announced_in_another_database_of_the_server_is_not_heard(
+async def test_announcements_in_another_database_of_the_server_are_not_received(
     redis_url: str, redis_client: Client, redis_announcements: Announcements
 ) -> None:
-    # Nobody is there, not even another worker, and nothing is written there.
+    # No worker uses this database, and nothing is written to it.
     async with connection.connect(redis_url, timeout=5) as elsewhere:
         elsewhere.connection_pool.connection_kwargs["db"] = 1_000_000
         channel = RedisAnnouncements(elsewhere)._channel  # noqa: SLF001 - as another gateway's
@@ -275,7 +275,7 @@ async def test_what_is_announced_in_another_database_of_the_server_is_not_heard(
 
 
 @pytest.mark.parametrize("wiped", [True, False])
-async def test_a_server_that_has_lost_its_data_is_noticed_though_nobody_tells(
+async def test_a_server_that_has_lost_its_data_is_noticed_without_an_announcement(
     redis_client: Client, proxy: Proxy, through: Client, *, wiped: bool
 ) -> None:
     quick, others = RedisAnnouncements(through, reconcile=0.05), RedisAnnouncements(redis_client)
@@ -284,7 +284,7 @@ async def test_a_server_that_has_lost_its_data_is_noticed_though_nobody_tells(
         before = seen[0]
         await others.announce()
         await eventually(lambda: len(seen) == 2)
-        # All of it, or what is newer than its last copy.
+        # Lose all data, or what is newer than the last snapshot.
         await (redis_client.delete(VERSION) if wiped else redis_client.set(VERSION, before))
         await eventually(lambda: len(seen) == 3)
         await others.announce()
@@ -295,14 +295,14 @@ async def test_a_server_that_has_lost_its_data_is_noticed_though_nobody_tells(
     assert seen[2] == ("" if wiped else before)
 
 
-async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -> None:
+async def test_a_follower_that_stops_is_unsubscribed(redis_url: str, redis_client: Client) -> None:
     async def subscribed(times: int) -> bool:
         clients = await redis_client.client_list(_type="pubsub")
         return [client["name"] for client in clients].count(name) == times
 
     async with connection.connect(redis_url, timeout=5) as client:
-        # A gateway that other tests have started follows as well. By the name in the URL, if there
-        # is one, connections are known to be a test's.
+        # A gateway of other tests may be subscribed, too. The name in the URL, if any, marks
+        # connections of tests.
         options = client.connection_pool.connection_kwargs
         name = options["client_name"] = f"{options.get('client_name', 'test')}.{uuid4().hex}"
         store = RedisAnnouncements(client)
@@ -311,9 +311,9 @@ async def test_nobody_is_left_subscribed(redis_url: str, redis_client: Client) -
         await eventually(lambda: subscribed(0))
 
 
-async def test_a_server_that_is_silent_is_not_waited_for_longer_than_said(proxy: Proxy) -> None:
+async def test_an_unresponsive_server_is_unavailable_after_the_timeout(proxy: Proxy) -> None:
     async with connection.connect(proxy.url, timeout=0.5) as client:
-        # Eventually, since half a second may pass while a machine is busy with other things.
+        # Retry: on a busy machine, half a second may not be enough.
         await eventually(client.ping)
         for fault, least in ((proxy.partition, 0.4), (proxy.cut, 0)):
             await fault()

@@ -1,4 +1,4 @@
-"""What the models say of the tables is what the migrations made. Each case is derived from them."""
+"""Checks, derived from the models, of the tables that the migrations make."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Clients of the gateway, as `nox -s load` runs them: ordinary Locust, on the echo backend."""
+"""Locust users that `nox -s load` runs against the gateway, on the echo backend."""
 
 import os
 from typing import Any
@@ -19,45 +19,45 @@ QUOTA = {"requests_per_minute": 1_000_000_000, "tokens_per_minute": 1_000_000_00
 
 
 class Client(FastHttpUser):
-    """Somebody who asks again as soon as there is an answer."""
+    """Client that sends the next request as soon as it has a response."""
 
     def on_start(self) -> None:
-        """Make a team with a user who has a key, as an administrator."""
-        # That of a gateway which was started for this run; of another one it has to be set.
+        """Create a team, a user and a key, as an administrator."""
+        # Set for a gateway that this run has started; for another one, the caller must set it.
         self.as_ = {"Authorization": f"Bearer {os.environ['GATEWAY_ADMIN_TOKEN']}"}
         name = uuid4().hex
         team = self.create("teams", name=name)
-        # Not its quota is to be found, but how much the gateway does.
+        # The test measures the gateway, not the quota.
         self.create("quotas", team_id=team["id"], **QUOTA)
         user = self.create("users", team_id=team["id"], email=f"{name}@example.org")
         key = self.create("keys", user_id=user["id"])
         self.as_ = {"Authorization": f"Bearer {key['key']}"}
 
     def create(self, kind: str, **body: str | int) -> dict[str, Any]:
-        """Create something as an administrator, and return it."""
+        """Create a resource as an administrator, and return it."""
         return self.client.post(f"/admin/{kind}", json=body, headers=self.as_).json()
 
     @task
     def chat(self) -> None:
-        """Wait for the whole of an answer."""
+        """Request a chat completion."""
         self.client.post(CHAT, json=BODIES[CHAT], headers=self.as_)
 
     @task
     def complete(self) -> None:
-        """Have a text gone on with."""
+        """Request a text completion."""
         self.client.post(COMPLETIONS, json=BODIES[COMPLETIONS], headers=self.as_)
 
     @task
     def stream_chat(self) -> None:
-        """Read an answer while it is made."""
+        """Stream a chat completion."""
         self.stream(CHAT)
 
     @task
     def stream_completion(self) -> None:
-        """Read how a text goes on."""
+        """Stream a text completion."""
         self.stream(COMPLETIONS)
 
     def stream(self, path: str) -> None:
-        """Have an answer streamed."""
+        """Request a streamed completion, and read it."""
         body = {**BODIES[path], "stream": True}
         streaming.post(self.client, path, name=f"{path} (stream)", json=body, headers=self.as_)

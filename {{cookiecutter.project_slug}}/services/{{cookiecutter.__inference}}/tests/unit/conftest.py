@@ -1,4 +1,4 @@
-"""The application on adapters in memory, and a customer of it."""
+"""The application with adapters in memory, and a customer of it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -32,7 +32,7 @@ lines = testing.lines
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
-# Made as it is: nothing of the environment.
+# Constructed without validation, so that nothing comes from the environment.
 OPTIONS = Settings.model_construct(
     admin_token=SecretStr(ADMIN_TOKEN),
     secret=SecretStr(SECRET),
@@ -46,21 +46,21 @@ BODIES: dict[str, dict[str, Any]] = {
     TEXT: {"model": "mine", "prompt": "Hello"},
 }
 ALIAS = {"temperature": 0.5, "max_tokens": 20}
-"""Parameters of the customer's model."""
+"""Parameters of the customer's alias."""
 PLENTY = domain.Limits(requests=1_000_000, tokens=1_000_000)
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @dataclass
 class ScriptedBackend:
-    """Says what it is told to, and stops where it is told to wait."""
+    """Backend that follows a script, and pauses where a test wants it to."""
 
     script: list[Chunk | Exception]
     pauses: dict[int, asyncio.Event] = field(default_factory=dict)
-    """What it waits for before a piece, by its number."""
+    """Events to wait for before a chunk, by the chunk's number."""
     asked: list[Inference] = field(default_factory=list)
     closed: int = 0
-    """How many streams ended, in whatever way."""
+    """Number of streams that have ended, in whatever way."""
     unsupported: set[str] = field(default_factory=set)
 
     def supports(self, feature: str) -> bool:
@@ -71,7 +71,7 @@ class ScriptedBackend:
         return 10
 
     async def complete(self, inference: Inference) -> Completion:
-        """Return what `stream` says, each choice in one piece."""
+        """Return the result of `stream`, with one chunk for each choice."""
         choices: dict[int, Chunk] = {}
         async for chunk in self.stream(inference):
             before = choices.get(chunk.index, Chunk(""))
@@ -93,7 +93,7 @@ class ScriptedBackend:
 
 
 class World:
-    """All that is outside of the application."""
+    """External dependencies of the application."""
 
     def __init__(self) -> None:
         self.clock, self.announcements = MemoryClock(), MemoryAnnouncements()
@@ -106,11 +106,11 @@ class World:
 
     @property
     def ports(self) -> Ports:
-        """Return them as the application gets them."""
+        """Return the ports for the application."""
         return Ports(**{port.name: getattr(self, port.name) for port in fields(Ports)})
 
     async def configure(self, **changes: Any) -> domain.Config:
-        """Return the config that holds from now on."""
+        """Store and announce a config, and return it."""
         config = await self.database.add_config(replace(domain.Config(), **changes))
         await self.announcements.announce()
         return config
@@ -123,7 +123,7 @@ class World:
 
 @dataclass(frozen=True)
 class Customer:
-    """A team with a key and a model, `mine`, for which the scripted backend is asked."""
+    """Team with a key, and with an alias, `mine`, that leads to the scripted backend."""
 
     world: World
     app: FastAPI
@@ -131,33 +131,33 @@ class Customer:
     key: domain.ApiKey
     alias: domain.ModelAlias
     client: httpx2.AsyncClient
-    """It shows the key."""
+    """Client that sends the key."""
 
     async def post(self, path: str = CHAT, /, **fields: object) -> httpx2.Response:
-        """Ask for a completion."""
+        """Request a completion."""
         return await self.client.post(path, json=BODIES[path] | fields)
 
     async def set_parameters(self, **parameters: object) -> None:
-        """Let these be what the model gets."""
+        """Replace the parameters of the alias."""
         await self.world.database.aliases.update(self.alias.id, {"parameters": parameters})
 
     async def pay(self) -> None:
-        """Let a token of the model cost seven microcents, and the team have a cent."""
+        """Set the price of a token to seven microcents, and the team's budget to a cent."""
         await self.world.database.teams.update(self.team.id, {"budget_cents": 1})
         await self.world.configure(prices={"real": 7})
 
     async def spent(self) -> int:
-        """Return how much of the budget is, in microcents."""
+        """Return the microcents that are spent of the budget."""
         return (await self.world.database.teams.get(self.team.id)).spent_microcents
 
     async def used(self) -> tuple[int, int]:
-        """Return how many tokens are counted, and what is spent."""
+        """Return the number of tokens that the limiter counts, and the microcents spent."""
         admission = await self.world.limiter.admit(self.team.id, PLENTY, 0)
         return PLENTY.tokens - admission.tokens_left, await self.spent()
 
 
 def meanwhile(port: object, method: str, happen: Callable[[], Awaitable[object]]) -> None:
-    """Let something happen each time that a method of a port is called, before it does its work."""
+    """Run `happen` before each call of a port's method."""
     work = getattr(port, method)
 
     async def call(*arguments: object, **options: object) -> object:
@@ -171,7 +171,7 @@ Refusal = tuple[int, str | None, str]
 
 
 def refusal(response: httpx2.Response) -> Refusal:
-    """Return the status, the parameter and the code of an error, whose shape it checks."""
+    """Check the shape of an error response, and return its status, parameter and code."""
     error = response.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["message"]
@@ -181,13 +181,13 @@ def refusal(response: httpx2.Response) -> Refusal:
 
 @pytest.fixture
 def world() -> World:
-    """The outside of the application."""
+    """The external dependencies of the application."""
     return World()
 
 
 @pytest.fixture(scope="session")
 def routes() -> list[BaseRoute]:
-    """The routes of all applications: to make them takes 80 ms, at a first request."""
+    """The routes, shared by all applications: the first request takes 80 ms to make them."""
     return create_app(World().ports, OPTIONS, hasher=HASHER).router.routes
 
 
@@ -201,7 +201,7 @@ def app(world: World, routes: list[BaseRoute]) -> FastAPI:
 
 @pytest.fixture
 async def customer(world: World, app: FastAPI, client: httpx2.AsyncClient) -> Customer:
-    """One whose team has no quota and no budget, and whose model is free."""
+    """A customer without a quota or a budget, whose model is free."""
     await world.database.add_config(domain.Config(prices={"echo": 0, "real": 0}))
     user, issued = await samples.user(world.database), Keys(SECRET).issue()
     key = await samples.key(world.database, user, issued)

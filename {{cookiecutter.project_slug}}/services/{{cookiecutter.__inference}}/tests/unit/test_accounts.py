@@ -1,4 +1,4 @@
-"""Emails, and passwords, which take their time; API keys, and what is kept of them."""
+"""Emails, passwords and their hashes, API keys and their hashes."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from gateway import accounts, domain, errors
 PASSWORD = "correct horse battery"  # pragma: allowlist secret
 KEYS = accounts.Keys("secret")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+# Any code point, valid or not. (st.text would spend a second on tables of Unicode.)
 ANY_TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=30).map("".join)
 NO_EMAILS = [
     *("", "ann", "@example.org", "ann@", "ann@host", "a b@example.org", "a@b@example.org"),
@@ -26,7 +26,7 @@ def cheap(time_cost: int = 1) -> accounts.Passwords:
     return accounts.Passwords(PasswordHasher(time_cost=time_cost, memory_cost=8, parallelism=1))
 
 
-async def test_a_password_is_verified_by_a_hash_that_does_not_hold_it() -> None:
+async def test_a_password_is_verified_by_a_hash_that_does_not_contain_it() -> None:
     hashes = {await cheap().hash(PASSWORD) for _ in range(2)}
     assert len(hashes) == 2
     for hash_ in hashes:
@@ -37,7 +37,7 @@ async def test_a_password_is_verified_by_a_hash_that_does_not_hold_it() -> None:
         assert not cheap().outdated(hash_)
 
 
-async def test_an_unknown_email_is_refused_at_the_cost_of_a_wrong_password() -> None:
+async def test_an_unknown_email_takes_as_long_as_a_wrong_password() -> None:
     class Counting(PasswordHasher):
         hashed = 0
 
@@ -47,11 +47,11 @@ async def test_an_unknown_email_is_refused_at_the_cost_of_a_wrong_password() -> 
 
     hasher = Counting(time_cost=1, memory_cost=8, parallelism=1)
     assert not await accounts.Passwords(hasher).verify(None, PASSWORD)
-    # As long as it takes to verify one.
+    # Hashing takes as long as verifying.
     assert hasher.hashed == 1
 
 
-async def test_the_loop_goes_on_while_passwords_are_hashed() -> None:
+async def test_hashing_a_password_does_not_block_the_event_loop() -> None:
     turns = 0
     hashing = asyncio.create_task(cheap(time_cost=20).hash(PASSWORD))
     while not hashing.done():
@@ -61,18 +61,18 @@ async def test_the_loop_goes_on_while_passwords_are_hashed() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["C"]), min_size=12, max_size=14))
-def test_a_password_stays_as_it_is_kept(text: str) -> None:
+def test_normalizing_a_password_again_changes_nothing(text: str) -> None:
     password = accounts.check_password(text, least=0)
     assert accounts.check_password(password, least=0) == password
 
 
 @pytest.mark.parametrize("email", ["a@b.c", "ann+x@mail.example.org", "é@example.org"])
-def test_a_good_email_is_trimmed_and_has_one_case(email: str) -> None:
+def test_a_valid_email_is_trimmed_and_lowercased(email: str) -> None:
     assert domain.check_email(f" {email.upper()}\n") == domain.check_email(email) == email
 
 
 @given(ANY_TEXT.map(lambda text: f"{text}@example.org") | ANY_TEXT)
-def test_an_email_that_passed_passes_again_unchanged(text: str) -> None:
+def test_normalizing_an_email_again_changes_nothing(text: str) -> None:
     try:
         email = domain.check_email(text)
     except errors.InvalidError:
@@ -89,7 +89,7 @@ def test_an_email_that_passed_passes_again_unchanged(text: str) -> None:
         *((accounts.check_password, "password", each) for each in NO_PASSWORDS),
     ],
 )
-def test_what_is_no_email_or_a_bad_password_is_refused(
+def test_an_invalid_email_or_password_is_refused(
     check: Callable[[str], str], field: str, value: str
 ) -> None:
     with pytest.raises(errors.InvalidError, match=f"{field} must") as caught:
@@ -97,7 +97,7 @@ def test_what_is_no_email_or_a_bad_password_is_refused(
     assert caught.value.field == field
 
 
-def test_a_key_is_random_and_only_its_beginning_is_kept_readable() -> None:
+def test_a_key_is_random_and_only_its_prefix_stays_readable() -> None:
     issued = [KEYS.issue() for _ in range(100)]
     assert len({each.secret for each in issued}) == len({each.hash for each in issued}) == 100
     for each in issued:
@@ -108,13 +108,13 @@ def test_a_key_is_random_and_only_its_beginning_is_kept_readable() -> None:
         assert not any(hidden in repr(each) for hidden in (each.secret, each.hash))
 
 
-def test_a_hash_is_worth_nothing_without_the_secret_and_for_another_purpose() -> None:
+def test_a_hash_depends_on_the_secret_and_the_purpose() -> None:
     kinds = (KEYS, accounts.Keys("another"), accounts.Keys("secret", "session-tokens"))
     assert len({kind.hash("x") for kind in kinds}) == 3
 
 
 @given(TEXT, TEXT)
-def test_any_text_can_be_tried_and_only_equal_secrets_are_the_same(shown: str, known: str) -> None:
+def test_any_text_can_be_compared_and_only_equal_secrets_match(shown: str, known: str) -> None:
     assert len(KEYS.hash(shown)) == 64
     assert accounts.same(known, known)
     assert accounts.same(shown, known) == (shown == known)

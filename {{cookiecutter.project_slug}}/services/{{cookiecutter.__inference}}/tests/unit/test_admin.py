@@ -1,4 +1,4 @@
-"""What administrators do: each route of each kind, and each status that it can end in."""
+"""Routes of administrators: each route of each resource, and each status of its responses."""
 
 import json
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def nested(depth: int) -> Object:
     return {"a": nested(depth - 1)} if depth else {}
 
 
-# What creates one of each kind; its owner, whose id is left out here, is made as well.
+# Bodies that create each resource; the test creates the owner, and fills in its id.
 BODIES: dict[str, Object] = {
     "teams": {"name": "blue", "budget_cents": 100},
     "users": {"team_id": "", "email": "ann@example.org"},
@@ -45,7 +45,7 @@ PATCHES: dict[str, Object] = {
     "aliases": {"target": "large", "parameters": {"temperature": 0.5}},
     "quotas": {"tokens_per_minute": 600},
 }
-# Values that are not good, by the names of their fields: of all kinds, and of each.
+# Invalid values by field: for all resources, and for each.
 STRANGE = {name: ["x"] for name in ("id", "created_at", "hash", "password_hash", "x/y")}
 WRONG: dict[str, dict[str, list[Any]]] = {
     "teams": {
@@ -69,13 +69,13 @@ each_kind = pytest.mark.parametrize("kind", BODIES)
 
 @dataclass
 class Admin:
-    """An administrator."""
+    """Client of an administrator."""
 
     client: httpx2.AsyncClient
     world: World
 
     async def send(self, method: str, path: str, body: object = None) -> httpx2.Response:
-        """Ask, and see that all are told of what was changed, and of nothing else."""
+        """Send a request, and check that it is announced if, and only if, it changed something."""
         before = self.world.announcements.count
         response = await self.client.request(method, path, json=body)
         changed = response.is_success and method != "GET"
@@ -83,18 +83,18 @@ class Admin:
         return response
 
     async def get(self, path: str) -> Any:
-        """Return what is there."""
+        """Return the resource, or the page, at a path."""
         return (await self.send("GET", path)).json()
 
     async def create(self, kind: str, **other: Any) -> httpx2.Response:
-        """Ask for one, which belongs to an owner of its own unless `other` says whose it is."""
+        """Create a resource, with new owners unless `other` has their ids."""
         user = await samples.user(self.world.database)
         owners = {"team_id": str(user.team_id), "user_id": str(user.id)}
         body = {name: owners.get(name, value) for name, value in BODIES[kind].items()}
         return await self.send("POST", f"/admin/{kind}", body | other)
 
     async def walk(self, path: str) -> list[str]:
-        """Return the ids of a list, page by page."""
+        """Return the ids of all pages of a list."""
         page = await self.get(path)
         ids = [each["id"] for each in page["data"]]
         return ids + (await self.walk(page["next"]) if page["next"] else [])
@@ -113,7 +113,7 @@ def admin(client: httpx2.AsyncClient, world: World) -> Admin:
 
 
 @each_kind
-async def test_one_is_made_changed_and_deleted_if_all_can_be_told(admin: Admin, kind: str) -> None:
+async def test_resources_are_changed_only_if_it_can_be_announced(admin: Admin, kind: str) -> None:
     response = await admin.create(kind)
     created = response.json()
     place = f"/admin/{kind}/{created['id']}"
@@ -142,7 +142,7 @@ async def test_one_is_made_changed_and_deleted_if_all_can_be_told(admin: Admin, 
 
 
 @each_kind
-async def test_a_list_is_of_all_or_a_team_or_what_is_searched(admin: Admin, kind: str) -> None:
+async def test_a_list_is_paged_and_filtered_by_team_or_search(admin: Admin, kind: str) -> None:
     sample = SAMPLES[kind]
     assert await admin.get(f"/admin/{kind}") == {"data": [], "next": None}
     added = await sample.add(admin.world.database, "a", "b-1", "c", "d", "e")
@@ -159,36 +159,40 @@ async def test_a_list_is_of_all_or_a_team_or_what_is_searched(admin: Admin, kind
 
 
 @pytest.mark.parametrize("query", ["limit=0", "cursor=x", "search=%00", "x=1", "team=x"])
-async def test_a_list_answers_400_to_a_bad_parameter(admin: Admin, query: str) -> None:
+async def test_a_list_returns_400_for_an_invalid_parameter(admin: Admin, query: str) -> None:
     assert param(await admin.send("GET", f"/admin/teams?{query}")) == query.partition("=")[0]
 
 
 @each_kind
-async def test_a_field_that_is_not_good_or_not_there_answers_400(admin: Admin, kind: str) -> None:
-    [added] = await SAMPLES[kind].add(admin.world.database, "lamp")
+async def test_an_invalid_unknown_or_immutable_field_returns_400(admin: Admin, kind: str) -> None:
+    added, other = await SAMPLES[kind].add(admin.world.database, "lamp", "desk")
     owners = {name: [NOBODY, "x"] for name in BODIES[kind] if name.endswith("_id")}
     for field, values in (WRONG[kind] | owners | STRANGE).items():
         for body in ({field: value} for value in values):
             assert param(await admin.create(kind, **body)) == field
             assert param(await admin.send("PATCH", f"/admin/{kind}/{added.id}", body)) == field
+    # The owner cannot be changed, not even to one that exists.
+    for field in owners:
+        body = {field: str(getattr(other, field))}
+        assert param(await admin.send("PATCH", f"/admin/{kind}/{added.id}", body)) == field
 
 
 @pytest.mark.parametrize("kind", ["teams", "users", "aliases", "quotas"])
-async def test_two_that_are_alike_answer_409(admin: Admin, kind: str) -> None:
+async def test_a_duplicate_returns_409(admin: Admin, kind: str) -> None:
     first = (await admin.create(kind)).json()
     unique = SAMPLES[kind].unique
     same = {name: first[name] for name in {unique, "team_id"} & first.keys()}
     assert refusal(await admin.create(kind, **same)) == (409, unique, "conflict")
 
 
-async def test_a_team_shows_what_it_has_spent_in_cents(admin: Admin, world: World) -> None:
+async def test_a_team_shows_its_spending_in_cents(admin: Admin, world: World) -> None:
     team = await samples.team(world.database)
     await world.database.spending.reserve(UUID(int=7), team.id, 2_500_000, ttl=9)
     shown = await admin.get(f"/admin/teams/{team.id}")
     assert (shown["budget_cents"], shown["spent_cents"]) == (100, 2.5)
 
 
-async def test_who_is_locked_out_can_no_longer_log_in(admin: Admin, world: World) -> None:
+async def test_a_locked_out_user_can_no_longer_log_in(admin: Admin, world: World) -> None:
     password = "correct horse battery"  # pragma: allowlist secret
     user = (await admin.create("users", password=password)).json()
     body = {"email": user["email"], "password": password}
@@ -199,7 +203,7 @@ async def test_who_is_locked_out_can_no_longer_log_in(admin: Admin, world: World
     assert (await admin.client.post("/auth/login", json=body)).status_code == 401
 
 
-async def test_a_key_is_shown_once_in_the_team_of_its_user_and_revoked_once(admin: Admin) -> None:
+async def test_a_key_belongs_to_its_users_team_is_shown_once_and_revoked_once(admin: Admin) -> None:
     response = await admin.create("keys")
     created, database = response.json(), admin.world.database
     assert response.headers["cache-control"] == "no-store"
@@ -214,7 +218,7 @@ async def test_a_key_is_shown_once_in_the_team_of_its_user_and_revoked_once(admi
     assert "hash" not in revoked.text
 
 
-async def test_an_alias_keeps_its_versions_and_a_changed_one_answers_409(admin: Admin) -> None:
+async def test_an_alias_keeps_its_versions_and_a_stale_update_returns_409(admin: Admin) -> None:
     [alias] = await SAMPLES["aliases"].add(admin.world.database, "lamp", target="first")
     place = f"/admin/aliases/{alias.id}"
     for change in ({"target": "second", "version": 1}, {"target": "third"}):
@@ -226,7 +230,7 @@ async def test_an_alias_keeps_its_versions_and_a_changed_one_answers_409(admin: 
     assert found == [(3, "third"), (2, "second"), (1, "first")]
 
 
-async def test_the_config_is_replaced_and_the_pages_example_changes_nothing(admin: Admin) -> None:
+async def test_the_config_is_replaced_and_the_docs_example_is_the_default(admin: Admin) -> None:
     before = await admin.get("/admin/config")
     assert before["version"] == 0
     page = await admin.get("/openapi.json")
@@ -254,8 +258,8 @@ async def test_the_config_is_replaced_and_the_pages_example_changes_nothing(admi
         ("version", {"version": 7}),
     ],
 )
-async def test_a_config_that_is_no_good_answers_400(admin: Admin, where: str, wrong: Any) -> None:
-    # Not as `json`: httpx2 refuses halves of surrogate pairs, which others may send.
+async def test_an_invalid_config_returns_400(admin: Admin, where: str, wrong: Any) -> None:
+    # Not with `json`: httpx2 refuses lone surrogates, which other clients may send.
     content = json.dumps({**CONFIG, **wrong})
     response = await admin.client.put("/admin/config", content=content, headers=JSON)
     assert param(response) == where

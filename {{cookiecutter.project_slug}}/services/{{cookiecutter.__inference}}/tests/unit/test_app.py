@@ -1,6 +1,6 @@
-"""The application as a whole: its start and its end, its lines in the log, its metrics, its page.
+"""The application as a whole: startup, shutdown, access log, metrics and API docs.
 
-Errors that no route raises itself have the shape that all have in common.
+Errors outside of routes have the common shape.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from gateway.ports import Chunk, Inference
 from .conftest import ADMIN_TOKEN, BODIES, OPTIONS, TEXT, Customer, World, refusal
 
 OPENMETRICS = "application/openmetrics-text"
-# Of the stream that broke off, the bound of its prompt, which is ten, and a piece.
+# A stream that broke off counts the bound of its prompt, which is ten, and its chunk.
 COUNTED = """\
 gateway_requests_total{method="POST",route="/v1/chat/completions",status="200"} 3.0
 gateway_requests_total{method="POST",route="/v1/chat/completions",status="400"} 1.0
@@ -50,7 +50,7 @@ gateway_dropped_connections{reason="headers"} 0.0
 """
 
 
-async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> None:
+async def test_a_running_application_picks_up_a_published_config(world: World) -> None:
     app = create_app(world.ports, OPTIONS)
     async with app.router.lifespan_context(app):
         before = await app.state.policy.config()
@@ -59,7 +59,7 @@ async def test_while_it_lives_it_takes_over_what_is_published(world: World) -> N
         assert await app.state.policy.config() == published != before
 
 
-async def test_at_its_end_all_is_settled_before_anything_is_closed(customer: Customer) -> None:
+async def test_shutdown_settles_requests_before_it_closes_anything(customer: Customer) -> None:
     ended = []
 
     @asynccontextmanager
@@ -78,7 +78,7 @@ async def test_at_its_end_all_is_settled_before_anything_is_closed(customer: Cus
     assert ended == [0]
 
 
-async def test_the_line_of_a_request_says_who_asked_and_that_of_a_probe_is_for_debugging(
+async def test_access_log_lines_name_the_caller_and_those_of_probes_are_debug(
     customer: Customer, client: httpx2.AsyncClient, lines: list[EventDict]
 ) -> None:
     key = client.headers["Authorization"]
@@ -96,14 +96,14 @@ async def test_the_line_of_a_request_says_who_asked_and_that_of_a_probe_is_for_d
 
 
 @pytest.mark.usefixtures("lines")
-async def test_requests_failures_and_tokens_are_counted_in_both_formats(customer: Customer) -> None:
+async def test_metrics_count_requests_errors_and_tokens_in_both_formats(customer: Customer) -> None:
     client = customer.client
     await customer.post()
     await customer.post(n=0)
     for path in ("/v1/models/a", "/v1/models/b", "/admin/teams/a"):
         await client.get(path)
     await customer.post(stream=True)
-    # What clients invent makes no series.
+    # Unknown methods and paths do not create series.
     for number in range(2):
         await client.request(f"METHOD{number}", f"/path/{number}")
     broken = errors.BackendError("scripted", "the answer broke off")
@@ -115,22 +115,22 @@ async def test_requests_failures_and_tokens_are_counted_in_both_formats(customer
         response = await client.get(METRICS, headers={"Accept": accept})
         assert response.headers["content-type"].startswith(media_type)
         assert {*COUNTED.splitlines()} <= {*response.text.splitlines()}
-    # Another application does not count with this one.
+    # Applications do not share metrics.
     assert b"scripted" not in Metrics(ConcurrencyLimit(1, 1)).exposition("")[0]
 
 
-def test_every_error_has_an_answer() -> None:
+def test_every_error_has_a_response() -> None:
     ours, theirs = (
         {each for each in vars(module).values() if str(each).endswith("Error'>")}
         for module in (errors, kit)
     )
     assert ours - {errors.ServiceError} == error_handlers.ANSWERS.keys()
-    # None that the kit may raise is missing; keys of idempotency the gateway has not.
+    # None of the kit's is missing, except for idempotency keys, which the gateway does not use.
     assert theirs - ours == {kit.KeyReusedError}
 
 
 @pytest.mark.usefixtures("lines")
-async def test_what_no_route_answers_has_the_shape_of_all_errors_and_no_cause(
+async def test_errors_outside_of_routes_have_the_common_shape_and_hide_their_cause(
     app: FastAPI, client: httpx2.AsyncClient
 ) -> None:
     @app.get("/crash")
@@ -156,7 +156,7 @@ ANN = {"email": "ann@example.org", "password": "not hers, whoever she is"}
 
 
 @pytest.mark.parametrize("type_", [None, "text/plain", "application/x-www-form-urlencoded"])
-async def test_json_needs_no_header_and_of_accounts_a_wrong_one_is_named(
+async def test_the_content_type_may_be_missing_and_only_accounts_check_it(
     customer: Customer, type_: str | None
 ) -> None:
     headers, post = {"Content-Type": type_} if type_ else {}, customer.client.post
@@ -178,12 +178,12 @@ UNREADABLE = [
     ("path", "body", "encoding", "status", "code", "says"),
     [
         *((path, *each) for path in (TEXT, LOGIN) for each in UNREADABLE),
-        # pydantic's limit, and that of Python's own parser, which is higher from 3.13 on.
+        # The limits of pydantic, and of Python's own parser, which is higher from 3.13 on.
         (TEXT, b"[" * 1_000, "identity", 400, "invalid_json", "recursion limit"),
         ("/admin/teams", b"[" * 60_000, "identity", 400, "invalid_json", "nested too deeply"),
     ],
 )
-async def test_a_body_that_cannot_be_read_is_told_why(
+async def test_an_unreadable_body_is_refused_with_the_reason(
     customer: Customer, path: str, body: bytes, encoding: str, status: int, code: str, says: str
 ) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
@@ -192,14 +192,14 @@ async def test_a_body_that_cannot_be_read_is_told_why(
     assert says in response.json()["error"]["message"]
 
 
-# Strangers may send little.
+# Routes without a credential have the lowest limit.
 @pytest.mark.parametrize(("path", "most"), [(TEXT, 2**22), (LOGIN, 2**12), ("/admin/teams", 2**16)])
-async def test_too_large_a_body_answers_413(customer: Customer, path: str, most: int) -> None:
+async def test_a_body_over_the_limit_returns_413(customer: Customer, path: str, most: int) -> None:
     response = await customer.client.post(path, content=b" " * (most + 1))
     assert refusal(response) == (413, None, "content_too_large")
 
 
-async def test_the_api_has_a_page_with_examples_even_offline(client: httpx2.AsyncClient) -> None:
+async def test_api_docs_work_offline_and_have_valid_examples(client: httpx2.AsyncClient) -> None:
     page = (await client.get("/docs")).text
     assert '<a href="/openapi.json">' in page.partition('id="swagger-ui"')[2].partition("</div>")[0]
     document = (await client.get("/openapi.json")).json()
@@ -207,7 +207,7 @@ async def test_the_api_has_a_page_with_examples_even_offline(client: httpx2.Asyn
     for schema in (ChatRequest, CompletionRequest):
         [example] = schemas[schema.__name__]["examples"]
         assert schema.model_validate(example)
-    # No route promises an answer that none gives.
+    # No route documents a response that it never gives.
     operations = [each for path in document["paths"].values() for each in path.values()]
     assert all("Never" in operation["responses"]["422"]["description"] for operation in operations)
     assert all("413" in operation["responses"] for operation in operations)

@@ -1,4 +1,4 @@
-"""What people do for themselves; and what any route says without a credential or its servers."""
+"""Routes for accounts and their keys, and errors that all routes have in common."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ from gateway.app import create_app
 from ..samples import SAMPLES
 from .conftest import ADMIN_TOKEN, HASHER, OPTIONS, World, meanwhile, refusal
 
-# Three times as long where a keyboard sends the parts of each syllable: they are one all the same.
+# Keyboards that decompose syllables send three times the characters for the same password.
 PASSWORD = "\ud55c" * 100
 TYPED = unicodedata.normalize("NFD", PASSWORD)
 ANN: dict[str, Any] = {"team": "Blue", "email": "ann@example.org", "password": PASSWORD}
@@ -35,18 +35,18 @@ MOST = LOGIN_LIMITS["logins with this email from this address"].tokens
 
 
 def connect(app: FastAPI, address: str = "a") -> AsyncClient:
-    """Return a client that comes from an address."""
+    """Return a client with this address."""
     transport = ASGITransport(app=app, client=(address, 1))
     return AsyncClient(transport=transport, base_url="http://service")
 
 
 async def login(client: AsyncClient, **other: str) -> Response:
-    """Log Ann in, or somebody with another email or password."""
+    """Log in as Ann, or with another email or password."""
     return await client.post(LOGIN, json=ANNS | other)
 
 
 async def logged_in(app: FastAPI, who: dict[str, Any]) -> AsyncClient:
-    """Register somebody, and return a client that has logged them in."""
+    """Register an account, and return a client that is logged in."""
     client = connect(app)
     assert (await client.post(REGISTER, json=who)).status_code == 201
     token = (await login(client, email=who["email"])).json()["token"]
@@ -55,7 +55,7 @@ async def logged_in(app: FastAPI, who: dict[str, Any]) -> AsyncClient:
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the method, the path, in which an id is nobody's, and what administrators add."""
+    """Yield the method, the path with an unknown id, and administrators' headers of each route."""
     for path, methods in app.openapi()["paths"].items():
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"} if "/admin/" in path else {}
         if not path.startswith(("/health/", METRICS)):
@@ -77,7 +77,7 @@ async def bob(app: FastAPI) -> AsyncClient:
     return await logged_in(app, BOB)
 
 
-async def test_every_route_answers_401_to_strangers(app: FastAPI, client: AsyncClient) -> None:
+async def test_every_route_needs_a_valid_credential(app: FastAPI, client: AsyncClient) -> None:
     for method, path, _ in operations(app):
         for given in WRONG if path not in {REGISTER, LOGIN} else ():
             headers = {b"Authorization": given.encode()} if given is not None else {}
@@ -86,7 +86,7 @@ async def test_every_route_answers_401_to_strangers(app: FastAPI, client: AsyncC
             assert response.headers["www-authenticate"] == "Bearer"
 
 
-async def test_every_route_answers_404_to_unknown_ids_and_400_to_bad_ones(
+async def test_every_route_returns_404_for_unknown_ids_and_400_for_invalid_ones(
     app: FastAPI, ann: AsyncClient
 ) -> None:
     bad = dict.fromkeys(("7", "%00", "%F0%9F%92%A9", "0" * 40), (400, "invalid_value"))
@@ -98,7 +98,7 @@ async def test_every_route_answers_404_to_unknown_ids_and_400_to_bad_ones(
                 assert refusal(response)[::2] == told, (method, there)
 
 
-async def test_every_route_answers_503_without_its_servers(
+async def test_every_route_returns_503_without_its_servers(
     app: FastAPI, ann: AsyncClient, world: World
 ) -> None:
     world.database.down = world.announcements.down = world.limiter.down = True
@@ -111,7 +111,7 @@ async def test_every_route_answers_503_without_its_servers(
     assert ready.json()["error"]["message"] == "down: postgres, redis"
 
 
-async def test_who_registers_can_log_in_for_a_while_or_until_they_log_out(
+async def test_a_registered_user_is_logged_in_until_they_log_out_or_the_session_expires(
     client: AsyncClient, world: World
 ) -> None:
     registered = await client.post(REGISTER, json={**ANN, "email": " Ann@Example.org"})
@@ -152,7 +152,7 @@ async def test_who_registers_can_log_in_for_a_while_or_until_they_log_out(
         (KEYS, "user_id", [str(NOBODY)]),
     ],
 )
-async def test_a_wrong_field_answers_400_and_is_named(
+async def test_an_invalid_field_returns_400_with_its_name(
     ann: AsyncClient, path: str, field: str, values: list[object]
 ) -> None:
     for value in values:
@@ -160,14 +160,14 @@ async def test_a_wrong_field_answers_400_and_is_named(
         assert refusal(response)[:2] == (400, field)
 
 
-async def test_register_answers_403_where_it_is_closed(world: World) -> None:
+async def test_register_returns_403_if_registration_is_closed(world: World) -> None:
     closed = create_app(world.ports, OPTIONS.model_copy(update={"registration": False}))
     response = await connect(closed).post(REGISTER, json=ANN)
     assert refusal(response) == (403, None, "registration_closed")
 
 
 @pytest.mark.parametrize("path", [LOGIN, KEYS])
-async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
+async def test_a_user_locked_out_during_a_request_gets_neither_session_nor_key(
     ann: AsyncClient, world: World, path: str
 ) -> None:
     async def lock_out() -> None:
@@ -180,7 +180,7 @@ async def test_who_is_locked_out_in_the_middle_gets_neither_session_nor_key(
     assert not list(world.database.keys)
 
 
-async def test_login_answers_401_without_saying_why(ann: AsyncClient, world: World) -> None:
+async def test_login_returns_401_without_the_reason(ann: AsyncClient, world: World) -> None:
     [eve] = await SAMPLES["users"].add(world.database, "eve@example.org", password_hash=None)
     for wrong in ({"password": "x"}, {"email": "zoe@example.org"}, {"email": eve.email}):
         response = await login(ann, **wrong)
@@ -188,21 +188,21 @@ async def test_login_answers_401_without_saying_why(ann: AsyncClient, world: Wor
         assert response.json()["error"]["message"] == "wrong email or password"
 
 
-async def test_login_answers_429_after_too_many_failures_even_to_the_right_password(
+async def test_login_returns_429_after_too_many_failures_even_for_the_right_password(
     app: FastAPI, ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
     world.clock.advance(60)
-    # At once, too.
+    # Concurrent guesses, too.
     guesses = await asyncio.gather(*(login(ann, password="secret") for _ in range(MOST + 5)))
     assert sorted(each.status_code for each in guesses) == [401] * MOST + [429] * 5
     response = await login(ann)
     assert refusal(response) == (429, None, "rate_limit_exceeded")
     assert response.headers["retry-after"] == "60"
-    # No other email, and nobody elsewhere.
+    # Other emails and other addresses are not affected.
     assert (await login(ann, email=BOB["email"])).status_code == 200
     assert (await login(connect(app, "198.51.100.1"))).status_code == 200
     world.clock.advance(60)
-    # Those that succeed are not counted as failures.
+    # Successful logins are not counted.
     for _ in range(MOST + 1):
         world.clock.advance(0.1)
         assert (await login(ann)).status_code == 200
@@ -216,14 +216,14 @@ async def test_login_answers_429_after_too_many_failures_even_to_the_right_passw
         ("registrations from this address", "198.51.100.1", "198.51.100.2", 201),
         ("logins from this address", "a", "b", 401),
         ("logins from this address", "198.51.100.1", "198.51.100.2", 401),
-        # One client may have all addresses of a network.
+        # One client may have all addresses of an IPv6 network.
         ("logins from this address", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", 429),
         ("logins from this address", "2001:db8:0:1::1", "2001:db8:0:2::1", 401),
         ("logins with this email from this address", "a", "b", 401),
         ("logins with this email", "a", "b", 429),
     ],
 )
-async def test_what_is_limited_is_limited_by_address_or_email_or_for_all(
+async def test_limits_apply_by_address_by_email_or_to_everybody(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch, what: str, first: str, second: str, status: int
 ) -> None:
     limits, path = (LOGIN_LIMITS, LOGIN) if "logins" in what else (REGISTER_LIMITS, REGISTER)
@@ -234,7 +234,7 @@ async def test_what_is_limited_is_limited_by_address_or_email_or_for_all(
     assert (response.status_code, what in response.text) == (status, status == 429)
 
 
-async def test_of_too_many_passwords_at_once_some_are_refused(
+async def test_too_many_concurrent_password_checks_return_503(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "_places", asyncio.Semaphore(1))
@@ -243,7 +243,7 @@ async def test_of_too_many_passwords_at_once_some_are_refused(
     assert answers[-1].headers["retry-after"] == "1"
 
 
-async def test_login_renews_a_hash_that_cost_less(ann: AsyncClient, world: World) -> None:
+async def test_login_renews_a_hash_with_outdated_parameters(ann: AsyncClient, world: World) -> None:
     user = await world.database.users.by_email(ANN["email"])
     older = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     await world.database.users.update(user.id, {"password_hash": older})
@@ -254,7 +254,7 @@ async def test_login_renews_a_hash_that_cost_less(ann: AsyncClient, world: World
         assert not HASHER.check_needs_rehash(renewed)
 
 
-async def test_a_key_is_shown_once_kept_as_a_hash_and_listed_for_its_owner(
+async def test_a_key_is_shown_once_stored_as_a_hash_and_listed_for_its_owner(
     ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
     await create_key(bob)
@@ -277,7 +277,7 @@ async def test_a_key_is_shown_once_kept_as_a_hash_and_listed_for_its_owner(
         assert refusal(await ann.get(f"{KEYS}?{query}"))[:2] == (400, query.partition("=")[0])
 
 
-async def test_a_key_is_revoked_by_its_owner_alone_and_if_everybody_can_be_told(
+async def test_a_key_is_revoked_only_by_its_owner_and_only_if_it_can_be_announced(
     ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
     id_ = await create_key(ann)
@@ -294,6 +294,6 @@ async def test_a_key_is_revoked_by_its_owner_alone_and_if_everybody_can_be_told(
         assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 204
         world.clock.advance(1)
     assert world.announcements.count == before + 2
-    # The first time that it was revoked stays.
+    # The time of the first revocation is kept.
     [key] = world.database.keys
     assert key.revoked_at == first

@@ -1,4 +1,4 @@
-"""The way of a request, where no client sees it; what it sets aside of a budget, and how long."""
+"""Admission, charges and budget reservations of completion requests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,12 +20,12 @@ from .conftest import Customer, World, meanwhile
 
 REQUEST = Inference(model="mine", prompt="Hello")
 COUNTED = 30
-"""Tokens: ten of the prompt, and the twenty that the alias grants."""
+"""Tokens of a request: ten for the prompt, and the alias's limit of twenty."""
 
 
 @pytest.fixture(autouse=True)
 async def quota(customer: Customer) -> domain.Quota:
-    """The team's quota. It has a budget as well."""
+    """The quota of a team that also has a budget."""
     await customer.pay()
     return await customer.world.quota(customer.team, 100, 1000)
 
@@ -36,15 +36,15 @@ async def admit(customer: Customer, request: Inference = REQUEST) -> Admitted:
 
 
 async def limit(world: World, quota: domain.Quota, **changes: int) -> None:
-    """Change the team's quota, and tell everybody."""
+    """Change the team's quota, and announce it."""
     await world.database.quotas.update(quota.id, changes)
     await world.announcements.announce()
 
 
 @pytest.mark.parametrize("n", [1, 3])
-# Nothing, what is usual, and more than was asked for.
+# No usage, an ordinary one, and more than was reserved.
 @pytest.mark.parametrize("usage", [domain.Usage(0, 0), domain.Usage(3, 2), domain.Usage(80, 2)])
-async def test_what_it_may_take_at_most_is_paid_ahead_and_then_what_it_took_once(
+async def test_the_maximum_is_reserved_first_and_then_the_usage_is_charged_once(
     customer: Customer, n: int, usage: domain.Usage
 ) -> None:
     admitted = await admit(customer, replace(REQUEST, n=n))
@@ -57,7 +57,7 @@ async def test_what_it_may_take_at_most_is_paid_ahead_and_then_what_it_took_once
     assert customer.app.state.concurrency.taken == 0
 
 
-async def test_what_cannot_be_settled_is_logged_and_of_the_budget_it_is_booked_once_it_can(
+async def test_a_charge_that_fails_is_logged_and_made_by_a_later_heartbeat(
     customer: Customer, lines: list[EventDict]
 ) -> None:
     admitted = await admit(customer)
@@ -72,7 +72,7 @@ async def test_what_cannot_be_settled_is_logged_and_of_the_budget_it_is_booked_o
     assert await customer.used() == (COUNTED, 5 * 7)
 
 
-async def test_who_was_answered_by_a_stream_has_paid_before_its_end(customer: Customer) -> None:
+async def test_a_stream_is_charged_before_its_last_chunk(customer: Customer) -> None:
     admitted = await admit(customer)
     async for chunk in admitted.stream():
         assert await customer.spent() == (5 if chunk.usage else COUNTED) * 7
@@ -81,7 +81,7 @@ async def test_who_was_answered_by_a_stream_has_paid_before_its_end(customer: Cu
 
 
 @pytest.mark.parametrize(("tokens", "counted"), [(2000, 10 + ESTIMATE), (30, 30), (11, 11)])
-async def test_of_an_answer_without_a_limit_no_more_is_set_aside_than_the_quota_has(
+async def test_without_max_tokens_no_more_is_reserved_than_the_quota_allows(
     customer: Customer, quota: domain.Quota, tokens: int, counted: int
 ) -> None:
     await customer.set_parameters()
@@ -89,16 +89,16 @@ async def test_of_an_answer_without_a_limit_no_more_is_set_aside_than_the_quota_
     admitted = await admit(customer)
     assert admitted.request.inference.max_tokens is None
     assert (admitted.tokens, await customer.spent()) == (counted, counted * 7)
-    # However much it takes.
+    # The charge is not capped.
     admitted.usage = domain.Usage(10, 3 * ESTIMATE)
     await admitted.close()
     assert await customer.spent() == (10 + 3 * ESTIMATE) * 7
 
 
-async def test_a_key_revoked_meanwhile_costs_nothing(customer: Customer, world: World) -> None:
+async def test_a_key_revoked_at_admission_costs_nothing(customer: Customer, world: World) -> None:
     async def revoke() -> None:
         await world.database.keys.update(customer.key.id, {"revoked_at": world.clock.now()})
-        # The follower of the process is faster than the admission.
+        # The process's follower sees the change before the admission does.
         await world.announcements.announce()
         customer.app.state.policy.renew(world.announcements.version)
 
@@ -113,7 +113,7 @@ async def test_a_key_revoked_meanwhile_costs_nothing(customer: Customer, world: 
     ("requests", "tokens", "refused"),
     [(0, 1000, True), (9, COUNTED - 1, True), (1, COUNTED, False)],
 )
-async def test_a_new_quota_holds_for_the_very_next_request(
+async def test_a_new_quota_applies_to_the_next_request(
     customer: Customer, quota: domain.Quota, requests: int, tokens: int, *, refused: bool
 ) -> None:
     await customer.app.state.policy.grant(customer.key.hash)
@@ -123,19 +123,19 @@ async def test_a_new_quota_holds_for_the_very_next_request(
             await admit(customer)
         assert await customer.used() == (0, 0)
         await limit(customer.world, quota, requests_per_minute=3, tokens_per_minute=COUNTED)
-    # Greater or less.
+    # Whether the quota was raised or lowered.
     assert (await admit(customer)).admission.tokens_left == 0
 
 
 @pytest.fixture
 def reservations(world: World) -> Reservations:
-    """Those of a process that lives."""
+    """The reservations of a running process."""
     return Reservations(world.database.spending, world.clock)
 
 
 @asynccontextmanager
 async def beating(world: World, reservations: Reservations) -> AsyncIterator[None]:
-    """Let a process beat, whose first beat is over."""
+    """Run a process's heartbeats during a block, which begins after the first one."""
     task = asyncio.create_task(reservations.run())
     await eventually(lambda: world.clock.sleeping == 1)
     yield
@@ -147,7 +147,7 @@ async def beat(world: World, seconds: float = BEAT) -> None:
     await eventually(lambda: world.clock.sleeping == 1)
 
 
-async def test_what_a_killed_process_has_set_aside_others_give_back_within_a_minute(
+async def test_reservations_of_a_killed_process_are_given_back_within_a_minute(
     customer: Customer, world: World, reservations: Reservations
 ) -> None:
     await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 400_000)
@@ -159,7 +159,7 @@ async def test_what_a_killed_process_has_set_aside_others_give_back_within_a_min
 
 
 @pytest.mark.parametrize("error", [errors.UnavailableError("postgres"), RuntimeError()])
-async def test_a_beat_that_fails_is_logged_and_the_next_one_is_made(
+async def test_a_failed_heartbeat_is_logged_and_the_next_one_runs(
     customer: Customer, reservations: Reservations, lines: list[EventDict], error: Exception
 ) -> None:
     world, due = customer.world, [error]
@@ -177,7 +177,7 @@ async def test_a_beat_that_fails_is_logged_and_the_next_one_is_made(
         assert await customer.spent() == 0
 
 
-async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
+async def test_a_reservation_whose_response_was_lost_is_given_back_by_the_next_heartbeat(
     customer: Customer, world: World, reservations: Reservations
 ) -> None:
     reserve = world.database.spending.reserve
@@ -186,7 +186,7 @@ async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
         await reserve(reservation, team, microcents, ttl=ttl)
         raise errors.UnavailableError("postgres")
 
-    world.database.spending.reserve = lost  # type: ignore[method-assign]  # The answer is lost.
+    world.database.spending.reserve = lost  # type: ignore[method-assign]  # The response is lost.
     with pytest.raises(errors.UnavailableError):
         await reservations.reserve(customer.team.id, 5)
     assert await customer.spent() == 5
@@ -194,7 +194,7 @@ async def test_what_nobody_knows_to_be_set_aside_is_given_back_by_the_next_beat(
     assert await customer.spent() == 0
 
 
-async def test_what_is_due_is_booked_before_anything_else_is_set_aside_again(
+async def test_a_pending_charge_is_made_before_the_next_reservation(
     customer: Customer, world: World, reservations: Reservations
 ) -> None:
     reservation = await reservations.reserve(customer.team.id, 5)
@@ -204,11 +204,11 @@ async def test_what_is_due_is_booked_before_anything_else_is_set_aside_again(
         await reservations.reserve(customer.team.id, 7)
     world.database.down = False
     await reservations.reserve(customer.team.id, 7)
-    # Without a beat, at which the process may be gone.
+    # Without a heartbeat, before which the process might end.
     assert await customer.spent() == 3 + 7
 
 
-async def test_at_the_end_what_is_due_is_booked_or_told(
+async def test_a_pending_charge_is_made_or_logged_at_shutdown(
     customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
 ) -> None:
     reservation = await reservations.reserve(customer.team.id, 5)

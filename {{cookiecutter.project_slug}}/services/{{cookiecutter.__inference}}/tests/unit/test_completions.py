@@ -1,4 +1,4 @@
-"""Each way in which a request for a completion can end."""
+"""Each outcome of a completion request."""
 
 from typing import Any
 from uuid import uuid4
@@ -22,7 +22,7 @@ each_path = pytest.mark.parametrize("path", BODIES)
 
 
 @each_path
-async def test_an_answer_costs_what_it_used(customer: Customer, path: str) -> None:
+async def test_a_completion_is_charged_by_its_usage(customer: Customer, path: str) -> None:
     await customer.pay()
     response = await customer.post(path)
     answer = response.json()
@@ -36,25 +36,25 @@ async def test_an_answer_costs_what_it_used(customer: Customer, path: str) -> No
 
 
 PARTS = [{"role": "user", "content": [{"type": "text", "text": each} for each in "ab"]}]
-# What is asked for, what the alias says, which comes after it, and what the backend is asked for.
+# Fields of the request, the alias's parameters, which it overrides, and the backend's request.
 REQUESTS: list[tuple[str, Object, Object, Object]] = [
     (CHAT, {}, ALIAS, {"prompt": ASKED, "max_tokens": 20, "parameters": ALIAS}),
     (TEXT, {}, ALIAS, {"prompt": "Hello", "max_tokens": 20, "parameters": ALIAS}),
     (CHAT, {"top_p": 0.5}, ALIAS, {"parameters": {**ALIAS, "top_p": 0.5}}),
     (CHAT, {"temperature": 0}, ALIAS, {"parameters": {**ALIAS, "temperature": 0}}),
-    # What is neutral, too.
+    # Default values override, too.
     (CHAT, {"logprobs": False}, {"logprobs": True}, {"parameters": {}}),
     (CHAT, {"max_tokens": 7.0}, ALIAS, {"max_tokens": 7}),
     (CHAT, {"max_completion_tokens": 8, "max_tokens": 7}, ALIAS, {"max_tokens": 8}),
     (CHAT, {"messages": PARTS}, ALIAS, {"prompt": PARTS}),
     (TEXT, {"prompt": ["Hello"]}, ALIAS, {"prompt": "Hello"}),
-    # Where an alias has no good limit, the config has one.
+    # Without a valid limit in the alias, the config's applies.
     *((CHAT, {}, {"max_tokens": most}, {"max_tokens": 9}) for most in (0, 2**31, True, "7", None)),
 ]
 
 
 @pytest.mark.parametrize(("path", "fields", "alias", "expected"), REQUESTS)
-async def test_the_backend_is_asked_for_what_the_alias_stands_for(
+async def test_the_backend_receives_the_model_and_parameters_of_the_alias(
     customer: Customer, path: str, fields: Object, alias: Object, expected: Object
 ) -> None:
     await customer.set_parameters(**alias)
@@ -67,7 +67,7 @@ async def test_the_backend_is_asked_for_what_the_alias_stands_for(
 
 @each_path
 @pytest.mark.parametrize("null", [False, True])
-async def test_what_changes_nothing_passes_before_any_backend_and_is_not_passed_on(
+async def test_default_values_are_accepted_for_any_backend_and_not_passed_on(
     customer: Customer, path: str, *, null: bool
 ) -> None:
     fields = {
@@ -85,7 +85,7 @@ async def test_what_changes_nothing_passes_before_any_backend_and_is_not_passed_
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 PICTURES = [{"role": "user", "content": [{"type": "text", "text": "x"}, PICTURE]}]
-# What some models do: the fields that ask for it, and the one that is named where one does not.
+# Fields that need a feature of the model, and the one that an error names without it.
 FEATURES: list[tuple[str, Object, str]] = [
     (CHAT, {"tools": [TOOL]}, "tools"),
     (CHAT, {"tool_choice": "required"}, "tool_choice"),
@@ -103,7 +103,7 @@ FEATURES: list[tuple[str, Object, str]] = [
 
 
 @pytest.mark.parametrize(("path", "fields", "param"), FEATURES)
-async def test_what_a_backend_can_do_is_passed_on_and_what_it_cannot_is_named(
+async def test_supported_features_are_passed_on_and_unsupported_ones_are_refused_by_name(
     customer: Customer, path: str, fields: Object, param: str
 ) -> None:
     assert (await customer.post(path, **fields)).status_code == 200
@@ -114,7 +114,7 @@ async def test_what_a_backend_can_do_is_passed_on_and_what_it_cannot_is_named(
     assert refusal(refused) == (400, param, "unsupported_parameter")
 
 
-async def test_calls_of_tools_come_back_and_can_be_answered(customer: Customer) -> None:
+async def test_tool_calls_are_returned_and_can_be_answered(customer: Customer) -> None:
     calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     backend, usage = customer.world.backend, domain.Usage(3, 2)
     backend.script = [Chunk("", "tool_calls", usage, more={"tool_calls": calls})]
@@ -126,14 +126,14 @@ async def test_calls_of_tools_come_back_and_can_be_answered(customer: Customer) 
     again = [*ASKED, choice["message"], result]
     assert (await customer.post(messages=again)).status_code == 200
     assert backend.asked[-1].prompt == [*ASKED, sent, result]
-    # Also by those who have no tools: the answer is in the words.
+    # Also by backends without tools, since the messages contain the results.
     assert (await customer.post(messages=again, model="echo")).status_code == 200
 
 
-async def test_choices_have_numbers_reasons_and_log_probabilities(customer: Customer) -> None:
+async def test_choices_have_indexes_finish_reasons_and_logprobs(customer: Customer) -> None:
     await customer.pay()
     likely = {"content": [{"logprob": -0.5, "top_logprobs": []}]}
-    # Half a surrogate pair, which no UTF-8 carries, is passed on.
+    # A lone surrogate, which UTF-8 cannot encode, is passed on.
     customer.world.backend.script = [
         Chunk("\ud83d", "content_filter", logprobs=likely),
         Chunk("two", "length", domain.Usage(3, 4), 1),
@@ -178,7 +178,7 @@ def said(content: Any) -> Object:
         (TEXT, {"messages": []}, "messages"),
     ],
 )
-async def test_a_value_that_breaks_a_rule_answers_400_and_is_named_but_not_sent_back(
+async def test_an_invalid_value_returns_400_with_its_field_but_without_the_value(
     customer: Customer, path: str, fields: Object, param: str
 ) -> None:
     response = await customer.post(path, **fields)
@@ -186,11 +186,11 @@ async def test_a_value_that_breaks_a_rule_answers_400_and_is_named_but_not_sent_
     assert "secret" not in response.text
 
 
-async def test_a_team_at_its_limit_is_answered_429_until_it_may_go_on(customer: Customer) -> None:
+async def test_a_team_at_its_rate_limit_gets_429_until_retry_after(customer: Customer) -> None:
     await customer.world.quota(customer.team, 2, 60)
     first, second = [(await customer.post()).headers for _ in range(2)]
     names = ("limit-requests", "limit-tokens", "remaining-requests", "remaining-tokens")
-    # Of a request 30 tokens are counted, and 5 used.
+    # A request counts as 30 tokens, and uses 5.
     for told, values in ((first, ["2", "60", "1", "30"]), (second, ["2", "60", "0", "25"])):
         assert [told[f"x-ratelimit-{name}"] for name in names] == values
     assert first["x-ratelimit-reset-requests"] == "60.000s"
@@ -211,7 +211,7 @@ async def test_a_team_at_its_limit_is_answered_429_until_it_may_go_on(customer: 
         (9, 99, 429, "insufficient_quota", ""),
     ],
 )
-async def test_what_the_quota_or_the_budget_has_no_room_for_is_refused_for_good(
+async def test_a_request_that_never_fits_the_quota_or_budget_is_refused_without_retry_after(
     customer: Customer, requests: int, tokens: int, status: int, code: str, message: str
 ) -> None:
     await customer.world.configure(prices={"real": 1})
@@ -223,8 +223,8 @@ async def test_what_the_quota_or_the_budget_has_no_room_for_is_refused_for_good(
     assert customer.world.backend.asked == []
 
 
-# What a backend raises, and what its client is told: clients of OpenAI decide by it whether they
-# ask again.
+# Errors of a backend, and the responses to them, by which clients of OpenAI decide whether to
+# retry.
 BROKEN, AWAY = (502, None, "backend_error"), (503, None, "unavailable")
 FAILURES: list[tuple[errors.ServiceError, Refusal, dict[str, str]]] = [
     (errors.BackendError("x", "told to"), BROKEN, {}),
@@ -240,7 +240,7 @@ FAILURES: list[tuple[errors.ServiceError, Refusal, dict[str, str]]] = [
 @each_path
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("error", "told", "headers"), FAILURES)
-async def test_a_backend_that_fails_costs_nothing_and_its_client_is_told_how_it_failed(
+async def test_a_backend_failure_costs_nothing_and_is_reported_to_the_client(
     customer: Customer, path: str, error: Exception, told: Refusal, headers: Object, stream: bool
 ) -> None:
     await customer.pay()
@@ -252,7 +252,7 @@ async def test_a_backend_that_fails_costs_nothing_and_its_client_is_told_how_it_
     assert await customer.used() == (0, 0)
 
 
-async def test_without_a_server_or_a_good_config_503_is_answered_and_the_log_says_which_server(
+async def test_an_unreadable_config_or_missing_server_returns_503_and_the_log_names_the_server(
     customer: Customer, lines: list[EventDict]
 ) -> None:
     customer.world.database.unreadable = True
@@ -271,7 +271,7 @@ async def test_without_a_server_or_a_good_config_503_is_answered_and_the_log_say
         (1, OPTIONS.max_concurrency - 1, 503, "overloaded"),
     ],
 )
-async def test_one_request_too_many_at_once_is_refused_and_not_counted(
+async def test_a_request_over_the_concurrency_limit_is_refused_and_not_counted(
     customer: Customer, mine: int, theirs: int, status: int, code: str
 ) -> None:
     concurrency, team = customer.app.state.concurrency, customer.team.id

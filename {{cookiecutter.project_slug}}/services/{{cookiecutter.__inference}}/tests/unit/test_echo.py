@@ -1,4 +1,4 @@
-"""The backend without a model: what it says, and how it fails when it is told to."""
+"""The echo backend, which has no model: its completions, and its configured faults."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ from gateway.ports import Chunk, Completion, Inference, Message
 from ..fakes.clock import MemoryClock
 
 PROMPT = "the quick brown fox jumps over the lazy dog"
-# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+# Any code point, valid or not. (st.text would spend a second on tables of Unicode.)
 TEXT = st.lists(st.sampled_from(" \n\t\ud800") | st.integers(0, 0x10FFFF).map(chr), max_size=30)
 FAILED, BROKEN = "echo failed: it was told to fail", "echo failed: the answer broke off"
 
@@ -39,7 +39,7 @@ async def pieces(backend: EchoBackend, inference: Inference) -> list[Chunk]:
 
 
 async def waits(inference: Inference, *, stream: bool = True, **settings: Any) -> list[float]:
-    """Return how long an answer waits, each time."""
+    """Return the seconds of each wait during a completion."""
     found: list[float] = []
 
     class Counting(MemoryClock):
@@ -52,7 +52,7 @@ async def waits(inference: Inference, *, stream: bool = True, **settings: Any) -
 
 
 async def fates(requests: int, **settings: Any) -> list[tuple[int, str]]:
-    """Ask so many times; return how many tokens came each time, and what went wrong then."""
+    """Send requests; return the number of tokens and the error of each."""
     backend, found = echo(**settings), []
     for _ in range(requests):
         tokens, wrong = 0, ""
@@ -65,12 +65,12 @@ async def fates(requests: int, **settings: Any) -> list[tuple[int, str]]:
     return found
 
 
-async def test_an_answer_is_the_words_of_the_text_or_of_all_turns_alike_in_every_process() -> None:
+async def test_a_completion_has_the_words_of_the_prompt_in_the_same_order_in_each_process() -> None:
     text = "jumps over the lazy dog the quick brown fox"
     assert await echo().complete(asked()) == Completion([Chunk(text, "stop")], Usage(9, 9))
     nothing = asked(" ", ignore_eos=True)
     assert await echo().complete(nothing) == Completion([Chunk("", "stop")], Usage(0, 0))
-    # A piece is a word with the blank before it.
+    # A chunk is a word with the space before it.
     said = [chunk.text for chunk in await pieces(echo(), asked())]
     assert said == [*re.findall(" ?[a-z]+", text), ""]
     turns = ({"role": "system", "content": "one two"}, {"role": "user", "content": "three"})
@@ -80,14 +80,14 @@ async def test_an_answer_is_the_words_of_the_text_or_of_all_turns_alike_in_every
 
 
 @given(TEXT.map("".join), st.integers(1, 60), st.booleans())
-async def test_usage_counts_whatever_was_said(text: str, limit: int, ignore_eos: bool) -> None:
+async def test_usage_counts_the_words_of_any_text(text: str, limit: int, ignore_eos: bool) -> None:
     inference = asked(text, limit, ignore_eos=ignore_eos)
     whole = await echo().complete(inference)
     assert whole.usage.completion_tokens == len(whole.choices[0].text.split()) <= limit
     assert whole.usage.prompt_tokens == echo().tokens_at_most(inference) == len(text.split())
 
 
-async def test_a_long_stream_lets_others_run() -> None:
+async def test_a_long_stream_lets_other_tasks_run() -> None:
     other = asyncio.ensure_future(asyncio.sleep(0))
     said = 0
     async for _ in echo().stream(asked(max_tokens=10 * TURN, ignore_eos=True)):
@@ -97,7 +97,7 @@ async def test_a_long_stream_lets_others_run() -> None:
     assert said <= 2 * TURN
 
 
-async def test_each_token_takes_its_time_and_a_whole_answer_as_long_as_a_stream() -> None:
+async def test_each_token_takes_its_time_and_a_whole_completion_as_long_as_a_stream() -> None:
     slow: dict[str, Any] = {"first_token": 2, "per_token": 0.5}
     assert await waits(asked("one two three"), **slow) == [2, 0.5, 0.5]
     for jitter in (0.0, 0.3):
@@ -108,24 +108,24 @@ async def test_each_token_takes_its_time_and_a_whole_answer_as_long_as_a_stream(
         assert await waits(asked(), jitter=1.0, stream=stream) == []
 
 
-async def test_jitter_makes_waits_differ_by_no_more_than_its_fraction() -> None:
+async def test_jitter_varies_the_waits_by_at_most_its_fraction() -> None:
     many = asked(max_tokens=200, ignore_eos=True)
     found = await waits(many, first_token=1, per_token=1, jitter=0.2)
     assert 0.8 <= min(found) < max(found) - 0.3 < max(found) <= 1.2
 
 
-async def test_a_rate_is_how_many_it_strikes_and_a_stream_breaks_off_anywhere() -> None:
+async def test_rates_are_fractions_of_requests_and_a_stream_can_break_off_anywhere() -> None:
     for ask in (echo(failure_rate=1.0).complete(asked()), pieces(echo(failure_rate=1.0), asked())):
         with pytest.raises(errors.BackendError, match=FAILED):
             await ask
     found = Counter(wrong for _, wrong in await fates(1000, failure_rate=0.2, cut_off_rate=0.5))
     assert 150 < found[FAILED] < 250
     assert 350 < found[""] < 450
-    # Before the first token, and after the last one, too.
+    # It breaks off even before the first and after the last token.
     assert {*await fates(200, cut_off_rate=1.0)} == {(tokens, BROKEN) for tokens in range(10)}
 
 
-async def test_a_run_repeats_with_its_seed_and_not_with_another() -> None:
+async def test_a_run_repeats_only_with_the_same_seed() -> None:
     first, second, other = [
         await fates(50, failure_rate=0.3, cut_off_rate=0.3, seed=seed) for seed in (1, 1, 2)
     ]

@@ -1,4 +1,4 @@
-"""The backend that hands requests on, before servers that misbehave."""
+"""The backend for OpenAI's API, with servers that misbehave."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -80,56 +80,56 @@ LONG = "openai: " + "x" * 492
 TOLD = {"error": {"message": f"openai: {KEY}"}}
 AWAY, BAD = errors.UnavailableError, errors.BackendError
 LIMITED, WRONG = errors.ThrottledError, errors.RefusedError
-# What the server does, whoever asks: what is raised, and what that says of asking again.
+# Faults of the server: the error that is raised, and its attributes.
 FAILURES: dict[str, tuple[Serve, type[errors.ServiceError], Object]] = {
     "refuses connections": (answering(httpx2.ConnectError(KEY)), AWAY, {}),
-    "lets one wait for the answer": (answering(httpx2.ReadTimeout(KEY)), AWAY, {}),
-    "has no connection left": (answering(httpx2.PoolTimeout(KEY)), AWAY, {}),
-    "hangs up": (answering(httpx2.RemoteProtocolError(KEY)), AWAY, {}),
-    "hangs up before it says anything": (streaming(httpx2.ReadError(KEY)), AWAY, {}),
-    "sends what is no HTTP": (answering(httpx2.DecodingError(KEY)), BAD, {"final": False}),
-    "limits us": (answering(TOLD, 429, "20"), LIMITED, {"retry_after": 20}),
-    "limits us until a date": (answering(TOLD, 429, "soon"), LIMITED, {"retry_after": 1}),
+    "does not respond in time": (answering(httpx2.ReadTimeout(KEY)), AWAY, {}),
+    "has no free connection": (answering(httpx2.PoolTimeout(KEY)), AWAY, {}),
+    "closes the connection": (answering(httpx2.RemoteProtocolError(KEY)), AWAY, {}),
+    "breaks off before the first chunk": (streaming(httpx2.ReadError(KEY)), AWAY, {}),
+    "sends invalid HTTP": (answering(httpx2.DecodingError(KEY)), BAD, {"final": False}),
+    "throttles": (answering(TOLD, 429, "20"), LIMITED, {"retry_after": 20}),
+    "throttles until a date": (answering(TOLD, 429, "soon"), LIMITED, {"retry_after": 1}),
     "is overloaded": (answering(TOLD, 503, "7"), AWAY, {"retry_after": 7}),
-    "is behind a proxy, and gone": (answering(KEY, 502), AWAY, {"retry_after": 1}),
-    "is behind a proxy, and slow": (answering(KEY, 504), AWAY, {"retry_after": 1}),
+    "is down behind a proxy": (answering(KEY, 502), AWAY, {"retry_after": 1}),
+    "is slow behind a proxy": (answering(KEY, 504), AWAY, {"retry_after": 1}),
     "crashes": (answering(TOLD, 500), BAD, {"final": False}),
-    "finds the request wrong": (refusing(KEY), WRONG, {"args": ("openai: ...",)}),
-    "finds a field wrong": (refusing("", param="n", code="x"), WRONG, {"field": "n", "code": "x"}),
-    "finds much wrong": (refusing("x" * 999, code=7), WRONG, {"args": (LONG,), "code": None}),
-    "finds the request wrong, in HTML": (answering(b"<html>", 413), WRONG, {}),
-    "does not know our key": (answering(TOLD, 401), BAD, {"final": True}),
-    "has no such model": (answering(TOLD, 404), BAD, {"final": True}),
-    "is elsewhere": (answering(TOLD, 307), BAD, {"final": True}),
+    "refuses the request": (refusing(KEY), WRONG, {"args": ("openai: ...",)}),
+    "refuses a field": (refusing("", param="n", code="x"), WRONG, {"field": "n", "code": "x"}),
+    "refuses at length": (refusing("x" * 999, code=7), WRONG, {"args": (LONG,), "code": None}),
+    "refuses in HTML": (answering(b"<html>", 413), WRONG, {}),
+    "rejects the key": (answering(TOLD, 401), BAD, {"final": True}),
+    "does not have the model": (answering(TOLD, 404), BAD, {"final": True}),
+    "redirects": (answering(TOLD, 307), BAD, {"final": True}),
 }
-# What it says in place of a whole answer: all of it is a BackendError.
+# Bodies in place of a whole response: each raises BackendError.
 GARBAGE: dict[str, bytes] = {
     "nothing": b"",
     "HTML": f"<html>{KEY}</html>".encode(),
-    "half an answer": json.dumps(answer(KEY)).encode()[:-9],
-    "no UTF-8": b'{"choices": "\xff"}',
+    "half a response": json.dumps(answer(KEY)).encode()[:-9],
+    "invalid UTF-8": b'{"choices": "\xff"}',
     "another type": b"[1, 2]",
     "an error with status 200": json.dumps({"error": {"message": KEY}}).encode(),
-    "no choice": b'{"choices": []}',
-    "no end": json.dumps(answer(KEY, None)).encode(),
-    "a text that is none": json.dumps(answer([KEY])).encode(),
-    "an impossible usage": json.dumps(answer(usage={**USAGE, "prompt_tokens": -1})).encode(),
+    "no choices": b'{"choices": []}',
+    "no finish reason": json.dumps(answer(KEY, None)).encode(),
+    "content that is not a text": json.dumps(answer([KEY])).encode(),
+    "a negative usage": json.dumps(answer(usage={**USAGE, "prompt_tokens": -1})).encode(),
 }
-# What it streams: all of it is a BackendError, after the pieces that are good.
+# Broken streams: each raises BackendError after its valid chunks.
 BROKEN: dict[str, tuple[list[str], Serve]] = {
-    "no stream": ([], streaming(json.dumps(answer(KEY)).encode(), type_="application/json")),
+    "not a stream": ([], streaming(json.dumps(answer(KEY)).encode(), type_="application/json")),
     "nothing but the end": ([], streaming(DONE)),
-    "no end": (["a", "b"], streaming(piece("a"), piece("b"))),
-    "the end too early": (["a"], streaming(piece("a"), DONE)),
+    "no finish reason and no end": (["a", "b"], streaming(piece("a"), piece("b"))),
+    "the end without a finish reason": (["a"], streaming(piece("a"), DONE)),
     "half an event": (["a"], streaming(piece("a"), piece("b", "stop")[:-9])),
     "an error": (["a"], streaming(piece("a"), event({"error": {"message": KEY}}))),
     "a reset": (["a"], streaming(piece("a"), httpx2.ReadError(KEY))),
-    "a pause for too long": (["a"], streaming(piece("a"), httpx2.ReadTimeout(KEY))),
+    "a timeout": (["a"], streaming(piece("a"), httpx2.ReadTimeout(KEY))),
 }
 
 
 @pytest.mark.parametrize(("serve", "error", "told"), FAILURES.values(), ids=FAILURES.keys())
-async def test_a_failure_says_whether_to_ask_again_and_nothing_secret(
+async def test_a_failure_says_whether_to_retry_and_reveals_no_secret(
     serve: Serve, error: type[errors.ServiceError], told: Object
 ) -> None:
     for ask in (OpenAIBackend.complete, pieces):
@@ -141,7 +141,7 @@ async def test_a_failure_says_whether_to_ask_again_and_nothing_secret(
 
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
-async def test_an_answer_that_is_no_completion_is_an_error_without_it(content: bytes) -> None:
+async def test_a_response_that_is_not_a_completion_raises_and_is_not_quoted(content: bytes) -> None:
     with pytest.raises(errors.BackendError, match="openai failed") as caught:
         await backend(answering(content)).complete(asked())
     assert KEY not in str(caught.value)
@@ -149,7 +149,7 @@ async def test_an_answer_that_is_no_completion_is_an_error_without_it(content: b
 
 
 @pytest.mark.parametrize(("good", "serve"), BROKEN.values(), ids=BROKEN.keys())
-async def test_a_stream_that_breaks_off_is_good_until_then(good: list[str], serve: Serve) -> None:
+async def test_a_broken_stream_yields_its_chunks_then_raises(good: list[str], serve: Serve) -> None:
     chunks = backend(serve).stream(asked())
     assert [(await anext(chunks)).text for _ in good] == good
     with pytest.raises(errors.BackendError, match="openai failed") as caught:
@@ -166,7 +166,7 @@ async def test_a_stream_that_breaks_off_is_good_until_then(good: list[str], serv
         (httpx2.ReadTimeout("slow"), 1),
     ],
 )
-async def test_a_closed_connection_alone_is_replaced(error: Exception, sent: int) -> None:
+async def test_only_requests_on_closed_connections_are_retried(error: Exception, sent: int) -> None:
     requests = []
 
     def serve(request: httpx2.Request) -> httpx2.Response:
@@ -181,22 +181,22 @@ async def test_a_closed_connection_alone_is_replaced(error: Exception, sent: int
 OURS = {"model": "x", "max_tokens": 999, "messages": [], "stream": False, "stream_options": {}}
 MANY = {"n": 9, "best_of": 9, "max_completion_tokens": 999}
 MESSAGES = [{"role": "user", "content": "Hi."}]
-# What is asked for, and the body that the server gets, beside the model and whether it streams.
+# Requests, and the body that the server receives, without `model` and `stream`.
 BODIES: list[tuple[Inference, Object]] = [
     (asked(temperature=0.5), {"messages": MESSAGES, "max_tokens": 7, "temperature": 0.5}),
     (asked("Once", stop=["."]), {"prompt": "Once", "max_tokens": 7, "stop": ["."]}),
-    # Parameters neither replace what was asked nor multiply it.
+    # Parameters can neither override the request nor multiply it.
     (replace(asked(), parameters=OURS | MANY), {"messages": MESSAGES, "max_completion_tokens": 7}),
     (replace(asked(), n=2), {"messages": MESSAGES, "max_tokens": 7, "n": 2}),
-    # No limit is invented.
+    # Without a limit, none is sent.
     (replace(asked(), max_tokens=None), {"messages": MESSAGES}),
-    # Half a surrogate pair is for the server to refuse.
+    # A lone surrogate is left for the server to refuse.
     (asked("世界\0 \ud800"), {"prompt": "世界\0 \ud800", "max_tokens": 7}),
 ]
 
 
 @pytest.mark.parametrize(("inference", "body"), BODIES)
-async def test_the_server_is_sent_what_is_asked(inference: Inference, body: Object) -> None:
+async def test_requests_are_sent_in_openais_format(inference: Inference, body: Object) -> None:
     seen = []
 
     def serve(request: httpx2.Request) -> httpx2.Response:
@@ -216,7 +216,7 @@ async def test_the_server_is_sent_what_is_asked(inference: Inference, body: Obje
 
 
 @pytest.mark.parametrize("told", [*FINISH_REASONS, "eos"])
-async def test_a_reason_to_end_is_passed_on_if_clients_know_it(told: str) -> None:
+async def test_a_finish_reason_is_passed_on_if_clients_know_it(told: str) -> None:
     reason = told if told in FINISH_REASONS else "stop"
     whole = await backend(answering(answer("a", told, usage=USAGE))).complete(asked())
     assert (whole.choices[0].finish_reason, whole.usage) == (reason, domain.Usage(3, 2))
@@ -237,14 +237,14 @@ async def test_a_reason_to_end_is_passed_on_if_clients_know_it(told: str) -> Non
     ids=["as OpenAI", "as llama.cpp", "without DONE", "with comments", "with nulls", "with CRLF"],
 )
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
-async def test_a_stream_may_have_any_shape(parts: tuple[bytes, ...], size: int) -> None:
+async def test_streams_of_every_shape_are_parsed_alike(parts: tuple[bytes, ...], size: int) -> None:
     whole = b"".join(parts)
     cut = [whole[start : start + size] for start in range(0, len(whole), size)]
     chunks = await pieces(backend(streaming(*cut)), asked())
     assert chunks == [Chunk("a"), Chunk("b"), Chunk("", "stop", domain.Usage(3, 2))]
 
 
-async def test_of_a_server_that_does_not_count_the_most_is_counted() -> None:
+async def test_without_usage_from_the_server_an_upper_bound_is_counted() -> None:
     prompt = backend(answering(answer())).tokens_at_most(asked())
     asking = backend(streaming(piece(""), piece("a"), piece("b"), piece("", "stop"), DONE))
     *_, last = await pieces(asking, asked())
@@ -255,7 +255,7 @@ async def test_of_a_server_that_does_not_count_the_most_is_counted() -> None:
         assert whole.usage == domain.Usage(prompt, made)
 
 
-async def test_whoever_leaves_early_closes_the_response() -> None:
+async def test_leaving_a_stream_early_closes_the_response() -> None:
     response = streaming(piece("a"), piece("b", "stop"), DONE)(httpx2.Request("POST", "/"))
     async with aclosing(backend(lambda _: response).stream(asked())) as chunks:
         assert (await anext(chunks), response.is_closed) == (Chunk("a"), False)
@@ -265,7 +265,7 @@ async def test_whoever_leaves_early_closes_the_response() -> None:
 CALLS = {"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": {"name": "f"}}]}
 
 
-async def test_what_else_a_model_says_is_passed_on() -> None:
+async def test_tool_calls_and_log_probabilities_are_passed_on() -> None:
     likely: Object = {"content": []}
     said = {"role": "assistant", "content": None, "refusal": None, **CALLS}
     end = {"message": said, "logprobs": likely, "finish_reason": "tool_calls"}
@@ -274,7 +274,7 @@ async def test_what_else_a_model_says_is_passed_on() -> None:
     assert whole.choices == [Chunk("", "tool_calls", None, n, CALLS, likely) for n in range(2)]
 
 
-async def test_choices_are_streamed_in_any_order_and_each_has_to_end() -> None:
+async def test_choices_are_streamed_in_any_order_and_each_must_finish() -> None:
     parts = [
         event({"choices": [{"index": number, "delta": CALLS, "finish_reason": reason}]})
         for reason in (None, "tool_calls")
@@ -290,7 +290,7 @@ async def test_choices_are_streamed_in_any_order_and_each_has_to_end() -> None:
         await pieces(backend(streaming(*parts[:3], DONE)), inference)
 
 
-async def test_all_that_the_model_reads_is_part_of_the_bound() -> None:
+async def test_the_bound_of_a_prompt_covers_text_tools_and_pictures() -> None:
     asking = backend(answering(answer()))
     bound = asking.tokens_at_most(asked())
     for text in ("世界 👩‍🚀", "\ud800", "\0"):

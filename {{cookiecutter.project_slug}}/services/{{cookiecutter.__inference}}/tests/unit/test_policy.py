@@ -1,6 +1,6 @@
-"""What is remembered of keys, quotas, aliases and the config, and when it is forgotten.
+"""The cache of keys, quotas, aliases and the config, and its invalidation.
 
-And the models that a team may use by them.
+Also the models that they give a team access to.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from .conftest import Customer, World, refusal
 
 @pytest.fixture
 def policy(customer: Customer) -> Policy:
-    """The one of the application."""
+    """The policy of the application."""
     found: Policy = customer.app.state.policy
     return found
 
 
 async def change_key(customer: Customer, field: str, seconds: float = 0) -> None:
-    """Let the key be revoked, or expire, in so many seconds, and tell nobody."""
+    """Set when the key is revoked, or expires, in seconds from now, without an announcement."""
     at = customer.world.clock.now() + timedelta(seconds=seconds)
     await customer.world.database.keys.update(customer.key.id, {field: at})
 
 
-async def test_what_was_found_is_remembered_but_not_that_there_is_no_such_key_and_keys_expire(
+async def test_lookups_are_cached_but_unknown_keys_are_not_and_cached_keys_expire(
     customer: Customer, policy: Policy
 ) -> None:
     await change_key(customer, "expires_at", 5)
@@ -48,7 +48,7 @@ async def test_what_was_found_is_remembered_but_not_that_there_is_no_such_key_an
 
 
 @pytest.mark.parametrize(("version", "seconds"), [("1", 0), ("", 1)])
-async def test_another_version_or_a_minute_forgets_what_was_looked_up(
+async def test_a_new_version_or_a_minute_invalidates_the_cache(
     customer: Customer, policy: Policy, version: str, seconds: float
 ) -> None:
     async def target() -> domain.Target:
@@ -66,11 +66,11 @@ async def test_another_version_or_a_minute_forgets_what_was_looked_up(
     customer.world.clock.advance(seconds)
     with pytest.raises(errors.CredentialError):
         await policy.grant(customer.key.hash)
-    # A team's own hides one of the config.
+    # A team's alias hides the config's model of the same name.
     assert await target() == domain.Target("scripted", "real")
 
 
-async def test_what_was_being_looked_up_at_a_change_is_not_remembered(
+async def test_a_lookup_in_flight_during_a_change_is_not_cached(
     customer: Customer, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, may = asyncio.Event(), asyncio.Event()
@@ -94,13 +94,13 @@ async def test_what_was_being_looked_up_at_a_change_is_not_remembered(
 
 
 async def unknown(customer: Customer, model: str) -> str:
-    """See that a model is neither shown nor served, and return what is said of it."""
+    """Check that a model is neither shown nor served, and return the error."""
     shown, served = await customer.client.get(f"{PATH}/{model}"), await customer.post(model=model)
     assert refusal(shown) == refusal(served) == (404, "model", "model_not_found")
     return served.text
 
 
-async def test_the_list_holds_the_models_of_all_and_those_of_the_team(customer: Customer) -> None:
+async def test_the_list_holds_the_shared_models_and_those_of_the_team(customer: Customer) -> None:
     await samples.SAMPLES["aliases"].add(customer.world.database, "theirs", provider="echo")
     response = await customer.client.get(PATH)
     created = int(customer.alias.created_at.timestamp())
@@ -116,7 +116,7 @@ async def test_the_list_holds_the_models_of_all_and_those_of_the_team(customer: 
 
 
 @pytest.mark.parametrize(("name", "listed"), [("mine", ["echo"]), ("echo", [])])
-async def test_what_a_provider_had_that_is_gone_is_not_listed_nor_what_it_hides(
+async def test_neither_models_of_a_removed_provider_nor_those_that_they_hide_are_listed(
     customer: Customer, world: World, name: str, listed: list[str]
 ) -> None:
     await world.database.aliases.update(customer.alias.id, {"alias": name})
@@ -128,7 +128,7 @@ async def test_what_a_provider_had_that_is_gone_is_not_listed_nor_what_it_hides(
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/echo"])
 @pytest.mark.parametrize("field", ["revoked_at", "expires_at"])
-async def test_the_key_is_looked_up_at_each_request(
+async def test_the_model_routes_check_the_key_on_each_request(
     customer: Customer, path: str, field: str
 ) -> None:
     await change_key(customer, "expires_at", 1)

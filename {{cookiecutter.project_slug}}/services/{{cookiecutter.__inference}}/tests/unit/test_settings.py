@@ -1,4 +1,4 @@
-"""What the environment may say, and what we say when it is wrong."""
+"""Settings from the environment, and the errors for invalid ones."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ NEEDED = {
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A good environment with nothing of the user's, and no `.env`."""
+    """A valid environment without the user's variables and without a `.env`."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
@@ -64,13 +64,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_what_is_missing_or_wrong_is_named_and_not_shown(
+def test_a_missing_or_invalid_variable_is_named_without_its_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
 ) -> None:
     variable, told = PREFIX + name, f"^{PREFIX}{name}: "
     if value is None:
         monkeypatch.delenv(variable)
-        # With an example.
+        # The message has an example.
         told += f"is not set(.|\n)*{variable}="
     else:
         monkeypatch.setenv(variable, value)

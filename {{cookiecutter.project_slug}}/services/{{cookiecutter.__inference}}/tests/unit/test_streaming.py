@@ -1,4 +1,4 @@
-"""Streams: their framing, and how they end."""
+"""Streams: their framing, and the ways in which they end."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ HEAD = ("id", "created", "object", "model")
 
 @dataclass
 class Connection:
-    """A request that a test can look at while it is answered, and hang up on."""
+    """Request in flight, which a test can inspect, disconnect or cancel."""
 
     customer: Customer
     stream: bool = True
@@ -44,16 +44,16 @@ class Connection:
         self.sent.append(message)
 
     def hang_up(self) -> None:
-        """Disconnect."""
+        """Disconnect the client."""
         self._received.put_nowait({"type": "http.disconnect"})
 
     def stop(self) -> None:
-        """Have the service stop, whose grace is over."""
+        """Cancel the request, as a shutdown does after its grace period."""
         self.served.cancel()
 
 
 def data(response: httpx2.Response) -> tuple[Object, list[Object]]:
-    """Return what all events have alike and what each says, without [DONE], which is the last."""
+    """Return the fields that all events share, and the others of each, without the last, [DONE]."""
     *events, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     assert all(event.startswith("data: ") and "\n" not in event for event in events)
@@ -73,7 +73,7 @@ DELTAS = [{"role": "assistant", "content": "one"}, {"content": " two"}, {}]
         (TEXT, "text_completion", [{"text": each} for each in ("one", " two", "")]),
     ],
 )
-async def test_an_answer_comes_in_pieces_and_its_tokens_last_for_those_who_ask(
+async def test_a_stream_sends_chunks_and_at_last_the_usage_if_requested(
     customer: Customer, path: str, kind: str, pieces: list[Object]
 ) -> None:
     response = await customer.post(path, stream=True)
@@ -92,7 +92,7 @@ async def test_an_answer_comes_in_pieces_and_its_tokens_last_for_those_who_ask(
     assert events == [*({**each, "usage": None} for each in told), {"choices": [], "usage": usage}]
 
 
-async def test_deltas_of_tools_of_nothing_and_of_several_choices_come_as_they_are(
+async def test_deltas_of_tool_calls_and_of_several_choices_are_passed_on_even_if_empty(
     customer: Customer,
 ) -> None:
     begin, end = ({"tool_calls": [{"index": 0, **more}]} for more in ({"id": "1"}, {"type": "x"}))
@@ -117,7 +117,7 @@ async def test_deltas_of_tools_of_nothing_and_of_several_choices_come_as_they_ar
     ]
 
 
-async def test_an_error_after_the_first_piece_is_the_last_event_and_what_was_made_is_paid_for(
+async def test_an_error_after_the_first_chunk_is_the_last_event_and_the_chunks_are_charged(
     customer: Customer, lines: list[EventDict]
 ) -> None:
     await customer.pay()
@@ -130,11 +130,11 @@ async def test_an_error_after_the_first_piece_is_the_last_event_and_what_was_mad
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "backend_error"
     assert DONE.decode() not in response.text
     assert [line["event"] for line in lines] == ["broken off", "request"]
-    # The prompt's bound of ten, and a piece.
+    # The prompt's bound of ten, and a chunk.
     assert await customer.spent() == 11 * 7
 
 
-async def test_a_late_crash_breaks_a_stream_off(customer: Customer, lines: list[EventDict]) -> None:
+async def test_a_late_crash_aborts_the_stream(customer: Customer, lines: list[EventDict]) -> None:
     customer.world.backend.script = [Chunk("one"), ZeroDivisionError()]
     connection = Connection(customer)
     with pytest.raises(ZeroDivisionError):
@@ -143,13 +143,13 @@ async def test_a_late_crash_breaks_a_stream_off(customer: Customer, lines: list[
     assert customer.app.state.concurrency.taken == 0
 
 
-# Whether it had a piece, whether it asked for a stream, and how many tokens it pays for.
+# Whether a chunk was sent, whether a stream was requested, and the tokens to charge.
 @pytest.mark.parametrize(
     ("begun", "stream", "tokens"), [(True, True, 11), (False, True, 0), (False, False, 10)]
 )
 @pytest.mark.parametrize("end", [Connection.hang_up, Connection.stop])
 @pytest.mark.usefixtures("lines")
-async def test_a_client_that_is_gone_stops_the_backend_frees_its_slot_and_pays_what_was_made(
+async def test_a_disconnect_or_shutdown_stops_the_backend_frees_the_slot_and_charges_the_usage(
     customer: Customer, end: Callable[[Connection], None], *, begun: bool, stream: bool, tokens: int
 ) -> None:
     await customer.pay()
@@ -161,7 +161,7 @@ async def test_a_client_that_is_gone_stops_the_backend_frees_its_slot_and_pays_w
     end(connection)
     await connection.served
     assert (state.concurrency.taken, backend.closed) == (0, 1)
-    # Who is still there is told, and that it was all.
+    # A client that is still connected gets an error and the end of the response.
     statuses = [each["status"] for each in connection.sent if "status" in each]
     assert statuses == ([200] if begun else [503] * stopped)
     ends = [each for each in connection.sent if "body" in each and not each.get("more_body")]

@@ -1,4 +1,4 @@
-"""The official client, which checks every answer against the API that it was made from."""
+"""OpenAI's official client, which validates every response against its own types."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,7 +22,7 @@ Client = openai.AsyncOpenAI
 
 @pytest.fixture
 async def client(service: Service, team: Team) -> AsyncIterator[Client]:
-    """An official client with the team's key."""
+    """OpenAI's client with the team's key."""
     url = f"{service.url}/v1"
     async with Client(
         base_url=url, api_key=team.key, max_retries=0, _strict_response_validation=True
@@ -34,7 +34,7 @@ async def ask(client: Client, **more: Any) -> Any:
     return await client.chat.completions.create(**{"model": "echo", "messages": MESSAGES, **more})
 
 
-async def test_a_streamed_chat_is_the_whole_one_in_pieces(client: Client) -> None:
+async def test_a_streamed_chat_adds_up_to_the_whole_one(client: Client) -> None:
     whole = await ask(client)
     assert whole.choices[0].finish_reason == "stop"
     assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
@@ -45,17 +45,17 @@ async def test_a_streamed_chat_is_the_whole_one_in_pieces(client: Client) -> Non
     assert chunks[-1].usage == whole.usage
 
 
-async def test_a_streamed_text_is_the_whole_one_in_pieces(client: Client) -> None:
+async def test_a_streamed_text_adds_up_to_the_whole_one(client: Client) -> None:
     whole = await client.completions.create(**TEXT)
     assert (len(whole.choices[0].text.split()), whole.choices[0].finish_reason) == (2, "length")
-    # Not strict: its type has no place for the null that OpenAI itself sends before the last chunk.
+    # Not strict: its type forbids the null that OpenAI itself sends before the last chunk.
     async with Client(base_url=client.base_url, api_key=client.api_key) as lax:
         stream = await lax.completions.create(**TEXT, stream=True)
         pieces = [chunk.choices[0].text async for chunk in stream if chunk.choices]
     assert "".join(pieces) == whole.choices[0].text
 
 
-async def test_a_stream_is_framed_and_ends_with_one_done(connect: Connect, team: Team) -> None:
+async def test_a_stream_has_data_events_and_ends_with_done(connect: Connect, team: Team) -> None:
     body = chat("one two three", stream=True)
     async with connect(team.key).stream("POST", CHAT, json=body) as answer:
         assert answer.headers["content-type"].partition(";")[0] == "text/event-stream"
@@ -81,7 +81,7 @@ async def test_models_are_found(client: Client, admin: httpx2.AsyncClient, team:
         (None, {"temperature": 3}, openai.BadRequestError, ("invalid_value", "temperature")),
     ],
 )
-async def test_an_error_is_the_one_that_the_client_has_for_it(
+async def test_an_error_raises_the_clients_exception_for_it(
     client: Client,
     key: str | None,
     fields: dict[str, Any],

@@ -1,7 +1,7 @@
-"""The OpenAPI page, taken at its word: nothing crashes, and nothing is answered that it hides.
+"""The API against its OpenAPI document: no crash, and no undocumented response.
 
-Schemathesis makes requests out of the page, also such that use what they were answered before, and
-prints each finding with the curl command that repeats it.
+Schemathesis generates requests from the document, also sequences that use earlier responses, and
+prints each finding with a curl command that reproduces it.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from stratakit.testing import Service
 from gateway.ports import Announcements
 
 EXAMPLES = 10
-"""Random requests of each operation, besides those that the page's bounds suggest."""
-# What refers to something that does not exist is refused, and no page can say what does exist.
+"""Random requests for each operation, besides those at the bounds of the schema."""
+# References to missing resources are refused, and a schema cannot tell which ids exist.
 EXCLUDED = "positive_data_acceptance"
-# By default all but 413, though what is too long may be too large as well.
+# The defaults and 413, since a value that is too long may make the body too large.
 REFUSING = """
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]
@@ -28,23 +28,23 @@ expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "415", "42
 
 OPTIONS = {
     "admin": ["--include-path-regex=^/admin/"],
-    # Without the way out, after which nothing would be tried but 401.
+    # After a logout, all other requests would return 401.
     "ann": ["--include-path-regex=^/auth/", "--exclude-path=/auth/logout"],
     "client": ["--exclude-path-regex=^/(admin|auth)/"],
 }
-"""What each of the clients may try."""
+"""Schemathesis options for each client: the paths that it may request."""
 
 
 @pytest.fixture(params=OPTIONS)
 def tried(request: pytest.FixtureRequest) -> list[str]:
-    """Return who asks, and for what."""
+    """Schemathesis options: the credential of a client, and its paths."""
     headers = request.getfixturevalue(request.param).headers
     return ["--header", f"Authorization: {headers['Authorization']}", *OPTIONS[request.param]]
 
 
-# Many requests, one after the other: on a busy machine they take longer than the tier allows.
+# These are many sequential requests: a busy machine may exceed the tier's timeout.
 @pytest.mark.timeout(600)
-async def test_the_api_keeps_its_word(
+async def test_the_api_conforms_to_its_openapi_document(
     service: Service, redis_announcements: Announcements, tried: list[str], tmp_path: Path
 ) -> None:
     program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
@@ -53,7 +53,7 @@ async def test_the_api_keeps_its_word(
     process = await asyncio.create_subprocess_exec(
         *(program, "run", f"{service.url}/openapi.json", *tried, "--no-color"),
         *(f"--max-examples={EXAMPLES}", f"--exclude-checks={EXCLUDED}"),
-        # It leaves its reports and its examples where it is started.
+        # It writes reports and examples to its working directory.
         cwd=tmp_path,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -61,5 +61,5 @@ async def test_the_api_keeps_its_word(
     )
     printed, _ = await process.communicate()
     assert process.returncode == 0, printed.decode()
-    # The gateway is not left with the config that it was put.
+    # Make the gateway reload the config, which the requests may have replaced.
     await redis_announcements.announce()

@@ -1,4 +1,4 @@
-"""The whole way of those who use the gateway, as they go it."""
+"""Complete journeys of users and administrators."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from stratakit.testing import Service, eventually
 from ..people import ANN, CHAT, Connect, Team, another, asking, chat, configured, created
 
 
-async def test_from_registration_to_an_answer_and_out_again(
+async def test_a_user_registers_uses_a_key_revokes_it_and_logs_out(
     ann: AsyncClient, admin: AsyncClient, connect: Connect, service: Service
 ) -> None:
     me = (await ann.get("/auth/me")).json()
@@ -47,7 +47,7 @@ async def test_from_registration_to_an_answer_and_out_again(
     assert (await ann.get("/auth/me")).status_code == 401
 
 
-async def test_a_model_in_use_is_swapped(
+async def test_no_request_fails_while_a_model_is_swapped(
     admin: AsyncClient, client: AsyncClient, team: Team
 ) -> None:
     alias = await created(
@@ -65,13 +65,13 @@ async def test_a_model_in_use_is_swapped(
     assert [each["target"] for each in versions] == ["newest", "newer", "new", "old"]
 
 
-async def test_a_new_model_is_told_to_a_process_that_has_refused_it(
+async def test_a_new_model_is_soon_served_by_a_process_that_has_refused_it(
     admin: AsyncClient, client: AsyncClient
 ) -> None:
     async def known() -> bool:
         return (await client.post(CHAT, json=chat(model="fresh"))).status_code == 200
 
     assert not await known()
-    # What the process remembers is good for longer than is waited here.
+    # A cached config would stay valid for longer than this waits.
     async with configured(admin, models={"fresh": {"provider": "echo", "model": "echo"}}):
         await eventually(known)
