@@ -270,8 +270,8 @@ TROUBLES = [
     ),
     Trouble(
         name="a value in .env is wrong",
-        doctor=Told(3, "GATEWAY_DATABASE_URL: is no URL of PostgreSQL"),
-        action=Told(3, "GATEWAY_DATABASE_URL: is no URL of PostgreSQL", SERVE),
+        doctor=Told(3, "GATEWAY_DATABASE_URL: is not a PostgreSQL URL"),
+        action=Told(3, "GATEWAY_DATABASE_URL: is not a PostgreSQL URL", SERVE),
         changes=(write(".env", ENV.format(database="mysql://me:hush@localhost/x")),),
     ),
     Trouble(

@@ -1,4 +1,4 @@
-"""What the tests of every tier share: an application on fakes, and real servers."""
+"""Fixtures shared by all tiers: an application on fakes, and real servers."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -24,19 +24,19 @@ lines = testing.lines
 
 @pytest.fixture
 def memory_notes() -> MemoryNotes:
-    """What the application keeps."""
+    """The application's repository, in memory."""
     return MemoryNotes()
 
 
 @pytest.fixture
 def app(memory_notes: MemoryNotes, memory_idempotency: MemoryIdempotency) -> FastAPI:
-    """An application that is made of the kit."""
+    """An application built from the kit."""
     return create_app(memory_notes, memory_idempotency)
 
 
 @pytest.fixture
 async def tables(engine: "AsyncEngine") -> AsyncIterator[None]:
-    """The tables of models.py, for the length of a test."""
+    """The tables of models.py, for one test."""
     from .models import Base
 
     async with engine.begin() as connection:
@@ -48,7 +48,7 @@ async def tables(engine: "AsyncEngine") -> AsyncIterator[None]:
 
 @pytest.fixture
 def postgres_notes(engine: "AsyncEngine", tables: None) -> Notes:
-    """Notes in a table."""
+    """The repository on PostgreSQL."""
     from sqlalchemy.ext.asyncio import async_sessionmaker
 
     from .models import PostgresNotes

@@ -1,4 +1,4 @@
-"""The table in which notes are kept, with a constraint of each kind."""
+"""Table of notes, with a constraint of each kind."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -13,14 +13,14 @@ from .notes import NewNote, Note, NoteChanges
 
 
 class Base(DeclarativeBase):
-    """What all have in common."""
+    """Base of the models."""
 
     metadata = sa.MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar = TYPES
 
 
 class NoteRow(Stored, Base):
-    """A note, on another one or on none."""
+    """Note, on another one or on none."""
 
     __tablename__ = "notes"
 
@@ -39,7 +39,7 @@ class NoteRow(Stored, Base):
 
 
 class PostgresNotes(PostgresRepository[NewNote, Note, NoteChanges, NoteRow]):
-    """Keeps them in a table."""
+    """Repository on PostgreSQL."""
 
     row = NoteRow
     kind = Note

@@ -1,4 +1,4 @@
-"""An application that has of everything which the kit offers, and no more."""
+"""Application that uses each part of the kit, and nothing else."""
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -18,7 +18,7 @@ PATH = "/notes"
 
 @dataclass(frozen=True, kw_only=True)
 class NewNote:
-    """What the creator of one decides, and a client sends."""
+    """Fields set by the creator, as a client sends them."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -30,11 +30,11 @@ class NewNote:
 
 @dataclass(frozen=True, kw_only=True)
 class Note(NewNote, repository.Entity):
-    """One that exists."""
+    """Stored note."""
 
 
 class NoteChanges(TypedDict, total=False):
-    """The fields to replace."""
+    """Fields to replace."""
 
     name: str
     quantity: int
@@ -46,7 +46,7 @@ Notes = repository.Repository[NewNote, Note, NoteChanges]
 
 
 class MemoryNotes(repository.MemoryRepository[NewNote, Note, NoteChanges]):
-    """Keeps them in a dict."""
+    """Repository in memory."""
 
     kind = Note
     name = "note"
@@ -79,7 +79,7 @@ def create_app(notes: Notes, idempotency: IdempotencyStore) -> FastAPI:
 
 
 def problem_in(response: httpx2.Response, status: int) -> dict[str, Any]:
-    """Return the problem that a response with this status tells of."""
+    """Return the problem in a response, which must have this status."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()

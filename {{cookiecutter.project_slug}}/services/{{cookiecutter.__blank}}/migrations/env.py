@@ -1,4 +1,4 @@
-"""What Alembic runs; servicebase/migrations.py says how it reaches the database."""
+"""Entry point of Alembic; servicebase/migrations.py connects to the database."""
 
 from servicebase import migrations
 

@@ -1,4 +1,4 @@
-"""What the tests of every tier share. Those in integration/ have an application on real servers."""
+"""Fixtures shared by all tiers. Tests in integration/ have an application on real servers."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ client = testing.client
 
 @pytest.fixture
 def memory_repository() -> memory.MemoryRepository:
-    """The repository without a server."""
+    """The repository in memory."""
     return memory.MemoryRepository()
 
 

@@ -1,4 +1,4 @@
-"""The request by which `nox -s cloud` sees that the service works, wherever it runs."""
+"""Requests with which `nox -s cloud` checks that the service works, wherever it runs."""
 
 from collections.abc import Mapping
 from uuid import uuid4

@@ -1,5 +1,5 @@
-"""What every service of the project needs alike. It is the project's own: read it, change it.
+"""Code shared by the project's services. It belongs to the project: read it, change it.
 
-A service imports the modules, each of which holds one idea. Those that load a driver (`postgres`,
-`redis`, `tables`, `migrations`) are for adapters and models alone: unit tests do without.
+Each module holds one idea. Those that load a driver (`postgres`, `redis`, `tables`, `migrations`)
+are for adapters and models only: unit tests do not import them.
 """

@@ -1,4 +1,4 @@
-"""The connections of a service in production, and their end."""
+"""Connections of a service in production, closed when its application ends."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +10,7 @@ from .settings import ServiceSettings
 
 
 class Connections:
-    """To each server that the settings name, made when they are first used.
-
-    `name` says whose they are.
-    """
+    """PostgreSQL and Redis connections, opened on first use; PostgreSQL sees them as `name`."""
 
     def __init__(self, settings: ServiceSettings, name: str) -> None:
         url, timeout = settings.database_url.get_secret_value(), settings.server_timeout
@@ -23,7 +20,7 @@ class Connections:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """Close them when the application ends: FastAPI's `lifespan`."""
+        """Close the connections when the application ends: FastAPI's `lifespan`."""
         try:
             yield
         finally:

@@ -1,29 +1,29 @@
-"""What can go wrong, in words that a client may read. A service adds its own beside these."""
+"""Errors whose messages clients may read. A service adds its own to these."""
 
 from uuid import UUID
 
 
 class ServiceError(Exception):
-    """Base of every error that an API answers with a status of its own."""
+    """Base of the errors that have their own status in an API."""
 
 
 class NotFoundError(ServiceError):
-    """There is no such thing."""
+    """Resource that does not exist."""
 
     def __init__(self, kind: str, id_: UUID | str) -> None:
         super().__init__(f"there is no {kind} {id_}")
 
 
 class ConflictError(ServiceError):
-    """`field` must be unique, and another one has the value already."""
+    """Value of `field` that must be unique but is already taken."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"another one has this {field}")
+        super().__init__(f"{field} is already taken")
         self.field = field
 
 
 class InvalidError(ServiceError, ValueError):
-    """The value of `field` breaks a rule; also a ValueError, as pydantic's validators expect."""
+    """Invalid value of `field`; also a ValueError, as pydantic's validators expect."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field} {reason}")
@@ -31,22 +31,22 @@ class InvalidError(ServiceError, ValueError):
 
 
 class InvalidReferenceError(ServiceError):
-    """`field` is the id of something that does not exist."""
+    """Id in `field` of something that does not exist."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"{field} is the id of nothing that exists")
+        super().__init__(f"{field} does not refer to an existing resource")
         self.field = field
 
 
 class KeyReusedError(ServiceError):
-    """An idempotency key came a second time, with another body."""
+    """Idempotency key that was used before, with another body."""
 
     def __init__(self) -> None:
         super().__init__("this Idempotency-Key was used with another body; use a new key")
 
 
 class UnavailableError(ServiceError):
-    """`server` does not answer; the same request may succeed later, after so many seconds."""
+    """Unavailable server; the same request may succeed after `retry_after` seconds."""
 
     def __init__(self, server: str, retry_after: float = 1) -> None:
         super().__init__(f"{server} is not available")

@@ -1,4 +1,4 @@
-"""Probes: is the process alive, and can it do its work?"""
+"""Health probes: liveness and readiness."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ from . import errors, problem
 
 PREFIX = "/health"
 TIMEOUT = 2.0
-"""Seconds that a probe waits for a server, whatever a request would."""
+"""Seconds that a probe waits for a server, whatever the timeout of requests is."""
 
 Ping = Callable[[], Awaitable[None]]
 
@@ -23,13 +23,13 @@ log = structlog.get_logger("health")
 
 
 class Live(BaseModel):
-    """The process answers."""
+    """Response of a live process."""
 
     status: Literal["live"] = "live"
 
 
 class Ready(BaseModel):
-    """Each server answers, too."""
+    """Response of a process whose servers all answer."""
 
     status: Literal["ready"] = "ready"
 
@@ -43,22 +43,22 @@ def router(
     """Return the routes of the probes.
 
     Args:
-        servers: a dependency of FastAPI's that gives, for each server, what asks whether it is up.
-        down: makes the answer that tells which are down.
-        documented: makes what the OpenAPI page says of that answer.
+        servers: FastAPI dependency that returns a ping for each server, by name.
+        down: makes the response that names the servers that are down.
+        documented: makes the OpenAPI documentation of that response.
     """
     router = APIRouter(prefix=PREFIX, tags=["health"])
 
     @router.get("/live")
     async def live() -> Live:
-        """Report that the process answers, and no more: a restart would fix nothing else."""
+        """Report only that the process answers: a restart would fix nothing else."""
         return Live()
 
     @router.get(
         "/ready", response_model=Ready, responses=documented(HTTPStatus.SERVICE_UNAVAILABLE)
     )
     async def ready(pings: Annotated[Mapping[str, Ping], Depends(servers)]) -> Ready | Response:
-        """Return whether requests can be served, and if not, which server is down."""
+        """Report whether requests can be served, and if not, which servers are down."""
         answers = await asyncio.gather(*(_answers(*each) for each in pings.items()))
         missing = [name for name, answer in zip(pings, answers, strict=True) if not answer]
         return down(f"down: {', '.join(missing)}") if missing else Ready()

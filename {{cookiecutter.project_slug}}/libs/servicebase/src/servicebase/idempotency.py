@@ -1,4 +1,4 @@
-"""Creation that may be tried again: one Idempotency-Key creates one thing, however often sent."""
+"""Idempotent creation: one Idempotency-Key creates one resource, however often it is sent."""
 
 import hashlib
 import json
@@ -17,59 +17,59 @@ IdempotencyKey = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a key stands for: the id to be created, and the body that it came with."""
+    """Record of a key: the id to create, and a fingerprint of the body that it came with."""
 
     id: UUID
     fingerprint: str
 
 
 class IdempotencyStore(Protocol):
-    """Remembers, for some time, what each key stands for; redis.py has the one for production.
+    """Store of claims by key, for a limited time; redis.py has the one for production.
 
     Every method raises UnavailableError when its server does not answer in time.
     """
 
     async def claim(self, key: str, claim: Claim) -> Claim:
-        """Return the earlier claim of `key`; if there is none, make this one, and return it.
+        """Return the existing claim of `key`; if there is none, store and return this one.
 
-        Of claims at the same time exactly one is made, and all callers get that one.
+        Exactly one of several concurrent claims is stored, and all callers get it.
         """
         ...
 
     async def ping(self) -> None:
-        """Return if the server answers."""
+        """Check that the server answers."""
         ...
 
 
 class MemoryIdempotency:
-    """Keeps claims in a dict, for as long as it lives: for tests and for a first look."""
+    """Store of claims in a dict, for tests and for a first look."""
 
     def __init__(self) -> None:
         self.down = False
-        """Set it, and every call fails as it does when the server is gone."""
+        """Set it to make every call fail, as when the server is down."""
         self._claims: dict[str, Claim] = {}
 
     async def claim(self, key: str, claim: Claim) -> Claim:
-        """Return the earlier claim of `key`, or make this one."""
+        """Return the existing claim of `key`, or store this one."""
         await self.ping()
         return self._claims.setdefault(key, claim)
 
     async def ping(self) -> None:
-        """Return unless `down` is set."""
+        """Raise UnavailableError if `down` is set."""
         if self.down:
             raise errors.UnavailableError("memory")
 
 
 async def id_for(store: IdempotencyStore, key: str | None, new: Any) -> UUID:
-    """Return the id of what is to be created: the one that `key` stands for, else a fresh one.
+    """Return the id to create: the one claimed for `key`, or a new one.
 
-    Creation is idempotent by id, so that a retry ends with the one that the first attempt meant,
-    whichever step of that one failed. (A retry after a delete creates it once more.)
+    Creation is idempotent by id, so a retry ends with the resource of the first attempt, whichever
+    step of that failed. (A retry after a delete creates it again.)
 
     Args:
-        store: what remembers keys; it is not asked if there is none.
-        key: the client's.
-        new: a dataclass, what is to be created.
+        store: store of claims; not called without a key.
+        key: key sent by the client.
+        new: dataclass to be created.
 
     Raises:
         KeyReusedError: the key came with another body before.

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its line in the log, a limit, and a last answer."""
+"""ASGI middleware: request ids, the access log, a body limit, and last-resort responses."""
 
 import asyncio
 import re
@@ -19,42 +19,42 @@ from . import health, problem
 
 HEADER = "X-Request-ID"
 CLIENT_GONE = 499
-"""As nginx has it: no server answers with it, since nobody is there to read it."""
+"""Logged status of a request whose client has disconnected; nginx's code, never sent."""
 BODY_BYTES = 64 * 2**10
 STOPPING = "the service is stopping; try again"
 RETRY = {"Retry-After": "1"}
-# Of others' ids only those that can do no harm in a log or a header.
+# Client-supplied ids that are safe in a log and in a header.
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 log = structlog.get_logger("access")
 
 
 class AccessLog:
-    """ASGI middleware. Outermost, so that a crash has an id, a line and an answer as well.
+    """ASGI middleware, outermost so that a crash also has an id, a log line and a response.
 
-    A service that counts its requests, or answers in another shape, overrides the methods.
+    A service overrides its methods to count requests, or to respond in another format.
     """
 
     QUIET: ClassVar[tuple[str, ...]] = (health.PREFIX,)
-    """Paths of probes: they come every few seconds, and tell nothing while all is well."""
+    """Path prefixes logged at debug level on success: probes come every few seconds."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        # For each line anew would take half as long again.
+        # Bound once: doing it for each line would take half as long again.
         self._log = log.bind()
 
     def began(self) -> None:
-        """Note that a request came."""
+        """Record the start of a request."""
 
     def ended(self, scope: Scope, status: int, seconds: float) -> None:
-        """Note how a request was answered."""
+        """Record the end of a request."""
 
     def crash(self) -> Response:
-        """Return the answer to a request that crashed."""
+        """Return the response to a request that crashed."""
         return problem.response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def stopping(self) -> Response:
-        """Return the answer to a request that did not end in the time that a shutdown grants."""
+        """Return the response to a request that exceeded the grace period of a shutdown."""
         return problem.response(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING, headers=RETRY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,12 +75,12 @@ class AccessLog:
 
         start = time.perf_counter()
         self.began()
-        # What the service binds besides, such as who asks, is in the line as well.
+        # Other values that the service binds, such as the caller, are in the line too.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, receive, reply)
         except ClientDisconnect:
-            pass  # There is nobody to answer.
+            pass  # There is no client to respond to.
         except asyncio.CancelledError:
             if status != CLIENT_GONE:
                 raise
@@ -106,15 +106,15 @@ class AccessLog:
 
 
 class BodyLimit:
-    """ASGI middleware. Refuses a body that is too large while it comes, or that is compressed.
+    """ASGI middleware that rejects compressed bodies, and larger ones than a limit as they arrive.
 
-    FastAPI reads the body before a route can ask for a credential, so that anybody may send one.
+    FastAPI reads the body before a route can check credentials, so anyone may send one.
     """
 
     def __init__(
         self, app: ASGIApp, *, most: int = BODY_BYTES, others: Mapping[str, int] | None = None
     ) -> None:
-        """Limit bodies to `most` bytes, but those for paths that begin with one of `others`."""
+        """Limit bodies to `most` bytes; `others` has other limits, by prefix of the path."""
         self._app = app
         self._most = most
         self._others = others or {}
@@ -132,12 +132,12 @@ class BodyLimit:
         async def limited() -> Message:
             nonlocal left
             if encodings - {"", "identity"}:
-                refusal = "a Content-Encoding is not supported: send the body as it is"
+                refusal = "Content-Encoding is not supported: send the body uncompressed"
                 raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, refusal)
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                # What http.HTTPStatus calls it depends on the version of Python.
+                # Its name in http.HTTPStatus depends on the version of Python.
                 raise HTTPException(413, f"the body is larger than {most} bytes")
             return message
 

@@ -1,7 +1,7 @@
-"""How Alembic reaches a service's database: what its migrations/env.py does.
+"""Alembic environment of every service, called by its migrations/env.py.
 
-- `alembic upgrade head`, in the service's folder: the one in the settings, over asyncpg
-- `alembic upgrade head --sql`: none, the statements are printed
+- `alembic upgrade head`, in the service's folder: the database in the settings, over asyncpg
+- `alembic upgrade head --sql`: no database; the statements are printed
 - from Python: the SQLAlchemy connection in `config.attributes["connection"]`, in its transaction
 """
 
@@ -16,21 +16,20 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from . import logs, postgres
 from .settings import DatabaseSettings, load
 
-# Any number that is no other program's, as long as it is the same in each deployment.
 LOCK = 7_262_318_501
-"""The advisory lock of the database that whoever migrates it has."""
+"""Advisory lock held while migrating: no other program's, and the same in every deployment."""
 CONNECT = 60.0
-"""Seconds to wait for a connection; a database may just be starting."""
+"""Seconds to wait for a connection; the database may still be starting."""
 PAUSE = 0.1
-"""Seconds between two attempts to get it."""
+"""Seconds between attempts to get the lock."""
 
 
 def run(metadata: MetaData, prefix: str) -> None:
-    """Run what Alembic was asked for.
+    """Run the Alembic command at hand.
 
     Args:
-        metadata: that of the service's models.
-        prefix: what the names of its settings begin with.
+        metadata: metadata of the service's models.
+        prefix: prefix of its settings' names.
     """
     if context.is_offline_mode():
         context.configure(dialect_name="postgresql", literal_binds=True)
@@ -57,22 +56,22 @@ async def _connect_and_migrate(metadata: MetaData, prefix: str) -> None:
 
 def _migrate(connection: Connection, metadata: MetaData) -> None:
     context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
-    # Of several replicas that start at once, one migrates and the others wait for it.
+    # If several replicas start at once, one migrates and the others wait.
     with _alone(connection), context.begin_transaction():
         context.run_migrations()
 
 
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
-    """Hold the lock of a database, also while a migration commits what it has done so far.
+    """Hold the lock of a database, even while a migration commits its progress.
 
-    It belongs to the session, but for a connection that is in a transaction: to that.
+    It belongs to the session, or to the transaction if the connection is in one.
     """
     inside = connection.in_transaction()
     lock = f"SELECT pg_try_advisory{'_xact' if inside else ''}_lock({LOCK})"
     while not connection.scalar(text(lock)):
         connection.execute(text(f"SELECT pg_sleep({PAUSE})"))
-        # CREATE INDEX CONCURRENTLY waits for the end of whatever transaction has a snapshot.
+        # CREATE INDEX CONCURRENTLY waits for the end of all transactions that have a snapshot.
         if not inside:
             connection.rollback()
     if inside:

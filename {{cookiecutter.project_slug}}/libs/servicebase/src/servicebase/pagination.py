@@ -1,4 +1,4 @@
-"""Lists, a page at a time: the newest first, of two that are as new the greater id first."""
+"""Cursor pagination of lists: newest first, and by descending id where times are equal."""
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -25,22 +25,22 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Position(NamedTuple):
-    """A place in the order of a list."""
+    """Position in the order of a list."""
 
     created_at: datetime
     id: UUID
 
 
 class Find(Protocol[T_co]):
-    """Returns at most `limit` of those that come after a position."""
+    """Query for at most `limit` items after a position."""
 
     def __call__(self, *, limit: int, after: Position | None) -> Awaitable[Sequence[T_co]]:
-        """Find them."""
+        """Return the items."""
         ...
 
 
 def encode(position: Position) -> str:
-    """Return the cursor of `position`: text that means nothing to clients."""
+    """Return the cursor of `position`, which is opaque to clients."""
     microseconds = (position.created_at - _EPOCH) // _MICROSECOND
     return urlsafe_b64encode(_FORMAT.pack(microseconds, position.id.bytes)).decode()
 
@@ -49,13 +49,13 @@ def decode(cursor: str) -> Position:
     """Return the position of `cursor`.
 
     Raises:
-        InvalidError: it is none of ours.
+        InvalidError: `encode` did not make it.
     """
     try:
         microseconds, id_ = _FORMAT.unpack(urlsafe_b64decode(cursor))
         return Position(_EPOCH + microseconds * _MICROSECOND, UUID(bytes=id_))
     except (ValueError, OverflowError, struct.error) as error:
-        raise InvalidError("cursor", "is none of this API") from error
+        raise InvalidError("cursor", "was not issued by this API") from error
 
 
 def _known(cursor: str) -> str:
@@ -64,27 +64,27 @@ def _known(cursor: str) -> str:
 
 
 class PageParams(BaseModel, extra="forbid"):
-    """Which page. A parameter that there is not is refused: a misspelt one would do nothing."""
+    """Query parameters of a list. Unknown ones are refused: a misspelt one would do nothing."""
 
     limit: int = Field(default=SIZE, ge=1, le=SIZE_LIMIT)
     cursor: Annotated[str, Field(max_length=100), AfterValidator(_known)] | None = None
 
     @property
     def after(self) -> Position | None:
-        """Return where the page before ended."""
+        """Return the end of the previous page."""
         return None if self.cursor is None else decode(self.cursor)
 
 
 class Page(BaseModel, Generic[T]):
-    """Some of the list; `next` leads to those that follow, and is null on the last page."""
+    """Page of a list; `next` links to the next page, and is null on the last."""
 
     data: list[T]
     next: str | None
 
 
 async def page(request: Request, params: PageParams, find: Find[T]) -> dict[str, object]:
-    """Return a Page, as FastAPI's `response_model` takes it, of what `find` finds."""
-    # One more than asked for tells whether there is a next page, without counting.
+    """Return a Page of the results of `find`, for FastAPI's `response_model`."""
+    # One item more than asked for shows whether there is a next page, without counting.
     found = await find(limit=params.limit + 1, after=params.after)
     following = None
     if len(found) > params.limit:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what its errors mean."""
+"""PostgreSQL: connections, and translation of its errors."""
 
 import re
 from collections.abc import Iterator
@@ -11,20 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from . import errors
 
-# Classes of SQLSTATE that tell of the server, not of the statement: connection, authorization,
+# SQLSTATE classes that are about the server, not the statement: connection, authorization,
 # unknown database, deadlock, resources, operator, system.
 _UNAVAILABLE = ("08", "28", "3D", "40", "53", "57", "58")
 
 _UNIQUE_VIOLATION = "23505"
-# How the server tells which columns have the values of another row, in any language.
+# The columns in the server's message about a duplicate key, in any language.
 _KEY = re.compile(r"\(([^()]+)\)=\(")
 
-# What a URL may say to libpq, and `connect` does itself or asyncpg has no word for.
+# libpq options of a URL that `connect` handles itself, or that asyncpg does not have.
 _NOT_ASYNCPGS = ("sslmode", "application_name", "connect_timeout", "channel_binding")
 
 
 def address(url: str | sa.URL) -> sa.URL:
-    """Return a URL for asyncpg, which knows neither libpq's `sslmode` nor other drivers."""
+    """Return the URL for asyncpg, which knows neither libpq's `sslmode` nor other drivers."""
     given = sa.make_url(url)
     ssl = given.query.get("sslmode")
     if isinstance(ssl, str):
@@ -33,10 +33,10 @@ def address(url: str | sa.URL) -> sa.URL:
 
 
 def arguments(url: str | sa.URL, *, name: str, timeout: float) -> dict[str, Any]:
-    """Return what asyncpg is told beside the address: who connects, and how long that may take.
+    """Return asyncpg's other arguments: the application name and the connection timeout.
 
-    The URL's `application_name` goes before `name`, its `connect_timeout` before a longer
-    `timeout`, in seconds; one of 0 or less is no limit, as for libpq.
+    The URL's `application_name` overrides `name`, and its `connect_timeout` a longer `timeout`,
+    in seconds; 0 or less sets no limit, as for libpq.
     """
     given = sa.make_url(url).query
     limit = float(str(given.get("connect_timeout", 0)))
@@ -47,17 +47,17 @@ def arguments(url: str | sa.URL, *, name: str, timeout: float) -> dict[str, Any]
 
 
 def connect(url: str | sa.URL, *, name: str, pool_size: int, timeout: float) -> AsyncEngine:
-    """Return an engine that waits at most `timeout` seconds: for a connection, for a statement.
+    """Return an engine that waits at most `timeout` seconds for a connection or a statement.
 
-    It connects when it is first used. The caller disposes of it. `name` says whose connection it
-    is, in pg_stat_activity and the server's log, unless the URL has an `application_name`.
+    It connects on first use. The caller disposes of it. `name` identifies its connections in
+    pg_stat_activity and the server's log, unless the URL has an `application_name`.
     """
     engine = create_async_engine(
         address(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout,
-        # Values that clients sent do not belong in logs.
+        # Clients' values do not belong in logs.
         hide_parameters=True,
         connect_args={**arguments(url, name=name, timeout=timeout), "command_timeout": timeout},
     )
@@ -66,9 +66,9 @@ def connect(url: str | sa.URL, *, name: str, pool_size: int, timeout: float) -> 
 
 
 def _refuse_closed(connection: AdaptedConnection, *_: object) -> None:
-    """Have the pool connect anew, so that a restart of the server costs no request.
+    """Make the pool reconnect, so that no request fails after a restart of the server.
 
-    SQLAlchemy's own way, `pool_pre_ping`, costs three round trips; asyncpg has been told already.
+    SQLAlchemy's `pool_pre_ping` costs three round trips; asyncpg knows already.
 
     Raises:
         DisconnectionError: the server has closed the connection.
@@ -79,11 +79,11 @@ def _refuse_closed(connection: AdaptedConnection, *_: object) -> None:
 
 @contextmanager
 def translated(metadata: sa.MetaData) -> Iterator[None]:
-    """Raise, in the place of an error of the server or the driver, what a client may know of it.
+    """Replace errors of the server or the driver by ones that clients may see.
 
     Raises:
         ServiceError: see `violation`.
-        UnavailableError: the server does not answer in time, or not at all.
+        UnavailableError: the server does not answer in time, or at all.
     """
     try:
         yield
@@ -94,17 +94,17 @@ def translated(metadata: sa.MetaData) -> Iterator[None]:
         if error.connection_invalidated or state.startswith(_UNAVAILABLE):
             raise errors.UnavailableError("postgres") from error
         raise
-    # A server that is away makes asyncpg raise OSError, of which TimeoutError is one kind.
+    # asyncpg raises OSError for an unreachable server; TimeoutError is a subclass.
     except (exc.TimeoutError, OSError) as error:
         raise errors.UnavailableError("postgres") from error
 
 
 def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.ServiceError | None:
-    """Return the error of the violated constraint, or None if it is not for a client to know.
+    """Return the error for the violated constraint, or None if clients must not see it.
 
-    The models know it by the same name; a test holds that unique and check constraints have one.
+    It is found by name in the models; a test checks that unique and check constraints have one.
     """
-    # SQLAlchemy keeps the text alone; asyncpg's own exception is its cause.
+    # SQLAlchemy keeps only the text; asyncpg's exception is its cause.
     cause = error.orig and error.orig.__cause__
     name = getattr(cause, "constraint_name", None)
     rules: list[sa.Constraint | sa.Index] = []
@@ -112,7 +112,7 @@ def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.Servic
         rules += [*table.constraints, *table.indexes]
     found = next((rule for rule in rules if name and rule.name == name), None)
     if found is None and getattr(cause, "sqlstate", None) == _UNIQUE_VIOLATION:
-        # That of a partition has a name of its own, and the same columns.
+        # A partition's constraint has another name, but the same columns.
         detail = _KEY.search(str(getattr(cause, "detail", None)))
         columns = detail[1].split(", ") if detail else []
         unique = sa.PrimaryKeyConstraint | sa.UniqueConstraint
@@ -120,7 +120,7 @@ def violation(error: exc.IntegrityError, metadata: sa.MetaData) -> errors.Servic
         found = next((key for key in keys if key.columns.keys() == columns), None)
     match found:
         case sa.PrimaryKeyConstraint() | sa.UniqueConstraint() | sa.Index() as rule:
-            # The columns before the last one say among whom it must be unique.
+            # The columns before the last are the scope in which it must be unique.
             return errors.ConflictError(rule.columns.keys()[-1])
         case sa.ForeignKeyConstraint() as key:
             return errors.InvalidReferenceError(key.column_keys[-1])

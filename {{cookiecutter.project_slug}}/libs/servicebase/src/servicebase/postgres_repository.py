@@ -1,4 +1,4 @@
-"""What a service keeps, one by one, in a table of PostgreSQL."""
+"""Repository of entities in a PostgreSQL table."""
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
@@ -20,47 +20,47 @@ Row = TypeVar("Row", bound=Stored)
 
 
 class PostgresRepository(Generic[New, Found, Changes, Row]):
-    """Keeps all in a table. Each method is one transaction of the sessions that `sessions` makes.
+    """Repository in a table. Each method is one transaction of a session from `sessions`.
 
-    A service's own class says which table, what a row is to the domain, and what a search picks.
+    A subclass sets the table and the entity, and implements search.
     """
 
     row: type[Row]
     kind: type[Found]
-    """What a row is to the domain: a dataclass, whose fields are columns of the table."""
+    """Entity of a row: a dataclass whose fields are columns of the table."""
     name: str
-    """What an error calls one of them."""
+    """Name of the entity in errors."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
     def entity(self, row: Row) -> Found:
-        """Return what a row is to the domain; override it where fields and columns differ."""
+        """Return the entity of a row; override it where fields and columns differ."""
         return self.kind(**{field.name: getattr(row, field.name) for field in fields(self.kind)})
 
     @abstractmethod
     def matches(self, search: str) -> sa.ColumnElement[bool]:
-        """Return the condition that `search`, which is in lower case, makes."""
+        """Return the condition for `search`, which is in lower case."""
 
     async def add(self, id_: UUID, new: New) -> Found:
-        """Create one, or return the one that has this id already."""
+        """Create an entity, or return the existing one with this id."""
         values = {field.name: getattr(new, field.name) for field in fields(new)}
         try:
             return await self._write(sa.insert(self.row).values(id=id_, **values), id_)
         except errors.ConflictError:
-            # A retry meets its own id, or, while the first attempt is on its way, its own name.
+            # A retry conflicts with its own id or, while the first attempt is in flight, name.
             with suppress(errors.NotFoundError):
                 return await self.get(id_)
             raise
 
     async def get(self, id_: UUID) -> Found:
-        """Return the one with this id."""
+        """Return the entity with this id."""
         return await self._one(sa.select(self.row).filter_by(id=id_), id_)
 
     async def page(
         self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING
     ) -> Sequence[Found]:
-        """Return at most `limit` of those that come after a position."""
+        """Return at most `limit` entities after a position."""
         row = self.row
         statement = sa.select(row).filter_by(**where).limit(limit)
         statement = statement.order_by(row.created_at.desc(), row.id.desc())
@@ -72,18 +72,18 @@ class PostgresRepository(Generic[New, Found, Changes, Row]):
             return [self.entity(each) for each in await session.scalars(statement)]
 
     async def update(self, id_: UUID, changes: Changes) -> Found:
-        """Replace some fields of one, and return it."""
+        """Replace some fields of an entity, and return it."""
         if not changes:
             return await self.get(id_)
-        # One statement, so that of two writers neither undoes what the other one changed.
+        # One statement, so that concurrent writers do not undo each other's changes.
         return await self._write(sa.update(self.row).filter_by(id=id_).values(**changes), id_)
 
     async def remove(self, id_: UUID) -> None:
-        """Remove the one with this id."""
+        """Remove the entity with this id."""
         await self._one(sa.delete(self.row).filter_by(id=id_).returning(self.row), id_)
 
     async def ping(self) -> None:
-        """Return if the server answers a query."""
+        """Check that the server answers a query."""
         async with self._transaction() as session:
             await session.execute(sa.text("SELECT 1"))
 

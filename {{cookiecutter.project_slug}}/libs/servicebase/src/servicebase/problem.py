@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457), whoever raised them."""
+"""Responses to all errors, as problem+json (RFC 9457)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,14 +30,14 @@ log = structlog.get_logger("problem")
 
 
 class Problem(BaseModel):
-    """What clients get in place of a result."""
+    """Body of an error response."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str | None = None
     errors: list[dict[str, str]] | None = None
-    """Of each thing that is wrong the `detail`, and a `pointer` into the body or a `parameter`."""
+    """Invalid values: the `detail` of each, and a `pointer` into the body or a `parameter`."""
     request_id: str | None = None
 
 
@@ -48,7 +48,7 @@ def response(
     errors: Sequence[dict[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the response that tells of one problem."""
+    """Return the response for a problem."""
     problem = Problem(
         title=status.phrase,
         status=status,
@@ -56,23 +56,22 @@ def response(
         errors=list(errors) or None,
         request_id=structlog.contextvars.get_contextvars().get("request_id"),
     )
-    # ASCII: what a client sent may hold half a surrogate pair, which UTF-8 cannot carry.
+    # ASCII: a client may have sent lone surrogates, which UTF-8 cannot encode.
     content = json.dumps(problem.model_dump(exclude_none=True))
     return Response(content, status.value, headers, MEDIA_TYPE)
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route that may end in these problems, for its OpenAPI page."""
-    # Not as a `model`, which FastAPI would document as application/json.
+    """Return the `responses` argument of a route that may return these problems, for OpenAPI."""
+    # Not a `model`, which FastAPI would document as application/json.
     content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
     return {status: {"description": status.phrase, "content": content} for status in statuses}
 
 
 def install(app: FastAPI, own: Statuses = MappingProxyType({})) -> None:
-    """Answer every error that `app` knows of with a problem; middleware.py answers the others.
+    """Answer every error that `app` handles with a problem; middleware.py answers the others.
 
-    `own` are the statuses of the errors that the service has beside those of errors.py. One that
-    is derived from another has that one's, if it has none itself.
+    `own` has the statuses of the service's own errors. An error without one has its base's.
     """
     statuses = {**STATUSES, **own}
 
@@ -83,7 +82,7 @@ def install(app: FastAPI, own: Statuses = MappingProxyType({})) -> None:
         headers = {}
         if isinstance(error, errors.UnavailableError):
             headers["Retry-After"] = "1"
-            # The client is not told why, so the log has to.
+            # The client does not see the cause, so log it.
             log.warning("unavailable", server=error.server, cause=repr(error.__cause__))
         return response(status, str(error), errors=details, headers=headers)
 
@@ -92,7 +91,7 @@ def install(app: FastAPI, own: Statuses = MappingProxyType({})) -> None:
     app.exception_handler(HTTPException)(_http_error)
 
 
-# Coroutines although they wait for nothing: a plain function would be sent to a thread.
+# Coroutines although they await nothing: a plain function would run in a thread.
 
 
 async def _validation_error(_: Request, error: RequestValidationError) -> Response:
@@ -110,14 +109,14 @@ async def _http_error(_: Request, error: HTTPException) -> Response:
 
 
 def _detail(error: Mapping[str, Any]) -> dict[str, str]:
-    """Return what pydantic says of one value, without the value: it may be a secret."""
+    """Return pydantic's error about a value, without the value, which may be a secret."""
     where, *path = error["loc"]
     if error["type"] == "json_invalid":
-        path = []  # It is an offset, no place in a document.
+        path = []  # It is an offset in the text, not a path.
     cause = error.get("ctx", {}).get("error")
     detail = str(cause) if isinstance(cause, ValueError) else error["msg"]
     if where != "body":
         return {"detail": detail, "parameter": ".".join(map(str, path))}
-    # RFC 6901 has two escapes.
+    # The two escapes of RFC 6901.
     steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
     return {"detail": detail, "pointer": "/".join(["#", *steps])}

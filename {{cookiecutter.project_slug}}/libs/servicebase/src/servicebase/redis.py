@@ -1,4 +1,4 @@
-"""Redis: connections, what its errors mean, and the idempotency keys that it remembers."""
+"""Redis: connections, translation of its errors, and the store of idempotency keys."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from .idempotency import Claim
 UNAVAILABLE = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
-    # Of a replica, before it takes over; and of a server that is full.
+    # From a replica before its promotion, and from a server that is out of memory.
     exceptions.MasterDownError,
     exceptions.ReadOnlyError,
     exceptions.OutOfMemoryError,
@@ -24,26 +24,26 @@ UNAVAILABLE = (
 
 
 def connect(url: str, *, timeout: float) -> Redis:
-    """Return a client that waits at most `timeout` seconds: for a connection, for an answer.
+    """Return a client that waits at most `timeout` seconds for a connection or a response.
 
-    It connects when it is first used. The caller closes it.
+    It connects on first use. The caller closes it.
     """
     return Redis.from_url(
         url,
         decode_responses=True,
         socket_connect_timeout=timeout,
         socket_timeout=timeout,
-        # Once more, since the connection may be one that the server closed while it was idle.
+        # One retry, since the server may have closed the connection while it was idle.
         retry=Retry(NoBackoff(), 1),
     )
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise an error of ours in the place of one that tells of the server.
+    """Replace errors that are about the server by ours.
 
     Raises:
-        UnavailableError: it does not answer in time, or cannot do its work.
+        UnavailableError: the server does not answer in time, or cannot do its work.
     """
     try:
         yield
@@ -52,9 +52,9 @@ def translated() -> Iterator[None]:
 
 
 class RedisIdempotency:
-    """Keeps claims as keys that begin with `prefix` and expire after `ttl` seconds.
+    """Store of claims in keys that begin with `prefix` and expire after `ttl` seconds.
 
-    Needs Redis 7, the first that takes SET with both NX and GET.
+    Requires Redis 7, the first to support SET with both NX and GET.
     """
 
     def __init__(self, client: Redis, *, prefix: str, ttl: int) -> None:
@@ -63,7 +63,7 @@ class RedisIdempotency:
         self._ttl = ttl
 
     async def claim(self, key: str, claim: Claim) -> Claim:
-        """Return the earlier claim of `key`, or make this one."""
+        """Return the existing claim of `key`, or store this one."""
         mine = f"{claim.id} {claim.fingerprint}"
         with translated():
             theirs = await self._client.set(
@@ -75,6 +75,6 @@ class RedisIdempotency:
         return Claim(UUID(id_), fingerprint)
 
     async def ping(self) -> None:
-        """Return if the server answers."""
+        """Check that the server answers."""
         with translated():
             await self._client.ping()

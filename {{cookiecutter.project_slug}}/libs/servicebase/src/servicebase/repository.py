@@ -1,6 +1,6 @@
-"""What a service keeps, one by one: the port, and its adapter in memory.
+"""Repository of entities: the port, and its adapter in memory.
 
-postgres_repository.py has the one for production. A contract in tests/contracts holds them equal.
+postgres_repository.py has the adapter for production. tests/contracts tests both alike.
 """
 
 from abc import abstractmethod
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Where = Mapping[str, object]
-"""Fields, and the values that they have to have."""
+"""Required values, by field."""
 NOTHING: Where = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
-    """What exists. A service's own class has besides what its creator decides."""
+    """Base of stored entities; a subclass adds the fields that its creator sets."""
 
     id: UUID
     created_at: datetime
@@ -40,83 +40,83 @@ Changes_contra = TypeVar("Changes_contra", bound=Mapping[str, object], contravar
 
 
 class Repository(Protocol[New_contra, Found_co, Changes_contra]):
-    """Where all of one kind are kept.
+    """Repository of all entities of one kind.
 
     Every method raises UnavailableError when its server does not answer in time.
     """
 
     async def add(self, id_: UUID, new: New_contra) -> Found_co:
-        """Create one, or return the one that has this id already, whatever `new` says.
+        """Create an entity, or return the existing one with this id, whatever `new` holds.
 
         Raises:
-            ConflictError: another one has what must be unique.
+            ConflictError: another one has a value that must be unique.
         """
         ...
 
     async def get(self, id_: UUID) -> Found_co:
-        """Return the one with this id.
+        """Return the entity with this id.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         ...
 
     async def page(
         self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING
     ) -> Sequence[Found_co]:
-        """Return at most `limit` of those that come after a position.
+        """Return at most `limit` entities after a position.
 
-        `search` picks some of them, and `where` those whose fields have these values.
+        `search` and `where` filter them: by text, and by values of their fields.
         """
         ...
 
     async def update(self, id_: UUID, changes: Changes_contra) -> Found_co:
-        """Replace some fields of one, each as a whole, and return it.
+        """Replace some fields of an entity, each as a whole, and return it.
 
         Raises:
-            ConflictError: another one has what must be unique.
-            NotFoundError: there is none.
+            ConflictError: another one has a value that must be unique.
+            NotFoundError: it does not exist.
         """
         ...
 
     async def remove(self, id_: UUID) -> None:
-        """Remove the one with this id.
+        """Remove the entity with this id.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         ...
 
     async def ping(self) -> None:
-        """Return if the server answers."""
+        """Check that the server answers."""
         ...
 
 
 class MemoryRepository(Generic[New, Found, Changes]):
-    """Keeps all in a dict: small and real, for tests and for a first look.
+    """Repository in a dict: small and working, for tests and for a first look.
 
-    No method awaits anything, so each is atomic, as a transaction is. A service's own class says
-    what it keeps, and what a search picks.
+    No method awaits anything, so each is atomic, like a transaction. A subclass sets the entity
+    and implements search.
     """
 
     kind: type[Found]
     name: str
-    """What an error calls one of them."""
+    """Name of the entity in errors."""
     unique: tuple[str, ...] = ()
-    """The fields that no two of them may share."""
+    """Fields whose values must be unique."""
 
     def __init__(self) -> None:
         self.down = False
-        """Set it, and every call fails as it does when the server is gone."""
+        """Set it to make every call fail, as when the server is down."""
         self._stored: dict[UUID, Found] = {}
         self._last = datetime.min.replace(tzinfo=UTC)
 
     @abstractmethod
     def matches(self, found: Found, search: str) -> bool:
-        """Return whether `search`, which is in lower case, picks this one."""
+        """Return whether an entity matches `search`, which is in lower case."""
 
     async def add(self, id_: UUID, new: New) -> Found:
-        """Create one, or return the one that has this id already."""
+        """Create an entity, or return the existing one with this id."""
         await self.ping()
         if id_ in self._stored:
             return self._stored[id_]
@@ -125,7 +125,7 @@ class MemoryRepository(Generic[New, Found, Changes]):
         return self._store(self.kind(**asdict(new), **values))
 
     async def get(self, id_: UUID) -> Found:
-        """Return the one with this id."""
+        """Return the entity with this id."""
         await self.ping()
         if id_ not in self._stored:
             raise errors.NotFoundError(self.name, id_)
@@ -134,7 +134,7 @@ class MemoryRepository(Generic[New, Found, Changes]):
     async def page(
         self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING
     ) -> Sequence[Found]:
-        """Return at most `limit` of those that come after a position."""
+        """Return at most `limit` entities after a position."""
         await self.ping()
         found = [
             each
@@ -147,19 +147,19 @@ class MemoryRepository(Generic[New, Found, Changes]):
         return found[:limit]
 
     async def update(self, id_: UUID, changes: Changes) -> Found:
-        """Replace some fields of one, and return it."""
+        """Replace some fields of an entity, and return it."""
         found = await self.get(id_)
         if not changes:
             return found
         return self._store(replace(found, **changes, updated_at=self._now()))
 
     async def remove(self, id_: UUID) -> None:
-        """Remove the one with this id."""
+        """Remove the entity with this id."""
         await self.get(id_)
         del self._stored[id_]
 
     async def ping(self) -> None:
-        """Return unless `down` is set."""
+        """Raise UnavailableError if `down` is set."""
         if self.down:
             raise errors.UnavailableError("memory")
 
@@ -173,6 +173,6 @@ class MemoryRepository(Generic[New, Found, Changes]):
         return new
 
     def _now(self) -> datetime:
-        # Never twice the same: two calls can fall into one tick of the clock.
+        # Always increasing: two calls can fall into one tick of the clock.
         self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
         return self._last

@@ -1,4 +1,4 @@
-"""The process: what `python -m SERVICE` does."""
+"""Server process of a service: `python -m SERVICE`."""
 
 import signal
 import sys
@@ -12,16 +12,16 @@ from . import transport
 from .settings import ServiceSettings, SettingsError, load
 
 CONFIGURATION = 3
-"""Exit code that says: no use to start it again before a setting is fixed."""
+"""Exit code for invalid settings: a restart is of no use until they are fixed."""
 
 
 def serve(kind: type[ServiceSettings], factory: str) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the requests at hand.
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight.
 
     Args:
-        kind: the settings of the service.
-        factory: what makes the application of them, as `module:function`. It is imported after
-            they were read, so that a wrong one is told before the drivers are imported.
+        kind: settings class of the service.
+        factory: `module:function` that makes the application from the settings. It is imported
+            after they are read, so that an invalid one is reported before drivers are imported.
     """
     try:
         settings = load(kind)
@@ -29,19 +29,19 @@ def serve(kind: type[ServiceSettings], factory: str) -> None:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIGURATION) from None
     create = resolve_name(factory)
-    # uvicorn finishes gracefully, then raises the signal again: this makes its end an exit with 0.
+    # uvicorn shuts down gracefully, then raises the signal again: exit with 0 then.
     signal.signal(signal.SIGTERM, _leave)
     uvicorn.run(
         create(settings),
         host=settings.host,
         port=settings.port,
-        # Whatever WEB_CONCURRENCY says: one process a container, and as many of these as it takes.
+        # Whatever WEB_CONCURRENCY says: one process per container; add containers to scale.
         workers=1,
-        # Its lines go through our own configuration, and middleware.py has one per request.
+        # Its lines go through our own configuration, and middleware.py has the access log.
         log_config=None,
         access_log=False,
         server_header=False,
-        # By default what fails there is taken for an application that has none.
+        # By default, an application whose lifespan fails is treated as one without.
         lifespan="on",
         timeout_graceful_shutdown=settings.shutdown_grace,
         **transport.options(AutoHTTPProtocol, seconds=settings.client_timeout),
@@ -49,6 +49,6 @@ def serve(kind: type[ServiceSettings], factory: str) -> None:
 
 
 def _leave(*_: object) -> NoReturn:
-    """Exit with 0, also if SIGTERM comes again while the interpreter is on its way out."""
+    """Exit with 0, even if SIGTERM comes again while the interpreter shuts down."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(0)

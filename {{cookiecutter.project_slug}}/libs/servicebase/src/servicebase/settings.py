@@ -1,4 +1,4 @@
-"""What the environment decides, or a `.env` in the working directory."""
+"""Settings from the environment, or from a `.env` in the working directory."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# What SQLAlchemy takes for one. It is not asked: its import takes longer than all else here does.
+# SQLAlchemy's URL syntax. It is not used itself: its import takes longer than all else here.
 # Stricter parsers refuse a `#` in a password, and a user without a host, which means a socket.
 _POSTGRES = re.compile(
     r"postgres(ql)?(\+\w+)?://"
@@ -26,12 +26,12 @@ _POSTGRES = re.compile(
 _TLS = "disable|allow|prefer|require|verify-ca|verify-full"
 _NUMBER = r"\d{1,9}"
 _TEXT = "(?s:.*)"
-# What postgres.py hands on or does itself, of libpq's and asyncpg's, and what it may be.
+# Options of libpq and asyncpg that postgres.py passes on or handles, and their values.
 _OF_POSTGRES = {
     "application_name": _TEXT,
-    # asyncpg cannot bind one.
+    # asyncpg does not support it, so that it cannot be required.
     "channel_binding": "disable|prefer",
-    # libpq has -1, too, for what 0 says.
+    # For libpq, -1 means the same as 0.
     "connect_timeout": f"-?{_NUMBER}",
     "host": _TEXT,
     "port": rf"{_NUMBER}(,{_NUMBER})*",
@@ -40,7 +40,7 @@ _OF_POSTGRES = {
     "sslmode": _TLS,
     "target_session_attrs": "any|primary|standby|read-write|read-only|prefer-standby",
 }
-# Of redis-py's: not its timeouts, which are settings of the service.
+# Options of redis-py, except its timeouts, which are settings of the service.
 _OF_REDIS = {
     "client_name": _TEXT,
     "db": _NUMBER,
@@ -57,7 +57,7 @@ _OF_REDIS_TLS = {
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong. The text names each, without its value, and how to fix it."""
+    """Missing or invalid settings. The text names each, without its value, and how to fix it."""
 
 
 def _no_placeholder(value: object) -> object:
@@ -67,26 +67,26 @@ def _no_placeholder(value: object) -> object:
 
 
 def _check(query: str, known: Mapping[str, str]) -> None:
-    """Refuse options of a URL that would fail at the first connection, or be lost."""
+    """Refuse options of a URL that would fail at the first connection, or be ignored."""
     options = parse_qsl(query, keep_blank_values=True)
     if strange := sorted({name for name, _ in options} - known.keys()):
-        # What has other signs may be the end of a password that is not quoted.
-        names = (name if name.isidentifier() else "one that is no name" for name in strange)
-        raise ValueError(f"has options that a service cannot obey: {', '.join(names)}")
+        # Other characters may be from the end of an unquoted password.
+        names = (name if name.isidentifier() else "one that is not a name" for name in strange)
+        raise ValueError(f"has unsupported options: {', '.join(names)}")
     for name, text in options:
         if not re.fullmatch(known[name], text):
             possible = known[name].replace("|", ", ") if "|" in known[name] else "a number"
-            raise ValueError(f"has a {name} that a service cannot obey; possible: {possible}")
-    # Several servers are several hosts.
+            raise ValueError(f"has an unsupported {name}; possible: {possible}")
+    # `host` may repeat, for several servers.
     names_once = [name for name, _ in options if name != "host"]
     if twice := sorted({name for name in names_once if names_once.count(name) > 1}):
-        raise ValueError(f"has options twice: {', '.join(twice)}")
+        raise ValueError(f"has duplicate options: {', '.join(twice)}")
 
 
 def _postgres(value: SecretStr) -> SecretStr:
     match = _POSTGRES.fullmatch(value.get_secret_value())
     if not match:
-        raise ValueError("is no URL of PostgreSQL")
+        raise ValueError("is not a PostgreSQL URL")
     _check(match["options"] or "", _OF_POSTGRES)
     return value
 
@@ -97,7 +97,7 @@ def _redis(value: AnyUrl) -> AnyUrl:
 
 
 NO_PLACEHOLDER = BeforeValidator(_no_placeholder)
-"""Refuses what `.env.example` has in the place of a secret."""
+"""Validator that refuses the placeholders for secrets in `.env.example`."""
 PostgresUrl = Annotated[
     SecretStr,
     Field(examples=["postgresql://user:password@localhost:5432/database"]),
@@ -113,7 +113,7 @@ RedisUrl = Annotated[
 
 
 class DatabaseSettings(BaseSettings):
-    """What migrations need."""
+    """Settings for migrations."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -128,16 +128,16 @@ class DatabaseSettings(BaseSettings):
 
 
 class ServiceSettings(DatabaseSettings):
-    """What every service needs. Its own class adds the rest, and an example to what must be set."""
+    """Settings of every service. A subclass adds its own, with an example for each required one."""
 
     database_pool_size: int = Field(default=5, ge=1, le=100)
     redis_url: RedisUrl
     server_timeout: float = Field(default=5.0, gt=0)
     """Seconds to wait for PostgreSQL or Redis before a request is answered with 503."""
     client_timeout: float = Field(default=30.0, gt=0)
-    """Seconds that a client may take for its headers, for 64 KiB of a body, or to read as much."""
+    """Seconds for a client to send its headers or 64 KiB of a body, or to read as much."""
     shutdown_grace: int = Field(default=8, ge=0)
-    """Seconds that requests have to end after SIGTERM; Docker kills after ten by default."""
+    """Seconds for requests to finish after SIGTERM; Docker kills after ten by default."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -150,11 +150,11 @@ def load(kind: type[S], prefix: str | None = None) -> S:
     """Return the settings of this process.
 
     Args:
-        kind: which. That of a service says, as `env_prefix`, what their names begin with.
-        prefix: that, for a kind which does not say it.
+        kind: settings class; a service's has the prefix of the names as its `env_prefix`.
+        prefix: that prefix, for a class without one.
 
     Raises:
-        SettingsError: some are missing or wrong, or .env is not readable.
+        SettingsError: some are missing or invalid, or .env is not readable.
     """
     try:
         return kind(_env_prefix=prefix)

@@ -1,4 +1,4 @@
-"""What the tables of all services have in common."""
+"""Columns, types and naming shared by the tables of all services."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -8,7 +8,7 @@ from sqlalchemy import DateTime, MetaData, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-# Without names of our own, neither a migration nor an error could tell constraints apart.
+# Without explicit names, neither migrations nor errors could tell constraints apart.
 NAMING = {
     "pk": "pk_%(table_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
@@ -27,12 +27,12 @@ TYPES = {
 
 
 class Stored:
-    """The columns of everything that is stored."""
+    """Columns of every table."""
 
     metadata: ClassVar[MetaData]
-    """Of the service's base class."""
+    """Metadata of the service's base class."""
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # Moved by each UPDATE that SQLAlchemy writes. A trigger would catch hand-written SQL as well,
-    # but the metadata cannot hold one: nobody would see it missing from a migration.
+    # Set by each UPDATE that SQLAlchemy writes. A trigger would cover hand-written SQL too, but
+    # metadata cannot hold one: a migration that lacks it would go unnoticed.
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())

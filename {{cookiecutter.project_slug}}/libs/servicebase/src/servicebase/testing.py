@@ -1,11 +1,11 @@
-"""Fixtures of the tests of a service, which takes them over in its conftest.py by their names.
+"""Fixtures for the tests of a service, which names the ones it uses in its conftest.py.
 
     from servicebase import testing
 
     engine = testing.engine
 
-So each service has its own, with its own database. Drivers are imported when a test asks for them:
-the unit tier does without them and the time that they take.
+So each service has its own, with its own database. Drivers are imported only in fixtures that need
+them, to keep the unit tier fast.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAME = "tests"
 TIMEOUT = 5.0
 
-# No deadline, since a busy machine is no bug; no database of examples, since that is state.
+# No deadline, since a busy machine is not a bug; no database of examples, since that is state.
 hypothesis.settings.register_profile("service", deadline=None, database=None, max_examples=25)
 hypothesis.settings.load_profile("service")
 
@@ -66,13 +66,13 @@ def redis_idempotency(redis_client: "Redis") -> IdempotencyStore:
 
 @pytest.fixture
 def memory_idempotency() -> MemoryIdempotency:
-    """The idempotency keys that the application has seen."""
+    """The application's idempotency store, in memory."""
     return MemoryIdempotency()
 
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of the fixture `app`, in this process."""
+    """A client of the fixture `app`, in the same process."""
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
         yield client
@@ -80,8 +80,8 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 def lines() -> Iterator[list[EventDict]]:
-    """What is logged during the test, at every level."""
-    # Migrations that ran before in this process have set a level, which would hold here as well.
+    """The log lines of the test, at every level."""
+    # Earlier migrations in this process have set a level, which would apply here too.
     structlog.reset_defaults()
     with structlog.testing.capture_logs([merge_contextvars]) as lines:
         yield lines

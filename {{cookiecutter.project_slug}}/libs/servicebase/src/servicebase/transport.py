@@ -1,7 +1,7 @@
-"""What one connection may take: bytes of headers, time, and one request at once.
+"""Limits of a connection: bytes of headers, time, and one request at a time.
 
-uvicorn leaves these to a proxy. Its parsers, httptools and h11, are guarded alike: they are given
-whole headers alone, and the body of just the request at hand.
+uvicorn leaves these to a proxy. Both of its parsers, httptools and h11, are given only complete
+headers, and only the body of the current request.
 """
 
 import asyncio
@@ -13,22 +13,22 @@ from typing import Any, ClassVar
 import structlog
 
 HEAD_BYTES = 64 * 2**10
-"""Of a request's line and headers; beside a body as much may come that is none of it."""
+"""Limit of a request's line and headers, and of chunk framing and trailers around its body."""
 HEAD_LINES = 100
 DRAINED = 64 * HEAD_BYTES
-"""Bytes of a body that are thrown away, so that who is refused early reads why."""
+"""Bytes of a body to discard, so that a client that is refused early can read why."""
 DESCRIPTORS = 2**13
-"""As many files and connections the process asks the system for."""
+"""Number of open files and connections that the process asks the system for."""
 
 REASONS = ("malformed", "headers", "too slow", "reads nothing", "too many")
 DROPPED: Counter[str] = Counter()
-"""Connections that this process has dropped since it began, by the reason."""
+"""Number of connections that this process has dropped, by reason."""
 
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(.*?)[ \t]*\r$")
 _NUMBER = re.compile(rb"[0-9]{1,18}")
 _CODED = re.compile(rb"(?im)^transfer-encoding[ \t]*:")
-# No service speaks another protocol, and what asks for one may be ignored (RFC 9110, 7.8).
-# httptools ignores the body as well, and takes it for the next request. The name stays as long.
+# No service speaks another protocol, and a request for one may be ignored (RFC 9110, 7.8).
+# httptools would take its body for the next request. The replacement has the same length.
 _UPGRADE = re.compile(rb"(?im)^upgrade(?=[ \t]*:)")
 _IGNORED = b"x-upgrd"
 _CHUNKED = -1
@@ -37,7 +37,7 @@ log = structlog.get_logger("transport")
 
 
 class Guard(asyncio.Protocol):
-    """What `options` puts before a parser of uvicorn, whose attributes and methods these are."""
+    """Base that `options` puts before a uvicorn parser, which has these attributes and methods."""
 
     seconds: ClassVar[float]
     connections: set[object]
@@ -48,7 +48,7 @@ class Guard(asyncio.Protocol):
     most: ClassVar[int]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a request, unless there are too many connections."""
+        """Wait for a request, or drop the connection if there are too many."""
         super().connection_made(transport)
         self._held = bytearray()
         self._searched = self._left = self._idle = self._progress = 0
@@ -58,13 +58,13 @@ class Guard(asyncio.Protocol):
             self._drop("too many", 503)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Cancel the connection's timers."""
         self._stop("too slow")
         self._stop("reads nothing")
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand whole headers on, and bodies; what comes before its turn waits."""
+        """Pass on complete headers, and bodies; pipelined requests wait for their turn."""
         self._unset_keepalive_if_required()  # type: ignore[attr-defined] # the parser's
         self._held += data
         while self._held and not self.transport.is_closing():
@@ -80,23 +80,23 @@ class Guard(asyncio.Protocol):
             self._wait("too slow")
 
     def on_response_complete(self) -> None:
-        """Go on with what has come in the meantime."""
+        """Continue with the data that arrived in the meantime."""
         super().on_response_complete()  # type: ignore[misc] # the parser's
         if self._held:
             self.loop.call_soon(self.data_received, b"")
 
     def pause_writing(self) -> None:
-        """Wait for the client to read what it was sent."""
+        """Start the timer for the client to read what it was sent."""
         super().pause_writing()
         self._wait("reads nothing")
 
     def resume_writing(self) -> None:
-        """Go on, since it has."""
+        """Cancel that timer."""
         self._stop("reads nothing")
         super().resume_writing()
 
     def _feed_head(self) -> bool:
-        """Hand on a request's line and headers; return whether they are whole."""
+        """Pass on a request's line and headers; return whether they are complete."""
         found = self._held.find(b"\r\n\r\n", self._searched)
         end = len(self._held) if found < 0 else found + 4
         if end > HEAD_BYTES or self._held.count(b"\n", 0, end) > HEAD_LINES:
@@ -133,7 +133,7 @@ class Guard(asyncio.Protocol):
         if self._left > 0:
             self._left -= len(part)
         elif not cycle.more_body:
-            # What came after the last chunk was no longer looked at, so that nothing is to come.
+            # Data after the last chunk has not been parsed, so no further request may follow.
             self._left = 0
             cycle.keep_alive = False
             if cycle.response_complete:
@@ -150,7 +150,7 @@ class Guard(asyncio.Protocol):
             self._wait("too slow")
 
     def _wait(self, reason: str) -> None:
-        """Grant a client its time anew: for headers, for every 64 KiB of a body, or to read."""
+        """Restart a client's timer: for headers, for every 64 KiB of a body, or to read."""
         self._stop(reason)
         self._timers[reason] = self.loop.call_later(self.seconds, self._drop, reason)
 
@@ -159,7 +159,7 @@ class Guard(asyncio.Protocol):
             timer.cancel()
 
     def _drop(self, reason: str, status: int | None = None) -> None:
-        """End the connection; a status may be told only while no request is being answered."""
+        """Close the connection; a status may be sent only while no request is being answered."""
         DROPPED[reason] += 1
         log.warning("connection dropped", reason=reason)
         if status:
@@ -173,26 +173,25 @@ class Guard(asyncio.Protocol):
 def options(
     parser: type[asyncio.Protocol], *, seconds: float, most: int | None = None
 ) -> dict[str, Any]:
-    """Return what uvicorn has to be told, so that a parser of it has the limits of this module.
+    """Return the options for uvicorn that give a parser of it the limits of this module.
 
     Args:
-        parser: which.
-        seconds: how long a client may take for headers, for 64 KiB of a body, or to read what it
-            was sent.
-        most: connections at once; by default half of the files that the process may open, since
+        parser: uvicorn's parser class.
+        seconds: time for a client to send headers or 64 KiB of a body, or to read what it was sent.
+        most: concurrent connections; by default half of the files that the process may open, since
             databases and backends need some.
     """
     namespace = {"seconds": seconds, "most": _descriptors() // 2 if most is None else most}
     return {
         "http": type("Guarded", (Guard, parser), namespace),
         "ws": "none",
-        # Ours comes first, and tells why.
+        # Larger than our limit, which reports the reason.
         "h11_max_incomplete_event_size": 2 * HEAD_BYTES,
     }
 
 
 def _descriptors() -> int:
-    """Raise what the process may open at once as far as it may itself, and return it."""
+    """Raise the process's limit of open files as far as it is allowed to, and return it."""
     if sys.platform == "win32":
         return DESCRIPTORS
     import resource
@@ -201,6 +200,6 @@ def _descriptors() -> int:
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    except (OSError, ValueError):  # macOS has another limit, which it does not tell.
+    except (OSError, ValueError):  # macOS has another limit, which it does not report.
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return most

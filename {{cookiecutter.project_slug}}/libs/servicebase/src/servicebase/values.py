@@ -1,4 +1,4 @@
-"""Types of values that PostgreSQL has to store and give back unchanged, for pydantic to check."""
+"""Types for pydantic, of values that PostgreSQL must store and return unchanged."""
 
 import json
 import math
@@ -15,27 +15,27 @@ JSON_DEPTH = 16
 
 
 def canonical(text: str) -> str:
-    """Return the one form of a text that can be typed in several: NFC, trimmed."""
+    """Return the canonical form of a text: NFC, trimmed."""
     return unicodedata.normalize("NFC", text).strip()
 
 
 def is_typed(text: str) -> bool:
-    """Return whether a text holds nothing that nobody types."""
-    # Cc holds NUL, which PostgreSQL cannot store; Cs are halves of surrogate pairs, not UTF-8.
+    """Return whether a text has no control characters and no lone surrogates."""
+    # Cc includes NUL, which PostgreSQL cannot store; Cs are lone surrogates, not UTF-8.
     return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in text)
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text of 1 to `most` characters, both as it is sent and in its one form.
+    """Text of 1 to `most` characters, both as sent and in its canonical form.
 
-    `Annotated[str, Text(200)]` gives it that form, and refuses control characters.
+    `Annotated[str, Text(200)]` converts it to that form, and refuses control characters.
     """
 
     most: int
 
     def __get_pydantic_core_schema__(self, *_: object) -> core_schema.CoreSchema:
-        """Return what pydantic checks; a schema of JSON has the lengths of what is sent."""
+        """Return pydantic's schema; a JSON schema has the lengths of the text as sent."""
         length = core_schema.str_schema(min_length=1, max_length=self.most)
         typed = core_schema.no_info_plain_validator_function(_typed)
         form = core_schema.no_info_plain_validator_function(canonical)
@@ -53,7 +53,7 @@ def _storable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     while pending:
         node, depth = pending.pop()
         if depth > JSON_DEPTH:
-            raise ValueError(f"must nest at most {JSON_DEPTH} deep")
+            raise ValueError(f"must nest at most {JSON_DEPTH} levels deep")
         match node:
             case dict():
                 pending += [(part, depth + 1) for pair in node.items() for part in pair]
@@ -78,6 +78,6 @@ Tags = Annotated[
     Field(max_length=TAG_COUNT),
     AfterValidator(lambda tags: tuple(sorted(set(tags)))),
 ]
-"""In lower case, each once, sorted."""
+"""Tags in lower case, without duplicates, sorted."""
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
-"""What JSONB can hold: neither too large nor too deep, and nothing that JSON does not know."""
+"""Object that JSONB can hold: limited in size and depth, with finite numbers only."""

@@ -1,6 +1,6 @@
-"""The contract of `Repository`, for the fake and the real one alike.
+"""Contract of `Repository`, for both the fake and the real one.
 
-Of writers at once, integration/test_postgres_repository.py asks the one that has any.
+integration/test_postgres_repository.py tests concurrent writers, which only PostgreSQL has.
 """
 
 from dataclasses import asdict, replace
@@ -32,9 +32,7 @@ async def walk(repository: Notes, limit: int, search: str = "") -> list[str]:
     return names
 
 
-async def test_what_is_added_can_be_read_and_adding_its_id_again_changes_nothing(
-    repository: Notes,
-) -> None:
+async def test_a_note_is_stored_and_adding_its_id_again_changes_nothing(repository: Notes) -> None:
     await repository.ping()
     new = contracts.filled(NewNote, attributes={"a": 1})
     added = await repository.add(UUID(int=7), new)
@@ -45,7 +43,7 @@ async def test_what_is_added_can_be_read_and_adding_its_id_again_changes_nothing
     assert await repository.get(UUID(int=7)) == added
 
 
-async def test_what_is_taken_is_a_conflict_that_changes_nothing(repository: Notes) -> None:
+async def test_a_taken_name_is_a_conflict_that_changes_nothing(repository: Notes) -> None:
     _, other = await add(repository, "lamp", "desk")
     for attempt in (add(repository, "lamp"), repository.update(other.id, {"name": "lamp"})):
         with pytest.raises(errors.ConflictError) as caught:
@@ -54,7 +52,7 @@ async def test_what_is_taken_is_a_conflict_that_changes_nothing(repository: Note
     assert await repository.get(other.id) == other
 
 
-async def test_what_is_not_there_cannot_be_read_changed_or_removed(repository: Notes) -> None:
+async def test_a_missing_note_cannot_be_read_changed_or_removed(repository: Notes) -> None:
     for attempt in (
         repository.get(UUID(int=7)),
         repository.update(UUID(int=7), {"quantity": 1}),
@@ -65,7 +63,7 @@ async def test_what_is_not_there_cannot_be_read_changed_or_removed(repository: N
             await attempt
 
 
-async def test_what_is_removed_is_gone_and_its_name_is_free_again(repository: Notes) -> None:
+async def test_a_removed_note_is_gone_and_its_name_is_free_again(repository: Notes) -> None:
     note, other = await add(repository, "lamp", "desk")
     await repository.remove(note.id)
     with pytest.raises(errors.NotFoundError):
@@ -74,7 +72,7 @@ async def test_what_is_removed_is_gone_and_its_name_is_free_again(repository: No
     await add(repository, "lamp")
 
 
-async def test_an_update_changes_only_what_it_names_and_each_as_a_whole(repository: Notes) -> None:
+async def test_an_update_replaces_only_the_given_fields_each_as_a_whole(repository: Notes) -> None:
     before = await repository.add(uuid4(), contracts.filled(NewNote, attributes={"a": 1}))
     assert await repository.update(before.id, {}) == before
     for name, value in contracts.filled(NoteChanges, unlike=before).items():
@@ -83,32 +81,30 @@ async def test_an_update_changes_only_what_it_names_and_each_as_a_whole(reposito
         assert after == replace(before, updated_at=after.updated_at, **change)
         assert after.updated_at > before.updated_at
         assert await repository.get(before.id) == after
-        # What is as it was already is no conflict with itself.
+        # An unchanged value does not conflict with itself.
         before = await repository.update(before.id, change)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6])
-async def test_pages_hold_each_once_the_newest_first(repository: Notes, limit: int) -> None:
+async def test_pages_hold_each_note_once_newest_first(repository: Notes, limit: int) -> None:
     assert await walk(repository, limit) == []
     await add(repository, "a", "b", "c", "d", "e")
     assert await walk(repository, limit) == ["e", "d", "c", "b", "a"]
 
 
-async def test_a_search_picks_on_every_page_however_it_is_typed(repository: Notes) -> None:
+async def test_a_search_applies_to_every_page_and_ignores_case(repository: Notes) -> None:
     await add(repository, "a1", "b", "A2", "c", "a3")
     assert await walk(repository, 1, "A") == ["a3", "A2", "a1"]
 
 
-async def test_a_page_can_be_of_those_whose_fields_have_a_value(repository: Notes) -> None:
+async def test_a_page_can_be_filtered_by_values_of_fields(repository: Notes) -> None:
     one, other = await add(repository, "lamp", "desk")
     assert list(await repository.page(limit=5, where={"id": one.id})) == [one]
     both = {"id": other.id, "name": "lamp"}
     assert list(await repository.page(limit=5, where=both)) == []
 
 
-async def test_a_page_begins_where_it_did_whatever_was_added_or_removed_since(
-    repository: Notes,
-) -> None:
+async def test_additions_and_removals_do_not_move_a_page(repository: Notes) -> None:
     *_, last = await add(repository, "a", "b", "c", "d")
     await repository.remove(last.id)
     await add(repository, "e")

@@ -1,6 +1,6 @@
-"""How Alembic reaches a database: by the settings, and by a connection that is given.
+"""Migrations of the database in the settings, and over a given connection.
 
-That statements are printed for someone else to run is asked of each service's own migrations.
+Offline mode, which prints the statements, is tested with each service's own migrations.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ PAUSING = """
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """The migrations of a service."""
+    """The Alembic configuration of a service with one migration."""
     (tmp_path / "versions").mkdir()
     (tmp_path / "env.py").write_text(ENV, encoding="utf-8")
     (tmp_path / "versions" / "1.py").write_text(FIRST, encoding="utf-8")
@@ -64,7 +64,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def database(clone_url: str) -> AsyncEngine:
-    """A database of the test alone."""
+    """A database of the test's own."""
     return create_async_engine(clone_url, poolclass=sa.NullPool)
 
 
@@ -74,7 +74,7 @@ async def finds(database: AsyncEngine, query: str) -> bool:
 
 
 def upgrade(connection: sa.Connection, config: Config) -> bool:
-    """Go up by a connection, and return whether it has the table then."""
+    """Upgrade over a connection, and return whether the table exists then."""
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     return sa.inspect(connection).has_table("migrated")
@@ -93,7 +93,7 @@ async def test_the_database_of_the_settings_is_migrated_up_and_down(
     assert not await finds(database, "SELECT FROM pg_tables WHERE tablename = 'migrated'")
 
 
-async def test_of_two_that_migrate_at_once_one_waits_for_the_other(
+async def test_one_of_two_concurrent_migrations_waits_for_the_other(
     config: Config, database: AsyncEngine
 ) -> None:
     async def second() -> bool:
@@ -108,7 +108,7 @@ async def test_of_two_that_migrate_at_once_one_waits_for_the_other(
     assert await other
 
 
-async def test_the_lock_is_let_go_when_a_migration_fails(
+async def test_the_lock_is_released_when_a_migration_fails(
     config: Config, database: AsyncEngine, tmp_path: Path
 ) -> None:
     (tmp_path / "versions" / "2.py").write_text(FAILING, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The repository on PostgreSQL, beyond its contract: transactions, and writers at once."""
+"""Repository on PostgreSQL, beyond its contract: transactions and concurrent writers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,7 +21,7 @@ ONE, OTHER = UUID(int=7), UUID(int=8)
 
 
 def within(connection: AsyncConnection) -> PostgresNotes:
-    """Return a repository whose transactions are savepoints of the connection's own."""
+    """Return a repository whose transactions are savepoints in the connection's own."""
     sessions = async_sessionmaker(connection, join_transaction_mode="create_savepoint")
     return PostgresNotes(sessions)
 
@@ -32,7 +32,7 @@ async def meet(
     second: Coroutine[Any, Any, Note],
     end: Literal["commit", "rollback"] = "commit",
 ) -> asyncio.Task[Note]:
-    """Return what comes of the second of two writers, which waits for the first one's end."""
+    """Return the second of two writers, which has waited for the end of the first."""
     async with engine.connect() as connection, connection.begin() as transaction:
         await first(within(connection))
         task = asyncio.create_task(second)
@@ -41,7 +41,7 @@ async def meet(
     return task
 
 
-async def test_a_call_is_part_of_the_transaction_around_it_which_a_failed_one_leaves_usable(
+async def test_a_call_joins_the_surrounding_transaction_which_a_failed_one_leaves_usable(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
@@ -58,9 +58,9 @@ async def test_a_call_is_part_of_the_transaction_around_it_which_a_failed_one_le
 @pytest.mark.parametrize(
     ("id_", "end", "kept"),
     [(OTHER, "commit", ONE), (OTHER, "rollback", OTHER), (ONE, "commit", ONE)],
-    ids=["loses the name", "gets it when the first gives up", "is a retry, which gets the first"],
+    ids=["gets a conflict", "succeeds after a rollback", "is a retry and gets the first"],
 )
-async def test_who_adds_a_name_after_another_one(
+async def test_the_second_writer_of_a_name(
     postgres_notes: Notes,
     engine: AsyncEngine,
     id_: UUID,
@@ -74,7 +74,7 @@ async def test_who_adds_a_name_after_another_one(
     assert [note.id for note in await postgres_notes.page(limit=2)] == [kept]
 
 
-async def test_a_writer_changes_what_the_one_before_it_left(
+async def test_concurrent_updates_of_different_fields_are_both_kept(
     postgres_notes: Notes, engine: AsyncEngine
 ) -> None:
     await postgres_notes.add(ONE, LAMP)

@@ -1,4 +1,4 @@
-"""The process, from its start to its end."""
+"""Server process, from its start to its end."""
 
 import asyncio
 import json
@@ -50,10 +50,10 @@ SETTINGS = {
 }
 
 
-async def test_it_serves_until_it_is_told_to_stop_which_it_tells_who_takes_longer_and_ends_with_0(
+async def test_it_serves_until_sigterm_answers_pending_requests_with_503_and_exits_with_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As some platforms set it, for servers that are started in another way.
+    # Some platforms set it, for servers that are started in another way.
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
     (tmp_path / "sample.py").write_text(SERVICE, encoding="utf-8")
 
@@ -61,10 +61,10 @@ async def test_it_serves_until_it_is_told_to_stop_which_it_tells_who_takes_longe
         lines = service.output.read_text(encoding="utf-8").splitlines()
         return any(line.items() <= json.loads(each).items() for each in lines)
 
-    # That it ends, and with 0, is seen at the end of the block.
+    # The end of the block checks that it exits, with 0.
     with serving("sample", SETTINGS, prefix="SAMPLE_", folder=tmp_path) as service:
         await service.ready()
-        # Who sends nothing is dropped.
+        # A client that sends nothing is dropped.
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         assert await reader.read() == b""
         writer.close()

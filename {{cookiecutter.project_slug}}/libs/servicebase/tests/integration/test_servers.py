@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis: connections, servers at fault, and what their errors mean."""
+"""PostgreSQL and Redis: connections, faults of servers, and translation of their errors."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ def connect(url: str | sa.URL, timeout: float = 5) -> AsyncEngine:
 
 
 async def ping(engine: AsyncEngine) -> None:
-    """Return if the server answers, as an adapter does."""
+    """Check that the server answers, as an adapter does."""
     await PostgresNotes(async_sessionmaker(engine)).ping()
 
 
@@ -36,7 +36,7 @@ def store(client: Redis, ttl: int = 60) -> redis.RedisIdempotency:
     return redis.RedisIdempotency(client, prefix="kit:", ttl=ttl)
 
 
-async def test_a_connection_says_whose_it_is_as_the_url_does_first(engine: AsyncEngine) -> None:
+async def test_a_connection_has_the_name_in_its_url_or_ours(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         assert await connection.scalar(sa.text("SHOW application_name")) == testing.NAME
     named = engine.url.update_query_dict({"application_name": "theirs", "connect_timeout": "0"})
@@ -46,20 +46,20 @@ async def test_a_connection_says_whose_it_is_as_the_url_does_first(engine: Async
     await own.dispose()
 
 
-async def test_a_connection_that_postgres_closed_costs_no_call(engine: AsyncEngine) -> None:
+async def test_no_call_fails_after_postgres_closed_a_connection(engine: AsyncEngine) -> None:
     own = connect(engine.url)
     async with own.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
     assert driver
     async with engine.connect() as connection:
         await connection.execute(terminate(driver.get_server_pid()))
-    # Until then it is dying, and nobody has been told.
+    # The backend takes a moment to end.
     await eventually(driver.is_closed)
     await ping(own)
     await own.dispose()
 
 
-async def test_a_connection_that_redis_closed_costs_no_call(
+async def test_no_call_fails_after_redis_closed_a_connection(
     redis_client: Redis, redis_url: str
 ) -> None:
     async with redis.connect(redis_url, timeout=5) as own:
@@ -68,9 +68,7 @@ async def test_a_connection_that_redis_closed_costs_no_call(
 
 
 @pytest.mark.parametrize("refuses", [True, False])
-async def test_a_server_that_refuses_or_is_silent_is_unavailable_and_that_is_said_in_time(
-    refuses: bool,
-) -> None:
+async def test_a_server_that_refuses_or_is_silent_is_unavailable_in_time(refuses: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = f"127.0.0.1:{server.getsockname()[1]}"
         if refuses:
@@ -90,21 +88,19 @@ async def test_a_server_that_refuses_or_is_silent_is_unavailable_and_that_is_sai
     await engine.dispose()
 
 
-async def test_a_call_that_finds_no_free_connection_gives_up_in_time(postgres_url: str) -> None:
+async def test_a_call_without_a_free_connection_times_out(postgres_url: str) -> None:
     engine = connect(postgres_url, TIMEOUT)
     # A busy server may need more than one try to answer in so little time.
     taken = await eventually(lambda: engine.connect().start())
     with pytest.raises(errors.UnavailableError) as caught:
         await ping(engine)
-    # Of the pool, not of the server.
+    # The pool's, not the server's.
     assert isinstance(caught.value.__cause__, sa.exc.TimeoutError)
     await taken.close()
     await engine.dispose()
 
 
-async def test_redis_keeps_a_key_with_its_prefix_for_the_time_of_its_first_claim(
-    redis_client: Redis,
-) -> None:
+async def test_a_key_in_redis_has_the_prefix_and_the_first_ttl(redis_client: Redis) -> None:
     for ttl in (60, 6000):
         await store(redis_client, ttl).claim("key", CLAIM)
     assert await redis_client.keys("*key*") == ["kit:key"]
@@ -131,7 +127,7 @@ async def insert(engine: AsyncEngine, **values: Any) -> None:
         *((f"postgres://h?connect_timeout={longer}", "h", 5) for longer in (9, 0, -1)),
     ],
 )
-def test_a_url_is_made_one_for_asyncpg_and_may_have_a_shorter_timeout(
+def test_a_url_is_converted_for_asyncpg_and_may_shorten_the_timeout(
     given: str, used: str, seconds: float
 ) -> None:
     url = postgres.address(given).render_as_string(hide_password=False)
@@ -146,7 +142,7 @@ VIOLATIONS: dict[str, tuple[dict[str, Any], errors.ServiceError | None]] = {
     "unique of several": ({"name": "c", "parent_id": NOTE, "tags": ("t",)}, Conflict("quantity")),
     "check": ({"name": "c", "quantity": -1}, errors.InvalidError("quantity", "breaks a rule")),
     "foreign key": ({"name": "c", "parent_id": OTHER}, errors.InvalidReferenceError("parent_id")),
-    # Mistakes of ours, which are no errors of the client.
+    # Our own mistakes, not errors of the client.
     "a text that is too long": ({"name": "x" * 10}, None),
     "a check without a field": ({"name": "c", "quantity": 99}, None),
     "a null": ({"name": None}, None),
@@ -156,7 +152,7 @@ VIOLATIONS: dict[str, tuple[dict[str, Any], errors.ServiceError | None]] = {
 
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize(("values", "expected"), VIOLATIONS.values(), ids=VIOLATIONS)
-async def test_a_violated_constraint_is_an_error_that_names_the_field_where_a_client_may_know(
+async def test_a_violated_constraint_names_its_field_if_clients_may_see_it(
     engine: AsyncEngine, values: dict[str, Any], expected: errors.ServiceError | None
 ) -> None:
     async with engine.begin() as connection:
@@ -169,7 +165,7 @@ async def test_a_violated_constraint_is_an_error_that_names_the_field_where_a_cl
     assert expected is None or str(caught.value) == str(expected)
 
 
-async def test_the_key_of_a_partition_is_that_of_its_table(rollback: AsyncConnection) -> None:
+async def test_a_conflict_in_a_partition_names_its_column(rollback: AsyncConnection) -> None:
     metadata = sa.MetaData()
     id_ = sa.Column("id", sa.Integer, primary_key=True)
     day = sa.Column("day", sa.Date, primary_key=True)
@@ -183,7 +179,7 @@ async def test_the_key_of_a_partition_is_that_of_its_table(rollback: AsyncConnec
 
 
 @pytest.mark.usefixtures("tables")
-async def test_a_call_that_the_server_cuts_off_may_succeed_later(engine: AsyncEngine) -> None:
+async def test_a_call_interrupted_by_the_server_can_be_retried(engine: AsyncEngine) -> None:
     async with engine.connect() as connection, connection.begin() as transaction:
         await connection.execute(sa.insert(NoteRow).values(name="lamp"))
         second = asyncio.create_task(insert(engine, name="lamp"))

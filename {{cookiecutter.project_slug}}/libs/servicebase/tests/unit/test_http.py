@@ -1,4 +1,4 @@
-"""What services answer alike: probes, pages, creation that is tried again, and all errors."""
+"""HTTP behaviour shared by all services: probes, pages, idempotent creation, and errors."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -61,7 +61,7 @@ async def test_a_key_creates_nothing_while_a_server_is_down_and_may_be_tried_aga
         assert (await client.post(PATH, json=LAMP, headers=KEY)).status_code == 503
         memory_notes.down = False
         assert not await memory_notes.page(limit=9)
-    # It is not asked without a key.
+    # The store is not called without a key.
     assert (await client.post(PATH, json=DESK)).status_code == 201
     memory_idempotency.down = False
     assert (await client.post(PATH, json=LAMP, headers=KEY)).status_code == 201
@@ -74,7 +74,7 @@ async def test_a_bad_key_answers_422(client: httpx2.AsyncClient, key: str) -> No
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())
-def test_a_cursor_leads_back_to_its_position_and_needs_no_quoting_in_a_url(
+def test_a_cursor_decodes_to_its_position_and_needs_no_quoting_in_a_url(
     created_at: datetime, id_: UUID
 ) -> None:
     cursor = encode(Position(created_at, id_))
@@ -86,7 +86,7 @@ def test_a_cursor_leads_back_to_its_position_and_needs_no_quoting_in_a_url(
     ("limit", "sizes"),
     [("?limit=20", [20, 20, SIZE - 39]), (f"?limit={SIZE + 1}", [SIZE + 1]), ("", [SIZE, 1])],
 )
-async def test_pages_lead_from_one_to_the_next_until_there_is_no_more(
+async def test_each_page_links_to_the_next_until_the_last(
     client: httpx2.AsyncClient, memory_notes: MemoryNotes, limit: str, sizes: list[int]
 ) -> None:
     assert (await client.get(PATH + limit)).json() == {"data": [], "next": None}
@@ -117,7 +117,7 @@ async def test_a_bad_parameter_answers_422_and_is_named(
     response = await client.get(PATH, params={parameter: value})
     [error] = problem_in(response, 422)["errors"]
     assert error["parameter"] == parameter
-    assert parameter != "cursor" or error["detail"] == "cursor is none of this API"
+    assert parameter != "cursor" or error["detail"] == "cursor was not issued by this API"
 
 
 JSON = {"Content-Type": "application/json"}
@@ -139,11 +139,11 @@ BAD_BODIES = {
 
 
 class TeapotError(errors.ServiceError):
-    """One of a service's own."""
+    """Error of a service's own."""
 
 
 class NameTakenError(errors.ConflictError):
-    """One that has the status of what it is derived from."""
+    """Error with the status of its base."""
 
 
 def test_every_error_has_a_status() -> None:
@@ -153,10 +153,10 @@ def test_every_error_has_a_status() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "content", "status"),
-    # The last is JSON that no one can read.
+    # The last body is not UTF-8.
     [("GET", "/nothing", b"", 404), ("PUT", PATH, b"{}", 405), ("POST", PATH, b"\xff", 400)],
 )
-async def test_what_no_route_sees_is_a_problem_as_well(
+async def test_a_request_that_reaches_no_route_gets_a_problem_too(
     client: httpx2.AsyncClient, method: str, path: str, content: bytes, status: int
 ) -> None:
     response = await client.request(method, path, content=content, headers=JSON)
@@ -203,7 +203,7 @@ async def test_each_error_has_a_status_and_names_the_field(
     assert body["detail"] == str(error)
     wrong = [{"detail": str(error), "pointer": pointer}] if pointer else None
     assert body.get("errors") == wrong
-    # That a server is gone may pass; why, only the log is told.
+    # The client may retry when a server is down; only the log has the cause.
     gone = [line["server"] for line in lines if line["log_level"] == "warning"]
     assert gone == (["postgres"] if status == 503 else [])
     assert response.headers.get("retry-after") == ("1" if status == 503 else None)
@@ -212,7 +212,7 @@ async def test_each_error_has_a_status_and_names_the_field(
 @pytest.mark.parametrize(
     ("content", "named"), [(text, named) for named, texts in BAD_BODIES.items() for text in texts]
 )
-async def test_a_bad_body_answers_422_and_points_at_all_that_is_wrong_without_showing_it(
+async def test_a_bad_body_answers_422_with_a_pointer_to_each_bad_value_but_not_the_value(
     client: httpx2.AsyncClient, content: str, named: str
 ) -> None:
     response = await client.post(PATH, content=content.encode(), headers=JSON)

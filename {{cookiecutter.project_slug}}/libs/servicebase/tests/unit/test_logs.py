@@ -1,4 +1,4 @@
-"""What a line of the log looks like."""
+"""Format of log lines."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from servicebase import logs
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Where the logs go during the test, which leaves the logging of others as it was."""
+    """The stream that the test logs to; the process's logging is restored afterwards."""
     monkeypatch.setattr(logging.root, "handlers", [])
     level = logging.root.level
     stream = io.StringIO()
@@ -28,7 +28,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_is_json_be_it_ours_or_of_a_library(stream: io.StringIO) -> None:
+def test_lines_of_ours_and_of_libraries_are_json(stream: io.StringIO) -> None:
     structlog.get_logger("mine").info("it happened", count=3)
     logging.getLogger("uvicorn.error").warning("stopped after %d s", 3)
     ours, theirs = lines(stream)
@@ -37,7 +37,7 @@ def test_a_line_is_json_be_it_ours_or_of_a_library(stream: io.StringIO) -> None:
     assert theirs == {"event": "stopped after 3 s", "level": "warning", "logger": "uvicorn.error"}
 
 
-def test_every_line_from_the_level_on_knows_its_request(stream: io.StringIO) -> None:
+def test_lines_at_or_above_the_level_have_the_request_id(stream: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request_id="id-1"):
         for logger in (structlog.get_logger(), logging.getLogger("theirs")):
             logger.debug("below")
@@ -45,9 +45,7 @@ def test_every_line_from_the_level_on_knows_its_request(stream: io.StringIO) -> 
     assert [(line["event"], line["request_id"]) for line in lines(stream)] == [("at", "id-1")] * 2
 
 
-def test_an_exception_stays_on_one_line_with_its_traceback_and_without_values_of_variables(
-    stream: io.StringIO,
-) -> None:
+def test_an_exception_is_one_line_with_a_traceback_without_locals(stream: io.StringIO) -> None:
     def log_in(secret: str) -> None:
         raise RuntimeError(len(secret))
 

@@ -1,4 +1,4 @@
-"""Request ids and access lines."""
+"""Request ids, the access log, limits of bodies, and last-resort responses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,9 +25,7 @@ async def crashes(*_: object) -> None:
     raise RuntimeError("the cause")
 
 
-async def test_an_id_that_could_do_harm_is_replaced_by_one_of_its_own(
-    client: httpx2.AsyncClient,
-) -> None:
+async def test_an_unsafe_request_id_is_replaced(client: httpx2.AsyncClient) -> None:
     bad = ["", "a b", "a" * 129, '"}{', "é"]
     given = [{}, *({b"X-Request-ID": each.encode()} for each in bad)]
     ids = {(await client.get(PATH, headers=each)).headers["x-request-id"] for each in given}
@@ -35,7 +33,7 @@ async def test_an_id_that_could_do_harm_is_replaced_by_one_of_its_own(
     assert not ids & {*bad}
 
 
-async def test_a_request_is_a_line_with_what_the_service_binds_and_a_good_probe_is_for_debugging(
+async def test_a_request_is_logged_with_bound_values_and_a_successful_probe_at_debug_level(
     app: FastAPI, client: httpx2.AsyncClient, lines: list[EventDict]
 ) -> None:
     @app.get("/who")
@@ -94,7 +92,7 @@ async def test_a_body_is_limited_and_is_not_compressed(
         return len(await request.body())
 
     async def body() -> AsyncIterator[bytes]:
-        yield b"x" * size  # In chunks, so that nothing says how long it is.
+        yield b"x" * size  # Chunked, so without a Content-Length.
 
     async with caller(app) as client:
         response = await client.post(path, content=body(), headers=headers)
@@ -104,16 +102,16 @@ async def test_a_body_is_limited_and_is_not_compressed(
 @pytest.mark.parametrize(
     ("answers", "end", "events"),
     [
-        # As the server has it at the end of a shutdown.
+        # uvicorn cancels requests at the end of a shutdown.
         (False, asyncio.CancelledError, [("request", 503)]),
-        # Half an answer cannot be taken back, so that the server is told.
+        # A response that has begun cannot be replaced, so the server gets the error.
         (True, asyncio.CancelledError, [("request", 200)]),
         (True, RuntimeError, [("crash", None), ("request", 200)]),
         (False, ClientDisconnect, [("request", CLIENT_GONE)]),
         (False, None, [("request", CLIENT_GONE)]),
     ],
 )
-async def test_a_request_that_is_not_answered_to_its_end_is_a_line_as_well(
+async def test_a_request_without_a_complete_response_is_logged_too(
     lines: list[EventDict],
     answers: bool,
     end: type[BaseException] | None,

@@ -1,4 +1,4 @@
-"""What the environment may say, and what we say when it is wrong."""
+"""Settings from the environment, and messages about invalid ones."""
 
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +56,7 @@ BAD = {
     "REDIS_URL": (
         *("redis://:change_me@localhost", "http://secret", "redis://h?socket_timeout=1"),
         *("redis://h?db=secret", "redis://h?db=-1", "redis://h?ssl_cert_reqs=none"),
-        # The end of a password that is not quoted is no name of an option.
+        # The end of an unquoted password is not the name of an option.
         "redis://u:12?secret@h/0",
     ),
     "PORT": ("secret", "65536"),
@@ -70,7 +70,7 @@ BAD = {
 
 
 class Settings(ServiceSettings, env_prefix=PREFIX):
-    """Those of a service with one of its own."""
+    """Settings of a service with one of its own."""
 
     token: Annotated[SecretStr, Field(min_length=16, examples=["hex"]), NO_PLACEHOLDER]
 
@@ -83,7 +83,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(PREFIX + name, value)
 
 
-def test_two_urls_are_enough_beside_what_the_service_adds() -> None:
+def test_the_kit_requires_only_two_urls() -> None:
     settings = load(Settings)
     assert settings.database_url.get_secret_value() == NEEDED["DATABASE_URL"]
     assert settings.redis_url.get_secret_value().host == "cache"
@@ -91,7 +91,7 @@ def test_two_urls_are_enough_beside_what_the_service_adds() -> None:
     assert "secret" not in repr(settings)
 
 
-def test_migrations_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrations_do_not_need_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(f"{PREFIX}REDIS_URL")
     url = load(DatabaseSettings, PREFIX).database_url
     assert url.get_secret_value() == NEEDED["DATABASE_URL"]
@@ -100,15 +100,13 @@ def test_migrations_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "text"), [(name, text) for name, texts in GOOD.items() for text in texts]
 )
-def test_a_variable_sets_what_has_its_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str
-) -> None:
+def test_a_variable_sets_its_field(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     monkeypatch.setenv(PREFIX + name, text)
     value = getattr(load(Settings), name.lower())
     assert str(getattr(value, "get_secret_value", lambda: value)()).startswith(text)
 
 
-def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
+def test_a_dotenv_file_is_read_and_the_environment_overrides_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = f"{PREFIX}PORT=81\n{PREFIX}HOST=file\nSOMETHING_ELSE=1\n"
@@ -118,13 +116,13 @@ def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
     assert (settings.port, settings.host) == (81, "environment")
 
 
-def test_a_dotenv_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_dotenv_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff")
     with pytest.raises(SettingsError, match=r"^\.env cannot be read: "):
         load(Settings)
 
 
-def test_all_that_is_missing_or_wrong_is_named_at_once_with_an_example(
+def test_all_missing_and_invalid_settings_are_named_at_once_with_an_example(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in NEEDED:
@@ -159,6 +157,6 @@ def test_serving_without_settings_says_so_and_exits(
     assert f"{PREFIX}DATABASE_URL: is not set" in capsys.readouterr().err
 
 
-def test_who_ends_a_service_waits_longer_than_it_grants_its_requests() -> None:
-    # The stack, which adds what is set to this; infra/kubernetes has a number of its own.
+def test_the_stack_waits_longer_than_the_grace_of_a_shutdown() -> None:
+    # The stack adds a configured grace to its limit; infra/kubernetes has its own number.
     assert ServiceSettings.model_fields["shutdown_grace"].default < limits.PROCESS

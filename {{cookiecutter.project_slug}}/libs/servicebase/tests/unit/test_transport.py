@@ -1,4 +1,4 @@
-"""What a connection may take, whichever of uvicorn's parsers is behind."""
+"""Limits of a connection, with each of uvicorn's parsers."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class Connection(asyncio.Transport):
-    """A connection without a socket, to an application that answers with what it was asked."""
+    """Connection without a socket, to an application that echoes its requests."""
 
     def __init__(self, parser: type[asyncio.Protocol], **limits: Any) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Connection(asyncio.Transport):
         self.protocol.connection_made(self)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the path and the body, once it may, unless the client is gone before."""
+        """Echo the path and the body once `answering` is set, unless the client is gone by then."""
         path = scope["path"]
         with suppress(ClientDisconnect):
             body = b"" if path == "/early" else await Request(scope, receive).body()
@@ -71,18 +71,18 @@ class Connection(asyncio.Transport):
     abort = close
 
     def gives(self, *pieces: bytes) -> "Connection":
-        """Send pieces, as long as the service takes them."""
+        """Send pieces until the service closes the connection."""
         for piece in pieces:
             if not self.closed:
                 self.protocol.data_received(piece)
         return self
 
     async def answers(self, *texts: str) -> None:
-        """Wait until these are the answers, in this order."""
+        """Wait for these responses, in this order."""
         await eventually(lambda: re.findall("(?s)<(.*?)>", self.sent.decode()) == [*texts])
 
     async def is_dropped(self, reason: str, status: int | None = None) -> None:
-        """Wait until it is, for this reason and with this status."""
+        """Wait until the connection is dropped, for this reason and with this status."""
         await eventually(lambda: self.closed and not self.state.connections | self.state.tasks)
         assert DROPPED[reason] == 1
         assert self.sent[9:12].decode() == str(status or "")
@@ -93,7 +93,7 @@ Connect = Callable[..., Connection]
 
 @pytest.fixture(params=[HttpToolsProtocol, H11Protocol])
 def connect(request: pytest.FixtureRequest, lines: list[EventDict]) -> Connect:
-    """What makes a connection to each parser of uvicorn; none was dropped yet."""
+    """A factory of connections to each uvicorn parser, with the count of dropped ones reset."""
     DROPPED.clear()
     return partial(Connection, request.param)
 
@@ -107,7 +107,7 @@ def connect(request: pytest.FixtureRequest, lines: list[EventDict]) -> Connect:
         ([bytes([each]) for each in POST + b"Content-Length: 2\r\n\r\nhi"], ["/ hi"]),
         ([CHUNKED + b"2\r\nhe\r\n", b"3\r\nllo\r\n0\r\n\r\n"], ["/ hello"]),
         ([CHUNKED + b"2\r\nhi\r\n0\r\nA: b\r\n\r\n"], ["/ hi"]),
-        # As JDK's client asks for HTTP/2; the body is the body, not the next request.
+        # The JDK's client asks for HTTP/2 like this; the body is not the next request.
         (
             [
                 POST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
@@ -118,13 +118,13 @@ def connect(request: pytest.FixtureRequest, lines: list[EventDict]) -> Connect:
         ),
     ],
 )
-async def test_requests_are_answered_one_after_the_other(
+async def test_requests_are_answered_in_order(
     connect: Connect, sent: list[bytes], answers: list[str]
 ) -> None:
     await connect().gives(*sent).answers(*answers)
 
 
-async def test_a_request_waits_for_the_answer_to_the_one_before(connect: Connect) -> None:
+async def test_a_pipelined_request_waits_for_the_previous_response(connect: Connect) -> None:
     connection = connect()
     connection.answering.clear()
     connection.gives(*[GET % 1 + b"\r\n"] * 2)
@@ -145,7 +145,7 @@ BYTES, LINES = HEAD_BYTES // len(LINE) + 1, HEAD_LINES
         ([GET % 1 + LINE * BYTES + b"\r\n"], "headers", 431),
         ([GET % 1, b"A: " + b"b" * HEAD_BYTES], "headers", 431),
         ([GET % 1 + b"a: b\r\n" * LINES + b"\r\n"], "headers", 431),
-        # Beside the body, as well.
+        # Trailers are limited too.
         ([CHUNKED + b"2\r\nhi\r\n0\r\n", *[LINE] * BYTES], "headers", None),
         ([POST.replace(b"/", b"/early", 1) + b"Content-Length: 9999999\r\n\r\n"], "", 200),
         ([b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"], "malformed", 400),
@@ -155,19 +155,19 @@ BYTES, LINES = HEAD_BYTES // len(LINE) + 1, HEAD_LINES
         ([CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n")], "malformed", 400),
     ],
 )
-async def test_what_takes_too_much_or_is_ambiguous_is_refused(
+async def test_a_large_or_ambiguous_request_is_refused(
     connect: Connect, sent: list[bytes], reason: str, status: int | None
 ) -> None:
     connection = connect().gives(*sent)
     if not reason:
-        # Refused early, and some of the rest thrown away, so that the client can read why.
+        # Part of the body is discarded after an early response, so that the client can read it.
         await connection.answers("/early ")
         connection.gives(*[b"x" * 2**18] * (DRAINED // 2**18 + 1))
         reason = "headers"
     await connection.is_dropped(reason, status)
 
 
-async def test_what_came_after_the_last_chunk_is_no_request(connect: Connect) -> None:
+async def test_data_after_the_last_chunk_is_not_a_request(connect: Connect) -> None:
     connection = connect().gives(CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + GET % 2 + b"\r\n")
     await eventually(lambda: connection.closed and not connection.state.tasks)
     assert b"/2" not in connection.sent
@@ -183,7 +183,7 @@ async def test_what_came_after_the_last_chunk_is_no_request(connect: Connect) ->
         ([GET % 1 + b"\r\n"], "reads nothing"),
     ],
 )
-async def test_a_client_has_its_time_and_no_more(
+async def test_a_client_that_exceeds_its_time_is_dropped(
     connect: Connect, sent: list[bytes], reason: str
 ) -> None:
     connection = connect(seconds=0.01)
@@ -196,22 +196,22 @@ async def test_a_client_has_its_time_and_no_more(
     await connection.is_dropped(reason)
 
 
-async def test_who_sends_half_a_request_ahead_has_no_more_time(connect: Connect) -> None:
+async def test_a_pipelined_half_request_has_the_same_deadline(connect: Connect) -> None:
     await connect(seconds=0.01).gives(GET % 1 + b"\r\n" + GET % 2).is_dropped("too slow", 200)
 
 
-async def test_nobody_waits_for_a_client_that_has_sent_and_read_all(connect: Connect) -> None:
+async def test_no_timer_runs_for_a_client_that_has_sent_and_read_all(connect: Connect) -> None:
     connection = connect()
     connection.answering.clear()
     connection.gives(GET % 1 + b"\r\n")
     connection.protocol.pause_writing()
     connection.protocol.resume_writing()
-    assert connection.protocol._timers == {}  # noqa: SLF001 - what ends it
+    assert connection.protocol._timers == {}  # noqa: SLF001 - its deadlines
     connection.answering.set()
     await connection.answers("/1 ")
 
 
-async def test_who_is_slow_with_a_body_that_comes_has_more_time(connect: Connect) -> None:
+async def test_progress_of_a_body_extends_its_deadline(connect: Connect) -> None:
     connection = connect().gives(POST + b"Content-Length: 999999\r\n\r\n")
     before = connection.protocol._timers["too slow"]  # noqa: SLF001 - as above
     connection.gives(b"x" * HEAD_BYTES)
@@ -223,7 +223,7 @@ async def test_who_is_slow_with_a_body_that_comes_has_more_time(connect: Connect
     assert not connection.sent
 
 
-async def test_there_are_only_so_many_connections(connect: Connect) -> None:
+async def test_the_number_of_connections_is_limited(connect: Connect) -> None:
     connection = connect(most=0)
     await connection.is_dropped("too many", 503)
     assert 0 < options(H11Protocol, seconds=1)["http"].most <= DESCRIPTORS / 2

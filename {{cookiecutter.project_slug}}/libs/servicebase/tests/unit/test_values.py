@@ -1,4 +1,4 @@
-"""The types, value by value."""
+"""Types, with valid and invalid values."""
 
 import math
 import unicodedata
@@ -11,13 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from servicebase import values
 
-# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+# Any code point, valid or not. (st.text would spend a second on Unicode tables.)
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=30).map("".join)
 NAME: TypeAdapter[str] = TypeAdapter(Annotated[str, values.Text(30)])
 TAGS: TypeAdapter[tuple[str, ...]] = TypeAdapter(values.Tags)
 JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(values.JsonObject)
 MANY = [f"t{number}" for number in range(values.TAG_COUNT)]
-# As it is sent, though it is trimmed; and in its one form, in which each of these is two.
+# Too long as sent, before trimming; or in canonical form, where each U+0958 is two characters.
 TOO_LONG = ("x" * 31, "\x1f" + "x" * 30, "\u0958" * 30)
 ROOM = values.JSON_BYTES - len('{"a": ""}')
 NO_NAMES = ("", "  ", "a\0b", "a\nb", "\ud800", 7, *TOO_LONG)
@@ -45,7 +45,7 @@ def nested(depth: int) -> dict[str, object]:
         *((JSON, each, each) for each in (STORED, nested(values.JSON_DEPTH), {"a": "x" * ROOM})),
     ],
 )
-def test_a_good_value_has_one_form_however_it_was_typed(
+def test_a_good_value_is_converted_to_its_canonical_form(
     kind: TypeAdapter[Any], given: object, form: object
 ) -> None:
     assert kind.validate_python(given) == form

@@ -40,5 +40,5 @@ def downgrade() -> None:
 
 
 def timestamp(name: str) -> sa.Column[object]:
-    """Return a column that holds when the row was written."""
+    """Return a column for the time at which the row was written."""
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())

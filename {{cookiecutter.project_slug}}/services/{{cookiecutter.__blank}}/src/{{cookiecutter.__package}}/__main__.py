@@ -1,4 +1,4 @@
-"""Serve: `python -m {{ cookiecutter.__package }}`."""
+"""Server process: `python -m {{ cookiecutter.__package }}`."""
 
 from servicebase.serve import serve
 

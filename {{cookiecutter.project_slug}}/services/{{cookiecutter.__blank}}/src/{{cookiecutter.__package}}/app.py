@@ -1,4 +1,4 @@
-"""The application, on any ports. What it runs on in production is in bootstrap.py."""
+"""Application on any ports. bootstrap.py has those of production."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,7 +16,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 NAME = "{{ cookiecutter.service }}"
 VERSION = metadata.version("{{ cookiecutter.project_slug }}-{{ cookiecutter.service }}")
-# Routers that are included FastAPI would make anew for each application.
+# FastAPI would rebuild included routers for each application.
 ROUTES = [*health.router(dependencies.servers).routes, *routes.router.routes]
 
 
@@ -27,7 +27,7 @@ def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
         version=VERSION,
         lifespan=lifespan,
         routes=[*ROUTES],
-        # A redirect loses the scheme behind a proxy that ends TLS; a 404 says what is wrong.
+        # A redirect loses the scheme behind a proxy that terminates TLS; a 404 shows the mistake.
         redirect_slashes=False,
     )
     app.state.ports = ports

@@ -1,4 +1,4 @@
-"""The application on the adapters of production. Nothing else imports them all."""
+"""Application on the adapters of production. Nothing else imports them all."""
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import async_sessionmaker
@@ -15,10 +15,10 @@ from .settings import Settings, load
 def bootstrap(settings: Settings | None = None) -> FastAPI:
     """Return the application on PostgreSQL and Redis, for `uvicorn --factory`.
 
-    It starts while they are down, and says so in /health/ready.
+    It starts even if they are down, and reports that in /health/ready.
 
     Raises:
-        SettingsError: a setting is missing or wrong.
+        SettingsError: a setting is missing or invalid.
     """
     settings = settings or load(Settings)
     logs.configure(settings.log_level)

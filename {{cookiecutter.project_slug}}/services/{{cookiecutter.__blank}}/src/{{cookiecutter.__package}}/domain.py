@@ -1,6 +1,6 @@
-"""What one {{ cookiecutter.resource }} is, and which values are good. No I/O.
+"""Domain model of {{ cookiecutter.__resources }}, with the rules for values. No I/O.
 
-Imports modules, not names, so that a class of this file can never hide one of theirs.
+Imports modules, not names, so that no class of this file can shadow one of theirs.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ QUANTITY_LIMIT = 2**31 - 1  # of PostgreSQL's integer
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class New{{ cookiecutter.__class }}:
-    """What the creator of one decides."""
+    """Fields set by the creator."""
 
     name: str
     quantity: int = 0
@@ -33,11 +33,11 @@ class New{{ cookiecutter.__class }}:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class {{ cookiecutter.__class }}(New{{ cookiecutter.__class }}, repository.Entity):
-    """One that exists. Not checked again, so that older ones outlive stricter rules."""
+    """Stored {{ cookiecutter.resource }}. Not validated again: old ones outlive new rules."""
 
 
 class {{ cookiecutter.__class }}Changes(typing.TypedDict, total=False):
-    """The fields to replace; those that are missing stay as they are."""
+    """Fields to replace; missing ones stay unchanged."""
 
     name: str
     quantity: int

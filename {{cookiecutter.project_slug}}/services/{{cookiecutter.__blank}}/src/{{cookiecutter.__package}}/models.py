@@ -1,4 +1,4 @@
-"""The tables. migrations/ creates them; a test holds the two equal."""
+"""Tables. migrations/ creates them; a test checks that both are equal."""
 
 from typing import ClassVar
 
@@ -11,14 +11,14 @@ from . import domain
 
 
 class Base(DeclarativeBase):
-    """What every table has in common."""
+    """Base of all models."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar = TYPES
 
 
 class {{ cookiecutter.__class }}Row(Stored, Base):
-    """One {{ cookiecutter.resource }}."""
+    """Table of {{ cookiecutter.__resources }}."""
 
     __tablename__ = "{{ cookiecutter.__resources }}"
 
@@ -30,9 +30,9 @@ class {{ cookiecutter.__class }}Row(Stored, Base):
     __table_args__ = (
         # `info` tells the adapter which field a violation is about.
         CheckConstraint("quantity >= 0", "quantity_not_negative", info={"field": "quantity"}),
-        # The order of a list, and so the way to each of its pages.
+        # The order of lists and cursors.
         Index(None, "created_at", "id"),
-        # Search by the beginning of a name: in most locales LIKE can use no other kind of index.
+        # Search by the beginning of a name: in most locales LIKE can only use this kind of index.
         Index(
             "ix_{{ cookiecutter.__resources }}_search",
             func.lower(name).label("lower_name"),

@@ -1,4 +1,4 @@
-"""What the service asks of the outside; adapters/ has the answers."""
+"""Ports of the service; adapters/ implements them."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ from . import domain
     domain.{{ cookiecutter.__class }},
     domain.{{ cookiecutter.__class }}Changes,
 ]
-"""Where every {{ cookiecutter.resource }} is kept. Names are unique.
+"""Repository of {{ cookiecutter.__resources }}. Names are unique.
 
-A search picks those whose name begins with it, or of which it is a tag; letter case does not count
-(beyond ASCII, as far as the database's locale knows it).
+A search matches the beginning of a name or a whole tag, ignoring case (beyond ASCII, as far as the
+database's locale knows it).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """All that the service needs from outside."""
+    """Everything that the service needs from outside."""
 
     repository: {{ cookiecutter.__class }}Repository
     idempotency: IdempotencyStore

@@ -1,4 +1,4 @@
-"""What the environment decides, or a `.env` in the working directory. Names begin with PREFIX."""
+"""Settings from the environment or a `.env` in the working directory. Names begin with PREFIX."""
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ PREFIX = "{{ cookiecutter.__package | upper }}_"
 
 
 class Settings(ServiceSettings, env_prefix=PREFIX):
-    """What the service needs, beside what every service does."""
+    """Settings of the service, beyond those of every service."""
 
     port: int = Field(default={{ cookiecutter.__port }}, ge=0, le=65535)
     idempotency_ttl: int = Field(default=86_400, gt=0)

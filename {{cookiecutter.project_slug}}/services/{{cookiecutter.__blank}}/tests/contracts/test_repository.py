@@ -1,6 +1,6 @@
-"""The contract of the repository, for the fake and the real one alike: what is this service's own.
+"""Contract of the repository, for both the fake and the real one: this service's own part.
 
-The rest, of adding, reading, changing, removing and pages, is the kit's, and tested there.
+The kit tests the rest: adding, reading, changing, removing, and pages.
 """
 
 from dataclasses import asdict, replace
@@ -18,9 +18,9 @@ from stratakit.testing import contracts
 from {{ cookiecutter.__package }} import domain, ports
 from {{ cookiecutter.__package }}.api import schemas
 
-# Any code point, good or not. (st.text would spend a second on tables of Unicode.)
+# Any code point, valid or not. (st.text would spend a second on Unicode tables.)
 TEXT = st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=20).map("".join)
-# PostgreSQL keeps numbers as decimals: a large float comes back as the integer that it is.
+# PostgreSQL stores numbers as decimals: a large float comes back as an equal integer.
 SCALARS = st.none() | st.booleans() | st.integers() | TEXT | st.floats(-1e15, 1e15)
 ATTRIBUTES = st.dictionaries(TEXT, SCALARS, max_size=3)
 Repository = ports.{{ cookiecutter.__class }}Repository
@@ -33,7 +33,7 @@ async def add(repository: Repository, name: str, **more: Any) -> domain.{{ cooki
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # Each example has its id.
 @given(name=TEXT, quantity=st.integers(0, domain.QUANTITY_LIMIT), attributes=ATTRIBUTES)
-async def test_what_the_domain_allows_comes_back_unchanged(
+async def test_valid_values_come_back_unchanged(
     repository: Repository, name: str, **rest: object
 ) -> None:
     try:
@@ -78,7 +78,7 @@ async def test_a_taken_name_is_a_conflict(repository: Repository) -> None:
         (["c:\\temp", "50% off", "lamps", "Lamp"], [""]),
     ],
 )
-async def test_search_picks_by_the_beginning_of_the_name_or_by_a_whole_tag(
+async def test_search_matches_the_beginning_of_the_name_or_a_whole_tag(
     repository: Repository, names: list[str], texts: list[str]
 ) -> None:
     await add(repository, "Lamp", tags=("light", "office"))

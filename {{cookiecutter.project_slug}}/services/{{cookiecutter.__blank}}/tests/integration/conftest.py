@@ -1,4 +1,4 @@
-"""The application on real servers: in this process, and in one of its own."""
+"""Application on real servers: in the tests' process, and in one of its own."""
 
 import pytest
 from fastapi import FastAPI
@@ -21,5 +21,5 @@ def app(
     postgres_repository: ports.{{ cookiecutter.__class }}Repository,
     redis_idempotency: IdempotencyStore,
 ) -> FastAPI:
-    """The application."""
+    """The application on real servers."""
     return create_app(ports.Ports(postgres_repository, redis_idempotency))

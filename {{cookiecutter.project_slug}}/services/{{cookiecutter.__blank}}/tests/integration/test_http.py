@@ -1,4 +1,4 @@
-"""The whole of a life, over HTTP, on real servers."""
+"""Lifecycle over HTTP, on real servers."""
 
 import asyncio
 from uuid import uuid4

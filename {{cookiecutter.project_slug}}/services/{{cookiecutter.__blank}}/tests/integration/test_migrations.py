@@ -1,4 +1,4 @@
-"""The migrations lead to the models, and back. What the tables hold is in test_schema."""
+"""Migrations to the models and back. test_schema has the tables' constraints."""
 
 from stratakit.testing import migrations
 

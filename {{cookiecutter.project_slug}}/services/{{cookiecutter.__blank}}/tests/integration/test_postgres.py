@@ -1,4 +1,4 @@
-"""The repository on PostgreSQL, beyond its contract."""
+"""Repository on PostgreSQL, beyond its contract."""
 
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -32,13 +32,13 @@ async def test_a_violated_check_is_an_invalid_value_of_its_field(
         (Row.tags.contains(["light"]), "tags"),
     ],
 )
-async def test_each_way_to_find_them_has_its_index(
+async def test_each_kind_of_query_has_its_index(
     engine: AsyncEngine, condition: sa.ColumnElement[bool], index: str
 ) -> None:
     query = sa.select(Row.id).where(condition)
     text = query.compile(engine.sync_engine, compile_kwargs={"literal_binds": True})
     async with engine.connect() as connection:
-        # A table of a few rows is read as a whole, unless that is forbidden.
+        # PostgreSQL would scan a table of a few rows.
         await connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
         plan = await connection.scalars(sa.text(f"EXPLAIN {text}"))
         assert f"ix_{Row.__tablename__}_{index}" in "\n".join(plan)

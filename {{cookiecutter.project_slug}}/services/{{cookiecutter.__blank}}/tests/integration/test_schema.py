@@ -1,4 +1,4 @@
-"""What the models say of the tables is what the migrations made. Each case is derived from them."""
+"""Tables, as the migrations make them, against the models. Each case is derived from the models."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ from stratakit.testing import schema
 
 from {{ cookiecutter.__package }} import models
 
-test_the_tables_are_as_the_models_say = schema.suite(
+test_the_tables_match_the_models = schema.suite(
     models.Base,
     domain_error=partial(violation, metadata=models.Base.metadata),
 )

@@ -1,4 +1,4 @@
-"""The service as it is started in production."""
+"""Service process, started as in production."""
 
 import json
 
@@ -20,7 +20,7 @@ async def test_it_starts_and_serves_until_it_is_told_to_stop(
         response = await client.post(PATH, json={"name": "lamp"}, headers=headers)
         assert response.status_code == 201
         assert await redis_client.keys("*key*") == ["{{ cookiecutter.service }}:idempotency:key"]
-        # As many as tell something by their percentiles, which the summary has.
+        # Enough for the percentiles in the summary to mean something.
         for _ in range(20):
             stored = await client.get(response.headers["location"])
             assert stored.json() == response.json()
@@ -30,5 +30,5 @@ async def test_it_starts_and_serves_until_it_is_told_to_stop(
         return any({"request_id", "status", "path"} <= json.loads(line).keys() for line in lines)
 
     await eventually(logged)
-    # It stops while other tests run. That it does, and with 0, is seen at the end of the session.
+    # It stops while other tests run. The end of the session checks that it exits, with 0.
     service.process.terminate()

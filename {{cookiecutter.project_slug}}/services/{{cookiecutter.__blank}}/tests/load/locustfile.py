@@ -1,4 +1,4 @@
-"""Users of the service, as `nox -s load` runs them: ordinary Locust."""
+"""Locust users of the service, run by `nox -s load`."""
 
 from http import HTTPStatus
 from uuid import uuid4
@@ -7,15 +7,15 @@ from locust import FastHttpUser, task
 
 PATH = "/v1/{{ cookiecutter.__resources }}"
 ONE = f"{PATH}/[id]"
-"""How requests are called that differ in the id alone."""
+"""Name of requests that differ only in the id."""
 
 
 class Editor(FastHttpUser):
-    """Somebody who works through one after the other, without a pause."""
+    """User who works through one after the other, without a pause."""
 
     @task
     def create_to_delete(self) -> None:
-        """Go through the whole of a life."""
+        """Go through a whole lifecycle."""
         created = self.client.post(PATH, json={"name": uuid4().hex})
         if created.status_code != HTTPStatus.CREATED:
             return

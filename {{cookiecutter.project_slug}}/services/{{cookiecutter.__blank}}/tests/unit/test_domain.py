@@ -1,4 +1,4 @@
-"""The rules, value by value. Those of texts, tags and JSON are the kit's, and tested there."""
+"""Rules for values. The kit tests those for texts, tags and JSON."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +16,7 @@ QUANTITY: TypeAdapter[int] = TypeAdapter(domain.{{ cookiecutter.__class }}Quanti
         (QUANTITY, [0, domain.QUANTITY_LIMIT], [-1, domain.QUANTITY_LIMIT + 1, 1.5, True]),
     ],
 )
-def test_a_good_value_stays_as_it_is_and_a_bad_one_is_refused(
+def test_a_good_value_is_unchanged_and_a_bad_one_is_refused(
     kind: TypeAdapter[object], good: list[object], bad: list[object]
 ) -> None:
     assert [kind.validate_python(value) for value in good] == good

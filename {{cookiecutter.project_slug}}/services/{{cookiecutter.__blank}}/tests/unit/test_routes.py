@@ -1,4 +1,4 @@
-"""Each route, and each status that it can end in."""
+"""Routes, with each status that they can return."""
 
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ def pointers(response: httpx2.Response) -> list[str]:
     return [error.get("pointer") or error["parameter"] for error in response.json()["errors"]]
 
 
-async def test_create_answers_201_with_all_of_it_and_its_place(client: httpx2.AsyncClient) -> None:
+async def test_create_answers_201_with_all_fields_and_location(client: httpx2.AsyncClient) -> None:
     body = {"name": "lamp", "quantity": 3, "tags": ["b", "A"], "attributes": {"a": [1, None]}}
     response = await client.post(PATH, json=body)
     created = response.json()
@@ -38,7 +38,7 @@ async def test_create_answers_201_with_all_of_it_and_its_place(client: httpx2.As
     assert (await client.get(response.headers["location"])).json() == created
 
 
-async def test_create_needs_a_name_alone(client: httpx2.AsyncClient) -> None:
+async def test_create_needs_only_a_name(client: httpx2.AsyncClient) -> None:
     created = await create(client, name="lamp")
     assert (created["quantity"], created["tags"], created["attributes"]) == (0, [], {})
 
@@ -75,11 +75,11 @@ async def test_a_taken_name_answers_409(client: httpx2.AsyncClient) -> None:
     for response in (created, updated):
         assert response.status_code == 409
         [error] = response.json()["errors"]
-        assert error == {"detail": "another one has this name", "pointer": "#/name"}
+        assert error == {"detail": "name is already taken", "pointer": "#/name"}
 
 
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("PATCH", {}), ("DELETE", None)])
-async def test_what_does_not_exist_answers_404(
+async def test_an_unknown_id_answers_404(
     client: httpx2.AsyncClient, method: str, body: object
 ) -> None:
     response = await client.request(method, MISSING, json=body)
@@ -104,7 +104,7 @@ async def test_ready_asks_both_servers(
     assert (response.status_code, response.json()["detail"]) == (503, "down: postgres, redis")
 
 
-async def test_the_documents_know_problems_as_the_only_errors(client: httpx2.AsyncClient) -> None:
+async def test_openapi_has_problems_as_the_only_errors(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/docs")).status_code == 200
     document = (await client.get("/openapi.json")).json()
     errors = {

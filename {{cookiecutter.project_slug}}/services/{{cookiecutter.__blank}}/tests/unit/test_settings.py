@@ -1,4 +1,4 @@
-"""What the environment may say, beside what servicebase has tested."""
+"""Settings of the service, beyond those that servicebase tests."""
 
 import pytest
 

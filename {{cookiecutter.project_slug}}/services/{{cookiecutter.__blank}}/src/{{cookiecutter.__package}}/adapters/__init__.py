@@ -1,1 +1,1 @@
-"""The ports, on real servers and in memory."""
+"""Adapters of the ports, on real servers and in memory."""

@@ -1,4 +1,4 @@
-"""The repository without a server."""
+"""Repository in memory."""
 
 from servicebase import repository
 
@@ -12,12 +12,12 @@ class MemoryRepository(
         domain.{{ cookiecutter.__class }}Changes,
     ]
 ):
-    """Keeps every {{ cookiecutter.resource }} in a dict."""
+    """Repository of {{ cookiecutter.__resources }} in a dict."""
 
     kind = domain.{{ cookiecutter.__class }}
     name = "{{ cookiecutter.resource }}"
     unique = ("name",)
 
     def matches(self, found: domain.{{ cookiecutter.__class }}, search: str) -> bool:
-        """Return whether `search` is the beginning of the name, or a tag."""
+        """Return whether the name begins with `search`, or a tag equals it."""
         return found.name.lower().startswith(search) or search in found.tags

@@ -1,4 +1,4 @@
-"""The repository on PostgreSQL."""
+"""Repository on PostgreSQL."""
 
 import sqlalchemy as sa
 
@@ -15,13 +15,13 @@ class PostgresRepository(
         models.{{ cookiecutter.__class }}Row,
     ]
 ):
-    """Keeps every {{ cookiecutter.resource }} in a table."""
+    """Repository of {{ cookiecutter.__resources }} in a table."""
 
     row = models.{{ cookiecutter.__class }}Row
     kind = domain.{{ cookiecutter.__class }}
     name = "{{ cookiecutter.resource }}"
 
     def matches(self, search: str) -> sa.ColumnElement[bool]:
-        """Return whether `search` is the beginning of the name, or a tag."""
+        """Return the condition that the name begins with `search`, or a tag equals it."""
         begins = sa.func.lower(self.row.name).startswith(search, autoescape=True)
         return begins | self.row.tags.contains([search])

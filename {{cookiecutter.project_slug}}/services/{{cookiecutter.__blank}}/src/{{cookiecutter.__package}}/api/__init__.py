@@ -1,1 +1,1 @@
-"""HTTP: what clients see."""
+"""HTTP API."""

@@ -1,4 +1,4 @@
-"""What routes get by FastAPI's dependency injection."""
+"""FastAPI dependencies of the routes."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from servicebase.health import Ping
 
 from ..ports import Ports
 
-# Coroutines although they wait for nothing: a plain function would be sent to a thread.
+# Coroutines although they await nothing: a plain function would run in a thread.
 
 
 async def _ports(request: Request) -> Ports:
@@ -20,5 +20,5 @@ PortsDep = Annotated[Ports, Depends(_ports)]
 
 
 async def servers(ports: PortsDep) -> dict[str, Ping]:
-    """Return what asks each server whether it is up."""
+    """Return the ping of each server."""
     return {"postgres": ports.repository.ping, "redis": ports.idempotency.ping}

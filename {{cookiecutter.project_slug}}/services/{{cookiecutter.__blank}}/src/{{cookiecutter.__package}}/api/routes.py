@@ -1,4 +1,4 @@
-"""The {{ cookiecutter.__resources }}: create, read, list, update, delete."""
+"""Routes of {{ cookiecutter.__resources }}: create, read, list, update, delete."""
 
 from functools import partial
 from http import HTTPStatus
@@ -27,9 +27,9 @@ router = APIRouter(
 
 
 class Filter(PageParams):
-    """Which of them."""
+    """Query parameters of the list."""
 
-    # PostgreSQL knows no NUL in a text.
+    # PostgreSQL cannot store NUL in a text.
     search: str = Field(default="", max_length=domain.NAME_LENGTH, pattern=r"^[^\x00]*$")
 
 
@@ -41,7 +41,7 @@ async def create(
     response: Response,
     key: IdempotencyKey = None,
 ) -> domain.{{ cookiecutter.__class }}:
-    """Create one. A retry with the same Idempotency-Key and body returns what the first created."""
+    """Create one. A retry with the same Idempotency-Key and body returns the one created first."""
     new = body.new()
     id_ = await id_for(ports.idempotency, key, new)
     created = await ports.repository.add(id_, new)
@@ -53,7 +53,7 @@ async def create(
 async def list_(
     ports: PortsDep, request: Request, params: Annotated[Filter, Query()]
 ) -> dict[str, object]:
-    """List them, newest first; `search` picks by the beginning of the name, or by a tag."""
+    """List them, newest first; `search` matches the beginning of the name, or a tag."""
     find = partial(ports.repository.page, search=canonical(params.search))
     return await page(request, params, find)
 
@@ -73,7 +73,7 @@ async def update(
     id_: Annotated[UUID, Path(alias="id")],
     body: schemas.{{ cookiecutter.__class }}Patch,
 ) -> domain.{{ cookiecutter.__class }}:
-    """Replace the fields that are sent, and return the whole."""
+    """Replace the fields in the body, and return the result."""
     return await ports.repository.update(id_, body.changes())
 
 

@@ -1,4 +1,4 @@
-"""Bodies of requests and responses. The rules are the domain's."""
+"""Request bodies. The rules are the domain's."""
 
 from typing import cast
 
@@ -10,10 +10,10 @@ from .. import domain
 
 
 class {{ cookiecutter.__class }}Patch(BaseModel, extra="forbid"):
-    """What a client sends to change one: the fields to replace, each as a whole."""
+    """Body of an update: the fields to replace, each as a whole."""
 
-    # A default is for what is created: a field that was not sent is not changed, and null is no
-    # value. That of a name is never used.
+    # Defaults are for creation: an update leaves missing fields unchanged, and null is invalid.
+    # The default of `name` is never used.
     name: domain.{{ cookiecutter.__class }}Name = ""
     quantity: domain.{{ cookiecutter.__class }}Quantity = 0
     tags: values.Tags = ()
@@ -26,10 +26,10 @@ class {{ cookiecutter.__class }}Patch(BaseModel, extra="forbid"):
 
 
 class {{ cookiecutter.__class }}Create({{ cookiecutter.__class }}Patch):
-    """What a client sends to create one: the same, and always a name."""
+    """Body of a creation: the same fields, with a required name."""
 
     name: domain.{{ cookiecutter.__class }}Name
 
     def new(self) -> domain.New{{ cookiecutter.__class }}:
-        """Return it as the domain knows it."""
+        """Return the domain's dataclass."""
         return domain.New{{ cookiecutter.__class }}(**self.model_dump())
