@@ -106,7 +106,7 @@ class AccessLog:
 
 
 class BodyLimit:
-    """ASGI middleware that rejects compressed bodies, and larger ones than a limit as they arrive.
+    """ASGI middleware that rejects compressed bodies, and cuts off large ones as they arrive.
 
     FastAPI reads the body before a route can check credentials, so anyone may send one.
     """

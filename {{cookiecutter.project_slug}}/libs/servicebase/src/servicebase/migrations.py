@@ -17,7 +17,7 @@ from . import logs, postgres
 from .settings import DatabaseSettings, load
 
 LOCK = 7_262_318_501
-"""Advisory lock held while migrating: no other program's, and the same in every deployment."""
+"""Advisory lock held while migrating: unique to it, and the same in every deployment."""
 CONNECT = 60.0
 """Seconds to wait for a connection; the database may still be starting."""
 PAUSE = 0.1

@@ -48,7 +48,7 @@ class PostgresRepository(Generic[New, Found, Changes, Row]):
         try:
             return await self._write(sa.insert(self.row).values(id=id_, **values), id_)
         except errors.ConflictError:
-            # A retry conflicts with its own id or, while the first attempt is in flight, name.
+            # A retry conflicts with its own id, or with its own name while the first is in flight.
             with suppress(errors.NotFoundError):
                 return await self.get(id_)
             raise

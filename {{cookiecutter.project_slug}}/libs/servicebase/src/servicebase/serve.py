@@ -29,7 +29,7 @@ def serve(kind: type[ServiceSettings], factory: str) -> None:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIGURATION) from None
     create = resolve_name(factory)
-    # uvicorn shuts down gracefully, then raises the signal again: exit with 0 then.
+    # uvicorn shuts down gracefully, then raises the signal again: exit with 0 on that.
     signal.signal(signal.SIGTERM, _leave)
     uvicorn.run(
         create(settings),

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# SQLAlchemy's URL syntax. It is not used itself: its import takes longer than all else here.
+# SQLAlchemy's URL syntax, without SQLAlchemy, whose import takes longer than all else here.
 # Stricter parsers refuse a `#` in a password, and a user without a host, which means a socket.
 _POSTGRES = re.compile(
     r"postgres(ql)?(\+\w+)?://"

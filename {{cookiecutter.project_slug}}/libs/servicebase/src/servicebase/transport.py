@@ -91,7 +91,7 @@ class Guard(asyncio.Protocol):
         self._wait("reads nothing")
 
     def resume_writing(self) -> None:
-        """Cancel that timer."""
+        """Cancel the timer, since the client has read."""
         self._stop("reads nothing")
         super().resume_writing()
 

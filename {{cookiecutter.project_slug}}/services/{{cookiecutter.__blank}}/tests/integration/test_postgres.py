@@ -38,7 +38,7 @@ async def test_each_kind_of_query_has_its_index(
     query = sa.select(Row.id).where(condition)
     text = query.compile(engine.sync_engine, compile_kwargs={"literal_binds": True})
     async with engine.connect() as connection:
-        # PostgreSQL would scan a table of a few rows.
+        # Otherwise PostgreSQL would scan a table of a few rows.
         await connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
         plan = await connection.scalars(sa.text(f"EXPLAIN {text}"))
         assert f"ix_{Row.__tablename__}_{index}" in "\n".join(plan)

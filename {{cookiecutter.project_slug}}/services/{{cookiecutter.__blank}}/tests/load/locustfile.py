@@ -11,7 +11,7 @@ ONE = f"{PATH}/[id]"
 
 
 class Editor(FastHttpUser):
-    """User who works through one after the other, without a pause."""
+    """User who works through one resource after another, without a pause."""
 
     @task
     def create_to_delete(self) -> None:
