@@ -51,6 +51,7 @@ BANNED = {
     r"\bas you wished\b": "cancelled",
     r"\bwhat passes for\b": "name it",
     r"\bwhat it answers to\b": "its routes",
+    r'(?m)^ *"""(?:What|Who|Whose|Whom|Which|Those|Of|How|Where|Until)\b': "a noun, or a verb",
     r"\bOps[A-Z]\w+": "Strata...",
     r"\bverdict\.(py|Part)": "results, TierResult",
 }

@@ -93,13 +93,15 @@ async def test_list_finds_a_name_however_it_is_typed(client: httpx2.AsyncClient)
     assert page["data"] == [created]
 
 
-async def test_ready_asks_both_servers(
+async def test_ready_asks_each_server(
     client: httpx2.AsyncClient,
     memory_repository: memory.MemoryRepository,
     memory_idempotency: MemoryIdempotency,
 ) -> None:
     assert (await client.get("/health/ready")).status_code == 200
-    memory_repository.down = memory_idempotency.down = True
+    memory_idempotency.down = True
+    assert (await client.get("/health/ready")).json()["detail"] == "down: redis"
+    memory_repository.down = True
     response = await client.get("/health/ready")
     assert (response.status_code, response.json()["detail"]) == (503, "down: postgres, redis")
 

@@ -26,7 +26,7 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
     It starts even if they are down, and reports that at /health/ready.
 
     Raises:
-        SettingsError: a setting is missing or wrong.
+        SettingsError: a setting is missing or invalid.
     """
     settings = settings or load(Settings)
     logs.configure(settings.log_level)

@@ -1,4 +1,4 @@
-"""Checks, derived from the models, of the tables that the migrations make."""
+"""Tables, as the migrations make them, against the models. Each case is derived from the models."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ from stratakit.testing import schema
 
 from gateway import models
 
-test_the_tables_are_as_the_models_say = schema.suite(
+test_the_tables_match_the_models = schema.suite(
     models.Base,
     domain_error=partial(violation, metadata=models.Base.metadata),
 )
