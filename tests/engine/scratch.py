@@ -64,6 +64,15 @@ os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovide
 """
 
 
+def program(file: Path, source: str) -> None:
+    """Write a program that runs Python source with this interpreter."""
+    script = file.with_suffix(".py")
+    script.write_text(source, encoding="utf-8")
+    # Not `#!` and the interpreter, whose path may hold a space: that line ends there.
+    file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
+    file.chmod(0o755)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Outcome of a command."""

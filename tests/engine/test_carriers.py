@@ -1,7 +1,6 @@
 """The packages that carry PostgreSQL: one setting chooses the major, migrations what it must have."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from stratakit.servers import binaries, carriers, extensions
 
-from .scratch import Scratch
+from .scratch import Scratch, program
 
 Start = Callable[..., Scratch]
 
@@ -20,32 +19,32 @@ print(docker.image("postgres").name)
 print(*(each.package for each in carriers.fitting(pyproject.postgres(), frozenset())))
 print(binaries.refusal("postgres"))
 """
-NPM = f"""#!{sys.executable}
+NPM = """
 import json, pathlib, sys, tarfile
 target, name = pathlib.Path(sys.argv[sys.argv.index("--pack-destination") + 1]), sys.argv[-1]
 pathlib.Path(__file__).with_name("asked").write_text(name)
-extension = {{
+extension = {
     "uuid-ossp.control": "default_version = '1.1'",
     "uuid-ossp--1.1.sql": "CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE sql"
     " AS 'SELECT gen_random_uuid()';",
-}}
+}
 root = pathlib.Path("PROGRAMS").parent
 (where,) = (file.parent for file in root.rglob("citext.control"))
 for file, text in extension.items():
     (target / file).write_text(text)
 (target / "links").write_text(json.dumps([
-    {{"source": "native/bin/postgres", "target": "native/bin/postmaster"}}
+    {"source": "native/bin/postgres", "target": "native/bin/postmaster"}
 ]))
 with tarfile.open(target / "carrier.tgz", "w") as archive:
     server = ("postgres", "initdb", "pg_ctl")
     leave = lambda each: None if "/bin/" in each.name and each.name.rpartition("/")[2] not in server else each
     archive.add(root, "package/native", filter=leave)
     for file in extension:
-        archive.add(target / file, f"package/native/{{where.relative_to(root)}}/{{file}}")
+        archive.add(target / file, f"package/native/{where.relative_to(root)}/{file}")
     archive.add(target / "links", "package/native/pg-symlinks.json")
 """
 """Packs what npm's carrier would have: a server and `uuid-ossp`, and no psql."""
-NO_NPM = "#!/bin/sh\necho 'npm error network: it cannot be reached'\nexit 1\n"
+NO_NPM = "raise SystemExit('npm error network: it cannot be reached')\n"
 
 
 @pytest.fixture
@@ -57,8 +56,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(major: str = "17", *names: str, npm: str = NO_NPM) -> Scratch:
         file = tmp_path / "bin" / "npm"
         own = binaries.installation("postgres").folder
-        file.write_text(npm.replace("PROGRAMS", str(own)))
-        file.chmod(0o755)
+        program(file, npm.replace("PROGRAMS", str(own)))
         path = f"{file.parent}:{os.environ['PATH']}"
         project = Scratch(tmp_path, PATH=path)
         opened.append(project)
@@ -196,7 +194,7 @@ def test_what_the_first_carrier_lacks_is_fetched_by_npm_and_psql_comes_from_anot
     client = "from stratakit.servers import binaries; print(binaries.client('psql'))"
     assert "tool-postgres-17" in project.python(client).out
     # Fetched once.
-    (tmp_path / "bin" / "npm").write_text(NO_NPM)
+    program(tmp_path / "bin" / "npm", NO_NPM)
     project.down()
     project.green("db.verify")
 

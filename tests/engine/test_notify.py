@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ import pytest
 
 from stratakit.pyproject import ROOT
 
-from .scratch import INVOKE
+from .scratch import INVOKE, program
 
 URL = "https://github.com/acme/shop/actions/runs/7"
 RUN = {
@@ -25,7 +24,7 @@ RUN = {
     "GITHUB_WORKFLOW": "nightly",
 }
 # What `gh issue` does of list, create, comment and close, on a file of issues.
-GH = """#!{python}
+GH = """
 import json, pathlib, sys
 
 file = pathlib.Path({issues!r})
@@ -80,10 +79,8 @@ def receiver() -> Iterator[str]:
 def issues(tmp_path: Path) -> Path:
     """The file with the issues of a `gh` that is first on PATH."""
     file = tmp_path / "issues.json"
-    program = tmp_path / "bin" / "gh"
-    program.parent.mkdir()
-    program.write_text(GH.format(python=sys.executable, issues=str(file)), encoding="utf-8")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "gh", GH.format(issues=str(file)))
     return file
 
 
