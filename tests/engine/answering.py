@@ -1,7 +1,7 @@
 """A server that answers as its paths say, for load tests: `python answering.py PORT`.
 
 `/ok`, `/fail`, `/near` (a redirect to `/ok`), `/away` (a redirect to another name of this machine),
-`/seen` (how many requests came by that name), `/stream`, `/cut` (without its end), `/broken` (the
+`/seen` (count of requests by that name), `/stream`, `/cut` (without its end), `/broken` (the
 connection ends within the body).
 """
 
@@ -14,18 +14,18 @@ SEEN = {"localhost": 0}
 
 
 def whole(status: str, body: str = "ok", *headers: str) -> bytes:
-    """Return an answer of one piece."""
+    """Return a complete response."""
     lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", body)
     return "\r\n".join(lines).encode()
 
 
 def piece(text: str) -> bytes:
-    """Return a chunk of a body that is chunked."""
+    """Return one chunk of a chunked body."""
     return f"{len(text):x}\r\n{text}\r\n".encode()
 
 
 async def next_token() -> None:
-    """Take as long as a model does for one."""
+    """Wait as long as a model takes for a token."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     loop.call_later(GAP, done.set_result, None)

@@ -1,4 +1,4 @@
-"""PostgreSQL servers that one test starts for itself, and what may stand between it and them."""
+"""PostgreSQL servers that one test starts for itself, and proxies in front of them."""
 
 import os
 import secrets
@@ -45,11 +45,11 @@ def addresses_of(name: str) -> set[str]:
 
 @contextmanager
 def cluster(host: str, port: int, *, standby: bool = False) -> Iterator[str]:
-    """Run a server of its own at an address, or a standby; yield its URL there."""
+    """Run a separate server, or a standby, at an address; yield its URL."""
     folder = Path(tempfile.mkdtemp(prefix="cluster-"))
     user = home.server_user()
     rights = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-    # A program that is run as `nobody` cannot be where root's environment is.
+    # A program that runs as `nobody` cannot enter the folders of root's environment.
     folder.chmod(0o711)
     programs = binaries.installation("postgres").copied(folder / "programs")
     data = home.store(folder / "data")
@@ -57,7 +57,7 @@ def cluster(host: str, port: int, *, standby: bool = False) -> Iterator[str]:
     quiet = {"cwd": data, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **rights}
     subprocess.run([*initdb, "--no-sync", "--locale=C", "-E", "UTF8"], check=True, **quiet)  # type: ignore[call-overload]  # options of both kinds
     if standby:
-        # Of no primary: it waits for one, and answers meanwhile.
+        # It has no primary: it waits for one, and answers queries meanwhile.
         (data / "standby.signal").touch()
     words = [word for each in (*OPTIONS, f"listen_addresses={host}") for word in ("-c", each)]
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *words]
@@ -74,7 +74,7 @@ def cluster(host: str, port: int, *, standby: bool = False) -> Iterator[str]:
 
 
 def server_of(url: str) -> str:
-    """Return the URL of the server that a database is on, as SQLAlchemy has that one's."""
+    """Return the URL of a database's server, given the database's SQLAlchemy URL."""
     maintenance = make_url(url).set(drivername="postgresql", database="postgres")
     return maintenance.render_as_string(hide_password=False)
 
@@ -84,9 +84,9 @@ def pooler(databases: str, mode: str = "session") -> Iterator[str]:
     """Run pgbouncer; yield its URL as the user `postgres`."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if not program:
-        # No wheel carries it, and a fake pooler would have the locks that a real one loses.
+        # No wheel contains it, and a fake pooler would keep the locks that a real one loses.
         raise AbsentError("there is no pgbouncer", "apt install pgbouncer", part="pgbouncer")
-    # Short, and open to `nobody`, as whom it runs for root.
+    # The path is short, and open to `nobody`, the user it runs as when root starts it.
     folder = Path(tempfile.gettempdir()) / f"pool-{secrets.token_hex(3)}"
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
@@ -123,7 +123,7 @@ ignore_startup_parameters = extra_float_digits
 
 @contextmanager
 def balancer(choose: Callable[[int], tuple[str, int]]) -> Iterator[str]:
-    """Forward each connection to where `choose` says, by its number; yield the URL."""
+    """Forward each connection to the address that `choose` has for its number; yield the URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     numbers = iter(range(10_000))
 
@@ -153,7 +153,7 @@ def balancer(choose: Callable[[int], tuple[str, int]]) -> Iterator[str]:
     try:
         yield f"postgresql://postgres@127.0.0.1:{listener.getsockname()[1]}/postgres"
     finally:
-        # Closing alone does not wake who waits in it.
+        # Closing alone does not wake the thread that waits in accept().
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()

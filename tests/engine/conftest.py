@@ -19,14 +19,14 @@ from stratakit.cloud.hetzner import Hetzner
 from .hetzner_account import renting
 from .redis_servers import running
 
-# They start the servers that they need, or need none, so that Docker's would show nothing new.
+# These start the servers that they need, or need none: a run on Docker would show nothing new.
 OF_NO_SOURCE = frozenset(
     "carriers checks cloud cloud_hetzner cloud_kills cloud_leases cloud_sky cloud_ssh contracts"
     " download_folders downloads flakes folders hints keyspaces keyspaces_of_runs limits load load_baseline load_driver"
     " load_soak load_stats load_sweep load_thresholds local_clouds one_server registry renaming report"
     " results serving settings stack_copies terraform waits".split()
 )
-# They kill what runs, wait for what does not answer, or start servers again and again.
+# These kill processes, wait for timeouts, or start servers again and again.
 SLOW = frozenset(
     "actions autogenerate carriers checkouts cloud cloud_hetzner cloud_kills cloud_ssh deployments"
     " folders kept keyspaces_of_runs kills lent limits load_driver local_clouds one_server"
@@ -49,7 +49,7 @@ SLOW = frozenset(
     " verify::two_at_the_same_time_do_not_collide"
     " verify::what_a_release_cannot_take_at_once_is_named".split()
 )
-# Their cases are many and alike.
+# These have many similar cases.
 WIDE = frozenset(
     "cleaning::what_would_keep_rows_is_set_aside_and_comes_back"
     " derived::a_row_of_each_table_is_built"
@@ -75,7 +75,7 @@ SHARE = 4
 
 
 def is_there(name: str) -> bool:
-    """Return whether there is a module, or a test in it."""
+    """Return whether a module exists, or a test in it."""
     module, _, test = name.partition("::")
     file = Path(__file__).with_name(f"test_{module}.py")
     return file.exists() and f"def test_{test}" in file.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what a source of servers tells nothing of, what is not quick, or not in the sample."""
+    """Deselect tests that the source of servers cannot affect, slow ones, and those not sampled."""
     quick, docker = config.getoption("--quick"), settings.load().servers == "docker"
     left_out = (SLOW if quick else frozenset()) | (OF_NO_SOURCE if docker else frozenset())
     ids = {item.nodeid for item in items if left_out.isdisjoint(names_of(item))}
@@ -106,7 +106,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def names_of(item: pytest.Item) -> tuple[str, str]:
-    """Return the names that a test has in the lists: its module's and its own."""
+    """Return a test's names in the lists: its module's and its own."""
     module = item.path.stem.removeprefix("test_")
     return module, f"{module}::{item.name.partition('[')[0].removeprefix('test_')}"
 
@@ -122,7 +122,7 @@ def cases_left_out(items: Sequence[pytest.Item]) -> set[str]:
 
 @pytest.fixture(autouse=True, scope="module")
 def real_threads() -> Iterator[None]:
-    """See that no test replaces the threads of those that come after it, as an import of Locust does."""
+    """Fail if a test has replaced the threads of later tests, as an import of Locust does."""
     yield
     assert "gevent" not in sys.modules, "import what needs Locust in a process of its own"
 
@@ -137,7 +137,7 @@ def account() -> fake_hetzner.Hetzner:
 def hetzner(
     account: fake_hetzner.Hetzner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hetzner]:
-    """Hetzner, as a run has it."""
+    """Hetzner, as a run uses it."""
     with renting(account, tmp_path / "share", monkeypatch) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""A schema with a part of every kind, and what may happen to it behind its migrations' backs."""
+"""A schema with an object of every kind, and possible drifts behind its migrations' backs."""
 
 SCHEMA = """
     CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
@@ -96,7 +96,7 @@ DRIFTS = {
     "partition detached": (
         "ALTER TABLE events DETACH PARTITION events_2026",
         [
-            # They were the parent's own, and so not listed.
+            # These belonged to the parent, so they were not listed before.
             "unexpected index public.events_2026_at_idx",
             "changed table public.events_2026",
             "unexpected table constraint ck_events_at on public.events_2026",

@@ -1,4 +1,4 @@
-"""A run of the tier that rents from Hetzner, as far as a fake of its API has machines."""
+"""Helpers for runs that rent machines from Hetzner, on a fake of its API."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,28 +30,28 @@ def smoke(url, settings):
 def renting(
     account: fake_hetzner.Hetzner, share: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hetzner]:
-    """Yield Hetzner as a run has it, whose leases, below `share`, are nobody else's."""
+    """Yield Hetzner as a run uses it, with leases of its own below `share`."""
     with fake_hetzner.running(account) as endpoint:
         monkeypatch.setenv("HCLOUD_TOKEN", fake_hetzner.TOKEN)
         monkeypatch.setenv("HCLOUD_ENDPOINT", endpoint)
         monkeypatch.setenv("XDG_DATA_HOME", str(share))
         made = providers.provider("hetzner")
         assert isinstance(made, Hetzner)
-        # It repeats what is refused for a moment, after pauses of up to half a minute.
+        # The client would retry temporary errors after pauses of up to half a minute.
         made.client._client._retry_interval_func = constant_backoff_function(0)
-        # Nobody is let in by a machine that is not there.
+        # The fake's machines do not exist, so waiting until they let somebody in is useless.
         made.boot = 0.0
         yield made
 
 
 def plant_smoke_request() -> None:
-    """Have the service of the project asked, which every process here may do at once."""
+    """Write a smoke request for the project's service; several processes may do so at once."""
     (service,) = project.services()
     results.write(service.path / "tests" / "smoke.py", SMOKE)
 
 
 def new_lease(seconds: int = 600, written: timedelta = timedelta(0), **more: Any) -> Lease:
-    """Write a lease down that ends in `seconds`, and says that it was written that long ago."""
+    """Write a lease that ends in `seconds` and claims to have been written that long ago."""
     (service,) = project.services()
     values: dict[str, Any] = {
         "id": leases.new_id(seconds),

@@ -1,18 +1,18 @@
-"""Programs that no Python package brings, without which a test is absent, and named so."""
+"""Programs that no Python package provides; a test that needs a missing one is ABSENT."""
 
 import shutil
 
 from stratakit.errors import AbsentError
 
 PACKAGES = {"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
-"""The package of Debian that has a program."""
+"""Debian package of each program."""
 
 
 def need(*programs: str) -> None:
-    """Go on where all of these are installed.
+    """Continue only if all of these are installed.
 
     Raises:
-        AbsentError: one is not; it has its name.
+        AbsentError: one is missing; the error names it.
     """
     for program in programs:
         if not shutil.which(program):

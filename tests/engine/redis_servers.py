@@ -1,4 +1,4 @@
-"""Redis servers for single tests, which might as well be somebody else's, and who is on them."""
+"""Redis servers for single tests, which stand for somebody else's, and clients on them."""
 
 import secrets
 import subprocess
@@ -25,7 +25,7 @@ def running(folder: Path, *options: str) -> Iterator[str]:
     assert found, "no Redis is installed: uv sync"
     names = ("valkey-server", "redis-server")
     program = next(found.folder / name for name in names if (found.folder / name).exists())
-    # Not in the test's own folder: the path of a socket may not be that long.
+    # Not in the test's own folder, whose path is too long for a socket.
     socket = Path(tempfile.gettempdir()) / f"r-{secrets.token_hex(3)}.sock"
     words = [str(program), "--port", "0", "--unixsocket", str(socket), "--save", "", *options]
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL) as process:
@@ -40,7 +40,7 @@ def running(folder: Path, *options: str) -> Iterator[str]:
 
 @contextmanager
 def application(server: str, number: int, **options: Any) -> Iterator["redis.Redis"]:
-    """Yield somebody else's client of a database, connected."""
+    """Yield a connected client of a database that stands for somebody else's."""
     with redis.Redis.from_url(
         redis_databases.url(server, number), decode_responses=True, **options
     ) as client:

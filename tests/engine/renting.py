@@ -1,4 +1,4 @@
-"""A project whose tests launch machines, and what starts a run and ends it at a given moment."""
+"""A project whose tests launch machines, and code that ends a run at a given moment."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import sys
 from stratakit.cloud.__main__ import main
 sys.exit(main(["--results", *sys.argv[1:]]))
 """
-# A moment is when something of the tier is called, or returns, for the first time.
+# A moment is the first call, or the first return, of a function of the tier.
 MOMENTS = """
 import os, signal, sys
 from stratakit.cloud.__main__ import main
@@ -50,7 +50,7 @@ def smoke(url, settings):
 
 
 class Project(Scratch):
-    """A project whose service has a smoke request, with leases of its own."""
+    """A project with leases of its own, whose service has a smoke request."""
 
     def run(self, *words: str, code: str = RUN, **environment: str) -> Outcome:
         return self.begin(*words, code=code, **environment).wait()
@@ -60,7 +60,7 @@ class Project(Scratch):
         return self.start(code, str(self.results), *words, **environment)
 
     def start(self, code: str, *arguments: str, **environment: str) -> Command:
-        """Keep leases where no other project has any."""
+        """Start code with a folder of leases that no other project uses."""
         if "stratakit.cloud" in code or "".join(arguments[:1]).startswith("cloud."):
             environment |= {"XDG_DATA_HOME": str(self.root.parent / "share")}
         return super().start(code, *arguments, **environment)
@@ -80,13 +80,13 @@ class Project(Scratch):
         return self.root.parent / "share" / self.name / "cloud"
 
     def moments(self) -> int:
-        """Return how many moments a run has."""
+        """Return the number of moments in a run."""
         whole = self.run(code=MOMENTS, AT="-1", SIGNAL="0")
         assert whole.code == 0, whole.said
         return int(whole.out.rpartition("MOMENTS ")[2])
 
     def smoke(self, status: int = 200) -> None:
-        # Of a size of its own: Python takes it for the one before if it is as old, to a second.
+        # Each file differs in size: Python's cache compares only the size and the second.
         text = SMOKE.format(status=status) + "\n" * next(self._count)
         (self.root / "services/gateway/tests/smoke.py").write_text(text)
 
@@ -105,7 +105,7 @@ class Project(Scratch):
 
     @contextmanager
     def cleared(self) -> Iterator[Self]:
-        """Have a smoke request that passes; of a test that fails, the next one knows nothing."""
+        """Provide a smoke request that passes, and give back what a failed test has left."""
         self.smoke()
         yield self
         for each in self.leases.glob("*"):
@@ -114,7 +114,7 @@ class Project(Scratch):
 
 @contextmanager
 def renting(folder: Path) -> Iterator[Project]:
-    """Make a project with leases of its own, and take away what it has left."""
+    """Make a project with leases of its own, and remove its leftovers."""
     with Project(folder) as project:
         (project.root / "services/gateway/tests").mkdir(exist_ok=True)
         yield project

@@ -55,7 +55,7 @@ for line in sys.stdin:
     os._exit(code)
 """
 NOT_OF_ONE = ("db.gc", "db.revision")
-"""Actions that are about no database in particular."""
+"""Actions that are not about a single database."""
 INVOKE = "from invoke.main import program; program.run()"
 PYTEST = """
 import os, sys
@@ -68,7 +68,7 @@ def program(file: Path, source: str) -> None:
     """Write a program that runs Python source with this interpreter."""
     script = file.with_suffix(".py")
     script.write_text(source, encoding="utf-8")
-    # Not `#!` and the interpreter, whose path may hold a space: that line ends there.
+    # `#!` with the interpreter would fail if its path contains a space.
     file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
     file.chmod(0o755)
 
@@ -88,12 +88,12 @@ class Outcome:
 
     @property
     def said(self) -> str:
-        """Whatever it printed."""
+        """Everything that it printed."""
         return self.out + self.err
 
 
 class Command:
-    """A command that runs."""
+    """A running command."""
 
     def __init__(self, project: "Scratch", pid: int, out: Path, err: Path) -> None:
         """Follow the process `pid`, which prints into the files `out` and `err`."""
@@ -147,7 +147,7 @@ class Scratch:
 
     @property
     def database(self) -> str:
-        """The name of that database of its service which actions are about."""
+        """Name of the service's database that actions are about."""
         return f"{self.name}_{self.service.name.replace('-', '_')}_{self.purpose}"
 
     @property
@@ -167,7 +167,7 @@ class Scratch:
         return folder
 
     def start(self, code: str, *arguments: str, **environment: str) -> Command:
-        """Start a piece of Python with arguments; an action on databases is about one of them."""
+        """Start a piece of Python with arguments; actions on databases get `--database`."""
         if arguments and arguments[0].startswith("db") and arguments[0] not in NOT_OF_ONE:
             arguments = (*arguments, *(() if "--database" in arguments else self._which))
         number = next(self._count)
@@ -199,7 +199,7 @@ class Scratch:
         return found
 
     def order(self, told: dict[str, Any]) -> int:
-        """Hand an order to the process that forks; return its answer."""
+        """Send an order to the forking process; return its answer."""
         assert self._parent.stdin
         assert self._parent.stdout
         self._parent.stdin.write(json.dumps(told) + "\n")
@@ -228,7 +228,7 @@ class Scratch:
         ]
 
     def down(self) -> None:
-        """Let its servers go, and wait until they are gone."""
+        """Stop its servers, and wait until they are gone."""
         self.green("stack.down")
 
         def gone() -> None:
@@ -237,18 +237,18 @@ class Scratch:
         until(gone, 20)
 
     def __enter__(self) -> Self:
-        """Use it."""
+        """Return the project."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take away what it has left on the machine."""
+        """Remove its leftovers from the machine."""
         self.down()
         shutil.rmtree(self.cache)
         shutil.rmtree(self.data)
         self.close()
 
     def close(self) -> None:
-        """End the process that forks."""
+        """End the forking process."""
         assert self._parent.stdin
         assert self._parent.stdout
         self._parent.stdin.close()
@@ -261,7 +261,7 @@ class Scratch:
             shutil.copy2(pyproject.ROOT / name, self._made(self.root / name))
         for folder in (Path("vendor"), self.service.path.relative_to(pyproject.ROOT)):
             shutil.copytree(pyproject.ROOT / folder, self.root / folder, ignore=leave_out)
-        # What carries PostgreSQL would be fetched for each of them.
+        # Without this, each copy would download PostgreSQL's package.
         binaries.installation("postgres")
         (self.root / ".nox").mkdir()
         for fetched in (pyproject.ROOT / ".nox").glob("tool-postgres-*"):
@@ -271,7 +271,7 @@ class Scratch:
         settings.write_text(re.sub(r'(?m)^project = ".*"$', line, settings.read_text()))
 
     def configure(self, line: str) -> None:
-        """Add a line to the [tool.stratakit] table; to be done before the first command."""
+        """Add a line to the [tool.stratakit] table; call it before the first command."""
         settings = self.root / "pyproject.toml"
         settings.write_text(
             settings.read_text().replace("[tool.stratakit]\n", f"[tool.stratakit]\n{line}\n", 1)

@@ -23,7 +23,7 @@ class Level(enum.Enum):
 
 
 class Upper(sa.types.TypeDecorator[str]):
-    """Kept in capitals, seen in small letters."""
+    """Text that is stored in capitals and read in small letters."""
 
     impl = sa.Text
     cache_ok = True
@@ -161,7 +161,7 @@ order_labels = sa.Table(
 
 
 class Sticker(Base):
-    """Refers to a table that no class is mapped to."""
+    """A table that refers to one without a mapped class."""
 
     __tablename__ = "stickers"
 
@@ -170,7 +170,7 @@ class Sticker(Base):
 
 
 class Department(Base):
-    """Goes in a circle with Employee, which a null breaks."""
+    """A table in a cycle with Employee, which a null breaks."""
 
     __tablename__ = "departments"
 
@@ -192,7 +192,7 @@ class Employee(Base):
 
 
 class Folder(Base):
-    """Every one has a root; that of a root is itself."""
+    """A tree whose rows all have a root; a root's root is itself."""
 
     __tablename__ = "folders"
 
@@ -214,7 +214,7 @@ class Account(Base):
 
 
 class Transfer(Base):
-    """Both of its accounts belong to its tenant."""
+    """A transfer between two accounts of its tenant."""
 
     __tablename__ = "transfers"
 
@@ -259,7 +259,7 @@ class Toy(Base):
 
 
 class Everything(Base):
-    """A column of each type; nullable ones are filled on demand."""
+    """A table with a column of each type; nullable ones are filled on demand."""
 
     __tablename__ = "everything"
 
@@ -288,14 +288,14 @@ class Everything(Base):
 
 
 def engine(url: str) -> sa.Engine:
-    """Return an engine of the driver that the engine uses, whichever `url` names."""
+    """Return a SQLAlchemy engine for stratakit's own driver, whichever `url` names."""
     return sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool
     )
 
 
 def open_at(postgres_url: str, tag: str, metadata: sa.MetaData = Base.metadata) -> str:
-    """Make a database of the same run with all of these tables, or of others; return its URL."""
+    """Make a database of the same run with these tables, or with others; return its URL."""
     url = sa.make_url(postgres_url)
     run = names.run_of(url.database or "")
     assert run

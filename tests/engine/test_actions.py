@@ -1,6 +1,6 @@
-"""The actions on databases, as a person calls them: on a server that somebody else has given.
+"""The actions on databases, as a person calls them, on a server that somebody else provides.
 
-That is the stricter way: the server is not ours, so that every guard counts.
+This is the stricter case: the server is not ours, so every guard applies.
 """
 
 import json
@@ -67,7 +67,7 @@ def address() -> Iterator[str]:
 def project(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
     given = {"STRATA_SERVERS": "url", "TEST_DATABASE_URL": address}
     with Scratch(tmp_path_factory.mktemp("actions"), **given) as scratch:
-        # There all is asked that is asked of `test`, and more.
+        # Actions on `dev` ask everything that those on `test` ask, and more.
         scratch.purpose = "dev"
         (known,) = [
             each.read_text().split('revision: str = "')[1].split('"')[0]
@@ -78,7 +78,7 @@ def project(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         seeds.mkdir()
         (seeds / "kinds.sql").write_text(SEEDS)
         with database.connect(address) as connection:
-            # Where Docker's own host is another machine, a container's is no loopback.
+            # If Docker runs on another machine, a container's address is not a loopback one.
             scratch.configure(f'destroyable_hosts = ["{connection.info.hostaddr}"]')
         yield scratch
         with database.connect(address) as admin:
@@ -111,7 +111,7 @@ def kinds(project: Scratch, address: str) -> list[tuple[Any, ...]]:
 
 
 def state(project: Scratch) -> dict[str, Any]:
-    """Return what `db.status` says, but for the size, which differs by some pages."""
+    """Return the output of `db.status` without the size, which differs by some pages."""
     found = project.status()
     del found["size"]
     return found
@@ -143,7 +143,7 @@ def test_all_of_them_at_once_leave_what_setup_mends(ready: Scratch) -> None:
     running = [ready.start(INVOKE, *action.split()) for action in CHANGES * 2]
     for each in running:
         outcome = each.wait()
-        # It may have been dropped by another one, or somebody else may be connected just then.
+        # Another action may have dropped the database, or may be connected at that moment.
         assert outcome.code in (0, 2, 3), outcome.said
         assert "Traceback" not in outcome.said
     ready.green("db.setup")
@@ -165,7 +165,7 @@ def test_two_templates_built_at_the_same_time_are_one(ready: Scratch, address: s
 def test_reset_gives_the_state_of_a_new_setup(ready: Scratch, address: str) -> None:
     fresh, rows = state(ready), kinds(ready, address)
     assert fresh["rows"].items() >= FRESH.items()
-    # What the schema was found to be is noted, so the second reset does not look again.
+    # The first reset records the schema it has found, so the second does not inspect it again.
     for _ in range(2):
         write(ready, address)
         ready.green("db.reset", "--yes")
@@ -315,7 +315,7 @@ def test_revision_writes_a_file_from_what_the_models_lack(ready: Scratch) -> Non
         assert "drop_what_no_model_has" in file.name
         assert "op.drop_table('made')" in file.read_text().replace('"', "'")
         assert not state(ready)["current"]
-        # As a commit demands it.
+        # A commit requires formatted files.
         formatted = ("ruff", "format", "--check", "--no-cache", "--config", "pyproject.toml")
         subprocess.run([*formatted, str(file)], check=True, cwd=ready.root)
     finally:

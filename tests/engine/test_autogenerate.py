@@ -55,7 +55,7 @@ def downgrade() -> None:
 
 @dataclass
 class Models:
-    """Stands for a module of models, which a developer edits."""
+    """Stand-in for a module of models that a developer edits."""
 
     metadata: sa.MetaData
 
@@ -82,7 +82,7 @@ def enum(*labels: str, schema: str | None = None) -> pg.ENUM:
 
 
 def nothing(_: sa.MetaData) -> None:
-    """Have no models."""
+    """Define no models."""
 
 
 def circle(metadata: sa.MetaData, *, use_alter: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Rows are made up from metadata alone, and the server takes each of them."""
+"""Rows are generated from metadata alone, and the server accepts each of them."""
 
 import asyncio
 import datetime as dt
@@ -29,7 +29,7 @@ def postgres_url(postgres_url: str, worker_id: str) -> str:
 
 
 def values(instance: object) -> dict[str, Any]:
-    """Return what an instance's columns hold."""
+    """Return the values of an instance's columns."""
     return {
         each.key: getattr(instance, each.key) for each in sa.inspect(type(instance)).column_attrs
     }
@@ -215,7 +215,7 @@ async def test_unique_values_are_unique(build: Build, postgres_url: str) -> None
 
 async def test_the_same_seed_gives_the_same_values(postgres_engine: AsyncEngine) -> None:
     one, other = (Build(postgres_engine, "seed") for _ in range(2))
-    # Not the key, which the server would take only once.
+    # The key is given: the server would accept a generated one only once.
     first = values(await one(shop.Everything, id=-1))
     assert first == {**values(await other(shop.Everything, id=-2)), "id": -1}
 

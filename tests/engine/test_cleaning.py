@@ -25,7 +25,7 @@ Make = Callable[[str], tuple[str, str]]
 
 @contextmanager
 def plain(server: str, name: str) -> Iterator[str]:
-    """Give what is in a database to a role that is no superuser; yield its URL."""
+    """Give everything in a database to a role that is not a superuser; yield its URL."""
     role = f"plain_{name[-8:]}"
     with database.connect(server, name) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
@@ -49,11 +49,11 @@ GIVE = """
     UNION ALL SELECT format('ALTER LARGE OBJECT %s OWNER TO ROLE', oid)
     FROM pg_largeobject_metadata
 """
-"""Objects named `theirs`, which the role may only read."""
+"""Statements that give a role all objects; those named `theirs` it may only read."""
 
 
 class Case(NamedTuple):
-    """A schema that keeps its rows, and what a test writes to it."""
+    """A schema whose rows are hard to delete, and a test's writes to it."""
 
     schema: str
     writes: str
@@ -92,7 +92,7 @@ VIEWS = """
     CREATE MATERIALIZED VIEW of_two AS SELECT count(*) FROM two;
     CREATE MATERIALIZED VIEW later AS SELECT id FROM seed WITH NO DATA;
 """
-# As somebody whom none of it stops.
+# In a session that nothing in the schema can stop.
 WRITES = """
     SET session_replication_role = {};
     INSERT INTO kept VALUES (7);
@@ -191,7 +191,7 @@ def test_what_would_keep_rows_is_set_aside_and_comes_back(case: str, who: str, m
 
 
 class Lack(NamedTuple):
-    """A schema that a plain role cannot clean, what a test writes, and what is said of it."""
+    """A schema that a plain role cannot clean, a test's writes, and the message about it."""
 
     schema: str
     writes: str
@@ -265,10 +265,10 @@ def test_what_a_role_cannot_see_is_named_at_once_unless_it_is_to_be_left(
 
 
 def foreign(connection: Connection) -> None:
-    """Make tables of which rows are in another database.
+    """Make tables whose rows are in another database.
 
     Raises:
-        AbsentError: the server has nothing that can do that.
+        AbsentError: the server has no extension for that.
     """
     query = "SELECT FROM pg_available_extensions WHERE name = 'postgres_fdw'"
     if not connection.execute(query).rowcount:
@@ -302,11 +302,11 @@ def test_rows_on_another_server_are_never_deleted_but_named(
 
 @pytest.fixture
 def theirs(make: Make, tmp_path: Path) -> Iterator[Database]:
-    """The test database of a plain role, in which a superuser has put a table with policies."""
+    """The test database of a plain role, in which a superuser has made a table with policies."""
     server, _ = make("")
     role = f"plain_{secrets.token_hex(3)}"
     known = project.services()[0]
-    # A template of its own: another role's may not be copied.
+    # Use a template of its own: another role's may not be copied.
     shutil.copytree(known.path / "migrations", tmp_path / "migrations")
     shutil.copy(known.path / "pyproject.toml", tmp_path)
     (tmp_path / "migrations" / "different.py").write_text(f'"""{role}"""\n')

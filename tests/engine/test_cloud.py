@@ -42,7 +42,7 @@ def test_five_steps_pass_and_nothing_is_left(project: Project) -> None:
     done = project.run()
     assert done.code == 0, done.said
     assert project.rows == dict.fromkeys(STEPS, "passed")
-    # For the page.
+    # The report's page shows this file.
     machine = json.loads(project.results.with_name("cloud.json").read_text())
     assert (machine["cloud"], machine["instance"], machine["usd"]) == ("local", "process", 0)
     assert machine["left"] == "given back"
@@ -59,7 +59,7 @@ def test_a_service_that_does_not_start_is_told_with_its_last_lines(project: Proj
 
 
 def test_a_launch_that_fails_is_given_back(project: Project) -> None:
-    # The folder of the lease is there, and what has to be made in it is not to be had.
+    # The folder of the lease exists, but no process can be started in it.
     broken = "import os; os.environ['PATH'] = ''; import sys; sys.executable = '/nonexistent'\n"
     done = project.run(code=broken + RUN)
     assert done.code == 2, done.said
@@ -75,7 +75,7 @@ def test_a_launch_that_fails_is_given_back(project: Project) -> None:
 
 
 def test_a_service_that_is_never_healthy_is_given_back(project: Project) -> None:
-    # It has no time to: that of the lease is over before.
+    # The lease expires before the service can become healthy.
     done = project.run("--ttl", "1s")
     assert done.code == 1, done.said
     assert project.rows | {"health": "failed", "request": "skipped"} == project.rows
@@ -105,7 +105,7 @@ def test_a_machine_that_is_kept_is_listed_and_given_back_by_hand(project: Projec
     assert "kept" in listed
     assert "no machine was left" in project.green("cloud.reap").out
     assert project.green("cloud.logs", "--lease", lease).out
-    # This computer's shell, which ends at once.
+    # The "machine" is this computer, and its shell exits at once.
     project.green("cloud.ssh", SHELL="/bin/true")
     assert f"given back: {lease}" in project.green("cloud.down").out
     project.expect_nothing_left()
@@ -145,7 +145,7 @@ def test_a_process_that_neither_answers_nor_ends_is_told(
         (lease.folder / LOCK).open("w") as lock,
         subprocess.Popen(("sleep", "600"), start_new_session=True) as process,
     ):
-        # The lock stays held when the process ends that is said to hold it.
+        # The lock stays held after the process that is noted as its holder has ended.
         fcntl.flock(lock, fcntl.LOCK_EX)
         note = {"pid": process.pid, "url": url, "settings": {}}
         (lease.folder / NOTE).write_text(json.dumps(note))
@@ -290,7 +290,7 @@ def test_a_host_that_is_there_is_asked_and_nothing_is_launched(project: Project)
         "health": "passed",
         "request": "passed",
     }
-    # What opens it is known to whoever asks: it is not our machine.
+    # The machine is not ours, so the caller has to know the service's secrets.
     (project.root / "services/gateway/tests/smoke.py").write_text(
         "def smoke(url, settings):\n    assert settings == {'GATEWAY_WORD': 'known'}\n"
     )

@@ -36,13 +36,13 @@ def lease(hetzner: Hetzner) -> Lease:
 
 @pytest.fixture
 def booting(account: fake_hetzner.Hetzner, tmp_path: Path, hetzner: Hetzner) -> Iterator[None]:
-    """Machines that are made are this computer, which lets their keys in as cloud-init does."""
+    """Let this computer stand for new machines, and accept their keys as cloud-init does."""
     with sshd.machine(tmp_path / "machine") as machine:
         account.booted = lambda keys: machine.keys.write_text("\n".join(keys))
         account.address, hetzner.port = machine.host, machine.port
         hetzner.boot = STARTS
         if machine.user != "root":
-            # The client knows no other user.
+            # The client always connects as root.
             raise AbsentError("only root is let in as root", part="root")
         yield
 
@@ -54,7 +54,7 @@ def answering(hetzner: Hetzner, lease: Lease) -> providers.Answering:
 
 
 def unbooted(hetzner: Hetzner, lease: Lease) -> None:
-    """Have a machine made, in which no SSH connection is accepted."""
+    """Launch a machine that accepts no SSH connection."""
     with pytest.raises(InfrastructureError, match="accepts no SSH connection"):
         hetzner.launch(lease)
 
@@ -244,7 +244,7 @@ def test_a_machine_whose_making_was_interrupted_is_given_back_once_it_is_there(
     class InterruptedLaunchError(BaseException):
         """Exception that a signal raises."""
 
-    # The connection ends before the answer has come, as with a signal that is handled meanwhile.
+    # The connection ends before the response arrives, as when a signal is handled meanwhile.
     session = hetzner.client._client._session
     send = session.request
 
@@ -316,7 +316,7 @@ def test_a_machine_is_launched_reached_read_and_given_back(
     assert (server["name"], server["labels"]) == (lease.id, {"strata-lease": lease.id})
     assert fake_hetzner.TOKEN not in str(server)
     found = answering(hetzner, lease)
-    # By another run, which knows the lease alone.
+    # This stands for another run, which knows only the lease.
     other = Hetzner("hetzner", port=hetzner.port)
     assert answering(other, lease).settings == found.settings
     assert isinstance(other.logs(lease), str)
@@ -349,7 +349,7 @@ def test_five_steps_are_taken_on_a_machine_that_was_rented(
                 sshd.machine(tmp_path / "machine", host=sshd.address(), port=22)
             )
         except OSError as error:
-            # The client knows no other port.
+            # The client always connects to port 22.
             why = f"there is no second address whose port 22 is free: {error}"
             raise AbsentError(why, part="port 22") from error
         account.booted = lambda keys: machine.keys.write_text("\n".join(keys))
@@ -364,7 +364,7 @@ def test_five_steps_are_taken_on_a_machine_that_was_rented(
     assert rows["termination"]["metrics"] == {"usd": 0.035}
     assert (account.servers, account.ssh_keys) == ({}, {})
     assert not list((tmp_path / "share").rglob("lease.json"))
-    # What may pay, what lets in, and what the machine has made up.
+    # Neither the API token, nor the SSH key, nor the machine's own secrets may be shown.
     shown = told + results.read_text()
     assert fake_hetzner.TOKEN not in shown
     assert "PRIVATE KEY" not in shown

@@ -1,4 +1,4 @@
-"""Money and time: what would cost too much or last too long is refused, or given back."""
+"""Limits on money and time: machines that would exceed them are refused, or given back."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def run(hetzner: Hetzner, tmp_path: Path) -> Callable[..., int]:
 
 
 def machine(account: fake_hetzner.Hetzner, tag: str) -> None:
-    """Have a machine of a tag exist."""
+    """Create a machine with a tag."""
     place = {"server_type": "cpx31", "location": "hel1", "ssh_keys": []}
     account.answer("POST /servers", {}, {"name": tag, "labels": {"strata-lease": tag}, **place})
 
@@ -172,9 +172,9 @@ def test_a_lease_of_a_dead_run_is_given_back_and_forgotten(
     [
         (600, 2 * MINUTE, False),
         (-60, 20 * MINUTE, True),
-        # Since the clock was put back, nobody knows how long it has been there.
+        # The clock was put back, so the machine's age is unknown.
         (int((HOUR + 15 * MINUTE).total_seconds()), -HOUR, True),
-        # As a computer does that asks the network for the time.
+        # The clock was corrected by a little, as by NTP.
         (900, -MINUTE, False),
         # The clock was put forward.
         (int(-YEAR.total_seconds()), YEAR, True),

@@ -1,4 +1,4 @@
-"""The clouds of SkyPilot, on a fake of it; `tests/project/test_cloud_sky.py` has the real one."""
+"""The clouds of SkyPilot, on a fake of it; `tests/project/test_cloud_sky.py` uses the real one."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ NEEDS_SSHD = pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT)
 
 @pytest.fixture(params=CLOUDS)
 def cloud(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a cloud, of whose credentials the user has none."""
+    """Name of a cloud for which the user has no credentials."""
     name: str = request.param
     for variable, folder in {"HOME": "home", "XDG_CACHE_HOME": "c", "XDG_DATA_HOME": "d"}.items():
         monkeypatch.setenv(variable, str(tmp_path / folder))
@@ -44,12 +44,12 @@ def cloud(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def account(cloud: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """An account in the cloud, with credentials, and a fake of SkyPilot where the tool would be."""
+    """An account in the cloud, with credentials, and a fake SkyPilot in place of the tool."""
     file = Path.home() / sky.ACCOUNTS[cloud].folder / sky.ACCOUNTS[cloud].file
     file.parent.mkdir(parents=True)
     file.touch()
     monkeypatch.setenv(fake_skypilot.FILE, str(tmp_path / "account.json"))
-    # SkyPilot asks for it, and it is not everywhere.
+    # SkyPilot requires rsync, which is not installed everywhere.
     rsync = tmp_path / "bin" / "rsync"
     rsync.parent.mkdir()
     rsync.touch(mode=0o755)
@@ -62,7 +62,7 @@ def account(cloud: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def rented(cloud: str, account: Account) -> sky.Sky:
-    """The cloud, as a run has it."""
+    """The cloud, as a run uses it."""
     made = providers.provider(cloud)
     assert isinstance(made, sky.Sky)
     return made
@@ -70,12 +70,12 @@ def rented(cloud: str, account: Account) -> sky.Sky:
 
 @contextmanager
 def faked(cloud: str) -> Iterator[None]:
-    """Have the environment of the tool, with the fake."""
+    """Provide the tool's environment with the fake in it."""
     tool = sky.tool(cloud)
     home = environment.ENVIRONMENTS / f"tool-{tool.name}"
     venv.create(home, symlinks=True)
     (packages,) = home.glob("lib/*/site-packages")
-    # Where a run is measured, what measures is wanted there, too.
+    # If coverage measures this run, the environment needs it too.
     coverage = [str(Path(file).parents[1]) for file in measuring()]
     lines = (str(Path(fake_skypilot.__file__).parent), *coverage)
     install = "import fake_skypilot; fake_skypilot.install()"
@@ -86,13 +86,13 @@ def faked(cloud: str) -> Iterator[None]:
 
 
 def measuring() -> list[str]:
-    """Return the file of coverage, where the process is measured."""
+    """Return coverage's file if it measures this process."""
     module = sys.modules.get("coverage")
     return [str(module.__file__)] if module and "COVERAGE_PROCESS_CONFIG" in os.environ else []
 
 
 def there(cloud: str, tag: str) -> dict[str, str]:
-    """Return a machine that is in the cloud, in a region where there are some."""
+    """Return a machine in the cloud, in a region that offers it."""
     (region, *_) = fake_skypilot.PRICES[cloud][DEFAULTS[cloud]]
     return {"cloud": cloud, "tag": tag, "name": f"n-{tag}", "state": "running", "where": region}
 
@@ -198,7 +198,7 @@ def test_machines_that_carry_our_tag_are_listed_and_one_is_given_back(
     rented.terminate(one)
     assert [(each.tag, each.name) for each in rented.list()] == [(other, f"n-{other}")]
     if cloud == "azure":
-        # Whose group does not bear its name.
+        # The machine's resource group is not named after it.
         assert Account.load().asked["use_external_resource_group"]
 
 
@@ -224,11 +224,11 @@ def test_a_machine_is_launched_reached_read_and_given_back(
             "use_spot": True,
             "disk_size": 50,
             "labels": {"strata-lease": lease.id},
-            # By itself, should nobody give it back.
+            # It terminates itself if nobody gives it back.
             "autostop": {"idle_minutes": 10, "down": True},
         }
         assert (lease.folder / "key").stat().st_mode & 0o077 == 0
-        # By another run, which knows the lease alone.
+        # The second one stands for another run, which knows only the lease.
         for each in (rented, sky.Sky(cloud)):
             assert answered(each, lease).settings == {"TOKEN": "s3cret"}
             assert each.logs(lease) == "up"
@@ -325,7 +325,7 @@ def test_of_the_user_s_home_skypilot_sees_the_credentials_of_one_cloud(
     assert seen["HOME"] == str(sky.home()) != str(Path.home())
     assert {each.name for each in sky.home().iterdir()} == {".aws", "config.yaml", "nothing"}
     assert (sky.home() / ".aws").readlink() == Path.home() / ".aws"
-    # It takes no device for a file.
+    # SkyPilot does not accept a device such as /dev/null as a file.
     assert Path(seen["AWS_CONFIG_FILE"]).read_text() == ""
 
 
@@ -339,5 +339,5 @@ def test_why_is_found_in_what_skypilot_prints() -> None:
 
 
 def test_both_programs_tag_machines_alike() -> None:
-    # That of SkyPilot's environment has no other module of ours.
+    # The program in SkyPilot's environment cannot import our other modules.
     assert sky_program.LABEL == providers.LABEL == fake_skypilot.LABEL

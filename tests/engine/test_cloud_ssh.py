@@ -26,12 +26,12 @@ from stratakit.servers.waiting import until
 
 pytestmark = pytest.mark.skipif(not sshd.PROGRAM, reason=sshd.ABSENT)
 STARTS = 60.0
-"""Seconds in which a service is up on a slow machine."""
+"""Seconds that a service may take to start on a slow machine."""
 
 
 @pytest.fixture
 def lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lease:
-    """A lease in a folder whose name has a space and a percent sign, which SSH reads as its own."""
+    """A lease in a folder whose name has a space and a percent sign, which SSH would interpret."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user's 100 %h data"))
     return new_lease()
 
@@ -44,7 +44,7 @@ def machine(tmp_path: Path) -> Iterator[sshd.Machine]:
 
 @pytest.fixture
 def remote(machine: sshd.Machine, lease: Lease) -> Iterator[Remote]:
-    """The machine, which lets the key of the lease in."""
+    """The machine, which accepts the key of the lease."""
     machine.keys.write_text(ssh.make_key(lease.folder))
     made = Remote(lease, machine.host, machine.user, machine.port)
     made.wait()
@@ -53,7 +53,7 @@ def remote(machine: sshd.Machine, lease: Lease) -> Iterator[Remote]:
 
 
 def left(lease: Lease) -> list[psutil.Process]:
-    """Return the processes whose command line, or folder, is of a lease."""
+    """Return the processes with a lease's id in their command line or folder."""
     return [
         each
         for each in psutil.process_iter(["cmdline", "cwd"])
@@ -94,7 +94,7 @@ def _not_ended(remote: Remote) -> None:
 
 
 class Ready(BaseHTTPRequestHandler):
-    """Answers that it is ready."""
+    """Handler that always reports readiness."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -108,7 +108,7 @@ class Ready(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service() -> Iterator[str]:
-    """A service that is ready, as soon as it is asked; return its URL."""
+    """URL of a service that is ready at once."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -123,7 +123,7 @@ def test_a_service_as_in_production_is_sent_started_and_reached(
     remote.start()
     found = answering(remote)
     assert status(found.url) == 200
-    # Secrets that the machine has made up are in no command line, and nobody else may read them.
+    # No command line shows the machine's own secrets, and other users may not read them.
     commands = [" ".join(each.info["cmdline"] or ()) for each in left(remote.lease)]
     assert [command for command in commands if "stratakit.cloud.machine" in command]
     assert not [value for value in found.settings.values() if any(value in c for c in commands)]

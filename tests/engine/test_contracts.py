@@ -12,7 +12,7 @@ from stratakit.testing.contracts import filled
 
 
 class Size(enum.Enum):
-    """Has no order in which the first is the default."""
+    """An enum, whose first member is not the default of a field by itself."""
 
     SMALL = "s"
     LARGE = "l"
@@ -27,7 +27,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """Fields that are inherited."""
+    """A base class with inherited fields."""
 
     id: UUID
     name: str = "lamp"
@@ -35,7 +35,7 @@ class Base:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Whole(Base):
-    """Each type that a domain has."""
+    """A field of each type that domains use."""
 
     size: Size = Size.SMALL
     role: Literal["member", "admin"] = "member"
@@ -54,7 +54,7 @@ class Whole(Base):
 
 
 class Changes(TypedDict, total=False):
-    """A replacement."""
+    """Fields to replace."""
 
     name: str
     tags: tuple[str, ...]

@@ -58,7 +58,7 @@ HELD = """
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A service of which nothing but its migrations is there."""
+    """A service that consists of its migrations alone."""
     (tmp_path / "versions").mkdir()
     (tmp_path / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     (tmp_path / "env.py").write_text(ENV, encoding="utf-8")
@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connection(clone_url: str) -> Iterator[psycopg.Connection]:
-    """A connection to the database that is migrated."""
+    """A connection to the database to migrate."""
     address = clone_url.replace("postgresql+asyncpg", "postgresql")
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("DROP TABLE alembic_version")
@@ -79,7 +79,7 @@ def connection(clone_url: str) -> Iterator[psycopg.Connection]:
 def test_three_at_once_build_an_index_beside_the_writers(
     folder: Path, clone_url: str, connection: psycopg.Connection
 ) -> None:
-    # Held until each of them has come to it.
+    # Hold the lock until all three wait for it.
     connection.execute("SELECT pg_advisory_lock(%s)", (migrations.LOCK,))
     three = [
         subprocess.Popen(

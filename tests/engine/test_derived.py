@@ -32,7 +32,7 @@ CASES = {
 def urls(
     postgres_url: str, worker_id: str, request: pytest.FixtureRequest
 ) -> Iterator[dict[str, str]]:
-    """Databases with the tables, made by whom the run connects as, or by a role that may do no more."""
+    """Databases with the tables, made by the run's own role or by one with CREATEDB alone."""
     tag = f"{worker_id}{request.param}"
     if request.param == "superuser":
         yield made(postgres_url, tag)
@@ -57,7 +57,7 @@ def made(url: str, tag: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def catalogs(urls: dict[str, str]) -> dict[str, catalog.Catalog]:
-    """Contents of these databases, and the models."""
+    """Catalog of each database, read along with its models."""
     found = {}
     for name, url in urls.items():
         with shop.engine(url).connect() as connection:
@@ -93,7 +93,7 @@ def test_an_example_of_each_needs_no_database(id_: str) -> None:
 
 
 class Local(DeclarativeBase):
-    """Tables of which no row can be made up, for a check that nobody reads."""
+    """Tables that no row can be built for, because of an unsupported check."""
 
 
 class Coded(Local):
@@ -183,7 +183,7 @@ async def test_the_key_of_rows_that_wait_for_each_other_is_checked_as_before(
     build = Build(engine, "circle")
     async with engine.connect() as connection:
         crew = await Build(connection, "in a transaction")(uncommon.Crew)
-        # It is one that is checked at once, unless it is told otherwise.
+        # The key is not deferred by default, so it has to be checked at once again.
         broken = sa.update(uncommon.Crew).values(captain_id=sa.func.gen_random_uuid())
         with pytest.raises(exc.IntegrityError, match="fk_crews_captain_id"):
             await connection.execute(broken)

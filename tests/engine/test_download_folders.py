@@ -27,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 
 @pytest.fixture
 def models(project: Scratch) -> Iterator[Path]:
-    """The folder that the file is to be in, which is not there."""
+    """Folder for the file, which does not exist yet."""
     folder = project.root / "services" / project.service.name / "models"
     yield folder
     if folder.is_dir():
@@ -50,7 +50,7 @@ def test_what_another_run_has_moved_meanwhile_is_in_nobodys_way(
     project: Scratch, models: Path
 ) -> None:
     models.mkdir()
-    # As it looks to whoever has seen the name, and then asks for the file.
+    # A dangling link: the name is listed, but its file is gone when it is opened.
     (models / "words.moved.part").symlink_to("nowhere")
     outcome = project.invoke("service.download", "words")
     assert outcome.code == 2, outcome.said

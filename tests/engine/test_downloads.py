@@ -32,7 +32,7 @@ asked: list[str] = []
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives the answer that the path names."""
+    """Handler that sends the response that the path names."""
 
     def do_GET(self) -> None:
         """Answer."""

@@ -1,4 +1,4 @@
-"""The fingerprint of a schema: finds whatever has drifted, says what, and nothing else."""
+"""The fingerprint of a schema: finds and names each drift, and nothing else."""
 
 from collections.abc import Iterator
 
@@ -49,7 +49,7 @@ def expected(connection: Connection) -> Facts:
 
 @pytest.fixture
 def drifting(connection: Connection) -> Iterator[Connection]:
-    """The same, in a transaction that is rolled back."""
+    """The same connection, in a transaction that is rolled back."""
     with connection.transaction(force_rollback=True):
         yield connection
 

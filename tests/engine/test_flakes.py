@@ -18,7 +18,7 @@ def row(name: str, status: str = "passed", duration: float = 0.01) -> dict[str, 
 
 
 def settled(*rounds: list[dict[str, Any]], seconds: float = 1, words: str = "") -> TierResult:
-    """Return what comes of rounds of one tier, the first of which has the seed 7."""
+    """Return the result of some rounds of one tier, of which the first has the seed 7."""
     found = flakes.Rounds(flakes.parse(["--seed", "7", *words.split()]))
     for tests in rounds:
         part = TierResult("unit", "gateway", Path(), duration_seconds=seconds, setup_seconds=0.5)

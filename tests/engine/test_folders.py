@@ -1,4 +1,4 @@
-"""Folders that are not as they should be: fixed where they are ours, else told, by all doors."""
+"""Folders in a bad state: repaired if they are ours, otherwise reported, by every command."""
 
 import os
 import secrets
@@ -87,7 +87,7 @@ def test_programs_are_looked_at_one_by_one_only_where_the_way_to_them_is_closed(
     binaries.open_up(folder, program)
     assert stat.S_IMODE(data.stat().st_mode) == 0o644
     assert stat.S_IMODE((folder / closed).stat().st_mode) == 0o755
-    # Those of the system are not ours to open.
+    # Programs outside the folder, such as the system's, are not changed.
     binaries.open_up(tmp_path / "none", program)
 
 
@@ -101,7 +101,7 @@ def test_a_file_that_the_system_refuses_is_no_internal_error(kind: str, project:
     (server,) = project.cache.glob(f"{kind}-*")
     shutil.rmtree(server / "server.log", ignore_errors=True)
     (server / "server.log").unlink(missing_ok=True)
-    # Nobody, not even root, can write into a folder as into a file.
+    # Nobody, not even root, can write to a folder as if it were a file.
     (server / "server.log").mkdir()
     outcome = project.start(PYTEST, str(project.tests)).wait()
     assert outcome.code == 12, outcome.said

@@ -1,4 +1,4 @@
-"""Models that no migration has caught up with: told once, before the tests that they would fail."""
+"""Models without a migration: reported once, before the tests that would fail because of them."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext

@@ -29,7 +29,7 @@ from . import clusters
 
 
 def stamped(*stamps_: str, own: bool = True) -> stamps.Facts:
-    """Return what a server says about a database that is there, with stamps."""
+    """Return a server's facts about an existing database with these stamps."""
     marks = tuple(stamps.Mark(stamp, own, "UNDO") for stamp in stamps_)
     return stamps.Facts(oid=1, recovering=False, marks=marks)
 
@@ -186,11 +186,11 @@ def test_what_is_prepared_is_in_the_way_of_what_destroys_whoever_forces_it() -> 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A server that passes for somebody else's, on a host that is on the allow list."""
+    """A server that is taken for somebody else's, on a host that is on the allow list."""
     with servers.lease(settings.load(), ("postgres",)) as up, pytest.MonkeyPatch.context() as patch:
         address = up["postgres"].url
         with database.connect(address) as connection:
-            # Where Docker's own host is another machine, a container's is no loopback.
+            # If Docker runs on another machine, a container's address is not a loopback one.
             patch.setitem(pyproject.table(), "destroyable_hosts", [connection.info.hostaddr])
         yield replace(up["postgres"], source="url", owned=False)
 
@@ -287,7 +287,7 @@ def test_a_stamp_closes_a_database_wherever_it_stands(
         with pytest.raises(ConfigurationError, match="it is stamped as ") as refusal:
             change(mine)
     assert it.inspect().exists
-    # What the message says is what helps.
+    # The statement in the message lifts the protection.
     admin.execute(refusal.value.hint.partition("say so: ")[2])
     if "role" not in mark:
         admin.execute(f"ALTER DATABASE {it.name} SET strata.environment = 'test'")
@@ -362,7 +362,7 @@ def test_what_a_site_gives_every_new_database_does_not_count() -> None:
             found = guards.inspect(
                 admin, Server("postgres", address, "url", "", owned=False), "new"
             )
-            # Somebody may have put rows into it.
+            # The table counts, since somebody may have put rows into it.
             assert found.contents().held == {"table": 1}
 
 
@@ -566,7 +566,7 @@ def test_a_host_in_the_options_is_the_host_that_is_judged(server: Server) -> Non
     with database.connect(detour) as connection:
         found = guards.inspect(connection, replace(server, url=detour), "nothing")
     assert found.host != "10.1.2.3"
-    # The drivers of services go where libpq goes.
+    # The drivers of services connect to the same host as libpq.
     assert "10.1.2.3" not in database.url(detour, "x").render_as_string()
 
 
@@ -658,7 +658,7 @@ def test_our_own_folder_is_made_and_used_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def limited(server: Server, admin: database.Connection) -> Iterator[Server]:
-    """The server as a role sees it that may not create databases."""
+    """The server, as seen by a role that may not create databases."""
     role = f"limited_{secrets.token_hex(3)}"
     admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
     address = psycopg.conninfo.make_conninfo(server.url, user=role, password=role)
@@ -712,7 +712,7 @@ def test_a_role_that_may_create_databases_can_do_every_action(
     role = conninfo_to_dict(limited.url)["user"]
     admin.execute(f'ALTER ROLE "{role}" CREATEDB')
     service = replace(project.services()[0], name=f"x{secrets.token_hex(3)}")
-    # A template of its own: another role's may not be copied, nor commented on.
+    # Use a template of its own: another role's may not be copied, nor commented on.
     shutil.copytree(service.path / "migrations", tmp_path / "migrations")
     shutil.copy(service.path / "pyproject.toml", tmp_path)
     (tmp_path / "migrations" / "different.py").write_text(f'"""{role}"""\n')

@@ -25,7 +25,7 @@ FILLED = {"which": "--service it", "_which": "--service it", "command": "doctor"
 
 
 def texts(source: str) -> Iterator[str]:
-    """Yield the strings of a module, with something in the place of what they are filled with."""
+    """Yield the strings of a module, with values in place of their placeholders."""
     tree = ast.parse(source)
     filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
     yield from ("".join(map(_filled, node.values)) for node in filled)
@@ -76,7 +76,7 @@ NAMES = sorted(
 )
 
 
-# In a process of its own: who imports Locust has threads that are none from then on.
+# In a process of its own: importing Locust replaces the threads of its process.
 LOOK = """
 import sys
 from importlib import import_module

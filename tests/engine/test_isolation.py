@@ -113,7 +113,7 @@ def test_where_there_was_no_table_those_that_come_are_wiped(as_superuser: bool, 
 
 @contextmanager
 def plain(server: str, name: str) -> Iterator[str]:
-    """Give all that is in a database to a role that is no superuser; yield its URL."""
+    """Give everything in a database to a role that is not a superuser; yield its URL."""
     role = f"plain_{name[-8:]}"
     with database.connect(server, name) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
@@ -298,13 +298,13 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def original(make: Make) -> tuple[str, str]:
-    """A server, and a database that others are copies of."""
+    """A server, and the database on it that others are copied from."""
     return make(SCHEMA + SHARED)
 
 
 @contextmanager
 def copied(make: Make, original: tuple[str, str]) -> Iterator[tuple[IsolatedDatabase, str]]:
-    """Yield a database that can be made anew, and its name."""
+    """Yield a database that can be recreated, and its name."""
     server, template = original
     _, name = make("")
     with database.connect(server) as admin:
@@ -321,7 +321,7 @@ def test_what_a_test_changes_besides_rows_is_named_and_the_database_made_anew(
     change, said = CHANGES[case]
     with copied(make, original) as (isolated, name):
         with database.connect(original[0], name) as test:
-            # What was read before is not what tells that it has changed.
+            # Clean once before, so that it is not the first reading that finds the change.
             assert isolated.clean() == []
             test.execute(WRITES)
             test.execute(change)
@@ -410,7 +410,7 @@ def test_rows_alone_are_no_reason_to_compare_schemas(make: Make) -> None:
             test.execute("INSERT INTO audit VALUES ('written')")
             assert not wipe()
 
-        # The server's own ANALYZE may just have been there.
+        # The server's own ANALYZE may have run just now.
         until(nothing, 60)
 
 
@@ -423,7 +423,7 @@ def test_tables_are_not_looked_at_where_nobody_has_written(make: Make) -> None:
             test.execute('SELECT * FROM "Odd name"')
             assert looked(own, wipe) == 0
 
-        # Whoever uses the server beside us may write at any time.
+        # Other users of the server may write at any time.
         until(unseen, 60)
         test.execute("INSERT INTO audit VALUES ('written')")
         assert looked(own, wipe) > 0
@@ -431,7 +431,7 @@ def test_tables_are_not_looked_at_where_nobody_has_written(make: Make) -> None:
 
 
 def looked(connection: Connection, wipe: Cleaner) -> int:
-    """Clean; return how often that has gone through the table that has seeds."""
+    """Clean; return how often that has scanned the table with seeds."""
     with connection.transaction():
         before = scans(connection)
         wipe()
@@ -439,7 +439,7 @@ def looked(connection: Connection, wipe: Cleaner) -> int:
 
 
 def scans(connection: Connection) -> int:
-    """Return how often the session has gone through the table that has seeds."""
+    """Return how often the session has scanned the table with seeds."""
     query = "SELECT pg_stat_get_xact_numscans(%s::regclass)"
     (count,) = connection.execute(query, (ODD,)).fetchone() or (0,)
     return int(count)
@@ -502,7 +502,7 @@ def test_seeded_rows_are_known_whatever_transaction_was_open_before_they_were_wr
             wipe = Cleaner(own)
             test.execute("BEGIN")
             test.execute('UPDATE "Odd name" SET half = 9 WHERE id = 1')
-            # Row 1 is held, and was not written to: nobody is to wait for it.
+            # Row 1 is locked, but nothing was committed to it: the cleaning must not wait.
             other.execute('UPDATE "Odd name" SET half = 8 WHERE id = 2')
             wipe()
             test.execute("ROLLBACK")
@@ -538,7 +538,7 @@ LOOKED = """
 
 
 def found(connection: Connection, query: str) -> None:
-    """Wait until a query finds something."""
+    """Wait until a query returns a row."""
 
     def some() -> None:
         assert connection.execute(query).rowcount
@@ -550,10 +550,10 @@ def found(connection: Connection, query: str) -> None:
 def cleaning_meets(
     make: Make, schema: str
 ) -> Iterator[tuple[IsolatedDatabase, Connection, Connection, ThreadPoolExecutor]]:
-    """Yield what cleans, the connections of a test and of a bystander, and threads."""
+    """Yield the isolated database, connections of a test and of a bystander, and threads."""
     server, name = make(schema)
     with (
-        # However long a busy machine takes for the next step.
+        # Long enough for the next step on a busy machine.
         IsolatedDatabase(server, name, grace=60) as isolated,
         database.connect(server, name) as test,
         database.connect(server, name) as other,
@@ -707,7 +707,7 @@ async def test_leaks_fail_the_test_that_leaks_and_not_the_next(pytestconfig: pyt
                 "ignore",
                 "-p",
                 "no:cacheprovider",
-                # The next one is to be next; and after the last, all connections end by themselves.
+                # Keep the order: each leak must meet the test after it, and the last has none.
                 "--randomly-dont-reorganize",
                 str(file),
             ),

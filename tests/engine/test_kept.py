@@ -74,7 +74,7 @@ def address(project: Scratch, *, kept: bool = True) -> str:
 
 
 def asked(project: Scratch, query: str) -> str:
-    """Return what psql prints for a query, on the database of an action."""
+    """Return psql's output for a query, on the database that actions are about."""
     file = project.root / "query.sql"
     file.write_text(query)
     shell = "import os, sys; os.dup2(os.open('query.sql', os.O_RDONLY), 0)\n"
@@ -106,7 +106,7 @@ def test_what_is_in_dev_outlives_the_cache_and_its_server(project: Scratch) -> N
 
 
 def in_redis(project: Scratch, command: str, *, kept: bool = True) -> str:
-    """Return what the Redis of `dev`, or of test runs, answers to a command with a list."""
+    """Return the list with which the Redis of `dev`, or of test runs, responds to a command."""
     outcome = project.python(REDIS.format(kept=kept, command=command))
     assert outcome.code == 0, outcome.said
     return outcome.out.strip()
@@ -118,7 +118,7 @@ def test_what_is_in_the_redis_of_dev_outlives_the_stack_and_a_kill(project: Scra
     assert in_redis(project, write, kept=False) == "1"
     project.down()
     assert in_redis(project, write) == "2"
-    # Until it is on the disk, where it comes every second by itself.
+    # Wait for the write to the disk, which otherwise happens once a second.
     killed = REDIS.format(kept=True, command="WAITAOF 1 0 9000") + KILL
     assert project.python(killed).code == 0
     assert in_redis(project, write) == "3"
@@ -127,7 +127,7 @@ def test_what_is_in_the_redis_of_dev_outlives_the_stack_and_a_kill(project: Scra
 
 def test_migrate_leaves_out_test_where_dev_alone_is_there(project: Scratch) -> None:
     project.green("db.setup")
-    # Without --database, which `invoke` would add.
+    # Not by `invoke`, which would add --database.
     outcome = project.start(f"import sys; sys.argv.append('db.migrate'); {INVOKE}").wait()
     assert outcome.code == 0, outcome.said
     assert "_test" not in outcome.said
@@ -160,7 +160,7 @@ def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(
         assert 'to stay with it: postgres = "15" in [tool.stratakit]' in outcome.said
         assert "Traceback" not in outcome.said
     assert sorted(version.parent.iterdir()) == before
-    # The fast server of test runs is none of it.
+    # The fast server of test runs is not affected.
     project.green("db.status", "--database", "test")
     begin = outcome.said.partition("to begin anew, beside it: ")[2].strip()
     subprocess.run(["sh", "-c", begin], check=True)
@@ -181,7 +181,7 @@ def test_a_server_of_another_major_version_that_is_up_is_not_used(project: Scrat
     subprocess.run(["sh", "-c", begin.partition(" && ")[2]], check=True)
     project.green("db.setup")
     assert "18." in asked(project, "SHOW server_version")
-    # Back again, what it has made is as safe.
+    # After switching back, the newer version's data is just as safe.
     settings.write_text(settings.read_text().replace('postgres = "18"', 'postgres = "17"'))
     assert "made by PostgreSQL 18, and PostgreSQL 17" in project.invoke("db.status").said
     project.down()
@@ -199,7 +199,7 @@ def test_the_command_that_dumps_data_of_another_version_does(
     said = project.invoke("db.status").said
     version.write_text(f"{ours}\n")
     command = said.partition("to dump it: ")[2].partition("\n")[0]
-    # Its own programs are those that we have.
+    # The data is really of our version, so our programs can dump it.
     (programs,) = project.cache.glob("pg-*/programs/*/pginstall*/bin")
     command = re.sub(r"/usr/lib/postgresql/15/bin", str(programs), command)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -214,7 +214,7 @@ def test_what_an_older_stack_has_stored_becomes_dev(project: Scratch) -> None:
     assert "42" in asked(project, "SELECT answer FROM precious")
     assert project.status()["stamp"] == "dev"
     assert f"{project.name}_{project.service.name}_stack" not in project.python(NAMES).out
-    # What is gone for good does not come back.
+    # Dropped data does not come back.
     project.green("db.drop", "--yes")
     project.green("db.setup")
     assert "precious" not in project.status()["rows"]
@@ -242,7 +242,7 @@ def test_a_migration_that_was_edited_after_it_was_applied_is_named(project: Scra
             said = project.green("db.migrate").err
             assert f"{name} has changed since it was applied to {project.database}" in said
             assert "hint: " in said
-        # It goes with the data.
+        # The record of applied files is part of the data, so a snapshot keeps it.
         project.green("db.snapshot", "edited")
         project.green("db.restore", "edited", "--yes")
         assert project.status()["changed"] == [name]

@@ -1,4 +1,4 @@
-"""Redis databases for tests: nothing of anybody else's is touched."""
+"""Redis databases for tests: nobody else's data is touched."""
 
 import re
 import socket
@@ -34,7 +34,7 @@ def test_two_who_claim_a_redis_database_get_one_each(server: str) -> None:
     expect_nothing_left(server)
 
 
-# Somebody else is there before.
+# Databases that somebody else uses already.
 
 
 def test_a_redis_database_that_holds_keys_is_left_alone(server: str) -> None:
@@ -95,7 +95,7 @@ def test_where_runs_have_taken_all_databases_it_is_infrastructure(server: str) -
     expect_nothing_left(server)
 
 
-# Somebody else comes afterwards.
+# Clients that connect after the database was taken.
 
 
 def test_what_an_application_writes_that_has_come_since_is_not_deleted(server: str) -> None:
@@ -117,7 +117,7 @@ def test_what_an_application_writes_that_has_come_since_is_not_deleted(server: s
             assert "no run takes it while it holds keys" in it.value.message
             assert f"uv run invoke db.gc --redis-database {number}" in it.value.hint
             assert keys(server, number) == {MARKER, "somebody", "test"}
-    # What tests have written, too; but nothing says any more that the database is ours.
+    # The tests' keys stay, but the marker that says that the database is ours is gone.
     assert keys(server, number) == {"somebody", "test"}
 
 
@@ -204,11 +204,11 @@ def _wrote(server: str, number: int) -> None:
     assert keys(server, number)
 
 
-# What was given up comes back.
+# Databases that were given up, and are taken back.
 
 
 def agree(_: str) -> None:
-    """Agree that it is deleted."""
+    """Agree to the deletion."""
 
 
 def test_a_database_that_was_given_up_comes_back_where_somebody_asks_for_it(server: str) -> None:
@@ -281,7 +281,7 @@ def test_a_database_that_a_run_has_is_not_emptied(server: str) -> None:
         assert theirs(server, number_of(mine))
 
 
-# The stack's.
+# The database of the stack.
 
 
 def test_the_database_of_the_stack_stays_its_own_until_it_is_freed(server: str) -> None:
@@ -325,7 +325,7 @@ def test_what_somebody_has_in_the_database_of_the_stack_is_left_alone(server: st
     assert redis_databases.reserve(server) != number
 
 
-# What it costs, and what a run's own may do.
+# The cost, and what a run's own clients may do.
 
 
 def test_a_test_that_wrote_nothing_costs_one_round_trip(server: str) -> None:
@@ -334,7 +334,7 @@ def test_a_test_that_wrote_nothing_costs_one_round_trip(server: str) -> None:
         mine.flush()
         counts = client.info("commandstats")
         assert counts["cmdstat_eval"]["calls"] == 1
-        # The script's own, and ours to begin with.
+        # The commands within the script, and the EVAL that runs it.
         in_it = {f"cmdstat_{each}" for each in ("eval", "dbsize", "hget", "hset", "time")}
         assert {name for name in counts if not name.startswith("cmdstat_config")} <= in_it
 
@@ -385,7 +385,7 @@ def test_a_database_has_a_url_by_whichever_way_the_server_is_reached(
     assert redis.Redis.from_url(expected).connection_pool.connection_kwargs["db"] == number
 
 
-# Servers and roles that do not allow it.
+# Servers and roles that do not allow this use.
 
 
 def _free_port() -> str:

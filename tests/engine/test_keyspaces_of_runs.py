@@ -36,7 +36,7 @@ LONG = leftovers.moment() + 1000
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
-    """A project whose PostgreSQL is given as well: without, it might be one in Docker."""
+    """A project with a given PostgreSQL too, which otherwise might be one in Docker."""
     folder = tmp_path_factory.mktemp("keyspaces")
     with servers.lease(settings.load(), ("postgres",)) as up:
         address = up["postgres"].url
@@ -49,11 +49,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
                     connection.execute(f'DROP DATABASE "{name}"')
 
 
-# Runs that are dead, and runs that only seem so.
+# Dead runs, and runs that only seem dead.
 
 
 def left(server: str, number: int, *, process: str, ago: int = LONG) -> None:
-    """Leave what a run leaves that was killed some time ago."""
+    """Leave the leftovers of a run that was killed some time ago."""
     with application(server, number) as client:
         now, _ = client.time()
         owner = {"token": "dead", "project": "other", "process": process, "seen": now - ago}
@@ -63,7 +63,7 @@ def left(server: str, number: int, *, process: str, ago: int = LONG) -> None:
 
 
 def age(server: str, number: int, seconds: int) -> None:
-    """Make every key of a database as if it was used for the last time some time ago."""
+    """Make every key of a database look as if it was last used some time ago."""
     with redis.Redis.from_url(redis_databases.url(server, number)) as client:
         for key in client.scan_iter():
             text = client.dump(key)
@@ -140,7 +140,7 @@ def test_where_no_time_of_use_is_kept_a_killed_runs_keys_are_left_alone(
     assert keys(server, 3) == {MARKER, "test"}
 
 
-# Other projects, and older versions.
+# Runs of other projects and of older versions.
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -244,7 +244,7 @@ def test_a_run_that_meets_somebody_ends_with_configuration_and_says_who(
 def assert_comes_back(
     project: Scratch, server: str, number: int, other: int, **environment: str
 ) -> None:
-    """Take the way that messages show to get a database back, and leave the other alone."""
+    """Get a database back as the messages say, and leave the other alone."""
     command = ("db.gc", "--redis-database", str(number))
     found = project.green("db.gc", "--json", **environment).json
     assert found["dropped"] == []

@@ -1,4 +1,4 @@
-"""Whatever is killed, and whenever: the next run is green, and nothing is left behind."""
+"""Kills of every process at any moment: the next run is green, and nothing is left behind."""
 
 import os
 import re
@@ -88,7 +88,7 @@ def expect_health(project: Scratch) -> None:
 
 
 def left_by_runs(project: Scratch) -> list[str]:
-    """Return the databases that test runs have made for themselves."""
+    """Return the databases that belong to test runs."""
     of_runs = re.compile(rf"{project.name}_([0-9a-f]{{8}}_|kept_)")
     return [name for name in names(project) if of_runs.match(name)]
 
@@ -101,7 +101,7 @@ def test_an_action_killed_at_any_moment_is_mended_by_setup(action: str, project:
         for each in ("db.setup", *BEFORE[action]):
             project.green(*each.split())
 
-    # Once before, so that what it makes but once, such as a template, is not counted.
+    # Run it once before, so that one-time work, such as building a template, is not counted.
     prepare()
     project.green(*words)
     prepare()
@@ -119,7 +119,7 @@ def test_an_action_killed_at_any_moment_is_mended_by_setup(action: str, project:
         found = project.status()
         assert found["current"], (number, found)
         assert found["stamp"] == "test", (number, found)
-    # A statement may be done before the moment in its middle has come.
+    # A statement may end before the kill that is meant to hit its middle.
     assert set(codes) <= {-signal.SIGKILL, -signal.SIGALRM, 0}
     assert codes.count(-signal.SIGKILL) == POINTS // 2
 
@@ -185,7 +185,7 @@ def branch(project: Scratch, revision: str, table: str, after: str) -> None:
 
 @pytest.fixture(scope="module")
 def tested(project: Scratch) -> Scratch:
-    """The project with a test that holds on to everything that a test can have."""
+    """The project with a test that holds every resource that a test can have."""
     branch(project, "made", "made", head(project))
     (project.tests / "test_it.py").write_text(TEST)
     return project
@@ -193,7 +193,7 @@ def tested(project: Scratch) -> Scratch:
 
 @pytest.fixture(params=[(), TIER, ("-n", "2")], ids=["alone", "ahead", "with workers"])
 def blocked(request: pytest.FixtureRequest, tested: Scratch) -> Command:
-    """A run of tests that stands in the middle of one."""
+    """A run of tests that is blocked in the middle of one."""
     block, marker = (tested.tests / f"test_it.{name}" for name in ("block", "marker"))
     block.touch()
     run = tested.start(PYTEST, *request.param, str(tested.tests))
@@ -256,7 +256,7 @@ KILLED: dict[str, Callable[[int], list[int]]] = {
 def test_a_killed_server_is_there_again_for_the_next(victims: str, project: Scratch) -> None:
     project.green("db")
     for pid in KILLED[victims](server_of(project)):
-        # A supervisor ends with its server, by itself.
+        # A supervisor ends by itself when its server does.
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -310,7 +310,7 @@ def test_eight_runs_at_once_from_cold_make_one_server(tmp_path: Path) -> None:
         assert len({each.out for each in outcomes}) == 1
         assert len(list(count.iterdir())) == 1
 
-        # Killed while it makes the data of a server, and while it copies the programs.
+        # Kill it while it initialises a server's data, and while it copies the programs.
         for left in ("store/init", "programs.new"):
             project.down()
             for home in project.cache.glob("pg-*"):
@@ -369,7 +369,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, int], None]]:
 
     def mount(folder: Path, megabytes: int) -> None:
         if os.geteuid():
-            # RLIMIT_FSIZE is tried for everybody.
+            # The test with RLIMIT_FSIZE runs for every user.
             raise AbsentError("only root may mount a small disk", part="root")
         owner = folder.stat()
         size = f"size={megabytes}m,mode=700,uid={owner.st_uid},gid={owner.st_gid}"
@@ -394,7 +394,7 @@ def test_a_full_disk_is_reported_as_what_it_is(
             subprocess.run(["rm", "-r", str(child)], check=True)
         small_disk(store, megabytes)
         outcome = project.invoke("db")
-        # Each copy takes some megabytes.
+        # Fill the disk: each snapshot takes some megabytes.
         for number in range(9):
             if outcome.code == 0:
                 outcome = project.invoke("db.snapshot", str(number))

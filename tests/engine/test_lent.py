@@ -1,4 +1,4 @@
-"""A role that may not create databases: runs take the `test` of people, and nobody else's."""
+"""A role that may not create databases: runs use the `test` database of people, and no other."""
 
 from collections.abc import Iterator
 
@@ -52,7 +52,7 @@ def project(
 ) -> Iterator[Scratch]:
     """A project whose role has a `test` database and may make no other."""
     ours = {"STRATA_SERVERS": "url", "TEST_REDIS_URL": up["redis"].url}
-    # What is started there is not the server that they are about.
+    # Servers that the project starts itself would not be the ones under test.
     with Scratch(tmp_path_factory.mktemp("lent"), TEST_DATABASE_URL=address, **ours) as scratch:
         role = scratch.name
         own = psycopg.conninfo.make_conninfo(address, user=role, password=role)
@@ -61,7 +61,7 @@ def project(
             scratch.configure(f'destroyable_hosts = ["{admin.info.hostaddr}"]')
             admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
             admin.execute(f'CREATE DATABASE "{scratch.database}" OWNER {role}')
-        scratch.environment["TEST_DATABASE_URL"] = as_url(parts)  # Of the commands to come.
+        scratch.environment["TEST_DATABASE_URL"] = as_url(parts)  # For later commands.
         (scratch.tests / "test_it.py").write_text(TEST)
         yield scratch
         with database.connect(address) as admin:

@@ -78,7 +78,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""Hands on whatever comes over TCP to a Unix socket, and back."""
+"""Program that forwards TCP connections to a Unix socket."""
 
 
 @pytest.fixture
@@ -93,14 +93,14 @@ def hostile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[str]:
-    """URL of a server of ours."""
+    """URL of one of our servers."""
     with servers.lease(settings.load(), ("postgres",)) as up:
         yield up["postgres"].url
 
 
 @pytest.fixture(scope="module")
 def address(ours: str) -> Iterator[str]:
-    """URL of it over TCP, as that of a server of somebody else."""
+    """URL of the same server over TCP, as if it were somebody else's."""
     parts = conninfo_to_dict(ours)
     if not str(parts["host"]).startswith("/"):
         yield ours
@@ -153,7 +153,7 @@ def test_no_variable_steers_a_connection_to_a_server_of_ours(hostile: str) -> No
 def test_a_variable_completes_a_url_or_is_ignored_or_is_named(
     hostile: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Without a user, there is one to complete.
+    # PGUSER completes only a URL without a user.
     named = urlsplit(address).username
     given = address.replace(f"{named}@", "") if hostile == "PGUSER" else address
     monkeypatch.setenv("STRATA_SERVERS", "url")
@@ -166,7 +166,7 @@ def test_a_variable_completes_a_url_or_is_ignored_or_is_named(
 
 
 def used(address: str) -> ConfigurationError | None:
-    """Use the URL that was given; return why it is refused, where it is."""
+    """Use the given URL; return the error if it is refused."""
     try:
         with servers.lease(settings.load(), ("postgres",)) as up:
             works(up["postgres"].url)

@@ -1,4 +1,4 @@
-"""Waits that would never end: each has a limit, and names what it waited for."""
+"""Waits that would never end: each has a timeout, whose error names the cause."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ limits.SERVER_START, limits.ANSWER, limits.LEASE, limits.START = 1, 1, 1, 1
 from invoke.main import program
 program.run()
 """
-"""An action that waits for a server for a second, and not for as long as a slow disk may take."""
+"""An action that waits one second for a server, instead of as long as a slow disk may take."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def home(project: Scratch) -> Path:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """The port of somebody who takes connections and never answers."""
+    """Port of a listener that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -113,7 +113,7 @@ def test_a_server_that_is_halted_is_told_and_how_to_have_it_go_on(
 def test_whoever_holds_a_lock_for_too_long_is_named(
     lock: str, how: str, says: str, project: Scratch, home: Path
 ) -> None:
-    # The parent of the server that is up waits for the lease as well, and would get it first.
+    # The running server's supervisor waits for the lease as well, and would get it first.
     supervisor = psutil.Process(server_of(home)).ppid()
     os.kill(supervisor, signal.SIGSTOP)
     try:
@@ -219,7 +219,7 @@ def test_a_program_that_does_not_end_is_ended_and_named() -> None:
 def test_a_postgres_that_never_greets_is_given_up(
     silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "CONNECT", 2)  # A number, no code; libpq takes no less.
+    monkeypatch.setattr(limits, "CONNECT", 2)  # A number, not code; libpq's minimum.
     with pytest.raises(InfrastructureError, match="timeout expired"):
         database.connect(f"postgresql://me@127.0.0.1:{silent}/x")
 
@@ -227,7 +227,7 @@ def test_a_postgres_that_never_greets_is_given_up(
 def test_a_redis_that_never_answers_is_given_up(
     silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "KEYS", 0.1)  # A number, no code.
+    monkeypatch.setattr(limits, "KEYS", 0.1)  # A number, not code.
     with (
         pytest.raises(InfrastructureError, match="Timeout"),
         redis_databases.claim(f"redis://127.0.0.1:{silent}"),
@@ -236,13 +236,13 @@ def test_a_redis_that_never_answers_is_given_up(
 
 
 def test_copies_that_never_come_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOCK", 0.1)  # A number, no code.
+    monkeypatch.setattr(limits, "LOCK", 0.1)  # A number, not code.
     with servers.lease(settings.load(), ("postgres",)) as up:
         address = up["postgres"].url
         with database.connect(address) as maintenance, database.run(address) as run:
             source = names.database(run, "source")
             database.runs.create(maintenance, source)
-            # A template that somebody is connected to cannot be copied; PostgreSQL waits for them.
+            # A template with an open connection cannot be copied; PostgreSQL waits for it to close.
             with database.connect(address, source):
                 with (
                     ClonePool(address, source, run, "x") as spares,

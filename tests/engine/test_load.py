@@ -65,7 +65,7 @@ def test_a_name_of_runs_is_looked_at_before_anything_is_run(
     done = subprocess.run(
         (*command, "--results", left, *words.split()), cwd=ROOT, capture_output=True, check=False
     )
-    # The first line of a run says which servers it has taken.
+    # A run first prints which servers it uses: no output means that none has begun.
     assert (done.returncode, done.stdout) == (Code.CONFIGURATION, b"")
     assert says in json.loads(left.read_bytes())["reason"]
 
@@ -95,7 +95,7 @@ def test_samples_of_several_files_are_one_and_lose_what_was_before_and_after(
 
 
 class Redirecting(http.server.BaseHTTPRequestHandler):
-    """Sends everybody where the path says."""
+    """Handler that redirects to the host in the path."""
 
     def do_GET(self) -> None:
         self.send_response(302)
@@ -136,7 +136,7 @@ def test_a_host_that_does_not_answer_is_infrastructure() -> None:
     with pytest.raises(StrataError, match="does not answer") as caught:
         target.elsewhere(f"http://127.0.0.1:{free_port()}", ())
     assert caught.value.code == Code.INFRASTRUCTURE
-    # On the list, and so asked.
+    # The host is on the allow list, so a connection is tried.
     with pytest.raises(StrataError, match="does not answer") as caught:
         target.elsewhere("http://nowhere.invalid", ["nowhere.invalid"])
     assert caught.value.code == Code.INFRASTRUCTURE
@@ -174,7 +174,7 @@ def test_a_service_that_does_not_end_well_is_told_of_as_such(tmp_path: Path) -> 
 
 
 def phase(*, limited: bool = False) -> dict[str, Any]:
-    """Return an entry of `phases`, as far as outcomes read it."""
+    """Return an entry of `phases` with the fields that outcomes use."""
     return {
         "name": "open",
         "kind": "open",
@@ -191,7 +191,7 @@ def phase(*, limited: bool = False) -> dict[str, Any]:
 
 
 def report(*phases: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return what `results` reads."""
+    """Return a report with the fields that `results` uses."""
     nothing = {"thresholds": [], "sweep": None, "soak": None, "baseline": None}
     return {**nothing, "phases": phases or (phase(),), **more}
 

@@ -1,4 +1,4 @@
-"""Runs that are saved: what has changed beyond the noise, and what only seems to have."""
+"""Saved runs: changes beyond the noise, and changes that are only noise."""
 
 import random
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_what_is_the_same_is_no_change() -> None:
     chance = random.Random(1)  # noqa: S311 - the same each time
     baseline.save("shop", "main", phases(chance))
     accused = [changed(baseline.compare("shop", "main", phases(chance))) for _ in range(REPEATS)]
-    # 18 figures each, of which one in 200 lies so far off by chance.
+    # Each run has 18 figures, and one in 200 is that far off by chance.
     assert sum(map(bool, accused)) <= REPEATS * 0.15
 
 

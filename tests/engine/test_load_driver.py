@@ -54,11 +54,11 @@ class Answering:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def seen_elsewhere(self) -> int:
-        """Return how many requests came by another name of this machine."""
+        """Return the number of requests that came by another name of this machine."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         with closing(connection):
             connection.request("GET", "/seen")
@@ -78,7 +78,7 @@ def server() -> Iterator[Answering]:
 
 @pytest.fixture
 def run(server: Answering, tmp_path: Path) -> Run:
-    """Run a phase of a scenario: its body, or the path that it asks for."""
+    """Run a phase of a scenario, given as its body or as the path that it requests."""
 
     def run(scenario: str, *extra: str, base: str = "FastHttpUser", **options: Any) -> PhaseRun:
         file = tmp_path / PLACE
@@ -126,7 +126,7 @@ def test_the_samples_of_several_processes_are_all_there(run: Run, tmp_path: Path
 
 def test_arrivals_come_at_their_rate_whatever_the_number_of_processes(run: Run) -> None:
     done = run("/ok", "--processes", "2", rate=100, seconds=4)
-    # Four deviations of a Poisson process around its mean.
+    # Four standard deviations of a Poisson process around its mean.
     assert 400 - 80 < len(done.samples) < 400 + 80
     assert done.tasks == len(done.samples)
 
@@ -140,7 +140,7 @@ def test_a_server_that_stands_still_is_seen_by_all_who_arrive_meanwhile(
         frozen.append(time.time())
         server.process.send_signal(number)
 
-    # A second, in the middle of the 20 that count.
+    # Freeze it for a second, in the middle of the 20 that count.
     timers = [
         threading.Timer(at, send, (number,))
         for at, number in ((14.0, signal.SIGSTOP), (15.0, signal.SIGCONT))

@@ -1,4 +1,4 @@
-"""A leak is found, and what only looks like one for a while is not."""
+"""Leaks are found; growth that only looks like one for a while is not."""
 
 import http.client
 import math
@@ -46,10 +46,10 @@ print(server.server_address[1], flush=True)
 server.serve_forever()
 """
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SERVER!r}, sys.argv[1]])"
-"""The same as a worker of a process that does nothing itself."""
+"""The same server, as a worker of a process that does nothing itself."""
 LOOKS = 40
 REQUESTS = 4
-"""Between two looks."""
+"""Number of requests between two samples."""
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def running(leak: str, program: str = SERVER) -> Iterator[tuple[int, http.client
 
 
 def soaked(leak: str, program: str = SERVER) -> dict[str, bool]:
-    """Return what is found to grow, by whether it passes; each look stands for a second."""
+    """Return whether each watched value passes; each sample stands for a second."""
     with running(leak, program) as (pid, connection):
         watch = soak.Watch({"shop": pid})
         for second in range(LOOKS):
@@ -109,7 +109,7 @@ def series(shape: Callable[[float], float], noise: float, seed: int) -> list[tup
 @pytest.mark.parametrize(
     ("shape", "passed"),
     [
-        # Of 10 minutes 400 s are judged, in which 8 MB may be gained: 0.02 MB a second.
+        # 400 s of the 10 minutes are judged, and may gain 8 MB in total: 0.02 MB a second.
         pytest.param(lambda at: 100 + at / 1000, True, id="too little"),
         pytest.param(lambda at: 100 + at / 20, False, id="a leak"),
         pytest.param(lambda at: 100.0, True, id="level"),
@@ -158,7 +158,7 @@ def test_it_looks_while_a_run_lasts() -> None:
             sample(at)
             looked.set()
 
-        watch.sample = noting  # type: ignore[method-assign] # to be told when it has looked
+        watch.sample = noting  # type: ignore[method-assign] # to learn of a sample
         assert looked.wait(30)
     assert len(watch.series["shop", "descriptors"]) >= 1
 

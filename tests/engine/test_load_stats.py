@@ -11,9 +11,9 @@ from stratakit.load import stats
 from stratakit.load.samples import Generator, PhaseRun, Row, Samples
 
 RUNS = 2_000
-"""Simulated runs: of a coverage of 95 %, 0.5 % is one standard deviation."""
+"""Number of simulated runs: one standard deviation of a coverage of 95 % is 0.5 %."""
 DISTRIBUTIONS: dict[str, tuple[Callable[[random.Random], float], Callable[[float], float]]] = {
-    # What draws a sample, and its true quantiles.
+    # A function that draws a sample, and one that returns the true quantiles.
     "exponential": (lambda chance: chance.expovariate(1), lambda q: -math.log(1 - q)),
     "pareto": (lambda chance: chance.paretovariate(1.1), lambda q: (1 - q) ** (-1 / 1.1)),
     "uniform": (random.Random.random, lambda q: q),
@@ -86,7 +86,7 @@ def test_the_interval_holds_the_true_percentile_as_often_as_it_says(
         found = stats.percentile_interval(sorted(draw(chance) for _ in range(count)), q)
         assert found
         held += found[1] <= quantile(q) <= found[2]
-    # Few samples make it wider than it need be, never narrower.
+    # Few samples make the interval wider than necessary, never narrower.
     assert 0.935 <= held / RUNS <= 0.99
 
 
@@ -100,7 +100,7 @@ def test_a_rate_is_bounded_by_what_was_not_seen(hits: int, count: int, bound: fl
 
 @pytest.mark.parametrize(
     ("hits", "count", "low", "high"),
-    # As R's binom.test has them.
+    # The intervals of R's binom.test.
     [(0, 10, 0, 0.3085), (10, 10, 0.6915, 1), (5, 10, 0.1871, 0.8129), (20, 2000, 0.00612, 0.0154)],
 )
 def test_an_interval_of_a_rate_is_exact(hits: int, count: int, low: float, high: float) -> None:
@@ -109,7 +109,7 @@ def test_an_interval_of_a_rate_is_exact(hits: int, count: int, low: float, high:
 
 def test_a_million_samples_are_bounded_as_well() -> None:
     low, high = binomial.quantile_ranks(1_000_000, 0.5) or (0, 0)
-    # 1.96 standard deviations of 500.
+    # 1.96 standard deviations of 500 ranks each.
     assert (low, high) == pytest.approx((500_000 - 980, 500_000 + 980), abs=2)
 
 

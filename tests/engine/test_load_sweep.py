@@ -14,7 +14,7 @@ Curve = Callable[[int], tuple[float, float]]
 
 
 def saturating(capacity: int, service_ms: float = 10) -> Curve:
-    """Make a service that answers `capacity` users at once, and has others wait."""
+    """Make a service that answers `capacity` users at once, and makes others wait."""
 
     def at(users: int) -> tuple[float, float]:
         waiting = max(users / capacity, 1)
@@ -24,7 +24,7 @@ def saturating(capacity: int, service_ms: float = 10) -> Curve:
 
 
 def usl(contention: float, coherence: float) -> Curve:
-    """Make one by Gunther's universal scalability law."""
+    """Make a service that follows Gunther's universal scalability law."""
 
     def at(users: int) -> tuple[float, float]:
         slowed = 1 + contention * (users - 1) + coherence * users * (users - 1)

@@ -1,4 +1,4 @@
-"""Local clouds: they are heard on this machine alone, and their clients are led nowhere else."""
+"""Local clouds: they listen on this machine only, and their clients connect to nothing else."""
 
 import os
 import socket
@@ -40,7 +40,7 @@ output "account" {
 
 @pytest.fixture
 def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that leads to the accounts and proxies of a user."""
+    """Environment variables that lead to a user's accounts and proxies."""
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
 
@@ -54,7 +54,7 @@ def cloud(request: pytest.FixtureRequest) -> str:
 
 
 def listeners(process: psutil.Process) -> set[tuple[str, int]]:
-    """Return what a process and those that it has started listen on."""
+    """Return the addresses that a process and its descendants listen on."""
     return {
         (each.laddr.ip, each.laddr.port)
         for one in (process, *process.children(recursive=True))
@@ -107,9 +107,9 @@ def test_what_the_user_has_set_leads_no_client_away(cloud: str, hostile: None) -
         assert not {*left.items()} & {*HOSTILE.items()}
         assert endpoint in left.values()
         urlopen(endpoint + clouds.CLOUDS[cloud].probe).close()  # noqa: S310 - one of ours
-        # A name that is not there would do as well; this is how it ends where all can be reached.
+        # An unknown host would do as well; this is the error if every host can be reached.
         with pytest.raises(URLError, match="refused"):
-            # `urlopen` keeps the proxies of whoever called it first.
+            # `urlopen` keeps the proxies of its first call.
             build_opener().open("https://sts.amazonaws.com")
     assert dict(os.environ) == before
 
@@ -164,7 +164,7 @@ def test_one_that_does_not_start_says_why(cloud: str, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def kept_cloud(cloud: str) -> Iterator[str]:
-    """The name of a local cloud that is not up before, nor after."""
+    """Name of a local cloud that is stopped before and after the test."""
     kept.down(cloud)
     yield cloud
     kept.down(cloud)

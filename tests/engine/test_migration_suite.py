@@ -34,7 +34,7 @@ test_the_migrations_of_a_service = migrations.suite("gateway")
 async def altered(
     clone_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[AsyncEngine]:
-    """A migrated database that a test may alter, which the settings lead to."""
+    """A migrated database that a test may alter, and that the settings point to."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(f"{project.service('gateway').prefix}DATABASE_URL", clone_url)
     engine = create_async_engine(clone_url)
@@ -97,7 +97,7 @@ NOT_NULL = (
 
 @pytest.fixture
 def extended(tmp_path: Path) -> Callable[[tuple[str, str]], Service]:
-    """A service with a migration more."""
+    """A service with one more migration."""
 
     def extend(steps: tuple[str, str]) -> Service:
         service = project.service("gateway")
@@ -164,7 +164,7 @@ async def test_the_example_of_the_guide_tells_whether_rows_stay(
     file = service.path / "tests" / "integration" / "test_rows.py"
     file.parent.mkdir(parents=True)
     file.write_text(EXAMPLE)
-    # What it imports is not shown.
+    # The example in the guide omits its imports.
     names = {**globals(), "Config": Config, "Row": ItemRow, "PREFIX": service.prefix}
     example = runpy.run_path(str(file), names)["test_it_goes_down_and_up_where_there_are_rows"]
     with stay:

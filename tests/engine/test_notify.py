@@ -23,7 +23,7 @@ RUN = {
     "GITHUB_RUN_ID": "7",
     "GITHUB_WORKFLOW": "nightly",
 }
-# What `gh issue` does of list, create, comment and close, on a file of issues.
+# A fake of `gh issue` (list, create, comment and close) on a file of issues.
 GH = """
 import json, pathlib, sys
 
@@ -47,12 +47,12 @@ file.write_text(json.dumps(issues))
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Keeps what is posted."""
+    """Handler that stores posted messages."""
 
     posted: ClassVar[list[tuple[str, dict[str, str]]]] = []
 
     def do_POST(self) -> None:
-        """Take a message, unless the path says that the webhook is gone."""
+        """Accept a message, unless the path says that the webhook is gone."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.posted.append((self.path, json.loads(body)))
         self.send_response(404 if "gone" in self.path else 200)
@@ -64,7 +64,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[str]:
-    """The URL of a server that takes messages."""
+    """URL of a server that accepts messages."""
     server = HTTPServer(("127.0.0.1", 0), Receiver)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -77,7 +77,7 @@ def receiver() -> Iterator[str]:
 
 @pytest.fixture
 def issues(tmp_path: Path) -> Path:
-    """The file with the issues of a `gh` that is first on PATH."""
+    """File with the issues of a fake `gh` that is first on PATH."""
     file = tmp_path / "issues.json"
     (tmp_path / "bin").mkdir()
     program(tmp_path / "bin" / "gh", GH.format(issues=str(file)))

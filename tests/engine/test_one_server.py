@@ -112,11 +112,11 @@ def test_a_balancer_that_leads_to_another_server_is_refused(
 ) -> None:
     it = at(one, seeded)
     it.setup()
-    # Its template is there, whichever of these tests is the first.
+    # Make its template now, whichever of these tests runs first.
     it.reset()
     make_precious(other, it.name)
     for first in range(1, 4):
-        # Whether a pooler is in between is asked over connections of its own.
+        # The check for a pooler opens its own connections, so switch at several moments.
         with (
             balancer(
                 lambda number, first=first: _place(one if number < first else other)
@@ -195,7 +195,7 @@ def _place(address: str) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Twin:
-    """A name with two addresses, and what runs a command for which it has them."""
+    """A name with two addresses, and the prefix of commands that see both."""
 
     name: str
     hosts: tuple[str, str]
@@ -212,7 +212,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Twin:
         raise AbsentError(why, part="root")
     hosts = tmp_path_factory.mktemp("hosts") / "hosts"
     hosts.write_text("127.0.0.1 two.test\n127.0.0.2 two.test\n")
-    # Of a namespace of its own: nobody else sees it.
+    # The mount is in a namespace of its own, so no other process sees it.
     mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
     return Twin(
         "two.test",

@@ -1,4 +1,4 @@
-"""Two projects, or two services, whose names meet: neither touches what the other has."""
+"""Two projects, or two services, with colliding names: neither touches the other's data."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ ALIKE = ("a-kept", "a-tpl", "a-snap", "a-0a1b2c3d", "a_b", "A")
 
 @contextmanager
 def project(name: str) -> Iterator[None]:
-    """Be in a project of this name."""
+    """Give the project this name within the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(pyproject.table(), "project", name)
         yield
@@ -76,14 +76,14 @@ def test_a_database_whose_drop_was_interrupted_is_collected(server: Server) -> N
     with project(f"a{secrets.token_hex(3)}"), database.connect(server.url) as admin:
         half = names.kept("some database")
         admin.execute(f'CREATE DATABASE "{half}"')
-        # What DROP DATABASE writes first, so that nobody uses what may be half gone.
+        # DROP DATABASE writes this first, so that nobody uses a half-dropped database.
         admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", (half,))
         assert runs.prune(server.url) == [half]
 
 
 @pytest.fixture
 def short(server: Server) -> Iterator[str]:
-    """The name of a project; the database of its service `web-api` is gone afterwards."""
+    """Name of a project; the database of its service `web-api` is dropped afterwards."""
     name = f"a{secrets.token_hex(3)}"
     yield name
     with database.connect(server.url) as admin:
@@ -185,7 +185,7 @@ def test_a_stamp_that_is_not_ours_makes_no_owner(server: Server, short: str) -> 
 
 
 def said(it: lifecycle.Database) -> tuple[str | None, str | None]:
-    """Return what a database says that it is for, and whose it is."""
+    """Return the purpose and the owner that a database is stamped with."""
     found = it.inspect().facts
     return found.stamp, found.owner
 
@@ -200,11 +200,11 @@ def test_a_plain_role_says_in_a_comment_what_a_superuser_sets(server: Server, sh
                 it = of(replace(server, url=address), "web-api")
                 it.create()
                 assert said(it) == ("test", f"{short}/web-api")
-                # As it was written before there were owners.
+                # The format of the comment before there were owners.
                 admin.execute(f"COMMENT ON DATABASE \"{it.name}\" IS 'strata.environment=test'")
                 it.migrate()
                 assert said(it) == ("test", f"{short}/web-api")
-                # The label of a snapshot is in that comment, too.
+                # The comment also holds the label of a snapshot.
                 it.snapshot("one")
                 before = it.snapshots()
                 other = replace(it, service=replace(it.service, name="shop"))
@@ -274,7 +274,7 @@ def test_a_service_called_as_a_source_of_servers_has_a_folder_of_its_own() -> No
     before = {*record.folder().iterdir()}
     record.use("embedded")
     made = {*record.folder().iterdir()} - before
-    # A service has no dot in its name.
+    # Names of services contain no dot, so they cannot collide with these.
     assert all("." in each.name for each in made)
     for each in made:
         each.unlink()
@@ -282,7 +282,7 @@ def test_a_service_called_as_a_source_of_servers_has_a_folder_of_its_own() -> No
 
 def test_containers_of_two_projects_have_names_that_cannot_meet() -> None:
     for name, described in containers.model({})["services"].items():
-        # In no name of a project or a service is there such a character.
+        # Names of projects and services contain neither a dot nor a slash.
         assert described["container_name"] == f"${{COMPOSE_PROJECT_NAME}}.{name}"
         assert described["image"] == f"${{COMPOSE_PROJECT_NAME}}/{name}"
 

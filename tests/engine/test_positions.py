@@ -43,7 +43,7 @@ def project(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @contextmanager
 def written(project: Scratch, name: str, after: str) -> Iterator[None]:
-    """Give the code a migration more for the length of the block."""
+    """Add a migration to the code within the block."""
     file = project.migrations / f"{name}.py"
     file.write_text(MIGRATION.format(name=name, after=after))
     try:

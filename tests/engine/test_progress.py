@@ -1,4 +1,4 @@
-"""The line that tells what takes long."""
+"""The progress line of long steps."""
 
 import io
 import threading
@@ -8,7 +8,7 @@ from stratakit.progress import progress
 
 
 class Terminal(io.StringIO):
-    """Somebody who watches; `written` is set with each line that is shown."""
+    """A terminal; `written` is set with each line that is shown."""
 
     def __init__(self, *, tty: bool = True) -> None:
         """Make it a terminal, or only a file."""

@@ -1,4 +1,4 @@
-"""A proxy of the user's network is for what is not on this machine."""
+"""The proxy of the user's network is not used for servers on this machine."""
 
 import threading
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from stratakit.environment import LOOPBACK, no_proxy, variables
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with nothing."""
+    """Handler that sends an empty response."""
 
     def do_GET(self) -> None:
-        """Answer with no content."""
+        """Respond with no content."""
         self.send_response(204)
         self.end_headers()
 
@@ -36,11 +36,11 @@ def port() -> Iterator[int]:
 def test_what_is_on_this_machine_is_asked_without_the_proxy(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nobody listens there.
+    # Nothing listens on this port.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "")
-    # As nox has it for what runs in a tier, be it pytest or not.
+    # Nox sets these for every command of a tier, not only for pytest.
     given = variables(Path("of a tier"))
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, str(given[name]))

@@ -1,4 +1,4 @@
-"""Exit code 1 is about the code alone: what a server refuses is told as such, with a way out."""
+"""Exit code 1 is for the code alone: a server's refusal is reported as such, with a hint."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,7 +70,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def primary() -> Iterator[str]:
-    """A server with a role that may create databases."""
+    """A server that has a role that may create databases."""
     host = "127.0.0.1"
     with cluster(host, free_port(host)) as address, database.connect(address) as admin:
         admin.execute("CREATE ROLE plain LOGIN CREATEDB")
@@ -79,7 +79,7 @@ def primary() -> Iterator[str]:
 
 @pytest.fixture
 def it(primary: str) -> Iterator[Database]:
-    """The migrated database of a role there, and a snapshot of it."""
+    """A migrated database of that role, and a snapshot of it."""
     url = primary.replace("postgres@", "plain@")
     found = Database(Server("postgres", url, "url", "", owned=True), project.services()[0])
     found.setup()
@@ -93,7 +93,7 @@ def it(primary: str) -> Iterator[Database]:
 
 
 def refusals(it: Database) -> dict[str, StrataError]:
-    """Return what each action says that does not pass; errors of the driver are raised."""
+    """Return the error of each action that fails; errors of the driver are raised."""
     found = {}
     for name, act in ACTIONS.items():
         try:
@@ -122,7 +122,7 @@ def test_what_postgresql_refuses_is_no_fault_of_the_code(
 def test_a_server_that_has_the_template_already_takes_no_changes_either(
     it: Database, primary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A standby has that of its primary; what it is noted to be used on is another day."""
+    """A standby has its primary's template, whose recorded day of use is not today."""
     runs.template(it.server.url, it.service)
     monkeypatch.setattr(runs, "_today", lambda: "2001-01-01")
     with database.connect(primary) as admin:

@@ -1,4 +1,4 @@
-"""Renaming or removing what this machine keeps of a service: all, or nothing. What is in files: tests/bake."""
+"""Renaming or removing a service's data on this machine: all or nothing (for files: tests/bake)."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -35,7 +35,7 @@ def test_settings_are_as_they_were_if_what_follows_cannot_be_renamed(
 
 @pytest.fixture
 def renamed() -> Iterator[tuple[Database, Database]]:
-    """A database with a snapshot, and what it is to become."""
+    """A database with a snapshot, and the database that it is renamed to."""
     service = project.services()[0]
     with servers.lease(settings.load(), ("postgres",)) as up:
         old, new = (

@@ -1,4 +1,4 @@
-"""The page of a run, its history, and what several runs tell of a test."""
+"""The page of a run, its history, and the verdict of several runs on a test."""
 
 import json
 import re
@@ -20,7 +20,7 @@ SLOW = "tests/unit/test_a.py::test_slow"
 
 
 def data_of(text: str) -> Any:
-    """Return the JSON that a page holds."""
+    """Return the JSON that is embedded in a page."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert found
     return json.loads(found[1])

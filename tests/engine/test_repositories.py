@@ -35,7 +35,7 @@ async def test_several_that_wait_for_a_lock_are_waited_for(
 
 
 async def taken(connection: AsyncConnection, lock: sa.TextClause) -> None:
-    """Take a lock, and give it back."""
+    """Take a lock, and release it."""
     await connection.execute(lock)
     await connection.rollback()
 

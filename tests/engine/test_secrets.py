@@ -1,4 +1,4 @@
-"""The password of a server: in no file that a run writes, and not in what it prints."""
+"""The password of a server: in no file that a run writes, and not in its output."""
 
 import os
 import secrets
@@ -66,7 +66,7 @@ def project(tmp_path: Path) -> Iterator[Scratch]:
 
 
 def holding(folder: Path) -> list[Path]:
-    """Return the files that hold the password, but for the test that knows it, and its bytecode."""
+    """Return the files that contain the password, except the test with it and its bytecode."""
     known = (".py", ".pyc")
     files = (each for each in folder.rglob("*") if each.is_file() and each.suffix not in known)
     return [each for each in files if PASSWORD.encode() in each.read_bytes()]
@@ -84,7 +84,7 @@ def test_no_file_holds_it_while_a_run_goes_on_nor_after_a_kill(
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     assert holding(tmp_path) == []
-    # Of pytest itself, which takes away those of earlier runs.
+    # These are pytest's own, which removes those of earlier runs.
     assert all(each.name.startswith("pytest-of-") for each in (tmp_path / "temporary").iterdir())
     block.unlink()
     assert project.pytest("-k", "stands", str(project.tests)).code == 0

@@ -1,4 +1,4 @@
-"""Servers that are not as they were left, and machines that are not like this one."""
+"""Servers in an unexpected state, and machines unlike this one."""
 
 import os
 import subprocess
@@ -146,6 +146,6 @@ def test_a_user_without_a_name_is_told_before_initdb_refuses_them(
     ):
         pass
     assert "-v /etc/passwd:/etc/passwd:ro" in str(told.value)
-    # `invoke setup` goes on without one, and says the same.
+    # `invoke setup` continues without a server, and prints the same reason.
     monkeypatch.setenv("STRATA_SERVERS", "embedded")
     assert _servers() == f"left to you: {told.value}"

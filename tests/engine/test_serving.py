@@ -1,4 +1,4 @@
-"""A service under test: asked itself whether it is ready, held to a good end, and never left over."""
+"""A service under test: its own readiness counts, it has to end cleanly, and none is left over."""
 
 import os
 import signal
@@ -90,7 +90,7 @@ KILLED = {
 
 @pytest.fixture
 def there(tmp_path: Path) -> Iterator[Path]:
-    """A folder with a test that has started a service, and never ends."""
+    """A folder with a test that starts a service and never ends."""
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     (tmp_path / "test_it.py").write_text(HELD)
     yield tmp_path
@@ -103,7 +103,7 @@ def there(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("victim", KILLED)
 def test_a_service_ends_with_whoever_started_it_however_that_ends(victim: str, there: Path) -> None:
     options, who = KILLED[victim]
-    # Without the plugin, and so without servers.
+    # Without the plugin, no servers are started.
     command = [sys.executable, "-m", "pytest", "-p", "no:stratakit", "-c", os.devnull, *options]
     with subprocess.Popen(
         [*command, "--rootdir", ".", "test_it.py"], cwd=there, stdout=subprocess.DEVNULL

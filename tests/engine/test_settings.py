@@ -1,4 +1,4 @@
-"""Names that a person gives: those that are not known, and those that are somebody else's."""
+"""Names that a person gives: unknown ones, and those that belong to somebody else."""
 
 import pytest
 

@@ -49,7 +49,7 @@ Docker = Callable[[str], None]
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Docker]:
-    """Write the program `docker`, a shell script; an engine answers beside it."""
+    """Write a fake `docker`, a shell script; a fake engine answers beside it."""
 
     def write(script: str) -> None:
         program = tmp_path / "docker"
@@ -65,7 +65,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Docker]:
 
 @pytest.fixture
 def dead(docker: Docker) -> Path:
-    """The folder of a copy whose run was killed, with data beside it."""
+    """Folder of a copy whose run was killed, with data beside it."""
     folder = home.cache() / f"{compose.PREFIX}dead"
     subprocess.run((sys.executable, "-c", HOLDER, str(folder)), check=True)
     home.data_folder(folder.name).mkdir(parents=True)
@@ -84,7 +84,7 @@ def test_a_copy_is_a_project_of_its_own_and_leaves_nothing(docker: Docker) -> No
             text=True,
             check=True,
         )
-        # Docker Compose takes the name from the environment, where no checkout is in the way.
+        # Docker Compose takes the name from the environment unless a checkout sets it.
         assert done.stderr.strip() == "[]"
         places = [Path(line) for line in done.stdout.splitlines()]
         assert all(stack.name in str(place) for place in places), places
@@ -139,7 +139,7 @@ def test_what_a_killed_run_has_left_is_removed(dead: Path) -> None:
 
 
 def test_an_action_that_outlives_its_run_is_left_to_end(dead: Path) -> None:
-    # As `stack.up` does, which may be building an image.
+    # `stack.up` holds this lock, possibly while it builds an image.
     with locked(home.data_folder(dead.name) / "stack.lock", "changes the stack"):
         compose.sweep()
         assert dead.exists()

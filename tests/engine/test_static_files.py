@@ -6,7 +6,7 @@ from stratakit.errors import Code
 from stratakit.static.checks import CHECKS, Check
 from stratakit.static.runner import outcomes
 
-# Fails, so that what it has printed is shown.
+# It fails, so that its output is shown.
 NAMES = "import sys; print(*sys.argv[1:], sep='\\n'); sys.exit(1)"
 LISTS = Check("lists", ("*",), ("python", "-c", NAMES, "{files}"), hint="")
 
@@ -41,5 +41,5 @@ def test_what_an_update_could_not_merge_is_found() -> None:
     assert found(rejects, ["noxfile.py"]) == (Code.PASSED, [])
     left = ["noxfile.py.rej", "services/gateway/pyproject.toml.orig"]
     assert found(rejects, ["noxfile.py", *left]) == (Code.FAILED, left)
-    # Of a commit, the hook names the files alone that are in it.
+    # For a commit, the hook passes only the files in it.
     assert found(rejects, ["noxfile.py", *left], ["noxfile.py"]) == (Code.FAILED, left)

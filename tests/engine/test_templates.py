@@ -28,7 +28,7 @@ def admin(server: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def made(admin: Connection) -> Iterator[list[str]]:
-    """Names of templates, which are dropped after the test."""
+    """Names of templates to drop after the test."""
     names: list[str] = []
     yield names
     for name in names:
@@ -37,7 +37,7 @@ def made(admin: Connection) -> Iterator[list[str]]:
 
 @pytest.fixture
 def changed(tmp_path: Path) -> project.Service:
-    """A service, with other migrations than those of the project."""
+    """A service whose migrations differ from the project's."""
     service = project.services()[0]
     copy = tmp_path / service.name
     shutil.copytree(service.path, copy)
@@ -47,7 +47,7 @@ def changed(tmp_path: Path) -> project.Service:
 
 
 def pretend(admin: Connection, digest: str, used: str) -> str:
-    """Make an empty template that was used on a day; return its name."""
+    """Make an empty template that was last used on a given day; return its name."""
     name = names.template(digest, admin.info.user)
     runs.create(admin, name)
     admin.execute(f"""COMMENT ON DATABASE "{name}" IS '{{"used": "{used}"}}'""")

@@ -17,7 +17,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Have on PATH, beside what every system has, programs of these versions alone."""
+    """Put only programs of these versions on PATH, beside the system's usual ones."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     def install(**versions: str) -> None:

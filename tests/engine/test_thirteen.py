@@ -1,4 +1,4 @@
-"""A schema as real teams have it: what writes, checks, cleans and copies it agrees on what it is."""
+"""A realistic schema: writing, checking, cleaning and copying it agree on what it contains."""
 
 import asyncio
 import secrets
@@ -68,7 +68,7 @@ COUNT = " UNION ALL ".join(
 
 @contextmanager
 def role(server: str, who: str) -> Iterator[str]:
-    """Yield the URL of the server for a superuser, or for a role that may make databases alone."""
+    """Yield the server's URL for a superuser, or for a role that may only create databases."""
     if who == "a superuser":
         yield server
         return
@@ -85,7 +85,7 @@ def role(server: str, who: str) -> Iterator[str]:
 
 @pytest.fixture(params=["a superuser", "a plain role"])
 def up(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server, and a project of a name that no other has."""
+    """A server, and a project with a unique name."""
     with (
         servers.lease(settings.load(), ("postgres",)) as leased,
         pytest.MonkeyPatch.context() as patch,
@@ -113,12 +113,12 @@ def counts(url: str, name: str) -> dict[str, int]:
 
 
 def unmet(up: Server, service: Service, name: str) -> list[str]:
-    """Return the checks that are not passed, as they are told."""
+    """Return the checks that fail, as they are printed."""
     return [table([each]) for each in verify(up.url, service, name) if not each.passed]
 
 
 def derive(url: str) -> None:
-    """Prove each derived case, and build a row of each table, on what migrations have made."""
+    """Prove each derived case, and build a row of each table, on a migrated database."""
     metadata = thirteen.Base.metadata
     with shop.engine(url).connect() as connection:
         found = catalog.read(connection, metadata)
@@ -145,7 +145,7 @@ def test_all_agree(up: Server, service: Service, monkeypatch: pytest.MonkeyPatch
     assert kinds == [
         ["missing", each] for each in ("function", "table", "table", "trigger", "view")
     ]
-    # It lies outside of the project, which has settings for the folders of migrations.
+    # The file is outside the project, whose settings for migrations do not apply to it.
     for action in (("format", "--check"), ("check", "--ignore", "INP001")):
         ruff = ("ruff", *action, "--no-cache", "--config", pyproject.ROOT / "pyproject.toml")
         subprocess.run([*ruff, found.file], check=True)

@@ -1,4 +1,4 @@
-"""The verification: what is wrong with migrations, models or a database is told, in words."""
+"""The verification: faults of migrations, models or a database are reported in words."""
 
 import json
 import subprocess
@@ -88,14 +88,14 @@ class Migrations:
     service: Service
 
     def write(self, name: str, after: object, up: str, down: str = "") -> None:
-        """Write a revision in SQL, or write it anew; without `down` it has no way back."""
+        """Write or rewrite a revision in SQL; without `down` it cannot be downgraded."""
         up, down = (
             f"op.execute({step!r})" if step else "raise NotImplementedError" for step in (up, down)
         )
         self.put(name, REVISION.format(name=name, after=after, up=up, down=down))
 
     def put(self, name: str, text: str) -> None:
-        """Write a file of Python."""
+        """Write a Python file."""
         folder = self.service.path / "migrations" / "versions"
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
 
@@ -117,7 +117,7 @@ def service(tmp_path: Path) -> Service:
 
 @pytest.fixture
 def migrations(service: Service) -> Migrations:
-    """Three revisions as they should be; a test spoils one."""
+    """Three valid revisions, of which a test spoils one."""
     migrations = Migrations(service)
     migrations.write("0001", None, TABLE, "DROP TABLE lamps")
     migrations.write("0002", "0001", COLUMN, "ALTER TABLE lamps DROP colour; DROP TYPE colour")
@@ -127,7 +127,7 @@ def migrations(service: Service) -> Migrations:
 
 @pytest.fixture
 def present(server: str) -> Iterator[str]:
-    """The name of an empty database."""
+    """Name of an empty database."""
     with database.run(server) as run:
         name = names.database(run, "present")
         with database.connect(server) as connection:
@@ -150,7 +150,7 @@ def answers(checks: list[Check]) -> dict[str, bool | None]:
 
 
 def answer(checks: list[Check], name: str) -> Check:
-    """Return the only check of a name."""
+    """Return the only check with a name."""
     [check] = [check for check in checks if check.name == name]
     return check
 
@@ -186,7 +186,7 @@ def test_a_service_can_be_asked_about_without_a_database(
 @pytest.mark.parametrize("up", [INDEX, "CREATE nonsense"])
 def test_nothing_is_left_on_the_server(up: str, migrations: Migrations) -> None:
     migrations.write("0003", "0002", up, "DROP INDEX ix_lamps_red")
-    # Of its own: on that of the run, other tests make databases meanwhile.
+    # Use a separate server: on the run's, other tests make databases meanwhile.
     with (
         clusters.cluster("127.0.0.1", clusters.free_port("127.0.0.1")) as server,
         database.connect(server) as connection,
@@ -498,7 +498,7 @@ TAKE = {
     "tests": lambda server, service, _present: runs.template(server, service),
     "db.verify": lambda server, service, _present: verify(server, service),
 }
-"""Whatever takes the migrations of a service."""
+"""Operations that run the migrations of a service."""
 LACKING = {
     "an extension": (
         "CREATE EXTENSION IF NOT EXISTS unheard_of",

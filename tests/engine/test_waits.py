@@ -1,4 +1,4 @@
-"""Nothing waits for ever, and who is in the way is told."""
+"""Nothing waits for ever, and the session in the way is named."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,7 +44,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def it(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Database]:
-    """A database whose migrations, seeds and rows all have to do with one table."""
+    """A database whose migrations, seeds and rows all concern one table."""
     folder = tmp_path_factory.mktemp("waiting")
     known = project.services()[0]
     (folder / "seeds").mkdir()
@@ -62,7 +62,7 @@ def it(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecy
     mine.snapshot("kept")
     with database.connect(server, mine.name) as own:
         own.execute("INSERT INTO held VALUES (1)")
-    # One that has not been applied, for `migrate`.
+    # A pending revision, for `migrate`.
     revision(
         migrations, "second", "first", "ALTER TABLE held ADD two int", "ALTER TABLE held DROP two"
     )
@@ -106,7 +106,7 @@ def state(server: str, name: str) -> list[tuple[object, ...]]:
 
 @contextmanager
 def prepared(server: str, name: str, statement: str) -> Iterator[str]:
-    """Leave a transaction prepared that has run a statement."""
+    """Leave a prepared transaction that has run a statement."""
     with database.connect(server, name) as own:
         own.execute(f"BEGIN; {statement}; PREPARE TRANSACTION 'left''over'")
     end = "ROLLBACK PREPARED 'left''over'"
@@ -121,7 +121,7 @@ def prepared(server: str, name: str, statement: str) -> Iterator[str]:
 
 @contextmanager
 def idle(server: str, name: str, statement: str) -> Iterator[str]:
-    """Leave a transaction open that has run a statement, of a role that nobody may end."""
+    """Leave an open transaction that has run a statement, of a role that nobody may end."""
     address = psycopg.conninfo.make_conninfo(server, application_name="colleague")
     with database.connect(address, name) as own:
         own.execute(f"BEGIN; {statement}")
@@ -133,7 +133,7 @@ def test_a_prepared_transaction_is_named_with_what_ends_it(
     action: str, it: lifecycle.Database, server: str
 ) -> None:
     if action in {"rollback", "clean", "reset", "seed"}:
-        # `clean` and `reset` have to be at the newest revision.
+        # `clean` and `reset` require the newest revision.
         it.migrate()
     before = state(server, it.name)
     with prepared(server, it.name, "UPDATE held SET one = 3") as end:
@@ -269,7 +269,7 @@ def plain(server: str) -> str:
 
 @pytest.fixture
 def owned(it: lifecycle.Database, server: str, plain: str) -> lifecycle.Database:
-    """The database as a plain role sees it that owns it, and not its snapshot."""
+    """The database, as seen by a plain role that owns it but not its snapshot."""
     with database.connect(server) as admin:
         admin.execute(f'ALTER DATABASE "{it.name}" OWNER TO {plain}')
     url = psycopg.conninfo.make_conninfo(it.server.url, user=plain)

@@ -1,6 +1,6 @@
-"""A schema of thirteen tables with what real teams use, most of which Alembic can write.
+"""A schema of thirteen tables with features that real teams use; Alembic can write most of them.
 
-What SQLAlchemy has no words for stands at the end, as the documents say: statements that the metadata
+Objects that SQLAlchemy cannot express are at the end, as documented: statements that the metadata
 runs after its tables are made, and a migration as `op.execute`.
 """
 
@@ -59,7 +59,7 @@ class Country(Base):
 
 
 class Team(Base):
-    """Goes in a circle with Account, which only the end of a transaction closes."""
+    """A table in a cycle with Account, which is only checked when a transaction ends."""
 
     __tablename__ = "teams"
 
@@ -107,7 +107,7 @@ class Account(Base):
 
 
 class Category(Base):
-    """A tree, whose rows may come in any order."""
+    """A tree whose rows may be written in any order."""
 
     __tablename__ = "categories"
 
@@ -182,7 +182,7 @@ class Order(Base):
 
 
 class Line(Base):
-    """Lines may be sorted anew: their positions are unique at the end of a transaction."""
+    """Lines that can be reordered: their positions are unique when a transaction ends."""
 
     __tablename__ = "lines"
 
@@ -237,7 +237,7 @@ class Room(Base):
 
 
 class Booking(Base):
-    """No two at the same time."""
+    """Bookings that may not overlap."""
 
     __tablename__ = "bookings"
 
@@ -253,7 +253,7 @@ class Booking(Base):
 
 
 class Event(Base):
-    """Kept in a partition for each year, and one for what belongs to none."""
+    """A table with a partition for each year, and a default one."""
 
     __tablename__ = "events"
 
@@ -271,7 +271,7 @@ class Event(Base):
 
 
 class Entry(Base):
-    """Lies in the second schema, and refers to a table in partitions."""
+    """A table in the second schema that refers to a partitioned one."""
 
     __tablename__ = "entries"
 

@@ -1,4 +1,4 @@
-"""Tables that are legal and uncommon: what builders and derived tests had no value for, or took for a fault."""
+"""Legal but uncommon tables that builders could not fill, or that derived tests took for faults."""
 
 import datetime as dt
 from decimal import Decimal
@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class Reading(Base):
-    """A table in partitions, without a default partition."""
+    """A partitioned table without a default partition."""
 
     __tablename__ = "readings"
 
@@ -29,7 +29,7 @@ class Reading(Base):
 
 
 class Alarm(Base):
-    """Refers to what is in partitions, and is so itself, by two keys."""
+    """A table partitioned by two keys, which refers to a partitioned one."""
 
     __tablename__ = "alarms"
 
@@ -138,7 +138,7 @@ class Page(Base):
 
 
 class Crew(Base):
-    """Goes in a circle with Sailor and Ship, of which one key may be broken meanwhile."""
+    """A table in a cycle with Sailor and Ship, in which one key is deferred."""
 
     __tablename__ = "crews"
 
@@ -178,7 +178,7 @@ class Land(Base):
 
 
 class Harbour(Base):
-    """Its defaults are keys of rows that nobody has made."""
+    """A table whose defaults are keys of rows that do not exist."""
 
     __tablename__ = "harbours"
 
@@ -211,7 +211,7 @@ class Item(Base):
 
 
 class Badge(Base):
-    """There is one of each pack at most."""
+    """A table with at most one row for each pack."""
 
     __tablename__ = "badges"
 
@@ -222,7 +222,7 @@ class Badge(Base):
 
 
 class Rule(Base):
-    """Belongs to a pack, by itself and by what it is about."""
+    """A table that refers to a pack directly and through its other keys."""
 
     __tablename__ = "rules"
 
@@ -243,7 +243,7 @@ class Rule(Base):
 
 
 class Stay(Base):
-    """No two in one room at a time, nor with one code, in whatever letters."""
+    """Stays that may not overlap, with codes that are unique regardless of case."""
 
     __tablename__ = "stays"
 
