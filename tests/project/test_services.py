@@ -284,7 +284,7 @@ def the_doctor_has_nothing_against_them(project: Workshop) -> None:
         assert re.search(
             r"template +ok .* at \w{7}, which is at \w{7} now: uvx cruft", outcome.output
         )
-        assert "a path of this machine" in outcome.output
+        assert "a path on this machine" in outcome.output
     finally:
         dotenv.unlink()
 
