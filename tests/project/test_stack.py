@@ -317,7 +317,12 @@ def test_an_image_that_cannot_be_built_is_a_failure_and_a_base_that_cannot_be_ha
 ) -> None:
     monkeypatch.setattr(stack, "source", "docker")
     for old, new, code, says in (
-        ("FROM python:${PYTHON}-slim AS builder", "FROM nowhere.invalid/x AS builder", 2, "unavailable"),
+        (
+            "FROM python:${PYTHON}-slim AS builder",
+            "FROM nowhere.invalid/x AS builder",
+            2,
+            "unavailable",
+        ),
         ("ARG UV=", "RUN echo why && bogus\nARG UV=", 1, "bogus: not found"),
     ):
         with Changes(stack) as changes:
