@@ -21,7 +21,7 @@ UV = """\
 # Runs what uv would have run with the Python of the tests, whose environment has everything.
 while [ "$1" != python ]; do shift; done
 shift
-exec {python} "$@"
+exec "{python}" "$@"
 """
 
 
