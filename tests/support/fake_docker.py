@@ -17,10 +17,10 @@ ANSWERS: dict[str, tuple[int, Any]] = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Responds by the end of the path, for any version of the API."""
+    """Handler of a fake Docker API, for any version of it."""
 
     def do_GET(self) -> None:
-        """Respond."""
+        """Send the response for the end of the path."""
         path = self.path.partition("?")[0]
         status, body = next(
             (answer for end, answer in ANSWERS.items() if path.endswith(end)),
