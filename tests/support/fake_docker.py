@@ -2,12 +2,14 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-ANSWERS: dict[str, tuple[int, Any]] = {
+Answers = Mapping[str, tuple[int, Any]]
+
+ANSWERS: Answers = {
     "/_ping": (200, "OK"),
     "/version": (200, {"ApiVersion": "1.44", "MinAPIVersion": "1.24", "Version": "27.0"}),
     "/info": (200, {"ServerVersion": "27.0"}),
@@ -19,11 +21,13 @@ ANSWERS: dict[str, tuple[int, Any]] = {
 class Handler(BaseHTTPRequestHandler):
     """Handler of a fake Docker API, for any version of it."""
 
+    answers = ANSWERS
+
     def do_GET(self) -> None:
         """Send the response for the end of the path."""
         path = self.path.partition("?")[0]
         status, body = next(
-            (answer for end, answer in ANSWERS.items() if path.endswith(end)),
+            (answer for end, answer in self.answers.items() if path.endswith(end)),
             (404, {"message": "no such thing"}),
         )
         content = json.dumps(body).encode()
@@ -40,9 +44,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def without_images() -> Iterator[str]:
-    """Run such an engine, and yield its DOCKER_HOST."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+def without_images(others: Answers = {}) -> Iterator[str]:  # noqa: B006 - never changed
+    """Run such an engine, with other answers if given, and yield its DOCKER_HOST."""
+    handler = type("Other", (Handler,), {"answers": {**ANSWERS, **others}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"tcp://127.0.0.1:{server.server_port}"
         server.shutdown()

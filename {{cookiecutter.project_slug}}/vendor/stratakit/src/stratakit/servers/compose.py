@@ -52,9 +52,11 @@ def lease(kind: "Kind", settings: Settings) -> Iterator[str]:  # noqa: ARG001 - 
         found = ADDRESSES[kind].format(address=address)
         until(lambda: _ping(kind, found), limits.CONTAINER_START, unless=ChildProcessError)
     except (TimeoutError, ChildProcessError, ComposeError) as error:
-        _refuse_other_major(kind)
+        output = run("logs", "--no-log-prefix", "--tail=20", kind).strip()
+        _refuse_other_major(kind, output)
         raise InfrastructureError(
-            f"{kind} of compose.yaml is not ready: {error}", f"docker compose logs {kind}"
+            f"{kind} of compose.yaml is not ready: {error}; its last lines:\n{output[-1000:]}",
+            f"docker compose logs {kind}",
         ) from error
     yield found
 
@@ -73,14 +75,13 @@ def _ping(kind: "Kind", address: str) -> None:
         raise
 
 
-def _refuse_other_major(kind: "Kind") -> None:
-    """Raise if PostgreSQL exited because its data is from another major version.
+def _refuse_other_major(kind: "Kind", output: str) -> None:
+    """Raise if PostgreSQL exited because, by its output, its data is from another major version.
 
     Raises:
         InfrastructureError: the data is from another major version; it was not changed.
     """
-    said = run("logs", "--no-log-prefix", "--tail=20", kind) if kind == "postgres" else ""
-    made = re.search(r"initialized by PostgreSQL version (\d+)", said)
+    made = re.search(r"initialized by PostgreSQL version (\d+)", output)
     if not made:
         return
     there, image = made[1], docker.IMAGES[kind]

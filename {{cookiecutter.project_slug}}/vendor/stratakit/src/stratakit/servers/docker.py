@@ -214,18 +214,20 @@ def _listens() -> bool:
 
 def has(engine: "DockerClient", image: str) -> bool:
     """Return whether an engine has an image."""
-    return any(image in found.tags for found in engine.images.list(name=image))
+    # Not `engine.images.list`: it inspects each one, and fails when one is removed meanwhile.
+    return any(image in (found["RepoTags"] or ()) for found in engine.api.images(name=image))
 
 
 def _sweep(engine: "DockerClient") -> None:
     """Remove the containers of runs that were killed."""
     from docker.errors import APIError
 
-    for container in engine.containers.list(all=True, filters={"label": OWNER}):
-        if not alive(container.labels[OWNER]):
+    # Not `engine.containers.list`: it inspects each one, and fails when another run removes one.
+    for container in engine.api.containers(all=True, filters={"label": OWNER}):
+        if not alive(container["Labels"][OWNER]):
             # Another run may be sweeping the same one.
             with suppress(APIError):
-                container.remove(force=True, v=True)
+                engine.api.remove_container(container["Id"], force=True, v=True)
 
 
 def _leave_reaping_to_us_without_ryuk(engine: "DockerClient") -> None:
