@@ -7,11 +7,14 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
 from servicebase import errors, postgres, redis, testing
+from servicebase.connections import Connections
 from servicebase.idempotency import Claim
+from servicebase.settings import ServiceSettings
 from stratakit.testing import eventually
 from stratakit.testing.locks import terminate, waiting
 
@@ -65,6 +68,22 @@ async def test_no_call_fails_after_redis_closed_a_connection(
     async with redis.connect(redis_url, timeout=5) as own:
         await redis_client.client_kill_filter(_id=str(await own.client_id()))
         await store(own).ping()
+
+
+async def test_an_application_that_ends_closes_its_connections(
+    postgres_url: str, redis_client: Redis, redis_url: str
+) -> None:
+    own = Connections(ServiceSettings(database_url=postgres_url, redis_url=redis_url), "own")
+    async with own.lifespan(FastAPI()):
+        async with own.engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+        client = await own.redis.client_id()
+    assert driver.is_closed()
+
+    async def gone() -> bool:
+        return not await redis_client.client_list(client_id=[client])
+
+    await eventually(gone)
 
 
 @pytest.mark.parametrize("refuses", [True, False])

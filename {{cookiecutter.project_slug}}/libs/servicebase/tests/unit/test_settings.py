@@ -32,7 +32,7 @@ GOOD = {
     ),
     "REDIS_URL": (
         *("redis://h", "rediss://h:1/2?ssl_ca_path=/ca&ssl_check_hostname=false"),
-        "unix:///run/redis.sock?db=1",
+        *("rediss://h?ssl_certfile=/c&ssl_keyfile=/k", "unix:///run/redis.sock?db=1"),
     ),
     "DATABASE_POOL_SIZE": ("7",),
     "SERVER_TIMEOUT": ("0.5",),
