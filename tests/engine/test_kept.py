@@ -156,13 +156,13 @@ def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(
         assert "was made by PostgreSQL 15" in outcome.said
         assert f"PostgreSQL {ours} is what runs here" in outcome.said
         assert "pg_dumpall" in outcome.said
-        assert f"to begin anew, beside it: mv {project.data}/dev" in outcome.said
+        assert f"to start over, beside it: mv {project.data}/dev" in outcome.said
         assert 'to stay with it: postgres = "15" in [tool.stratakit]' in outcome.said
         assert "Traceback" not in outcome.said
     assert sorted(version.parent.iterdir()) == before
     # The fast server of test runs is not affected.
     project.green("db.status", "--database", "test")
-    begin = outcome.said.partition("to begin anew, beside it: ")[2].strip()
+    begin = outcome.said.partition("to start over, beside it: ")[2].strip()
     subprocess.run(["sh", "-c", begin], check=True)
     project.green("db.setup")
     assert (project.data / "dev.15" / "store" / "data").exists()
@@ -175,7 +175,7 @@ def test_a_server_of_another_major_version_that_is_up_is_not_used(project: Scrat
     outcome = project.invoke("db.status")
     assert outcome.code == 2, outcome.said
     assert "was made by PostgreSQL 17, and PostgreSQL 18 is what runs here" in outcome.said
-    begin = outcome.said.partition("to begin anew, beside it: ")[2].strip()
+    begin = outcome.said.partition("to start over, beside it: ")[2].strip()
     assert begin.startswith("uv run invoke stack.down && mv ")
     project.down()
     subprocess.run(["sh", "-c", begin.partition(" && ")[2]], check=True)

@@ -194,7 +194,7 @@ except InfrastructureError as error:
 @pytest.mark.parametrize(
     ("engine", "says"),
     [
-        ("lives", "docker compose ps was not done after 0.5 s, and was ended"),
+        ("lives", "docker compose ps did not finish within 0.5 s and was stopped"),
         ("dies", "no Docker engine answers at tcp://127.0.0.1:"),
     ],
 )
@@ -211,7 +211,9 @@ def test_compose_is_not_waited_for_where_its_engine_hangs(
 
 
 def test_a_program_that_does_not_end_is_ended_and_named() -> None:
-    with pytest.raises(InfrastructureError, match=r"`sleep 600` was not done after 0\.1 s") as told:
+    with pytest.raises(
+        InfrastructureError, match=r"`sleep 600` did not finish within 0\.1 s"
+    ) as told:
         programs.run(["sleep", "600"], 0.1)
     assert told.value.hint == "see what it waits for: sleep 600"
 

@@ -54,7 +54,7 @@ def run(  # noqa: PLR0913 - the needed options of subprocess.run
     except subprocess.TimeoutExpired as error:
         words = " ".join(command)
         raise InfrastructureError(
-            f"`{words}` was not done after {limit:g} s, and was ended",
+            f"`{words}` did not finish within {limit:g} s and was stopped",
             f"see what it waits for: {words}",
         ) from error
 

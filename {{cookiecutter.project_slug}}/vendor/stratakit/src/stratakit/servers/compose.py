@@ -103,7 +103,7 @@ def _refuse_other_major(kind: "Kind", output: str) -> None:
         f" PostgreSQL {postgres()} is what runs here: it was not opened",
         f"{to_stay(there)}\n  to dump it: docker run --rm --user postgres --entrypoint sh -v"
         f" {volume}:{image.data} -e PGDATA={image.data} {own} -c '{dump}' >~/dev-{there}.sql"
-        f"\n  to begin anew, with a copy in {volume}-{there}: {anew}",
+        f"\n  to start over, with a copy in {volume}-{there}: {anew}",
     )
 
 
@@ -186,7 +186,7 @@ def _ended(process: "subprocess.Popen[str]", command: str, limit: float) -> tupl
                 if time.monotonic() < deadline:
                     continue
             raise InfrastructureError(
-                f"{command} was not done after {limit:g} s, and was ended",
+                f"{command} did not finish within {limit:g} s and was stopped",
                 f"see what it waits for: {command}; STRATA_SERVERS=embedded does without Docker",
             ) from error
 

@@ -230,7 +230,7 @@ def _start_after_crash(plan: ServerSpec) -> None:
     except TimeoutError as error:
         raise InfrastructureError(
             f"the embedded {plan.kind} does not start again after a crash: {error}",
-            f"to begin anew: {plan.anew}",
+            f"to start over: {plan.anew}",
         ) from error
 
 
@@ -275,7 +275,7 @@ def _run(command: list[str], limit: float, log: IO[bytes], **options: Any) -> in
         ).returncode
     except subprocess.TimeoutExpired as error:
         raise InfrastructureError(
-            f"{Path(command[0]).name} was not done after {limit:g} s, and was ended",
+            f"{Path(command[0]).name} did not finish within {limit:g} s and was stopped",
             "check the disk and the machine's load: dmesg, top; then try again",
         ) from error
 
@@ -284,7 +284,7 @@ def _failure(plan: ServerSpec, log: Path, why: str) -> InfrastructureError:
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
     return InfrastructureError(
         f"the embedded {plan.kind} did not start: {why}\n{tail}",
-        f"see what the log says; to begin anew: {plan.anew}",
+        f"see what the log says; to start over: {plan.anew}",
     )
 
 

@@ -125,7 +125,7 @@ def refuse_other_major(of: ServerSpec, *, up: bool) -> None:
         f"the data of dev in {of.data} was made by PostgreSQL {there}, and PostgreSQL {wanted}"
         " is what runs here: it was not opened",
         f"{carriers.to_stay(there)}\n  to dump it: {down}{_dump(of, there)}"
-        f"\n  to begin anew, beside it: {down}{begin}",
+        f"\n  to start over, beside it: {down}{begin}",
     )
 
 
