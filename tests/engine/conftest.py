@@ -31,9 +31,9 @@ SLOW = frozenset(
     "actions autogenerate carriers checkouts cloud cloud_hetzner cloud_kills cloud_ssh deployments"
     " folders kept keyspaces_of_runs kills lent limits load_driver local_clouds one_server"
     " secrets servers terraform waits"
-    " builders::unique_values_are_unique"
+    " builders::unique_columns_get_distinct_values"
     " forgotten::a_forgotten_migration_is_told_once_and_no_test_is_run"
-    " downloads::two_at_the_same_time_do_not_collide"
+    " downloads::concurrent_downloads_of_a_file_all_succeed"
     " guards::what_a_site_gives_every_new_database_does_not_count"
     " isolation::leaks_fail_the_test_that_leaks_and_not_the_next"
     " libpq::a_variable_completes_a_url_or_is_ignored_or_is_named"
@@ -51,9 +51,9 @@ SLOW = frozenset(
 )
 # These have many similar cases.
 WIDE = frozenset(
-    "cleaning::what_would_keep_rows_is_set_aside_and_comes_back"
+    "cleaning::cleaning_bypasses_and_restores_obstacles_to_deleting_rows"
     " derived::a_row_of_each_table_is_built"
-    " derived::each_case_holds"
+    " derived::each_derived_case_passes"
     " guards::a_stamp_closes_a_database_wherever_it_stands"
     " guards::what_is_not_a_test_database_stays_as_it_is"
     " guards::whatever_is_in_a_database_counts"

@@ -118,7 +118,7 @@ def state(project: Scratch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("action", CHANGES)
-def test_twice_is_as_good_as_once(action: str, ready: Scratch) -> None:
+def test_a_repeated_action_leaves_the_same_state(action: str, ready: Scratch) -> None:
     ready.green("db.snapshot", "one", "--yes")
     ready.green(*action.split())
     once = state(ready)
@@ -127,7 +127,7 @@ def test_twice_is_as_good_as_once(action: str, ready: Scratch) -> None:
 
 
 @pytest.mark.parametrize("action", CHANGES)
-def test_two_at_the_same_time_do_not_collide(action: str, ready: Scratch) -> None:
+def test_concurrent_runs_of_an_action_all_succeed(action: str, ready: Scratch) -> None:
     ready.green("db.snapshot", "one", "--yes")
     if action in {"db", "db.setup", "db.create"}:
         ready.green("db.drop", "--yes")
@@ -138,7 +138,7 @@ def test_two_at_the_same_time_do_not_collide(action: str, ready: Scratch) -> Non
     assert state(ready)["current"]
 
 
-def test_all_of_them_at_once_leave_what_setup_mends(ready: Scratch) -> None:
+def test_setup_repairs_a_database_after_all_actions_ran_at_once(ready: Scratch) -> None:
     ready.green("db.snapshot", "one", "--yes")
     running = [ready.start(INVOKE, *action.split()) for action in CHANGES * 2]
     for each in running:
@@ -150,7 +150,7 @@ def test_all_of_them_at_once_leave_what_setup_mends(ready: Scratch) -> None:
     assert state(ready)["rows"].items() >= FRESH.items()
 
 
-def test_two_templates_built_at_the_same_time_are_one(ready: Scratch, address: str) -> None:
+def test_concurrent_resets_build_one_template(ready: Scratch, address: str) -> None:
     with database.connect(address) as admin:
         for name in mine(ready, admin):
             if "_tpl_" in name:
@@ -162,7 +162,7 @@ def test_two_templates_built_at_the_same_time_are_one(ready: Scratch, address: s
         assert len([name for name in mine(ready, admin) if "_tpl_" in name]) == 1
 
 
-def test_reset_gives_the_state_of_a_new_setup(ready: Scratch, address: str) -> None:
+def test_reset_restores_the_state_of_a_new_setup(ready: Scratch, address: str) -> None:
     fresh, rows = state(ready), kinds(ready, address)
     assert fresh["rows"].items() >= FRESH.items()
     # The first reset records the schema it has found, so the second does not inspect it again.
@@ -179,7 +179,9 @@ def test_reset_gives_the_state_of_a_new_setup(ready: Scratch, address: str) -> N
     assert kinds(ready, address)[-1] == (4, "next")
 
 
-def test_clean_keeps_the_schema_and_what_migrations_seeded(ready: Scratch, address: str) -> None:
+def test_clean_keeps_the_schema_and_the_rows_seeded_by_migrations(
+    ready: Scratch, address: str
+) -> None:
     write(ready, address)
     write(ready, address, "CREATE TABLE more AS SELECT 1 AS one")
     ready.green("db.clean", "--yes")
@@ -207,7 +209,9 @@ def test_clean_of_a_database_without_tables_does_nothing(project: Scratch) -> No
     assert project.status()["rows"] == {}
 
 
-def test_a_snapshot_comes_back_as_it_was(ready: Scratch, address: str) -> None:
+def test_restore_brings_back_the_schema_and_rows_of_a_snapshot(
+    ready: Scratch, address: str
+) -> None:
     write(ready, address)
     kept, rows = state(ready), kinds(ready, address)
     ready.green("db.snapshot", "before", "--yes")
@@ -243,7 +247,7 @@ def test_snapshots_are_listed_and_deleted(ready: Scratch) -> None:
     assert ready.invoke("db.restore", "listed: one", "--yes").code == 3
 
 
-def test_rollback_and_migrate_go_one_step_and_all_the_way(ready: Scratch) -> None:
+def test_rollback_undoes_one_revision_and_migrate_applies_all(ready: Scratch) -> None:
     newest = state(ready)["revision"]
     ready.green("db.rollback", "--yes")
     found = state(ready)
@@ -257,7 +261,7 @@ def test_rollback_and_migrate_go_one_step_and_all_the_way(ready: Scratch) -> Non
     assert state(ready)["current"]
 
 
-def test_gc_finds_what_dead_runs_left_and_nothing_else(ready: Scratch, address: str) -> None:
+def test_gc_drops_only_databases_left_by_dead_runs(ready: Scratch, address: str) -> None:
     ready.green("db.reset", "--yes")
     outcome = ready.python("""
 from stratakit import names
@@ -276,7 +280,7 @@ print(dead, names.kept(dead), dead[:-1] + "x")
         admin.execute(f'DROP DATABASE "{made[2]}"')
 
 
-def test_gc_spares_a_run_that_lives(ready: Scratch, address: str) -> None:
+def test_gc_spares_the_databases_of_a_live_run(ready: Scratch, address: str) -> None:
     lives = ready.start("""
 import sys
 from stratakit import database, names, servers, settings
@@ -302,7 +306,7 @@ def _expect(condition: object) -> None:
     assert condition
 
 
-def test_revision_writes_a_file_from_what_the_models_lack(ready: Scratch) -> None:
+def test_revision_drops_a_table_without_a_model_only_with_the_drop_option(ready: Scratch) -> None:
     before = set(ready.migrations.glob("*.py"))
     outcome = ready.green("db.revision", "-m", "drop what no model has")
     assert set(ready.migrations.glob("*.py")) == before
@@ -322,7 +326,7 @@ def test_revision_writes_a_file_from_what_the_models_lack(ready: Scratch) -> Non
         file.unlink()
 
 
-def test_revision_writes_nothing_where_models_and_migrations_agree(
+def test_revision_writes_nothing_when_models_and_migrations_agree(
     project: Scratch, address: str
 ) -> None:
     seeding = project.migrations / "seeding.py"
@@ -341,7 +345,7 @@ def test_revision_writes_nothing_where_models_and_migrations_agree(
 
 
 @pytest.mark.parametrize("action", [*CHANGES, "db.status", "db.rollback --yes"])
-def test_json_is_valid_and_alone(action: str, ready: Scratch) -> None:
+def test_the_json_option_prints_valid_json_and_nothing_else(action: str, ready: Scratch) -> None:
     ready.green("db.snapshot", "one", "--yes")
     found = ready.green(*action.split(), "--json").json
     if action == "db.status":
@@ -353,7 +357,7 @@ def test_json_is_valid_and_alone(action: str, ready: Scratch) -> None:
 @pytest.mark.parametrize(
     "action", ["drop", "reset", "clean", "rollback", "restore one", "drop --force"]
 )
-def test_a_dry_run_prints_what_it_would_touch_and_touches_nothing(
+def test_a_dry_run_prints_what_it_would_remove_and_changes_nothing(
     action: str, ready: Scratch, address: str
 ) -> None:
     ready.green("db.snapshot", "one", "--yes")
@@ -372,7 +376,7 @@ def test_a_dry_run_prints_what_it_would_touch_and_touches_nothing(
 
 
 @pytest.mark.parametrize("action", ["drop", "reset", "clean", "rollback", "restore one"])
-def test_without_yes_and_without_anybody_to_ask_nothing_is_touched(
+def test_a_destructive_action_is_refused_without_yes_or_a_terminal(
     action: str, ready: Scratch
 ) -> None:
     before = state(ready)
@@ -384,7 +388,9 @@ def test_without_yes_and_without_anybody_to_ask_nothing_is_touched(
 
 
 @pytest.mark.parametrize("action", ["drop", "reset", "clean", "rollback", "snapshot one"])
-def test_others_who_are_connected_stop_it(action: str, ready: Scratch, address: str) -> None:
+def test_an_action_is_refused_while_another_session_is_connected(
+    action: str, ready: Scratch, address: str
+) -> None:
     named = psycopg.conninfo.make_conninfo(address, application_name="psql of a colleague")
     yes = () if action.startswith("snapshot") else ("--yes",)
     with database.connect(named, ready.database) as other:
@@ -404,7 +410,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("action", WRONG)
-def test_what_is_not_there_is_named(action: str, ready: Scratch) -> None:
+def test_an_unknown_service_or_snapshot_is_named_with_a_hint(action: str, ready: Scratch) -> None:
     code, said = WRONG[action]
     outcome = ready.invoke(*action.split())
     assert outcome.code == code, outcome.said
@@ -416,7 +422,7 @@ def test_what_is_not_there_is_named(action: str, ready: Scratch) -> None:
 @pytest.mark.parametrize(
     "action", ["migrate", "seed", "clean --yes", "rollback --yes", "snapshot x"]
 )
-def test_a_database_that_is_not_there_is_named_with_what_makes_it(
+def test_a_missing_database_error_names_the_command_that_creates_it(
     action: str, project: Scratch
 ) -> None:
     project.green("db.drop", "--yes")
@@ -427,7 +433,7 @@ def test_a_database_that_is_not_there_is_named_with_what_makes_it(
     assert not project.status()["exists"]
 
 
-def test_a_migration_that_fails_is_the_codes_fault(ready: Scratch) -> None:
+def test_a_failing_migration_is_a_failure_and_leaves_the_last_revision(ready: Scratch) -> None:
     broken = ready.migrations / "broken.py"
     text = MIGRATION.format(after="seeding").replace('"seeding", ', '"broken", ')
     broken.write_text(text)
@@ -455,7 +461,7 @@ WRONG_SEEDS = {
 
 
 @pytest.mark.parametrize("seed", WRONG_SEEDS)
-def test_a_seed_that_fails_is_the_codes_fault(seed: str, ready: Scratch) -> None:
+def test_a_failing_seed_is_a_failure_and_names_its_file(seed: str, ready: Scratch) -> None:
     broken = ready.migrations.parents[1] / "seeds" / "z.sql"
     broken.write_text(seed)
     try:
@@ -468,7 +474,7 @@ def test_a_seed_that_fails_is_the_codes_fault(seed: str, ready: Scratch) -> None
         broken.unlink()
 
 
-def test_a_server_that_does_not_answer_is_infrastructure(ready: Scratch) -> None:
+def test_an_unreachable_server_is_an_infrastructure_error(ready: Scratch) -> None:
     gone = "postgresql://me:secret@127.0.0.1:1/postgres"
     for action in ("db", "db.status", "db.gc", "db.drop --yes"):
         outcome = ready.invoke(*action.split(), TEST_DATABASE_URL=gone)
@@ -477,7 +483,7 @@ def test_a_server_that_does_not_answer_is_infrastructure(ready: Scratch) -> None
         assert ":secret@127" not in outcome.said
 
 
-def test_a_stamp_of_production_stops_every_action(ready: Scratch, address: str) -> None:
+def test_actions_refuse_a_database_stamped_as_production(ready: Scratch, address: str) -> None:
     with database.connect(address) as admin:
         stamp = f'ALTER DATABASE "{ready.database}" SET strata.environment ='
         admin.execute(f"{stamp} 'production'")
@@ -491,7 +497,7 @@ def test_a_stamp_of_production_stops_every_action(ready: Scratch, address: str) 
             admin.execute(f"{stamp} 'dev'")
 
 
-def test_status_says_what_is_there(ready: Scratch) -> None:
+def test_status_shows_the_owner_size_revision_and_row_counts(ready: Scratch) -> None:
     found = ready.status()
     assert json.loads(json.dumps(found))["owner"]
     assert found["size"] > 1_000_000
@@ -502,14 +508,16 @@ def test_status_says_what_is_there(ready: Scratch) -> None:
     assert "kind 3" in said
 
 
-def test_status_leaves_out_the_temporary_tables_of_others(ready: Scratch, address: str) -> None:
+def test_status_leaves_out_the_temporary_tables_of_other_sessions(
+    ready: Scratch, address: str
+) -> None:
     before = state(ready)["rows"]
     with database.connect(address, ready.database) as other:
         other.execute("CREATE TEMPORARY TABLE passing AS SELECT generate_series(1, 10000)")
         assert state(ready)["rows"] == before
 
 
-def test_a_lock_that_status_meets_is_infrastructure_and_no_traceback(
+def test_status_of_a_locked_table_is_an_infrastructure_error_without_a_traceback(
     ready: Scratch, address: str
 ) -> None:
     with database.connect(address, ready.database) as other, other.transaction():

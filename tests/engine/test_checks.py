@@ -98,7 +98,7 @@ NEGATIONS = [
 
 
 @pytest.mark.parametrize(("written", "read"), NEGATIONS)
-def test_a_negation_is_read_as_one(written: str, read: str) -> None:
+def test_a_negation_in_a_check_is_parsed_as_an_outer_not(written: str, read: str) -> None:
     columns = [sa.Column(name, sa.Text()) for name in "ab"]
     table = sa.Table("t", sa.MetaData(), *columns, sa.CheckConstraint(written, "ck"))
     [only] = checks(table)
@@ -124,7 +124,7 @@ OF_TWO = [
 
 
 @pytest.mark.parametrize("check", OF_TWO)
-def test_what_is_made_up_satisfies_a_check_of_two_that_something_else_breaks(
+def test_generated_rows_satisfy_a_check_of_two_columns_that_other_rows_break(
     connection: sa.Connection, check: str
 ) -> None:
     columns = [sa.Column(name, sa.Text()) for name in "ab"]
@@ -148,7 +148,7 @@ print(json.dumps([sqlglot.__version__, trees]))
 """
 
 
-def test_the_oldest_allowed_release_of_sqlglot_reads_them_as_the_newest(tmp_path: Path) -> None:
+def test_the_oldest_allowed_sqlglot_parses_checks_like_the_installed_one(tmp_path: Path) -> None:
     every = [text for _, several in CHECKS for text in several]
     every += [*OF_TWO, *(written for written, _ in NEGATIONS)]
     [lowest] = [
@@ -184,7 +184,7 @@ def connection(postgres_url: str) -> Iterator[sa.Connection]:
 @pytest.mark.parametrize(
     ("type_", "check"), [(type_, check) for type_, several in CHECKS for check in several]
 )
-def test_what_is_made_up_satisfies_a_check_that_something_else_breaks(
+def test_generated_values_satisfy_a_check_that_other_values_break(
     connection: sa.Connection, type_: sa.types.TypeEngine[Any], check: str
 ) -> None:
     column = sa.Column("x", type_, nullable=False)

@@ -174,7 +174,9 @@ CASES = {
 
 @pytest.mark.parametrize("who", ["a superuser", "a plain role"])
 @pytest.mark.parametrize("case", CASES)
-def test_what_would_keep_rows_is_set_aside_and_comes_back(case: str, who: str, make: Make) -> None:
+def test_cleaning_bypasses_and_restores_obstacles_to_deleting_rows(
+    case: str, who: str, make: Make
+) -> None:
     schema, writes, looked_at = CASES[case]
     server, name = make(schema)
     with ExitStack() as stack:
@@ -218,7 +220,9 @@ ONLY_WRITTEN = {
 
 
 @pytest.mark.parametrize("case", ONLY_WRITTEN)
-def test_what_a_role_cannot_clean_is_named_once_a_test_writes_to_it(case: str, make: Make) -> None:
+def test_data_that_a_role_cannot_clean_is_named_once_a_test_writes_to_it(
+    case: str, make: Make
+) -> None:
     schema, writes, said = ONLY_WRITTEN[case]
     server, name = make(f"{TABLE} {schema}")
     with (
@@ -250,7 +254,7 @@ BLIND = {
 
 
 @pytest.mark.parametrize("case", BLIND)
-def test_what_a_role_cannot_see_is_named_at_once_unless_it_is_to_be_left(
+def test_a_table_hidden_from_the_role_is_named_unless_listed_as_uncleaned(
     case: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema, said = BLIND[case]
@@ -283,7 +287,7 @@ def foreign(connection: Connection) -> None:
     """)
 
 
-def test_rows_on_another_server_are_never_deleted_but_named(
+def test_a_foreign_table_is_named_unless_listed_as_uncleaned(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, name = make(TABLE)
@@ -326,7 +330,9 @@ def theirs(make: Make, tmp_path: Path) -> Iterator[Database]:
         admin.execute(f"DROP ROLE {role}")
 
 
-def test_an_action_names_what_it_cannot_clean_and_a_reset_makes_it_anew(theirs: Database) -> None:
+def test_clean_names_a_table_it_cannot_clean_and_reset_recreates_the_database(
+    theirs: Database,
+) -> None:
     with pytest.raises(
         CleaningError, match=r"public\.theirs cannot be cleaned: the role \w+ may not"
     ):
@@ -335,7 +341,7 @@ def test_an_action_names_what_it_cannot_clean_and_a_reset_makes_it_anew(theirs: 
     theirs.clean()
 
 
-def test_sequences_that_nobody_knew_begin_anew(make: Make) -> None:
+def test_a_sequence_that_a_test_created_restarts_at_its_start_value(make: Make) -> None:
     server, name = make(TABLE)
     _, fresh = make(TABLE)
     with database.connect(server, name) as own, database.connect(server, fresh) as like:

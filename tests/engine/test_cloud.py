@@ -38,7 +38,7 @@ def project(shared: Project) -> Iterator[Project]:
         yield shared
 
 
-def test_five_steps_pass_and_nothing_is_left(project: Project) -> None:
+def test_all_five_steps_pass_and_no_machine_is_left(project: Project) -> None:
     done = project.run()
     assert done.code == 0, done.said
     assert project.rows == dict.fromkeys(STEPS, "passed")
@@ -49,7 +49,7 @@ def test_five_steps_pass_and_nothing_is_left(project: Project) -> None:
     project.expect_nothing_left()
 
 
-def test_a_service_that_does_not_start_is_told_with_its_last_lines(project: Project) -> None:
+def test_a_service_that_does_not_start_is_reported_with_its_error(project: Project) -> None:
     done = project.run(STRATA_SERVERS="url")
     assert done.code == 3, done.said
     assert "STRATA_SERVERS=url, but TEST_DATABASE_URL is not set" in done.err
@@ -58,7 +58,7 @@ def test_a_service_that_does_not_start_is_told_with_its_last_lines(project: Proj
     project.expect_nothing_left()
 
 
-def test_a_launch_that_fails_is_given_back(project: Project) -> None:
+def test_a_failed_launch_leaves_no_machine(project: Project) -> None:
     # The folder of the lease exists, but no process can be started in it.
     broken = "import os; os.environ['PATH'] = ''; import sys; sys.executable = '/nonexistent'\n"
     done = project.run(code=broken + RUN)
@@ -74,7 +74,7 @@ def test_a_launch_that_fails_is_given_back(project: Project) -> None:
     project.expect_nothing_left()
 
 
-def test_a_service_that_is_never_healthy_is_given_back(project: Project) -> None:
+def test_the_machine_of_a_service_that_never_gets_healthy_is_given_back(project: Project) -> None:
     # The lease expires before the service can become healthy.
     done = project.run("--ttl", "1s")
     assert done.code == 1, done.said
@@ -83,7 +83,7 @@ def test_a_service_that_is_never_healthy_is_given_back(project: Project) -> None
     project.expect_nothing_left()
 
 
-def test_a_request_that_is_answered_wrong_fails(project: Project) -> None:
+def test_a_wrong_response_to_the_smoke_request_fails_the_run(project: Project) -> None:
     project.smoke(status=418)
     done = project.run()
     assert done.code == 1, done.said
@@ -93,7 +93,7 @@ def test_a_request_that_is_answered_wrong_fails(project: Project) -> None:
     project.expect_nothing_left()
 
 
-def test_a_machine_that_is_kept_is_listed_and_given_back_by_hand(project: Project) -> None:
+def test_a_kept_machine_is_listed_and_given_back_by_cloud_down(project: Project) -> None:
     done = project.run("--skip-teardown")
     assert done.code == 0, done.said
     [lease] = [each.name for each in project.leases.iterdir()]
@@ -111,7 +111,7 @@ def test_a_machine_that_is_kept_is_listed_and_given_back_by_hand(project: Projec
     project.expect_nothing_left()
 
 
-def test_a_machine_ends_itself_when_its_time_is_over(project: Project) -> None:
+def test_a_kept_machine_ends_itself_when_its_time_to_live_is_over(project: Project) -> None:
     done = project.run("--skip-teardown", "--ttl", "20s")
     assert done.code == 0, done.said
 
@@ -123,7 +123,7 @@ def test_a_machine_ends_itself_when_its_time_is_over(project: Project) -> None:
     project.expect_nothing_left()
 
 
-def test_one_signal_ends_a_step_and_those_after_it_are_told_to_wait(
+def test_the_first_signal_interrupts_a_step_and_the_second_only_prints_to_wait(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     signals = Signals()
@@ -135,7 +135,7 @@ def test_one_signal_ends_a_step_and_those_after_it_are_told_to_wait(
     assert "the machine is being given back: wait for it" in capsys.readouterr().err
 
 
-def test_a_process_that_neither_answers_nor_ends_is_told(
+def test_a_local_process_that_neither_responds_nor_ends_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -157,7 +157,7 @@ def test_a_process_that_neither_answers_nor_ends_is_told(
         steps._elsewhere(Options(host=url))
 
 
-def test_two_runs_at_once_leave_each_other_alone(project: Project) -> None:
+def test_two_concurrent_runs_pass_and_leave_no_machine(project: Project) -> None:
     running = [
         project.start(RUN, str(project.root.parent / f"results{number}.json")) for number in (1, 2)
     ]
@@ -167,7 +167,7 @@ def test_two_runs_at_once_leave_each_other_alone(project: Project) -> None:
     project.expect_nothing_left()
 
 
-def test_the_next_run_gives_back_what_a_killed_one_has_left(project: Project) -> None:
+def test_a_run_gives_back_the_machine_of_a_killed_run(project: Project) -> None:
     launched = str(project.moments() * 2 // 3)
     killed = project.run(code=MOMENTS, AT=launched, SIGNAL=str(int(signal.SIGKILL)))
     assert killed.code == -signal.SIGKILL
@@ -194,7 +194,7 @@ def test_the_next_run_gives_back_what_a_killed_one_has_left(project: Project) ->
         (("--what",), 3, "unrecognized arguments: --what"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_launched(
+def test_an_invalid_option_is_refused_with_a_hint_and_no_machine_is_left(
     project: Project, words: tuple[str, ...], code: int, says: str
 ) -> None:
     done = project.run(*words)
@@ -212,7 +212,7 @@ def test_what_cannot_be_is_refused_before_anything_is_launched(
         ("smoke = 1", "services/gateway/tests/smoke.py has no function smoke"),
     ],
 )
-def test_a_smoke_request_that_cannot_be_made_is_named_before_anything_is_launched(
+def test_a_missing_or_invalid_smoke_request_is_refused_and_no_machine_is_left(
     project: Project, text: str | None, says: str
 ) -> None:
     file = project.root / "services/gateway/tests/smoke.py"
@@ -234,7 +234,7 @@ def test_a_smoke_request_may_be_a_coroutine(project: Project) -> None:
     assert "it was awaited" in done.err
 
 
-def test_of_several_services_one_has_to_be_named_that_has_a_smoke_request(
+def test_an_ambiguous_service_or_one_without_a_smoke_request_is_refused(
     project: Project,
 ) -> None:
     other = project.root / "services" / "other" / "pyproject.toml"
@@ -264,7 +264,7 @@ def test_of_several_services_one_has_to_be_named_that_has_a_smoke_request(
         ("[tool.stratakit.cloud.far]\nregion = 'x'", ("--profile", "far"), "and has no x"),
     ],
 )
-def test_what_the_table_says_is_looked_at(
+def test_an_invalid_cloud_table_or_option_is_refused(
     project: Project, table: str, words: tuple[str, ...], says: str
 ) -> None:
     settings = project.root / "pyproject.toml"
@@ -278,7 +278,7 @@ def test_what_the_table_says_is_looked_at(
     assert says in done.err
 
 
-def test_a_host_that_is_there_is_asked_and_nothing_is_launched(project: Project) -> None:
+def test_a_given_host_is_tested_without_launching_a_machine(project: Project) -> None:
     kept = project.run("--skip-teardown")
     assert kept.code == 0, kept.said
     [note] = project.leases.glob("*/machine.json")
@@ -299,7 +299,7 @@ def test_a_host_that_is_there_is_asked_and_nothing_is_launched(project: Project)
     project.green("cloud.down")
 
 
-def test_no_secret_is_printed_kept_in_results_or_seen_in_the_list_of_processes(
+def test_secrets_appear_neither_in_output_nor_results_nor_the_process_list(
     project: Project,
 ) -> None:
     (project.root / "services/gateway/tests/smoke.py").write_text(

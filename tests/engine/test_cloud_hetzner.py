@@ -59,7 +59,7 @@ def unbooted(hetzner: Hetzner, lease: Lease) -> None:
         hetzner.launch(lease)
 
 
-def test_it_is_found_under_its_name_and_takes_the_token(
+def test_a_valid_token_is_accepted_after_one_request(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     hetzner.check()
@@ -67,7 +67,7 @@ def test_it_is_found_under_its_name_and_takes_the_token(
 
 
 @pytest.mark.parametrize("token", [None, ""])
-def test_without_a_token_it_says_what_to_configure(
+def test_a_missing_token_error_says_how_to_set_it(
     monkeypatch: pytest.MonkeyPatch, token: str | None
 ) -> None:
     monkeypatch.delenv("HCLOUD_TOKEN", raising=False)
@@ -78,7 +78,7 @@ def test_without_a_token_it_says_what_to_configure(
     assert "export HCLOUD_TOKEN=" in caught.value.hint
 
 
-def test_a_token_that_is_refused_is_told_and_never_shown(
+def test_a_rejected_token_is_reported_but_not_printed(
     hetzner: Hetzner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HCLOUD_TOKEN", "expired-token")
@@ -90,7 +90,7 @@ def test_a_token_that_is_refused_is_told_and_never_shown(
     assert "expired-token" not in f"{caught.value!r}{caught.value.__cause__!r}"
 
 
-def test_an_api_that_does_not_answer_is_told(
+def test_an_unreachable_api_is_an_infrastructure_error(
     hetzner: Hetzner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HCLOUD_ENDPOINT", "http://127.0.0.1:9")
@@ -98,7 +98,7 @@ def test_an_api_that_does_not_answer_is_told(
         Hetzner("hetzner").list()
 
 
-def test_a_quote_is_of_the_cheapest_place_with_the_address_and_by_begun_hours(
+def test_a_quote_is_for_the_cheapest_location_with_an_address_per_started_hour(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     quote = hetzner.quote("", "")
@@ -111,7 +111,7 @@ def test_a_quote_is_of_the_cheapest_place_with_the_address_and_by_begun_hours(
     assert hetzner.quote("", "").region == "fsn1"
 
 
-def test_a_machine_that_there_is_not_is_a_mistake(hetzner: Hetzner) -> None:
+def test_an_unknown_machine_or_region_is_refused_with_a_suggestion(hetzner: Hetzner) -> None:
     with pytest.raises(ConfigurationError, match="no machine 'cpx13'") as caught:
         hetzner.quote("cpx13", "")
     assert caught.value.hint == "did you mean cpx31? it has cpx11, cpx31, ccx63"
@@ -120,7 +120,7 @@ def test_a_machine_that_there_is_not_is_a_mistake(hetzner: Hetzner) -> None:
     assert "did you mean fsn1?" in caught.value.hint
 
 
-def test_a_machine_that_is_sold_out_is_told_with_another_place(
+def test_a_sold_out_machine_error_suggests_another_region(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     account.sold_out = {"hel1"}
@@ -132,7 +132,7 @@ def test_a_machine_that_is_sold_out_is_told_with_another_place(
         hetzner.quote("", "")
 
 
-def test_what_sells_out_after_the_quote_is_told_and_leaves_nothing(
+def test_a_machine_sold_out_after_the_quote_is_reported_and_leaves_nothing(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, lease: Lease
 ) -> None:
     account.sold_out = {lease.region}
@@ -156,7 +156,7 @@ def test_what_sells_out_after_the_quote_is_told_and_leaves_nothing(
         (503, "unavailable", InfrastructureError, "status.hetzner.com"),
     ],
 )
-def test_what_is_refused_for_good_is_told_and_leaves_nothing(
+def test_a_launch_that_stays_refused_is_reported_with_a_hint_and_leaves_nothing(
     hetzner: Hetzner,
     account: fake_hetzner.Hetzner,
     lease: Lease,
@@ -176,7 +176,7 @@ def test_what_is_refused_for_good_is_told_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("code", ["conflict", "rate_limit_exceeded"])
-def test_what_is_refused_for_a_moment_is_asked_again(
+def test_a_temporarily_refused_request_is_retried(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, lease: Lease, code: str
 ) -> None:
     for request in ("POST /ssh_keys", "POST /servers", "GET /servers", "DELETE /servers"):
@@ -187,7 +187,7 @@ def test_what_is_refused_for_a_moment_is_asked_again(
     assert (account.servers, account.ssh_keys, account.refusals) == ({}, {}, [])
 
 
-def test_a_machine_is_listed_by_its_label_and_only_if_it_is_ours(
+def test_only_machines_labelled_with_our_leases_are_listed_and_deleted(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, lease: Lease
 ) -> None:
     unbooted(hetzner, lease)
@@ -204,7 +204,7 @@ def test_a_machine_is_listed_by_its_label_and_only_if_it_is_ours(
     assert {*account.servers} == {900, 901, 999}
 
 
-def test_who_has_lost_the_lease_gives_back_by_the_label_what_is_over(
+def test_an_expired_machine_without_a_lease_file_is_reaped_by_its_label(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     over, running = new_lease(-60), new_lease()
@@ -217,7 +217,7 @@ def test_who_has_lost_the_lease_gives_back_by_the_label_what_is_over(
     assert len(account.ssh_keys) == 1
 
 
-def test_deleting_waits_for_a_machine_that_is_still_being_made(
+def test_deletion_is_retried_while_a_machine_is_locked(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, lease: Lease
 ) -> None:
     unbooted(hetzner, lease)
@@ -227,7 +227,7 @@ def test_deleting_waits_for_a_machine_that_is_still_being_made(
     assert account.servers == {}
 
 
-def test_a_machine_that_somebody_else_has_deleted_is_no_error(
+def test_terminating_an_already_deleted_machine_is_no_error(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, lease: Lease
 ) -> None:
     unbooted(hetzner, lease)
@@ -236,7 +236,7 @@ def test_a_machine_that_somebody_else_has_deleted_is_no_error(
     assert (account.refusals, account.ssh_keys) == ([], {})
 
 
-def test_a_machine_whose_making_was_interrupted_is_given_back_once_it_is_there(
+def test_a_machine_whose_creation_was_interrupted_is_given_back_once_it_exists(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, lease: Lease
 ) -> None:
     account.late = late = threading.Event()
@@ -271,7 +271,7 @@ def test_a_machine_whose_making_was_interrupted_is_given_back_once_it_is_there(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_while_its_machine_is_made_leaves_nothing(
+def test_a_run_ended_during_machine_creation_leaves_nothing_or_is_reaped(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, tmp_path: Path, number: signal.Signals
 ) -> None:
     plant_smoke_request()
@@ -308,7 +308,7 @@ def test_a_run_that_is_ended_while_its_machine_is_made_leaves_nothing(
 
 
 @NEEDS_SSHD
-def test_a_machine_is_launched_reached_read_and_given_back(
+def test_a_launched_machine_responds_returns_logs_and_is_terminated(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, lease: Lease, booting: None
 ) -> None:
     hetzner.launch(lease)
@@ -330,7 +330,7 @@ def test_a_machine_is_launched_reached_read_and_given_back(
 
 @NEEDS_SSHD
 @pytest.mark.parametrize("fails", [False, True], ids=["passes", "answers wrong"])
-def test_five_steps_are_taken_on_a_machine_that_was_rented(
+def test_all_five_steps_run_on_a_rented_machine_without_showing_secrets(
     hetzner: Hetzner,
     account: fake_hetzner.Hetzner,
     tmp_path: Path,

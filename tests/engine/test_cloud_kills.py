@@ -30,7 +30,7 @@ def project(shared: Project) -> Iterator[Project]:
 
 @pytest.mark.parametrize("point", range(POINTS))
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=str)
-def test_a_run_that_is_interrupted_at_any_moment_gives_its_machine_back(
+def test_a_run_interrupted_at_any_moment_gives_its_machine_back(
     sent: signal.Signals, point: int, moments: int, project: Project
 ) -> None:
     at = 1 + point * (moments - 1) // (POINTS - 1)
@@ -42,7 +42,7 @@ def test_a_run_that_is_interrupted_at_any_moment_gives_its_machine_back(
 
 
 @pytest.mark.parametrize("point", range(POINTS))
-def test_what_a_run_leaves_that_is_killed_at_any_moment_is_reaped(
+def test_the_machine_of_a_run_killed_at_any_moment_is_reaped(
     point: int, moments: int, project: Project
 ) -> None:
     at = 1 + point * (moments - 1) // (POINTS - 1)

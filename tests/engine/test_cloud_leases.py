@@ -56,7 +56,7 @@ def expect_nothing_made(account: fake_hetzner.Hetzner, share: Path) -> None:
     ],
     ids=["cap", "time", "machine"],
 )
-def test_a_quote_above_the_cap_is_refused_before_anything_is_made(
+def test_a_quote_above_the_cap_is_refused_before_a_machine_is_created(
     run: Callable[..., int],
     account: fake_hetzner.Hetzner,
     tmp_path: Path,
@@ -74,7 +74,7 @@ def test_a_quote_above_the_cap_is_refused_before_anything_is_made(
     assert [row["status"] for row in rows] == ["failed"] + 4 * ["skipped"]
 
 
-def test_a_machine_that_there_is_not_is_refused(
+def test_an_unknown_machine_is_refused_before_anything_is_created(
     run: Callable[..., int],
     account: fake_hetzner.Hetzner,
     tmp_path: Path,
@@ -85,7 +85,7 @@ def test_a_machine_that_there_is_not_is_refused(
     expect_nothing_made(account, tmp_path)
 
 
-def test_without_credentials_it_says_what_to_configure(
+def test_a_missing_token_is_reported_before_anything_is_created(
     run: Callable[..., int],
     account: fake_hetzner.Hetzner,
     tmp_path: Path,
@@ -98,7 +98,7 @@ def test_without_credentials_it_says_what_to_configure(
     expect_nothing_made(account, tmp_path)
 
 
-def test_a_machine_that_lets_nobody_in_is_given_back_with_its_lease(
+def test_a_machine_that_accepts_no_ssh_connection_is_given_back(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     need("ssh", "ssh-keygen")
@@ -110,7 +110,7 @@ def test_a_machine_that_lets_nobody_in_is_given_back_with_its_lease(
     assert tags(account) == set()
 
 
-def test_a_machine_that_cannot_be_given_back_keeps_its_lease(
+def test_a_machine_that_cannot_be_deleted_keeps_its_lease_until_it_can(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     lease = new_lease()
@@ -125,7 +125,7 @@ def test_a_machine_that_cannot_be_given_back_keeps_its_lease(
     assert (tags(account), leases.all_of()) == (set(), [])
 
 
-def test_a_run_that_leaves_something_says_so_and_keeps_its_lease(
+def test_a_run_that_cannot_clean_up_reports_it_and_keeps_its_lease(
     run: Callable[..., int],
     account: fake_hetzner.Hetzner,
     tmp_path: Path,
@@ -147,7 +147,7 @@ def test_a_run_that_leaves_something_says_so_and_keeps_its_lease(
     ]
 
 
-def test_a_folder_in_which_no_lease_was_written_is_taken_away_when_its_time_is_over(
+def test_a_folder_without_a_lease_file_is_removed_once_it_has_expired(
     hetzner: Hetzner,
 ) -> None:
     over, early = (leases.home() / leases.new_id(seconds) for seconds in (-60, 600))
@@ -158,7 +158,7 @@ def test_a_folder_in_which_no_lease_was_written_is_taken_away_when_its_time_is_o
     assert list(leases.home().iterdir()) == [early]
 
 
-def test_a_lease_of_a_dead_run_is_given_back_and_forgotten(
+def test_the_machine_and_the_lease_of_a_dead_run_are_removed(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     lease = new_lease()
@@ -181,7 +181,7 @@ def test_a_lease_of_a_dead_run_is_given_back_and_forgotten(
     ],
     ids=["in time", "over", "put back", "put right", "put forward"],
 )
-def test_a_machine_that_was_kept_stays_until_its_time_is_over(
+def test_a_kept_machine_stays_until_its_time_to_live_is_over(
     hetzner: Hetzner,
     account: fake_hetzner.Hetzner,
     seconds: int,
@@ -197,7 +197,7 @@ def test_a_machine_that_was_kept_stays_until_its_time_is_over(
 
 
 @pytest.mark.parametrize("moved", [-YEAR, -HOUR, HOUR, YEAR], ids=str)
-def test_a_machine_in_use_stays_whatever_the_clock_says(
+def test_a_machine_in_use_stays_despite_a_wrong_clock(
     hetzner: Hetzner, account: fake_hetzner.Hetzner, moved: timedelta
 ) -> None:
     lease = new_lease(int(moved.total_seconds()), moved)
@@ -208,7 +208,7 @@ def test_a_machine_in_use_stays_whatever_the_clock_says(
     assert len(list(reaper.reap(hetzner))) == 1
 
 
-def test_two_runs_at_once_leave_each_other_s_machine(
+def test_ending_a_run_leaves_the_machine_of_a_concurrent_run(
     hetzner: Hetzner, account: fake_hetzner.Hetzner
 ) -> None:
     one, other = new_lease(), new_lease()
@@ -228,7 +228,7 @@ def test_a_lease_of_another_provider_is_left_alone(hetzner: Hetzner) -> None:
     assert (leases.all_of("hetzner"), leases.all_of()) == ([], [lease])
 
 
-def test_a_machine_that_is_listed_for_some_time_after_its_end_is_waited_for() -> None:
+def test_ending_a_machine_waits_until_it_is_no_longer_listed() -> None:
     tag = leases.new_id(600)
     left = [Machine(tag, "one", "ending")]
 
@@ -244,7 +244,7 @@ def test_a_machine_that_is_listed_for_some_time_after_its_end_is_waited_for() ->
     assert left == []
 
 
-def test_a_lease_has_one_run(hetzner: Hetzner) -> None:
+def test_a_lease_held_by_a_run_cannot_be_held_by_another(hetzner: Hetzner) -> None:
     lease = new_lease()
     with (
         leases.held(lease),
@@ -273,7 +273,7 @@ def spoil(lease: Lease, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", [*UNREADABLE, "folder"])
-def test_a_lease_that_cannot_be_read_stops_the_run_and_is_never_thrown_away(
+def test_an_unreadable_lease_stops_the_run_and_is_kept(
     run: Callable[..., int],
     account: fake_hetzner.Hetzner,
     capsys: pytest.CaptureFixture[str],
@@ -292,7 +292,7 @@ def test_a_lease_that_cannot_be_read_stops_the_run_and_is_never_thrown_away(
     assert lease.folder.exists()
 
 
-def test_a_lease_that_cannot_be_written_lets_no_machine_be_made(
+def test_a_lease_that_cannot_be_written_prevents_a_launch(
     run: Callable[..., int],
     account: fake_hetzner.Hetzner,
     tmp_path: Path,
@@ -307,7 +307,7 @@ def test_a_lease_that_cannot_be_written_lets_no_machine_be_made(
     expect_nothing_made(account, tmp_path)
 
 
-def test_the_time_to_live_is_in_the_tag(hetzner: Hetzner) -> None:
+def test_a_lease_tag_holds_its_expiry_and_other_tags_are_not_ours(hetzner: Hetzner) -> None:
     tag = leases.new_id(900)
     assert leases.is_ours(tag)
     assert not leases.is_over(tag)

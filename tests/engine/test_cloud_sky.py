@@ -101,7 +101,7 @@ def refused(message: str) -> "pytest.RaisesExc[InfrastructureError]":
     return pytest.raises(InfrastructureError, match=message)
 
 
-def test_without_credentials_it_says_what_to_configure_and_installs_nothing(cloud: str) -> None:
+def test_missing_credentials_are_reported_with_a_hint_and_nothing_is_installed(cloud: str) -> None:
     with refused(f"no credentials for {cloud}") as raised:
         sky.Sky(cloud).check()
     assert raised.value.hint == sky.ACCOUNTS[cloud].hint
@@ -113,7 +113,7 @@ def test_without_credentials_it_says_what_to_configure_and_installs_nothing(clou
 
 
 @NEEDS_SSH
-def test_credentials_are_accepted_or_the_reason_is_told(
+def test_credentials_are_accepted_or_rejected_with_the_reason(
     cloud: str, rented: sky.Sky, account: Account
 ) -> None:
     rented.check()
@@ -126,7 +126,7 @@ def test_credentials_are_accepted_or_the_reason_is_told(
 
 @NEEDS_SSH
 @pytest.mark.parametrize("cloud", ["aws"], indirect=True)
-def test_without_rsync_it_says_what_to_install(
+def test_a_missing_rsync_is_named(
     rented: sky.Sky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bin" / "rsync").unlink()
@@ -136,7 +136,7 @@ def test_without_rsync_it_says_what_to_install(
         rented.check()
 
 
-def test_the_table_of_prices_has_each_cloud_and_a_date() -> None:
+def test_the_price_table_has_each_cloud_and_a_date() -> None:
     prices = tomllib.loads(sky.PRICES.read_text(encoding="utf-8"))
     assert prices.pop("date")
     assert prices.keys() == {*CLOUDS}
@@ -144,9 +144,7 @@ def test_the_table_of_prices_has_each_cloud_and_a_date() -> None:
     assert all(0 < each["usd_per_hour"] / 4 < 0.1 for each in prices.values())
 
 
-def test_a_quote_is_the_cheapest_region_s_or_that_of_the_one_which_is_named(
-    cloud: str, rented: sky.Sky
-) -> None:
+def test_a_quote_is_for_the_cheapest_region_or_the_given_one(cloud: str, rented: sky.Sky) -> None:
     regions = fake_skypilot.PRICES[cloud][DEFAULTS[cloud]]
     for wanted in ("", *regions):
         quote = rented.quote("", wanted)
@@ -164,7 +162,7 @@ def test_a_quote_is_the_cheapest_region_s_or_that_of_the_one_which_is_named(
     ],
     indirect=["cloud"],
 )
-def test_what_is_not_on_spot_is_refused(
+def test_an_instance_or_region_without_spot_machines_is_refused(
     rented: sky.Sky, words: tuple[str, str], message: str, hint: str
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
@@ -173,7 +171,7 @@ def test_what_is_not_on_spot_is_refused(
     assert raised.value.hint.startswith(hint)
 
 
-def test_without_a_catalog_a_dated_table_has_the_price_of_the_usual_machine(
+def test_without_a_catalog_only_the_default_machine_has_a_price(
     cloud: str, rented: sky.Sky, account: Account
 ) -> None:
     account.error = "no route"
@@ -185,7 +183,7 @@ def test_without_a_catalog_a_dated_table_has_the_price_of_the_usual_machine(
         rented.quote("another", "")
 
 
-def test_machines_that_carry_our_tag_are_listed_and_one_is_given_back(
+def test_only_machines_with_our_tags_are_listed_and_one_is_terminated(
     cloud: str, rented: sky.Sky, account: Account
 ) -> None:
     one, other = leases.new_id(600), leases.new_id(600)
@@ -204,7 +202,7 @@ def test_machines_that_carry_our_tag_are_listed_and_one_is_given_back(
 
 @NEEDS_SSHD
 @pytest.mark.parametrize("cloud", ["aws"], indirect=True)
-def test_a_machine_is_launched_reached_read_and_given_back(
+def test_a_launched_spot_machine_responds_returns_logs_and_is_terminated(
     cloud: str, rented: sky.Sky, account: Account, tmp_path: Path
 ) -> None:
     port, lease = programs.free_port(), lease_of(rented)
@@ -250,7 +248,7 @@ def lease_of(rented: sky.Sky, seconds: int = 600) -> Lease:
 
 
 @pytest.mark.parametrize("cloud", ["gcp"], indirect=True)
-def test_where_a_zone_does_not_answer_nobody_says_that_nothing_is_there(
+def test_an_unreachable_zone_is_an_error_and_not_an_empty_list(
     rented: sky.Sky, account: Account
 ) -> None:
     account.silent = ["zones/us-central1-a"]
@@ -260,7 +258,7 @@ def test_where_a_zone_does_not_answer_nobody_says_that_nothing_is_there(
 
 
 @pytest.mark.parametrize("cloud", ["gcp"], indirect=True)
-def test_a_machine_that_nobody_answered_about_is_waited_for_and_given_back(
+def test_a_machine_whose_launch_timed_out_is_given_back_once_it_exists(
     rented: sky.Sky, account: Account
 ) -> None:
     account.hangs = True
@@ -278,7 +276,7 @@ def test_a_machine_that_nobody_answered_about_is_waited_for_and_given_back(
 
 
 @pytest.mark.parametrize("cloud", ["aws"], indirect=True)
-def test_a_launch_without_an_answer_is_told_with_the_last_lines(
+def test_a_crashed_launch_is_reported_with_its_last_lines(
     rented: sky.Sky, account: Account
 ) -> None:
     account.crashes = True
@@ -288,7 +286,7 @@ def test_a_launch_without_an_answer_is_told_with_the_last_lines(
 
 
 @pytest.mark.parametrize("cloud", ["azure"], indirect=True)
-def test_what_skypilot_asks_ends_with_whoever_has_asked(
+def test_the_skypilot_process_ends_when_its_run_is_killed(
     rented: sky.Sky, account: Account, cloud: str
 ) -> None:
     account.hangs = True
@@ -316,7 +314,7 @@ def test_what_skypilot_asks_ends_with_whoever_has_asked(
 
 
 @pytest.mark.parametrize("cloud", ["aws"], indirect=True)
-def test_of_the_user_s_home_skypilot_sees_the_credentials_of_one_cloud(
+def test_skypilot_sees_only_the_credentials_of_its_cloud_from_the_home_folder(
     rented: sky.Sky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
@@ -329,7 +327,7 @@ def test_of_the_user_s_home_skypilot_sees_the_credentials_of_one_cloud(
     assert Path(seen["AWS_CONFIG_FILE"]).read_text() == ""
 
 
-def test_why_is_found_in_what_skypilot_prints() -> None:
+def test_the_reason_is_extracted_from_the_output_of_skypilot() -> None:
     said = (
         '<sky-payload>"x"</sky-payload>\n\x1b[2m  AWS: disabled \x1b[0m\n'
         "    Reason [compute]:  Failed to get AWS user.\n\nTo enable a cloud, follow the hints\n"
@@ -338,6 +336,6 @@ def test_why_is_found_in_what_skypilot_prints() -> None:
     assert sky._reasons("one\ntwo\n\nthree\nfour\n") == "two three four"
 
 
-def test_both_programs_tag_machines_alike() -> None:
+def test_the_engine_and_the_skypilot_program_use_the_same_label() -> None:
     # The program in SkyPilot's environment cannot import our other modules.
     assert sky_program.LABEL == providers.LABEL == fake_skypilot.LABEL

@@ -115,7 +115,7 @@ def service() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_service_as_in_production_is_sent_started_and_reached(
+def test_a_service_is_sent_started_and_reached_without_exposing_secrets(
     machine: sshd.Machine, remote: Remote
 ) -> None:
     with pytest.raises(NotYetError, match="installed, or starting"):
@@ -136,7 +136,7 @@ def test_a_service_as_in_production_is_sent_started_and_reached(
         until(lambda: _not_ended(remote), STARTS, unless=StrataError)
 
 
-def test_one_tunnel_is_enough_and_another_is_opened_where_it_has_broken(
+def test_a_tunnel_is_reused_and_a_broken_one_is_reopened(
     machine: sshd.Machine, remote: Remote, service: str
 ) -> None:
     sshd.stand_in(machine, sshd.noting(service))
@@ -153,7 +153,7 @@ def test_one_tunnel_is_enough_and_another_is_opened_where_it_has_broken(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_tunnel_ends_with_a_run_that_is_killed(
+def test_a_tunnel_ends_when_its_run_is_killed(
     machine: sshd.Machine, remote: Remote, service: str, number: int
 ) -> None:
     sshd.stand_in(machine, sshd.noting(service))
@@ -181,7 +181,7 @@ def test_the_tunnel_ends_with_a_run_that_is_killed(
     until(closed, 30)
 
 
-def test_a_service_that_ends_is_told_with_its_last_lines(
+def test_a_service_that_exits_is_reported_with_its_last_lines(
     machine: sshd.Machine, remote: Remote
 ) -> None:
     sshd.stand_in(machine, "echo no wheel for you\nexit 7")
@@ -190,9 +190,7 @@ def test_a_service_that_ends_is_told_with_its_last_lines(
         answering(remote)
 
 
-def test_a_service_that_says_why_it_cannot_start_is_quoted(
-    machine: sshd.Machine, remote: Remote
-) -> None:
+def test_the_startup_error_of_a_service_is_quoted(machine: sshd.Machine, remote: Remote) -> None:
     said = json.dumps({"pid": 1, "error": {"code": 2, "message": "no memory", "hint": "buy some"}})
     sshd.stand_in(machine, f"echo '{said}' > $run/machine.json; exit 2")
     remote.start()
@@ -200,7 +198,7 @@ def test_a_service_that_says_why_it_cannot_start_is_quoted(
         answering(remote)
 
 
-def test_a_machine_that_lets_nobody_in_is_named(machine: sshd.Machine, lease: Lease) -> None:
+def test_a_machine_that_denies_ssh_access_is_reported(machine: sshd.Machine, lease: Lease) -> None:
     ssh.make_key(lease.folder)
     remote = Remote(lease, machine.host, machine.user, machine.port)
     with pytest.raises(InfrastructureError, match=r"no SSH connection after 0\.1 s: .*denied"):
@@ -219,7 +217,7 @@ def test_a_machine_whose_host_key_changes_is_refused(machine: sshd.Machine, remo
         remote.run("true")
 
 
-def test_the_user_s_keys_and_hosts_are_left_alone(
+def test_the_ssh_folder_of_the_user_is_left_unchanged(
     machine: sshd.Machine, remote: Remote, tmp_path: Path
 ) -> None:
     home = Path("~/.ssh").expanduser()
@@ -239,7 +237,7 @@ def test_a_shell_opens_in_the_folder_of_the_lease(machine: sshd.Machine, remote:
     assert str(machine.home / remote.lease.id) in done.stdout
 
 
-def test_a_configuration_that_others_have_written_is_taken(
+def test_an_ssh_configuration_of_another_tool_is_used(
     machine: sshd.Machine, remote: Remote, tmp_path: Path
 ) -> None:
     config = tmp_path / "config of a tool"
@@ -252,19 +250,19 @@ def test_a_configuration_that_others_have_written_is_taken(
     assert Remote(remote.lease, "cluster", config=config).run("echo here").strip() == "here"
 
 
-def test_a_command_that_fails_is_told_with_its_last_line(remote: Remote) -> None:
+def test_a_failing_remote_command_is_reported_with_its_last_line(remote: Remote) -> None:
     with pytest.raises(InfrastructureError, match="exits with 3: no room") as caught:
         remote.run("echo begun >&2; echo no room >&2; exit 3")
     assert caught.value.hint == f"uv run invoke cloud.ssh --lease {remote.lease.id}"
 
 
-def test_a_key_is_made_once_and_a_folder_that_takes_none_is_told(lease: Lease) -> None:
+def test_an_ssh_key_is_created_once_and_a_missing_folder_is_reported(lease: Lease) -> None:
     assert ssh.make_key(lease.folder) == ssh.make_key(lease.folder)
     with pytest.raises(InfrastructureError, match="the SSH key cannot be created"):
         ssh.make_key(lease.folder / "absent")
 
 
-def test_without_ssh_it_says_what_to_install(
+def test_a_missing_ssh_client_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lease: Lease
 ) -> None:
     ssh.require()
@@ -275,7 +273,7 @@ def test_without_ssh_it_says_what_to_install(
         assert "apt install openssh-client" in caught.value.hint
 
 
-def test_what_is_sent_is_what_git_would_commit(tmp_path: Path) -> None:
+def test_the_bundle_holds_the_project_without_environments_reports_or_git(tmp_path: Path) -> None:
     ssh.bundle(tmp_path / "bundle")
     with tarfile.open(tmp_path / "bundle") as archive:
         members = archive.getmembers()

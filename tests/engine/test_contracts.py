@@ -60,7 +60,7 @@ class Changes(TypedDict, total=False):
     tags: tuple[str, ...]
 
 
-def test_no_field_has_its_default() -> None:
+def test_filled_gives_no_field_its_default() -> None:
     one = filled(Whole)
     assert {
         field.name
@@ -73,7 +73,7 @@ def test_no_field_has_its_default() -> None:
     } == set()
 
 
-def test_the_values_are_of_the_types_of_their_fields() -> None:
+def test_filled_values_match_the_types_of_their_fields() -> None:
     one = filled(Whole)
     assert (one.size, one.role, one.on) == (Size.LARGE, "admin", False)
     assert isinstance(one.ends_at, datetime)
@@ -83,18 +83,18 @@ def test_the_values_are_of_the_types_of_their_fields() -> None:
     assert [*one.prices.values()] == [7]
 
 
-def test_what_replaces_it_differs_in_every_field() -> None:
+def test_filled_changes_differ_from_the_original_in_every_field() -> None:
     one = filled(Whole)
     changes = filled(Changes, unlike=one)
     assert changes.keys() == {"name", "tags"}
     assert (one.name, one.tags) not in {(changes["name"], one.tags), (one.name, changes["tags"])}
 
 
-def test_what_is_given_is_taken() -> None:
+def test_a_given_value_is_used() -> None:
     assert filled(Whole, name="desk", on=True).name == "desk"
 
 
-def test_a_type_of_which_no_value_is_known_is_named() -> None:
+def test_an_unsupported_field_type_is_named_with_a_hint() -> None:
     other = dataclasses.make_dataclass("Other", [("thing", complex)])
     with pytest.raises(TypeError, match=r"Other.thing: no value is known of .*; hint: filled\("):
         filled(other)

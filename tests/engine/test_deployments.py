@@ -76,7 +76,7 @@ def connection(clone_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_three_at_once_build_an_index_beside_the_writers(
+def test_three_concurrent_upgrades_build_a_concurrent_index_once(
     folder: Path, clone_url: str, connection: psycopg.Connection
 ) -> None:
     # Hold the lock until all three wait for it.

@@ -67,7 +67,7 @@ def catalogs(urls: dict[str, str]) -> dict[str, catalog.Catalog]:
 
 
 @pytest.mark.parametrize("id_", CASES)
-def test_each_case_holds(
+def test_each_derived_case_passes(
     urls: dict[str, str], catalogs: dict[str, catalog.Catalog], id_: str
 ) -> None:
     name, case = CASES[id_]
@@ -87,7 +87,7 @@ async def test_a_row_of_each_table_is_built(urls: dict[str, str], id_: str) -> N
 
 
 @pytest.mark.parametrize("id_", MODELS)
-def test_an_example_of_each_needs_no_database(id_: str) -> None:
+def test_an_example_of_each_model_needs_no_database(id_: str) -> None:
     _, model = MODELS[id_]
     assert isinstance(example(model), model)
 
@@ -117,7 +117,7 @@ class Told(Local):
     )
 
 
-async def test_a_check_that_nobody_reads_is_said_once_and_with_what_helps(
+async def test_an_unsupported_check_fails_one_case_and_skips_its_dependents(
     postgres_url: str, worker_id: str
 ) -> None:
     engine = create_async_engine(shop.open_at(postgres_url, f"{worker_id}said", Local.metadata))
@@ -141,7 +141,9 @@ async def test_a_check_that_nobody_reads_is_said_once_and_with_what_helps(
     assert not any(each.startswith("told") or each.endswith("columns") for each in skipped)
 
 
-def test_what_the_models_know_nothing_of_is_told_as_the_server_says_it(postgres_url: str) -> None:
+def test_a_domain_check_that_rejects_all_rows_is_reported_in_the_servers_words(
+    postgres_url: str,
+) -> None:
     odd = pg.DOMAIN("odd", sa.Integer, check="VALUE % 2 = 0 AND VALUE < 0")
     metadata = sa.MetaData()
     table = sa.Table(
@@ -159,7 +161,7 @@ def test_what_the_models_know_nothing_of_is_told_as_the_server_says_it(postgres_
     assert "numbered: the server rejects every generated row: value for domain odd" in str(found)
 
 
-def test_a_row_that_no_partition_takes_is_told_so(postgres_url: str) -> None:
+def test_a_table_without_a_partition_for_generated_rows_is_reported(postgres_url: str) -> None:
     metadata = sa.MetaData()
     table = sa.Table(
         "nowhere",
@@ -175,7 +177,7 @@ def test_a_row_that_no_partition_takes_is_told_so(postgres_url: str) -> None:
     assert "no partition accepts the generated values of HASH (id)" in str(found)
 
 
-async def test_the_key_of_rows_that_wait_for_each_other_is_checked_as_before(
+async def test_a_deferrable_foreign_key_is_immediate_again_after_a_build(
     postgres_url: str, worker_id: str
 ) -> None:
     metadata = uncommon.Base.metadata
@@ -195,7 +197,7 @@ async def test_the_key_of_rows_that_wait_for_each_other_is_checked_as_before(
     await engine.dispose()
 
 
-async def test_what_several_refer_to_is_one_and_the_same(postgres_url: str, worker_id: str) -> None:
+async def test_related_rows_share_their_common_parent(postgres_url: str, worker_id: str) -> None:
     metadata = uncommon.Base.metadata
     engine = create_async_engine(shop.open_at(postgres_url, f"{worker_id}shared", metadata))
     build = Build(engine, "shared")

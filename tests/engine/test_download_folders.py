@@ -36,7 +36,7 @@ def models(project: Scratch) -> Iterator[Path]:
         folder.unlink()
 
 
-def test_a_folder_that_cannot_be_made_is_not_the_networks_fault(
+def test_a_folder_that_cannot_be_created_is_not_reported_as_a_network_error(
     project: Scratch, models: Path
 ) -> None:
     models.touch()
@@ -46,7 +46,7 @@ def test_a_folder_that_cannot_be_made_is_not_the_networks_fault(
     assert "network" not in outcome.err
 
 
-def test_what_another_run_has_moved_meanwhile_is_in_nobodys_way(
+def test_a_partial_file_removed_meanwhile_does_not_stop_a_download(
     project: Scratch, models: Path
 ) -> None:
     models.mkdir()

@@ -78,7 +78,7 @@ def models(project: Scratch) -> Path:
     return folder
 
 
-def test_a_file_is_fetched_once(project: Scratch, models: Path) -> None:
+def test_a_file_is_downloaded_only_once(project: Scratch, models: Path) -> None:
     project.green("service.download", "whole")
     assert (models / "whole").read_bytes() == FILE
     assert "already downloaded" in project.green("service.download", "whole").out
@@ -86,14 +86,14 @@ def test_a_file_is_fetched_once(project: Scratch, models: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["moved", "unsized"])
-def test_a_server_may_send_it_elsewhere_or_without_its_size(
+def test_a_redirect_and_a_missing_content_length_are_accepted(
     project: Scratch, models: Path, name: str
 ) -> None:
     project.green("service.download", name, "--service", project.service.name)
     assert (models / name).read_bytes() == FILE
 
 
-def test_another_file_in_its_place_is_replaced(project: Scratch, models: Path) -> None:
+def test_an_existing_file_with_a_wrong_checksum_is_replaced(project: Scratch, models: Path) -> None:
     models.mkdir(exist_ok=True)
     (models / "whole").write_bytes(FILE[:-1])
     project.green("service.download", "whole")
@@ -110,7 +110,7 @@ def test_another_file_in_its_place_is_replaced(project: Scratch, models: Path) -
         ("unknown", 3, "there is no download 'unknown'; there are: "),
     ],
 )
-def test_what_is_not_right_is_not_kept(
+def test_a_failed_download_keeps_the_existing_file(
     project: Scratch, models: Path, name: str, code: int, says: str
 ) -> None:
     models.mkdir(exist_ok=True)
@@ -123,14 +123,14 @@ def test_what_is_not_right_is_not_kept(
     assert (models / name).read_bytes() == b"older"
 
 
-def test_two_at_the_same_time_do_not_collide(project: Scratch, models: Path) -> None:
+def test_concurrent_downloads_of_a_file_all_succeed(project: Scratch, models: Path) -> None:
     both = [project.start(INVOKE, "service.download", "whole") for _ in range(3)]
     assert [each.wait().code for each in both] == [0] * 3
     assert [each.name for each in models.iterdir()] == ["whole"]
     assert (models / "whole").read_bytes() == FILE
 
 
-def test_what_a_killed_one_has_left_is_removed_and_what_runs_is_not(
+def test_an_old_partial_file_is_removed_and_a_recent_one_is_kept(
     project: Scratch, models: Path
 ) -> None:
     models.mkdir(exist_ok=True)
