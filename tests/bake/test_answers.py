@@ -20,7 +20,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("key", "answer"), CASES)
-def test_a_bad_answer_is_refused_with_one_message_and_leaves_nothing(
+def test_a_bad_answer_is_refused_with_one_message_and_leaves_no_file(
     key: str, answer: str, bake: Bakery, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "sandbox" / "output"
@@ -39,7 +39,7 @@ def test_a_bad_answer_is_refused_with_one_message_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("key", "answer"), [("license", "GPL"), ("clouds", "azure"), ("clouds", ""), ("clouds", "AWS")]
 )
-def test_a_choice_that_does_not_exist_leaves_nothing(
+def test_an_unknown_choice_is_refused_and_leaves_no_file(
     key: str, answer: str, bake: Bakery, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=key):
@@ -47,13 +47,13 @@ def test_a_choice_that_does_not_exist_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_bad_answer_has_its_message(hook: Callable[..., ModuleType]) -> None:
+def test_each_of_several_bad_answers_is_reported(hook: Callable[..., ModuleType]) -> None:
     answers = {"service": "json", "resource": "none", "author": ""}
     module = hook("pre_gen_project", **answers)
     assert list(module.problems(module.ANSWERS)) == list(answers)
 
 
-def test_a_slug_that_comes_of_a_name_is_explained_where_the_name_is_good(
+def test_a_bad_slug_derived_from_a_valid_project_name_is_reported_as_the_slug(
     hook: Callable[..., ModuleType],
 ) -> None:
     module = hook("pre_gen_project", project_name="!!!")
@@ -77,7 +77,7 @@ NEAR = {
 
 
 @pytest.mark.parametrize(("key", "answer"), NEAR)
-def test_a_refusal_has_a_good_answer_near_to_what_was_typed(
+def test_a_refusal_suggests_a_good_answer_close_to_the_bad_one(
     key: str, answer: str, hook: Callable[..., ModuleType]
 ) -> None:
     module = hook("pre_gen_project")
@@ -89,7 +89,7 @@ def test_a_refusal_has_a_good_answer_near_to_what_was_typed(
 
 
 @pytest.mark.parametrize("key", sorted(BAD))
-def test_what_a_refusal_proposes_is_a_good_answer(
+def test_each_answer_that_a_refusal_suggests_is_accepted(
     key: str, hook: Callable[..., ModuleType]
 ) -> None:
     module = hook("pre_gen_project")
@@ -111,7 +111,9 @@ def test_the_prompts_state_the_rules(hook: Callable[..., ModuleType]) -> None:
             assert "one line of free text" in question.lower()
 
 
-def test_a_refused_bake_over_a_project_keeps_what_was_there(bake: Bakery, tmp_path: Path) -> None:
+def test_a_refused_bake_over_an_existing_folder_keeps_its_files(
+    bake: Bakery, tmp_path: Path
+) -> None:
     mine = tmp_path / "shop" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("mine")
@@ -120,7 +122,7 @@ def test_a_refused_bake_over_a_project_keeps_what_was_there(bake: Bakery, tmp_pa
     assert [mine.parent, mine] == list(tmp_path.rglob("*"))
 
 
-def test_a_bake_into_a_folder_that_exists_is_refused_and_keeps_it(
+def test_a_bake_into_an_existing_folder_is_refused_and_keeps_its_files(
     bake: Bakery, tmp_path: Path
 ) -> None:
     mine = tmp_path / "shop" / "mine.txt"
@@ -139,14 +141,14 @@ def test_a_good_answer_is_accepted(key: str, answer: str, hook: Callable[..., Mo
     assert module.problems(module.ANSWERS) == {}
 
 
-def test_the_examples_in_messages_are_good_answers(hook: Callable[..., ModuleType]) -> None:
+def test_the_example_answers_in_messages_are_accepted(hook: Callable[..., ModuleType]) -> None:
     examples = hook("pre_gen_project").EXAMPLES
     assert examples.keys() == {key for key, value in PROMPTS.items() if isinstance(value, str)}
     module = hook("pre_gen_project", **examples)
     assert module.problems(module.ANSWERS) == {}
 
 
-def test_the_projects_own_folders_and_modules_are_refused(
+def test_each_folder_and_module_of_the_project_is_a_reserved_name(
     bake: Bakery, hook: Callable[..., ModuleType]
 ) -> None:
     project = bake(hooks=False, service="zzservice").path
@@ -159,7 +161,7 @@ def test_the_projects_own_folders_and_modules_are_refused(
 
 
 @pytest.mark.parametrize("starter", PROMPTS["starter"])
-def test_what_the_project_depends_on_and_imports_is_refused(
+def test_each_dependency_and_imported_module_is_a_reserved_name(
     starter: str, bake: Bakery, hook: Callable[..., ModuleType]
 ) -> None:
     project = bake(project_slug="zzslug", service="zzservice", starter=starter).path
@@ -192,7 +194,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
         yield node.module
 
 
-def test_no_good_resource_has_a_name_that_the_code_of_a_service_uses_for_something_else(
+def test_no_accepted_resource_collides_with_another_name_in_the_code_of_a_service(
     bake: Bakery, hook: Callable[..., ModuleType]
 ) -> None:
     collisions = []

@@ -70,13 +70,13 @@ def test_no_jinja_is_left_in_any_file_or_name(any_bake: Bake) -> None:
     assert [name for name, content in contents.items() if ours.search(content)] == []
 
 
-def test_every_file_of_a_known_kind_parses(any_bake: Bake) -> None:
+def test_every_python_toml_json_and_yaml_file_parses(any_bake: Bake) -> None:
     for file in any_bake.files():
         if parse := PARSERS.get(file.suffix):
             parse(file.read_text(encoding="utf-8"))
 
 
-def test_every_text_has_unix_line_ends_and_ends_with_one(baked: Bake) -> None:
+def test_every_file_has_unix_line_ends_and_a_final_newline(baked: Bake) -> None:
     contents = baked.contents()
     assert [name for name, content in contents.items() if b"\r" in content] == []
     assert [name for name, content in contents.items() if content and content[-1:] != b"\n"] == []
@@ -87,18 +87,18 @@ def test_no_folder_is_empty(baked: Bake) -> None:
     assert [folder for folder in folders if not any(folder.iterdir())] == []
 
 
-def test_no_path_of_this_machine_is_in_it(baked: Bake, bake: Bakery) -> None:
+def test_no_file_contains_a_path_of_the_baking_machine(baked: Bake, bake: Bakery) -> None:
     paths = [str(path).encode() for path in (baked.path.parent, bake.template, ROOT, sys.prefix)]
     for name, content in baked.contents().items():
         assert not any(path in content for path in paths), name
 
 
-def test_the_same_answers_give_the_same_bytes(baked: Bake, bake: Bakery, tmp_path: Path) -> None:
+def test_the_same_answers_bake_the_same_bytes(baked: Bake, bake: Bakery, tmp_path: Path) -> None:
     assert bake.into(tmp_path, baked.answers).contents() == baked.contents()
 
 
 @pytest.mark.parametrize("answers", [BLANK, INFERENCE], ids=PROMPTS["starter"])
-def test_a_project_has_the_service_of_its_starter_alone(
+def test_a_project_has_only_the_service_of_its_starter(
     answers: dict[str, str], bake: Bakery
 ) -> None:
     baked = bake(answers, service="billing")
@@ -106,14 +106,14 @@ def test_a_project_has_the_service_of_its_starter_alone(
     assert services == ["billing" if answers == BLANK else "gateway"] == [baked.service]
 
 
-def test_a_blank_project_knows_nothing_of_the_example(bake: Bakery) -> None:
+def test_a_blank_project_does_not_mention_the_example(bake: Bakery) -> None:
     for name, content in bake(service="billing").contents().items():
         assert not (found := EXAMPLES_WORDS.search(content)), f"{name}: {found}"
 
 
 @pytest.mark.parametrize("starter", PROMPTS["starter"])
 @pytest.mark.parametrize("clouds", PROMPTS["clouds"])
-def test_a_project_knows_nothing_of_the_clouds_that_were_not_chosen(
+def test_a_project_does_not_mention_clouds_that_were_not_chosen(
     clouds: str, starter: str, bake: Bakery
 ) -> None:
     others = [words for cloud, words in CLOUDS_WORDS.items() if clouds not in {cloud, "all"}]
@@ -128,7 +128,7 @@ def test_a_project_knows_nothing_of_the_clouds_that_were_not_chosen(
 
 
 @pytest.mark.parametrize("cloud", CLOUDS_WORDS)
-def test_a_cloud_alone_has_the_files_that_it_has_beside_the_others(
+def test_a_cloud_chosen_alone_has_the_same_files_as_among_other_clouds(
     cloud: str, bake: Bakery
 ) -> None:
     alone = bake(clouds=cloud).contents()
@@ -137,7 +137,7 @@ def test_a_cloud_alone_has_the_files_that_it_has_beside_the_others(
     assert {name.split("/")[1] for name in theirs} == {"policies", "terraform"}
 
 
-def test_hooks_prune_what_the_manifest_lists_and_change_no_other_file(
+def test_hooks_remove_only_paths_that_the_manifest_lists_and_change_no_other_file(
     baked: Bake, bake: Bakery, hook: Callable[..., ModuleType]
 ) -> None:
     with_hooks = baked.contents()
@@ -158,7 +158,7 @@ def test_hooks_prune_what_the_manifest_lists_and_change_no_other_file(
     assert ".nox" in {name.split("/")[0] for name in gone}
 
 
-def test_free_texts_are_verbatim_wherever_they_stand(bake: Bakery) -> None:
+def test_free_texts_appear_verbatim_in_every_file_that_uses_them(bake: Bakery) -> None:
     plain = bake(project_name="PLAINNAME", author="PLAINAUTHOR", project_slug="acme").contents()
     hostile = bake(CASES["hostile texts"]).path
     places = [name for name, content in plain.items() if re.search(rb"PLAIN(NAME|AUTHOR)", content)]
@@ -181,7 +181,9 @@ def _strings(parsed: object) -> str:
 
 @pytest.mark.parametrize("name", PROMPTS["license"])
 @pytest.mark.parametrize("hooks", [True, False], ids=["hooks", "no hooks"])
-def test_the_licence_is_the_one_that_was_chosen(bake: Bakery, name: str, hooks: bool) -> None:
+def test_the_licence_is_the_chosen_one_and_names_the_author(
+    bake: Bakery, name: str, hooks: bool
+) -> None:
     first_words = {
         "MIT": "MIT License",
         "Apache-2.0": "Apache License",
@@ -193,12 +195,12 @@ def test_the_licence_is_the_one_that_was_chosen(bake: Bakery, name: str, hooks: 
     assert re.search(r"^ *Copyright.* Ann\b", text, re.MULTILINE)
 
 
-def test_the_python_of_the_answer_is_the_one_of_images_and_ci(bake: Bakery) -> None:
+def test_the_chosen_python_is_recorded_in_pyproject_toml(bake: Bakery) -> None:
     settings = tomllib.loads((bake(python="3.12").path / "pyproject.toml").read_text())
     assert settings["tool"]["stratakit"]["python"] == "3.12"
 
 
-def test_a_long_project_name_gives_a_slug_that_is_short_enough(bake: Bakery) -> None:
+def test_a_long_project_name_gives_a_shortened_slug(bake: Bakery) -> None:
     assert bake(project_name="The Wonderful Shop of Acme").path.name == "the-wonderful-shop"
 
 
@@ -210,7 +212,7 @@ def test_every_choice_that_a_prompt_explains_exists(template: Path) -> None:
             assert labels.keys() - {"__prompt__"} <= set(PROMPTS[key]), key
 
 
-def test_what_a_proof_breaks_is_there_to_be_broken(bake: Bakery) -> None:
+def test_each_place_that_the_infrastructure_proof_breaks_is_in_a_bake(bake: Bakery) -> None:
     table = ROOT / "tests" / "project" / "broken_infrastructure.yaml"
     whole = bake(clouds="all", service="gateway").path
     for check, rows in yaml.safe_load(table.read_text(encoding="utf-8")).items():

@@ -1,4 +1,4 @@
-"""The commands that people type, run for real."""
+"""Commands that bake a project, run as users type them."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_cookiecutter_bakes_into_the_current_folder_and_says_what_is_next(
+def test_cookiecutter_bakes_into_the_current_folder_and_prints_the_next_commands(
     bake: Bakery, folder: Path
 ) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input")
@@ -31,7 +31,7 @@ def test_cookiecutter_bakes_into_the_current_folder_and_says_what_is_next(
     assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
-def test_an_ordinary_user_without_a_home_bakes(bake: Bakery, folder: Path) -> None:
+def test_an_unprivileged_user_without_a_home_can_bake(bake: Bakery, folder: Path) -> None:
     own = {key: str(folder / key) for key in ("replay_dir", "cookiecutters_dir")}
     (folder / "config.yaml").write_text(json.dumps(own))
     env = bake.environment_to_bake | {
@@ -52,7 +52,7 @@ def test_a_bake_needs_neither_git_nor_uv_nor_docker(bake: Bakery, folder: Path) 
     assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
-def test_hooks_that_are_not_accepted_leave_a_whole_project(bake: Bakery, folder: Path) -> None:
+def test_a_bake_with_declined_hooks_leaves_a_complete_project(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input", "--accept-hooks", "no")
     baking.run(*command, "ci=none", cwd=folder, env=bake.environment_to_bake)
     assert Bake(folder / "acme", {}, {}).contents() == bake(hooks=False, ci="none").contents()
@@ -75,7 +75,7 @@ def test_a_refusal_exits_with_1_and_shows_its_message_first(bake: Bakery, folder
         (["project_slug=a/b", "license=Proprietary"], {"services/gateway"}),
     ],
 )
-def test_a_refusal_ends_with_the_whole_command_which_bakes(
+def test_a_refusal_prints_a_corrected_command_that_bakes(
     answers: list[str], good: set[str], bake: Bakery, folder: Path
 ) -> None:
     env = bake.environment_to_bake
@@ -98,7 +98,7 @@ def test_a_refusal_ends_with_the_whole_command_which_bakes(
 
 @pytest.mark.parametrize("url", [False, True])
 @needs_git
-def test_the_command_after_a_refusal_names_the_subfolder_of_the_template(
+def test_the_corrected_command_names_the_subfolder_of_the_template(
     url: bool, bake: Bakery, folder: Path, tmp_path: Path
 ) -> None:
     # The suffix by which cookiecutter recognises a git URL.
@@ -115,7 +115,7 @@ def test_the_command_after_a_refusal_names_the_subfolder_of_the_template(
 
 
 @needs_git
-def test_a_refusal_under_cruft_ends_with_what_cruft_takes(bake: Bakery, folder: Path) -> None:
+def test_a_refusal_under_cruft_prints_a_corrected_extra_context(bake: Bakery, folder: Path) -> None:
     template = folder / "template"
     shutil.copytree(bake.template, template)
     baking.commit(template)
@@ -129,7 +129,9 @@ def test_a_refusal_under_cruft_ends_with_what_cruft_takes(bake: Bakery, folder: 
     assert (folder / "our-shop" / "services" / "my-shop").is_dir()
 
 
-def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, folder: Path) -> None:
+def test_prompts_show_questions_instead_of_keys_and_enter_takes_each_default(
+    bake: Bakery, folder: Path
+) -> None:
     command = ("cookiecutter", str(bake.template))
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed="\n" * 20)
     for prompt in baking.PROMPTS:
@@ -138,7 +140,7 @@ def test_the_prompts_are_questions_and_enter_takes_each_default(bake: Bakery, fo
     assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
 
 
-def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
+def test_jinja_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) -> None:
     typed = "Acme\n{{ cookiecutter }}\n\n\n\n\n{{ 1 }}\n\n\n\n"
     command = ("cookiecutter", str(bake.template))
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake, typed=typed, check=False)
@@ -148,7 +150,7 @@ def test_jinja_that_is_typed_at_a_prompt_is_refused(bake: Bakery, folder: Path) 
     assert list(folder.iterdir()) == []
 
 
-def test_a_bake_is_replayed(bake: Bakery, folder: Path) -> None:
+def test_replaying_a_bake_gives_the_same_project(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--output-dir")
     answers = ("starter=blank", "service=billing")
     baking.run(*command, "first", "--no-input", *answers, cwd=folder, env=bake.environment_to_bake)
@@ -159,7 +161,7 @@ def test_a_bake_is_replayed(bake: Bakery, folder: Path) -> None:
 
 
 @slow
-def test_uvx_bakes(bake: Bakery, folder: Path) -> None:
+def test_cookiecutter_through_uvx_bakes_the_same_project(bake: Bakery, folder: Path) -> None:
     command = ("uvx", "cookiecutter", str(bake.template), "--no-input")
     baking.run(*command, cwd=folder, env=bake.environment_to_bake)
     assert Bake(folder / "acme", {}, {}).contents() == bake().contents()
@@ -167,7 +169,9 @@ def test_uvx_bakes(bake: Bakery, folder: Path) -> None:
 
 @slow
 @needs_git
-def test_cruft_bakes(own_template: Path, bake: Bakery, folder: Path) -> None:
+def test_cruft_create_bakes_the_same_project(
+    own_template: Path, bake: Bakery, folder: Path
+) -> None:
     baking.commit(own_template)
     baking.run("cruft", "create", str(own_template), "-y", cwd=folder, env=bake.environment_to_bake)
     made = Bake(folder / "acme", {}, {}).contents()
@@ -175,7 +179,7 @@ def test_cruft_bakes(own_template: Path, bake: Bakery, folder: Path) -> None:
     assert made == bake().contents()
 
 
-def test_the_printed_commands_can_be_pasted(bake: Bakery, folder: Path) -> None:
+def test_the_printed_cd_command_works_for_a_path_with_a_space(bake: Bakery, folder: Path) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input", "--output-dir", "a b")
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake)
     (cd,) = [line for line in done.stdout.splitlines() if line.startswith("  cd ")]

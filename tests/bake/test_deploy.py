@@ -50,7 +50,9 @@ def render(environment: Environment, baked: Bake, *words: str, code: int = 0) ->
     return environment.run(baked, *task, *words, code=code)
 
 
-def test_the_manifests_are_valid_and_belong_together(baked: Bake, environment: Environment) -> None:
+def test_the_kubernetes_manifests_are_valid_and_consistent(
+    baked: Bake, environment: Environment
+) -> None:
     text = render(environment, baked, "--image", IMAGE)
     there = {each["kind"]: each for each in yaml.safe_load_all(text)}
     for version in VERSIONS:
@@ -99,7 +101,7 @@ def guarded(pod: Any) -> None:
     assert all("value" not in each for each in given)
 
 
-def test_each_release_has_a_job_of_its_own(bake: Bakery, environment: Environment) -> None:
+def test_each_release_has_its_own_migration_job(bake: Bakery, environment: Environment) -> None:
     only = ("--only", "migrate")
     texts = [
         render(environment, bake(), "--image", f"acme:{tag}", *only) for tag in ("1", "1", "2")
@@ -108,7 +110,7 @@ def test_each_release_has_a_job_of_its_own(bake: Bakery, environment: Environmen
     assert first == again != second
 
 
-def test_a_task_of_skypilot_is_given_each_secret_by_its_name(
+def test_a_skypilot_task_names_each_secret_without_its_value(
     baked: Bake, environment: Environment
 ) -> None:
     to = ("--image", IMAGE, "--to", "sky", "--only", "service")
@@ -126,7 +128,7 @@ def test_a_task_of_skypilot_is_given_each_secret_by_its_name(
 
 
 @pytest.mark.proof(of="infrastructure")
-def test_skypilot_itself_plans_the_tasks(
+def test_skypilot_plans_the_rendered_tasks(
     bake: Bakery, environment: Environment, tmp_path: Path
 ) -> None:
     files = []
@@ -155,13 +157,13 @@ def test_skypilot_itself_plans_the_tasks(
         (("--image", "a:1", "--only", "servce"), "did you mean service?"),
     ],
 )
-def test_what_cannot_be_rendered_is_refused(
+def test_invalid_options_of_deploy_render_are_refused(
     words: tuple[str, ...], says: str, bake: Bakery, environment: Environment
 ) -> None:
     assert says in render(environment, bake(), *words, code=3)
 
 
-def test_a_sign_of_the_shell_in_a_template_is_named_with_its_file(
+def test_an_unescaped_dollar_sign_in_a_template_is_an_error_that_names_the_file(
     bake: Bakery, environment: Environment, tmp_path: Path
 ) -> None:
     baked = bake.into(tmp_path)
@@ -176,7 +178,7 @@ def test_a_sign_of_the_shell_in_a_template_is_named_with_its_file(
     assert "# $HOME" in render(environment, baked, *words)
 
 
-def test_a_bake_without_a_cloud_has_no_templates_and_says_so(
+def test_deploy_render_reports_missing_templates_in_a_bake_without_a_cloud(
     bake: Bakery, environment: Environment
 ) -> None:
     for to in ("kubernetes", "sky"):

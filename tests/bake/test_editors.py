@@ -19,7 +19,7 @@ def load(bake: Bake, name: str) -> Any:
     return json.loads((bake.path / name).read_text(encoding="utf-8"))
 
 
-def test_the_devcontainer_has_the_python_of_the_images_and_is_set_up_as_any_clone(
+def test_the_devcontainer_has_the_chosen_python_setup_and_recommended_extensions(
     bake: Bakery,
 ) -> None:
     baked = bake(python="3.12")
@@ -30,7 +30,7 @@ def test_the_devcontainer_has_the_python_of_the_images_and_is_set_up_as_any_clon
     assert told == load(baked, ".vscode/extensions.json")["recommendations"]
 
 
-def test_both_bots_wait_as_long_as_uv_does_and_group_alike(bake: Bakery) -> None:
+def test_both_update_bots_have_the_same_groups_and_the_waiting_time_of_uv(bake: Bakery) -> None:
     settings = tomllib.loads((bake().path / "pyproject.toml").read_text(encoding="utf-8"))
     wait = settings["tool"]["uv"]["exclude-newer"]
     file = bake().path / ".github" / "dependabot.yml"
@@ -42,13 +42,13 @@ def test_both_bots_wait_as_long_as_uv_does_and_group_alike(bake: Bakery) -> None
     assert {group for each in dependabot for group in each["groups"]} == groups
 
 
-def test_each_bot_says_that_one_is_enough(bake: Bakery) -> None:
+def test_the_settings_of_each_update_bot_say_to_enable_one(bake: Bakery) -> None:
     assert "enable one" in " ".join(load(bake(), "renovate.json")["description"])
     text = (bake().path / ".github" / "dependabot.yml").read_text(encoding="utf-8")
     assert "enable one" in text
 
 
-def test_without_github_the_bot_that_serves_other_forges_stays(bake: Bakery) -> None:
+def test_a_project_without_github_still_has_the_settings_of_renovate(bake: Bakery) -> None:
     baked = bake(ci="none")
     assert not (baked.path / ".github").exists()
     assert (baked.path / "renovate.json").exists()
@@ -62,7 +62,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @slow
 @places
-def test_an_editor_finds_the_interpreter_and_every_test(project: Project) -> None:
+def test_vscode_settings_find_the_interpreter_and_the_tests_of_each_tier(project: Project) -> None:
     settings = load(project, ".vscode/settings.json")
     assert settings["python.testing.pytestEnabled"]
     folder = {"${workspaceFolder}": str(project.path)}
@@ -78,7 +78,7 @@ def test_an_editor_finds_the_interpreter_and_every_test(project: Project) -> Non
 
 @slow
 @places
-def test_the_tasks_of_an_editor_are_tiers_and_actions_that_there_are(project: Project) -> None:
+def test_vscode_tasks_run_only_existing_sessions_and_actions(project: Project) -> None:
     listed = json.loads(project.run("uv", "run", "nox", "--list", "--json").stdout)
     sessions = {entry["name"] for entry in listed}
     actions = project.run("uv", "run", "invoke", "--list").stdout

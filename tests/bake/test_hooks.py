@@ -25,7 +25,7 @@ KEPT = {"ci": "github", "clouds": "all", "starter": "blank"}
 
 
 @each_hook
-def test_a_hook_imports_the_standard_library_alone_and_nothing_that_has_a_network(
+def test_a_hook_imports_only_standard_modules_and_none_for_networking(
     file: Path,
 ) -> None:
     nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
@@ -44,7 +44,7 @@ def test_a_hook_imports_the_standard_library_alone_and_nothing_that_has_a_networ
 
 
 @each_hook
-def test_answers_come_into_a_hook_as_data_and_in_one_place(file: Path) -> None:
+def test_a_hook_reads_the_answers_as_json_in_one_place(file: Path) -> None:
     source = file.read_text(encoding="utf-8")
     (expression,) = re.findall(r"\{[{%#].*", source)
     assert re.fullmatch(r'\{\{ cookiecutter[\w.()| ]* tojson \}\}"""\)+', expression)
@@ -53,11 +53,13 @@ def test_answers_come_into_a_hook_as_data_and_in_one_place(file: Path) -> None:
 
 @each_hook
 @pytest.mark.parametrize("answer", ['"""', "'''", '\\"""', "\\", 'a\\" + evil() + r"', "\n", "🦕"])
-def test_no_answer_gets_out_of_the_data(file: Path, answer: str, hook: Hook) -> None:
+def test_no_answer_breaks_out_of_the_string_that_holds_it(
+    file: Path, answer: str, hook: Hook
+) -> None:
     assert hook(file.stem, author=answer).ANSWERS["author"] == answer
 
 
-def test_what_the_manifest_lists_is_removed_whether_folder_or_file(
+def test_pruning_removes_the_listed_folders_and_files_and_keeps_others(
     hook: Hook, tmp_path: Path
 ) -> None:
     project = tmp_path / "project"
@@ -69,29 +71,27 @@ def test_what_the_manifest_lists_is_removed_whether_folder_or_file(
     assert [path.name for path in project.iterdir()] == ["kept"]
 
 
-def test_a_path_of_the_manifest_that_does_not_exist_fails_the_bake(
-    hook: Hook, tmp_path: Path
-) -> None:
+def test_pruning_a_path_that_does_not_exist_fails(hook: Hook, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone"):
         hook("post_gen_project").prune(tmp_path, {"ci": "none"}, {("ci", "none"): ("gone",)})
 
 
-def test_the_manifest_names_choices_and_paths_that_exist(hook: Hook, bake: Bakery) -> None:
+def test_the_pruning_manifest_names_only_existing_choices_and_paths(
+    hook: Hook, bake: Bakery
+) -> None:
     everything = bake(hooks=False).path
     for (key, value), paths in hook("post_gen_project").PRUNED.items():
         assert value in PROMPTS[key]
         assert [path for path in paths if not (everything / path).exists()] == []
 
 
-def test_the_next_command_is_for_a_shell_whatever_the_folder_is_called(
-    hook: Hook, tmp_path: Path
-) -> None:
+def test_the_next_command_quotes_the_folder_for_a_shell(hook: Hook, tmp_path: Path) -> None:
     steps = hook("post_gen_project").next_steps(tmp_path / "it's here").splitlines()
     assert shlex.split(steps[1]) == ["cd", str(tmp_path / "it's here")]
     assert steps[-1] == "  uv run invoke setup"
 
 
-def test_the_next_command_is_short_in_the_current_folder(
+def test_the_next_command_has_a_path_relative_to_the_current_folder(
     hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PWD", str(tmp_path))
@@ -99,7 +99,7 @@ def test_the_next_command_is_short_in_the_current_folder(
 
 
 @pytest.mark.parametrize("has_uv", [True, False])
-def test_the_next_commands_get_uv_where_there_is_none(
+def test_the_next_commands_install_uv_only_if_it_is_missing(
     hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_uv: bool
 ) -> None:
     uv = tmp_path / ("uv.exe" if os.name == "nt" else "uv")
@@ -127,7 +127,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("scratch")
-def test_a_terminal_that_cannot_show_a_path_does_not_fail_the_bake(
+def test_a_terminal_that_cannot_encode_a_path_does_not_fail_the_bake(
     hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
@@ -138,7 +138,7 @@ def test_a_terminal_that_cannot_show_a_path_does_not_fail_the_bake(
 
 
 @pytest.mark.usefixtures("scratch")
-def test_where_cruft_creates_a_project_standard_output_is_left_alone(
+def test_the_hook_prints_the_next_commands_only_to_standard_error(
     hook: Hook, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hook("post_gen_project").main(unfinished(tmp_path), KEPT)
@@ -147,7 +147,7 @@ def test_where_cruft_creates_a_project_standard_output_is_left_alone(
     assert printed.err.endswith("\n  uv run invoke setup\n")
 
 
-def test_where_cruft_compares_bakes_nothing_is_printed(
+def test_a_bake_into_the_temporary_folder_prints_nothing(
     hook: Hook, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hook("post_gen_project").main(unfinished(scratch / "acme"), KEPT)
@@ -169,7 +169,7 @@ def test_where_cruft_compares_bakes_nothing_is_printed(
         ),
     ],
 )
-def test_answers_that_the_starter_has_no_use_for_are_told(
+def test_answers_that_the_starter_ignores_are_reported(
     answers: dict[str, str], names: str, hook: Callable[..., ModuleType]
 ) -> None:
     said = hook("post_gen_project").without_effect(answers)

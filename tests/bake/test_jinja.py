@@ -23,24 +23,26 @@ def texts(template: Path) -> dict[str, str]:
     return {name: text for name, text in texts.items() if is_rendered(name)}
 
 
-def test_there_are_fewer_than_seven_conditions_in_a_thousand_lines(texts: dict[str, str]) -> None:
+def test_there_are_fewer_than_seven_jinja_conditions_in_a_thousand_lines(
+    texts: dict[str, str],
+) -> None:
     lines = sum(text.count("\n") for text in texts.values())
     blocks = [block for text in texts.values() for block in BLOCK.findall(text)]
     conditions = [block for block in blocks if block in {"if", "elif"}]
     assert len(conditions) / lines * 100 < 0.7
 
 
-def test_there_is_no_block_and_no_comment_of_jinja_in_python(texts: dict[str, str]) -> None:
+def test_python_files_contain_no_jinja_blocks_or_comments(texts: dict[str, str]) -> None:
     python = {name: text for name, text in texts.items() if name.endswith(".py")}
     assert [name for name, text in python.items() if re.search(r"\{[%#]", text)] == []
 
 
-def test_python_has_variables_in_the_service_alone(texts: dict[str, str]) -> None:
+def test_only_python_files_of_services_contain_jinja_variables(texts: dict[str, str]) -> None:
     python = [name for name, text in texts.items() if name.endswith(".py") and "{{" in text]
     assert [name for name in python if not name.startswith("services/")] == []
 
 
-def test_names_of_files_and_folders_hold_no_conditions(texts: dict[str, str]) -> None:
+def test_names_of_files_and_folders_contain_no_conditions(texts: dict[str, str]) -> None:
     assert [name for name in texts if "{%" in name] == []
 
 
@@ -67,7 +69,7 @@ def test_there_is_no_shell_script_and_no_other_task_runner(template: Path, bake:
             assert not re.match(rb"#!.*\b(ba|z|da|k|fi)?sh\b", path.read_bytes()), path
 
 
-def test_nothing_is_patched_and_sleep_is_only_in_loops_that_wait_for_something(
+def test_nothing_is_mock_patched_and_only_waiting_loops_sleep(
     bake: Bakery,
 ) -> None:
     ours = [file for folder in ("hooks", "tests") for file in (ROOT / folder).rglob("*.py")]

@@ -1,4 +1,4 @@
-"""Every two choices, and names at their limits: what is baked is clean and can be used."""
+"""Bakes for each pair of choices and for names at their limits: static checks, tiers, actions."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def test_a_bake_passes_its_own_static_checks_untouched(
         for each in PROMPTS["clouds"]
     ],
 )
-def test_a_bake_passes_its_policies_whatever_its_clouds(
+def test_a_bake_with_any_choice_of_clouds_passes_its_policies(
     clouds: str, environment: Environment, bake: Bakery, tmp_path: Path
 ) -> None:
     baked = environment.share_tools(bake.into(tmp_path, clouds=clouds))
@@ -51,7 +51,7 @@ def test_a_bake_passes_its_policies_whatever_its_clouds(
 
 
 @pytest.mark.slow
-def test_a_bake_without_a_cloud_says_so_where_it_is_asked_for_modules(
+def test_terraform_actions_report_missing_modules_in_a_bake_without_a_cloud(
     environment: Environment, bake: Bakery
 ) -> None:
     for action in ("infra.fmt", "infra.test", "infra.plan --cloud aws"):
@@ -74,7 +74,7 @@ def test_a_bake_lists_its_actions(baked: Bake, environment: Environment) -> None
 
 
 @pytest.mark.slow
-def test_no_service_may_be_called_as_a_package_of_the_project_is(
+def test_each_installed_package_is_a_reserved_name(
     environment: Environment, bake: Bakery, hook: Callable[..., ModuleType]
 ) -> None:
     script = (
@@ -87,7 +87,7 @@ def test_no_service_may_be_called_as_a_package_of_the_project_is(
     assert possible - module.INSTALLED - module.STDLIB - module.OWN == set()
 
 
-def test_every_two_choices_meet_and_every_name_is_there() -> None:
+def test_the_matrix_covers_each_pair_of_choices_and_every_name() -> None:
     rows = list(matrix.ROWS.values())
     choices = {key: value for key, value in PROMPTS.items() if isinstance(value, list)}
     for (key, values), (other, others) in combinations(choices.items(), 2):

@@ -53,7 +53,7 @@ def state(baked: Bake) -> dict[str, object]:
 
 @needs_git
 @updates
-def test_it_is_what_cruft_would_have_written(
+def test_cookiecutter_and_cruft_create_write_the_same_cruft_json_and_files(
     checkout: Path, cookiecutter: Cookiecutter, tmp_path: Path
 ) -> None:
     ours, _ = cookiecutter(str(checkout), "author=Ann “the Bob” O'Neil")
@@ -80,7 +80,7 @@ def test_it_is_what_cruft_would_have_written(
     ("typed", "cwd"),
     [(".", "."), ("../own strata.git", "."), ("..", "hooks")],
 )
-def test_a_path_is_recorded_in_full_however_it_was_typed(
+def test_a_relative_template_path_is_recorded_as_an_absolute_one(
     checkout: Path, cookiecutter: Cookiecutter, typed: str, cwd: str
 ) -> None:
     baked, _ = cookiecutter(typed, cwd=checkout / cwd)
@@ -89,7 +89,7 @@ def test_a_path_is_recorded_in_full_however_it_was_typed(
 
 
 @pytest.mark.parametrize(("pwd", "output"), [("TEMPLATE", "/"), ("/", "TEMPLATE")])
-def test_a_relative_path_is_found_where_no_proc_tells(
+def test_a_relative_template_path_is_resolved_without_proc(
     pwd: str,
     output: str,
     own_template: Path,
@@ -102,7 +102,7 @@ def test_a_relative_path_is_found_where_no_proc_tells(
     assert found == own_template.resolve()
 
 
-def test_a_relative_path_that_is_not_found_asks_for_the_full_one(
+def test_an_unresolvable_relative_path_is_an_error_that_asks_for_the_full_one(
     hook: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PWD", str(tmp_path))
@@ -112,7 +112,7 @@ def test_a_relative_path_that_is_not_found_asks_for_the_full_one(
 
 
 @needs_git
-def test_a_url_is_recorded_in_full_even_where_an_abbreviation_was_typed(
+def test_an_abbreviated_template_url_is_recorded_in_full(
     checkout: Path, cookiecutter: Cookiecutter, tmp_path: Path
 ) -> None:
     config = tmp_path / "abbreviations.yaml"
@@ -127,7 +127,7 @@ def test_a_url_is_recorded_in_full_even_where_an_abbreviation_was_typed(
 
 
 @needs_git
-def test_a_checkout_that_was_asked_for_is_recorded(
+def test_the_requested_checkout_and_its_commit_are_recorded(
     checkout: Path, cookiecutter: Cookiecutter
 ) -> None:
     first = git(checkout, "rev-parse", "HEAD")
@@ -140,7 +140,7 @@ def test_a_checkout_that_was_asked_for_is_recorded(
 
 
 @needs_git
-def test_a_template_in_a_subfolder_is_recorded_as_such(
+def test_the_subfolder_of_a_template_is_recorded(
     own_template: Path, cookiecutter: Cookiecutter, tmp_path: Path
 ) -> None:
     whole = tmp_path / "whole"
@@ -166,7 +166,7 @@ def test_a_token_in_a_url_is_not_recorded(
 
 @needs_git
 @pytest.mark.parametrize("pushed", [True, False])
-def test_a_clone_is_recorded_by_the_url_where_others_find_its_commit(
+def test_a_clone_is_recorded_by_its_url_only_if_its_commit_was_pushed(
     pushed: bool, checkout: Path, cookiecutter: Cookiecutter
 ) -> None:
     git(checkout, "remote", "add", "origin", "https://example.org/strata.git")
@@ -190,7 +190,7 @@ UNRECORDED = {
 
 @needs_git
 @pytest.mark.parametrize("what", UNRECORDED)
-def test_a_template_without_a_commit_bakes_and_says_so(
+def test_a_template_without_a_readable_commit_bakes_and_reports_the_reason(
     what: str, own_template: Path, cookiecutter: Cookiecutter, tmp_path: Path
 ) -> None:
     env = {"LC_ALL": "C"}
@@ -214,7 +214,7 @@ def test_a_template_without_a_commit_bakes_and_says_so(
 
 
 @needs_git
-def test_a_zip_of_the_template_bakes_and_says_that_it_has_no_commit(
+def test_a_zip_of_the_template_bakes_and_reports_that_there_is_no_cruft_json(
     own_template: Path, cookiecutter: Cookiecutter, tmp_path: Path
 ) -> None:
     archive = tmp_path / "strata.zip"
@@ -227,7 +227,7 @@ def test_a_zip_of_the_template_bakes_and_says_that_it_has_no_commit(
 
 
 @needs_git
-def test_changes_that_are_not_committed_are_said(
+def test_uncommitted_changes_of_the_template_are_reported(
     checkout: Path, cookiecutter: Cookiecutter
 ) -> None:
     (checkout / PROJECT / "new.txt").write_text("new\n")
@@ -237,7 +237,7 @@ def test_changes_that_are_not_committed_are_said(
 
 
 @needs_git
-def test_a_bake_into_the_templates_own_folder_is_no_change_of_the_template(
+def test_a_bake_into_the_templates_own_folder_is_not_an_uncommitted_change(
     checkout: Path, bake: Bakery
 ) -> None:
     command = (sys.executable, "-m", "cookiecutter", ".", "--no-input")
@@ -247,7 +247,7 @@ def test_a_bake_into_the_templates_own_folder_is_no_change_of_the_template(
 
 
 @needs_git
-def test_a_bake_inside_a_git_hook_reads_the_templates_own_repository(
+def test_a_bake_inside_a_git_hook_records_the_commit_of_the_template(
     checkout: Path, cookiecutter: Cookiecutter, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -264,12 +264,14 @@ def test_a_bake_inside_a_git_hook_reads_the_templates_own_repository(
 
 
 @needs_git
-def test_a_bake_over_a_bake_leaves_the_same(checkout: Path, cookiecutter: Cookiecutter) -> None:
+def test_a_bake_over_a_project_gives_the_same_files(
+    checkout: Path, cookiecutter: Cookiecutter
+) -> None:
     first = cookiecutter(str(checkout))[0].contents()
     assert cookiecutter(str(checkout), "--overwrite-if-exists")[0].contents() == first
 
 
-def test_without_hooks_there_is_no_provenance(bake: Bakery) -> None:
+def test_a_bake_without_hooks_has_no_cruft_json(bake: Bakery) -> None:
     assert not (bake(hooks=False).path / ".cruft.json").exists()
 
 
@@ -280,7 +282,7 @@ def test_without_hooks_there_is_no_provenance(bake: Bakery) -> None:
     [{}, INFERENCE, {"ci": "none", "author": """Ann "{x}" O'Neil 🦕"""}],
     ids=["blank", "inference", "pruned and quoted"],
 )
-def test_a_project_of_an_earlier_commit_is_updated_to_what_a_fresh_bake_is(
+def test_a_cruft_update_equals_a_fresh_bake_and_keeps_the_users_files(
     answers: dict[str, str], own_template: Path, bake: Bakery, tmp_path: Path
 ) -> None:
     project = own_template / PROJECT
@@ -326,6 +328,6 @@ def test_git_ignores_no_file_of_the_template(template: Path) -> None:
     assert [name for name in ignored if name and (template / name).is_file()] == []
 
 
-def test_what_a_machine_makes_is_none_of_crufts_business(bake: Bakery) -> None:
+def test_cruft_skips_dotenv_and_the_lock_file(bake: Bakery) -> None:
     settings = tomllib.loads((bake().path / "pyproject.toml").read_text(encoding="utf-8"))
     assert {".env", "uv.lock"} <= set(settings["tool"]["cruft"]["skip"])

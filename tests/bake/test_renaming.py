@@ -1,4 +1,4 @@
-"""A service that is renamed is what a bake with the new name would be, whatever it is called."""
+"""Renaming of a service: the same files as in a bake with the new name."""
 
 import json
 import sys
@@ -71,7 +71,9 @@ def texts_of(project: Bake) -> dict[str, str]:
         ("gateway", "front-door"),
     ],
 )
-def test_a_renamed_service_is_as_if_it_had_been_baked_so(old: str, new: str, bake: Bakery) -> None:
+def test_a_renamed_service_equals_a_bake_with_the_new_name(
+    old: str, new: str, bake: Bakery
+) -> None:
     texts, left = renamed(bake(service=old), old, new)
     baked = texts_of(bake(service=new))
     assert texts.keys() == baked.keys()
@@ -81,7 +83,7 @@ def test_a_renamed_service_is_as_if_it_had_been_baked_so(old: str, new: str, bak
     assert old in ("api", "items", "users", "gateway") or left == []
 
 
-def test_of_two_services_the_other_one_is_left_alone(bake: Bakery) -> None:
+def test_renaming_a_service_leaves_the_libraries_unchanged(bake: Bakery) -> None:
     with_one = bake(service="stock")
     texts, _ = renamed(with_one, "stock", "ledger")
     before = texts_of(with_one)
@@ -89,7 +91,7 @@ def test_of_two_services_the_other_one_is_left_alone(bake: Bakery) -> None:
     assert {name: texts[name] for name in kit} == {name: before[name] for name in kit}
 
 
-def test_the_example_is_renamed_and_words_of_its_prose_are_left_to_a_person(bake: Bakery) -> None:
+def test_renaming_the_example_changes_all_code_and_leaves_only_prose_by_hand(bake: Bakery) -> None:
     texts, left = renamed(bake(INFERENCE), "gateway", "front-door")
     own = {name: text for name, text in texts.items() if name.startswith("services/front-door/")}
     assert own

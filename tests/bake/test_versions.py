@@ -1,4 +1,4 @@
-"""The versions of a project: three keys, and a check of all places where else they stand."""
+"""Versions of a project: three settings, and a check of all other places that name them."""
 
 import re
 import shutil
@@ -64,12 +64,14 @@ def check(project: Bake, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("python", PROMPTS["python"])
 @pytest.mark.parametrize("starter", PROMPTS["starter"])
-def test_a_bake_has_one_python(python: str, starter: str, bake: Bakery) -> None:
+def test_a_fresh_bake_names_the_same_python_everywhere(
+    python: str, starter: str, bake: Bakery
+) -> None:
     done = check(bake(python=python, starter=starter))
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_a_bake_has_one_postgresql_which_its_record_keeps(bake: Bakery) -> None:
+def test_a_bake_with_a_recorded_postgresql_major_names_it_everywhere(bake: Bakery) -> None:
     # Updates bake with the recorded version, even once the template's default is newer.
     baked = bake(__postgres="16")
     done = check(baked)
@@ -77,7 +79,7 @@ def test_a_bake_has_one_postgresql_which_its_record_keeps(bake: Bakery) -> None:
     assert "image: postgres:16-alpine\n" in (baked.path / "compose.yaml").read_text()
 
 
-def test_an_update_that_brings_the_setting_keeps_the_major_of_the_project(project: Bake) -> None:
+def test_an_update_that_adds_the_postgres_setting_keeps_the_projects_major(project: Bake) -> None:
     manifest, images = project.path / "pyproject.toml", project.path / "compose.yaml"
     text = manifest.read_text()
     manifest.write_text(text.replace(POSTGRES, ""))
@@ -96,7 +98,7 @@ def test_an_update_that_brings_the_setting_keeps_the_major_of_the_project(projec
 
 
 @pytest.mark.parametrize(("file", "texts"), [*PLACES.items(), *OWN.items()])
-def test_a_place_that_differs_is_named_and_corrected(
+def test_a_differing_version_is_reported_with_its_place_and_fixed(
     file: str, texts: tuple[str, str], project: Bake
 ) -> None:
     right, wrong = texts
@@ -115,7 +117,7 @@ def test_a_place_that_differs_is_named_and_corrected(
     assert (project.path / file).read_text().replace(">= ", ">=") == before
 
 
-def test_one_edit_and_the_fix_change_the_python_everywhere(project: Bake) -> None:
+def test_after_one_edit_the_fix_changes_python_everywhere(project: Bake) -> None:
     manifest = project.path / "pyproject.toml"
     text = manifest.read_text()
     assert KEYS in text
@@ -127,7 +129,7 @@ def test_one_edit_and_the_fix_change_the_python_everywhere(project: Bake) -> Non
     assert "ARG PYTHON=3.14\n" in (project.path / "services/gateway/Dockerfile").read_text()
 
 
-def test_one_edit_and_the_fix_change_the_major_of_postgresql_everywhere(project: Bake) -> None:
+def test_after_one_edit_the_fix_changes_the_postgresql_major_everywhere(project: Bake) -> None:
     manifest = project.path / "pyproject.toml"
     text = manifest.read_text()
     assert POSTGRES in text
@@ -138,7 +140,7 @@ def test_one_edit_and_the_fix_change_the_major_of_postgresql_everywhere(project:
         assert right.replace("17", "18") in (project.path / file).read_text()
 
 
-def test_an_older_classifier_is_named_and_left_to_its_owner(project: Bake) -> None:
+def test_a_classifier_below_the_oldest_python_is_reported_but_not_fixed(project: Bake) -> None:
     manifest = project.path / "libs/servicebase/pyproject.toml"
     listed = ", ".join(f'"Programming Language :: Python :: 3.{n}"' for n in (10, 11, 12))
     text = manifest.read_text().replace("[project]", f"[project]\nclassifiers = [{listed}]")
@@ -159,7 +161,9 @@ def test_an_older_classifier_is_named_and_left_to_its_owner(project: Bake) -> No
         ("python = 3.13\n", "python in [tool.stratakit] of pyproject.toml is 3.13, not a version"),
     ],
 )
-def test_versions_that_cannot_be_are_wrong_settings(keys: str, says: str, project: Bake) -> None:
+def test_invalid_versions_in_the_settings_are_a_configuration_error(
+    keys: str, says: str, project: Bake
+) -> None:
     manifest = project.path / "pyproject.toml"
     before = KEYS if "python" in keys else POSTGRES
     manifest.write_text(manifest.read_text().replace(before, keys))

@@ -1,4 +1,4 @@
-"""A repository that exists takes the tiers and actions over, as docs/adopting.md says."""
+"""Adoption of tiers and actions by an existing repository, following docs/adopting.md."""
 
 import re
 import shlex
@@ -55,7 +55,9 @@ def repository(bake: Bakery, tmp_path: Path) -> Project:
     return Project(tmp_path / "shop", {}, bake.environment)
 
 
-def test_a_repository_that_exists_adopts_the_tiers(repository: Project, bake: Bakery) -> None:
+def test_an_existing_repository_adopts_the_tiers_as_the_guide_says(
+    repository: Project, bake: Bakery
+) -> None:
     aside = bake().path
     guide = Document(baking.ROOT / "docs" / "adopting.md")
     machinery, tables, service = _told(guide)

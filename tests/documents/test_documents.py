@@ -57,31 +57,31 @@ def commands(project: Project) -> list[Command]:
     return [each for document in documents.of(project.path) for each in document.commands()]
 
 
-def test_what_a_command_is_said_to_print_is_what_it_prints(project: Project) -> None:
+def test_documented_output_is_the_output_of_its_command(project: Project) -> None:
     shown = [each for document in documents.of(project.path) for each in document.shown()]
     assert len({command for command, _ in shown}) == 3
     for command, text in shown:
         assert project.run(*command.split()).stdout.strip() == text.strip(), command
 
 
-def test_the_readme_of_the_template_shows_the_same_picture(project: Project) -> None:
+def test_the_readme_of_the_template_shows_the_graph_of_a_project(project: Project) -> None:
     picture = project.run("uv", "run", "invoke", "graph", "--format", "mermaid").stdout.strip()
     assert picture in (baking.ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_each_file_and_heading_that_the_documents_link_to_is_there(project: Project) -> None:
+def test_no_document_has_a_broken_link(project: Project) -> None:
     for folder in (baking.ROOT, project.path):
         for document in documents.of(folder):
             assert document.broken_links() == [], document.name
 
 
-def test_each_command_of_a_project_is_one_that_nox_and_invoke_understand(
+def test_nox_and_invoke_accept_each_documented_command_of_a_project(
     project: Project, commands: list[Command]
 ) -> None:
     assert misunderstood(project, project.path, commands) == {}
 
 
-def test_each_command_that_the_template_names_is_its_own_or_one_of_projects(
+def test_each_command_in_the_templates_documents_is_valid_there_or_in_a_project(
     project: Project,
 ) -> None:
     named = [each for document in documents.of(baking.ROOT) for each in document.commands()]
@@ -89,7 +89,7 @@ def test_each_command_that_the_template_names_is_its_own_or_one_of_projects(
     assert strange.keys() & misunderstood(project, project.path, named).keys() == set()
 
 
-def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
+def test_each_documented_command_without_placeholders_or_needs_is_run_by_a_test(
     commands: list[Command],
 ) -> None:
     walked = {"README.md", "actions.md"}
@@ -110,7 +110,7 @@ def test_each_command_is_run_by_a_test_unless_it_varies_or_says_what_it_needs(
 # Takes a minute on an otherwise idle machine.
 @proof
 @pytest.mark.timeout(600)
-def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> None:
+def test_the_commands_of_the_documents_pass_from_top_to_bottom(project: Project) -> None:
     examples: list[str] = []
     for document in documents.of(project.path):
         for block in document.blocks if document.name not in WALKED else []:
@@ -125,7 +125,7 @@ def test_the_documents_can_be_followed_from_top_to_bottom(project: Project) -> N
     follow(project, f"uv run nox -s static -- --only lint --only format {shlex.join(examples)}")
 
 
-def test_each_message_that_is_explained_is_one_that_is_printed(project: Project) -> None:
+def test_each_explained_message_is_in_the_code(project: Project) -> None:
     folder = project.path / "vendor" / "stratakit" / "docs"
     text = Document(folder / "messages.md").text
     text += (

@@ -112,7 +112,7 @@ def place(bake: Bakery, tmp_path: Path) -> Iterator[Place]:
         container.close()
 
 
-def test_the_readme_can_be_followed_from_top_to_bottom(place: Place, bake: Bakery) -> None:
+def test_the_commands_of_the_readme_pass_from_top_to_bottom(place: Place, bake: Bakery) -> None:
     readme, guide = (Document(bake().path / name) for name in ("README.md", ACTIONS))
     assert FIRST in readme.prose
     commands = [*readme.commands(), *guide.commands()]

@@ -25,7 +25,7 @@ def jobs(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("number", "job"), [(0, "newcomer"), (1, "tests")])
-def test_a_job_runs_a_command_of_the_readme_as_it_stands(number: int, job: str) -> None:
+def test_a_ci_job_runs_a_command_of_the_readme_verbatim(number: int, job: str) -> None:
     console = next(block for block in README.blocks if block.commands)
     ran = [step.get("run", "").strip() for step in jobs("test.yml")[job]["steps"]]
     assert console.commands[number] in ran
@@ -37,12 +37,12 @@ def test_the_gate_waits_for_every_other_job() -> None:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
-def test_a_workflow_may_do_nothing_unless_it_says_so(file: Path) -> None:
+def test_a_workflow_has_no_permissions_by_default(file: Path) -> None:
     workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {}
 
 
-def test_the_newcomer_has_every_python_that_the_sessions_have() -> None:
+def test_the_newcomer_job_runs_on_every_python_of_the_sessions() -> None:
     source = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     pythons = jobs("test.yml")["newcomer"]["strategy"]["matrix"]["python"]
     assert f"PYTHONS = {pythons}".replace("'", '"') in source
@@ -61,14 +61,14 @@ def proofs(sessions: set[str]) -> set[str]:
     return {each for each in sessions if each.startswith("proof(")}
 
 
-def test_every_proof_is_run_at_night(sessions: set[str]) -> None:
+def test_the_nightly_workflow_runs_every_proof(sessions: set[str]) -> None:
     named = set(jobs("nightly.yml")["session"]["strategy"]["matrix"]["session"])
     others = {each.partition("-")[0].partition("(")[0] for each in sessions}
     assert named <= sessions | others
     assert proofs(sessions) <= named
 
 
-def test_each_test_of_a_proof_is_of_one_that_is_a_session_and_none_is_without(
+def test_each_proof_marker_has_a_session_and_each_proof_session_has_tests(
     sessions: set[str],
 ) -> None:
     texts = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
@@ -77,7 +77,7 @@ def test_each_test_of_a_proof_is_of_one_that_is_a_session_and_none_is_without(
     assert {f"proof({each})" for each in named} == proofs(sessions) - engine
 
 
-def test_a_seed_chooses_the_same_tests_again_and_another_one_others() -> None:
+def test_the_same_seed_samples_the_same_tests_and_another_seed_others() -> None:
     ids = [str(number) for number in range(20)]
     first = choose("a", ids)
     assert (len(first), set(first) <= set(ids)) == (3, True)
@@ -86,7 +86,7 @@ def test_a_seed_chooses_the_same_tests_again_and_another_one_others() -> None:
     assert choose("a", ["alone"]) == ["alone"]
 
 
-def test_a_seed_shuffles_each_module_and_repeats_the_order_of_any_two_of_its_tests() -> None:
+def test_a_seed_shuffles_each_module_and_keeps_its_order_for_a_subset() -> None:
     ids = [f"{module}::{number}" for module in ("z", "a") for number in range(20)]
     order = shuffle("a", ids)
     assert (sorted(order), [each[0] for each in order]) == (sorted(ids), ["z"] * 20 + ["a"] * 20)
@@ -108,7 +108,7 @@ def test_planted(dear, number): ...
 """
 
 
-def test_the_order_is_told_and_repeated_and_what_is_dear_is_made_once(tmp_path: Path) -> None:
+def test_the_printed_seed_repeats_the_order_and_fixtures_are_created_once(tmp_path: Path) -> None:
     (tmp_path / "test_planted.py").write_text(PLANTED, encoding="utf-8")
 
     def order(*words: str) -> list[str]:
@@ -127,7 +127,7 @@ def test_the_order_is_told_and_repeated_and_what_is_dear_is_made_once(tmp_path: 
     assert len(order("--seed", seed, "--sample", "x")) == 1 + 2
 
 
-def test_the_costs_that_are_told_are_those_of_the_price_list() -> None:
+def test_the_documented_cloud_costs_match_the_price_list() -> None:
     engine = ROOT / "{{cookiecutter.project_slug}}" / "vendor" / "stratakit"
     told = (engine / "docs" / "cloud.md").read_text(encoding="utf-8")
     file = engine / "src" / "stratakit" / "cloud" / "prices.toml"

@@ -1,4 +1,4 @@
-"""The language of the template: words that stay out, and help that says what an action does."""
+"""Language of the template: banned words, and the help of actions."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def texts() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("words", BANNED)
-def test_words_that_stay_out_are_written_nowhere(words: str, texts: dict[str, str]) -> None:
+def test_no_file_contains_banned_words(words: str, texts: dict[str, str]) -> None:
     found = [
         f"{name}:{text[: match.start()].count(chr(10)) + 1}: {match[0]}; write: {BANNED[words]}"
         for name, text in texts.items()
@@ -100,7 +100,7 @@ BARE = (
 """Patterns of a project's commands without `uv run`."""
 
 
-def test_a_project_runs_nox_and_invoke_by_uv_run_alone(texts: dict[str, str]) -> None:
+def test_a_project_runs_nox_and_invoke_only_through_uv_run(texts: dict[str, str]) -> None:
     project = {name: text for name, text in texts.items() if name.startswith(PROJECT)}
     found = [
         f"{name}: {match}"
