@@ -59,7 +59,7 @@ def changes(differences: list[Difference]) -> list[str]:
 
 
 @pytest.mark.parametrize(("statement", "found"), drifts.DRIFTS.values(), ids=drifts.DRIFTS.keys())
-def test_what_has_drifted_is_found_and_named(
+def test_each_drift_is_found_and_named(
     statement: str, found: list[str], expected: Facts, drifting: Connection
 ) -> None:
     drifting.execute(statement)
@@ -67,7 +67,7 @@ def test_what_has_drifted_is_found_and_named(
 
 
 @pytest.mark.parametrize("statement", drifts.DRIFTS.values(), ids=drifts.DRIFTS.keys())
-def test_the_mark_of_the_catalog_moves_with_it(
+def test_each_drift_changes_the_catalog_version(
     statement: tuple[str, list[str]], drifting: Connection
 ) -> None:
     before = catalog_version(drifting)
@@ -77,31 +77,33 @@ def test_the_mark_of_the_catalog_moves_with_it(
 
 
 @pytest.mark.parametrize("statement", drifts.NO_DRIFTS.values(), ids=drifts.NO_DRIFTS.keys())
-def test_nothing_is_found_where_the_schema_is_the_same(
+def test_a_statement_that_causes_no_drift_yields_no_difference(
     statement: str, expected: Facts, drifting: Connection
 ) -> None:
     drifting.execute(statement)
     assert compare(expected, facts(drifting)) == []
 
 
-def test_a_second_look_finds_the_same(expected: Facts, connection: Connection) -> None:
+def test_a_second_reading_of_the_schema_finds_the_same_facts(
+    expected: Facts, connection: Connection
+) -> None:
     assert facts(connection) == expected
 
 
-def test_the_table_of_alembic_is_not_of_the_schema(expected: Facts) -> None:
+def test_the_version_table_of_alembic_is_not_part_of_the_schema(expected: Facts) -> None:
     assert not [key for key in expected if "public.alembic_version" in key]
 
 
-def test_a_look_leaves_the_settings_of_a_transaction_as_they_were(drifting: Connection) -> None:
+def test_reading_the_schema_leaves_the_settings_of_a_transaction_unchanged(
+    drifting: Connection,
+) -> None:
     drifting.execute("SET LOCAL search_path = audit; SET LOCAL timezone = 'Asia/Tokyo'")
     facts(drifting)
     query = "SELECT current_setting('search_path'), current_setting('timezone')"
     assert drifting.execute(query).fetchone() == ("audit", "Asia/Tokyo")
 
 
-def test_the_settings_of_a_session_make_no_difference(
-    expected: Facts, drifting: Connection
-) -> None:
+def test_session_settings_do_not_affect_the_facts(expected: Facts, drifting: Connection) -> None:
     drifting.execute(
         "SET LOCAL search_path = audit, public; SET LOCAL timezone = 'Asia/Tokyo';"
         " SET LOCAL datestyle = 'SQL, DMY'; SET LOCAL quote_all_identifiers = on"
@@ -118,13 +120,13 @@ def fact(name: str, definition: str = "", part_of: str | None = None) -> Facts:
     return {f"table {name}": Fact("table", name, definition, part_of)}
 
 
-def test_what_went_with_a_missing_part_is_not_listed() -> None:
+def test_parts_of_a_missing_or_unexpected_table_are_not_listed() -> None:
     child = {"index i": Fact("index", "i", "", "table a")}
     assert changes(compare({**fact("a"), **child}, {})) == ["missing table a"]
     assert changes(compare({}, {**fact("a"), **child})) == ["unexpected table a"]
 
 
-def test_differences_come_sorted() -> None:
+def test_differences_are_sorted() -> None:
     expected = {**fact("b"), **fact("a"), "index z": Fact("index", "z", "", None)}
     assert changes(compare(expected, {})) == [
         "missing index z",
@@ -133,7 +135,7 @@ def test_differences_come_sorted() -> None:
     ]
 
 
-def test_a_difference_says_what_was_expected_and_what_was_found() -> None:
+def test_a_difference_shows_the_expected_and_the_found_definition() -> None:
     [difference] = compare(fact("a", "UNLOGGED"), fact("a", "WITH fillfactor=70"))
     assert str(difference).splitlines() == [
         "changed table a",
@@ -142,7 +144,7 @@ def test_a_difference_says_what_was_expected_and_what_was_found() -> None:
     ]
 
 
-def test_a_difference_of_long_texts_shows_the_lines_that_differ() -> None:
+def test_a_difference_of_long_texts_shows_only_the_lines_around_it() -> None:
     body = "BEGIN\n  one\n  two\n  three\n{}\nEND"
     [difference] = compare(fact("f", body.format("  four")), fact("f", body.format("  five")))
     assert str(difference).splitlines() == [

@@ -29,7 +29,7 @@ def settled(*rounds: list[dict[str, Any]], seconds: float = 1, words: str = "") 
     return result
 
 
-def test_what_failed_and_passed_is_flaky_and_says_how_to_see_it_again() -> None:
+def test_a_test_that_failed_and_passed_is_flaky_with_a_command_to_reproduce() -> None:
     result = settled([row("a"), row("b")], [row("a", "failed"), row("b")], [row("a"), row("b")])
     assert result.exit_code == Code.FAILED
     assert "1 of 3 rounds had a flaky test" in (result.reason or "")
@@ -42,18 +42,18 @@ def test_what_failed_and_passed_is_flaky_and_says_how_to_see_it_again() -> None:
 
 
 @pytest.mark.parametrize("status", ["passed", "failed", "skipped"])
-def test_what_always_comes_to_the_same_is_not_accused(status: str) -> None:
+def test_a_test_with_the_same_status_in_every_round_is_not_flaky(status: str) -> None:
     result = settled(*[[row("a", status), row("b")]] * 5)
     assert result.exit_code == Code.PASSED
     assert [each["status"] for each in result.tests] == ["passed"]
 
 
-def test_what_fails_in_quarantine_is_skipped_and_is_not_accused() -> None:
+def test_a_test_that_passed_and_was_skipped_is_not_flaky() -> None:
     assert settled([row("a")], [row("a", "skipped")]).exit_code == Code.PASSED
 
 
 @pytest.mark.parametrize(("rounds", "bound"), [(50, "5.8%"), (300, "1.0%")])
-def test_clean_rounds_bound_the_rate(rounds: int, bound: str) -> None:
+def test_rounds_without_a_flaky_test_bound_the_rate(rounds: int, bound: str) -> None:
     result = settled(*[[row("a")]] * rounds)
     assert result.reason == (
         f"0 of {rounds} rounds had a flaky test: 0.0%, and at most {bound} of all such rounds (95 %)"
@@ -61,13 +61,13 @@ def test_clean_rounds_bound_the_rate(rounds: int, bound: str) -> None:
     assert result.tests[0]["metrics"]["rounds"] == rounds
 
 
-def test_two_flaky_tests_of_one_round_are_one_round() -> None:
+def test_two_flaky_tests_in_one_round_count_as_one_round() -> None:
     result = settled([row("a", "failed"), row("b", "failed")], *[[row("a"), row("b")]] * 9)
     assert result.tests[0]["metrics"]["rate"] == 0.1
     assert len(result.tests) == 3
 
 
-def test_what_is_slow_in_most_rounds_is_over_its_budget_if_that_is_asked() -> None:
+def test_strict_budgets_fail_a_test_that_is_slow_in_most_rounds() -> None:
     slow, once = [row("a", duration=0.2)], [row("a", duration=0.01)]
     assert settled(slow, slow, once).exit_code == Code.PASSED
     strict = settled(slow, slow, once, words="--strict-budgets")
@@ -76,12 +76,12 @@ def test_what_is_slow_in_most_rounds_is_over_its_budget_if_that_is_asked() -> No
     assert settled(slow, once, once, words="--strict-budgets").exit_code == Code.PASSED
 
 
-def test_a_tier_is_judged_without_the_time_in_which_its_environment_was_made() -> None:
+def test_the_budget_of_a_tier_excludes_the_setup_of_its_environment() -> None:
     for seconds, code in ((30.4, Code.PASSED), (30.6, Code.FAILED)):
         assert settled([row("a")], seconds=seconds, words="--strict-budgets").exit_code == code
 
 
-def test_words_that_are_not_ours_are_those_of_pytest_and_each_round_has_its_seed() -> None:
+def test_unknown_options_go_to_pytest_and_each_round_gets_its_own_seed() -> None:
     asked = flakes.parse(["--times", "3", "--seed", "7", "-k", "a or b"])
     assert asked.times == 3
     assert asked.words(2) == ("--seed", "9", "-q", "-k", "a or b")
@@ -89,7 +89,7 @@ def test_words_that_are_not_ours_are_those_of_pytest_and_each_round_has_its_seed
 
 
 @pytest.mark.parametrize("words", [["--times", "0"], ["--times", "many"], ["--seed", "x"]])
-def test_what_is_no_number_is_refused(words: list[str]) -> None:
+def test_an_invalid_number_of_rounds_or_seed_is_refused(words: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="is not a whole number above 0") as refused:
         flakes.parse(words)
     assert refused.value.hint == flakes.HINT

@@ -55,7 +55,7 @@ def test_servers_start_under_a_strict_umask(umask: int, project: Scratch) -> Non
     assert project.start(UMASK.format(umask) + INVOKE, "db.reset", "--yes").wait().code == 0
 
 
-def test_folders_that_were_made_under_a_strict_umask_are_mended(project: Scratch) -> None:
+def test_folders_created_under_a_strict_umask_are_repaired(project: Scratch) -> None:
     project.green("db")
     project.down()
     for folder in (project.cache, *project.cache.iterdir(), *project.cache.rglob("programs*/**")):
@@ -69,7 +69,7 @@ def test_folders_that_were_made_under_a_strict_umask_are_mended(project: Scratch
 
 
 @pytest.mark.parametrize("closed", ["", "lib", "lib/bin", "lib/bin/program"])
-def test_programs_are_looked_at_one_by_one_only_where_the_way_to_them_is_closed(
+def test_file_modes_are_repaired_only_if_the_path_to_the_program_is_closed(
     closed: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "programs"
@@ -92,7 +92,9 @@ def test_programs_are_looked_at_one_by_one_only_where_the_way_to_them_is_closed(
 
 
 @pytest.mark.parametrize("kind", ["pg", "redis"])
-def test_a_file_that_the_system_refuses_is_no_internal_error(kind: str, project: Scratch) -> None:
+def test_a_server_log_that_cannot_be_written_is_an_infrastructure_error(
+    kind: str, project: Scratch
+) -> None:
     project.green("stack.clean", "--yes")
     project.python(
         "from stratakit import servers, settings\nwith servers.lease(settings.load()): pass"
@@ -114,7 +116,7 @@ def test_a_file_that_the_system_refuses_is_no_internal_error(kind: str, project:
     assert project.pytest(str(project.tests)).code == 0
 
 
-def test_an_action_that_the_system_refuses_something_is_told_without_a_traceback(
+def test_an_os_error_in_an_action_is_reported_without_a_traceback(
     project: Scratch,
 ) -> None:
     (project.cache / "stack").write_text("in the way")
@@ -126,7 +128,7 @@ def test_an_action_that_the_system_refuses_something_is_told_without_a_traceback
 
 
 @ROOT_ALONE
-def test_a_folder_without_programs_is_told_by_actions_and_doctor(
+def test_a_cache_mounted_noexec_is_reported_by_actions_and_doctor(
     project: Scratch, mounted: Callable[..., None]
 ) -> None:
     mounted(project.cache, "noexec")
@@ -144,7 +146,7 @@ def test_a_folder_without_programs_is_told_by_actions_and_doctor(
 @pytest.mark.parametrize(
     ("options", "says"), [("size=4k", "No space left"), ("ro", "Read-only file system")]
 )
-def test_a_folder_that_takes_nothing_is_told_by_actions_and_doctor(
+def test_a_full_or_read_only_cache_is_reported_by_actions_and_doctor(
     options: str, says: str, project: Scratch, mounted: Callable[..., None]
 ) -> None:
     mounted(project.cache, options)
@@ -159,7 +161,7 @@ def test_a_folder_that_takes_nothing_is_told_by_actions_and_doctor(
 
 
 @ROOT_ALONE
-def test_a_folder_that_keeps_the_servers_user_out_is_told(tmp_path: Path) -> None:
+def test_a_folder_closed_to_the_servers_user_is_refused_with_a_hint(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(InfrastructureError, match="the servers' user nobody cannot enter") as told:
@@ -167,7 +169,9 @@ def test_a_folder_that_keeps_the_servers_user_out_is_told(tmp_path: Path) -> Non
     assert told.value.hint.startswith("chmod o+x ")
 
 
-def test_a_folder_gets_the_mode_that_it_needs_and_keeps_what_it_has(tmp_path: Path) -> None:
+def test_a_new_folder_gets_the_required_mode_and_an_existing_one_keeps_its_own(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "some" / "where"
     before = os.umask(0o077)
     try:
@@ -180,7 +184,7 @@ def test_a_folder_gets_the_mode_that_it_needs_and_keeps_what_it_has(tmp_path: Pa
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
-def test_no_repository_is_told_from_one_that_git_cannot_read(
+def test_a_repository_that_git_cannot_read_is_an_error_and_a_missing_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not git.is_repository(tmp_path)
@@ -194,7 +198,9 @@ def test_no_repository_is_told_from_one_that_git_cannot_read(
         git.is_repository(tmp_path)
 
 
-def test_who_only_looks_makes_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_or_removing_the_stack_record_creates_no_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(pyproject.table(), "project", f"looked-{secrets.token_hex(3)}")
     assert record.load() is None
     assert not record.used("embedded")

@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
         yield scratch
 
 
-def test_a_forgotten_migration_is_told_once_and_no_test_is_run(project: Scratch) -> None:
+def test_a_forgotten_migration_fails_the_run_and_is_reported_once(project: Scratch) -> None:
     (models,) = project.root.glob("services/*/src/*/models.py")
     text = models.read_text()
     first = asked(project)
@@ -73,7 +73,7 @@ def passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_a_lent_database_has_passed_is_asked_again_where_more_can_be_asked(
+def test_the_lent_check_and_the_full_check_record_their_passes_separately(
     passed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -89,7 +89,7 @@ def test_what_a_lent_database_has_passed_is_asked_again_where_more_can_be_asked(
     assert len([*passed.iterdir()]) == 2
 
 
-def test_models_that_cannot_be_made_are_not_passed(passed: Path) -> None:
+def test_models_that_cannot_be_loaded_record_no_pass(passed: Path) -> None:
     service = replace(projects.services()[0], metadata="nowhere:metadata")
     assert catalog.forgotten(None, service) is None
     resources._refuse_forgotten_in(service, None)

@@ -132,7 +132,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_target_is_refused(case: str) -> None:
+def test_an_unsafe_target_is_refused(case: str) -> None:
     change, reason = REFUSED[case]
     with pytest.raises(ConfigurationError) as refusal:
         guards.check(replace(SAFE, **change))
@@ -142,12 +142,12 @@ def test_a_target_is_refused(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", ALLOWED)
-def test_a_target_may_be_destroyed(case: str) -> None:
+def test_a_safe_target_is_allowed(case: str) -> None:
     guards.check(replace(SAFE, **ALLOWED[case]))
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_force_is_about_other_sessions_alone(case: str) -> None:
+def test_force_overrides_only_the_refusal_for_other_sessions(case: str) -> None:
     target = replace(SAFE, **REFUSED[case][0])
     if target.sessions:
         guards.check(target, force=True)
@@ -156,7 +156,7 @@ def test_force_is_about_other_sessions_alone(case: str) -> None:
         guards.check(target, force=True)
 
 
-def test_a_host_is_allowed_by_its_address_or_by_a_name_that_leads_there(
+def test_a_host_is_allowed_by_its_address_or_by_a_name_that_resolves_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = replace(SAFE, host="10.1.2.3")
@@ -177,7 +177,7 @@ def test_a_host_is_allowed_by_its_address_or_by_a_name_that_leads_there(
             guards.check(target)
 
 
-def test_what_is_prepared_is_in_the_way_of_what_destroys_whoever_forces_it() -> None:
+def test_a_prepared_transaction_blocks_destruction_even_with_force() -> None:
     target = replace(SAFE, owned=True, prepared=(Holder("prepared 'it'", "END 'it'"),))
     guards.check(target)
     with pytest.raises(InfrastructureError, match=r"committed: prepared 'it'\n.*\(END 'it'\)"):
@@ -244,7 +244,7 @@ CHANGING: dict[str, Callable[[lifecycle.Database], object]] = {
 
 @pytest.mark.parametrize("action", CHANGING)
 @pytest.mark.parametrize("stamp", ["production", "staging", None])
-def test_what_is_not_a_test_database_stays_as_it_is(
+def test_every_action_refuses_a_database_without_a_test_stamp(
     action: str, stamp: str | None, it: lifecycle.Database, admin: database.Connection
 ) -> None:
     admin.execute(f'CREATE DATABASE "{it.name}"')
@@ -274,7 +274,7 @@ MARKS = {
 
 @pytest.mark.parametrize("mark", MARKS)
 @pytest.mark.parametrize("owned", [False, True], ids=["theirs", "ours"])
-def test_a_stamp_closes_a_database_wherever_it_stands(
+def test_every_action_refuses_a_protecting_stamp_until_its_hint_is_followed(
     mark: str, it: lifecycle.Database, limited: Server, admin: database.Connection, *, owned: bool
 ) -> None:
     role = str(conninfo_to_dict(limited.url)["user"])
@@ -326,7 +326,7 @@ OBJECTS = {
 
 
 @pytest.mark.parametrize("held", OBJECTS)
-def test_whatever_is_in_a_database_counts(
+def test_an_object_of_any_kind_makes_a_database_not_empty(
     held: str, it: lifecycle.Database, admin: database.Connection
 ) -> None:
     admin.execute(f'CREATE DATABASE "{it.name}" TEMPLATE template0')
@@ -340,7 +340,7 @@ def test_whatever_is_in_a_database_counts(
     assert found.facts.stamp is None
 
 
-def test_what_every_new_database_has_does_not_count(
+def test_the_public_schema_and_temporary_tables_leave_a_database_empty(
     it: lifecycle.Database, admin: database.Connection
 ) -> None:
     admin.execute(f'CREATE DATABASE "{it.name}"')
@@ -352,7 +352,7 @@ def test_what_every_new_database_has_does_not_count(
     assert it.inspect().facts.stamp == stamps.TEST
 
 
-def test_what_a_site_gives_every_new_database_does_not_count() -> None:
+def test_a_function_from_template1_does_not_count_as_content_but_a_table_does() -> None:
     with clusters.cluster("127.0.0.1", clusters.free_port("127.0.0.1")) as address:
         with database.connect(address, "template1") as site:
             site.execute("CREATE FUNCTION everywhere() RETURNS int LANGUAGE sql AS 'SELECT 1'")
@@ -366,7 +366,7 @@ def test_what_a_site_gives_every_new_database_does_not_count() -> None:
             assert found.contents().held == {"table": 1}
 
 
-def test_what_a_person_is_told_of_a_database_is_true_until_they_were_told(
+def test_a_database_is_not_dropped_while_its_contents_are_shown(
     it: lifecycle.Database, admin: database.Connection
 ) -> None:
     it.create()
@@ -384,7 +384,7 @@ def test_what_a_person_is_told_of_a_database_is_true_until_they_were_told(
     assert not it.exists()
 
 
-def test_a_look_that_took_long_before_its_database_was_dropped_finds_nothing(
+def test_a_blocked_inspection_of_a_dropped_database_finds_no_contents(
     it: lifecycle.Database, admin: database.Connection
 ) -> None:
     it.create()
@@ -406,7 +406,9 @@ def test_a_look_that_took_long_before_its_database_was_dropped_finds_nothing(
 
 
 @pytest.mark.parametrize("action", DESTRUCTIVE)
-def test_others_who_are_connected_are_listed(action: str, it: lifecycle.Database) -> None:
+def test_a_destructive_action_is_refused_and_names_other_sessions(
+    action: str, it: lifecycle.Database
+) -> None:
     it.create()
     fill(it.server, it.name)
     address = psycopg.conninfo.make_conninfo(it.server.url, application_name="somebody")
@@ -416,7 +418,7 @@ def test_others_who_are_connected_are_listed(action: str, it: lifecycle.Database
         assert other.execute("SELECT one FROM precious").fetchone() == (1,)
 
 
-def test_force_throws_others_out(it: lifecycle.Database) -> None:
+def test_force_ends_other_sessions(it: lifecycle.Database) -> None:
     for action in (it.clean, it.reset, it.rollback, it.drop):
         it.setup()
         with database.connect(it.server.url, it.name) as other:
@@ -425,7 +427,7 @@ def test_force_throws_others_out(it: lifecycle.Database) -> None:
                 other.execute("SELECT 1")
 
 
-def test_a_role_is_told_of_sessions_that_it_may_not_look_into(
+def test_sessions_hidden_from_the_role_stop_destructive_actions(
     it: lifecycle.Database, limited: Server, admin: database.Connection
 ) -> None:
     role = conninfo_to_dict(limited.url)["user"]
@@ -441,14 +443,14 @@ def test_a_role_is_told_of_sessions_that_it_may_not_look_into(
     mine.drop()
 
 
-def test_one_who_is_leaving_is_in_nobodys_way(it: lifecycle.Database) -> None:
+def test_a_session_that_is_ending_causes_no_refusal(it: lifecycle.Database) -> None:
     it.setup()
     for _ in range(10):
         database.connect(it.server.url, it.name).close()
         guards.check(it.inspect())
 
 
-def test_a_normal_server_is_not_in_recovery_nor_behind_a_pooler(it: lifecycle.Database) -> None:
+def test_a_normal_server_is_neither_recovering_nor_behind_a_pooler(it: lifecycle.Database) -> None:
     it.create()
     found = it.inspect()
     assert not found.facts.recovering
@@ -458,7 +460,7 @@ def test_a_normal_server_is_not_in_recovery_nor_behind_a_pooler(it: lifecycle.Da
     assert found.host
 
 
-def test_a_name_with_a_wrong_checksum_is_not_dropped(
+def test_a_database_with_a_wrong_checksum_in_its_name_is_not_dropped(
     server: Server, admin: database.Connection
 ) -> None:
     right = names.database(names.new_run(), "x")
@@ -478,7 +480,9 @@ def test_a_name_with_a_wrong_checksum_is_not_dropped(
 
 
 @pytest.mark.parametrize("name", ["postgres", "template1", "production", ""])
-def test_no_other_name_is_dropped(name: str, admin: database.Connection) -> None:
+def test_a_database_with_a_foreign_name_is_not_dropped(
+    name: str, admin: database.Connection
+) -> None:
     with pytest.raises(ConfigurationError):
         runs.drop(admin, name)
 
@@ -509,7 +513,7 @@ REDIRECTING_OPTIONS = {
 
 
 @pytest.mark.parametrize("address", REDIRECTING_OPTIONS)
-def test_a_url_that_may_lead_elsewhere_is_refused(
+def test_a_url_with_a_redirecting_option_or_without_one_host_is_refused(
     address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "services"
@@ -527,7 +531,7 @@ def test_a_url_that_may_lead_elsewhere_is_refused(
 
 
 @pytest.mark.parametrize("variable", ["PGHOSTADDR", "PGSERVICE"])
-def test_a_variable_that_redirects_a_url_is_refused(
+def test_an_environment_variable_that_redirects_a_url_is_refused(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "10.1.2.3")
@@ -549,7 +553,7 @@ def test_a_variable_that_redirects_a_url_is_refused(
         ("PGSERVICE", "elsewhere"),
     ],
 )
-def test_the_environment_does_not_move_a_server_of_ours(
+def test_libpq_variables_do_not_redirect_connections_to_our_servers(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -557,7 +561,7 @@ def test_the_environment_does_not_move_a_server_of_ours(
         database.connect(up["postgres"].url).close()
 
 
-def test_a_host_in_the_options_is_the_host_that_is_judged(server: Server) -> None:
+def test_the_guards_judge_the_host_in_the_options_of_a_url(server: Server) -> None:
     parts = conninfo_to_dict(server.url)
     user, password = quote(str(parts["user"])), quote(str(parts.get("password", "")))
     reached = quote(str(parts["host"]), safe="")
@@ -570,7 +574,7 @@ def test_a_host_in_the_options_is_the_host_that_is_judged(server: Server) -> Non
     assert "10.1.2.3" not in database.url(detour, "x").render_as_string()
 
 
-def test_a_password_that_is_wrong_or_a_host_that_is_gone_is_infrastructure(
+def test_an_unreachable_server_is_an_infrastructure_error_without_the_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chosen = with_url(monkeypatch, "postgresql://me:secret@127.0.0.1:1/postgres")
@@ -583,7 +587,7 @@ def test_a_password_that_is_wrong_or_a_host_that_is_gone_is_infrastructure(
     assert ":secret@127" not in str(refusal.value)
 
 
-def test_a_url_for_asyncpg_has_those_options_that_it_takes_as_text() -> None:
+def test_an_asyncpg_url_translates_sslmode_and_drops_connect_timeout() -> None:
     given = "host=db.example.com connect_timeout=5 sslmode=require"
     assert dict(database.url(given, "x").query) == {"ssl": "require"}
 
@@ -613,11 +617,11 @@ def test_a_pooler_in_transaction_mode_is_refused(
         assert guards.inspect(connection, replace(server, url=address), "nothing").pooled
 
 
-def test_a_pooler_in_session_mode_is_as_good_as_a_server(pooler: Callable[[str], str]) -> None:
+def test_a_pooler_in_session_mode_counts_as_a_server(pooler: Callable[[str], str]) -> None:
     assert not external.pooled(pooler("session"))
 
 
-def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path: Path) -> None:
+def test_a_socket_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "theirs")
@@ -627,7 +631,7 @@ def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "open to others"])
-def test_a_folder_for_sockets_that_others_could_use_is_refused(kind: str, tmp_path: Path) -> None:
+def test_a_socket_folder_that_others_could_use_is_refused(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "it"
     if kind == "file":
         folder.touch()
@@ -642,7 +646,7 @@ def test_a_folder_for_sockets_that_others_could_use_is_refused(kind: str, tmp_pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that is another's")
-def test_a_folder_for_sockets_that_is_anothers_is_refused(tmp_path: Path) -> None:
+def test_a_socket_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "it"
     folder.mkdir(mode=0o700)
     os.chown(folder, 12345, -1)
@@ -650,7 +654,7 @@ def test_a_folder_for_sockets_that_is_anothers_is_refused(tmp_path: Path) -> Non
         home.private(folder)
 
 
-def test_our_own_folder_is_made_and_used_again(tmp_path: Path) -> None:
+def test_a_private_socket_folder_is_created_and_reused(tmp_path: Path) -> None:
     folder = home.private(tmp_path / "a" / "b")
     assert home.private(folder) == folder
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -666,7 +670,7 @@ def limited(server: Server, admin: database.Connection) -> Iterator[Server]:
     admin.execute(f"DROP ROLE {role}")
 
 
-def test_a_run_makes_nothing_where_the_server_is_stamped(
+def test_a_run_creates_no_database_for_a_role_stamped_as_production(
     limited: Server, admin: database.Connection
 ) -> None:
     role = conninfo_to_dict(limited.url)["user"]
@@ -679,7 +683,7 @@ def test_a_run_makes_nothing_where_the_server_is_stamped(
         assert name not in runs.databases(admin)
 
 
-def test_a_database_of_a_dead_run_that_is_stamped_is_left(
+def test_a_stamped_database_of_a_dead_run_is_kept(
     server: Server, admin: database.Connection
 ) -> None:
     name = names.database(names.new_run(), "x")
@@ -694,7 +698,9 @@ def test_a_database_of_a_dead_run_that_is_stamped_is_left(
         remove(server, name)
 
 
-def test_a_role_that_may_not_create_databases_is_told_what_is_missing(limited: Server) -> None:
+def test_an_error_for_a_role_without_createdb_names_the_statement_that_grants_it(
+    limited: Server,
+) -> None:
     service = replace(project.services()[0], name=f"x{secrets.token_hex(3)}")
     mine = lifecycle.Database(limited, service)
     role = conninfo_to_dict(limited.url)["user"]
@@ -706,7 +712,7 @@ def test_a_role_that_may_not_create_databases_is_told_what_is_missing(limited: S
     assert not mine.inspect().exists
 
 
-def test_a_role_that_may_create_databases_can_do_every_action(
+def test_a_role_with_createdb_can_run_the_destructive_actions(
     limited: Server, admin: database.Connection, tmp_path: Path
 ) -> None:
     role = conninfo_to_dict(limited.url)["user"]
@@ -734,7 +740,7 @@ def test_a_role_that_may_create_databases_can_do_every_action(
         remove(limited, mine.name)
 
 
-def test_a_database_that_is_not_the_roles_is_refused_by_name(
+def test_a_database_of_another_role_is_named_and_not_dropped(
     limited: Server, it: lifecycle.Database, admin: database.Connection
 ) -> None:
     it.create()

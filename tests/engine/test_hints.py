@@ -53,11 +53,11 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_that_is_named_can_be_typed(command: str) -> None:
+def test_a_command_named_in_a_message_is_accepted_by_invoke(command: str) -> None:
     Parser(Collection(*ACTIONS).to_contexts()).parse_argv(shlex.split(command.replace("{}", "1")))
 
 
-def test_commands_were_found() -> None:
+def test_commands_are_found_in_the_messages() -> None:
     assert len(COMMANDS) > 30
 
 
@@ -90,10 +90,10 @@ for word in sys.argv[1:]:
 """
 
 
-def test_a_name_that_a_guide_says_where_to_import_is_there() -> None:
+def test_names_in_guides_can_be_imported_from_the_stated_modules() -> None:
     done = programs.run([sys.executable, "-c", LOOK, *map(" ".join, NAMES)], limits.COMMAND)
     assert done.returncode == 0, done.stderr
 
 
-def test_names_were_found() -> None:
+def test_names_are_found_in_the_guides() -> None:
     assert ("eventually", "stratakit.testing") in NAMES

@@ -65,7 +65,7 @@ FIRST = (0, 0, 0, 0, ["(1,1,2)", "(2,2,4)"], 1, False)
 Make = Callable[[str], tuple[str, str]]
 
 
-def test_rows_seeds_and_sequences_are_as_before(make: Make) -> None:
+def test_cleaning_restores_rows_seeds_and_sequences(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, name) as test:
         wipe = Cleaner(own)
@@ -77,7 +77,7 @@ def test_rows_seeds_and_sequences_are_as_before(make: Make) -> None:
             assert test.execute(STATE).fetchone() == FIRST
 
 
-def test_tables_that_change_meanwhile_are_wiped_too(make: Make) -> None:
+def test_tables_changed_since_the_last_cleaning_are_cleaned(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, name) as test:
         wipe = Cleaner(own)
@@ -91,7 +91,9 @@ def test_tables_that_change_meanwhile_are_wiped_too(make: Make) -> None:
 
 
 @pytest.mark.parametrize("as_superuser", [True, False])
-def test_where_there_was_no_table_those_that_come_are_wiped(as_superuser: bool, make: Make) -> None:
+def test_tables_created_later_in_an_empty_database_are_cleaned(
+    as_superuser: bool, make: Make
+) -> None:
     server, name = make("SELECT")
     with ExitStack() as stack:
         url = server if as_superuser else stack.enter_context(plain(server, name))
@@ -128,7 +130,7 @@ def plain(server: str, name: str) -> Iterator[str]:
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_a_plain_role_cleans_past_cycles_and_triggers(make: Make) -> None:
+def test_a_plain_role_cleans_tables_with_cycles_and_triggers(make: Make) -> None:
     server, name = make(SCHEMA)
     with (
         plain(server, name) as address,
@@ -201,7 +203,7 @@ AWKWARD = """
 """
 
 
-def test_names_that_mean_something_to_plpgsql_are_names(make: Make) -> None:
+def test_tables_with_names_special_to_plpgsql_are_cleaned(make: Make) -> None:
     server, name = make(AWKWARD)
     with database.connect(server, name) as own:
         wipe = Cleaner(own)
@@ -212,7 +214,7 @@ def test_names_that_mean_something_to_plpgsql_are_names(make: Make) -> None:
         assert own.execute("""SELECT FROM "$wipe$ 'n' \\" """).rowcount == 0
 
 
-def test_nothing_is_deleted_where_nothing_was_written(make: Make) -> None:
+def test_cleaning_deletes_nothing_when_nothing_was_written(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own:
         wipe = Cleaner(own)
@@ -232,7 +234,7 @@ def deleted(connection: Connection) -> int:
     return int(count)
 
 
-def test_a_database_is_wiped_to_the_state_of_another(make: Make) -> None:
+def test_cleaning_can_restore_the_state_of_another_database(make: Make) -> None:
     server, name = make(SCHEMA)
     _, fresh = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, fresh) as like:
@@ -315,7 +317,7 @@ def copied(make: Make, original: tuple[str, str]) -> Iterator[tuple[IsolatedData
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_what_a_test_changes_besides_rows_is_named_and_the_database_made_anew(
+def test_a_change_besides_rows_is_named_and_the_database_recreated(
     case: str, make: Make, original: tuple[str, str]
 ) -> None:
     change, said = CHANGES[case]
@@ -345,7 +347,7 @@ def test_what_a_test_changes_besides_rows_is_named_and_the_database_made_anew(
         "ALTER TABLE child DISABLE TRIGGER note; ALTER TABLE child ENABLE TRIGGER note",
     ],
 )
-def test_what_leaves_the_schema_as_it_was_is_no_change(
+def test_a_statement_that_leaves_the_schema_as_it_was_is_no_change(
     statement: str, make: Make, original: tuple[str, str]
 ) -> None:
     with copied(make, original) as (isolated, name):
@@ -357,7 +359,7 @@ def test_what_leaves_the_schema_as_it_was_is_no_change(
                 assert test.execute(STATE).fetchone() == FIRST
 
 
-def test_rows_of_a_module_outlive_a_change_of_the_schema(
+def test_rows_of_a_module_survive_a_schema_change_by_a_test(
     make: Make, original: tuple[str, str]
 ) -> None:
     with copied(make, original) as (isolated, name):
@@ -378,7 +380,7 @@ def test_rows_of_a_module_outlive_a_change_of_the_schema(
             assert test.execute(STATE).fetchone() == FIRST
 
 
-def test_what_cannot_be_made_anew_is_named_once(make: Make) -> None:
+def test_a_change_in_a_database_without_a_template_is_reported_once(make: Make) -> None:
     server, name = make(SCHEMA)
     with IsolatedDatabase(server, name) as isolated, database.connect(server, name) as test:
         test.execute("CREATE TABLE extra (id int)")
@@ -387,7 +389,7 @@ def test_what_cannot_be_made_anew_is_named_once(make: Make) -> None:
         assert isolated.clean() == []
 
 
-def test_an_advisory_lock_that_is_left_is_named_and_its_connection_ended(make: Make) -> None:
+def test_a_leaked_advisory_lock_is_named_and_its_connection_ended(make: Make) -> None:
     server, name = make(SCHEMA)
     with IsolatedDatabase(server, name, grace=0) as isolated:
         with database.connect(server, name) as test:
@@ -400,7 +402,7 @@ def test_an_advisory_lock_that_is_left_is_named_and_its_connection_ended(make: M
             assert test.execute("SELECT pg_try_advisory_lock(7)").fetchone() == (True,)
 
 
-def test_rows_alone_are_no_reason_to_compare_schemas(make: Make) -> None:
+def test_written_rows_alone_cause_no_schema_comparison(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, name) as test:
         wipe = Cleaner(own)
@@ -414,7 +416,7 @@ def test_rows_alone_are_no_reason_to_compare_schemas(make: Make) -> None:
         until(nothing, 60)
 
 
-def test_tables_are_not_looked_at_where_nobody_has_written(make: Make) -> None:
+def test_tables_are_not_scanned_when_nothing_was_written(make: Make) -> None:
     server, name = make(SCHEMA)
     with database.connect(server, name) as own, database.connect(server, name) as test:
         wipe = Cleaner(own)
@@ -445,7 +447,7 @@ def scans(connection: Connection) -> int:
     return int(count)
 
 
-def test_seeds_that_nobody_has_changed_stay_where_they_are(make: Make) -> None:
+def test_unchanged_seed_rows_are_not_rewritten(make: Make) -> None:
     server, name = make(SCHEMA + 'INSERT INTO "Odd name" (half) SELECT generate_series(3, 500)')
     places = 'SELECT id, ctid::text FROM "Odd name" WHERE id NOT IN (7, 8) ORDER BY id'
     rows = 'SELECT "Odd name"::text FROM "Odd name" ORDER BY id'
@@ -464,7 +466,7 @@ def test_seeds_that_nobody_has_changed_stay_where_they_are(make: Make) -> None:
         assert test.execute(rows).fetchall() == first
 
 
-def test_a_transaction_that_ends_after_the_cleaning_is_seen_by_the_next(make: Make) -> None:
+def test_a_transaction_committed_after_a_cleaning_is_undone_by_the_next(make: Make) -> None:
     server, name = make(SCHEMA)
     with (
         database.connect(server, name) as own,
@@ -485,7 +487,7 @@ def test_a_transaction_that_ends_after_the_cleaning_is_seen_by_the_next(make: Ma
         assert other.execute(STATE).fetchone() == FIRST
 
 
-def test_seeded_rows_are_known_whatever_transaction_was_open_before_they_were_written(
+def test_seed_rows_are_restored_despite_an_older_open_transaction(
     make: Make,
 ) -> None:
     """An older transaction in any database of a server hides who has written the rows."""
@@ -509,7 +511,7 @@ def test_seeded_rows_are_known_whatever_transaction_was_open_before_they_were_wr
             assert other.execute(STATE).fetchone() == FIRST
 
 
-def test_a_transaction_that_is_left_open_is_named_and_ended(make: Make) -> None:
+def test_a_transaction_left_open_is_named_and_ended(make: Make) -> None:
     server, name = make(SCHEMA)
     with IsolatedDatabase(server, name) as isolated, database.connect(server, name) as test:
         test.execute("BEGIN")
@@ -562,7 +564,7 @@ def cleaning_meets(
         yield isolated, test, other, threads
 
 
-def test_a_commit_that_lands_while_we_clean_is_wiped_too(make: Make) -> None:
+def test_a_commit_during_a_cleaning_is_undone_too(make: Make) -> None:
     with cleaning_meets(make, SLOW_COMMIT) as (isolated, test, gate, threads):
         gate.execute("SELECT pg_advisory_lock(1)")
         test.execute("BEGIN")
@@ -577,7 +579,7 @@ def test_a_commit_that_lands_while_we_clean_is_wiped_too(make: Make) -> None:
         assert test.execute("SELECT count(*) FROM slow").fetchone() == (0,)
 
 
-def test_a_lock_that_is_given_back_while_we_clean_is_no_leak(make: Make) -> None:
+def test_a_lock_released_during_a_cleaning_is_not_a_leak(make: Make) -> None:
     with cleaning_meets(make, SCHEMA) as (isolated, test, other, threads):
         test.execute(WRITES)
         test.execute("BEGIN")
@@ -589,7 +591,7 @@ def test_a_lock_that_is_given_back_while_we_clean_is_no_leak(make: Make) -> None
         assert test.execute(STATE).fetchone() == FIRST
 
 
-def test_a_lock_of_somebody_we_may_not_see_is_told(make: Make) -> None:
+def test_a_lock_of_a_session_hidden_from_the_role_is_reported(make: Make) -> None:
     server, name = make(SCHEMA)
     with (
         plain(server, name) as address,
@@ -606,14 +608,14 @@ def test_a_lock_of_somebody_we_may_not_see_is_told(make: Make) -> None:
         assert test.execute(STATE).fetchone() == FIRST
 
 
-def test_a_spare_that_cannot_be_made_is_an_error_and_no_wait() -> None:
+def test_a_spare_clone_that_cannot_be_created_raises_an_error() -> None:
     nowhere = "postgresql://me@127.0.0.1:1"
     run = names.new_run()
     with ClonePool(nowhere, "none", run, "x") as spares, pytest.raises(InfrastructureError):
         spares.take()
 
 
-def test_a_connection_that_rests_in_a_pool_is_no_leak(make: Make) -> None:
+def test_an_idle_connection_is_not_a_leak(make: Make) -> None:
     server, name = make(SCHEMA)
     with IsolatedDatabase(server, name) as isolated, database.connect(server, name) as test:
         test.execute(WRITES)

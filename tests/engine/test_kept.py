@@ -84,7 +84,7 @@ def asked(project: Scratch, query: str) -> str:
     return outcome.out
 
 
-def test_dev_is_durable_in_the_folder_for_data_and_tests_are_fast_in_the_cache(
+def test_dev_is_durable_in_the_data_folder_and_the_server_of_tests_is_fast(
     project: Scratch,
 ) -> None:
     project.green("db.setup")
@@ -97,7 +97,7 @@ def test_dev_is_durable_in_the_folder_for_data_and_tests_are_fast_in_the_cache(
     assert not (project.cache / "dev").exists()
 
 
-def test_what_is_in_dev_outlives_the_cache_and_its_server(project: Scratch) -> None:
+def test_dev_data_survives_a_stopped_server_and_a_deleted_cache(project: Scratch) -> None:
     project.green("db.setup")
     asked(project, "CREATE TABLE precious AS SELECT 42 AS answer")
     project.down()
@@ -112,7 +112,7 @@ def in_redis(project: Scratch, command: str, *, kept: bool = True) -> str:
     return outcome.out.strip()
 
 
-def test_what_is_in_the_redis_of_dev_outlives_the_stack_and_a_kill(project: Scratch) -> None:
+def test_the_redis_data_of_dev_survives_a_stop_and_a_kill(project: Scratch) -> None:
     write = "EVAL return{redis.call('INCR','precious')} 0"
     assert in_redis(project, write) == "1"
     assert in_redis(project, write, kept=False) == "1"
@@ -125,7 +125,7 @@ def test_what_is_in_the_redis_of_dev_outlives_the_stack_and_a_kill(project: Scra
     assert in_redis(project, write, kept=False) == "1"
 
 
-def test_migrate_leaves_out_test_where_dev_alone_is_there(project: Scratch) -> None:
+def test_migrate_skips_the_test_database_if_only_dev_exists(project: Scratch) -> None:
     project.green("db.setup")
     # Not by `invoke`, which would add --database.
     outcome = project.start(f"import sys; sys.argv.append('db.migrate'); {INVOKE}").wait()
@@ -134,14 +134,14 @@ def test_migrate_leaves_out_test_where_dev_alone_is_there(project: Scratch) -> N
     assert project.invoke("db.migrate", "--database", "test").code == 2
 
 
-def test_a_server_whose_parent_was_killed_is_stopped_with_the_stack(project: Scratch) -> None:
+def test_a_server_whose_supervisor_was_killed_is_stopped_with_the_stack(project: Scratch) -> None:
     project.green("db.setup")
     server = psutil.Process(int((project.data / "dev" / "server.pid").read_text()))
     os.kill(server.ppid(), signal.SIGKILL)
     project.down()
 
 
-def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(
+def test_data_of_another_major_version_is_named_and_left_unchanged(
     project: Scratch,
 ) -> None:
     project.green("db.setup")
@@ -168,7 +168,7 @@ def test_data_of_another_major_version_is_named_and_neither_opened_nor_replaced(
     assert (project.data / "dev.15" / "store" / "data").exists()
 
 
-def test_a_server_of_another_major_version_that_is_up_is_not_used(project: Scratch) -> None:
+def test_a_running_server_of_another_major_version_is_not_used(project: Scratch) -> None:
     project.green("db.setup")
     settings = project.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace('postgres = "17"', 'postgres = "18"'))
@@ -187,7 +187,7 @@ def test_a_server_of_another_major_version_that_is_up_is_not_used(project: Scrat
     project.down()
 
 
-def test_the_command_that_dumps_data_of_another_version_does(
+def test_the_dump_command_in_the_message_about_another_version_works(
     project: Scratch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     project.green("db.setup")
@@ -207,7 +207,7 @@ def test_the_command_that_dumps_data_of_another_version_does(
     assert "precious" in (tmp_path / "dev-15.sql").read_text()
 
 
-def test_what_an_older_stack_has_stored_becomes_dev(project: Scratch) -> None:
+def test_the_database_of_an_older_stack_becomes_dev(project: Scratch) -> None:
     outcome = project.start(OLD, "stack").wait()
     assert outcome.code == 0, outcome.said
     project.green("db.setup")
@@ -220,7 +220,9 @@ def test_what_an_older_stack_has_stored_becomes_dev(project: Scratch) -> None:
     assert "precious" not in project.status()["rows"]
 
 
-def test_a_database_of_that_name_that_is_no_stacks_is_left_alone(project: Scratch) -> None:
+def test_a_database_with_an_old_stack_name_but_another_stamp_is_left_alone(
+    project: Scratch,
+) -> None:
     outcome = project.start(OLD, "production").wait()
     assert outcome.code == 0, outcome.said
     project.green("db.setup")
@@ -228,7 +230,7 @@ def test_a_database_of_that_name_that_is_no_stacks_is_left_alone(project: Scratc
     assert f"{project.name}_{project.service.name}_stack" in project.python(NAMES).out
 
 
-def test_a_migration_that_was_edited_after_it_was_applied_is_named(project: Scratch) -> None:
+def test_a_migration_edited_after_it_was_applied_is_named(project: Scratch) -> None:
     project.green("db.setup")
     (file,) = project.migrations.glob("*.py")
     before = file.read_bytes()
@@ -253,7 +255,7 @@ def test_a_migration_that_was_edited_after_it_was_applied_is_named(project: Scra
     assert project.status()["changed"] == [name]
 
 
-def test_a_rollback_asks_where_tables_that_it_drops_have_rows(project: Scratch) -> None:
+def test_a_rollback_needs_confirmation_if_a_dropped_table_has_rows(project: Scratch) -> None:
     project.green("db.setup")
     project.green("db.rollback")
     project.green("db.setup")
@@ -266,7 +268,9 @@ def test_a_rollback_asks_where_tables_that_it_drops_have_rows(project: Scratch) 
     project.green("db.rollback", "--yes")
 
 
-def test_a_snapshot_remembers_of_which_database_it_is(project: Scratch) -> None:
+def test_a_snapshot_is_restored_to_its_database_and_an_ambiguous_one_is_refused(
+    project: Scratch,
+) -> None:
     project.green("db.setup", "--database", "all")
     for purpose in ("dev", "test"):
         project.purpose = purpose
@@ -288,7 +292,7 @@ def test_a_snapshot_remembers_of_which_database_it_is(project: Scratch) -> None:
     assert "--database dev or --database test" in outcome.said
 
 
-def test_psql_and_the_programs_that_take_data_over_are_carried() -> None:
+def test_the_postgresql_installation_has_pg_dump_and_pg_restore() -> None:
     found = binaries.postgres()
     assert found
     assert all(shutil.which(name, path=str(found.folder)) for name in ("pg_dump", "pg_restore"))

@@ -28,7 +28,7 @@ from .redis_servers import (
 )
 
 
-def test_two_who_claim_a_redis_database_get_one_each(server: str) -> None:
+def test_two_claims_get_different_redis_databases(server: str) -> None:
     with claimed(server) as one, claimed(server) as other:
         assert number_of(one) != number_of(other)
     expect_nothing_left(server)
@@ -49,7 +49,7 @@ def test_a_redis_database_that_holds_keys_is_left_alone(server: str) -> None:
     expect_nothing_left(server)
 
 
-def test_a_database_that_somebody_is_connected_to_is_left_alone(server: str) -> None:
+def test_a_redis_database_with_a_connected_client_is_left_alone(server: str) -> None:
     with application(server, 3) as client:
         with claimed(server) as mine:
             assert number_of(mine) == 2
@@ -59,7 +59,7 @@ def test_a_database_that_somebody_is_connected_to_is_left_alone(server: str) -> 
     expect_nothing_left(server)
 
 
-def test_neither_the_first_database_nor_the_one_of_the_url_is_taken_or_written_to(
+def test_neither_database_0_nor_the_one_in_the_url_is_claimed_or_written_to(
     server: str,
 ) -> None:
     with ExitStack() as stack:
@@ -69,7 +69,7 @@ def test_neither_the_first_database_nor_the_one_of_the_url_is_taken_or_written_t
         assert not keys(server, 2)
 
 
-def test_where_somebodys_keys_are_in_the_way_it_is_said_which(server: str) -> None:
+def test_an_error_for_no_free_database_names_the_keys_and_clients_in_the_way(server: str) -> None:
     for number in range(3):
         put(server, number)
     with (
@@ -86,7 +86,7 @@ def test_where_somebodys_keys_are_in_the_way_it_is_said_which(server: str) -> No
     expect_nothing_left(server)
 
 
-def test_where_runs_have_taken_all_databases_it_is_infrastructure(server: str) -> None:
+def test_no_free_database_because_of_other_runs_is_an_infrastructure_error(server: str) -> None:
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(claimed(server))
@@ -98,7 +98,7 @@ def test_where_runs_have_taken_all_databases_it_is_infrastructure(server: str) -
 # Clients that connect after the database was taken.
 
 
-def test_what_an_application_writes_that_has_come_since_is_not_deleted(server: str) -> None:
+def test_keys_of_an_application_that_connects_later_are_not_deleted(server: str) -> None:
     with claimed(server) as mine:
         number = number_of(mine)
         with redis.Redis.from_url(mine.url) as tests:
@@ -121,7 +121,7 @@ def test_what_an_application_writes_that_has_come_since_is_not_deleted(server: s
     assert keys(server, number) == {"somebody", "test"}
 
 
-def test_what_is_there_when_the_run_ends_is_not_deleted_while_somebody_else_is_connected(
+def test_keys_are_kept_at_the_end_of_a_run_while_another_client_is_connected(
     server: str,
 ) -> None:
     with ExitStack() as stack:
@@ -131,7 +131,7 @@ def test_what_is_there_when_the_run_ends_is_not_deleted_while_somebody_else_is_c
         assert set(client.keys()) == {"somebody"}
 
 
-def test_who_has_emptied_the_database_and_written_to_it_keeps_it(server: str) -> None:
+def test_a_client_that_flushed_a_claimed_database_keeps_its_new_keys(server: str) -> None:
     with claimed(server) as mine:
         number = number_of(mine)
         with application(server, number) as client:
@@ -145,7 +145,7 @@ def test_who_has_emptied_the_database_and_written_to_it_keeps_it(server: str) ->
     assert keys(server, number) == {"somebody"}
 
 
-def test_a_database_that_was_emptied_and_is_still_empty_stays_ours(server: str) -> None:
+def test_a_claimed_database_that_a_client_flushed_stays_claimed(server: str) -> None:
     with claimed(server) as mine:
         with application(server, number_of(mine)) as client:
             client.flushdb()
@@ -155,7 +155,7 @@ def test_a_database_that_was_emptied_and_is_still_empty_stays_ours(server: str) 
 
 
 @pytest.mark.parametrize("kind", ["a text", "another run's"])
-def test_another_marker_in_place_of_ours_is_respected(kind: str, server: str) -> None:
+def test_a_foreign_marker_in_place_of_ours_is_left_alone(kind: str, server: str) -> None:
     with claimed(server) as mine:
         number = number_of(mine)
         with application(server, number) as client:
@@ -169,7 +169,7 @@ def test_another_marker_in_place_of_ours_is_respected(kind: str, server: str) ->
     assert keys(server, number) == {MARKER}
 
 
-def test_nothing_outside_of_the_own_database_is_touched_under_load(server: str) -> None:
+def test_other_databases_stay_unchanged_under_load(server: str) -> None:
     stop = Event()
 
     def apply(number: int) -> int:
@@ -211,7 +211,7 @@ def agree(_: str) -> None:
     """Agree to the deletion."""
 
 
-def test_a_database_that_was_given_up_comes_back_where_somebody_asks_for_it(server: str) -> None:
+def test_discard_empties_an_unmarked_database_so_that_it_can_be_claimed(server: str) -> None:
     put(server, 2)
     with application(server, 3) as client:
         client.mset({b"\xff%d" % each: each for each in range(2 * shared.CHUNK)})
@@ -229,13 +229,13 @@ def test_a_database_that_was_given_up_comes_back_where_somebody_asks_for_it(serv
         assert number_of(mine) == 3
 
 
-def test_a_key_that_nobody_was_asked_about_stays(server: str) -> None:
+def test_discard_keeps_a_key_written_during_the_confirmation(server: str) -> None:
     put(server, 3)
     redis_databases.discard(server, 3, lambda _: put(server, 3, "another"))
     assert keys(server, 3) == {"another"}
 
 
-def test_nothing_is_deleted_without_consent(server: str) -> None:
+def test_discard_deletes_nothing_without_consent(server: str) -> None:
     def refuse(what: str) -> None:
         raise ConfigurationError(what)
 
@@ -246,9 +246,7 @@ def test_nothing_is_deleted_without_consent(server: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "while it is asked"])
-def test_a_database_that_somebody_is_connected_to_does_not_come_back(
-    when: str, server: str
-) -> None:
+def test_discard_refuses_a_database_with_a_connected_client(when: str, server: str) -> None:
     put(server, 3)
     with ExitStack() as stack:
 
@@ -263,7 +261,7 @@ def test_a_database_that_somebody_is_connected_to_does_not_come_back(
 
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 4])
-def test_a_database_that_tests_never_take_is_not_emptied(number: int, server: str) -> None:
+def test_discard_refuses_a_database_that_tests_never_take(number: int, server: str) -> None:
     for each in range(4):
         put(server, each)
     with pytest.raises(ConfigurationError, match=f"tests never take database {number} of") as it:
@@ -272,7 +270,7 @@ def test_a_database_that_tests_never_take_is_not_emptied(number: int, server: st
     assert all(theirs(server, each) for each in range(4))
 
 
-def test_a_database_that_a_run_has_is_not_emptied(server: str) -> None:
+def test_discard_refuses_a_database_claimed_by_a_run(server: str) -> None:
     with claimed(server) as mine:
         put(server, number_of(mine))
         with pytest.raises(ConfigurationError, match="taken by a run of") as it:
@@ -284,7 +282,7 @@ def test_a_database_that_a_run_has_is_not_emptied(server: str) -> None:
 # The database of the stack.
 
 
-def test_the_database_of_the_stack_stays_its_own_until_it_is_freed(server: str) -> None:
+def test_the_database_of_the_stack_stays_reserved_until_it_is_freed(server: str) -> None:
     number = redis_databases.reserve(server)
     put(server, number, "stored")
     with claimed(server) as mine:
@@ -301,7 +299,7 @@ def test_the_database_of_the_stack_stays_its_own_until_it_is_freed(server: str) 
     assert not keys(server, number) | keys(server, 0)
 
 
-def test_the_stack_finds_its_database_again_where_a_service_has_emptied_it(server: str) -> None:
+def test_the_stack_keeps_its_database_after_a_service_has_flushed_it(server: str) -> None:
     number = redis_databases.reserve(server)
     with application(server, number) as service:
         service.flushdb()
@@ -313,7 +311,7 @@ def test_the_stack_finds_its_database_again_where_a_service_has_emptied_it(serve
     assert not keys(server, number)
 
 
-def test_what_somebody_has_in_the_database_of_the_stack_is_left_alone(server: str) -> None:
+def test_keys_of_others_in_the_database_of_the_stack_are_left_alone(server: str) -> None:
     number = redis_databases.reserve(server)
     with application(server, number, client_name="shop") as client:
         client.set("somebody", "else's")
@@ -328,7 +326,7 @@ def test_what_somebody_has_in_the_database_of_the_stack_is_left_alone(server: st
 # The cost, and what a run's own clients may do.
 
 
-def test_a_test_that_wrote_nothing_costs_one_round_trip(server: str) -> None:
+def test_cleaning_after_a_test_without_writes_takes_one_round_trip(server: str) -> None:
     with claimed(server) as mine, application(server, 0) as client:
         client.config_resetstat()
         mine.flush()
@@ -339,7 +337,7 @@ def test_a_test_that_wrote_nothing_costs_one_round_trip(server: str) -> None:
         assert {name for name in counts if not name.startswith("cmdstat_config")} <= in_it
 
 
-def test_whatever_a_test_has_written_is_deleted(server: str) -> None:
+def test_all_keys_written_by_a_test_are_deleted(server: str) -> None:
     with claimed(server) as mine, redis.Redis.from_url(mine.url) as tests:
         tests.mset({b"\xff%d" % each: each for each in range(2 * shared.CHUNK + 1)})
         tests.set("", "a key without a name")
@@ -353,7 +351,7 @@ def _only_marker(client: "redis.Redis") -> None:
     assert client.dbsize() == 1
 
 
-def test_a_connection_of_a_test_may_add_to_its_name(server: str) -> None:
+def test_a_test_connection_may_add_a_suffix_to_its_client_name(server: str) -> None:
     with claimed(server) as mine:
         name = mine.url.partition("client_name=")[2]
         with application(server, number_of(mine), client_name=f"{name}.worker") as tests:
@@ -362,7 +360,7 @@ def test_a_connection_of_a_test_may_add_to_its_name(server: str) -> None:
             assert set(tests.keys()) == {MARKER}
 
 
-def test_who_only_looks_for_a_database_is_nobody_who_uses_it(server: str) -> None:
+def test_a_client_looking_for_a_free_database_does_not_count_as_a_user(server: str) -> None:
     with claimed(server) as mine, redis.Redis.from_url(mine.url) as tests:
         tests.set("test", 1)
         with application(server, number_of(mine), client_name=LOOKING):
@@ -378,7 +376,7 @@ def test_who_only_looks_for_a_database_is_nobody_who_uses_it(server: str) -> Non
         ("unix:///run/r.sock?db=3", 5, "unix:///run/r.sock?db=5&client_name=x"),
     ],
 )
-def test_a_database_has_a_url_by_whichever_way_the_server_is_reached(
+def test_the_url_of_a_database_keeps_the_scheme_and_options_of_the_server(
     given: str, number: int, expected: str
 ) -> None:
     assert redis_databases.url(given, number, "x") == expected
@@ -416,7 +414,9 @@ def test_a_server_with_one_database_is_refused(kind: str, start: Callable[..., s
     [f"-{right[1:]}" for right in shared.RIGHTS.split() if right[0] == "+" and right != "+ping"]
     + ["resetkeys ~shop:*"],
 )
-def test_a_role_without_a_right_is_told_which_rule_grants_it(right: str, server: str) -> None:
+def test_an_error_for_a_missing_right_names_the_rule_that_grants_it(
+    right: str, server: str
+) -> None:
     def connected() -> list[str]:
         with claimed(server.replace("unix://", "unix://tester:a+b@")) as mine:
             return list(keys(server, number_of(mine)))
@@ -436,7 +436,7 @@ def test_a_role_without_a_right_is_told_which_rule_grants_it(right: str, server:
         expect_nothing_left(server)
 
 
-def test_deleting_needs_no_flushdb(server: str) -> None:
+def test_cleaning_works_without_the_right_to_flushdb(server: str) -> None:
     with application(server, 0) as admin:
         admin.execute_command("ACL", "SETUSER", "default", "-@dangerous", "+keys", "+client|list")
     with claimed(server) as mine, redis.Redis.from_url(mine.url) as tests:
@@ -447,7 +447,7 @@ def test_deleting_needs_no_flushdb(server: str) -> None:
         assert tests.keys() == [MARKER.encode()]
 
 
-def test_a_server_that_has_not_all_commands_is_refused(start: Callable[..., str]) -> None:
+def test_a_server_without_a_required_command_is_refused(start: Callable[..., str]) -> None:
     server = start("--databases", "4", "--rename-command", "KEYS", "")
     with pytest.raises(InfrastructureError, match=r"refuses: .*unknown command"), claimed(server):
         pass

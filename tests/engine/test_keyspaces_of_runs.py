@@ -75,7 +75,7 @@ ELSEWHERE = "elsewhere/boot/1/1"
 
 
 @pytest.mark.parametrize("process", [GONE, ELSEWHERE], ids=["here", "elsewhere"])
-def test_what_a_killed_run_has_left_is_swept_up(process: str, server: str) -> None:
+def test_the_keys_of_a_killed_run_are_swept(process: str, server: str) -> None:
     left(server, 3, process=process)
     swept, left_alone = redis_databases.sweep(server)
     assert len(swept) == 1
@@ -84,7 +84,7 @@ def test_what_a_killed_run_has_left_is_swept_up(process: str, server: str) -> No
     assert not keys(server, 3)
 
 
-def test_a_key_that_was_used_after_a_run_was_killed_is_not_swept_up(server: str) -> None:
+def test_a_database_used_after_its_run_was_killed_is_not_swept(server: str) -> None:
     left(server, 3, process=GONE)
     put(server, 3)
     swept, [reason] = redis_databases.sweep(server)
@@ -97,7 +97,7 @@ def test_a_key_that_was_used_after_a_run_was_killed_is_not_swept_up(server: str)
     assert keys(server, 3) == {MARKER, "test", "somebody"}
 
 
-def test_what_a_killed_run_has_left_is_not_swept_up_while_somebody_is_connected(
+def test_the_keys_of_a_killed_run_are_not_swept_while_a_client_is_connected(
     server: str,
 ) -> None:
     left(server, 3, process=GONE)
@@ -117,7 +117,7 @@ ALIVE: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("why", ALIVE)
-def test_a_run_that_may_be_alive_is_left_alone(why: str, server: str) -> None:
+def test_the_database_of_a_run_that_may_be_alive_is_left_alone(why: str, server: str) -> None:
     ALIVE[why](server)
     with ExitStack() as stack:
         if "connected" in why:
@@ -128,7 +128,7 @@ def test_a_run_that_may_be_alive_is_left_alone(why: str, server: str) -> None:
             assert number_of(mine) == 2
 
 
-def test_where_no_time_of_use_is_kept_a_killed_runs_keys_are_left_alone(
+def test_the_keys_of_a_killed_run_are_kept_if_the_server_records_no_idle_time(
     start: Callable[..., str],
 ) -> None:
     server = start("--databases", "4")
@@ -145,7 +145,7 @@ def test_where_no_time_of_use_is_kept_a_killed_runs_keys_are_left_alone(
 
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("entry", [ENTRY.format(project="shop", number=3), "ops:shop:database:3"])
-def test_a_database_that_a_run_of_an_older_version_has_is_not_taken(
+def test_a_database_claimed_by_an_older_version_is_not_taken(
     entry: str, place: int, server: str
 ) -> None:
     put(server, place, entry)
@@ -174,7 +174,7 @@ with redis_databases.claim(settings.load().redis_url) as mine:
 """
 
 
-def test_runs_of_two_projects_at_once_get_a_database_each(
+def test_concurrent_runs_of_two_projects_get_different_databases(
     start: Callable[..., str], project: Scratch, tmp_path: Path
 ) -> None:
     server = start("--databases", "10")
@@ -224,7 +224,7 @@ def test_last():
 """
 
 
-def test_a_run_that_meets_somebody_ends_with_configuration_and_says_who(
+def test_a_run_that_meets_another_client_ends_with_a_configuration_error(
     server: str, project: Scratch
 ) -> None:
     left(server, 3, process=GONE)
@@ -277,7 +277,7 @@ def test_killed(redis_url):
 """
 
 
-def test_nobodys_keys_are_deleted_on_a_server_of_ours_either(project: Scratch) -> None:
+def test_keys_of_others_are_kept_on_an_embedded_server_too(project: Scratch) -> None:
     ours = {"STRATA_SERVERS": "embedded"}
     server = project.python(STAYS, **ours).out.strip()
     shop = project.tests / "test_shop.py"
@@ -300,7 +300,9 @@ def test_nobodys_keys_are_deleted_on_a_server_of_ours_either(project: Scratch) -
     assert keys(server, dead) == {MARKER, "test", "somebody"}
 
 
-def test_a_run_by_a_role_without_rights_is_infrastructure(server: str, project: Scratch) -> None:
+def test_a_run_by_a_role_without_rights_is_an_infrastructure_error(
+    server: str, project: Scratch
+) -> None:
     with application(server, 0) as admin:
         admin.execute_command("ACL", "SETUSER", "default", "-client|list")
     (project.tests / "test_shop.py").write_text(SHOP)

@@ -94,7 +94,9 @@ def left_by_runs(project: Scratch) -> list[str]:
 
 
 @pytest.mark.parametrize("action", BEFORE)
-def test_an_action_killed_at_any_moment_is_mended_by_setup(action: str, project: Scratch) -> None:
+def test_setup_repairs_a_database_after_an_action_was_killed_at_any_moment(
+    action: str, project: Scratch
+) -> None:
     words = action.split()
 
     def prepare() -> None:
@@ -211,7 +213,9 @@ def expect_green_tests(project: Scratch) -> None:
     expect_health(project)
 
 
-def test_a_killed_test_run_leaves_nothing_after_the_next(tested: Scratch, blocked: Command) -> None:
+def test_the_run_after_a_killed_one_passes_and_leaves_nothing(
+    tested: Scratch, blocked: Command
+) -> None:
     os.kill(blocked.pid, signal.SIGKILL)
     assert blocked.wait().code == -signal.SIGKILL
     expect_green_tests(tested)
@@ -219,7 +223,7 @@ def test_a_killed_test_run_leaves_nothing_after_the_next(tested: Scratch, blocke
 
 
 @pytest.mark.parametrize("way", COLLECTED)
-def test_a_run_that_is_ended_before_its_tests_begin_leaves_nothing(
+def test_a_run_ended_during_collection_leaves_nothing_after_the_next(
     way: str, tested: Scratch
 ) -> None:
     code, exit_code = COLLECTED[way]
@@ -253,7 +257,7 @@ KILLED: dict[str, Callable[[int], list[int]]] = {
 
 
 @pytest.mark.parametrize("victims", KILLED)
-def test_a_killed_server_is_there_again_for_the_next(victims: str, project: Scratch) -> None:
+def test_a_killed_server_is_restarted_by_the_next_action(victims: str, project: Scratch) -> None:
     project.green("db")
     for pid in KILLED[victims](server_of(project)):
         # A supervisor ends by itself when its server does.
@@ -265,7 +269,7 @@ def test_a_killed_server_is_there_again_for_the_next(victims: str, project: Scra
     project.down()
 
 
-def test_a_server_that_dies_under_a_test_run_is_there_for_the_next(tested: Scratch) -> None:
+def test_a_server_killed_during_a_test_run_is_restarted_by_the_next_run(tested: Scratch) -> None:
     block, marker = (tested.tests / f"test_it.{name}" for name in ("block", "marker"))
     block.touch()
     run = tested.start(PYTEST, str(tested.tests))
@@ -300,7 +304,7 @@ def cold(tmp_path: Path) -> Scratch:
     return Scratch(tmp_path / "cold")
 
 
-def test_eight_runs_at_once_from_cold_make_one_server(tmp_path: Path) -> None:
+def test_eight_concurrent_cold_starts_create_one_server(tmp_path: Path) -> None:
     count = tmp_path / "count"
     count.mkdir()
     with cold(tmp_path) as project:
@@ -328,7 +332,7 @@ def test_eight_runs_at_once_from_cold_make_one_server(tmp_path: Path) -> None:
             assert not seen_again
 
 
-def test_branches_with_other_migrations_work_side_by_side(tmp_path: Path) -> None:
+def test_concurrent_branches_with_different_migrations_get_a_template_each(tmp_path: Path) -> None:
     with (
         Scratch(tmp_path / "one") as one,
         closing(Scratch(tmp_path / "other", one.name)) as other,
@@ -354,7 +358,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 )
 
 
-def test_a_limit_on_files_is_reported_as_what_it_is(tmp_path: Path) -> None:
+def test_a_file_size_limit_is_reported_as_an_infrastructure_error(tmp_path: Path) -> None:
     with cold(tmp_path) as project:
         outcome = project.start(LIMITED, "db").wait()
         assert outcome.code == 2, outcome.said
@@ -382,7 +386,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, int], None]]:
 
 
 @pytest.mark.parametrize(("megabytes", "what"), [(5, "initdb"), (60, "a copy of a database")])
-def test_a_full_disk_is_reported_as_what_it_is(
+def test_a_full_disk_is_reported_as_an_infrastructure_error(
     megabytes: int, what: str, tmp_path: Path, small_disk: Callable[[Path, int], None]
 ) -> None:
     with cold(tmp_path) as project:
