@@ -36,7 +36,7 @@ SLOW = frozenset(
     " downloads::concurrent_downloads_of_a_file_all_succeed"
     " guards::a_function_from_template1_does_not_count_as_content_but_a_table_does"
     " isolation::leaks_fail_the_test_that_leaks_and_not_the_next"
-    " libpq::a_variable_completes_a_url_or_is_ignored_or_is_named"
+    " libpq::an_environment_variable_completes_the_url_is_ignored_or_is_refused_by_name"
     " notify::there_is_one_issue_for_all_red_nights_and_the_first_green_one_closes_it"
     " positions::two_heads_are_told_alike_by_all"
     " positions::verify_without_the_database_is_no_success"
@@ -59,10 +59,10 @@ WIDE = frozenset(
     " guards::an_object_of_any_kind_makes_a_database_not_empty"
     " isolation::a_change_besides_rows_is_named_and_the_database_recreated"
     " keyspaces::an_error_for_a_missing_right_names_the_rule_that_grants_it"
-    " libpq::no_variable_steers_a_connection_to_a_server_of_ours"
+    " libpq::environment_variables_do_not_affect_connections_to_leased_servers"
     " load_soak::a_leak_of_each_kind_is_found"
-    " load_soak::a_service_without_a_leak_passes_again_and_again"
-    " load_stats::the_interval_holds_the_true_percentile_as_often_as_it_says"
+    " load_soak::a_service_without_a_leak_passes_every_time"
+    " load_stats::the_interval_contains_the_true_percentile_as_often_as_claimed"
     " notify::a_red_run_is_told_to_slack_or_discord_in_one_line"
     " notify::a_webhook_that_takes_nothing_is_an_error_that_keeps_its_address_secret"
     " refusals::what_postgresql_refuses_is_no_fault_of_the_code"
@@ -144,14 +144,14 @@ def hetzner(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Start a server with options, for this test alone; return its URL."""
+    """Start a Redis server with options, for this test alone; return its URL."""
     with ExitStack() as stack:
         yield lambda *options: stack.enter_context(running(tmp_path, *options))
 
 
 @pytest.fixture
 def server(start: Callable[..., str]) -> str:
-    """A server that holds four databases."""
+    """A Redis server that holds four databases."""
     return start("--databases", "4")
 
 

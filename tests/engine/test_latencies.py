@@ -32,9 +32,7 @@ async def test_each_request_of_a_timed_client_counts_once() -> None:
     ("count", "percentiles"),
     [(1, (1, 1, 1)), (2, (1, 2, 2)), (100, (50, 95, 99)), (1000, (500, 950, 990))],
 )
-def test_percentiles_are_those_of_the_nearest_rank(
-    count: int, percentiles: tuple[int, int, int]
-) -> None:
+def test_percentiles_use_the_nearest_rank(count: int, percentiles: tuple[int, int, int]) -> None:
     assert latencies.percentiles([n / 1000 for n in range(count, 0, -1)]) == dict(
         zip(("p50_ms", "p95_ms", "p99_ms"), percentiles, strict=True)
     )

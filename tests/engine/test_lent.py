@@ -24,7 +24,7 @@ def test_one(postgres_url):
 def test_two(postgres_url):
     assert written(postgres_url) == (0,)
 """
-WHOLE = "def test_it(clone_url):\n    assert clone_url\n"
+NEEDS_A_DATABASE = "def test_it(clone_url):\n    assert clone_url\n"
 MIGRATIONS = """
 from stratakit import project
 from stratakit.testing import migrations
@@ -84,7 +84,9 @@ def given(project: Scratch) -> dict[str, str]:
     return {"TEST_DATABASE_URL": project.environment["TEST_DATABASE_URL"]}
 
 
-def test_a_run_takes_it_says_so_and_leaves_it_empty(project: Scratch, address: str) -> None:
+def test_a_run_announces_that_it_takes_the_test_database_and_leaves_it_empty(
+    project: Scratch, address: str
+) -> None:
     project.green("db.setup", **given(project))
     with database.connect(address, project.database) as own:
         own.execute("INSERT INTO items (name) VALUES ('of a person')")
@@ -97,12 +99,14 @@ def test_a_run_takes_it_says_so_and_leaves_it_empty(project: Scratch, address: s
         assert own.execute(ROWS).fetchone() == (0,)
 
 
-def test_a_run_takes_it_as_a_superuser_has_made_it(project: Scratch) -> None:
+def test_a_run_takes_an_empty_test_database_created_by_a_superuser(project: Scratch) -> None:
     code, said = run(project)
     assert code == 0, said
 
 
-def test_a_run_never_takes_it_while_a_person_has_it_open(project: Scratch, address: str) -> None:
+def test_a_run_never_takes_the_test_database_while_another_session_is_open(
+    project: Scratch, address: str
+) -> None:
     project.green("db.setup", **given(project))
     with database.connect(address, project.database) as person:
         person.execute("INSERT INTO items (name) VALUES ('of a person')")
@@ -113,7 +117,7 @@ def test_a_run_never_takes_it_while_a_person_has_it_open(project: Scratch, addre
         assert person.execute(ROWS).fetchone() == (1,)
 
 
-def test_a_run_never_takes_what_is_stamped_as_something_else(
+def test_a_run_never_takes_a_database_stamped_as_another_environment(
     project: Scratch, address: str
 ) -> None:
     project.green("db.setup", **given(project))
@@ -127,20 +131,24 @@ def test_a_run_never_takes_what_is_stamped_as_something_else(
         assert own.execute(ROWS).fetchone() == (1,)
 
 
-def test_several_workers_cannot_share_it(project: Scratch) -> None:
+def test_several_workers_cannot_share_the_test_database(project: Scratch) -> None:
     code, said = run(project, "-n", "2")
     assert code == 12, said
     assert f"2 workers cannot share {project.database}" in said
 
 
-def test_a_test_that_needs_a_whole_database_is_told_what_is_missing(project: Scratch) -> None:
-    (project.tests / "test_it.py").write_text(WHOLE)
+def test_a_test_that_needs_its_own_database_fails_and_names_the_missing_right(
+    project: Scratch,
+) -> None:
+    (project.tests / "test_it.py").write_text(NEEDS_A_DATABASE)
     code, said = run(project)
     assert code != 0, said
     assert "the role may not create databases, and this test needs its own" in said
 
 
-def test_migrations_are_tried_in_a_transaction_as_far_as_that_goes(project: Scratch) -> None:
+def test_migration_tests_that_need_a_new_database_are_skipped_and_the_others_pass(
+    project: Scratch,
+) -> None:
     (project.tests / "test_it.py").write_text(MIGRATIONS)
     code, said = run(project, "-rs")
     assert code == 0, said
@@ -148,7 +156,7 @@ def test_migrations_are_tried_in_a_transaction_as_far_as_that_goes(project: Scra
     assert "the role may not create databases, which this needs one of" in said
 
 
-def test_a_forgotten_migration_is_told_once_and_no_test_is_run(project: Scratch) -> None:
+def test_a_missing_migration_fails_the_run_and_is_reported_once(project: Scratch) -> None:
     (models,) = project.root.glob("services/*/src/*/models.py")
     text = models.read_text()
     index = '__table_args__ = (Index(None, "quantity"),'
@@ -163,7 +171,7 @@ def test_a_forgotten_migration_is_told_once_and_no_test_is_run(project: Scratch)
     assert run(project)[0] == 0
 
 
-def test_where_it_is_not_there_the_message_says_what_makes_it(
+def test_a_missing_test_database_error_names_the_statement_that_creates_it(
     project: Scratch, address: str
 ) -> None:
     with database.connect(address) as admin:

@@ -132,7 +132,7 @@ def works(address: str) -> None:
     subprocess.run([sys.executable, "-c", CHILD, *words], check=True)
 
 
-def test_each_variable_of_the_drivers_is_in_the_table() -> None:
+def test_every_environment_variable_that_a_driver_reads_is_classified() -> None:
     known = {each.envvar.decode() for each in psycopg.pq.Conninfo.get_defaults() if each.envvar}
     source = Path(asyncpg.__file__).with_name("connect_utils.py").read_text(encoding="utf-8")
     known |= set(re.findall(r"'(PG[A-Z]+)'", source))
@@ -141,7 +141,7 @@ def test_each_variable_of_the_drivers_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("hostile", VARIABLES, indirect=True)
-def test_no_variable_steers_a_connection_to_a_server_of_ours(hostile: str) -> None:
+def test_environment_variables_do_not_affect_connections_to_leased_servers(hostile: str) -> None:
     with servers.lease(settings.load(), ("postgres",)) as up:
         assert hostile not in os.environ
         if hostile in libpq.COMPLETING:
@@ -150,7 +150,7 @@ def test_no_variable_steers_a_connection_to_a_server_of_ours(hostile: str) -> No
 
 
 @pytest.mark.parametrize("hostile", VARIABLES, indirect=True)
-def test_a_variable_completes_a_url_or_is_ignored_or_is_named(
+def test_an_environment_variable_completes_the_url_is_ignored_or_is_refused_by_name(
     hostile: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # PGUSER completes only a URL without a user.
@@ -176,7 +176,9 @@ def used(address: str) -> ConfigurationError | None:
     return None
 
 
-def test_a_port_is_taken_from_the_environment_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_without_a_port_is_refused_while_pgport_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("STRATA_SERVERS", "url")
     monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://me@127.0.0.1/postgres")
@@ -190,7 +192,7 @@ def test_a_port_is_taken_from_the_environment_by_nobody(monkeypatch: pytest.Monk
     assert refusal.value.hint == "unset PGPORT, or name the port in the URL"
 
 
-def test_a_url_with_a_wrong_option_of_the_environment_and_no_server_is_just_not_there(
+def test_an_unreachable_server_is_reported_as_such_despite_a_wrong_pgsslmode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGSSLMODE", "require")
@@ -204,7 +206,9 @@ def test_a_url_with_a_wrong_option_of_the_environment_and_no_server_is_just_not_
     assert getattr(refusal.value, "code", None) == 2
 
 
-def test_a_role_whose_sessions_are_read_only_is_told(address: str) -> None:
+def test_creating_a_database_in_a_read_only_session_says_the_server_takes_no_changes(
+    address: str,
+) -> None:
     read_only = f"{address}?options=-c%20default_transaction_read_only%3Don"
     with (
         closing(database.connect(read_only)) as connection,

@@ -62,7 +62,7 @@ def take_all(stack: ExitStack, where: str) -> None:
         stack.enter_context(psycopg.connect(where))
 
 
-def test_a_server_whose_connections_are_all_taken_is_told_with_who_has_them(
+def test_a_server_out_of_connections_is_reported_with_the_databases_that_hold_them(
     project: Scratch, home: Path
 ) -> None:
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def test_a_server_whose_connections_are_all_taken_is_told_with_who_has_them(
     project.green("db")
 
 
-def test_a_server_of_the_stack_whose_connections_are_all_taken_is_told(project: Scratch) -> None:
+def test_stack_status_reports_that_a_full_postgres_refuses_connections(project: Scratch) -> None:
     project.green("db.setup", "--database", "dev")
     with ExitStack() as stack:
         with pytest.raises(psycopg.OperationalError, match="too many clients"):
@@ -87,7 +87,7 @@ def test_a_server_of_the_stack_whose_connections_are_all_taken_is_told(project: 
         assert re.search("postgres +running .*refuses connections", status.out), status.said
 
 
-def test_a_server_that_is_halted_is_told_and_how_to_have_it_go_on(
+def test_a_halted_server_process_is_reported_with_the_command_that_resumes_it(
     project: Scratch, home: Path
 ) -> None:
     number = server_of(home)
@@ -110,7 +110,7 @@ def test_a_server_that_is_halted_is_told_and_how_to_have_it_go_on(
         ("lease", "", "is being stopped, and does not end"),
     ],
 )
-def test_whoever_holds_a_lock_for_too_long_is_named(
+def test_a_lock_timeout_of_the_embedded_server_names_the_start_or_stop_it_waits_for(
     lock: str, how: str, says: str, project: Scratch, home: Path
 ) -> None:
     # The running server's supervisor waits for the lease as well, and would get it first.
@@ -151,7 +151,7 @@ supervisor.supervise({"command": ["x"], "as": {}, "patience": 0.2}, home)
 """
 
 
-def test_a_server_that_ignores_its_signals_is_killed_by_its_parent(tmp_path: Path) -> None:
+def test_a_server_that_ignores_its_signals_is_killed_by_its_supervisor(tmp_path: Path) -> None:
     done = programs.run([sys.executable, "-c", STUBBORN, str(tmp_path / "home")])
     assert done.returncode == 0, done.stderr
     number = int((tmp_path / "home" / "server.pid").read_text())
@@ -198,7 +198,7 @@ except InfrastructureError as error:
         ("dies", "no Docker engine answers at tcp://127.0.0.1:"),
     ],
 )
-def test_compose_is_not_waited_for_where_its_engine_hangs(
+def test_a_hanging_docker_compose_is_stopped_and_a_dead_engine_is_reported(
     engine: str, says: str, project: Scratch, tmp_path: Path
 ) -> None:
     program = tmp_path / "docker"
@@ -210,7 +210,7 @@ def test_compose_is_not_waited_for_where_its_engine_hangs(
     assert says in outcome.out, outcome.said
 
 
-def test_a_program_that_does_not_end_is_ended_and_named() -> None:
+def test_a_program_that_exceeds_its_timeout_is_named_in_the_error() -> None:
     with pytest.raises(
         InfrastructureError, match=r"`sleep 600` did not finish within 0\.1 s"
     ) as told:
@@ -218,7 +218,7 @@ def test_a_program_that_does_not_end_is_ended_and_named() -> None:
     assert told.value.hint == "see what it waits for: sleep 600"
 
 
-def test_a_postgres_that_never_greets_is_given_up(
+def test_connecting_to_a_silent_postgres_times_out(
     silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CONNECT", 2)  # A number, not code; libpq's minimum.
@@ -226,7 +226,7 @@ def test_a_postgres_that_never_greets_is_given_up(
         database.connect(f"postgresql://me@127.0.0.1:{silent}/x")
 
 
-def test_a_redis_that_never_answers_is_given_up(
+def test_claiming_a_database_of_a_silent_redis_times_out(
     silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "KEYS", 0.1)  # A number, not code.
@@ -237,7 +237,9 @@ def test_a_redis_that_never_answers_is_given_up(
         pass
 
 
-def test_copies_that_never_come_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taking_a_clone_fails_within_the_timeout_if_its_template_is_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(limits, "LOCK", 0.1)  # A number, not code.
     with servers.lease(settings.load(), ("postgres",)) as up:
         address = up["postgres"].url

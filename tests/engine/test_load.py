@@ -24,7 +24,7 @@ OURS = ("--home", "services/gateway", "--results", "results.json", "--scratch", 
 ROW = (1.0, 20.0, "GET /", "request", None)
 
 
-def test_words_of_locusts_are_taken_as_its_users_type_them() -> None:
+def test_locust_options_are_parsed_and_the_rest_is_passed_on() -> None:
     asked, rest = options.parse([*OURS, *"-u 5 -r 2.5 -t 1m30s --processes 2 -T slow Chat".split()])
     assert (asked.users, asked.spawn_rate, asked.run_time) == (5, 2.5, 90)
     assert rest == ["--processes", "2", "-T", "slow", "Chat"]
@@ -45,7 +45,7 @@ def test_words_of_locusts_are_taken_as_its_users_type_them() -> None:
         ("--strict", "compares with saved figures, and none are named"),
     ],
 )
-def test_a_value_that_an_option_cannot_have_is_refused(words: str, says: str) -> None:
+def test_invalid_values_and_combinations_of_options_are_refused(words: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         options.parse([*OURS, *words.split()])
 
@@ -57,7 +57,7 @@ def test_a_value_that_an_option_cannot_have_is_refused(words: str, says: str) ->
         ("--save ../never", "no run can be saved as"),
     ],
 )
-def test_a_name_of_runs_is_looked_at_before_anything_is_run(
+def test_a_wrong_name_of_saved_runs_is_refused_before_anything_runs(
     words: str, says: str, tmp_path: Path
 ) -> None:
     left = tmp_path / "results.json"
@@ -70,7 +70,7 @@ def test_a_name_of_runs_is_looked_at_before_anything_is_run(
     assert says in json.loads(left.read_bytes())["reason"]
 
 
-def test_samples_of_several_files_are_one_and_lose_what_was_before_and_after(
+def test_samples_from_several_files_are_merged_without_those_outside_the_window(
     tmp_path: Path,
 ) -> None:
     files = [tmp_path / "one", tmp_path / "other"]
@@ -127,12 +127,12 @@ def redirecting() -> Iterator[str]:
         ("ftp://127.0.0.1", "is not the address of a service"),
     ],
 )
-def test_a_host_that_nobody_has_allowed_is_not_asked(host: str, says: str) -> None:
+def test_a_host_that_is_malformed_or_not_allowed_is_refused(host: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         target.elsewhere(host, ["example.org", "other.example.org"])
 
 
-def test_a_host_that_does_not_answer_is_infrastructure() -> None:
+def test_a_host_that_does_not_answer_is_an_infrastructure_error() -> None:
     with pytest.raises(StrataError, match="does not answer") as caught:
         target.elsewhere(f"http://127.0.0.1:{free_port()}", ())
     assert caught.value.code == Code.INFRASTRUCTURE
@@ -142,7 +142,9 @@ def test_a_host_that_does_not_answer_is_infrastructure() -> None:
     assert caught.value.code == Code.INFRASTRUCTURE
 
 
-def test_a_host_that_redirects_is_asked_only_if_it_stays_the_same(redirecting: str) -> None:
+def test_a_redirect_to_the_same_host_is_accepted_and_one_to_another_is_refused(
+    redirecting: str,
+) -> None:
     assert target.elsewhere(f"{redirecting}/to/127.0.0.1/there", ()).url.endswith("there")
     with pytest.raises(ConfigurationError, match=r"redirects to http://staging\.example\.org"):
         target.elsewhere(f"{redirecting}/to/staging.example.org", ())
@@ -162,7 +164,7 @@ HTTPServer(("127.0.0.1", int(os.environ["SHOP_PORT"])), Handler).serve_forever()
 """
 
 
-def test_a_service_that_does_not_end_well_is_told_of_as_such(tmp_path: Path) -> None:
+def test_a_service_with_a_nonzero_exit_code_is_reported_as_a_failure(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SERVICE)
     shop = replace(project.services()[0], name="shop", package="shop")
     with (
@@ -202,7 +204,7 @@ def threshold(*, passed: bool, value: float | None = 2.0) -> dict[str, Any]:
     return {**bound, "value": value, "passed": passed}
 
 
-def test_a_threshold_that_is_met_is_a_row_with_its_value() -> None:
+def test_a_met_threshold_becomes_a_passed_test_with_its_value() -> None:
     left, code, reason = outcome.results(report(thresholds=[threshold(passed=True)]), strict=False)
     assert (code, reason) == (Code.PASSED, None)
     assert left["tests"] == [
@@ -223,7 +225,7 @@ def test_a_threshold_that_is_met_is_a_row_with_its_value() -> None:
     }
 
 
-def test_each_threshold_that_is_missed_is_named() -> None:
+def test_each_missed_threshold_is_named_in_the_reason() -> None:
     missed = [threshold(passed=False), threshold(passed=False, value=None)]
     left, code, reason = outcome.results(report(thresholds=missed), strict=False)
     assert code == Code.FAILED
@@ -233,7 +235,7 @@ def test_each_threshold_that_is_missed_is_named() -> None:
     assert left["tests"][1]["metrics"] == {}
 
 
-def test_a_generator_that_is_late_tells_neither_good_nor_bad() -> None:
+def test_a_late_load_generator_is_an_infrastructure_error_and_skips_thresholds() -> None:
     late = report(phase(limited=True), thresholds=[threshold(passed=False)])
     left, code, reason = outcome.results(late, strict=True)
     assert code == Code.INFRASTRUCTURE
@@ -244,7 +246,7 @@ def test_a_generator_that_is_late_tells_neither_good_nor_bad() -> None:
     ]
 
 
-def test_what_grows_under_a_soak_is_missed() -> None:
+def test_growth_during_a_soak_fails_as_a_leak() -> None:
     slope = {"process": "gateway", "what": "descriptors", "per_hour": 90.0, "limit": 10.0}
     soak = {"seconds": 60, "series": {}, "slopes": [{**slope, "passed": False}]}
     left, code, reason = outcome.results(report(soak=soak), strict=False)
@@ -263,7 +265,7 @@ def test_what_grows_under_a_soak_is_missed() -> None:
         ("open, 10 users: p95 latency_ms", 50.0, True, Code.PASSED),
     ],
 )
-def test_only_what_is_worse_beyond_the_noise_fails_and_only_if_it_is_to(
+def test_only_a_regression_beyond_the_noise_fails_and_only_in_strict_mode(
     what: str, now: float, code: Code, *, beyond: bool
 ) -> None:
     change = {"what": what, "before": 100.0, "now": now, "beyond_noise": beyond}
@@ -272,7 +274,9 @@ def test_only_what_is_worse_beyond_the_noise_fails_and_only_if_it_is_to(
     assert outcome.results(compared, strict=False)[1] == Code.PASSED
 
 
-def test_a_sweep_has_no_load_to_bear(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_has_no_load_test_figures_and_prints_its_knee(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     swept = report(sweep={"points": [], "knee": 10}, ceiling={"requests_per_second": 3000.0})
     left, code, _ = outcome.results(swept, strict=False)
     assert (left["load_test"], left["tests"], code) == (None, [], Code.PASSED)
@@ -281,11 +285,13 @@ def test_a_sweep_has_no_load_to_bear(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(("status", "means"), [(2, 2), (3, 3), (130, 1), (-9, 1)])
-def test_a_load_test_that_was_killed_has_failed(status: int, means: int) -> None:
+def test_known_exit_codes_are_kept_and_a_killed_load_test_counts_as_failed(
+    status: int, means: int
+) -> None:
     assert code(status) == means
 
 
-def test_options_in_one_word_are_read_as_a_shell_would() -> None:
+def test_options_in_one_string_are_split_as_in_a_shell() -> None:
     assert words("-u 4 --tags 'a b'") == ["-u", "4", "--tags", "a b"]
     with pytest.raises(ConfigurationError, match="cannot be read: No closing quotation"):
         words("-u 4 --tags 'a b")

@@ -39,7 +39,7 @@ def changed(found: dict[str, Any]) -> set[str]:
     return {each["what"].rpartition(": ")[2] for each in found["changes"] if each["beyond_noise"]}
 
 
-def test_what_is_the_same_is_no_change() -> None:
+def test_runs_of_equal_speed_rarely_differ_beyond_the_noise() -> None:
     chance = random.Random(1)  # noqa: S311 - the same each time
     baseline.save("shop", "main", phases(chance))
     accused = [changed(baseline.compare("shop", "main", phases(chance))) for _ in range(REPEATS)]
@@ -55,14 +55,16 @@ def test_what_is_the_same_is_no_change() -> None:
         ({"count": 1_500}, {"requests_per_second"}),
     ],
 )
-def test_what_has_changed_is_found(slower: dict[str, Any], found: set[str]) -> None:
+def test_a_regression_is_found_in_the_figures_that_it_affects(
+    slower: dict[str, Any], found: set[str]
+) -> None:
     chance = random.Random(2)  # noqa: S311 - the same each time
     baseline.save("shop", "main", phases(chance))
     for _ in range(REPEATS // 10):
         assert found <= changed(baseline.compare("shop", "main", phases(chance, **slower)))
 
 
-def test_a_change_tells_what_it_was_and_what_it_is() -> None:
+def test_a_change_holds_the_value_before_and_the_value_now() -> None:
     chance = random.Random(3)  # noqa: S311 - the same each time
     before, now = phases(chance), phases(chance, 60)
     baseline.save("shop", "main", before)
@@ -75,7 +77,7 @@ def test_a_change_tells_what_it_was_and_what_it_is() -> None:
     assert change["now"] == now[1]["latency_ms"]["p95"]["value"]
 
 
-def test_several_runs_of_a_name_show_how_far_runs_differ() -> None:
+def test_variation_between_saved_runs_counts_as_noise() -> None:
     chance = random.Random(4)  # noqa: S311 - the same each time
     baseline.save("shop", "main", phases(chance, 20))
     later = phases(chance, 26)
@@ -84,7 +86,7 @@ def test_several_runs_of_a_name_show_how_far_runs_differ() -> None:
     assert not changed(baseline.compare("shop", "main", later))
 
 
-def test_the_newest_runs_are_kept_and_their_rate_is_known() -> None:
+def test_a_limited_number_of_runs_is_kept_and_the_newest_sets_the_rate() -> None:
     made = phases(random.Random(5))  # noqa: S311 - the same each time
     for number in range(baseline.RUNS + 3):
         made[1]["rate"] = float(number)
@@ -93,7 +95,7 @@ def test_the_newest_runs_are_kept_and_their_rate_is_known() -> None:
     assert baseline.rate("shop", "main") == baseline.RUNS + 2
 
 
-def test_a_phase_of_other_users_is_not_compared() -> None:
+def test_phases_with_different_user_counts_are_not_compared() -> None:
     made = phases(random.Random(6))  # noqa: S311 - the same each time
     baseline.save("shop", "main", made)
     others = [{**each, "users": 50} for each in made]
@@ -111,7 +113,9 @@ def test_a_phase_of_other_users_is_not_compared() -> None:
         ("", "no run can be saved as", "--save main"),
     ],
 )
-def test_a_name_that_is_not_there_is_refused(name: str, said: str, hint: str) -> None:
+def test_an_unknown_or_invalid_name_of_saved_runs_is_refused(
+    name: str, said: str, hint: str
+) -> None:
     baseline.save("shop", "main", phases(random.Random(7)))  # noqa: S311 - the same each time
     with pytest.raises(ConfigurationError) as refused:
         baseline.compare("shop", name, [])
@@ -120,7 +124,7 @@ def test_a_name_that_is_not_there_is_refused(name: str, said: str, hint: str) ->
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
-def test_a_file_that_somebody_has_broken_is_named(text: str, folder: Path) -> None:
+def test_a_corrupt_baseline_file_is_named(text: str, folder: Path) -> None:
     (folder / "shop").mkdir()
     (folder / "shop" / "main.json").write_text(text)
     with pytest.raises(ConfigurationError, match=r"main\.json cannot be read"):

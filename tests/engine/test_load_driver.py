@@ -94,7 +94,7 @@ def run(server: Answering, tmp_path: Path) -> Run:
     return run
 
 
-def test_each_request_is_a_sample_and_errors_are_told_apart(run: Run) -> None:
+def test_each_request_is_one_sample_and_errors_carry_their_status(run: Run) -> None:
     done = run(
         """
     wait_time = constant(0.01)
@@ -115,7 +115,7 @@ def test_each_request_is_a_sample_and_errors_are_told_apart(run: Run) -> None:
     assert done.generator.cpu > 0
 
 
-def test_the_samples_of_several_processes_are_all_there(run: Run, tmp_path: Path) -> None:
+def test_samples_of_all_processes_are_merged(run: Run, tmp_path: Path) -> None:
     waits = f"    wait_time = constant(0.01)\n{ASKS.format(path='/ok')}"
     done = run(waits, "--processes", "2", users=4, spawn_rate=4)
     counts = [len(Samples.load([file])) for file in tmp_path.glob("phase/*.samples")]
@@ -124,14 +124,14 @@ def test_the_samples_of_several_processes_are_all_there(run: Run, tmp_path: Path
     assert sum(counts) == len(done.samples) <= 4 * 100
 
 
-def test_arrivals_come_at_their_rate_whatever_the_number_of_processes(run: Run) -> None:
+def test_arrivals_of_two_processes_together_keep_the_requested_rate(run: Run) -> None:
     done = run("/ok", "--processes", "2", rate=100, seconds=4)
     # Four standard deviations of a Poisson process around its mean.
     assert 400 - 80 < len(done.samples) < 400 + 80
     assert done.tasks == len(done.samples)
 
 
-def test_a_server_that_stands_still_is_seen_by_all_who_arrive_meanwhile(
+def test_latencies_include_the_wait_of_requests_that_arrive_at_a_frozen_server(
     run: Run, server: Answering
 ) -> None:
     frozen: list[float] = []
@@ -177,7 +177,7 @@ def test_streams_are_timed_to_each_token_and_to_their_end(run: Run) -> None:
     ("path", "why"),
     [("/cut", "the stream ended without [DONE]"), ("/broken", "the stream broke off")],
 )
-def test_a_stream_that_does_not_say_that_it_is_over_has_failed(
+def test_a_stream_that_breaks_off_or_lacks_its_end_marker_is_an_error(
     run: Run, path: str, why: str
 ) -> None:
     done = run(f'    @task\n    def ask(self):\n        streaming.post(self.client, "{path}")\n')
@@ -202,12 +202,12 @@ def test_a_redirect_to_another_host_ends_the_run_and_is_not_followed(
     assert server.seen_elsewhere() == 0
 
 
-def test_fewer_users_than_processes_are_enough(run: Run) -> None:
+def test_a_run_with_fewer_users_than_processes_works(run: Run) -> None:
     waits = f"    wait_time = constant(0.01)\n{ASKS.format(path='/ok')}"
     assert len(run(waits, "--processes", "2", users=1, spawn_rate=1).samples) > 30
 
 
-def test_a_process_that_dies_is_not_taken_for_one_that_makes_few_requests(run: Run) -> None:
+def test_a_killed_worker_process_is_an_infrastructure_error(run: Run) -> None:
     body = f"""
     wait_time = constant(0.01)
 {ASKS.format(path="/ok")}
@@ -238,9 +238,16 @@ BUG = '    @task\n    def ask(self):\n        self.client.get("/ok")\n        {}
         (ASKS.format(path="/ok"), ("--sweeep",), None, Code.CONFIGURATION, "arguments: --sweeep"),
         (ASKS.format(path="/ok"), ("Nobody",), None, Code.FAILED, r"Unknown User\(s\): Nobody"),
     ],
-    ids=["a bug", "a bug of arrivals", "no Python", "no request", "no option", "no such user"],
+    ids=[
+        "a bug",
+        "a bug at a fixed rate",
+        "no Python",
+        "no request",
+        "an unknown option",
+        "an unknown user",
+    ],
 )
-def test_what_is_wrong_has_a_message_and_a_code(
+def test_a_faulty_scenario_or_option_ends_the_run_with_a_message_and_a_code(
     run: Run, body: str, extra: tuple[str, ...], rate: float | None, code: Code, says: str
 ) -> None:
     with pytest.raises(StrataError, match=says) as caught:
@@ -248,7 +255,7 @@ def test_what_is_wrong_has_a_message_and_a_code(
     assert caught.value.code == code
 
 
-def test_what_was_started_ends_with_a_run_that_is_killed(server: Answering, tmp_path: Path) -> None:
+def test_child_processes_end_when_their_run_is_killed(server: Answering, tmp_path: Path) -> None:
     file = tmp_path / PLACE
     file.parent.mkdir(parents=True)
     file.write_text(

@@ -1,4 +1,4 @@
-"""Leaks are found; growth that only looks like one for a while is not."""
+"""Leaks that a soak finds, and growth that only looks like one for a while."""
 
 import http.client
 import math
@@ -96,7 +96,7 @@ def test_a_leak_of_each_kind_is_found(leak: str, found: set[str], program: str) 
 
 
 @pytest.mark.parametrize("time", range(10))
-def test_a_service_without_a_leak_passes_again_and_again(time: int) -> None:
+def test_a_service_without_a_leak_passes_every_time(time: int) -> None:
     assert soaked("none") == dict.fromkeys(soak.WATCHED, True)
 
 
@@ -110,30 +110,30 @@ def series(shape: Callable[[float], float], noise: float, seed: int) -> list[tup
     ("shape", "passed"),
     [
         # 400 s of the 10 minutes are judged, and may gain 8 MB in total: 0.02 MB a second.
-        pytest.param(lambda at: 100 + at / 1000, True, id="too little"),
+        pytest.param(lambda at: 100 + at / 1000, True, id="slow growth"),
         pytest.param(lambda at: 100 + at / 20, False, id="a leak"),
         pytest.param(lambda at: 100.0, True, id="level"),
-        pytest.param(lambda at: 100 + 50 * (1 - math.exp(-at / 60)), True, id="it warms up"),
+        pytest.param(lambda at: 100 + 50 * (1 - math.exp(-at / 60)), True, id="warm-up"),
         pytest.param(lambda at: 100 + 20 * (at > 350), True, id="one step"),
         pytest.param(lambda at: 100 + at % 60, True, id="a sawtooth"),
         pytest.param(lambda at: 100 + at % 60 + at / 4, False, id="a leak in a sawtooth"),
         pytest.param(lambda at: 100 + 500 * (at % 97 == 0), True, id="outliers"),
-        pytest.param(lambda at: 300 - at / 5, True, id="it shrinks"),
+        pytest.param(lambda at: 300 - at / 5, True, id="shrinking"),
     ],
 )
-def test_growth_is_told_from_what_is_none(
+def test_steady_growth_beyond_the_limit_fails_and_other_shapes_pass(
     shape: Callable[[float], float], passed: bool, seed: int
 ) -> None:
     assert soak.judge(series(shape, 3, seed), 8)["passed"] is passed
 
 
-def test_the_slope_is_that_of_the_leak_and_the_limit_that_of_the_time() -> None:
+def test_slope_and_limit_are_given_per_hour() -> None:
     found = soak.judge(series(lambda at: 100 + at / 10, 0, 0), 8)
     assert found["per_hour"] == pytest.approx(360, rel=0.01)
     assert found["limit"] == pytest.approx(8 / 400 * 3600, rel=0.01)
 
 
-def test_a_message_says_who_gains_how_much_of_what() -> None:
+def test_the_leak_message_names_the_process_the_resource_and_the_growth() -> None:
     slope = {"process": "shop", "what": "memory_mb", "per_hour": 360.0, "limit": 72.0}
     assert soak.message({**slope, "passed": True}) is None
     assert soak.message({**slope, "passed": False}) == (
@@ -141,7 +141,7 @@ def test_a_message_says_who_gains_how_much_of_what() -> None:
     )
 
 
-def test_a_process_that_has_ended_is_no_error() -> None:
+def test_sampling_an_ended_process_raises_no_error() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     watch = soak.Watch({"shop": process.pid})
@@ -149,7 +149,7 @@ def test_a_process_that_has_ended_is_no_error() -> None:
     assert watch.result(60)["slopes"] == []
 
 
-def test_it_looks_while_a_run_lasts() -> None:
+def test_processes_are_sampled_while_a_run_lasts() -> None:
     with running("none") as (pid, _), soak.watching({"shop": pid}, 60) as watch:
         looked = soak.threading.Event()
         sample = watch.sample
@@ -163,6 +163,6 @@ def test_it_looks_while_a_run_lasts() -> None:
     assert len(watch.series["shop", "descriptors"]) >= 1
 
 
-def test_a_run_that_is_too_short_is_refused() -> None:
+def test_a_soak_that_is_too_short_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="too short"), soak.watching({}, 29):
         pass

@@ -52,7 +52,7 @@ def test_a_percentile_is_the_sample_at_the_nearest_rank(
 
 
 @pytest.mark.parametrize(("q", "least"), [(0.5, 6), (0.95, 72), (0.99, 368), (0.999, 3688)])
-def test_a_percentile_is_not_told_of_fewer_samples_than_bound_it(q: float, least: int) -> None:
+def test_a_percentile_with_too_few_samples_has_no_interval(q: float, least: int) -> None:
     assert stats.percentile_interval([*range(least - 1)], q) is None
     found = stats.percentile_interval([*range(least)], q)
     assert found
@@ -70,13 +70,15 @@ def test_a_percentile_is_not_told_of_fewer_samples_than_bound_it(q: float, least
         (6, 0.5, (1, 6)),
     ],
 )
-def test_the_ranks_are_those_of_the_binomial(count: int, q: float, ranks: tuple[int, int]) -> None:
+def test_quantile_ranks_match_the_binomial_distribution(
+    count: int, q: float, ranks: tuple[int, int]
+) -> None:
     assert binomial.quantile_ranks(count, q) == ranks
 
 
 @pytest.mark.parametrize("shape", DISTRIBUTIONS)
 @pytest.mark.parametrize(("q", "count"), [(0.5, 40), (0.95, 72), (0.95, 600), (0.99, 400)])
-def test_the_interval_holds_the_true_percentile_as_often_as_it_says(
+def test_the_interval_contains_the_true_percentile_as_often_as_claimed(
     shape: str, q: float, count: int
 ) -> None:
     chance = random.Random(f"{shape} {q} {count}")  # noqa: S311 - the same each time
@@ -94,7 +96,9 @@ def test_the_interval_holds_the_true_percentile_as_often_as_it_says(
     ("hits", "count", "bound"),
     [(0, 50, 0.0582), (0, 300, 0.00994), (0, 1, 0.95), (1, 1530, 0.0031), (5, 5, 1.0)],
 )
-def test_a_rate_is_bounded_by_what_was_not_seen(hits: int, count: int, bound: float) -> None:
+def test_the_upper_bound_of_a_rate_matches_known_values(
+    hits: int, count: int, bound: float
+) -> None:
     assert binomial.upper_bound(hits, count) == pytest.approx(bound, rel=0.01)
 
 
@@ -103,17 +107,19 @@ def test_a_rate_is_bounded_by_what_was_not_seen(hits: int, count: int, bound: fl
     # The intervals of R's binom.test.
     [(0, 10, 0, 0.3085), (10, 10, 0.6915, 1), (5, 10, 0.1871, 0.8129), (20, 2000, 0.00612, 0.0154)],
 )
-def test_an_interval_of_a_rate_is_exact(hits: int, count: int, low: float, high: float) -> None:
+def test_the_interval_of_a_rate_is_the_exact_binomial_one(
+    hits: int, count: int, low: float, high: float
+) -> None:
     assert binomial.interval(hits, count) == pytest.approx((low, high), rel=0.01)
 
 
-def test_a_million_samples_are_bounded_as_well() -> None:
+def test_quantile_ranks_of_a_million_samples_match_the_normal_approximation() -> None:
     low, high = binomial.quantile_ranks(1_000_000, 0.5) or (0, 0)
     # 1.96 standard deviations of 500 ranks each.
     assert (low, high) == pytest.approx((500_000 - 980, 500_000 + 980), abs=2)
 
 
-def test_errors_are_counted_apart_and_are_no_latency() -> None:
+def test_errors_are_counted_separately_and_excluded_from_latencies() -> None:
     rows = answered(*[10.0] * 100)
     rows += [(9.5, 60_000.0, "GET /", "request", "503")] * 20
     rows += [(9.6, 60_000.0, "POST /", "request", "timed out")] * 5
@@ -129,7 +135,7 @@ def test_errors_are_counted_apart_and_are_no_latency() -> None:
     assert [row[:3] for row in phase["series"]] == [*([s, 10, 0] for s in range(9)), [9, 35, 25]]
 
 
-def test_a_stream_is_one_request_and_its_tokens_are_timed_apart() -> None:
+def test_a_stream_counts_as_one_request_and_its_tokens_are_timed_separately() -> None:
     rows = answered(*[30.0] * 100, name="chat")
     rows += answered(*[8.0] * 100, name="chat", kind="ttft")
     rows += answered(*[2.0] * 900, name="chat", kind="itl")
@@ -141,26 +147,26 @@ def test_a_stream_is_one_request_and_its_tokens_are_timed_apart() -> None:
     assert [each["name"] for each in phase["by_name"]] == ["chat", "chat (itl)", "chat (ttft)"]
 
 
-def test_what_nothing_was_streamed_of_is_null() -> None:
+def test_figures_without_streams_or_with_too_few_samples_are_null() -> None:
     phase = stats.summarise("closed", "closed", run(answered(1, 2, 3)), users=1)
     assert (phase["ttft_ms"], phase["itl_ms"], phase["tokens_per_second"]) == (None, None, None)
     assert phase["latency_ms"] == {"p50": None, "p95": None, "p99": None}
     assert phase["curve"] == []
 
 
-def test_nothing_at_all_is_told_as_nothing() -> None:
+def test_a_phase_without_requests_has_empty_figures() -> None:
     phase = stats.summarise("closed", "closed", run([]), users=1)
     assert (phase["requests"], phase["error_rate"], phase["histogram"]) == (0, 0, [])
     assert (phase["curve"], phase["series"], phase["by_name"]) == ([], [], [])
 
 
-def test_a_second_without_a_request_is_there() -> None:
+def test_a_second_without_requests_is_part_of_the_series() -> None:
     rows = [(0.1, 5.0, "a", "request", None), (2.9, 7.0, "a", "request", "reset")]
     phase = stats.summarise("closed", "closed", run(rows), users=1)
     assert phase["series"] == [[0, 1, 0, 5.0], [1, 0, 0, None], [2, 1, 1, None]]
 
 
-def test_the_curve_ends_where_samples_end_and_the_histogram_has_them_all() -> None:
+def test_the_curve_stops_where_samples_are_too_few_and_the_histogram_has_them_all() -> None:
     chance = random.Random(7)  # noqa: S311 - the same each time
     phase = stats.summarise(
         *("open", "open", run(answered(*(chance.expovariate(0.1) for _ in range(5_000))))), users=1
@@ -180,7 +186,7 @@ def test_the_curve_ends_where_samples_end_and_the_histogram_has_them_all() -> No
     ("generator", "limited"),
     [(Generator(49, 0.5), False), (Generator(51, 0.5), True), (Generator(1, 0.95), True)],
 )
-def test_a_generator_that_is_late_or_at_its_limit_is_named(
+def test_a_load_generator_that_is_late_or_out_of_cpu_counts_as_limited(
     generator: Generator, limited: bool
 ) -> None:
     found = run(answered(1), generator)

@@ -48,7 +48,7 @@ def test_the_knee_is_where_users_begin_to_wait(capacity: int, seed: int) -> None
 
 
 @pytest.mark.parametrize("capacity", [50, 100])
-def test_there_is_none_where_the_last_of_the_users_still_add_something(capacity: int) -> None:
+def test_there_is_no_knee_if_the_largest_step_still_raises_the_throughput(capacity: int) -> None:
     assert sweep.knee(points(saturating(capacity), noise=0.1)) is None
 
 
@@ -57,13 +57,13 @@ def test_there_is_none_where_the_last_of_the_users_still_add_something(capacity:
     # The power of the law, n / (1 + a(n-1) + bn(n-1))^2, is greatest near n = 1 / a.
     [(0.1, 0.0, 10), (0.2, 0.0, 5), (0.05, 0.0, 20), (0.0, 0.01, 5), (0.0, 0.001, 20)],
 )
-def test_a_curve_without_a_corner_has_its_knee(
+def test_the_knee_of_a_smooth_curve_is_where_throughput_over_latency_peaks(
     contention: float, coherence: float, knee: int
 ) -> None:
     assert sweep.knee(points(usl(contention, coherence))) == knee
 
 
-def test_a_point_whose_p95_is_not_known_is_left_out() -> None:
+def test_a_point_without_a_p95_is_left_out() -> None:
     known = points(saturating(10))
     known[1] = (2, 200.0, None)
     assert sweep.knee(known) == 10
@@ -71,7 +71,7 @@ def test_a_point_whose_p95_is_not_known_is_left_out() -> None:
     assert sweep.knee([]) is None
 
 
-def test_the_result_has_the_points_as_they_were_measured() -> None:
+def test_the_result_lists_the_measured_points_and_the_knee() -> None:
     phases = [
         {
             "users": users,
@@ -85,12 +85,12 @@ def test_the_result_has_the_points_as_they_were_measured() -> None:
     assert found["knee"] == 5
 
 
-def test_steps_are_numbers_that_grow() -> None:
+def test_steps_are_parsed_as_a_list_of_numbers() -> None:
     assert sweep.steps("1, 2,5,10,20,50") == USERS
 
 
 @pytest.mark.parametrize("text", ["", "5", "1,2", "2,1,5", "1,1,2", "0,1,2", "1,2,x", "1,2,,3"])
-def test_what_are_no_steps_is_refused(text: str) -> None:
+def test_invalid_steps_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         sweep.steps(text)
     assert "1,2,5,10,20,50" in refused.value.hint

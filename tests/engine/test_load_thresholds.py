@@ -27,7 +27,7 @@ def phase(kind: str, value: float | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", thresholds.METRICS)
-def test_each_threshold_is_met_and_missed(name: str) -> None:
+def test_each_metric_passes_on_the_good_side_of_its_bound_and_fails_on_the_other(name: str) -> None:
     metric = thresholds.METRICS[name]
     small = metric.most is not None
     low, limit, high = (0.01, 0.02, 0.03) if small else (10.0, 20.0, 30.0)
@@ -44,7 +44,7 @@ def test_each_threshold_is_met_and_missed(name: str) -> None:
     ("bound", "value", "passed"),
     [("<=20", 20, True), ("<20", 20, False), (" < 20.5 ", 20.4, True), ("<=20", 20.01, False)],
 )
-def test_a_limit_itself_is_in_where_it_is_said_to_be(
+def test_only_a_bound_with_an_equals_sign_includes_the_limit(
     bound: str, value: float, passed: bool
 ) -> None:
     rows = thresholds.judge(parse(p95_latency_ms=bound), [phase("closed", value)])
@@ -56,14 +56,14 @@ def test_a_message_names_the_threshold_its_value_and_the_phase() -> None:
     assert thresholds.message(row) == "p95_latency_ms is 612.3, <500 wanted (phase open)"
 
 
-def test_what_was_not_measured_is_missed_and_says_what_helps() -> None:
+def test_an_unmeasured_percentile_is_missed_and_suggests_a_longer_run() -> None:
     row = thresholds.judge(parse(p99_latency_ms="<500"), [phase("open", None)])[-1]
     assert (row["value"], row["passed"]) == (None, False)
     assert "n/a" in (thresholds.message(row) or "")
     assert "-t 2m" in (thresholds.message(row) or "")
 
 
-def test_what_no_phase_has_is_missed() -> None:
+def test_a_threshold_that_no_phase_measures_is_missed() -> None:
     streamless = {**phase("open", 1), "ttft_ms": None}
     row = thresholds.judge(parse(ttft_p95_ms="<200"), [streamless])[-1]
     assert (row["value"], row["passed"]) == (None, False)
@@ -79,19 +79,21 @@ def test_what_no_phase_has_is_missed() -> None:
         ("error_rate", "<0.5", "closed"),
     ],
 )
-def test_each_is_judged_by_the_phase_that_answers_it(name: str, bound: str, wanted: str) -> None:
+def test_each_threshold_is_judged_by_the_open_the_closed_or_the_worst_phase(
+    name: str, bound: str, wanted: str
+) -> None:
     phases = [phase("closed", 0.4), phase("open", 0.1)]
     rows = thresholds.judge(parse(**{name: bound}), phases)
     assert {row["name"]: row["phase"] for row in rows}[name] == wanted
 
 
-def test_errors_are_judged_where_nothing_is_said_and_of_no_phase_nothing_is() -> None:
+def test_errors_have_a_default_threshold_and_without_phases_nothing_is_judged() -> None:
     assert [each.name for each in parse().thresholds] == ["error_rate"]
     assert [row["passed"] for row in thresholds.judge(parse(), [phase("closed", 0.02)])] == [False]
     assert thresholds.judge(parse(), []) == []
 
 
-def test_a_service_wins_over_the_project_key_by_key() -> None:
+def test_a_services_thresholds_override_those_of_the_project_key_by_key() -> None:
     settings = thresholds.parse(
         [
             (PROJECT, {"p95_latency_ms": "<500", "error_rate": "<0.1", "hosts": ["A.example"]}),
@@ -104,7 +106,7 @@ def test_a_service_wins_over_the_project_key_by_key() -> None:
     assert settings.late_limit_ms == 5
 
 
-def test_without_a_bound_of_p95_the_generator_may_be_as_late_as_it_is() -> None:
+def test_without_a_p95_bound_the_generator_has_no_limit_of_lateness() -> None:
     assert parse().late_limit_ms == float("inf")
 
 
@@ -127,7 +129,7 @@ def test_without_a_bound_of_p95_the_generator_may_be_as_late_as_it_is() -> None:
         ({"hosts": ["a.example:8080"]}, "not a list of host names", "without scheme and port"),
     ],
 )
-def test_what_means_nothing_is_refused_with_what_was_meant(
+def test_an_invalid_load_setting_is_refused_with_a_correction(
     table: dict[str, Any], said: str, hint: str
 ) -> None:
     with pytest.raises(ConfigurationError) as refused:
@@ -137,6 +139,6 @@ def test_what_means_nothing_is_refused_with_what_was_meant(
     assert hint in refused.value.hint
 
 
-def test_a_value_in_the_place_of_a_table_is_refused() -> None:
+def test_load_settings_that_are_not_a_table_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="not a table"):
         thresholds.parse([(PROJECT, "<500")])

@@ -63,7 +63,7 @@ def listeners(process: psutil.Process) -> set[tuple[str, int]]:
     }
 
 
-def test_it_is_heard_on_this_machine_alone_and_ends_without_a_trace(cloud: str) -> None:
+def test_a_local_cloud_listens_on_loopback_only_and_leaves_nothing_when_it_ends(cloud: str) -> None:
     before = {*psutil.Process().children()}
     with clouds.running(cloud) as endpoint:
         (server,) = {*psutil.Process().children()} - before
@@ -73,7 +73,7 @@ def test_it_is_heard_on_this_machine_alone_and_ends_without_a_trace(cloud: str) 
     assert not folder.exists()
 
 
-def test_it_ends_with_a_run_that_is_killed(cloud: str) -> None:
+def test_a_local_cloud_ends_with_a_run_that_is_killed(cloud: str) -> None:
     script = (
         "import sys\nfrom stratakit.infra import clouds\n"
         f"with clouds.running({cloud!r}) as endpoint:\n    print(endpoint, flush=True)\n"
@@ -91,7 +91,7 @@ def test_it_ends_with_a_run_that_is_killed(cloud: str) -> None:
     assert not folder.exists()
 
 
-def test_it_sees_neither_the_docker_engine_nor_the_home_of_the_user(
+def test_the_environment_of_a_local_cloud_has_no_docker_engine_and_no_user_settings(
     cloud: str, hostile: None
 ) -> None:
     own = clouds.variables(clouds.CLOUDS[cloud], 1, Path("/a"))
@@ -100,7 +100,9 @@ def test_it_sees_neither_the_docker_engine_nor_the_home_of_the_user(
     assert own["DOCKER_HOST"] == "unix:///a/no-docker.sock"
 
 
-def test_what_the_user_has_set_leads_no_client_away(cloud: str, hostile: None) -> None:
+def test_clients_of_a_local_cloud_ignore_the_users_accounts_and_proxies(
+    cloud: str, hostile: None
+) -> None:
     before = dict(os.environ)
     with clouds.running(cloud) as endpoint:
         left = {name: os.environ.get(name) for name in HOSTILE}
@@ -114,7 +116,7 @@ def test_what_the_user_has_set_leads_no_client_away(cloud: str, hostile: None) -
     assert dict(os.environ) == before
 
 
-def test_the_provider_of_terraform_reaches_the_local_cloud_alone(
+def test_the_aws_provider_of_terraform_uses_only_the_local_cloud(
     tmp_path: Path, hostile: None
 ) -> None:
     module = tmp_path / "modules" / "who"
@@ -133,7 +135,7 @@ def test_the_provider_of_terraform_reaches_the_local_cloud_alone(
 @pytest.mark.parametrize(
     "elsewhere", ["https://ec2.eu-central-1.amazonaws.com", "http://127.0.0.1.example.org"]
 )
-def test_one_on_another_machine_is_refused(
+def test_a_local_cloud_on_another_machine_is_refused(
     name: str, elsewhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, elsewhere)
@@ -142,7 +144,7 @@ def test_one_on_another_machine_is_refused(
 
 
 @pytest.mark.parametrize("cloud", sorted(clouds.CLOUDS))
-def test_one_that_is_given_is_neither_started_nor_stopped(
+def test_the_endpoint_of_a_given_local_cloud_is_used(
     cloud: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -153,7 +155,9 @@ def test_one_that_is_given_is_neither_started_nor_stopped(
             assert given in os.environ.values()
 
 
-def test_one_that_does_not_start_says_why(cloud: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_cloud_that_cannot_start_is_reported_as_ended(
+    cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -170,7 +174,7 @@ def kept_cloud(cloud: str) -> Iterator[str]:
     kept.down(cloud)
 
 
-def test_one_that_is_kept_is_up_until_it_is_told_to_end(kept_cloud: str) -> None:
+def test_a_kept_local_cloud_runs_until_it_is_stopped(kept_cloud: str) -> None:
     assert kept.status(kept_cloud) == (State.STOPPED, "")
     endpoint = kept.up(kept_cloud)
     assert kept.up(kept_cloud) == endpoint
@@ -181,7 +185,7 @@ def test_one_that_is_kept_is_up_until_it_is_told_to_end(kept_cloud: str) -> None
         urlopen(endpoint)  # noqa: S310 - one of ours
 
 
-def test_one_that_is_kept_and_was_killed_is_called_dead_and_can_be_started(kept_cloud: str) -> None:
+def test_a_killed_kept_local_cloud_is_dead_and_can_be_started_again(kept_cloud: str) -> None:
     endpoint = kept.up(kept_cloud)
     process = psutil.Process(kept.Process(kept_cloud, kept.HOME).facts()["process"])
     assert {address for address, _ in listeners(process)} == {"127.0.0.1"}
