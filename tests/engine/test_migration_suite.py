@@ -1,4 +1,4 @@
-"""The derived tests of migrations pass on those of a service; each fault fails just its own."""
+"""Derived tests of migrations, on those of a service and on faults that fail just one of them."""
 
 import asyncio
 import runpy
@@ -42,7 +42,7 @@ async def altered(
     await engine.dispose()
 
 
-async def test_a_table_that_no_migration_makes_is_named(altered: AsyncEngine) -> None:
+async def test_a_model_table_that_no_migration_creates_is_named(altered: AsyncEngine) -> None:
     service = replace(project.service("gateway"), metadata=f"{__name__}:METADATA")
     with pytest.raises(AssertionError, match=r"does not make \{'forgotten'\}"):
         await PRINTED(Migrated(service, altered))
@@ -60,7 +60,7 @@ async def test_a_table_that_no_migration_makes_is_named(altered: AsyncEngine) ->
         ),
     ],
 )
-async def test_a_database_that_is_not_as_migrated_is_told_apart(
+async def test_a_database_that_differs_from_its_migrations_fails_with_the_difference(
     altered: AsyncEngine, proof: Proof, statement: str, says: str
 ) -> None:
     async with altered.begin() as connection:
@@ -113,7 +113,7 @@ def extended(tmp_path: Path) -> Callable[[tuple[str, str]], Service]:
 
 
 @pytest.mark.parametrize("proof", [PRINTED, DOWN_AND_UP, AT_ONCE])
-async def test_a_migration_outside_of_a_transaction_passes(
+async def test_a_migration_outside_a_transaction_passes(
     altered: AsyncEngine, extended: Callable[[tuple[str, str]], Service], proof: Proof
 ) -> None:
     service = extended(INDEX)
@@ -121,7 +121,7 @@ async def test_a_migration_outside_of_a_transaction_passes(
     await proof(Migrated(service, altered))
 
 
-async def test_a_migration_that_does_not_go_up_on_rows_is_named(
+async def test_a_migration_that_fails_on_tables_with_rows_is_named(
     altered: AsyncEngine, extended: Callable[[tuple[str, str]], Service]
 ) -> None:
     service = extended(NOT_NULL)
@@ -148,9 +148,9 @@ EMPTIED = (SHADE[0], f"{SHADE[1]}\n    op.execute('TRUNCATE items')")
         (SHADE, nullcontext()),
         (EMPTIED, pytest.raises(AssertionError)),
     ],
-    ids=["they stay", "they go"],
+    ids=["rows kept", "rows deleted"],
 )
-async def test_the_example_of_the_guide_tells_whether_rows_stay(
+async def test_the_example_in_the_guide_detects_a_migration_that_deletes_rows(
     steps: tuple[str, str],
     stay: AbstractContextManager[object],
     altered: AsyncEngine,

@@ -96,7 +96,7 @@ def notify(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_there_is_one_issue_for_all_red_nights_and_the_first_green_one_closes_it(
+def test_red_nights_share_one_issue_that_the_next_green_night_closes(
     issues: Path,
 ) -> None:
     path = f"{issues.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -114,7 +114,7 @@ def test_there_is_one_issue_for_all_red_nights_and_the_first_green_one_closes_it
     assert states == ["closed", "open"]
 
 
-def test_each_workflow_has_an_issue_of_its_own(issues: Path) -> None:
+def test_each_workflow_has_its_own_issue(issues: Path) -> None:
     path = f"{issues.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
     for workflow in ("nightly", "cloud"):
         done = notify("failure", "--issue", PATH=path, GITHUB_WORKFLOW=workflow)
@@ -126,7 +126,7 @@ def test_each_workflow_has_an_issue_of_its_own(issues: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "key"), [("/services/T0/B0/x", "text"), ("/api/webhooks/1/x", "content")]
 )
-def test_a_red_run_is_told_to_slack_or_discord_in_one_line(
+def test_a_red_run_is_posted_to_slack_or_discord_in_one_line(
     path: str, key: str, receiver: str
 ) -> None:
     for results in ("success", "skipped success", "cancelled", "failure success"):
@@ -136,16 +136,14 @@ def test_a_red_run_is_told_to_slack_or_discord_in_one_line(
 
 
 @pytest.mark.parametrize("webhook", ["{receiver}/gone/x7", "http://127.0.0.1:1/x7", "no URL x7"])
-def test_a_webhook_that_takes_nothing_is_an_error_that_keeps_its_address_secret(
-    webhook: str, receiver: str
-) -> None:
+def test_a_failing_webhook_is_reported_without_its_address(webhook: str, receiver: str) -> None:
     done = notify("failure", NOTIFY_WEBHOOK_URL=webhook.format(receiver=receiver))
     assert done.returncode == 2, done.stdout
     assert "the webhook in NOTIFY_WEBHOOK_URL does not take the message" in done.stderr
     assert "x7" not in done.stdout + done.stderr
 
 
-def test_outside_of_a_workflow_there_is_nothing_to_tell_of() -> None:
+def test_notify_outside_a_workflow_fails_and_names_the_missing_variable() -> None:
     done = notify("failure", GITHUB_RUN_ID="")
     assert done.returncode == 3
     assert "GITHUB_RUN_ID is not set" in done.stderr

@@ -1,4 +1,4 @@
-"""Checked and destroyed database are the same, wherever a name or a proxy leads."""
+"""Identity of the checked and the destroyed database, wherever a host name or a proxy leads."""
 
 import os
 import secrets
@@ -127,7 +127,7 @@ def test_a_balancer_that_leads_to_another_server_is_refused(
     expect_precious(other, it.name)
 
 
-def test_a_clone_of_a_run_that_leads_elsewhere_is_not_wiped(one: str) -> None:
+def test_a_test_database_is_not_cleaned_if_its_pooler_leads_to_another_database(one: str) -> None:
     make_precious(one, "production")
     with (
         pooler(f"postgres = {_to(one)}\n* = {_to(one)} dbname=production") as address,
@@ -140,7 +140,7 @@ def test_a_clone_of_a_run_that_leads_elsewhere_is_not_wiped(one: str) -> None:
     expect_precious(one, "production")
 
 
-def test_a_pooler_that_leads_where_it_says_is_no_obstacle(
+def test_a_pooler_that_leads_to_the_named_database_is_accepted(
     one: str, seeded: project.Service
 ) -> None:
     with pooler(f"* = {_to(one)}") as address:
@@ -151,7 +151,7 @@ def test_a_pooler_that_leads_where_it_says_is_no_obstacle(
             assert it.name in runs.databases(admin)
 
 
-def test_a_database_that_is_replaced_after_it_was_checked_is_not_dropped(
+def test_a_database_replaced_after_its_check_is_not_dropped(
     one: str, seeded: project.Service
 ) -> None:
     it = at(one, seeded)
@@ -165,7 +165,9 @@ def test_a_database_that_is_replaced_after_it_was_checked_is_not_dropped(
     expect_precious(one, it.name)
 
 
-def test_a_stamp_that_comes_after_the_check_counts(one: str, seeded: project.Service) -> None:
+def test_a_stamp_set_after_the_check_still_protects_the_database(
+    one: str, seeded: project.Service
+) -> None:
     it = at(one, seeded)
     make_precious(one, it.name)
     with database.connect(one) as admin:
@@ -204,7 +206,7 @@ class Twin:
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Twin:
-    """Find such a name, or make one."""
+    """Find a name with two addresses, or make one."""
     if addresses_of("localhost") >= {"::1", "127.0.0.1"}:
         return Twin("localhost", ("::1", "127.0.0.1"))
     if sys.platform != "linux" or os.geteuid():
@@ -239,7 +241,7 @@ def twins(twin: Twin, port: int) -> Iterator[list[str]]:
         yield [stack.enter_context(cluster(host, port)) for host in twin.hosts]
 
 
-def test_a_name_with_two_addresses_and_two_servers_is_refused(
+def test_a_host_name_that_resolves_to_two_servers_is_refused(
     twin: Twin, port: int, pooled: Scratch
 ) -> None:
     with twins(twin, port) as servers:
@@ -264,7 +266,7 @@ def test_a_name_with_two_addresses_and_two_servers_is_refused(
             expect_precious(address, pooled.database)
 
 
-def test_a_name_one_of_whose_addresses_is_silent_is_no_obstacle(
+def test_a_host_name_with_one_silent_address_is_accepted(
     twin: Twin, port: int, pooled: Scratch
 ) -> None:
     with cluster(twin.hosts[1], port):
@@ -273,7 +275,7 @@ def test_a_name_one_of_whose_addresses_is_silent_is_no_obstacle(
             pooled.green(*action.split(), TEST_DATABASE_URL=address)
 
 
-def test_two_connections_find_out_whether_they_are_to_one_server(one: str, other: str) -> None:
+def test_two_connections_detect_whether_they_reach_the_same_server(one: str, other: str) -> None:
     with (
         database.connect(one) as here,
         database.connect(one) as again,
@@ -286,7 +288,7 @@ def test_two_connections_find_out_whether_they_are_to_one_server(one: str, other
         ).fetchone() == (0,)
 
 
-def test_a_url_is_pinned_to_the_address_that_it_leads_to(one: str) -> None:
+def test_a_url_is_pinned_to_the_address_that_its_host_resolves_to(one: str) -> None:
     host, port = _place(one)
     address = f"postgresql://postgres@localhost:{port}/postgres"
     assert addresses.pinned("X", address, 5) == f"{address}?hostaddr={host}"

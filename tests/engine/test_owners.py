@@ -47,7 +47,9 @@ def made_by(name: str) -> list[str]:
 
 @pytest.mark.parametrize("other", ALIKE)
 @pytest.mark.parametrize("mine", ["a", "a-b"])
-def test_no_name_that_another_project_makes_is_ours(mine: str, other: str) -> None:
+def test_database_names_of_another_project_are_not_recognised_as_ours(
+    mine: str, other: str
+) -> None:
     theirs = made_by(other)
     with project(mine):
         for name in theirs:
@@ -59,7 +61,7 @@ def test_no_name_that_another_project_makes_is_ours(mine: str, other: str) -> No
         assert all(names.is_ours(name) for name in theirs)
 
 
-def test_what_a_project_collects_is_its_own(server: Server) -> None:
+def test_prune_drops_only_databases_of_its_own_project(server: Server) -> None:
     short = f"a{secrets.token_hex(3)}"
     with project(f"{short}-kept"), database.run(server.url) as run:
         theirs = names.database(run, "main_0")
@@ -72,7 +74,7 @@ def test_what_a_project_collects_is_its_own(server: Server) -> None:
             assert theirs in runs.databases(admin)
 
 
-def test_a_database_whose_drop_was_interrupted_is_collected(server: Server) -> None:
+def test_prune_drops_a_database_whose_drop_was_interrupted(server: Server) -> None:
     with project(f"a{secrets.token_hex(3)}"), database.connect(server.url) as admin:
         half = names.kept("some database")
         admin.execute(f'CREATE DATABASE "{half}"')
@@ -106,12 +108,12 @@ ACTIONS: dict[str, Callable[[lifecycle.Database], object]] = {
     "snapshot": lambda it: it.snapshot("x"),
     "restore": lambda it: it.restore("x", force=True),
     "verify, shell": lambda it: it.refuse_foreign(),
-    "what is asked before any of them": lambda it: guards.check(it.inspect(), force=True),
+    "check": lambda it: guards.check(it.inspect(), force=True),
 }
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_database_of_another_project_is_refused(
+def test_every_action_refuses_the_database_of_another_project(
     action: str, server: Server, short: str
 ) -> None:
     with project(short):
@@ -134,7 +136,9 @@ def test_the_database_of_another_project_is_refused(
         assert own.execute("SELECT one FROM precious").fetchone() == (1,)
 
 
-def test_two_services_that_are_spelled_alike_are_told_apart(server: Server, short: str) -> None:
+def test_services_with_the_same_database_name_cannot_drop_each_others_database(
+    server: Server, short: str
+) -> None:
     with project(short):
         of(server, "web-api").create()
         same = of(server, "web_api")
@@ -142,7 +146,9 @@ def test_two_services_that_are_spelled_alike_are_told_apart(server: Server, shor
             same.drop()
 
 
-def test_its_owner_can_say_that_it_belongs_here(server: Server, short: str) -> None:
+def test_the_hinted_statement_transfers_a_database_to_another_project(
+    server: Server, short: str
+) -> None:
     with project(short):
         of(server, "web-api").create()
     with project(f"{short}-web"):
@@ -156,7 +162,7 @@ def test_its_owner_can_say_that_it_belongs_here(server: Server, short: str) -> N
 
 
 @pytest.mark.parametrize("action", ["setup", "migrate", "reset", "clean"])
-def test_one_from_before_there_were_owners_is_taken_over(
+def test_a_database_without_an_owner_stamp_is_taken_over(
     action: str, server: Server, short: str
 ) -> None:
     with project(short):
@@ -172,7 +178,9 @@ def test_one_from_before_there_were_owners_is_taken_over(
                     runs.drop(admin, name)
 
 
-def test_a_stamp_that_is_not_ours_makes_no_owner(server: Server, short: str) -> None:
+def test_a_database_stamped_as_staging_is_refused_and_gets_no_owner(
+    server: Server, short: str
+) -> None:
     with project(short):
         it = of(server, "web-api")
         with database.connect(server.url) as admin:
@@ -190,7 +198,9 @@ def said(it: lifecycle.Database) -> tuple[str | None, str | None]:
     return found.stamp, found.owner
 
 
-def test_a_plain_role_says_in_a_comment_what_a_superuser_sets(server: Server, short: str) -> None:
+def test_a_plain_role_stores_stamp_and_owner_in_the_database_comment(
+    server: Server, short: str
+) -> None:
     role = f"{short}_plain"
     with database.connect(server.url) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{role}'")
@@ -221,7 +231,7 @@ def test_a_plain_role_says_in_a_comment_what_a_superuser_sets(server: Server, sh
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_a_stack_deletes_its_own_databases_alone(server: Server) -> None:
+def test_a_stack_deletes_only_its_own_databases(server: Server) -> None:
     short = f"a{secrets.token_hex(3)}"
     made = []
     for name in (short, f"{short}-web"):
@@ -237,7 +247,7 @@ def test_a_stack_deletes_its_own_databases_alone(server: Server) -> None:
 
 
 @pytest.mark.parametrize("stamp", stamps.STAMPS)
-def test_the_database_of_an_older_stack_becomes_dev_where_it_is(
+def test_a_database_of_an_older_stack_is_renamed_and_stamped_as_dev(
     stamp: str, server: Server, short: str
 ) -> None:
     with project(short):
@@ -261,7 +271,7 @@ def test_the_database_of_an_older_stack_becomes_dev_where_it_is(
                         admin.execute(f'DROP DATABASE "{each}"')
 
 
-def test_servers_of_two_projects_never_share_a_folder_for_sockets() -> None:
+def test_servers_of_two_projects_have_different_socket_folders() -> None:
     long = "x" * home.SOCKET_LIMIT
     one, other = (
         home.socket_folder(Path("/home") / name / long / "pg-01234567" / "store", ".s.PGSQL.5432")
@@ -270,7 +280,7 @@ def test_servers_of_two_projects_never_share_a_folder_for_sockets() -> None:
     assert one != other
 
 
-def test_a_service_called_as_a_source_of_servers_has_a_folder_of_its_own() -> None:
+def test_records_of_the_stack_have_names_that_no_service_can_have() -> None:
     before = {*record.folder().iterdir()}
     record.use("embedded")
     made = {*record.folder().iterdir()} - before
@@ -280,7 +290,7 @@ def test_a_service_called_as_a_source_of_servers_has_a_folder_of_its_own() -> No
         each.unlink()
 
 
-def test_containers_of_two_projects_have_names_that_cannot_meet() -> None:
+def test_containers_and_images_of_two_projects_cannot_have_the_same_name() -> None:
     for name, described in containers.model({})["services"].items():
         # Names of projects and services contain neither a dot nor a slash.
         assert described["container_name"] == f"${{COMPOSE_PROJECT_NAME}}.{name}"
@@ -288,7 +298,7 @@ def test_containers_of_two_projects_have_names_that_cannot_meet() -> None:
 
 
 @pytest.mark.parametrize(("given", "seconds"), [({}, "10s"), ({"A_SHUTDOWN_GRACE": "60"}, "70s")])
-def test_a_container_is_killed_later_than_its_service_ends(
+def test_a_container_is_killed_only_after_the_shutdown_grace_of_its_service(
     given: dict[str, str], seconds: str
 ) -> None:
     name = services()[0].name

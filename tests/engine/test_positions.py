@@ -56,7 +56,7 @@ def one_line(outcome: Outcome) -> str:
     return " ".join(outcome.said.split()).replace(" hint: ", ": ")
 
 
-def test_a_revision_of_another_branch_is_told_alike_by_all(project: Scratch) -> None:
+def test_all_actions_report_a_revision_of_another_branch_alike(project: Scratch) -> None:
     with written(project, "elsewhere", '"0001"'):
         project.green("db.migrate")
     try:
@@ -75,7 +75,7 @@ def test_a_revision_of_another_branch_is_told_alike_by_all(project: Scratch) -> 
         project.green("db.reset", "--yes")
 
 
-def test_two_heads_are_told_alike_by_all(project: Scratch) -> None:
+def test_all_actions_report_two_heads_alike(project: Scratch) -> None:
     with written(project, "left", '"0001"'), written(project, "right", '"0001"'):
         told = (
             f"the migrations of {project.service.name} have 2 heads: left, right:"
@@ -88,7 +88,9 @@ def test_two_heads_are_told_alike_by_all(project: Scratch) -> None:
             assert (outcome.code == 0) == (action == "db.status")
 
 
-def test_a_database_that_is_behind_is_told_what_brings_it_up(project: Scratch) -> None:
+def test_a_database_behind_the_code_is_reported_with_the_command_that_migrates_it(
+    project: Scratch,
+) -> None:
     with written(project, "newer", '"0001"'):
         for action in ("db.status", "db.verify", "db.clean --yes"):
             said = one_line(project.invoke(*action.split()))
@@ -96,7 +98,7 @@ def test_a_database_that_is_behind_is_told_what_brings_it_up(project: Scratch) -
             assert ": uv run invoke db.migrate" in said, action
 
 
-def test_verify_without_the_database_is_no_success(project: Scratch) -> None:
+def test_verify_fails_if_the_database_is_missing(project: Scratch) -> None:
     project.green("db.drop", "--yes")
     try:
         outcome = project.invoke("db.verify")
@@ -123,9 +125,7 @@ def test_rows_of_partitions_are_counted_once(project: Scratch, address: str) -> 
     assert {name: count for name, count in rows.items() if "event" in name} == {"event": 2}
 
 
-def test_a_materialized_view_that_is_not_populated_holds_nothing(
-    project: Scratch, address: str
-) -> None:
+def test_an_unpopulated_materialized_view_counts_zero_rows(project: Scratch, address: str) -> None:
     with database.connect(address, project.database) as own:
         own.execute("CREATE MATERIALIZED VIEW report AS SELECT 1 AS total WITH NO DATA")
         try:

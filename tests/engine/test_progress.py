@@ -26,12 +26,13 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def progress_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset the variables that hide the progress line."""
     for name in ("CI", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_what_takes_long_is_told_and_nothing_of_it_is_left() -> None:
+def test_a_long_step_shows_a_progress_line_and_erases_it_at_the_end() -> None:
     terminal = Terminal()
     with progress("install what unit needs", delay=0, stream=terminal):
         assert terminal.written.wait(30)
@@ -40,7 +41,7 @@ def test_what_takes_long_is_told_and_nothing_of_it_is_left() -> None:
     assert shown[-1] == ""
 
 
-def test_what_is_done_at_once_is_not_told() -> None:
+def test_a_quick_step_shows_no_progress_line() -> None:
     terminal = Terminal()
     with progress("install what unit needs", delay=3600, stream=terminal):
         pass
@@ -48,7 +49,9 @@ def test_what_is_done_at_once_is_not_told() -> None:
 
 
 @pytest.mark.parametrize("why", ["CI", "NO_COLOR", "no terminal"])
-def test_where_nobody_watches_nothing_is_told(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_progress_line_is_shown_in_ci_with_no_color_or_without_a_terminal(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if why != "no terminal":
         monkeypatch.setenv(why, "true")
     terminal = Terminal(tty=why != "no terminal")

@@ -1,4 +1,4 @@
-"""The proxy of the user's network is not used for servers on this machine."""
+"""Connections to servers on this machine, without the proxy of the user's network."""
 
 import threading
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def test_what_is_on_this_machine_is_asked_without_the_proxy(
+def test_a_server_on_this_machine_is_reached_without_the_proxy(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing listens on this port.
@@ -49,7 +49,9 @@ def test_what_is_on_this_machine_is_asked_without_the_proxy(
 
 
 @pytest.mark.parametrize("given", ["", "example.org", "localhost,example.org"])
-def test_what_the_user_has_excepted_stays_so(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_proxy_exceptions_are_kept_beside_the_loopback_hosts(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("no_proxy", given)
     monkeypatch.delenv("NO_PROXY", raising=False)
     found = no_proxy()

@@ -1,4 +1,4 @@
-"""Exit code 1 is for the code alone: a server's refusal is reported as such, with a hint."""
+"""Refusals of servers: reported with a hint, and never with exit code 1, a fault of the code."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ CASES = {
         "migrate",
         "the role may not do what the migrations of",
     ),
-    "not to be connected to": (
+    "no right to connect": (
         'ALTER DATABASE "{name}" OWNER TO postgres; REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC',
         "",
         "migrate",
@@ -104,7 +104,7 @@ def refusals(it: Database) -> dict[str, StrataError]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_postgresql_refuses_is_no_fault_of_the_code(
+def test_a_refusal_by_postgresql_is_never_exit_code_1_and_has_a_hint(
     case: str, it: Database, primary: str
 ) -> None:
     change, inside, action, said = CASES[case]
@@ -119,7 +119,7 @@ def test_what_postgresql_refuses_is_no_fault_of_the_code(
     assert all(each.hint for each in found.values())
 
 
-def test_a_server_that_has_the_template_already_takes_no_changes_either(
+def test_an_existing_template_on_a_read_only_server_is_an_infrastructure_error(
     it: Database, primary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A standby has its primary's template, whose recorded day of use is not today."""
@@ -132,7 +132,7 @@ def test_a_server_that_has_the_template_already_takes_no_changes_either(
     assert "use the primary" in raised.value.hint
 
 
-def test_a_standby_is_told_as_such() -> None:
+def test_actions_on_a_standby_report_a_replica_and_hint_at_the_primary() -> None:
     host = "127.0.0.1"
     with cluster(host, free_port(host), standby=True) as address:
         server = Server("postgres", address, "url", "", owned=True)
@@ -145,7 +145,9 @@ def test_a_standby_is_told_as_such() -> None:
     assert not [each for each in told.items() if "use the primary" not in each[1].hint]
 
 
-def test_a_replica_of_redis_is_told_as_such(start: Callable[..., str]) -> None:
+def test_claiming_a_database_of_a_redis_replica_reports_the_replica(
+    start: Callable[..., str],
+) -> None:
     address = start("--replicaof", "127.0.0.1 1")
     with (
         pytest.raises(InfrastructureError, match=r"refuses: .*replica"),
@@ -155,7 +157,9 @@ def test_a_replica_of_redis_is_told_as_such(start: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("right", ["select", "client", "eval", "dbsize", "unlink"])
-def test_a_right_that_is_lacking_in_redis_is_named(right: str, start: Callable[..., str]) -> None:
+def test_a_missing_redis_right_is_reported_with_an_acl_setuser_hint(
+    right: str, start: Callable[..., str]
+) -> None:
     address = start()
     with redis.Redis.from_url(address) as client:
         client.execute_command(
@@ -170,7 +174,9 @@ def test_a_right_that_is_lacking_in_redis_is_named(right: str, start: Callable[.
     assert "ACL SETUSER limited" in raised.value.hint
 
 
-def test_the_right_to_flush_is_not_needed(start: Callable[..., str], tmp_path: Path) -> None:
+def test_flushing_a_redis_database_needs_no_flushdb_right(
+    start: Callable[..., str], tmp_path: Path
+) -> None:
     address = start()
     with redis.Redis.from_url(address) as client:
         client.execute_command(

@@ -6,7 +6,7 @@ from pathlib import Path
 from .scratch import Scratch
 
 
-def test_a_project_without_a_name_is_told_what_to_add(tmp_path: Path) -> None:
+def test_a_project_without_a_name_is_refused_with_the_line_to_add(tmp_path: Path) -> None:
     with closing(Scratch(tmp_path)) as project:
         file = project.root / "pyproject.toml"
         file.write_text(file.read_text().replace(f'project = "{project.name}"\n', ""))

@@ -17,7 +17,7 @@ from stratakit.stack import service_env
 from stratakit.tasks import service as tasks
 
 
-def test_settings_are_as_they_were_if_what_follows_cannot_be_renamed(
+def test_dotenv_stays_unchanged_if_secrets_cannot_be_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dotenv, secrets = tmp_path / ".env", tmp_path / "secrets.json"
@@ -55,7 +55,9 @@ def labels(it: Database) -> list[str]:
     return [each.label for each in it.snapshots()]
 
 
-def test_snapshots_go_with_their_database_and_back(renamed: tuple[Database, Database]) -> None:
+def test_snapshots_are_renamed_with_their_database_and_back(
+    renamed: tuple[Database, Database],
+) -> None:
     old, new = renamed
     (made,) = (each.made for each in old.snapshots())
     dev.rename(old, new)
@@ -66,7 +68,7 @@ def test_snapshots_go_with_their_database_and_back(renamed: tuple[Database, Data
     old.discard("one")
 
 
-def test_snapshots_of_a_database_that_is_gone_go_as_well(
+def test_snapshots_of_a_dropped_database_are_renamed_as_well(
     renamed: tuple[Database, Database],
 ) -> None:
     old, new = renamed
@@ -76,7 +78,7 @@ def test_snapshots_of_a_database_that_is_gone_go_as_well(
     new.restore("one")
 
 
-def test_where_a_snapshot_cannot_be_renamed_all_is_as_it_was(
+def test_an_interrupted_rename_of_a_snapshot_is_rolled_back(
     renamed: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = renamed
@@ -94,7 +96,9 @@ def test_where_a_snapshot_cannot_be_renamed_all_is_as_it_was(
     old.restore("one")
 
 
-def test_a_snapshot_that_has_the_name_already_is_kept(renamed: tuple[Database, Database]) -> None:
+def test_a_rename_is_refused_if_a_snapshot_with_the_new_name_exists(
+    renamed: tuple[Database, Database],
+) -> None:
     old, new = renamed
     new.create()
     new.snapshot("one")
@@ -104,7 +108,7 @@ def test_a_snapshot_that_has_the_name_already_is_kept(renamed: tuple[Database, D
     assert (old.exists(), labels(old), labels(new)) == (True, ["one"], ["one"])
 
 
-def test_a_service_is_whole_where_a_snapshot_of_it_may_not_be_dropped(
+def test_a_service_is_not_removed_if_one_of_its_snapshots_may_not_be_dropped(
     renamed: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it, _ = renamed

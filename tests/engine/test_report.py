@@ -31,7 +31,7 @@ def published(folder: Path, run: dict[str, Any]) -> str:
     return (folder / report.PAGE).read_text(encoding="utf-8")
 
 
-def test_what_a_test_says_is_never_markup(tmp_path: Path) -> None:
+def test_names_and_errors_of_tests_are_escaped_in_the_page(tmp_path: Path) -> None:
     error = "</script><!--<script>\u2028 half a pair: \ud83d"
     text = published(tmp_path, summary([one(HOSTILE, status="failed", error=error)]))
     (test,) = data_of(text)["tests"]
@@ -41,7 +41,9 @@ def test_what_a_test_says_is_never_markup(tmp_path: Path) -> None:
     assert "<!--" not in text
 
 
-def test_the_page_allows_its_own_script_and_style_and_nothing_else(tmp_path: Path) -> None:
+def test_the_content_security_policy_allows_only_the_pages_own_script_and_style(
+    tmp_path: Path,
+) -> None:
     text = published(tmp_path, summary([one("a")]))
     style, script = re.search(r"<style>(.*?)</style>", text, re.DOTALL), text.rpartition("<script>")
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', text)
@@ -52,13 +54,13 @@ def test_the_page_allows_its_own_script_and_style_and_nothing_else(tmp_path: Pat
     assert policy[1].startswith("default-src 'none'")
 
 
-def test_the_library_is_of_the_version_that_stands_beside_it() -> None:
+def test_the_bundled_uplot_has_the_version_named_in_its_readme() -> None:
     folder = page.HERE / "uplot"
     version = (folder / "README.md").read_text(encoding="utf-8").split()[2]
     assert f"(v{version})" in (folder / "uPlot.iife.min.js").read_text(encoding="utf-8")[:60]
 
 
-def test_errors_are_cut_at_their_beginning_and_names_in_their_middle(tmp_path: Path) -> None:
+def test_long_errors_keep_their_end_and_long_names_are_shortened(tmp_path: Path) -> None:
     failed = [one(f"{at}", status="failed", error="x" * 100_000 + "the end") for at in range(500)]
     text = published(tmp_path, summary([*failed, one("n" * 100_000)]))
     assert len(text) < 3_000_000
@@ -85,11 +87,11 @@ FILE = "services/gateway/tests/unit/test_a.py"
         (one("critical: a.py", "coverage", None), 'uv run nox -s "coverage"'),
     ],
 )
-def test_the_command_runs_one_test_again(test: dict[str, Any], words: str) -> None:
+def test_the_rerun_command_names_the_test_or_its_tier(test: dict[str, Any], words: str) -> None:
     assert page.command(test).endswith(words)
 
 
-def test_a_load_test_of_this_run_is_shown_and_one_of_another_is_not(tmp_path: Path) -> None:
+def test_only_load_tests_of_this_run_are_shown(tmp_path: Path) -> None:
     for service in ("gateway", "billing"):
         file = tmp_path / "load" / service / "load.json"
         file.parent.mkdir(parents=True)
@@ -104,7 +106,7 @@ def test_long_series_are_thinned_out_and_short_ones_are_not() -> None:
     assert len(thin["curve"]) == 40
 
 
-def test_a_page_that_cannot_be_written_changes_nothing(
+def test_a_page_that_cannot_be_written_is_reported_without_an_exception(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report.publish({}, "passed", tmp_path)
@@ -122,7 +124,7 @@ def run(status: str = "passed", duration: float = 0.01, name: str = SLOW, **more
     return summary([one(name, status=status, duration=duration)], **more)
 
 
-def test_only_so_many_runs_are_kept_and_those_that_are_broken_do_no_harm(tmp_path: Path) -> None:
+def test_the_history_keeps_only_the_newest_runs_despite_a_broken_file(tmp_path: Path) -> None:
     (tmp_path / "1999.json").write_text("{", encoding="utf-8")
     for at in range(history.KEPT + 5):
         finished = f"2026-11-28T12:{at // 2:02}:00Z"
@@ -135,7 +137,7 @@ def test_only_so_many_runs_are_kept_and_those_that_are_broken_do_no_harm(tmp_pat
     assert len(there[0].summary["tests"][0]["error"]) == history.LONGEST
 
 
-def test_a_run_is_compared_with_the_last_that_has_each_test() -> None:
+def test_each_test_is_compared_with_the_last_run_that_contains_it() -> None:
     other = summary([one("lint", "static", None)])
     now = summary(
         [
@@ -182,9 +184,9 @@ DOWN = {"tiers": [part("unit", "gateway", exit_code=2, status="infrastructure")]
         (run(), run("skipped"), run()),
         (run(), run("failed", **DOWN)),
     ],
-    ids=["changed between", "nobody knows", "skipped", "a server was gone"],
+    ids=["the code changed", "unknown code", "skipped", "a server was down"],
 )
-def test_a_test_is_not_accused_where_something_else_was_at_fault(runs: Any) -> None:
+def test_outcomes_that_differ_for_another_reason_do_not_make_a_test_flaky(runs: Any) -> None:
     assert history.flaky(kept(*runs)) == []
 
 
@@ -197,9 +199,9 @@ def test_a_test_is_not_accused_where_something_else_was_at_fault(runs: Any) -> N
         ((0.01, 0.01, 0.01, 0.05, 0.05, 0.05), False),
         ((0.1, 0.1, 0.5, 0.6, 0.7), False),
     ],
-    ids=["yes", "one was fast again", "it has always been", "too little to tell", "too few"],
+    ids=["slowing", "one was fast again", "one was slow before", "too small", "too few runs"],
 )
-def test_a_test_is_slowing_where_it_was_slower_each_time(
+def test_a_test_is_slowing_if_each_recent_run_was_slower(
     durations: tuple[float, ...], slowing: bool
 ) -> None:
     found = history.slowing(kept(*(run(duration=each) for each in durations)))
@@ -207,7 +209,7 @@ def test_a_test_is_slowing_where_it_was_slower_each_time(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"tiers": []}', "null"])
-def test_what_is_no_summary_is_refused_by_name(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_summary_is_refused_by_name(text: str, tmp_path: Path) -> None:
     file = tmp_path / "some.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"some\.json cannot be read as the summary"):
@@ -242,7 +244,7 @@ def repository(tmp_path: Path) -> Path:
     ],
     ids=["edited", "added", "ignored"],
 )
-def test_code_that_changed_is_of_another_state(
+def test_edited_or_added_files_change_the_state_and_ignored_ones_do_not(
     repository: Path, change: Callable[[Path], object], other: bool
 ) -> None:
     before = git.state(repository)
@@ -252,5 +254,5 @@ def test_code_that_changed_is_of_another_state(
     assert (git.state(repository) or "").startswith(before)
 
 
-def test_without_a_repository_nobody_knows_the_state(tmp_path: Path) -> None:
+def test_the_state_is_unknown_without_a_repository(tmp_path: Path) -> None:
     assert git.state(tmp_path) is None

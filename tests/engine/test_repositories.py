@@ -18,7 +18,7 @@ HOUR = dt.timedelta(hours=1)
 Connect = Callable[..., Awaitable[AsyncConnection]]
 
 
-async def test_several_that_wait_for_a_lock_are_waited_for(
+async def test_blocked_returns_sessions_only_when_enough_of_them_wait_for_a_lock(
     connect: Connect, postgres_engine: AsyncEngine
 ) -> None:
     lock = sa.text("SELECT pg_advisory_xact_lock(7)")
@@ -40,7 +40,7 @@ async def taken(connection: AsyncConnection, lock: sa.TextClause) -> None:
     await connection.rollback()
 
 
-async def test_a_connection_has_the_isolation_level_that_is_asked_for(connect: Connect) -> None:
+async def test_a_connection_has_the_requested_isolation_level(connect: Connect) -> None:
     one, other, plain = (
         await connect("SERIALIZABLE"),
         await connect("REPEATABLE READ"),
@@ -51,7 +51,9 @@ async def test_a_connection_has_the_isolation_level_that_is_asked_for(connect: C
     assert levels == ["serializable", "repeatable read", "read committed"]
 
 
-async def test_two_that_read_what_the_other_writes_are_told_apart(clone_url: str) -> None:
+async def test_concurrent_serializable_transactions_fail_to_serialize_at_commit(
+    clone_url: str,
+) -> None:
     engine = create_async_engine(clone_url)
     async with engine.begin() as connection:
         await connection.execute(sa.text("CREATE TABLE accounts AS SELECT 1 AS id, 5 AS amount"))
@@ -66,7 +68,7 @@ async def test_two_that_read_what_the_other_writes_are_told_apart(clone_url: str
     await engine.dispose()
 
 
-async def test_what_a_transaction_notifies_is_heard_when_it_is_committed(
+async def test_notifications_are_heard_when_their_transaction_commits(
     connect: Connect, postgres_engine: AsyncEngine
 ) -> None:
     async with listening(postgres_engine, "orders") as heard:
@@ -93,7 +95,7 @@ STAMPED = (
 )
 
 
-async def test_the_clock_of_a_database_stands_until_it_is_set(clone_url: str) -> None:
+async def test_the_stopped_clock_of_a_database_stands_still_until_it_is_set(clone_url: str) -> None:
     engine = create_async_engine(clone_url)
     async with engine.begin() as connection:
         for statement in STAMPED:
@@ -115,7 +117,7 @@ async def test_the_clock_of_a_database_stands_until_it_is_set(clone_url: str) ->
     await engine.dispose()
 
 
-OF_A_MODULE = """
+MODULE_WITH_ROWS = """
 import pytest
 import sqlalchemy as sa
 from gateway.models import ItemRow
@@ -134,7 +136,7 @@ async def test_they_are_there_in_each_test(turn, build, kept, postgres_engine):
         await connection.execute(sa.delete(ItemRow))
     await build(ItemRow)
 """
-AFTERWARDS = """
+NEXT_MODULE = """
 import sqlalchemy as sa
 from gateway.models import ItemRow
 
@@ -144,13 +146,13 @@ async def test_they_are_gone(postgres_engine):
 """
 
 
-async def test_rows_of_a_module_are_there_for_each_of_its_tests_and_gone_afterwards(
+async def test_module_rows_exist_in_each_test_of_the_module_and_are_gone_afterwards(
     pytestconfig: pytest.Config,
 ) -> None:
     folder = pytestconfig.rootpath / "services" / "gateway" / "tests" / "integration"
     planted = {
-        folder / "test_kept_1_planted.py": OF_A_MODULE,
-        folder / "test_kept_2_planted.py": AFTERWARDS,
+        folder / "test_kept_1_planted.py": MODULE_WITH_ROWS,
+        folder / "test_kept_2_planted.py": NEXT_MODULE,
     }
     for file, text in planted.items():
         file.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ def report(
     return pytest.TestReport("a test", ("a.py", 1, "a"), {}, outcome, said, when)
 
 
-def test_an_error_in_teardown_does_not_take_the_place_of_the_tests_own() -> None:
+def test_an_error_in_teardown_is_added_to_the_error_of_the_test() -> None:
     results = Results(None)
     for each in (
         report("setup", "passed"),
@@ -28,7 +28,7 @@ def test_an_error_in_teardown_does_not_take_the_place_of_the_tests_own() -> None
     assert (test["status"], test["error"]) == ("failed", "assert 1 == 2\n\na transaction is left")
 
 
-def test_what_is_skipped_in_teardown_has_failed_before() -> None:
+def test_a_skip_in_teardown_does_not_hide_that_the_test_failed() -> None:
     results = Results(None)
     results.pytest_runtest_logreport(report("call", "failed", "assert 1 == 2"))
     results.pytest_runtest_logreport(report("teardown", "skipped", "not here"))
@@ -52,7 +52,7 @@ def collected(outcome: Literal["passed", "failed"]) -> pytest.CollectReport:
         ([collected("failed")], "failed", "tests could not be collected"),
     ],
 )
-def test_a_run_that_was_stopped_is_told_from_one_that_could_not_begin(
+def test_an_interrupted_run_is_failed_only_after_a_failure_or_a_collection_error(
     reports: list[pytest.TestReport | pytest.CollectReport], status: str, reason: str
 ) -> None:
     results = Results(None)
@@ -73,7 +73,7 @@ def lacking(part: str, reason: str) -> pytest.TestReport:
     return skipped
 
 
-def test_a_part_that_two_tests_lack_is_listed_once_and_two_reasons_apart() -> None:
+def test_an_absent_part_is_listed_once_per_reason() -> None:
     results = Results(None)
     for reason in ("aws cannot be had", "aws cannot be had", "google cannot be had"):
         results.pytest_runtest_logreport(lacking("providers", reason))
@@ -92,7 +92,7 @@ def test_a_part_that_two_tests_lack_is_listed_once_and_two_reasons_apart() -> No
         (["providers"], {Code.INFRASTRUCTURE: "required, and absent: providers"}),
     ],
 )
-def test_what_is_absent_is_an_error_where_it_is_required(
+def test_an_absent_part_is_an_error_only_if_it_is_required(
     required: list[str], codes: dict[Code, str]
 ) -> None:
     results = Results(None)
@@ -101,7 +101,7 @@ def test_what_is_absent_is_an_error_where_it_is_required(
     assert results.codes == codes
 
 
-def test_a_skip_that_the_test_itself_chose_is_no_absent_part() -> None:
+def test_a_skip_by_the_test_itself_is_not_an_absent_part() -> None:
     results = Results(None)
     results.pytest_runtest_logreport(report("setup", "skipped", "not on Windows"))
     assert not results.absent
@@ -117,13 +117,13 @@ def test_a_skip_that_the_test_itself_chose_is_no_absent_part() -> None:
         (["-x", "--output=json", "-k", "a"], ["-x", "-k", "a"], True),
     ],
 )
-def test_that_the_summary_is_asked_for_is_no_word_for_the_tier(
+def test_the_output_option_is_separated_from_the_words_for_the_tier(
     words: list[str], rest: list[str], asked: bool
 ) -> None:
     assert split_output(words) == (rest, asked)
 
 
 @pytest.mark.parametrize("words", [["--output"], ["--output", "xml"], ["--output=yaml"]])
-def test_an_output_that_there_is_not_is_refused(words: list[str]) -> None:
+def test_an_unknown_or_missing_output_format_is_refused(words: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="the only output format is json"):
         split_output(words)

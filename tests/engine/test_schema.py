@@ -1,4 +1,4 @@
-"""The derived tests pass on the models' own schema; each drift fails just those that it should."""
+"""Derived tests of a schema, on the models' own and on drifts that fail just the expected ones."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from . import shop
 
 CASES = {case.id: case for case in schema.cases(shop.Base.metadata)}
 
-test_the_shop_is_as_its_models_say = schema.suite(shop.Base)
+test_the_schema_of_the_shop_matches_its_models = schema.suite(shop.Base)
 
 
 def swap(name: str, definition: str) -> str:
@@ -145,7 +145,7 @@ def failing(connection: sa.Connection, prefix: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("table", "drift", "cases"), DRIFTS)
-def test_a_drift_is_found_by_its_own_cases(
+def test_a_drift_fails_exactly_the_cases_that_cover_it(
     connection: sa.Connection, table: str, drift: str, cases: str
 ) -> None:
     connection.execute(sa.text(drift))
@@ -163,18 +163,18 @@ def test_a_drift_is_found_by_its_own_cases(
         ("ALTER TABLE shop.customers DROP note", "shop.customers-columns"),
     ],
 )
-def test_a_drift_of_more_than_a_table_is_found(
+def test_a_drift_that_may_fail_several_cases_fails_the_expected_one(
     connection: sa.Connection, drift: str, case: str
 ) -> None:
     connection.execute(sa.text(drift))
     assert "" in failing(connection, case)
 
 
-def test_no_drift_is_no_failure(connection: sa.Connection) -> None:
+def test_no_case_fails_without_a_drift(connection: sa.Connection) -> None:
     assert failing(connection, "") == set()
 
 
-def test_ids_say_what_is_proven() -> None:
+def test_case_ids_name_the_object_and_the_property() -> None:
     assert {
         "level-labels",
         "shop.customers-unique-email",
@@ -189,7 +189,7 @@ def test_ids_say_what_is_proven() -> None:
     } <= CASES.keys()
 
 
-def test_each_check_that_can_be_read_is_broken_by_trying(connection: sa.Connection) -> None:
+def test_a_violating_row_is_found_for_each_check_constraint(connection: sa.Connection) -> None:
     subject = ModelDatabase(connection, catalog.Catalog({}, {}, "public"))
     every = [(table, each) for table in shop.Base.metadata.sorted_tables for each in checks(table)]
     assert len(every) == 10
@@ -199,7 +199,7 @@ def test_each_check_that_can_be_read_is_broken_by_trying(connection: sa.Connecti
         assert violation(error).constraint == check.name
 
 
-def test_a_constraint_without_an_error_of_the_domain_is_named(connection: sa.Connection) -> None:
+def test_a_constraint_without_a_domain_error_is_named(connection: sa.Connection) -> None:
     cases = schema.cases(shop.Base.metadata, lambda error: None)
     known = catalog.Catalog({}, {}, "public")
     id_ = "shop.customers-unique-email-is-an-error-of-the-domain"
