@@ -41,13 +41,13 @@ SLOW = frozenset(
     " positions::all_actions_report_two_heads_alike"
     " positions::verify_fails_if_the_database_is_missing"
     " refusals::actions_on_a_standby_report_a_replica_and_hint_at_the_primary"
-    " stack_copies::a_copy_is_a_project_of_its_own_and_leaves_nothing"
-    " verify::a_service_can_be_asked_about_without_a_database"
-    " verify::models_that_cannot_be_loaded_are_told"
-    " verify::nothing_is_left_on_the_server"
-    " verify::the_cost_is_that_of_the_revisions_and_not_of_their_square"
-    " verify::two_at_the_same_time_do_not_collide"
-    " verify::what_a_release_cannot_take_at_once_is_named".split()
+    " stack_copies::a_copy_of_the_project_uses_its_own_folders_and_is_removed_completely"
+    " verify::without_a_database_models_are_checked_and_drift_is_not"
+    " verify::models_that_cannot_be_loaded_are_reported_with_the_error"
+    " verify::verify_leaves_no_database_on_the_server"
+    " verify::pending_checks_of_many_revisions_start_only_two_scratch_databases"
+    " verify::two_concurrent_verifications_do_not_collide"
+    " verify::migrations_that_fail_in_one_transaction_or_on_rows_are_named".split()
 )
 # These have many similar cases.
 WIDE = frozenset(
@@ -67,8 +67,8 @@ WIDE = frozenset(
     " notify::a_failing_webhook_is_reported_without_its_address"
     " refusals::a_refusal_by_postgresql_is_never_exit_code_1_and_has_a_hint"
     " schema::a_drift_fails_exactly_the_cases_that_cover_it"
-    " serving::a_service_ends_with_whoever_started_it_however_that_ends"
-    " thirteen::all_agree".split()
+    " serving::a_service_ends_when_pytest_its_worker_or_the_controller_is_killed"
+    " thirteen::migrations_checks_builders_and_copies_agree_on_a_realistic_schema".split()
 )
 SHARE = 4
 """Inverse share of a wide test's cases that are quick; at least one is."""

@@ -416,7 +416,7 @@ DRIFTS = {
         "REVOKE DELETE ON bookings FROM CURRENT_USER",
         ["unexpected grant table public.bookings to the owner"],
     ),
-    "grants to come": (
+    "default privileges": (
         "ALTER DEFAULT PRIVILEGES IN SCHEMA audit GRANT SELECT ON TABLES TO PUBLIC",
         ["unexpected default privilege tables of the owner in audit to PUBLIC"],
     ),
@@ -469,7 +469,7 @@ NO_DRIFTS = {
         "INSERT INTO customers (email, name) VALUES ('a@b', 'A'); SELECT nextval('numbers')"
     ),
     "statistics gathered": "ANALYZE",
-    "temporary things": "CREATE TEMPORARY TABLE scratch (id serial PRIMARY KEY)",
+    "temporary table": "CREATE TEMPORARY TABLE scratch (id serial PRIMARY KEY)",
     "alembic's table": "DROP TABLE alembic_version",
     "alembic's table granted": "GRANT SELECT ON alembic_version TO PUBLIC",
     "columns in another order": "ALTER TABLE bookings DROP room, ADD room integer",

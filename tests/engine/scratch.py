@@ -22,7 +22,7 @@ from stratakit import project, pyproject
 from stratakit.servers import binaries
 from stratakit.servers.waiting import until
 
-PREPARED = """
+FORKING_PARENT = """
 import json, os, sys, traceback
 import alembic.autogenerate, alembic.command, invoke.main, pytest, redis, sqlalchemy.orm
 import stratakit.tasks.db, stratakit.tasks.stack, stratakit.servers.embedded, stratakit.testing.resources
@@ -54,7 +54,7 @@ for line in sys.stdin:
     sys.stderr.flush()
     os._exit(code)
 """
-NOT_OF_ONE = ("db.gc", "db.revision")
+WITHOUT_DATABASE = ("db.gc", "db.revision")
 """Actions that are not about a single database."""
 INVOKE = "from invoke.main import program; program.run()"
 PYTEST = """
@@ -137,7 +137,7 @@ class Scratch:
             **environment,
         }
         self._parent = subprocess.Popen(
-            [*prefix, sys.executable, "-c", PREPARED],
+            [*prefix, sys.executable, "-c", FORKING_PARENT],
             cwd=self.root,
             env=self.environment,
             stdin=subprocess.PIPE,
@@ -168,7 +168,7 @@ class Scratch:
 
     def start(self, code: str, *arguments: str, **environment: str) -> Command:
         """Start a piece of Python with arguments; actions on databases get `--database`."""
-        if arguments and arguments[0].startswith("db") and arguments[0] not in NOT_OF_ONE:
+        if arguments and arguments[0].startswith("db") and arguments[0] not in WITHOUT_DATABASE:
             arguments = (*arguments, *(() if "--database" in arguments else self._which))
         number = next(self._count)
         out, err = self._folder / f"{number}.out", self._folder / f"{number}.err"

@@ -73,7 +73,7 @@ def holding(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_file_holds_it_while_a_run_goes_on_nor_after_a_kill(
+def test_no_file_contains_the_password_during_a_run_or_after_a_kill(
     way: str, project: Scratch, tmp_path: Path
 ) -> None:
     block, marker = (project.tests / f"test_it.{name}" for name in ("block", "marker"))
@@ -90,7 +90,9 @@ def test_no_file_holds_it_while_a_run_goes_on_nor_after_a_kill(
     assert project.pytest("-k", "stands", str(project.tests)).code == 0
 
 
-def test_a_test_that_fails_shows_its_url_without_it(project: Scratch, tmp_path: Path) -> None:
+def test_a_failing_test_shows_its_url_without_the_password(
+    project: Scratch, tmp_path: Path
+) -> None:
     reported = ("--tier", "integration", "--reports", "reports")
     outcome = project.pytest(*WAYS["with workers"], *reported, str(project.tests))
     assert outcome.code == 1, outcome.said
@@ -116,7 +118,7 @@ MASKED = {
 
 
 @pytest.mark.parametrize("text", MASKED)
-def test_a_password_is_hidden_wherever_a_url_has_it(text: str) -> None:
+def test_a_password_is_masked_wherever_a_url_contains_one(text: str) -> None:
     assert settings.masked(text) == MASKED[text]
 
 
@@ -127,7 +129,7 @@ UNREADABLE = (
 
 
 @pytest.mark.parametrize(("kind", "address"), UNREADABLE)
-def test_a_url_that_cannot_be_read_is_told_without_it(
+def test_the_error_for_an_unreadable_url_does_not_contain_the_password(
     kind: servers.Kind, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(external.VARIABLES[kind], address)

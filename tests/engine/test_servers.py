@@ -14,7 +14,7 @@ from stratakit.tasks.project import _servers
 
 from .scratch import Scratch
 
-WINDOWS = """
+WITHOUT_UNIX_MODULES = """
 import os, sys
 sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd")))
 del os.geteuid
@@ -22,7 +22,7 @@ import stratakit.servers, stratakit.stack
 from stratakit.servers import home
 home.cache()
 """
-KEPT = """
+ON_HOST_NAMED_STACK = """
 import socket
 from stratakit import redis_databases, servers, settings
 with servers.lease(settings.load(), ("redis",)) as up:
@@ -34,7 +34,7 @@ with servers.lease(settings.load(), ("redis",)) as up:
     assert redis_databases.reserve(server) == number
     assert redis_databases.free(server) is None
 """
-ALONE = """
+WITHOUT_SUPERVISOR = """
 import subprocess
 import psutil
 from stratakit import limits, servers, settings
@@ -67,7 +67,7 @@ with subprocess.Popen(["sleep", "600"]) as other:
     other.kill()
 server.kill()
 """
-STUCK = """
+WITH_HELD_LOCK = """
 import fcntl, os
 from stratakit import limits
 from stratakit.errors import InfrastructureError
@@ -86,14 +86,16 @@ except InfrastructureError as error:
 """
 
 
-def test_the_actions_can_be_had_where_python_is_that_of_windows() -> None:
-    command = [sys.executable, "-c", WINDOWS]
+def test_servers_and_stack_can_be_imported_without_the_unix_modules() -> None:
+    command = [sys.executable, "-c", WITHOUT_UNIX_MODULES]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("driver", ["", "+asyncpg", "+psycopg", "+psycopg2"])
-def test_a_url_may_name_any_driver(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_in_the_database_url_is_removed(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rest = "://me:a+b@localhost/x"
     monkeypatch.setenv("TEST_DATABASE_URL", f"postgresql{driver}{rest}")
     assert external.given(Settings(), "postgres") == f"postgresql{rest}"
@@ -105,15 +107,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
         yield scratch
 
 
-def test_a_run_on_a_machine_called_stack_leaves_the_stacks_database_alone(
+def test_a_run_on_a_host_named_stack_does_not_take_the_redis_database_of_the_stack(
     project: Scratch,
 ) -> None:
-    outcome = project.python(KEPT)
+    outcome = project.python(ON_HOST_NAMED_STACK)
     assert outcome.code == 0, outcome.said
 
 
 @pytest.mark.parametrize("left", ["", "\0\0\0"], ids=["empty", "zeros"])
-def test_a_process_number_that_a_loss_of_power_has_left_unreadable_is_no_process(
+def test_a_server_starts_despite_an_unreadable_postmaster_pid_file(
     left: str, project: Scratch
 ) -> None:
     project.green("db")
@@ -124,16 +126,16 @@ def test_a_process_number_that_a_loss_of_power_has_left_unreadable_is_no_process
 
 
 def test_a_server_that_does_not_stop_is_named(project: Scratch) -> None:
-    outcome = project.python(ALONE)
+    outcome = project.python(WITHOUT_SUPERVISOR)
     assert "the embedded redis has lost its supervisor and does not stop" in outcome.out, outcome
 
 
 def test_a_service_that_does_not_stop_is_named(project: Scratch) -> None:
-    outcome = project.python(STUCK)
+    outcome = project.python(WITH_HELD_LOCK)
     assert "teller does not stop\n  hint: end what holds its lock: lsof /" in outcome.out, outcome
 
 
-def test_a_user_without_a_name_is_told_before_initdb_refuses_them(
+def test_a_user_without_a_passwd_entry_is_refused_before_initdb_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 54_321)

@@ -21,7 +21,7 @@ from stratakit.stack import service_env
         ("strata_srvers", "STRATA_SERVERS"),
     ],
 )
-def test_a_setting_that_is_all_but_one_of_ours_is_refused(
+def test_an_unknown_setting_is_refused_with_a_suggestion_or_the_list(
     name: str, meant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "x")
@@ -38,14 +38,14 @@ ACTIONS = ("setup", "doctor", "db.seed", "stack.status", "stack.up")
     ("name", "meant"),
     [("seed", "db.seed"), ("stack.upp", "stack.up"), ("stop", None), ("docs", None), ("", None)],
 )
-def test_only_what_is_like_a_name_is_suggested_for_it(name: str, meant: str | None) -> None:
+def test_only_a_similar_name_is_suggested(name: str, meant: str | None) -> None:
     suggested = [f"did you mean {meant}?"] if meant else []
     assert did_you_mean(name, ACTIONS) == "".join(suggested)
     assert did_you_mean(name, ACTIONS, "See the list.") == " ".join([*suggested, "See the list."])
 
 
 @pytest.mark.parametrize("name", ["OPS_SERVERS", "ops_servers"])
-def test_a_setting_by_its_former_name_is_told_the_present_one(
+def test_a_former_name_of_a_setting_is_refused_with_the_present_name(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "embedded")
@@ -53,7 +53,7 @@ def test_a_setting_by_its_former_name_is_told_the_present_one(
         settings.load()
 
 
-def test_what_begins_as_former_settings_did_and_is_none_is_let_be(
+def test_an_unrelated_variable_with_the_former_prefix_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPS_TEAM", "x")
@@ -63,30 +63,32 @@ def test_what_begins_as_former_settings_did_and_is_none_is_let_be(
 @pytest.mark.parametrize(
     "name", ["TEST_FOO", "TEST_DATABASE", "TEST_DB_URL", "TEST_AUTH", "SERVERS"]
 )
-def test_a_setting_of_somebody_else_is_let_be(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_other_programs_are_ignored(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(name, "x")
     settings.load()
 
 
-def test_a_setting_is_known_in_lower_case_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_may_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("test_pool_size", "7")
     assert settings.load().pool_size == 7
 
 
 @pytest.mark.parametrize("name", ["{}DATABSE_URL", "{}DATABASE_POOLSIZE", "{}SERVER_TIMEOUTS"])
-def test_a_setting_that_is_all_but_one_of_a_services_is_refused(name: str) -> None:
+def test_a_misspelt_setting_of_a_service_is_refused_with_a_suggestion(name: str) -> None:
     (service, *_) = project.services()
     with pytest.raises(ConfigurationError, match="did you mean"):
         service_env.refuse_misspelt(service, [name.format(service.prefix)])
 
 
-def test_what_kubernetes_calls_by_the_name_of_a_service_is_let_be() -> None:
+def test_service_variables_that_kubernetes_sets_are_ignored() -> None:
     (service, *_) = project.services()
     names = ("SERVICE_HOST", "SERVICE_PORT", "PORT_8000_TCP_ADDR", "PORT_8000_TCP", "PORT", "HOST")
     service_env.refuse_misspelt(service, [f"{service.prefix}{name}" for name in names])
 
 
-def test_a_key_that_nothing_reads_is_refused_and_the_right_one_suggested() -> None:
+def test_an_unknown_key_in_pyproject_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigurationError) as refused:
         pyproject.refuse_unknown({"python": 1, "projct": 2}, pyproject.KEYS, "[tool.stratakit]")
     assert str(refused.value).startswith(

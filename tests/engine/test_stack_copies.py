@@ -72,7 +72,9 @@ def dead(docker: Docker) -> Path:
     return folder
 
 
-def test_a_copy_is_a_project_of_its_own_and_leaves_nothing(docker: Docker) -> None:
+def test_a_copy_of_the_project_uses_its_own_folders_and_is_removed_completely(
+    docker: Docker,
+) -> None:
     ours = {home.cache(), home.data()}
     with compose.copied() as stack:
         command = (sys.executable, "-c", PLACES)
@@ -105,7 +107,7 @@ def test_a_copy_is_a_project_of_its_own_and_leaves_nothing(docker: Docker) -> No
         ),
     ],
 )
-def test_a_part_of_docker_that_does_not_work_is_absent(
+def test_a_part_of_docker_that_does_not_work_is_reported_as_absent(
     docker: Docker, script: str, message: str, hint: str
 ) -> None:
     docker(script)
@@ -115,7 +117,7 @@ def test_a_part_of_docker_that_does_not_work_is_absent(
     assert hint in raised.value.hint
 
 
-def test_docker_is_absent_where_the_program_is(
+def test_docker_is_absent_if_its_program_is_not_on_path(
     docker: Docker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
@@ -123,7 +125,7 @@ def test_docker_is_absent_where_the_program_is(
         pass
 
 
-def test_no_engine_is_absent_and_embedded_servers_are_no_way_out(
+def test_a_missing_docker_engine_is_absent_without_a_hint_at_embedded_servers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
@@ -132,13 +134,13 @@ def test_no_engine_is_absent_and_embedded_servers_are_no_way_out(
     assert "embedded" not in str(raised.value)
 
 
-def test_what_a_killed_run_has_left_is_removed(dead: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed(dead: Path) -> None:
     compose.sweep()
     assert not dead.exists()
     assert not home.data_folder(dead.name).exists()
 
 
-def test_an_action_that_outlives_its_run_is_left_to_end(dead: Path) -> None:
+def test_a_copy_is_kept_while_an_action_of_its_killed_run_is_running(dead: Path) -> None:
     # `stack.up` holds this lock, possibly while it builds an image.
     with locked(home.data_folder(dead.name) / "stack.lock", "changes the stack"):
         compose.sweep()
@@ -147,13 +149,13 @@ def test_an_action_that_outlives_its_run_is_left_to_end(dead: Path) -> None:
     assert not dead.exists()
 
 
-def test_a_copy_of_a_run_that_lives_is_left_alone(docker: Docker) -> None:
+def test_a_copy_is_not_removed_while_its_run_is_alive(docker: Docker) -> None:
     with compose.copied() as stack:
         compose.sweep()
         assert stack.folder.exists()
 
 
-def test_what_docker_does_not_remove_is_named_and_kept_for_the_next_run(
+def test_objects_that_docker_does_not_remove_are_named_and_retried_by_the_next_run(
     dead: Path, docker: Docker
 ) -> None:
     docker('case "$2" in ls) echo stubborn;; rm) exit 1;; esac')
@@ -164,6 +166,6 @@ def test_what_docker_does_not_remove_is_named_and_kept_for_the_next_run(
     compose.sweep()
 
 
-def test_what_compose_erases_lines_with_is_not_in_the_output_of_a_service(docker: Docker) -> None:
+def test_line_erasing_codes_of_compose_are_stripped_from_service_output(docker: Docker) -> None:
     docker(LOGS)
     assert Containers().output(project.service("gateway"), 2) == "first\n\x1b[31mred\x1b[0m"

@@ -18,17 +18,17 @@ def found(
     return outcome.code, outcome.found.splitlines()
 
 
-def test_more_files_than_one_command_line_takes_are_all_looked_at() -> None:
+def test_all_files_are_checked_even_if_they_exceed_one_command_line() -> None:
     files = [f"{'deep/' * 40}{number}.txt" for number in range(20_000)]
     assert sum(map(len, files)) > 4_000_000
     assert found(LISTS, files) == (Code.FAILED, files)
 
 
-def test_a_file_that_is_called_as_an_option_is_a_file() -> None:
+def test_a_file_named_like_an_option_is_passed_as_a_path() -> None:
     assert found(LISTS, ["-x.py", "a/-y.py"]) == (Code.FAILED, ["./-x.py", "a/-y.py"])
 
 
-def test_a_tool_whose_workers_do_not_start_is_run_without_them() -> None:
+def test_a_tool_is_rerun_without_workers_if_they_do_not_start() -> None:
     fails = "import sys; sys.exit('no worker' if '--workers' in sys.argv else 0)"
     command = ("python", "-c", fails, "--workers", "{files}")
     alone = Check("workers", ("*",), command, hint="", retry=("no worker", ("--workers",)))
@@ -36,7 +36,7 @@ def test_a_tool_whose_workers_do_not_start_is_run_without_them() -> None:
     assert found(replace(alone, retry=None), ["a"]) == (Code.FAILED, ["no worker"])
 
 
-def test_what_an_update_could_not_merge_is_found() -> None:
+def test_files_left_by_a_failed_merge_of_an_update_are_found() -> None:
     [rejects] = [each for each in CHECKS if each.name == "rejects"]
     assert found(rejects, ["noxfile.py"]) == (Code.PASSED, [])
     left = ["noxfile.py.rej", "services/gateway/pyproject.toml.orig"]

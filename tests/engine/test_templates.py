@@ -21,7 +21,7 @@ def server(postgres_url: str) -> str:
 
 @pytest.fixture
 def admin(server: str) -> Iterator[Connection]:
-    """A connection to it."""
+    """A connection to that server."""
     with database.connect(server) as connection:
         yield connection
 
@@ -54,7 +54,7 @@ def pretend(admin: Connection, digest: str, used: str) -> str:
     return name
 
 
-def test_a_new_template_takes_the_place_of_those_that_nothing_uses(
+def test_building_a_template_drops_unused_old_templates(
     server: str, admin: Connection, made: list[str], changed: project.Service
 ) -> None:
     old = [pretend(admin, f"old{number}", "2001-02-03") for number in range(2)]

@@ -39,7 +39,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         ({"terraform": "2.0.0"}, "terraform", "BUSL 1.1"),
     ],
 )
-def test_one_on_path_is_taken(
+def test_terraform_or_tofu_on_path_is_used(
     versions: dict[str, str], taken: str, licence: str, install: Install, tmp_path: Path
 ) -> None:
     install(**versions)
@@ -48,14 +48,16 @@ def test_one_on_path_is_taken(
     assert (found.version, found.licence, found.passed_over) == (versions[taken], licence, ())
 
 
-def test_one_that_is_too_old_is_passed_over_and_named(install: Install, tmp_path: Path) -> None:
+def test_a_terraform_that_is_too_old_is_passed_over_and_named(
+    install: Install, tmp_path: Path
+) -> None:
     install(terraform="1.6.6", tofu="1.7.0")
     found = terraform.find()
     assert found.command == (str(tmp_path / "tofu"),)
     assert str(found).endswith("passed over, since older than 1.7: terraform 1.6.6")
 
 
-def test_where_all_are_too_old_it_is_the_one_in_the_wheel(install: Install) -> None:
+def test_the_terraform_of_the_wheel_is_used_if_all_on_path_are_too_old(install: Install) -> None:
     install(terraform="0.15.5", tofu="1.6.2")
     home = tools.provide(tools.TERRAFORM)
     found = terraform.find()
@@ -64,7 +66,7 @@ def test_where_all_are_too_old_it_is_the_one_in_the_wheel(install: Install) -> N
     assert found.passed_over == ("terraform 0.15.5", "tofu 1.6.2")
 
 
-def test_the_one_in_the_wheel_tests_a_module(install: Install) -> None:
+def test_the_terraform_of_the_wheel_can_test_a_module(install: Install) -> None:
     install()
     tools.provide(tools.TERRAFORM)
     with terraform.workspace() as work:
@@ -72,7 +74,7 @@ def test_the_one_in_the_wheel_tests_a_module(install: Install) -> None:
         assert "0 failed" in work.require("naming", "test")
 
 
-def test_where_there_is_none_it_is_absent_and_says_what_is_too_old(
+def test_terraform_is_absent_without_a_wheel_and_the_old_version_is_named(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(terraform="1.5.7")
@@ -84,9 +86,7 @@ def test_where_there_is_none_it_is_absent_and_says_what_is_too_old(
     assert absent.value.part == "terraform"
 
 
-def test_one_that_says_nothing_of_its_version_is_passed_over(
-    install: Install, tmp_path: Path
-) -> None:
+def test_a_program_that_reports_no_version_is_passed_over(install: Install, tmp_path: Path) -> None:
     install(terraform="1.11.4", tofu="1.10.6")
     (tmp_path / "terraform").write_text("#!/bin/sh\nexit 1\n")
     assert terraform.find().passed_over == ("terraform 0",)

@@ -137,7 +137,9 @@ def derive(url: str) -> None:
     asyncio.run(build_all())
 
 
-def test_all_agree(up: Server, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrations_checks_builders_and_copies_agree_on_a_realistic_schema(
+    up: Server, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = write(up.url, service, "all of it")
     assert found.file
     [said] = found.notes

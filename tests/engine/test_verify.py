@@ -1,4 +1,4 @@
-"""The verification: faults of migrations, models or a database are reported in words."""
+"""Verification of a service: faults of migrations, models or a database, in words."""
 
 import json
 import subprocess
@@ -159,7 +159,7 @@ def changes(check: Check) -> list[str]:
     return [f"{each.change} {each.kind} {each.name}" for each in check.differences]
 
 
-def test_all_is_well_where_migrations_models_and_database_agree(
+def test_all_checks_pass_if_migrations_models_and_database_agree(
     server: str, migrations: Migrations, present: str
 ) -> None:
     migrate(server, present, migrations.service)
@@ -176,7 +176,7 @@ def test_all_is_well_where_migrations_models_and_database_agree(
     ]
 
 
-def test_a_service_can_be_asked_about_without_a_database(
+def test_without_a_database_models_are_checked_and_drift_is_not(
     server: str, migrations: Migrations
 ) -> None:
     checks = verify(server, migrations.service)
@@ -184,7 +184,7 @@ def test_a_service_can_be_asked_about_without_a_database(
 
 
 @pytest.mark.parametrize("up", [INDEX, "CREATE nonsense"])
-def test_nothing_is_left_on_the_server(up: str, migrations: Migrations) -> None:
+def test_verify_leaves_no_database_on_the_server(up: str, migrations: Migrations) -> None:
     migrations.write("0003", "0002", up, "DROP INDEX ix_lamps_red")
     # Use a separate server: on the run's, other tests make databases meanwhile.
     with (
@@ -199,7 +199,7 @@ def test_nothing_is_left_on_the_server(up: str, migrations: Migrations) -> None:
         assert set(runs.databases(connection)) <= before
 
 
-def test_two_at_the_same_time_do_not_collide(
+def test_two_concurrent_verifications_do_not_collide(
     server: str, migrations: Migrations, present: str
 ) -> None:
     migrate(server, present, migrations.service)
@@ -211,7 +211,7 @@ def test_two_at_the_same_time_do_not_collide(
     ] * 2
 
 
-def test_a_revision_that_does_not_go_up_is_named(server: str, migrations: Migrations) -> None:
+def test_a_revision_whose_upgrade_fails_is_named(server: str, migrations: Migrations) -> None:
     migrations.write("0002", "0001", "ALTER TABLE lumps ADD x int", "SELECT 1")
     checks = verify(server, migrations.service)
     assert answer(checks, "stairway").detail == (
@@ -220,7 +220,9 @@ def test_a_revision_that_does_not_go_up_is_named(server: str, migrations: Migrat
     assert answers(checks)["models"] is None
 
 
-def test_every_revision_with_a_bad_way_down_is_named(server: str, migrations: Migrations) -> None:
+def test_every_revision_with_a_faulty_downgrade_is_named(
+    server: str, migrations: Migrations
+) -> None:
     migrations.write("0001", None, TABLE)
     migrations.write("0002", "0001", COLUMN, "ALTER TABLE lamps DROP colour")
     migrations.write("0003", "0002", INDEX, "DROP INDEX ix_lumps")
@@ -235,7 +237,7 @@ def test_every_revision_with_a_bad_way_down_is_named(server: str, migrations: Mi
     assert changes(checks[1]) == ["unexpected type public.colour"]
 
 
-def test_a_revision_that_gives_something_else_the_second_time_is_named(
+def test_a_revision_that_gives_another_schema_when_reapplied_is_named(
     server: str, migrations: Migrations
 ) -> None:
     migrations.write(
@@ -251,7 +253,7 @@ def test_a_revision_that_gives_something_else_the_second_time_is_named(
     ]
 
 
-def test_a_revision_outside_of_a_transaction_goes_up_and_down(
+def test_a_revision_outside_a_transaction_is_upgraded_and_downgraded(
     server: str, migrations: Migrations
 ) -> None:
     block = "with op.get_context().autocommit_block(): op.execute({!r})"
@@ -267,9 +269,7 @@ def test_a_revision_outside_of_a_transaction_goes_up_and_down(
     assert answer(verify(server, migrations.service), "stairway").passed
 
 
-def test_branches_that_are_joined_are_as_good_as_a_line(
-    server: str, migrations: Migrations
-) -> None:
+def test_merged_branches_pass_like_a_linear_history(server: str, migrations: Migrations) -> None:
     migrations.write("0003", "0001", "CREATE TABLE desks (id int)", "DROP TABLE desks")
     migrations.write("0004", ("0002", "0003"), INDEX, "DROP INDEX ix_lamps_red")
     checks = verify(server, migrations.service)
@@ -285,7 +285,7 @@ def test_two_heads_are_named(server: str, migrations: Migrations) -> None:
     assert answers(checks)["stairway"] is None
 
 
-def test_no_revision_at_all_is_no_head(server: str, service: Service) -> None:
+def test_a_service_without_revisions_has_no_head(server: str, service: Service) -> None:
     assert "there is none" in answer(verify(server, service), "head").detail
 
 
@@ -297,9 +297,9 @@ def test_no_revision_at_all_is_no_head(server: str, service: Service) -> None:
         ("0003", "revision = ", "SyntaxError: invalid syntax"),
         ("0001", "revision = '0001'\ndown_revision = '0003'", "Cycle is detected"),
     ],
-    ids=["a hole", "one twice", "no Python", "a circle"],
+    ids=["a missing revision", "a revision twice", "no Python", "a cycle"],
 )
-def test_a_broken_chain_of_revisions_is_told(
+def test_a_broken_chain_of_revisions_is_reported(
     file: str, text: str, told: str, server: str, migrations: Migrations
 ) -> None:
     migrations.put(file, text)
@@ -315,7 +315,7 @@ AT_ONCE = {
         [ADD_BLUE, "ALTER TABLE lamps ALTER colour SET DEFAULT 'blue'"],
         "all at once from 0003, they do not go up: UnsafeNewEnumValueUsage",
     ),
-    "the same, in a release that is further behind": (
+    "a value of an enum that is used two revisions later": (
         [ADD_BLUE, "CREATE TABLE desks ()", "UPDATE lamps SET colour = 'blue'"],
         "all at once from 0003, they do not go up: UnsafeNewEnumValueUsage",
     ),
@@ -331,7 +331,7 @@ AT_ONCE = {
         ["ALTER TABLE lamps ADD shade text NOT NULL"],
         "0004 does not go up on tables with rows: NotNullViolation",
     ),
-    "what other rows would pass": (["ALTER TABLE lamps ADD CHECK (name = 'torch')"], None),
+    "a check that other rows could pass": (["ALTER TABLE lamps ADD CHECK (name = 'torch')"], None),
     "a type created and extended": (
         [
             "CREATE TYPE size AS ENUM ('s'); ALTER TYPE size ADD VALUE 'm'",
@@ -343,7 +343,7 @@ AT_ONCE = {
 
 
 @pytest.mark.parametrize(("ups", "fault"), AT_ONCE.values(), ids=AT_ONCE)
-def test_what_a_release_cannot_take_at_once_is_named(
+def test_migrations_that_fail_in_one_transaction_or_on_rows_are_named(
     ups: list[str], fault: str | None, server: str, migrations: Migrations
 ) -> None:
     for number, up in enumerate(ups, 4):
@@ -352,7 +352,7 @@ def test_what_a_release_cannot_take_at_once_is_named(
     assert [each[: len(fault or "")] for each in found] == ([fault] if fault else [])
 
 
-def test_what_no_release_is_behind_any_more_is_not_asked_about(
+def test_pending_checks_start_after_oldest_revision_which_must_exist(
     server: str, migrations: Migrations
 ) -> None:
     migrations.write("0004", "0003", "ALTER TABLE lamps ADD shade text NOT NULL", "SELECT 1")
@@ -364,7 +364,7 @@ def test_what_no_release_is_behind_any_more_is_not_asked_about(
     ]
 
 
-def test_a_value_that_is_committed_by_its_migration_may_be_used_in_the_next(
+def test_an_enum_value_committed_by_its_migration_may_be_used_in_the_next(
     server: str, migrations: Migrations
 ) -> None:
     block = f"with op.get_context().autocommit_block(): op.execute({ADD_BLUE!r})"
@@ -373,7 +373,7 @@ def test_a_value_that_is_committed_by_its_migration_may_be_used_in_the_next(
     assert pending_faults(server, migrations.service) == []
 
 
-def test_the_cost_is_that_of_the_revisions_and_not_of_their_square(
+def test_pending_checks_of_many_revisions_start_only_two_scratch_databases(
     server: str, migrations: Migrations
 ) -> None:
     for number in range(4, 40):
@@ -397,7 +397,7 @@ def pending_faults(server: str, service: Service, starts: list[int] | None = Non
         return list(pending.faults(context.revisions, start, service.oldest_revision))
 
 
-def test_what_the_models_have_and_the_migrations_have_not_is_listed(
+def test_differences_between_models_and_migrations_are_listed(
     server: str, migrations: Migrations
 ) -> None:
     migrations.write("0003", "0002", INDEX.replace("red'", "green'"), "DROP INDEX ix_lamps_red")
@@ -410,7 +410,7 @@ def test_what_the_models_have_and_the_migrations_have_not_is_listed(
     ]
 
 
-def test_models_stand_on_the_schemas_and_extensions_that_migrations_make(
+def test_models_may_use_schemas_and_extensions_created_by_migrations(
     server: str, service: Service
 ) -> None:
     up = (
@@ -431,7 +431,7 @@ def test_models_stand_on_the_schemas_and_extensions_that_migrations_make(
         (f"{__name__}:MISSING", "AttributeError"),
     ],
 )
-def test_models_that_cannot_be_loaded_are_told(
+def test_models_that_cannot_be_loaded_are_reported_with_the_error(
     metadata: str, told: str, server: str, migrations: Migrations
 ) -> None:
     check = answer(verify(server, replace(migrations.service, metadata=metadata)), "models")
@@ -439,7 +439,9 @@ def test_models_that_cannot_be_loaded_are_told(
     assert told in check.detail
 
 
-def test_a_database_that_is_not_there_is_told(server: str, migrations: Migrations) -> None:
+def test_a_missing_database_is_reported_with_the_setup_command(
+    server: str, migrations: Migrations
+) -> None:
     checks = verify(server, migrations.service, "nowhere")
     assert answer(checks, "connection").detail == (
         "there is no database nowhere: uv run invoke db.setup"
@@ -447,7 +449,7 @@ def test_a_database_that_is_not_there_is_told(server: str, migrations: Migration
     assert (answers(checks)["models"], answers(checks)["drift"]) == (True, None)
 
 
-def test_a_database_that_was_never_migrated_is_told(
+def test_a_database_that_was_never_migrated_is_reported(
     server: str, migrations: Migrations, present: str
 ) -> None:
     checks = verify(server, migrations.service, present)
@@ -466,7 +468,7 @@ def test_a_database_behind_the_head_is_compared_at_its_own_revision(
     assert (answers(checks)["revision"], answers(checks)["drift"]) == (False, True)
 
 
-def test_a_database_at_the_revision_of_another_branch_is_told(
+def test_a_database_at_an_unknown_revision_is_reported(
     server: str, migrations: Migrations, present: str
 ) -> None:
     migrate(server, present, migrations.service)
@@ -476,7 +478,7 @@ def test_a_database_at_the_revision_of_another_branch_is_told(
     assert (answers(checks)["revision"], answers(checks)["drift"]) == (False, None)
 
 
-def test_what_was_changed_behind_the_migrations_is_listed(
+def test_changes_made_to_the_database_without_migrations_are_listed(
     server: str, migrations: Migrations, present: str
 ) -> None:
     migrate(server, present, migrations.service)
@@ -493,7 +495,7 @@ def test_what_was_changed_behind_the_migrations_is_listed(
     ]
 
 
-TAKE = {
+MIGRATING = {
     "db.migrate": lambda server, service, present: migrate(server, present, service),
     "tests": lambda server, service, _present: runs.template(server, service),
     "db.verify": lambda server, service, _present: verify(server, service),
@@ -513,9 +515,9 @@ LACKING = {
 }
 
 
-@pytest.mark.parametrize("take", TAKE)
+@pytest.mark.parametrize("take", MIGRATING)
 @pytest.mark.parametrize("what", LACKING)
-def test_what_the_server_lacks_is_named_with_the_way_out(
+def test_a_missing_extension_or_icu_is_named_with_a_remedy(
     what: str, take: str, server: str, migrations: Migrations, present: str
 ) -> None:
     statement, said, way = LACKING[what]
@@ -524,14 +526,16 @@ def test_what_the_server_lacks_is_named_with_the_way_out(
         lacking = what != "ICU" or not connection.execute(icu).rowcount
     migrations.write("0004", "0003", statement, "SELECT 1")
     if not lacking:
-        TAKE[take](server, migrations.service, present)
+        MIGRATING[take](server, migrations.service, present)
         return
     with pytest.raises(InfrastructureError, match=said) as raised:
-        TAKE[take](server, migrations.service, present)
+        MIGRATING[take](server, migrations.service, present)
     assert way in raised.value.hint
 
 
-def test_a_server_that_does_not_answer_is_no_failed_check(migrations: Migrations) -> None:
+def test_verify_raises_an_infrastructure_error_if_the_server_does_not_answer(
+    migrations: Migrations,
+) -> None:
     with pytest.raises(InfrastructureError, match="cannot connect to PostgreSQL"):
         verify("postgresql://127.0.0.1:1/postgres", migrations.service)
 

@@ -1,4 +1,4 @@
-"""Nothing waits for ever, and the session in the way is named."""
+"""Timeouts of waits in PostgreSQL, and the names of the sessions that block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -129,7 +129,7 @@ def idle(server: str, name: str, statement: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("action", [*OF_TABLES, *OF_DATABASES])
-def test_a_prepared_transaction_is_named_with_what_ends_it(
+def test_a_blocking_prepared_transaction_is_named_with_the_statement_that_ends_it(
     action: str, it: lifecycle.Database, server: str
 ) -> None:
     if action in {"rollback", "clean", "reset", "seed"}:
@@ -146,7 +146,7 @@ def test_a_prepared_transaction_is_named_with_what_ends_it(
 
 
 @pytest.mark.parametrize("action", DESTROYING)
-def test_nothing_is_destroyed_beside_rows_that_are_prepared_though_they_lock_nobody_out(
+def test_destructive_actions_are_refused_while_prepared_rows_await_their_commit(
     action: str, it: lifecycle.Database, server: str
 ) -> None:
     it.migrate()
@@ -162,7 +162,7 @@ def test_nothing_is_destroyed_beside_rows_that_are_prepared_though_they_lock_nob
 
 
 @pytest.mark.parametrize("action", ["migrate", "seed", "setup"])
-def test_rows_that_are_prepared_do_not_matter_to_what_destroys_nothing(
+def test_actions_that_destroy_nothing_are_not_blocked_by_prepared_rows(
     action: str, it: lifecycle.Database, server: str
 ) -> None:
     it.migrate()
@@ -177,7 +177,9 @@ def test_rows_that_are_prepared_do_not_matter_to_what_destroys_nothing(
 
 
 @pytest.mark.parametrize("action", ["migrate", "seed", "setup"])
-def test_a_session_with_a_lock_is_named(action: str, it: lifecycle.Database, server: str) -> None:
+def test_a_session_that_blocks_an_action_with_a_table_lock_is_named(
+    action: str, it: lifecycle.Database, server: str
+) -> None:
     before = state(server, it.name)
     with idle(server, it.name, "LOCK TABLE held") as who:
         with pytest.raises(
@@ -189,7 +191,7 @@ def test_a_session_with_a_lock_is_named(action: str, it: lifecycle.Database, ser
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_another_action_that_hangs_is_named(
+def test_a_hanging_action_that_blocks_another_is_named(
     action: str, it: lifecycle.Database, server: str
 ) -> None:
     address = psycopg.conninfo.make_conninfo(server, application_name="hanging")
@@ -201,7 +203,9 @@ def test_another_action_that_hangs_is_named(
         ACTIONS[action](it)
 
 
-def test_a_template_that_is_built_for_ever_is_named(it: lifecycle.Database, server: str) -> None:
+def test_the_process_that_blocks_a_template_build_is_named(
+    it: lifecycle.Database, server: str
+) -> None:
     name = runs.template(it.server.url, it.service)
     with database.connect(server) as hanging, locked(hanging, Lock.BUILD, name):
         hanging.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
@@ -209,7 +213,9 @@ def test_a_template_that_is_built_for_ever_is_named(it: lifecycle.Database, serv
             runs.template(it.server.url, it.service)
 
 
-def test_a_session_in_what_is_copied_is_named(it: lifecycle.Database, server: str) -> None:
+def test_a_session_connected_to_the_copied_database_is_named(
+    it: lifecycle.Database, server: str
+) -> None:
     address = psycopg.conninfo.make_conninfo(server, application_name="looking")
     with ExitStack() as stack:
         stack.enter_context(database.connect(address, it.name))
@@ -218,7 +224,7 @@ def test_a_session_in_what_is_copied_is_named(it: lifecycle.Database, server: st
             runs.create(admin, names.database(names.new_run(), "x"), it.name)
 
 
-def test_every_connection_has_limits_and_keeps_lower_ones(server: str) -> None:
+def test_every_connection_has_timeouts_and_keeps_lower_ones_of_the_url(server: str) -> None:
     query = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
     with database.connect(server) as own:
         assert own.execute(query).fetchone() == ("10s", "5min")
@@ -230,7 +236,9 @@ def test_every_connection_has_limits_and_keeps_lower_ones(server: str) -> None:
         assert own.execute(query).fetchone() == ("10s", "5min")
 
 
-def test_a_plain_role_is_told_as_well(it: lifecycle.Database, server: str) -> None:
+def test_a_plain_role_also_sees_the_process_that_blocks_its_action(
+    it: lifecycle.Database, server: str
+) -> None:
     with database.connect(server) as admin:
         admin.execute("CREATE ROLE plain LOGIN CREATEDB")
         try:
@@ -249,7 +257,7 @@ READS: dict[str, Callable[[lifecycle.Database], object]] = {
 
 
 @pytest.mark.parametrize("name", READS)
-def test_who_is_in_the_way_of_what_only_reads_is_named(
+def test_a_session_that_blocks_verify_or_status_is_named(
     name: str, it: lifecycle.Database, server: str
 ) -> None:
     with (
@@ -277,7 +285,7 @@ def owned(it: lifecycle.Database, server: str, plain: str) -> lifecycle.Database
 
 
 @pytest.mark.parametrize("action", ["drop", "reset", "rollback"])
-def test_a_role_that_may_not_end_the_sessions_of_others_is_told_who_may(
+def test_a_role_that_may_not_end_other_sessions_gets_a_hint_at_the_missing_grant(
     action: str, owned: lifecycle.Database, server: str
 ) -> None:
     with idle(server, owned.name, "SELECT") as who:
@@ -291,7 +299,7 @@ def test_a_role_that_may_not_end_the_sessions_of_others_is_told_who_may(
         assert 'GRANT pg_signal_backend TO "creator"' in refusal.value.hint
 
 
-def test_a_role_that_may_not_copy_a_snapshot_is_told_who_owns_it(owned: lifecycle.Database) -> None:
+def test_restoring_a_snapshot_of_another_owner_names_the_owner(owned: lifecycle.Database) -> None:
     with pytest.raises(InfrastructureError) as refusal:
         owned.restore("kept")
     assert "creator may not copy the database" in refusal.value.message
