@@ -1,4 +1,4 @@
-"""Migrations by `db.revision`: they pass all checks of `db.verify`, or it says what is left to do."""
+"""Migrations by `db.revision`, which pass all checks of `db.verify` or note what is left to do."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -172,16 +172,16 @@ def other(metadata: sa.MetaData) -> None:
 
 
 STEPS: dict[str, tuple[Change, Change]] = {
-    "signs of percent": (nothing, percent),
-    "a circle": (nothing, circle),
-    "a circle with use_alter": (nothing, partial(circle, use_alter=True)),
+    "percent signs": (nothing, percent),
+    "a cycle of foreign keys": (nothing, circle),
+    "a cycle of foreign keys with use_alter": (nothing, partial(circle, use_alter=True)),
     "another schema": (nothing, elsewhere),
     "an enum of two tables": (nothing, shared),
-    "words that need quotes": (nothing, words),
+    "names that need quotes": (nothing, words),
     "a domain": (nothing, domain),
     "new values of an enum": (shared, extended),
-    "what Alembic adds and what it does not": (plain, more),
-    "what Alembic changes and what it does not": (more, other),
+    "additions that Alembic writes and those it does not": (plain, more),
+    "changes that Alembic writes and those it does not": (more, other),
 }
 
 

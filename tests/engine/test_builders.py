@@ -1,4 +1,4 @@
-"""Rows are generated from metadata alone, and the server accepts each of them."""
+"""Rows generated from metadata alone, all of which the server accepts."""
 
 import asyncio
 import datetime as dt

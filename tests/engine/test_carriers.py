@@ -12,7 +12,7 @@ from .scratch import Scratch, program
 
 Start = Callable[..., Scratch]
 
-MOVED = """
+PRINT_CHOICES = """
 from stratakit import pyproject
 from stratakit.servers import binaries, carriers, docker
 print(docker.image("postgres").name)
@@ -91,7 +91,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_the_postgres_setting_selects_the_image_and_the_packages(
     major: str, package: str, start: Start
 ) -> None:
-    outcome = start(major).python(MOVED)
+    outcome = start(major).python(PRINT_CHOICES)
     assert outcome.out.splitlines() == [f"postgres:{major}-alpine", package, "None"], outcome.said
 
 
@@ -101,7 +101,10 @@ def test_a_major_version_without_a_package_is_named_with_alternatives(start: Sta
     assert outcome.code == 2, outcome.said
     assert "no PostgreSQL 14 for embedded servers: no package carries it" in outcome.said
     assert "STRATA_SERVERS=docker; or install PostgreSQL 14 here" in outcome.said
-    assert "PostgreSQL 14 is not installed, and no package carries it" in project.python(MOVED).out
+    assert (
+        "PostgreSQL 14 is not installed, and no package carries it"
+        in project.python(PRINT_CHOICES).out
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Two checkouts of a project: each has databases, servers and a stack of its own."""
+"""Two checkouts of a project, each with its own databases, servers and stack."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from stratakit.servers import checkout
 
 from .scratch import Scratch
 
-MARK = "from stratakit.servers import checkout; print(checkout.mark())"
-HELD = "from stratakit.servers import embedded; print(bool(embedded.find_running('postgres', kept=True)))"
+PRINT_MARK = "from stratakit.servers import checkout; print(checkout.mark())"
+DEV_SERVER_RUNS = "from stratakit.servers import embedded; print(bool(embedded.find_running('postgres', kept=True)))"
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[tuple[Scratch, Scratch]]:
+def clones(tmp_path: Path) -> Iterator[tuple[Scratch, Scratch]]:
     """Two clones, in the order in which they were made."""
     with ExitStack() as stack:
         first = stack.enter_context(Scratch(tmp_path / "first"))
@@ -28,7 +28,7 @@ def both(tmp_path: Path) -> Iterator[tuple[Scratch, Scratch]]:
 
 
 def mark(project: Scratch) -> str:
-    outcome = project.python(MARK)
+    outcome = project.python(PRINT_MARK)
     assert outcome.code == 0, outcome.said
     return outcome.out.strip()
 
@@ -39,24 +39,27 @@ def by_purpose(project: Scratch) -> dict[str, dict[str, object]]:
 
 
 def test_a_second_clone_has_its_own_databases_and_leaves_those_of_the_first(
-    both: tuple[Scratch, Scratch],
+    clones: tuple[Scratch, Scratch],
 ) -> None:
-    for each in both:
+    for each in clones:
         each.green("db.setup", "--database", "all")
-    first, other = map(by_purpose, both)
-    assert first["dev"]["database"] == f"{both[0].name}_{both[0].service.name}_dev"
-    assert other["dev"]["database"] == f"{both[0].name}_{both[0].service.name}_{mark(both[1])}_dev"
-    assert {each["checkout"] for each in other.values()} == {mark(both[1])}
-    assert mark(both[1]) in both[1].green("db.status", "--database", "dev").out
-    both[1].green("stack.clean", "--yes")
-    assert both[0].python(HELD).out.strip() == "True"
-    assert by_purpose(both[0]) == first
+    first, other = map(by_purpose, clones)
+    assert first["dev"]["database"] == f"{clones[0].name}_{clones[0].service.name}_dev"
+    assert (
+        other["dev"]["database"]
+        == f"{clones[0].name}_{clones[0].service.name}_{mark(clones[1])}_dev"
+    )
+    assert {each["checkout"] for each in other.values()} == {mark(clones[1])}
+    assert mark(clones[1]) in clones[1].green("db.status", "--database", "dev").out
+    clones[1].green("stack.clean", "--yes")
+    assert clones[0].python(DEV_SERVER_RUNS).out.strip() == "True"
+    assert by_purpose(clones[0]) == first
 
 
 def test_moving_the_first_clone_away_and_back_changes_no_mark(
-    both: tuple[Scratch, Scratch],
+    clones: tuple[Scratch, Scratch],
 ) -> None:
-    first, other = both
+    first, other = clones
     before = mark(other)
     folder = first.root.with_name("moved")
     first.root.rename(folder)

@@ -1,4 +1,4 @@
-"""Each supported kind of check: the server accepts generated values and refuses violations."""
+"""Supported kinds of checks: generated values that the server accepts, and violations."""
 
 import json
 import os
@@ -139,7 +139,7 @@ def test_generated_rows_satisfy_a_check_of_two_columns_that_other_rows_break(
         connection.execute(sa.insert(table), every)
 
 
-READ_BY_OTHERS = """
+PARSE_CHECKS = """
 import json, sys
 import sqlglot
 from stratakit.factories import conditions
@@ -161,7 +161,7 @@ def test_the_oldest_allowed_sqlglot_parses_checks_like_the_installed_one(tmp_pat
     command = ("uv", "pip", "install", "--quiet", "--python", sys.executable)
     subprocess.run((*command, "--no-deps", "--target", str(tmp_path), named), check=True)
     done = subprocess.run(
-        (sys.executable, "-c", READ_BY_OTHERS),
+        (sys.executable, "-c", PARSE_CHECKS),
         input=json.dumps(every),
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

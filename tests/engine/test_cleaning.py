@@ -1,4 +1,4 @@
-"""Obstacles to deleting rows are bypassed or named: no test meets another's leftovers."""
+"""Obstacles to deleting rows, bypassed or named, so that no test meets another's leftovers."""
 
 import secrets
 import shutil
@@ -109,21 +109,17 @@ ROWS = """
 LARGE = "SELECT array_agg(oid ORDER BY oid) FROM pg_largeobject_metadata"
 CASES = {
     "a trigger": Case(TABLE + TRIGGERS.format(""), WRITES.format("replica"), ROWS),
-    "a trigger that is ALWAYS": Case(
-        TABLE + TRIGGERS.format("ALWAYS"), WRITES.format("replica"), ROWS
-    ),
-    "a trigger that is REPLICA": Case(
-        TABLE + TRIGGERS.format("REPLICA"), WRITES.format("origin"), ROWS
-    ),
+    "an ALWAYS trigger": Case(TABLE + TRIGGERS.format("ALWAYS"), WRITES.format("replica"), ROWS),
+    "a REPLICA trigger": Case(TABLE + TRIGGERS.format("REPLICA"), WRITES.format("origin"), ROWS),
     "a rule": Case(TABLE + RULES.format(""), WRITES.format("replica"), ROWS),
-    "a rule that is ALWAYS": Case(
+    "an ALWAYS rule": Case(
         TABLE + RULES.format("ALWAYS").replace("DO INSTEAD NOTHING;ALTER", "DO ALSO NOTHING;ALTER"),
         WRITES.format("replica"),
         ROWS,
     ),
-    "a rule that is REPLICA": Case(TABLE + RULES.format("REPLICA"), WRITES.format("origin"), ROWS),
-    "policies that are forced": Case(TABLE + POLICY, WRITES.format("origin"), ROWS),
-    "a part with a trigger": Case(
+    "a REPLICA rule": Case(TABLE + RULES.format("REPLICA"), WRITES.format("origin"), ROWS),
+    "forced policies": Case(TABLE + POLICY, WRITES.format("origin"), ROWS),
+    "a partition with a trigger": Case(
         FUNCTION
         + """
         CREATE TABLE whole (id int) PARTITION BY RANGE (id);
@@ -164,7 +160,7 @@ CASES = {
         "SELECT (SELECT count(*) FROM none), (SELECT count(*) FROM two), (SELECT count FROM of_two),"
         " (SELECT relispopulated FROM pg_class WHERE relname = 'later')",
     ),
-    "a materialized view that a test has emptied": Case(
+    "a materialized view emptied by a test": Case(
         TABLE + VIEWS,
         "REFRESH MATERIALIZED VIEW two WITH NO DATA",
         "SELECT relispopulated FROM pg_class WHERE relname = 'two'",
@@ -201,7 +197,7 @@ class Lack(NamedTuple):
 
 
 ONLY_WRITTEN = {
-    "rights": Lack(
+    "missing rights": Lack(
         "CREATE TABLE theirs (id int)", "INSERT INTO theirs VALUES (1)", "public.theirs"
     ),
     "a rule": Lack(
@@ -213,7 +209,7 @@ ONLY_WRITTEN = {
     "a large object of another role": Lack(
         "", "SELECT lo_from_bytea(70002, 'a test')", "large object 70002"
     ),
-    "a large object that migrations have written": Lack(
+    "a large object written by migrations": Lack(
         "SELECT lo_from_bytea(70003, 'seeded')", "SELECT lo_put(70003, 0, 'x')", "large objects"
     ),
 }
@@ -305,8 +301,8 @@ def test_a_foreign_table_is_named_unless_listed_as_uncleaned(
 
 
 @pytest.fixture
-def theirs(make: Make, tmp_path: Path) -> Iterator[Database]:
-    """The test database of a plain role, in which a superuser has made a table with policies."""
+def plain_database(make: Make, tmp_path: Path) -> Iterator[Database]:
+    """Test database of a plain role, with a table with policies that a superuser has created."""
     server, _ = make("")
     role = f"plain_{secrets.token_hex(3)}"
     known = project.services()[0]
@@ -331,14 +327,14 @@ def theirs(make: Make, tmp_path: Path) -> Iterator[Database]:
 
 
 def test_clean_names_a_table_it_cannot_clean_and_reset_recreates_the_database(
-    theirs: Database,
+    plain_database: Database,
 ) -> None:
     with pytest.raises(
         CleaningError, match=r"public\.theirs cannot be cleaned: the role \w+ may not"
     ):
-        theirs.clean()
-    theirs.reset()
-    theirs.clean()
+        plain_database.clean()
+    plain_database.reset()
+    plain_database.clean()
 
 
 def test_a_sequence_that_a_test_created_restarts_at_its_start_value(make: Make) -> None:

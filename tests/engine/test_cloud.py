@@ -1,4 +1,4 @@
-"""The five steps on this computer: whatever goes wrong, the machine is given back."""
+"""The five steps on this computer, and the return of the machine after any failure."""
 
 import fcntl
 import json

@@ -329,7 +329,7 @@ def test_a_launched_machine_responds_returns_logs_and_is_terminated(
 
 
 @NEEDS_SSHD
-@pytest.mark.parametrize("fails", [False, True], ids=["passes", "answers wrong"])
+@pytest.mark.parametrize("fails", [False, True], ids=["passes", "wrong response"])
 def test_all_five_steps_run_on_a_rented_machine_without_showing_secrets(
     hetzner: Hetzner,
     account: fake_hetzner.Hetzner,

@@ -1,4 +1,4 @@
-"""Whenever a run of the tier cloud is ended, its machine is given back."""
+"""Interrupted and killed runs of the tier cloud, whose machines are given back or reaped."""
 
 import signal
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Limits on money and time: machines that would exceed them are refused, or given back."""
+"""Limits on money and time, and machines refused or given back because of them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -179,7 +179,7 @@ def test_the_machine_and_the_lease_of_a_dead_run_are_removed(
         # The clock was put forward.
         (int(-YEAR.total_seconds()), YEAR, True),
     ],
-    ids=["in time", "over", "put back", "put right", "put forward"],
+    ids=["in time", "expired", "clock put back", "clock corrected", "clock put forward"],
 )
 def test_a_kept_machine_stays_until_its_time_to_live_is_over(
     hetzner: Hetzner,

@@ -1,4 +1,4 @@
-"""A value for each field, so that an adapter that loses one is found."""
+"""Values for all fields, which reveal an adapter that loses one."""
 
 import dataclasses
 import enum

@@ -1,4 +1,4 @@
-"""Deployments: `alembic upgrade head` as a release runs it, several of them at once."""
+"""Concurrent deployments: `alembic upgrade head` as a release runs it."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ PAUSING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event = 'PgSleep'
 """
-HELD = """
+HELD_LOCKS = """
     SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
     WHERE locktype = 'advisory' AND datname = current_database()
 """
@@ -103,4 +103,4 @@ def test_three_concurrent_upgrades_build_a_concurrent_index_once(
     assert "".join(said).count("Running upgrade 1 -> 2") == 1
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_migrated_id'::regclass"
     assert connection.execute(valid).fetchone() == (True,)
-    assert connection.execute(HELD).fetchone() == (0,)
+    assert connection.execute(HELD_LOCKS).fetchone() == (0,)

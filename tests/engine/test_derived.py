@@ -1,4 +1,4 @@
-"""Builders and derived tests are green on every legal schema, as superuser and as a plain role."""
+"""Builders and derived tests on every legal schema, as superuser and as a plain role."""
 
 from collections.abc import Iterator
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""`invoke service.download`, from a server that may lie."""
+"""`invoke service.download`, from a server that may send wrong or incomplete files."""
 
 import hashlib
 import os

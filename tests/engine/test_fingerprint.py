@@ -1,4 +1,4 @@
-"""The fingerprint of a schema: finds and names each drift, and nothing else."""
+"""The fingerprint of a schema, which finds and names each drift and nothing else."""
 
 from collections.abc import Iterator
 

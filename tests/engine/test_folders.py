@@ -1,4 +1,4 @@
-"""Folders in a bad state: repaired if they are ours, otherwise reported, by every command."""
+"""Folders in a bad state, repaired if they are ours, and otherwise reported by every command."""
 
 import os
 import secrets

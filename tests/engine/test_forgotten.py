@@ -1,4 +1,4 @@
-"""Models without a migration: reported once, before the tests that would fail because of them."""
+"""Models without a migration, reported once before the tests that would fail because of them."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -66,7 +66,7 @@ def test_a_forgotten_migration_fails_the_run_and_is_reported_once(project: Scrat
 
 @pytest.fixture
 def passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder in which the checks record passes; none of them needs a server."""
+    """Folder in which checks record their passes, without a server."""
     connections = SimpleNamespace(connect=nullcontext)
     monkeypatch.setattr(migrations, "engine_over", lambda _: connections)
     monkeypatch.setattr(environment, "PASSED", tmp_path)

@@ -46,7 +46,7 @@ SAFE = guards.DatabaseInfo(
 RECOVERING = stamped(stamps.TEST)._replace(recovering=True)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a remote host": ({"host": "10.1.2.3"}, "neither this machine nor on the allow list"),
-    "a host that is a name": ({"host": "db.example.com"}, "destroyable_hosts"),
+    "a host name": ({"host": "db.example.com"}, "destroyable_hosts"),
     "production's name": ({"name": "production"}, "not one of this project's test databases"),
     "another project's name": ({"name": "other_x_test"}, "not one of this project's"),
     "a wrong checksum": ({"name": f"{names.prefix()}_0a1b2c3d_x_00000000"}, "not one of"),
@@ -84,46 +84,49 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"facts": stamped(), "contents": lambda: Contents({"function": 1}, 0)},
         ": 1 function, 0.0 MB: it is not empty",
     ),
-    "a stamp that somebody else's setting gives": (
+    "a stamp set by somebody else": (
         {"facts": stamped(stamps.TEST, own=False)},
         "not stamped as a test database",
     ),
-    "another's": (
+    "a database of another service": (
         {"facts": stamped(stamps.TEST)._replace(owner="other/x"), "user": "this/x"},
         "belongs to the service other/x",
     ),
-    "a twin's on our server": (
+    "a database of a similarly named project on our server": (
         {"facts": stamped(stamps.TEST)._replace(owner="a_b/x"), "user": "a-b/x", "owned": True},
         "this is a-b/x",
     ),
     "a replica": ({"facts": RECOVERING}, "replica or is recovering"),
     "a replica of ours": ({"facts": RECOVERING, "owned": True}, "replica or is recovering"),
     "a pooler": ({"pooled": True}, "pooler in transaction mode"),
-    "others": ({"sessions": ("psql as me from ::1",)}, "psql as me from ::1"),
-    "others on our server": ({"sessions": ("psql as me",), "owned": True}, "--force"),
+    "other sessions": ({"sessions": ("psql as me from ::1",)}, "psql as me from ::1"),
+    "other sessions on our server": ({"sessions": ("psql as me",), "owned": True}, "--force"),
 }
 ALLOWED: dict[str, dict[str, Any]] = {
     "a test database": {},
     "the other loopback": {"host": "::1"},
     "a socket": {"host": "/run/postgresql"},
-    "its own": {"facts": stamped(stamps.TEST)._replace(owner="a/x"), "user": "a/x"},
-    "one from before there were owners": {"user": "a/x"},
-    "an empty one without a stamp": {
+    "a database of the same service": {
+        "facts": stamped(stamps.TEST)._replace(owner="a/x"),
+        "user": "a/x",
+    },
+    "a database without a recorded owner": {"user": "a/x"},
+    "an empty database without a stamp": {
         "facts": stamped(),
         "contents": lambda: Contents({}, 0),
     },
-    "one whose stamp came between two looks": {
+    "a database stamped between two inspections": {
         "facts": stamped(),
         "contents": lambda: Contents({"table": 3}, 0, stamped(stamps.TEST)),
     },
-    "one that is not there": {"facts": stamped()._replace(oid=None)},
-    "whatever has no stamp on our server": {
+    "a missing database": {"facts": stamped()._replace(oid=None)},
+    "a database without a stamp on our server": {
         "owned": True,
         "name": "x",
         "facts": stamped(),
         "host": "10.0.0.1",
     },
-    "that to develop on, for a person who says so": {
+    "a dev database, if dev is requested": {
         "name": f"{names.prefix()}_x_dev",
         "facts": stamped(stamps.DEV),
         "purpose": stamps.DEV,
@@ -202,8 +205,8 @@ def admin(server: Server) -> Iterator[database.Connection]:
 
 
 @pytest.fixture
-def it(server: Server) -> Iterator[lifecycle.Database]:
-    """The test database of a service that only this test knows."""
+def service_database(server: Server) -> Iterator[lifecycle.Database]:
+    """The test database of a service that only this test uses."""
     known = project.services()[0]
     service = replace(known, name=f"x{secrets.token_hex(3)}")
     mine = lifecycle.Database(server, service)
@@ -227,34 +230,36 @@ def precious(server: Server, name: str) -> bool:
 
 
 DESTRUCTIVE: dict[str, Callable[[lifecycle.Database], object]] = {
-    "drop": lambda it: it.drop(),
-    "reset": lambda it: it.reset(),
-    "clean": lambda it: it.clean(),
-    "rollback": lambda it: it.rollback(),
+    "drop": lambda service_database: service_database.drop(),
+    "reset": lambda service_database: service_database.reset(),
+    "clean": lambda service_database: service_database.clean(),
+    "rollback": lambda service_database: service_database.rollback(),
 }
 CHANGING: dict[str, Callable[[lifecycle.Database], object]] = {
     **DESTRUCTIVE,
-    "setup": lambda it: it.setup(),
-    "create": lambda it: it.create(),
-    "migrate": lambda it: it.migrate(),
-    "seed": lambda it: it.seed(),
-    "snapshot": lambda it: it.snapshot("x"),
+    "setup": lambda service_database: service_database.setup(),
+    "create": lambda service_database: service_database.create(),
+    "migrate": lambda service_database: service_database.migrate(),
+    "seed": lambda service_database: service_database.seed(),
+    "snapshot": lambda service_database: service_database.snapshot("x"),
 }
 
 
 @pytest.mark.parametrize("action", CHANGING)
 @pytest.mark.parametrize("stamp", ["production", "staging", None])
 def test_every_action_refuses_a_database_without_a_test_stamp(
-    action: str, stamp: str | None, it: lifecycle.Database, admin: database.Connection
+    action: str, stamp: str | None, service_database: lifecycle.Database, admin: database.Connection
 ) -> None:
-    admin.execute(f'CREATE DATABASE "{it.name}"')
-    fill(it.server, it.name)
+    admin.execute(f'CREATE DATABASE "{service_database.name}"')
+    fill(service_database.server, service_database.name)
     if stamp:
-        admin.execute(f"ALTER DATABASE \"{it.name}\" SET strata.environment = '{stamp}'")
+        admin.execute(
+            f"ALTER DATABASE \"{service_database.name}\" SET strata.environment = '{stamp}'"
+        )
     with pytest.raises(ConfigurationError, match="stamped"):
-        CHANGING[action](it)
-    assert precious(it.server, it.name)
-    assert it.inspect().facts.stamp == stamp
+        CHANGING[action](service_database)
+    assert precious(service_database.server, service_database.name)
+    assert service_database.inspect().facts.stamp == stamp
 
 
 MARKS = {
@@ -275,25 +280,30 @@ MARKS = {
 @pytest.mark.parametrize("mark", MARKS)
 @pytest.mark.parametrize("owned", [False, True], ids=["theirs", "ours"])
 def test_every_action_refuses_a_protecting_stamp_until_its_hint_is_followed(
-    mark: str, it: lifecycle.Database, limited: Server, admin: database.Connection, *, owned: bool
+    mark: str,
+    service_database: lifecycle.Database,
+    limited: Server,
+    admin: database.Connection,
+    *,
+    owned: bool,
 ) -> None:
     role = str(conninfo_to_dict(limited.url)["user"])
     admin.execute(f"ALTER ROLE {role} SUPERUSER")
-    it.create()
-    assert it.inspect().facts.stamp == stamps.TEST
-    admin.execute(MARKS[mark].format(name=it.name, role=role))
-    mine = lifecycle.Database(replace(limited, owned=owned), it.service)
+    service_database.create()
+    assert service_database.inspect().facts.stamp == stamps.TEST
+    admin.execute(MARKS[mark].format(name=service_database.name, role=role))
+    mine = lifecycle.Database(replace(limited, owned=owned), service_database.service)
     for change in CHANGING.values():
         with pytest.raises(ConfigurationError, match="it is stamped as ") as refusal:
             change(mine)
-    assert it.inspect().exists
+    assert service_database.inspect().exists
     # The statement in the message lifts the protection.
     admin.execute(refusal.value.hint.partition("say so: ")[2])
     if "role" not in mark:
-        admin.execute(f"ALTER DATABASE {it.name} SET strata.environment = 'test'")
+        admin.execute(f"ALTER DATABASE {service_database.name} SET strata.environment = 'test'")
     mine.migrate()
-    admin.execute(f"ALTER DATABASE {it.name} OWNER TO CURRENT_USER")
-    it.drop()
+    admin.execute(f"ALTER DATABASE {service_database.name} OWNER TO CURRENT_USER")
+    service_database.drop()
     admin.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
 
 
@@ -327,29 +337,29 @@ OBJECTS = {
 
 @pytest.mark.parametrize("held", OBJECTS)
 def test_an_object_of_any_kind_makes_a_database_not_empty(
-    held: str, it: lifecycle.Database, admin: database.Connection
+    held: str, service_database: lifecycle.Database, admin: database.Connection
 ) -> None:
-    admin.execute(f'CREATE DATABASE "{it.name}" TEMPLATE template0')
-    with database.connect(it.server.url, it.name) as own:
+    admin.execute(f'CREATE DATABASE "{service_database.name}" TEMPLATE template0')
+    with database.connect(service_database.server.url, service_database.name) as own:
         own.execute(OBJECTS[held])
     for action in ("create", "setup", "drop", "reset"):
         with pytest.raises(ConfigurationError, match=f": {held}, .* MB: it is not empty"):
-            CHANGING[action](it)
-    found = it.inspect()
+            CHANGING[action](service_database)
+    found = service_database.inspect()
     assert found.exists
     assert found.facts.stamp is None
 
 
 def test_the_public_schema_and_temporary_tables_leave_a_database_empty(
-    it: lifecycle.Database, admin: database.Connection
+    service_database: lifecycle.Database, admin: database.Connection
 ) -> None:
-    admin.execute(f'CREATE DATABASE "{it.name}"')
-    with database.connect(it.server.url, it.name) as own:
+    admin.execute(f'CREATE DATABASE "{service_database.name}"')
+    with database.connect(service_database.server.url, service_database.name) as own:
         own.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         own.execute("CREATE TEMPORARY TABLE passing (one serial)")
-        assert it.inspect().contents().held == {}
-    it.create()
-    assert it.inspect().facts.stamp == stamps.TEST
+        assert service_database.inspect().contents().held == {}
+    service_database.create()
+    assert service_database.inspect().facts.stamp == stamps.TEST
 
 
 def test_a_function_from_template1_does_not_count_as_content_but_a_table_does() -> None:
@@ -367,11 +377,11 @@ def test_a_function_from_template1_does_not_count_as_content_but_a_table_does() 
 
 
 def test_a_database_is_not_dropped_while_its_contents_are_shown(
-    it: lifecycle.Database, admin: database.Connection
+    service_database: lifecycle.Database, admin: database.Connection
 ) -> None:
-    it.create()
-    with ThreadPoolExecutor(1) as pool, it.unchanged() as found:
-        dropping = pool.submit(it.drop)
+    service_database.create()
+    with ThreadPoolExecutor(1) as pool, service_database.unchanged() as found:
+        dropping = pool.submit(service_database.drop)
 
         def waits() -> None:
             held = admin.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
@@ -379,62 +389,72 @@ def test_a_database_is_not_dropped_while_its_contents_are_shown(
 
         until(waits, contents.GRACE * 20)
         assert found.contents().held == {}
-        assert it.exists()
+        assert service_database.exists()
     assert dropping.result()
-    assert not it.exists()
+    assert not service_database.exists()
 
 
 def test_a_blocked_inspection_of_a_dropped_database_finds_no_contents(
-    it: lifecycle.Database, admin: database.Connection
+    service_database: lifecycle.Database, admin: database.Connection
 ) -> None:
-    it.create()
-    with ThreadPoolExecutor(1) as pool, closing(database.connect(it.server.url, it.name)) as busy:
+    service_database.create()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        closing(database.connect(service_database.server.url, service_database.name)) as busy,
+    ):
         busy.execute("BEGIN; LOCK TABLE pg_publication IN ACCESS EXCLUSIVE MODE")
-        looking = pool.submit(it.inspect().contents)
+        looking = pool.submit(service_database.inspect().contents)
 
         def waits_for_long() -> None:
             waiting = admin.execute(
                 "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
                 " AND clock_timestamp() - query_start > %s * interval '1 s'",
-                (it.name, contents.GRACE),
+                (service_database.name, contents.GRACE),
             )
             assert waiting.rowcount == 1
 
         until(waits_for_long, contents.GRACE * 20)
-        admin.execute(guards.DROP.format(sql.Identifier(it.name)))
+        admin.execute(guards.DROP.format(sql.Identifier(service_database.name)))
         assert looking.result().held == {}
 
 
 @pytest.mark.parametrize("action", DESTRUCTIVE)
 def test_a_destructive_action_is_refused_and_names_other_sessions(
-    action: str, it: lifecycle.Database
+    action: str, service_database: lifecycle.Database
 ) -> None:
-    it.create()
-    fill(it.server, it.name)
-    address = psycopg.conninfo.make_conninfo(it.server.url, application_name="somebody")
-    with database.connect(address, it.name) as other:
+    service_database.create()
+    fill(service_database.server, service_database.name)
+    address = psycopg.conninfo.make_conninfo(
+        service_database.server.url, application_name="somebody"
+    )
+    with database.connect(address, service_database.name) as other:
         with pytest.raises(ConfigurationError, match=r"somebody as .* from"):
-            DESTRUCTIVE[action](it)
+            DESTRUCTIVE[action](service_database)
         assert other.execute("SELECT one FROM precious").fetchone() == (1,)
 
 
-def test_force_ends_other_sessions(it: lifecycle.Database) -> None:
-    for action in (it.clean, it.reset, it.rollback, it.drop):
-        it.setup()
-        with database.connect(it.server.url, it.name) as other:
+def test_force_ends_other_sessions(service_database: lifecycle.Database) -> None:
+    for action in (
+        service_database.clean,
+        service_database.reset,
+        service_database.rollback,
+        service_database.drop,
+    ):
+        service_database.setup()
+        with database.connect(service_database.server.url, service_database.name) as other:
             action(force=True)
             with pytest.raises(psycopg.OperationalError):
                 other.execute("SELECT 1")
 
 
 def test_sessions_hidden_from_the_role_stop_destructive_actions(
-    it: lifecycle.Database, limited: Server, admin: database.Connection
+    service_database: lifecycle.Database, limited: Server, admin: database.Connection
 ) -> None:
     role = conninfo_to_dict(limited.url)["user"]
     admin.execute(f"ALTER ROLE {role} CREATEDB")
-    mine = replace(it, server=limited)
+    mine = replace(service_database, server=limited)
     mine.setup()
-    with database.connect(it.server.url, it.name) as other:
+    with database.connect(service_database.server.url, service_database.name) as other:
         other.execute(f"SET application_name = 'somebody {role}'")
         for action in (mine.clean, mine.reset, mine.rollback, mine.drop):
             with pytest.raises(ConfigurationError, match="others are connected to it:"):
@@ -443,16 +463,18 @@ def test_sessions_hidden_from_the_role_stop_destructive_actions(
     mine.drop()
 
 
-def test_a_session_that_is_ending_causes_no_refusal(it: lifecycle.Database) -> None:
-    it.setup()
+def test_a_session_that_is_ending_causes_no_refusal(service_database: lifecycle.Database) -> None:
+    service_database.setup()
     for _ in range(10):
-        database.connect(it.server.url, it.name).close()
-        guards.check(it.inspect())
+        database.connect(service_database.server.url, service_database.name).close()
+        guards.check(service_database.inspect())
 
 
-def test_a_normal_server_is_neither_recovering_nor_behind_a_pooler(it: lifecycle.Database) -> None:
-    it.create()
-    found = it.inspect()
+def test_a_normal_server_is_neither_recovering_nor_behind_a_pooler(
+    service_database: lifecycle.Database,
+) -> None:
+    service_database.create()
+    found = service_database.inspect()
     assert not found.facts.recovering
     assert not found.pooled
     assert found.exists
@@ -741,20 +763,22 @@ def test_a_role_with_createdb_can_run_the_destructive_actions(
 
 
 def test_a_database_of_another_role_is_named_and_not_dropped(
-    limited: Server, it: lifecycle.Database, admin: database.Connection
+    limited: Server, service_database: lifecycle.Database, admin: database.Connection
 ) -> None:
-    it.create()
-    admin.execute(f'REVOKE CONNECT ON DATABASE "{it.name}" FROM PUBLIC')
-    with pytest.raises(InfrastructureError, match=rf"may not change {it.name}: must be owner"):
-        lifecycle.Database(limited, it.service).drop()
-    assert it.inspect().exists
+    service_database.create()
+    admin.execute(f'REVOKE CONNECT ON DATABASE "{service_database.name}" FROM PUBLIC')
+    with pytest.raises(
+        InfrastructureError, match=rf"may not change {service_database.name}: must be owner"
+    ):
+        lifecycle.Database(limited, service_database.service).drop()
+    assert service_database.inspect().exists
 
 
 def test_the_password_is_not_in_the_command_line_of_psql() -> None:
     address = "postgresql://me:open-sesame@localhost/postgres"
     server = Server("postgres", address, "url", "", owned=False)
-    it = lifecycle.Database(server, project.service("gateway"))
-    (_, target), variables = it.psql()
+    service_database = lifecycle.Database(server, project.service("gateway"))
+    (_, target), variables = service_database.psql()
     assert "user=me" in target
     assert "open-sesame" not in target
     assert variables == {"PGPASSWORD": "open-sesame"}  # pragma: allowlist secret

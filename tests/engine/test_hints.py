@@ -77,7 +77,7 @@ NAMES = sorted(
 
 
 # In a process of its own: importing Locust replaces the threads of its process.
-LOOK = """
+IMPORT_NAMES = """
 import sys
 from importlib import import_module
 
@@ -91,7 +91,7 @@ for word in sys.argv[1:]:
 
 
 def test_names_in_guides_can_be_imported_from_the_stated_modules() -> None:
-    done = programs.run([sys.executable, "-c", LOOK, *map(" ".join, NAMES)], limits.COMMAND)
+    done = programs.run([sys.executable, "-c", IMPORT_NAMES, *map(" ".join, NAMES)], limits.COMMAND)
     assert done.returncode == 0, done.stderr
 
 

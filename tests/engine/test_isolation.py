@@ -1,4 +1,4 @@
-"""Isolation: a test's writes are gone for the next one, whatever the schema; its leaks are named."""
+"""Isolation of tests: rows restored whatever the schema, databases recreated, and leaks named."""
 
 import asyncio
 import sys
@@ -266,12 +266,15 @@ OTHER_TEXT = """
 """
 CHANGES = {
     "a table": ("CREATE TABLE extra (id int)", "unexpected table public.extra"),
-    "a table that is gone": ("DROP TABLE audit", "missing table public.audit"),
+    "a dropped table": ("DROP TABLE audit", "missing table public.audit"),
     "a column": (
         "ALTER TABLE parent ADD COLUMN age int",
         "unexpected table column public.parent.age",
     ),
-    "no column": ("ALTER TABLE parent DROP COLUMN note", "missing table column public.parent.note"),
+    "a dropped column": (
+        "ALTER TABLE parent DROP COLUMN note",
+        "missing table column public.parent.note",
+    ),
     "a default": (
         "ALTER TABLE audit ALTER what SET DEFAULT 'x'",
         "changed table column public.audit.what",
@@ -280,12 +283,15 @@ CHANGES = {
         "ALTER TABLE audit ALTER what TYPE varchar(9)",
         "changed table column public.audit.what",
     ),
-    "a trigger that is off": ("ALTER TABLE child DISABLE TRIGGER note", "changed trigger"),
-    "a trigger of a part": ("ALTER TABLE other.event_2026 DISABLE TRIGGER note", "trigger note on"),
+    "a disabled trigger": ("ALTER TABLE child DISABLE TRIGGER note", "changed trigger"),
+    "a trigger of a partition": (
+        "ALTER TABLE other.event_2026 DISABLE TRIGGER note",
+        "trigger note on",
+    ),
     "a trigger that keeps rows": (KEEPING, "unexpected function public.keep"),
     "a check": ("ALTER TABLE audit ADD CHECK (what <> '')", "unexpected table constraint"),
     "an index": ("CREATE UNIQUE INDEX one ON audit (what)", "unexpected index"),
-    "a label": ("ALTER TYPE level ADD VALUE 'top'", "level"),
+    "an enum label": ("ALTER TYPE level ADD VALUE 'top'", "level"),
     "a view": ("CREATE OR REPLACE VIEW families AS SELECT id FROM parent", "view public.families"),
     "a function": (OTHER_TEXT, "changed function public.note"),
     "a schema": ("CREATE SCHEMA more", "unexpected schema more"),

@@ -1,4 +1,4 @@
-"""The data of `dev`: on a server of its own that keeps it, and taken over from an older stack."""
+"""The data of `dev`: its durable server, and databases taken over from an older stack."""
 
 import os
 import re
@@ -17,11 +17,11 @@ from .scratch import INVOKE, Scratch
 
 SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
-ADDRESS = """
+PRINT_URL = """
 from stratakit import servers, settings
 with servers.lease(settings.load(), ("postgres",), kept={kept}) as up: print(up["postgres"].url)
 """
-REDIS = """
+REDIS_COMMAND = """
 import redis
 from stratakit import redis_databases, servers, settings
 with servers.lease(settings.load(), ("redis",), kept={kept}) as up:
@@ -33,7 +33,7 @@ KILL = """
     from stratakit.servers import plans
     os.kill(int(plans.plan("redis", kept=True).note.read_text()), signal.SIGKILL)
 """
-OLD = """
+MAKE_OLD_STACK = """
 import sys
 from stratakit import names, servers, settings
 from stratakit.database import connect, lifecycle, stamps
@@ -52,7 +52,7 @@ with servers.lease(settings.load(), ("postgres",)) as up:
         admin.execute(f"ALTER DATABASE {it.name} SET ops.owner = '{it.owner}'")
         admin.execute(f'ALTER DATABASE "{it.name}" RENAME TO "{old}"')
 """
-NAMES = """
+LIST_DATABASES = """
 from stratakit import servers, settings
 from stratakit.database import connect, runs
 with servers.lease(settings.load(), ("postgres",)) as up, connect(up["postgres"].url) as admin:
@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Iterator[Scratch]:
 
 
 def address(project: Scratch, *, kept: bool = True) -> str:
-    outcome = project.python(ADDRESS.format(kept=kept))
+    outcome = project.python(PRINT_URL.format(kept=kept))
     assert outcome.code == 0, outcome.said
     return outcome.out.strip()
 
@@ -107,7 +107,7 @@ def test_dev_data_survives_a_stopped_server_and_a_deleted_cache(project: Scratch
 
 def in_redis(project: Scratch, command: str, *, kept: bool = True) -> str:
     """Return the list with which the Redis of `dev`, or of test runs, responds to a command."""
-    outcome = project.python(REDIS.format(kept=kept, command=command))
+    outcome = project.python(REDIS_COMMAND.format(kept=kept, command=command))
     assert outcome.code == 0, outcome.said
     return outcome.out.strip()
 
@@ -119,7 +119,7 @@ def test_the_redis_data_of_dev_survives_a_stop_and_a_kill(project: Scratch) -> N
     project.down()
     assert in_redis(project, write) == "2"
     # Wait for the write to the disk, which otherwise happens once a second.
-    killed = REDIS.format(kept=True, command="WAITAOF 1 0 9000") + KILL
+    killed = REDIS_COMMAND.format(kept=True, command="WAITAOF 1 0 9000") + KILL
     assert project.python(killed).code == 0
     assert in_redis(project, write) == "3"
     assert in_redis(project, write, kept=False) == "1"
@@ -208,12 +208,12 @@ def test_the_dump_command_in_the_message_about_another_version_works(
 
 
 def test_the_database_of_an_older_stack_becomes_dev(project: Scratch) -> None:
-    outcome = project.start(OLD, "stack").wait()
+    outcome = project.start(MAKE_OLD_STACK, "stack").wait()
     assert outcome.code == 0, outcome.said
     project.green("db.setup")
     assert "42" in asked(project, "SELECT answer FROM precious")
     assert project.status()["stamp"] == "dev"
-    assert f"{project.name}_{project.service.name}_stack" not in project.python(NAMES).out
+    assert f"{project.name}_{project.service.name}_stack" not in project.python(LIST_DATABASES).out
     # Dropped data does not come back.
     project.green("db.drop", "--yes")
     project.green("db.setup")
@@ -223,11 +223,11 @@ def test_the_database_of_an_older_stack_becomes_dev(project: Scratch) -> None:
 def test_a_database_with_an_old_stack_name_but_another_stamp_is_left_alone(
     project: Scratch,
 ) -> None:
-    outcome = project.start(OLD, "production").wait()
+    outcome = project.start(MAKE_OLD_STACK, "production").wait()
     assert outcome.code == 0, outcome.said
     project.green("db.setup")
     assert "precious" not in project.status()["rows"]
-    assert f"{project.name}_{project.service.name}_stack" in project.python(NAMES).out
+    assert f"{project.name}_{project.service.name}_stack" in project.python(LIST_DATABASES).out
 
 
 def test_a_migration_edited_after_it_was_applied_is_named(project: Scratch) -> None:

@@ -1,4 +1,4 @@
-"""Redis databases for tests: nobody else's data is touched."""
+"""Redis databases for tests, and the data of others, which stays untouched."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""Redis databases of runs: those that were killed, of other projects, of older versions; whole ones."""
+"""Redis databases of killed runs, of other projects and of older versions; and whole test runs."""
 
 import os
 import signal
@@ -109,10 +109,10 @@ def test_the_keys_of_a_killed_run_are_not_swept_while_a_client_is_connected(
 
 
 ALIVE: dict[str, Callable[[str], Any]] = {
-    "it was seen a moment ago": lambda server: left(server, 3, process=ELSEWHERE, ago=0),
-    "it is connected from elsewhere": lambda server: left(server, 3, process=ELSEWHERE),
-    "its process is there": lambda server: left(server, 3, process=identity(os.getpid())),
-    "its marker is somebody's": lambda server: left(server, 3, process="a text"),
+    "seen a moment ago": lambda server: left(server, 3, process=ELSEWHERE, ago=0),
+    "connected from elsewhere": lambda server: left(server, 3, process=ELSEWHERE),
+    "process still running": lambda server: left(server, 3, process=identity(os.getpid())),
+    "marker of an unknown format": lambda server: left(server, 3, process="a text"),
 }
 
 
@@ -157,7 +157,7 @@ def test_a_database_claimed_by_an_older_version_is_not_taken(
     assert keys(server, 3) == keys(server, 2) == set()
 
 
-HOLDING = """
+HOLD_DATABASE = """
 import signal, sys
 import redis
 from stratakit import redis_databases, settings
@@ -179,7 +179,10 @@ def test_concurrent_runs_of_two_projects_get_different_databases(
 ) -> None:
     server = start("--databases", "10")
     with closing(Scratch(tmp_path / "other")) as other, application(server, 0) as common:
-        runs = [each.start(HOLDING, server, TEST_REDIS_URL=server) for each in (project, other) * 4]
+        runs = [
+            each.start(HOLD_DATABASE, server, TEST_REDIS_URL=server)
+            for each in (project, other) * 4
+        ]
 
         def all_have_one() -> None:
             assert common.llen("taken") == 8
@@ -262,12 +265,12 @@ def assert_comes_back(
     assert theirs(server, other)
 
 
-STAYS = """
+START_PERSISTENT_REDIS = """
 from stratakit import servers, settings
 with servers.lease(settings.load(), ("redis",), persistent=True) as up:
     print(up["redis"].url)
 """
-KILLED = """
+KILLED_TEST = """
 import os, signal
 import redis
 
@@ -279,9 +282,9 @@ def test_killed(redis_url):
 
 def test_keys_of_others_are_kept_on_an_embedded_server_too(project: Scratch) -> None:
     ours = {"STRATA_SERVERS": "embedded"}
-    server = project.python(STAYS, **ours).out.strip()
+    server = project.python(START_PERSISTENT_REDIS, **ours).out.strip()
     shop = project.tests / "test_shop.py"
-    shop.write_text(KILLED)
+    shop.write_text(KILLED_TEST)
     assert project.pytest(str(project.tests), **ours).code == -signal.SIGKILL
     (dead,) = [number for number in range(1, 64) if keys(server, number)]
     put(server, dead)

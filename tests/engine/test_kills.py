@@ -1,4 +1,4 @@
-"""Kills of every process at any moment: the next run is green, and nothing is left behind."""
+"""Kills of every process at any moment, after which the next run passes and nothing is left."""
 
 import os
 import re
@@ -193,7 +193,9 @@ def tested(project: Scratch) -> Scratch:
     return project
 
 
-@pytest.fixture(params=[(), TIER, ("-n", "2")], ids=["alone", "ahead", "with workers"])
+@pytest.fixture(
+    params=[(), TIER, ("-n", "2")], ids=["plain", "prepared during collection", "with workers"]
+)
 def blocked(request: pytest.FixtureRequest, tested: Scratch) -> Command:
     """A run of tests that is blocked in the middle of one."""
     block, marker = (tested.tests / f"test_it.{name}" for name in ("block", "marker"))
@@ -282,7 +284,7 @@ def test_a_server_killed_during_a_test_run_is_restarted_by_the_next_run(tested: 
     run.wait()
 
 
-COLD = """
+COLD_START = """
 import os, pathlib, subprocess
 import psycopg
 from stratakit import servers, settings
@@ -308,7 +310,7 @@ def test_eight_concurrent_cold_starts_create_one_server(tmp_path: Path) -> None:
     count = tmp_path / "count"
     count.mkdir()
     with cold(tmp_path) as project:
-        runs = [project.start(COLD, COUNT=str(count)) for _ in range(8)]
+        runs = [project.start(COLD_START, COUNT=str(count)) for _ in range(8)]
         outcomes = [run.wait() for run in runs]
         assert [each.code for each in outcomes] == [0] * 8, outcomes
         assert len({each.out for each in outcomes}) == 1
