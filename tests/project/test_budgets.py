@@ -172,7 +172,7 @@ def paying(running: Running, port: int) -> Api:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_they_are_right_to_the_microcent_a_minute_after_any_of_fifty_kills(
+def test_team_spending_is_exact_to_the_microcent_a_minute_after_repeated_kills(
     running: Running, part: int
 ) -> None:
     manifest = (running.path / "services/gateway/pyproject.toml").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.mark.parametrize(
     "file", ["test_contract", "test_engine", "test_gateway", "test_python", "test_others"]
 )
-def test_they_are_content(project: Project, file: str) -> None:
+def test_the_tests_of_openai_clients_pass_with_a_real_engine(project: Project, file: str) -> None:
     done = project.run(
         *("uv", "run", "--no-sync", "pytest", "--tier", "integration"),
         *("--home", "services/gateway", str(HERE / f"{file}.py")),

@@ -46,7 +46,7 @@ cloud =
 """
 
 
-def test_each_module_is_run_by_the_tests_of_the_engine(tmp_path: Path) -> None:
+def test_the_tests_of_the_engine_cover_each_cloud_module_by_95_percent(tmp_path: Path) -> None:
     settings, report = tmp_path / "coverage.ini", tmp_path / "coverage.json"
     settings.write_text(SETTINGS.format(folder=tmp_path), encoding="utf-8")
     words = ("--cov", f"--cov-config={settings}", f"--cov-report=json:{report}")

@@ -17,7 +17,9 @@ ACCESS = ("PATH", "UV_", "SSL_")
 """Settings passed on to a machine: the path of uv, and the package index."""
 
 
-def test_a_service_is_installed_asked_and_given_back(bake: Bakery, tmp_path: Path) -> None:
+def test_the_cloud_tier_passes_on_a_rented_machine_and_deletes_it(
+    bake: Bakery, tmp_path: Path
+) -> None:
     project = ready(bake, tmp_path, "Acme Rented")
     account = fake_hetzner.Hetzner(address=sshd.address())
     access = {name: value for name, value in project.environment.items() if name.startswith(ACCESS)}

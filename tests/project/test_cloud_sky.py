@@ -1,4 +1,4 @@
-"""The real SkyPilot rents machines of a local AWS, and they are terminated however a run ends.
+"""The real SkyPilot on a local AWS: machines are terminated however a run ends.
 
 The tests have no network but the loopback: otherwise SkyPilot would connect to the machine's made-up
 address by SSH, and download its catalog. So health and request cannot be tested here.
@@ -213,7 +213,7 @@ def came(
     return answer
 
 
-def test_credentials_are_found_and_the_cheapest_spot_machine_is_launched_with_our_tag(
+def test_the_cheapest_spot_machine_is_launched_with_the_tag_of_its_lease(
     project: Project, came: dict[str, Any]
 ) -> None:
     run = came["interrupted"]
@@ -238,7 +238,7 @@ def test_no_credentials_are_copied_to_the_machine(came: dict[str, Any]) -> None:
         assert "~/.aws" not in text
 
 
-def test_an_interrupted_launch_leaves_nothing(came: dict[str, Any]) -> None:
+def test_an_interrupted_launch_leaves_no_machine_and_no_lease(came: dict[str, Any]) -> None:
     run = came["interrupted"]
     rows = {row["name"]: row["status"] for row in run["rows"]}
     assert rows == {
@@ -252,7 +252,7 @@ def test_an_interrupted_launch_leaves_nothing(came: dict[str, Any]) -> None:
     assert (run["left"], run["leases"]) == ([], []), run["output"]
 
 
-def test_what_a_killed_run_leaves_is_reaped(came: dict[str, Any]) -> None:
+def test_the_machine_and_the_lease_of_a_killed_run_are_reaped(came: dict[str, Any]) -> None:
     run = came["killed"]
     # SkyPilot has ended with the run; the machine and its lease remain.
     assert run["code"] == -9, run["output"]
@@ -264,25 +264,25 @@ def test_what_a_killed_run_leaves_is_reaped(came: dict[str, Any]) -> None:
     assert {state for _, state in came["seen"]} <= {"terminated"}
 
 
-def test_an_unknown_machine_is_refused(came: dict[str, Any]) -> None:
+def test_an_unknown_instance_type_is_refused(came: dict[str, Any]) -> None:
     code, message = came["unknown"]
     assert (code, "aws has no r7a.lrge" in message) == (3, True), message
 
 
-def test_without_a_catalog_a_dated_table_has_the_price(came: dict[str, Any]) -> None:
+def test_without_a_catalog_the_price_comes_from_a_dated_list(came: dict[str, Any]) -> None:
     usd, source = came["offline"]
     assert usd == 0.15215
     assert re.match(r"list price on demand of \d{4}-\d\d-\d\d, since aws does not", source), source
 
 
-def test_what_the_engine_s_tests_have_for_skypilot_is_called_as_it_is(
+def test_the_fake_skypilot_has_the_signatures_of_the_real_one(
     project: Project, tool: list[str]
 ) -> None:
     here = {"PYTHONPATH": str(Path(fake_skypilot.__file__).parent)}
     project.run(f"{tool[1]}/python", "-c", HELD, env=here)
 
 
-def test_the_client_of_google_is_asked_as_it_wants_to_be(project: Project) -> None:
+def test_googles_client_lists_and_deletes_machines_for_the_engine(project: Project) -> None:
     install = ("uv", "run", "--no-project", "--isolated", "--with", "google-api-python-client")
     here = {"PYTHONPATH": str(project.path / "vendor/stratakit/src/stratakit/cloud")}
     done = project.run(*install, "python", "-c", GOOGLE, env=here)

@@ -50,12 +50,12 @@ SOURCES = {
         "try:\n    a()\nexcept E as e:\n    match e:\n        case F():\n            b()\nc()\n",
         {4, 5, 6},
     ),
-    "nothing of the kind": ("with suppress(E):\n    a()\nassert b\n", set()),
+    "no error path": ("with suppress(E):\n    a()\nassert b\n", set()),
 }
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_lines_of_error_paths_are_known(source: str) -> None:
+def test_lines_of_error_paths_are_found_in_source_code(source: str) -> None:
     # Not imported: that would leave bytecode in the template.
     error_lines: Callable[[bytes], frozenset[int]]
     error_lines = runpy.run_path(str(MACHINERY / "gates.py"))["error_lines"]
@@ -84,7 +84,7 @@ def changes(project: Project, measured: Outcome) -> Iterator[Changes]:
 
 
 @proof
-def test_a_fresh_project_is_far_above_its_gates(project: Project, measured: Outcome) -> None:
+def test_a_fresh_project_exceeds_its_coverage_gates(project: Project, measured: Outcome) -> None:
     assert measured.code == 0, measured.output
     schema = json.loads(
         (project.path / "vendor/stratakit/src/stratakit/summary.schema.json").read_text()
@@ -100,7 +100,7 @@ def test_a_fresh_project_is_far_above_its_gates(project: Project, measured: Outc
 
 
 @proof
-def test_the_seconds_of_the_tiers_are_counted_once(measured: Outcome) -> None:
+def test_the_duration_of_coverage_excludes_that_of_the_tiers(measured: Outcome) -> None:
     *tested, coverage = (tier["duration_seconds"] for tier in measured.summary["tiers"])
     assert coverage < sum(tested)
 
@@ -114,7 +114,9 @@ def reports(project: Project, measured: Outcome) -> Path:
 
 
 @proof
-def test_reports_are_for_people_and_for_ci(project: Project, reports: Path) -> None:
+def test_coverage_reports_are_written_as_html_xml_and_markdown(
+    project: Project, reports: Path
+) -> None:
     assert (reports / "index.html").exists()
     assert "<coverage" in (reports / "coverage.xml").read_text(encoding="utf-8")
     page = (reports / "summary.md").read_text(encoding="utf-8")
@@ -126,15 +128,13 @@ def test_reports_are_for_people_and_for_ci(project: Project, reports: Path) -> N
 
 @proof
 @pytest.mark.usefixtures("reports")
-def test_a_service_in_a_process_of_its_own_is_measured(project: Project) -> None:
+def test_coverage_measures_a_service_in_a_separate_process(project: Project) -> None:
     files = report(project)["files"]
     assert files["services/gateway/src/gateway/__main__.py"]["missing_lines"] == []
 
 
 @proof
-def test_every_path_is_relative_so_that_another_checkout_can_read_it(
-    project: Project, measured: Outcome
-) -> None:
+def test_coverage_data_contains_only_relative_paths(project: Project, measured: Outcome) -> None:
     for tier in ("unit", "integration"):
         data = project.path / "reports" / tier / "gateway" / "coverage.data"
         with sqlite3.connect(data) as connection:
@@ -146,7 +146,7 @@ def test_every_path_is_relative_so_that_another_checkout_can_read_it(
 
 
 @proof
-def test_data_that_is_there_is_judged_without_a_test_being_run(
+def test_combine_judges_existing_data_without_running_tests(
     project: Project, measured: Outcome
 ) -> None:
     for _ in "twice":
@@ -190,7 +190,9 @@ def f(a):
 
 
 @proof
-def test_error_paths_are_the_lines_that_coverage_counts(project: Project, changes: Changes) -> None:
+def test_error_paths_include_only_lines_that_coverage_counts(
+    project: Project, changes: Changes
+) -> None:
     before = gates(combine(project))["error paths"]["metrics"]
     changes.write(PLANTED, COUNTED)
     outcome = combine(project)
@@ -250,7 +252,7 @@ SITUATIONS = [
         ),
     ),
     Situation(
-        name="a file is no Python",
+        name="a file is not valid Python",
         code=1,
         says=(f"{PLANTED} cannot be read as Python",),
         changes=(write(PLANTED, "def f(:\n"),),
@@ -279,7 +281,7 @@ SITUATIONS = [
         env=NOBODY_THERE,
     ),
     Situation(
-        name="a percentage is more than all",
+        name="a percentage is above 100",
         code=3,
         says=("overall = 101 in [tool.stratakit.coverage]", "is not a number from 0 to 100"),
         changes=(setting("overall = 80", "overall = 101"),),
@@ -304,7 +306,7 @@ SITUATIONS = [
         changes=(setting("overall = 80", ""),),
     ),
     Situation(
-        name="too few lines of what a service calls critical run",
+        name="too few lines of a service's own critical path run",
         code=1,
         says=("FAILED critical: services/gateway/src/*/planted.py: 0 % of 1 lines, 95 % wanted",),
         changes=(
@@ -352,7 +354,7 @@ SITUATIONS = [
         arguments=("--service",),
     ),
     Situation(
-        name="pytest is told something, and does not run",
+        name="--combine is given options of pytest",
         code=3,
         says=("--combine runs no tests; remove: -k domain",),
         arguments=("--combine", "-k", "domain"),
@@ -362,7 +364,7 @@ SITUATIONS = [
 
 @proof
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
-def test_each_situation_has_its_code_and_says_why(
+def test_coverage_exits_with_the_expected_code_and_message(
     situation: Situation, project: Project, changes: Changes
 ) -> None:
     for change in situation.changes:
@@ -376,7 +378,7 @@ def test_each_situation_has_its_code_and_says_why(
 
 
 @proof
-def test_an_interrupt_ends_the_session_and_the_tier_in_it(
+def test_an_interrupt_is_recorded_for_coverage_and_for_its_tier(
     project: Project, changes: Changes, tmp_path: Path
 ) -> None:
     started = tmp_path / "started"
@@ -391,7 +393,7 @@ def test_an_interrupt_ends_the_session_and_the_tier_in_it(
 
 
 @proof
-def test_services_and_libraries_are_judged_together_or_one_alone(
+def test_coverage_is_judged_for_all_packages_together_or_for_one_alone(
     project: Project, measured: Outcome, changes: Changes, bake: Bakery
 ) -> None:
     for added in ("services/billing", "libs/fabric", "uv.lock"):

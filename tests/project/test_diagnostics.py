@@ -1,6 +1,6 @@
 """Broken environments: the report of `doctor` for each, and the message of a command without it.
 
-test_exit_codes.py has the tiers' own messages; here are other commands that meet the same troubles,
+test_exit_codes.py has the tiers' own messages; here are other commands with the same troubles,
 and troubles that do not concern a tier.
 """
 
@@ -157,7 +157,9 @@ def without_interpreter(changes: Changes) -> None:
 
 TROUBLES = [
     Trouble(
-        "none at all", Told(0, "exit 0"), Told(0, '"gateway"', (*INVOKE, "graph", "-f", "json"))
+        "nothing is broken",
+        Told(0, "exit 0"),
+        Told(0, '"gateway"', (*INVOKE, "graph", "-f", "json")),
     ),
     Trouble(
         name="the port of a service is taken",
@@ -182,14 +184,14 @@ TROUBLES = [
         env={**NOTHING_ON_PATH, **UV},
     ),
     Trouble(
-        name="uv is told to take a Python that is not there",
+        name="uv is told to use a Python that is not installed",
         doctor=Told(3, "uv is told to use a Python that it cannot use here"),
         action=Told(3, "unset UV_PYTHON, or correct .python-version", UNIT),
         changes=(write(".python-version", "3.99\n"),),
     ),
     Trouble(
         # As in CI; nox removes the variable from the environment of its commands.
-        name="uv is told to take a Python that is not there, by the environment",
+        name="uv is told by the environment to use a Python that is not installed",
         doctor=Told(3, "uv is told to use a Python that it cannot use here"),
         action=Told(3, "unset UV_PYTHON, or correct .python-version", UNIT),
         env={"UV_PYTHON": "3.99"},
@@ -233,7 +235,7 @@ TROUBLES = [
         env={"STRATA_SERVERS": "url"},
     ),
     Trouble(
-        name="STRATA_SERVERS is none of those that there are",
+        name="STRATA_SERVERS has an unknown value",
         doctor=Told(3, "STRATA_SERVERS=doker is not valid"),
         action=Told(3, "STRATA_SERVERS=doker is not valid", STATUS),
         env={"STRATA_SERVERS": "doker"},
@@ -245,7 +247,7 @@ TROUBLES = [
         env={"STRATA_SRVERS": "docker"},
     ),
     Trouble(
-        name=".env.test is no text",
+        name=".env.test is not text",
         doctor=Told(3, ".env.test cannot be read"),
         action=Told(3, "git checkout .env.test", STATUS),
         changes=(raw(".env.test", b"\xff\xfe\0TEST"),),
@@ -257,7 +259,7 @@ TROUBLES = [
         changes=(write(".env.test", "TEST_POOL_SIZE=many\n"),),
     ),
     Trouble(
-        name=".env is no text",
+        name=".env is not text",
         doctor=Told(3, ".env cannot be read"),
         action=Told(3, ".env cannot be read", SERVE),
         changes=(raw(".env", b"\xff\xfe\0GATEWAY"),),
@@ -359,13 +361,13 @@ TROUBLES = [
         changes=(replace("services/gateway/pyproject.toml", "\npackage =", "\npakage ="),),
     ),
     Trouble(
-        name="there is no service",
+        name="the project has no service",
         doctor=Told(3, "there is no service in services/"),
         action=Told(2, "there is no service in services/", UNIT),
         changes=(hide("services"), hide("libs")),
     ),
     Trouble(
-        name="a service is named that is not there",
+        name="a command names an unknown service",
         doctor=Told(0, "gateway (postgres, redis)"),
         action=Told(3, "there is no service 'bogus'; there are: gateway", (*STATUS, "-s", "bogus")),
     ),
@@ -436,7 +438,7 @@ def expect(
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
-def test_the_doctor_names_each_trouble_and_so_does_what_runs_into_it(
+def test_the_doctor_and_the_affected_command_report_each_trouble(
     trouble: Trouble, project: Project, changes: Changes
 ) -> None:
     for change in trouble.changes:
@@ -449,7 +451,9 @@ def test_the_doctor_names_each_trouble_and_so_does_what_runs_into_it(
             expect(project, what, env)
 
 
-def test_a_full_disk_is_told_as_what_it_is(project: Project, changes: Changes) -> None:
+def test_a_full_disk_is_reported_by_the_doctor_and_by_a_tier(
+    project: Project, changes: Changes
+) -> None:
     if os.geteuid() or not shutil.which("mount"):
         pytest.skip("only root may mount a small disk")  # engine/test_kills.py uses a limit.
     changes.hide(".nox")
@@ -474,7 +478,7 @@ def somebody() -> Iterator[Somebody]:
         yield Somebody(Path(home), ordinary_user(Path(home)))
 
 
-def test_a_cache_too_deep_for_sockets_is_told_as_what_it_is(
+def test_a_cache_path_too_long_for_sockets_is_reported_with_a_hint(
     project: Project, somebody: Somebody
 ) -> None:
     deep = somebody.home / ("deep" * 20)
@@ -485,7 +489,9 @@ def test_a_cache_too_deep_for_sockets_is_told_as_what_it_is(
         expect(project, what, env, somebody.become)
 
 
-def test_a_limit_on_files_is_told_as_what_it_is(project: Project, somebody: Somebody) -> None:
+def test_a_file_size_limit_is_reported_by_the_doctor_and_by_an_action(
+    project: Project, somebody: Somebody
+) -> None:
     limit = (*somebody.become, "bash", "-c", 'ulimit -f 200 && exec "$@"', "-")
     env = somebody.environment(somebody.home)
     for what in (Told(2, "cannot be written to: File too large"), Told(2, "File too large", GC)):

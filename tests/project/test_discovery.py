@@ -21,21 +21,21 @@ OF_NEITHER = (
 )
 STRAYS = {
     "in a folder of no tier": (f"{GATEWAY}/functional/test_a.py", OF_SERVICES),
-    "in no folder": (f"{GATEWAY}/test_a.py", OF_SERVICES),
+    "directly in tests": (f"{GATEWAY}/test_a.py", OF_SERVICES),
     "in a folder that is misspelt": (f"{GATEWAY}/units/test_a.py", OF_SERVICES),
-    "where scenarios of Locust's are": (f"{GATEWAY}/load/test_a.py", OF_SERVICES),
-    "of the other pattern": (f"{GATEWAY}/functional/a_test.py", OF_SERVICES),
+    "in the folder of load scenarios": (f"{GATEWAY}/load/test_a.py", OF_SERVICES),
+    "named a_test.py": (f"{GATEWAY}/functional/a_test.py", OF_SERVICES),
     "in a folder of another scope": (f"{GATEWAY}/infrastructure/test_a.py", OF_SERVICES),
     "where a tier's folder is too deep": (f"{GATEWAY}/more/tests/unit/test_a.py", OF_SERVICES),
     "beside the code": ("services/gateway/src/gateway/test_a.py", OF_SERVICES),
-    "of a library in no folder": (f"{MONEY}/test_a.py", OF_LIBRARIES),
-    "of a library that nobody can load": (f"{MONEY}/load/test_a.py", OF_LIBRARIES),
+    "directly in tests of a library": (f"{MONEY}/test_a.py", OF_LIBRARIES),
+    "in a load folder of a library": (f"{MONEY}/load/test_a.py", OF_LIBRARIES),
     "of the repository": ("tests/other/test_a.py", OF_NEITHER),
     "of the repository in a service's folder": ("tests/unit/test_a.py", OF_NEITHER),
     "beside the services": ("services/test_a.py", OF_NEITHER),
     "outside of testpaths": ("scripts/deep/test_a.py", OF_NEITHER),
-    "of the other pattern, outside of testpaths": ("tools/a_test.py", OF_NEITHER),
-    "at the top": ("test_a.py", OF_NEITHER),
+    "named a_test.py, outside of testpaths": ("tools/a_test.py", OF_NEITHER),
+    "at the top of the project": ("test_a.py", OF_NEITHER),
 }
 HOMELESS = {
     "libs/bare/tests/unit/test_a.py": "give libs/bare a pyproject.toml, without which it is not",
@@ -64,14 +64,14 @@ FINE = (
 ELSEWHERE = ("scripts/test_a.py", "services/gateway/src/gateway/test_a.py")
 TESTS = {
     "a function": TEST,
-    "a function that waits": "async def test_passes() -> None: ...\n",
+    "an async function": "async def test_passes() -> None: ...\n",
     "a class": "class TestIt: ...\n",
     "a class of unittest": "import unittest\n\nclass It(unittest.TestCase): ...\n",
-    "what is derived": "from stratakit.testing import schema\n\ntest_schema = schema.suite(None)\n",
-    "what is imported": "from contracts import test_passes\n",
-    "whatever is imported": "from contracts import *\n",
-    "under a condition": "import sys\n\nif sys.platform:\n    def test_passes() -> None: ...\n",
-    "what is no Python": "def test_passes(:\n",
+    "an assigned suite": "from stratakit.testing import schema\n\ntest_schema = schema.suite(None)\n",
+    "an imported function": "from contracts import test_passes\n",
+    "a star import": "from contracts import *\n",
+    "a function under a condition": "import sys\n\nif sys.platform:\n    def test_passes() -> None: ...\n",
+    "invalid Python": "def test_passes(:\n",
 }
 NO_TESTS = {
     "nothing": "",
@@ -126,12 +126,12 @@ def refusal(project: Project, *packages: str) -> tuple[str, str]:
     return what, hint
 
 
-def test_each_test_of_a_fresh_project_is_run(project: Project) -> None:
+def test_a_fresh_project_has_no_stray_tests(project: Project) -> None:
     assert refusal(project, "gateway", "money", "servicebase") == ("", "")
 
 
 @pytest.mark.parametrize("stray", STRAYS)
-def test_a_file_that_no_tier_runs_is_named_with_where_it_may_go(
+def test_a_stray_test_file_is_reported_with_the_folders_it_may_move_to(
     stray: str, project: Project, changes: Changes
 ) -> None:
     file, folders = STRAYS[stray]
@@ -142,7 +142,7 @@ def test_a_file_that_no_tier_runs_is_named_with_where_it_may_go(
 
 
 @pytest.mark.parametrize("file", HOMELESS)
-def test_a_package_that_is_none_is_told_what_it_lacks(
+def test_tests_in_a_folder_without_pyproject_toml_are_reported_with_a_hint(
     file: str, project: Project, changes: Changes
 ) -> None:
     changes.write(file, TEST)
@@ -152,7 +152,7 @@ def test_a_package_that_is_none_is_told_what_it_lacks(
 
 
 @pytest.mark.parametrize("file", FINE)
-def test_a_file_that_a_tier_runs_or_pytest_passes_over_is_no_stray(
+def test_files_that_a_tier_runs_or_pytest_ignores_are_not_strays(
     file: str, project: Project, changes: Changes
 ) -> None:
     changes.write(file, TEST)
@@ -161,14 +161,14 @@ def test_a_file_that_a_tier_runs_or_pytest_passes_over_is_no_stray(
 
 @pytest.mark.parametrize("file", ELSEWHERE)
 @pytest.mark.parametrize("what", [*TESTS, *NO_TESTS])
-def test_a_file_is_one_of_tests_by_what_it_holds(
+def test_a_file_outside_of_tiers_is_a_stray_only_if_it_may_contain_tests(
     what: str, file: str, project: Project, changes: Changes
 ) -> None:
     changes.write(file, {**TESTS, **NO_TESTS}[what])
     assert (file in refusal(project, "gateway", "money")[0]) is (what in TESTS)
 
 
-def test_what_git_ignores_and_another_repository_are_not_ours_to_test(
+def test_ignored_files_and_nested_repositories_are_not_strays(
     project: Project, changes: Changes
 ) -> None:
     changes.hide(".git")
@@ -180,7 +180,7 @@ def test_what_git_ignores_and_another_repository_are_not_ours_to_test(
     assert what == "scratch/test_b.py belongs to no tier, so nothing runs its tests"
 
 
-def test_an_environment_in_a_folder_of_tests_is_none_of_ours(
+def test_a_virtual_environment_in_a_folder_of_tests_has_no_strays(
     project: Project, changes: Changes
 ) -> None:
     changes.write(f"{GATEWAY}/env/pyvenv.cfg", "")
@@ -188,7 +188,7 @@ def test_an_environment_in_a_folder_of_tests_is_none_of_ours(
     assert refusal(project, "gateway") == ("", "")
 
 
-def test_a_package_answers_for_its_own_tests_and_everyone_for_those_of_none(
+def test_a_package_is_refused_for_its_own_strays_and_for_those_of_no_package(
     project: Project, changes: Changes
 ) -> None:
     for file in (f"{GATEWAY}/test_a.py", f"{MONEY}/test_a.py", "tests/other/test_a.py"):
@@ -199,7 +199,7 @@ def test_a_package_answers_for_its_own_tests_and_everyone_for_those_of_none(
         assert "tests/other/test_a.py" in refusal(project, *packages)[0]
 
 
-def test_a_package_is_passed_over_however_the_settings_name_its_folder(
+def test_strays_of_other_packages_are_ignored_however_testpaths_names_them(
     project: Project, changes: Changes
 ) -> None:
     changes.replace("pyproject.toml", '"services", "libs"', '"services/*/tests", "libs/money"')
@@ -210,7 +210,7 @@ def test_a_package_is_passed_over_however_the_settings_name_its_folder(
     assert f"{GATEWAY}/test_a.py" not in refusal(project, "money")[0]
 
 
-def test_of_many_files_the_first_are_named(project: Project, changes: Changes) -> None:
+def test_only_the_first_ten_of_many_strays_are_named(project: Project, changes: Changes) -> None:
     for number in range(12):
         changes.write(f"{GATEWAY}/functional/test_{number:02}.py", TEST)
     what, _ = refusal(project, "gateway")
@@ -228,12 +228,12 @@ class Setting:
 
 
 SETTINGS = {
-    "a pattern of one's own": Setting(
+    "a custom pattern": Setting(
         replace("pyproject.toml", "[tool.pytest]", '[tool.pytest]\npython_files = ["check_*.py"]'),
         f"{GATEWAY}/functional/check_a.py",
         is_stray=True,
     ),
-    "a pattern that is not there any more": Setting(
+    "a default pattern that was replaced": Setting(
         replace("pyproject.toml", "[tool.pytest]", '[tool.pytest]\npython_files = ["check_*.py"]'),
         f"{GATEWAY}/functional/test_a.py",
         is_stray=False,
@@ -254,24 +254,24 @@ SETTINGS = {
         f"{GATEWAY}/functional/a.py",
         is_stray=True,
     ),
-    "a folder that is passed over": Setting(
+    "a folder in norecursedirs": Setting(
         replace("pyproject.toml", "[tool.pytest]", '[tool.pytest]\nnorecursedirs = ["functional"]'),
         f"{GATEWAY}/functional/test_a.py",
         is_stray=False,
     ),
-    "a folder that is looked through": Setting(
+    "a folder in testpaths": Setting(
         replace("pyproject.toml", '"tests"]', '"tests", "e*ras"]'),
         "extras/test_a.py",
         is_stray=True,
     ),
-    "every folder": Setting(
+    "no testpaths": Setting(
         replace("pyproject.toml", "testpaths =", "#"), "extras/test_a.py", is_stray=True
     ),
 }
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_what_is_a_test_is_asked_of_the_settings_of_pytest(
+def test_the_settings_of_pytest_decide_which_files_are_tests(
     name: str, project: Project, changes: Changes
 ) -> None:
     setting = SETTINGS[name]
@@ -280,7 +280,7 @@ def test_what_is_a_test_is_asked_of_the_settings_of_pytest(
     assert (setting.file in refusal(project, "gateway")[0]) is setting.is_stray
 
 
-def test_a_service_is_asked_by_every_tier_and_a_library_by_those_it_has_tests_of(
+def test_each_tier_has_sessions_for_all_services_and_for_libraries_with_tests(
     project: Project, changes: Changes
 ) -> None:
     changes.write("libs/untested/pyproject.toml", LIBRARY)

@@ -42,7 +42,7 @@ def changes(project: Project) -> Iterator[Changes]:
         yield changes
 
 
-def test_json_has_each_check_with_who_needs_it_and_what_mends_it(project: Project) -> None:
+def test_json_lists_each_check_with_its_tiers_and_hint(project: Project) -> None:
     outcome = project.outcome(*DOCTOR, "--json")
     assert outcome.code == 0, outcome.output
     report = json.loads(outcome.output)
@@ -63,7 +63,7 @@ def test_json_has_each_check_with_who_needs_it_and_what_mends_it(project: Projec
     assert "migrations create: none" in checks["extensions"]["found"]
 
 
-def test_one_tier_is_asked_about_alone(project: Project) -> None:
+def test_the_doctor_checks_only_the_requested_tier(project: Project) -> None:
     unit = project.outcome(*DOCTOR, "--tier", "unit")
     assert unit.code == 0, unit.output
     assert "everything that unit need" in unit.output
@@ -78,7 +78,7 @@ def test_one_tier_is_asked_about_alone(project: Project) -> None:
     assert f"there is no tier {ABSENT_TIER} here" in absent.output
 
 
-def test_the_tier_cloud_needs_the_credentials_of_the_cloud_that_the_project_names(
+def test_the_cloud_tier_needs_the_credentials_of_the_configured_cloud(
     project: Project,
 ) -> None:
     alone = {"HOME": str(project.path.parent), "HCLOUD_TOKEN": ""}
@@ -98,7 +98,7 @@ def test_the_tier_cloud_needs_the_credentials_of_the_cloud_that_the_project_name
     assert token["HCLOUD_TOKEN"] not in found.output
 
 
-def test_a_tier_that_is_not_known_is_a_configuration_error(project: Project) -> None:
+def test_an_unknown_tier_is_a_configuration_error(project: Project) -> None:
     for command in (DOCTOR, BARE_DOCTOR):
         outcome = project.outcome(*command, "--tier", "bogus", env=SOURCES)
         assert outcome.code == 3
@@ -106,11 +106,13 @@ def test_a_tier_that_is_not_known_is_a_configuration_error(project: Project) -> 
     assert project.outcome(*BARE_DOCTOR, "--bogus", env=SOURCES).code == 3
 
 
-def test_what_a_tier_needs_is_looked_at(project: Project) -> None:
+def test_each_resource_that_a_tier_needs_has_a_check(project: Project) -> None:
     assert project.run(sys.executable, "-c", UNCHECKED, env=SOURCES).stdout == ""
 
 
-def test_a_bare_python_with_no_path_and_no_home_is_enough(bake: Bakery, tmp_path: Path) -> None:
+def test_the_doctor_runs_on_a_bare_python_without_path_and_home(
+    bake: Bakery, tmp_path: Path
+) -> None:
     baked = bake.into(tmp_path)
     bare = Project(baked.path, {}, {**SOURCES, "PATH": "/nonexistent", "HOME": "/proc/home"})
     # Isolated from the packages of the tests.
@@ -122,7 +124,9 @@ def test_a_bare_python_with_no_path_and_no_home_is_enough(bake: Bakery, tmp_path
     assert "hint: uv run invoke setup" in outcome.output
 
 
-def test_a_template_that_is_elsewhere_is_out_of_reach(project: Project, changes: Changes) -> None:
+def test_a_missing_folder_of_the_template_is_reported_as_optional(
+    project: Project, changes: Changes
+) -> None:
     record = {"template": "/home/ann/strata", "commit": 40 * "0", "context": {"cookiecutter": {}}}
     changes.write(".cruft.json", json.dumps(record))
     report = json.loads(project.outcome(*DOCTOR, "--json").output)
@@ -131,7 +135,9 @@ def test_a_template_that_is_elsewhere_is_out_of_reach(project: Project, changes:
     assert "it is in /home/ann/strata, and nothing is there" in row["found"]
 
 
-def test_what_an_update_could_not_merge_is_told(project: Project, changes: Changes) -> None:
+def test_rejected_changes_of_an_update_are_reported_with_a_hint(
+    project: Project, changes: Changes
+) -> None:
     changes.write("README.md.rej", "-1\n+2\n")
     outcome = project.outcome(*DOCTOR, "--json")
     (row,) = [row for row in json.loads(outcome.output)["checks"] if row["name"] == "update"]
@@ -139,7 +145,9 @@ def test_what_an_update_could_not_merge_is_told(project: Project, changes: Chang
     assert row["hint"] == "apply their changes by hand, then remove them"
 
 
-def test_an_extension_that_no_server_has_is_named(project: Project, changes: Changes) -> None:
+def test_a_missing_postgresql_extension_is_reported_with_its_service(
+    project: Project, changes: Changes
+) -> None:
     statement = "op.execute('CREATE EXTENSION IF NOT EXISTS \"unheard-of\"')"
     changes.write("services/gateway/migrations/versions/0009_more.py", f"{statement}\n")
     report = json.loads(project.outcome(*DOCTOR, "--json").output)
@@ -150,7 +158,7 @@ def test_an_extension_that_no_server_has_is_named(project: Project, changes: Cha
     assert row["hint"] == "use one that has it: TEST_DATABASE_URL=postgresql://..."
 
 
-def test_nothing_is_changed(project: Project, tmp_path: Path) -> None:
+def test_the_doctor_changes_no_file(project: Project, tmp_path: Path) -> None:
     home, before = tmp_path / "home", listing(project)
     home.mkdir()
     env = {"HOME": str(home), "XDG_CACHE_HOME": str(home), **SOURCES}
@@ -182,7 +190,7 @@ def script(project: Project, shell: str, *flags: str) -> Outcome:
     ("shell", "has"),
     [("bash", "complete -F"), ("zsh", "compctl -K"), ("fish", "complete --command nox")],
 )
-def test_the_shell_of_the_user_decides_what_is_printed(
+def test_completion_prints_a_script_for_the_users_shell(
     shell: str, has: str, project: Project
 ) -> None:
     outcome = script(project, f"/usr/bin/{shell}")
@@ -190,7 +198,7 @@ def test_the_shell_of_the_user_decides_what_is_printed(
     assert has in outcome.output
 
 
-def test_a_shell_that_cannot_be_served_is_named(project: Project) -> None:
+def test_an_unsupported_shell_is_refused_by_name(project: Project) -> None:
     outcome = script(project, "/bin/tcsh")
     assert outcome.code == 3
     assert "'tcsh' in $SHELL is not one of bash, zsh, fish" in outcome.output

@@ -265,7 +265,7 @@ SITUATIONS = [
         changes=(add_absent_tier,),
     ),
     Situation(
-        name="what some tests need is absent",
+        name="a part that some tests need is absent",
         code=0,
         says="infrastructure: ABSENT docker: no Docker engine answers; start one",
         arguments=("-s", "infrastructure", "--", ABSENT),
@@ -273,7 +273,7 @@ SITUATIONS = [
         env={"CI": ""},
     ),
     Situation(
-        name="what every test needs is absent",
+        name="every test lacks a part or is skipped in CI",
         code=0,
         says="infrastructure: ABSENT ci_skip: test_by_hand is not run where CI is set",
         arguments=("-s", "infrastructure", "--", ABSENT),
@@ -281,14 +281,14 @@ SITUATIONS = [
         env={"CI": "true"},
     ),
     Situation(
-        name="what tests need is absent, and an option requires it",
+        name="an absent part is required by an option",
         code=2,
         says="infrastructure: required, and absent: docker",
         arguments=("-s", "infrastructure", "--", "--require", "docker", ABSENT),
         changes=(write(ABSENT, NEEDS_DOCKER),),
     ),
     Situation(
-        name="what tests need is absent, and the project requires it",
+        name="an absent part is required by the project",
         code=2,
         says="infrastructure: required, and absent: docker",
         arguments=("-s", "infrastructure", "--", ABSENT),
@@ -302,14 +302,14 @@ SITUATIONS = [
         ),
     ),
     Situation(
-        name="a part that is required is misspelt",
+        name="a required part is misspelt",
         code=3,
         says="did you mean docker?",
         arguments=("-s", "infrastructure", "--", "--require", "doker", ABSENT),
         changes=(write(ABSENT, NEEDS_DOCKER),),
     ),
     Situation(
-        name="the packages cannot be had",
+        name="the packages cannot be downloaded",
         code=2,
         says="uv could not make the environment",
         arguments=("-s", "unit"),
@@ -338,7 +338,7 @@ SITUATIONS = [
         changes=(write(".env.test", "TEST_DATABSE_URL=postgresql://localhost\n"),),
     ),
     Situation(
-        name="a URL is of something else",
+        name="the database URL is not of PostgreSQL",
         code=3,
         says="TEST_DATABASE_URL=mysql://me:***@db/x is not valid",
         arguments=("-s", "integration"),
@@ -388,7 +388,7 @@ SITUATIONS = [
         env={"TEST_DATABSE_URL": "postgresql://localhost"},
     ),
     Situation(
-        name="settings of somebody else begin as ours do",
+        name="variables of other programs begin like our settings",
         code=0,
         says="exit 0 (passed)",
         arguments=("-s", "unit"),
@@ -463,7 +463,7 @@ SITUATIONS = [
         changes=(write(STRAY, PASSES),),
     ),
     Situation(
-        name="a test is in no tier's folder, and nobody names it",
+        name="a test is in no tier's folder, and is not named",
         code=3,
         says=f"{STRAY} belongs to no tier, so nothing runs its tests",
         arguments=("-s", "integration"),
@@ -477,7 +477,7 @@ SITUATIONS = [
         changes=(write("tests/other/test_stray.py", PASSES),),
     ),
     Situation(
-        name="a tier's folder holds what a branch has left behind",
+        name="a tier's folder contains only leftovers of a branch",
         code=2,
         says="there is no tier load here",
         arguments=("-s", "load"),
@@ -519,7 +519,7 @@ def changes(project: Project) -> Iterator[Changes]:
 
 @orders
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
-def test_each_situation_has_its_code_and_says_why(
+def test_a_session_exits_with_the_expected_code_and_message(
     situation: Situation, order: tuple[str, ...], project: Project, changes: Changes
 ) -> None:
     for change in situation.changes:
@@ -535,7 +535,7 @@ def test_each_situation_has_its_code_and_says_why(
 
 
 @proof
-def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
+def test_forced_docker_without_the_image_exits_with_2_and_suggests_a_pull(project: Project) -> None:
     with fake_docker.without_images() as host:
         env = {"STRATA_SERVERS": "docker", "DOCKER_HOST": host}
         outcome = project.nox("-s", "integration", env=env)
@@ -544,7 +544,7 @@ def test_docker_that_is_forced_needs_the_image(project: Project) -> None:
 
 
 @proof
-def test_docker_without_the_image_gives_way_to_embedded_and_says_so(project: Project) -> None:
+def test_docker_without_the_image_falls_back_to_embedded_and_reports_it(project: Project) -> None:
     with fake_docker.without_images() as host:
         few = ("-s", "integration", "--", "-k", "kept_and_can")
         outcome = project.nox(*few, env={"DOCKER_HOST": host})
@@ -553,7 +553,7 @@ def test_docker_without_the_image_gives_way_to_embedded_and_says_so(project: Pro
 
 
 @orders
-def test_an_interrupt_exits_with_130_and_the_summary_says_so(
+def test_an_interrupt_exits_with_130_and_is_recorded_in_the_summary(
     order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
 ) -> None:
     started = tmp_path / "started"
@@ -572,7 +572,7 @@ def test_an_interrupt_exits_with_130_and_the_summary_says_so(
 
 
 @orders
-def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests_have_ended(
+def test_folders_of_a_killed_nox_are_removed_by_the_first_run_after_its_tests_end(
     order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
 ) -> None:
     started, end = tmp_path / "started", tmp_path / "end"
@@ -607,13 +607,13 @@ def test_what_nox_leaves_when_it_is_killed_goes_with_the_next_run_once_its_tests
     assert not [*project.path.glob("reports/.runs")]
 
 
-def test_a_list_of_the_sessions_leaves_no_reports(project: Project, changes: Changes) -> None:
+def test_listing_the_sessions_creates_no_reports(project: Project, changes: Changes) -> None:
     changes.hide("reports")
     assert project.outcome(*NOX, "-l").code == 0
     assert not (project.path / "reports").exists()
 
 
-def test_nox_inside_a_nox_session_keeps_its_own_code(
+def test_nox_inside_a_nox_session_keeps_its_own_exit_code(
     project: Project, changes: Changes, tmp_path: Path
 ) -> None:
     add_absent_tier(changes)
@@ -631,7 +631,7 @@ def test_nox_inside_a_nox_session_keeps_its_own_code(
     assert outcome.summary["exit_code"] == 2
 
 
-def test_a_session_of_the_projects_own_that_fails_is_named(
+def test_a_failed_session_that_is_not_a_tier_is_reported_by_name(
     project: Project, changes: Changes
 ) -> None:
     changes.replace(
@@ -666,7 +666,7 @@ def test_a_session_of_the_projects_own_that_fails_is_named(
         ("db.restore", "did not receive required positional arguments: 'name'"),
     ],
 )
-def test_an_action_that_cannot_be_made_out_is_refused_with_what_helps(
+def test_a_mistyped_invoke_command_is_refused_with_a_hint(
     words: str, says: str, project: Project
 ) -> None:
     bad = project.outcome("uv", "run", "invoke", *words.split())
@@ -676,7 +676,7 @@ def test_an_action_that_cannot_be_made_out_is_refused_with_what_helps(
     assert "Traceback" not in bad.output
 
 
-def test_help_and_completion_of_actions_are_invokes_own(project: Project) -> None:
+def test_invokes_own_help_and_completion_work(project: Project) -> None:
     for words in ("--help", "--list db", "--help stack.up", "stack.up --help", "--version"):
         shown = project.outcome("uv", "run", "invoke", *words.split())
         assert shown.code == 0, shown.output
@@ -684,6 +684,6 @@ def test_help_and_completion_of_actions_are_invokes_own(project: Project) -> Non
     assert "stack.up" in names.output.split()
 
 
-def test_an_action_has_the_codes_of_the_tiers(project: Project) -> None:
+def test_an_action_with_a_broken_uv_exits_with_2(project: Project) -> None:
     broken = project.outcome(".venv/bin/invoke", "setup", env={"UV": "/bin/false"})
     assert broken.code == 2, broken.output

@@ -66,7 +66,9 @@ def order(outcome: Outcome) -> list[str]:
     return re.findall(r"ran (\d+)", outcome.output)
 
 
-def test_the_order_is_that_of_the_seed_which_is_told(project: Project, changes: Changes) -> None:
+def test_the_printed_seed_repeats_the_order_of_the_tests(
+    project: Project, changes: Changes
+) -> None:
     changes.write(FILE, ORDER)
     first = planted(project, "-s")
     (seed,) = {each["seed"] for each in first.summary["tiers"]}
@@ -79,7 +81,7 @@ def test_the_order_is_that_of_the_seed_which_is_told(project: Project, changes: 
     assert plain == sorted(plain, key=int)
 
 
-def test_a_test_that_fails_by_chance_is_found_and_no_other(
+def test_flakes_reports_only_the_flaky_test_with_a_seed_that_repeats_it(
     project: Project, changes: Changes
 ) -> None:
     changes.write(FILE, CHANCE)
@@ -95,7 +97,7 @@ def test_a_test_that_fails_by_chance_is_found_and_no_other(
     assert f"to repeat the test order and the rows: --seed {seed}" in again.output
 
 
-def test_a_stable_suite_is_not_accused(project: Project, changes: Changes) -> None:
+def test_flakes_passes_on_a_stable_suite(project: Project, changes: Changes) -> None:
     changes.write(FILE, ORDER)
     done = project.nox("-s", "flakes", "--", "--times", "4", "-k", "planted")
     assert done.code == 0, done.output
@@ -114,7 +116,7 @@ def test_a_stable_suite_is_not_accused(project: Project, changes: Changes) -> No
         ('until="2999-01-31"', "True", 3, "needs a date and a reason"),
     ],
 )
-def test_a_quarantine_holds_until_its_date_and_has_a_reason(
+def test_a_quarantine_lasts_until_its_date_and_needs_a_reason(
     marker: str, passes: str, code: int, says: str, project: Project, changes: Changes
 ) -> None:
     changes.write(FILE, QUARANTINE.format(marker, passes))
@@ -127,7 +129,7 @@ def test_a_quarantine_holds_until_its_date_and_has_a_reason(
         assert says in test["error"]
 
 
-def test_what_is_over_its_budget_fails_where_that_is_asked(
+def test_a_test_over_its_budget_fails_only_with_strict_budgets(
     project: Project, changes: Changes
 ) -> None:
     changes.write(FILE, SLOW)
@@ -139,7 +141,7 @@ def test_what_is_over_its_budget_fails_where_that_is_asked(
     assert "1 tests failed, of which 1 are over their budget" in done.output
 
 
-def test_a_tier_that_is_over_its_budget_fails_where_that_is_asked(
+def test_a_tier_over_its_budget_fails_only_with_strict_budgets(
     project: Project, changes: Changes
 ) -> None:
     changes.write(FILE, ORDER)

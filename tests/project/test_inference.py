@@ -25,7 +25,7 @@ def project(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 # Runs all of its tiers, while other tests are running.
 @pytest.mark.timeout(900)
-def test_its_tiers_are_green_and_its_gates_hold(project: Project) -> None:
+def test_the_examples_tiers_and_coverage_gates_pass_on_embedded_servers(project: Project) -> None:
     outcome = project.nox("-s", "static", "coverage", env=EMBEDDED)
     assert outcome.code == 0, outcome.output
     statuses = {tier["name"]: tier["status"] for tier in outcome.summary["tiers"]}
@@ -36,7 +36,7 @@ def test_its_tiers_are_green_and_its_gates_hold(project: Project) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_its_integration_tier_is_green_in_docker(project: Project) -> None:
+def test_the_examples_integration_tier_passes_in_docker(project: Project) -> None:
     if not has_images():
         pytest.skip("no Docker engine with the images")  # The tier runs on embedded servers above.
     outcome = project.nox("-s", "integration", env=DOCKER)
@@ -48,7 +48,7 @@ def test_its_integration_tier_is_green_in_docker(project: Project) -> None:
 @pytest.mark.parametrize(
     ("kind", "home"), [("smoke", "test_smoke.py"), ("e2e", "e2e"), ("contract", "contract")]
 )
-def test_a_kind_of_tests_can_be_asked_for_and_passes_in_docker_where_that_is(
+def test_a_marker_selects_one_kind_of_the_examples_integration_tests(
     project: Project, kind: str, home: str
 ) -> None:
     servers = DOCKER if has_images() else EMBEDDED
@@ -64,7 +64,7 @@ def test_a_kind_of_tests_can_be_asked_for_and_passes_in_docker_where_that_is(
 
 # The promised time for a newcomer, with cached packages.
 @pytest.mark.timeout(120)
-def test_the_first_completion_is_there_two_minutes_after_the_bake(
+def test_the_readme_leads_to_a_first_completion_within_two_minutes(
     bake: Bakery, tmp_path: Path
 ) -> None:
     project = bake.into(tmp_path, {**INFERENCE, **named("Acme First")})

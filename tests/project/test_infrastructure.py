@@ -185,12 +185,16 @@ def expect(variant: Variant, found: Found) -> None:
 
 
 @both_sides("policies")
-def test_the_policies_see_it_without_a_provider(variant: Variant, by_shadows: Found) -> None:
+def test_policies_report_only_the_planted_defect_without_a_provider(
+    variant: Variant, by_shadows: Found
+) -> None:
     expect(variant, by_shadows)
 
 
 @both_sides("policies", cloud="aws")
-def test_the_policies_see_it_in_the_plan_of_the_provider(variant: Variant, by_plans: Found) -> None:
+def test_policies_report_only_the_planted_defect_in_the_providers_plan(
+    variant: Variant, by_plans: Found
+) -> None:
     expect(variant, by_plans)
 
 
@@ -211,7 +215,7 @@ def by_checkov(project: Project, written: Callable[..., Path]) -> Found:
 
 
 @both_sides("checkov")
-def test_checkov_sees_it(variant: Variant, by_checkov: Found) -> None:
+def test_checkov_reports_only_the_planted_defect(variant: Variant, by_checkov: Found) -> None:
     expect(variant, by_checkov)
 
 
@@ -227,7 +231,7 @@ PROGRAMS = {
     [(check, each) for check in PROGRAMS for each in variants(check)],
     ids=lambda each: each.key if isinstance(each, Variant) else each,
 )
-def test_a_check_of_dockerfiles_and_workflows_sees_it(
+def test_a_linter_of_dockerfiles_or_workflows_reports_only_the_broken_file(
     check: str, variant: Variant, project: Project, tmp_path: Path
 ) -> None:
     program, *words = PROGRAMS[check]
@@ -261,7 +265,7 @@ def by_terraform(
     [(verb, each) for verb in ("validate", "test") for each in variants(verb)],
     ids=lambda each: each.key if isinstance(each, Variant) else each,
 )
-def test_terraform_sees_it(
+def test_terraform_validate_or_test_fails_only_on_the_broken_module(
     verb: str,
     variant: Variant,
     by_terraform: Callable[[str, Variant], tuple[int | None, str]],
@@ -274,7 +278,7 @@ def test_terraform_sees_it(
     assert bool(code) == (variant.side == "broken"), said
 
 
-def test_terraform_sees_what_is_not_formatted(
+def test_terraform_fmt_lists_only_unformatted_files(
     project: Project, ask: Callable[..., Any], written: Callable[..., Path]
 ) -> None:
     folder = written(variants("fmt"))

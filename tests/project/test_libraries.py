@@ -1,4 +1,4 @@
-"""A library made by uv, with tests: it is checked in the same way as services."""
+"""Tests of a library made by uv, in sessions, CI, the doctor and coverage, like those of services."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def changes(project: Project) -> Iterator[Changes]:
         yield changes
 
 
-def test_its_tests_are_run_by_the_tiers_that_it_has_tests_of(project: Project) -> None:
+def test_unit_and_integration_run_the_tests_of_a_library(project: Project) -> None:
     outcome = project.nox("-s", "unit(money)", "integration(money)")
     assert outcome.code == 0, outcome.output
     tiers = [(tier["name"], tier["service"], tier["status"]) for tier in outcome.summary["tiers"]]
@@ -107,7 +107,9 @@ def test_its_tests_are_run_by_the_tiers_that_it_has_tests_of(project: Project) -
     assert not (packages / "nox").exists()
 
 
-def test_the_sessions_are_listed_with_those_of_services(project: Project, changes: Changes) -> None:
+def test_nox_lists_sessions_of_services_and_of_libraries_with_tests(
+    project: Project, changes: Changes
+) -> None:
     changes.write("libs/fabric/pyproject.toml", LIBRARY.format("fabric"))
     listed = re.findall(r"^[*-] (\S+)", project.run("nox", "-l").stdout, re.MULTILINE)
     assert [each for each in listed if "(" in each] == [
@@ -117,7 +119,7 @@ def test_the_sessions_are_listed_with_those_of_services(project: Project, change
     ]
 
 
-def test_the_graph_and_ci_have_it(project: Project) -> None:
+def test_the_graph_and_the_ci_matrix_include_a_library(project: Project) -> None:
     graph = project.run(".venv/bin/invoke", "graph", "--format", "json").stdout
     assert json.loads(graph)["libraries"] == [{"name": "money"}, {"name": "servicebase"}]
     said = project.run(".venv/bin/invoke", "ci.matrix", "test").stdout
@@ -127,7 +129,7 @@ def test_the_graph_and_ci_have_it(project: Project) -> None:
     assert images == 'images=["gateway"]'
 
 
-def test_the_doctor_knows_it(project: Project) -> None:
+def test_the_doctor_reports_a_library_and_its_tests(project: Project) -> None:
     outcome = project.outcome(".venv/bin/invoke", "doctor", "--json")
     checks = {check["name"]: check for check in json.loads(outcome.output)["checks"]}
     assert "the library money" in checks["services"]["found"]
@@ -135,13 +137,17 @@ def test_the_doctor_knows_it(project: Project) -> None:
     assert "libs/money/tests/unit/" in checks["tests: unit"]["found"]
 
 
-def test_a_bare_pytest_gives_it_a_database_beside_those_of_services(project: Project) -> None:
+def test_a_bare_pytest_runs_database_tests_of_a_service_and_a_library_together(
+    project: Project,
+) -> None:
     migrated = "services/gateway/tests/integration/test_migrations.py"
     done = project.run(".venv/bin/pytest", "-q", migrated, "libs", check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_its_groups_of_tools_are_in_its_environment(project: Project, changes: Changes) -> None:
+def test_the_dev_group_of_a_library_is_in_its_environment_but_not_docs(
+    project: Project, changes: Changes
+) -> None:
     group = "[dependency-groups]\n"
     more = f'{group}dev = ["hypothesis"]\ndocs = ["fastapi"]\n'
     text = (project.path / MANIFEST).read_text(encoding="utf-8")
@@ -157,7 +163,7 @@ def test_its_groups_of_tools_are_in_its_environment(project: Project, changes: C
     assert not (packages / "fastapi").exists()
 
 
-def test_coverage_judges_it_with_the_services_and_alone(project: Project) -> None:
+def test_coverage_judges_a_library_alone_and_together_with_services(project: Project) -> None:
     few = ("-k", "domain or migration or ledger or money", "--cov", "--cov-report=")
     tested = project.nox("-s", "unit", "integration", "--", *few)
     assert tested.code == 0, tested.output
@@ -175,7 +181,9 @@ def test_coverage_judges_it_with_the_services_and_alone(project: Project) -> Non
     assert "there is no reports/unit/money/coverage.data" in unmeasured.output
 
 
-def test_what_runs_its_tests_is_asked_for(project: Project, changes: Changes) -> None:
+def test_a_library_without_stratakit_is_refused_with_a_uv_add_hint(
+    project: Project, changes: Changes
+) -> None:
     changes.write("libs/fabric/pyproject.toml", LIBRARY.format("fabric"))
     changes.write("libs/fabric/tests/unit/test_a.py", "def test_a() -> None: ...\n")
     outcome = project.nox("-s", "unit(fabric)")
@@ -183,7 +191,9 @@ def test_what_runs_its_tests_is_asked_for(project: Project, changes: Changes) ->
     assert "hint: uv add --package acme-books-fabric --group test stratakit" in outcome.output
 
 
-def test_a_service_of_the_same_name_is_refused(project: Project, changes: Changes) -> None:
+def test_a_library_with_the_name_of_a_service_is_refused(
+    project: Project, changes: Changes
+) -> None:
     for file in ("pyproject.toml", "tests/unit/test_a.py"):
         text = LIBRARY.format("other-gateway") if file.endswith("toml") else ""
         changes.write(f"libs/gateway/{file}", text)
@@ -197,7 +207,7 @@ def test_a_service_of_the_same_name_is_refused(project: Project, changes: Change
     assert "there are a service and a library gateway" in bare.stdout + bare.stderr
 
 
-def test_a_library_that_has_no_name_is_told_so(project: Project, changes: Changes) -> None:
+def test_a_library_without_a_project_table_is_refused(project: Project, changes: Changes) -> None:
     changes.write("libs/fabric/pyproject.toml", "[tool.other]\n")
     changes.write("libs/fabric/tests/unit/test_a.py", "")
     done = project.run("nox", "-l", check=False)
