@@ -8,9 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import argon2
+from pydantic import AfterValidator, WithJsonSchema
 
 from servicebase.values import is_typed
 
@@ -19,7 +20,7 @@ from . import errors
 SECRET_BYTES = 32
 SHOWN = len("sk-") + 8
 """Length of the prefix of a key that is stored and shown: enough to recognise it, not to use it."""
-PASSWORD_LENGTHS = (12, 256)
+PASSWORD_LEAST, PASSWORD_MOST = 12, 256
 
 T = TypeVar("T")
 
@@ -34,18 +35,25 @@ def same(given: str, known: str) -> bool:
     return hmac.compare_digest(given.encode(), known.encode())
 
 
-def check_password(value: str, least: int = PASSWORD_LENGTHS[0]) -> str:
+def check_password(value: str, least: int = PASSWORD_LEAST) -> str:
     """Return `value` in NFKC form, so that it does not depend on the keyboard or the system.
 
     Raise InvalidError if it is too short or too long, or contains control characters.
     """
     password = unicodedata.normalize("NFKC", value)
-    most = PASSWORD_LENGTHS[1]
-    if not least <= len(password) <= most:
-        raise errors.InvalidError("password", f"must have {least} to {most} characters")
+    if not least <= len(password) <= PASSWORD_MOST:
+        raise errors.InvalidError("password", f"must have {least} to {PASSWORD_MOST} characters")
     if not is_typed(password):
         raise errors.InvalidError("password", "must not hold control characters")
     return password
+
+
+_LENGTHS = {"minLength": PASSWORD_LEAST, "maxLength": PASSWORD_MOST}
+Password = Annotated[
+    str,
+    AfterValidator(check_password),
+    WithJsonSchema({"type": "string", "format": "password", **_LENGTHS}),
+]
 
 
 @dataclass(frozen=True, slots=True)

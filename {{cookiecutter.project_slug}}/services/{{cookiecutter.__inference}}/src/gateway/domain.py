@@ -75,13 +75,12 @@ class Team(NewTeam, Entity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """A new user, who belongs to a team. Emails are unique."""
+    """A new user of a team, who cannot log in without a password. Emails are unique."""
 
     team_id: UUID
     email: Email
     role: Role = "member"
     password_hash: str | None = field(default=None, repr=False)
-    """None for a user who cannot log in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from ..ports import Ports
 from .credentials import CurrentUser, authenticate
 from .dependencies import ANNOUNCED, NO_STORE, Address, CredentialsDep, PortsDep, SettingsDep
 from .error_handlers import documented
-from .schemas.resources import Account, IssuedKey, Key, Login, OwnKey, Register, SessionToken
+from .schemas.resources import Account, IssuedKey, Key, KeyBody, Login, Register, SessionToken
 
 WRONG = "wrong email or password"
 _COUNTED = UUID("6e1c1a6e-4a43-4a5e-9d0c-6c3f0d6c7f0a")
@@ -91,7 +91,7 @@ async def me(caller: CurrentUser, ports: PortsDep) -> Any:
     "/keys", status_code=201, response_model=IssuedKey, dependencies=[NO_STORE], responses=GUARDED
 )
 async def create_key(
-    body: OwnKey, caller: CurrentUser, ports: PortsDep, credentials: CredentialsDep
+    body: KeyBody, caller: CurrentUser, ports: PortsDep, credentials: CredentialsDep
 ) -> Any:
     """Create an API key for the current user. The key is shown only once."""
     key = await issue_key(ports, credentials.keys, caller.user, body, uuid4())
@@ -129,7 +129,7 @@ async def revoke_own_key(caller: CurrentUser, ports: PortsDep, key_id: UUID) -> 
 
 
 async def issue_key(
-    ports: Ports, keys: accounts.Keys, user: domain.User, body: OwnKey, id_: UUID
+    ports: Ports, keys: accounts.Keys, user: domain.User, body: KeyBody, id_: UUID
 ) -> dict[str, Any]:
     """Create a user's API key and return an IssuedKey; raise InvalidError for a past expiry."""
     if body.expires_at and body.expires_at <= ports.clock.now():

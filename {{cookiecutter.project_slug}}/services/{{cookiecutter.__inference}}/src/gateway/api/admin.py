@@ -17,8 +17,8 @@ from .accounts import issue_key, revoke_key
 from .credentials import administrator
 from .dependencies import ANNOUNCED, NO_STORE, CredentialsDep, NewId, PortsDep
 from .error_handlers import documented
+from .schemas import Body
 from .schemas import resources as schemas
-from .schemas.fields import Body
 
 router = APIRouter(
     prefix="/admin", dependencies=[Depends(administrator)], responses=documented(400, 401, 503)

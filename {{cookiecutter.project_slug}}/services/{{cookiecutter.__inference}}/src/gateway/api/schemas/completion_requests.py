@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from ... import domain, errors
 from ...ports import Inference
-from .fields import Body, example
+from . import Body, example
 
 MESSAGES = 1_000
 STOPS = 4

@@ -1,55 +1,105 @@
 """Request and response bodies of the resources. None of them contains a hash."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self, get_type_hints
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    model_validator,
+)
 
 from servicebase.repository import Repository
 
 from ... import accounts, domain, errors
+from ...accounts import Password
 from ...domain import Amount, Email, ModelName, Name, Positive, Provider
 from ...ports import Database
-from .fields import Body, Instant, Password, example, sent, shown
+from . import Body, example
 
-TeamCreate = sent("TeamCreate", "A team to create.", domain.NewTeam)
-TeamPatch = sent("TeamPatch", "Changes to a team.", domain.NewTeam, patch=True)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _text(value: object) -> object:
+    # pydantic would also accept numbers, as seconds since the epoch.
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise ValueError("must be a time such as 2030-01-31T12:00:00Z")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is too far from now") from error
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
+
+
+def sent(
+    name: str, kind: type, but: Collection[str] = (), *, patch: str = "", **more: Any
+) -> type[Body]:
+    """Return a model of a request body with the fields of a dataclass and their rules.
+
+    In a patch, which `patch` describes, all are optional. Their defaults are never used: fields
+    that are not sent stay.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    left_out: Any = Field(default_factory=list)
+    found: dict[str, Any] = {
+        each.name: (hints[each.name], left_out if patch else each)
+        for each in fields(kind)
+        if each.name not in but
+    }
+    return create_model(name, __base__=Body, __doc__=patch or kind.__doc__, **found, **more)
+
+
+def shown(kind: type, but: Collection[str] = (), **more: Any) -> type[BaseModel]:
+    """Return a model of a response body with the fields of a dataclass.
+
+    Without their rules, so that data which is older than a rule can still be shown.
+    """
+    hints = get_type_hints(kind).items()
+    found: dict[str, Any] = {each: (hint, ...) for each, hint in hints if each not in but} | more
+    config = ConfigDict(from_attributes=True)
+    return create_model(kind.__name__, __config__=config, __doc__=kind.__doc__, **found)
+
+
+TeamCreate = sent("TeamCreate", domain.NewTeam)
+TeamPatch = sent("TeamPatch", domain.NewTeam, patch="Changes to a team.")
 Team = shown(domain.Team, {"spent_microcents"}, spent_cents=(float, ...))
 
-UserCreate = sent(
-    "UserCreate",
-    "A user to create. Without a password they cannot log in.",
-    domain.NewUser,
-    {"password_hash"},
-    password=(Password | None, None),
-)
+password = (Password | None, None)
+UserCreate = sent("UserCreate", domain.NewUser, {"password_hash"}, password=password)
 UserPatch = sent(
     "UserPatch",
-    "Changes to a user.\n\nA new password ends their sessions. Null also revokes their keys, and"
-    " they can no longer log in.",
     domain.NewUser,
     {"team_id", "password_hash"},
-    patch=True,
-    password=(Password | None, None),
+    patch="Changes to a user.\n\nA new password ends their sessions. Null also revokes their keys,"
+    " and they can no longer log in.",
+    password=password,
 )
 User = shown(domain.User, {"password_hash"})
 
 
-class OwnKey(Body):
-    """An API key to create."""
+class KeyBody(Body):
+    """The name and the expiry of an API key."""
 
     name: Name | None = None
     expires_at: Instant | None = None
 
 
-class KeyPatch(OwnKey):
-    """Changes to an API key."""
-
-
-class KeyCreate(OwnKey):
+class KeyCreate(KeyBody):
     """An API key to create for a user, in their team."""
 
     user_id: UUID
@@ -58,20 +108,19 @@ class KeyCreate(OwnKey):
 Key = shown(domain.ApiKey, {"hash"})
 IssuedKey = create_model("IssuedKey", __base__=Key, key=(str, ...))
 
-AliasCreate = sent("AliasCreate", "An alias to create.", domain.NewModelAlias)
+AliasCreate = sent("AliasCreate", domain.NewModelAlias)
 AliasPatch = sent(
     "AliasPatch",
-    "Changes to an alias, which create a new version.\n\nWith a `version`, they are refused if the"
-    " alias is no longer at that version.",
     domain.NewModelAlias,
     {"team_id"},
-    patch=True,
+    patch="Changes to an alias, which create a new version.\n\nWith a `version`, they are refused"
+    " if the alias is no longer at that version.",
     version=(Positive | None, None),
 )
 ModelAlias = shown(domain.ModelAlias)
 
-QuotaCreate = sent("QuotaCreate", "A quota to create.", domain.NewQuota)
-QuotaPatch = sent("QuotaPatch", "Changes to a quota.", domain.NewQuota, {"team_id"}, patch=True)
+QuotaCreate = sent("QuotaCreate", domain.NewQuota)
+QuotaPatch = sent("QuotaPatch", domain.NewQuota, {"team_id"}, patch="Changes to a quota.")
 Quota = shown(domain.Quota)
 
 
@@ -100,7 +149,7 @@ class Resource:
 RESOURCES = (
     Resource("team", "teams", Team, TeamPatch, TeamCreate, domain.NewTeam, "id"),
     Resource("user", "users", User, UserPatch, UserCreate, domain.NewUser),
-    Resource("key", "keys", Key, KeyPatch),
+    Resource("key", "keys", Key, KeyBody),
     Resource("alias", "aliases", ModelAlias, AliasPatch, AliasCreate, domain.NewModelAlias),
     Resource("quota", "quotas", Quota, QuotaPatch, QuotaCreate, domain.NewQuota),
 )
