@@ -1,7 +1,7 @@
 """Response bodies of completions in OpenAI's API, whole and streamed."""
 
 import secrets
-from typing import Any, Literal, NotRequired
+from typing import Any, Generic, Literal, NotRequired, TypeVar
 
 from pydantic import with_config
 from typing_extensions import TypedDict
@@ -19,14 +19,6 @@ class Usage(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-
-
-class Head(TypedDict):
-    """Fields of every response and of each chunk of a stream."""
-
-    id: str
-    created: int
-    model: str
 
 
 class Choice(TypedDict):
@@ -53,48 +45,54 @@ class ChatChoice(Choice):
     message: ChatAnswer
 
 
-class ChatCompletion(Head):
-    """A chat completion."""
-
-    object: Literal["chat.completion"]
-    choices: list[ChatChoice]
-    usage: Usage
-
-
 class TextChoice(Choice):
     """A choice of a text completion."""
 
     text: str
 
 
-class TextCompletion(Head):
+AnyChoice = TypeVar("AnyChoice", ChatChoice, TextChoice)
+
+
+class Whole(TypedDict, Generic[AnyChoice]):
+    """Fields of both kinds of completions."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[AnyChoice]
+    usage: Usage
+
+
+class ChatCompletion(Whole[ChatChoice]):
+    """A chat completion."""
+
+    object: Literal["chat.completion"]
+
+
+class TextCompletion(Whole[TextChoice]):
     """A text completion."""
 
     object: Literal["text_completion"]
-    choices: list[TextChoice]
-    usage: Usage
 
 
 class TextEncoder:
     """Encoder of the response to one request: a text completion, unless a subclass differs."""
 
-    PREFIX, PIECE = "cmpl", "text_completion"
+    PREFIX, WHOLE, PIECE = "cmpl", "text_completion", "text_completion"
 
     def __init__(self, model: str, created: int, *, include_usage: bool = False) -> None:
         id_ = f"{self.PREFIX}-{secrets.token_hex(16)}"
-        self._head: Head = {"id": id_, "created": created, "model": model}
+        self._head: Object = {"id": id_, "created": created, "model": model}
         self._include_usage = include_usage
         self._begun = set[int]()
         """Indexes of the choices whose first chunk was encoded."""
 
-    def whole(self, completion: Completion) -> TextCompletion | ChatCompletion:
-        """Return the response body of a whole completion."""
-        return {
-            **self._head,
-            "object": "text_completion",
-            "choices": [{**_choice(each), "text": each.text} for each in completion.choices],
-            "usage": _usage(completion.usage),
-        }
+    def whole(self, completion: Completion) -> Object:
+        """Return the response body of a whole completion: a TextCompletion or ChatCompletion."""
+        choices = [{**_choice(each), **self.answer(each)} for each in completion.choices]
+        usage = _usage(completion.usage)
+        return {**self._head, "object": self.WHOLE, "choices": choices, "usage": usage}
 
     def events(self, chunk: Chunk) -> bytes:
         """Return the server-sent events of a chunk."""
@@ -113,22 +111,15 @@ class TextEncoder:
         """Return the fields that a chunk adds to its choice; `first` is for the role in a chat."""
         return {"text": chunk.text}
 
+    def answer(self, chunk: Chunk) -> Object:
+        """Return the fields that a whole choice adds to a Choice."""
+        return {"text": chunk.text}
+
 
 class ChatEncoder(TextEncoder):
     """Encoder of the response to a chat."""
 
-    PREFIX, PIECE = "chatcmpl", "chat.completion.chunk"
-
-    def whole(self, completion: Completion) -> ChatCompletion:
-        """Return the response body of a whole completion."""
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "choices": [
-                {**_choice(each), "message": _message(each)} for each in completion.choices
-            ],
-            "usage": _usage(completion.usage),
-        }
+    PREFIX, WHOLE, PIECE = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
     def piece(self, chunk: Chunk, *, first: bool) -> Object:
         """Return the delta."""
@@ -136,12 +127,10 @@ class ChatEncoder(TextEncoder):
         said = {"role": "assistant", "content": _content(chunk)} if first else text
         return {"delta": {**said, **(chunk.more or {})}}
 
-
-def _message(chunk: Chunk) -> ChatAnswer:
-    message: ChatAnswer = {"role": "assistant", "content": _content(chunk), "refusal": None}
-    more: Any = chunk.more or {}
-    message.update(more)
-    return message
+    def answer(self, chunk: Chunk) -> Object:
+        """Return the message."""
+        said = {"role": "assistant", "content": _content(chunk), "refusal": None}
+        return {"message": said | chunk.more if chunk.more else said}
 
 
 def _content(chunk: Chunk) -> str | None:
