@@ -28,8 +28,7 @@ def create_app(
     hasher: PasswordHasher = accounts.HASHER,
 ) -> FastAPI:
     """Return the application on these ports; `around` is entered for its lifespan."""
-    limits = (settings.max_concurrency, settings.max_concurrency_of_team)
-    service = CompletionService(ports, *limits)
+    service = CompletionService(ports, settings.max_concurrency, settings.max_concurrency_of_team)
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:

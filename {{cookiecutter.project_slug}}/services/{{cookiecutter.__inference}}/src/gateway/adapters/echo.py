@@ -3,8 +3,8 @@
 import asyncio
 import random
 import zlib
-from collections.abc import AsyncGenerator, Sequence
-from itertools import count, cycle, islice
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from itertools import count, cycle, islice, repeat
 
 from pydantic import BaseModel, Field
 
@@ -66,17 +66,17 @@ class EchoBackend:
 
     async def complete(self, inference: ports.Inference) -> ports.Completion:
         words, finish_reason, usage = _answer(inference)
-        if fate := self._fate():
-            await self._clock.sleep(sum(map(fate.wait, range(len(words)))))
+        waits, _ = self._fate(len(words))
+        if seconds := sum(waits):
+            await self._clock.sleep(seconds)
         return ports.Completion([ports.Chunk(" ".join(words), finish_reason)], usage)
 
     async def stream(self, inference: ports.Inference) -> AsyncGenerator[ports.Chunk, None]:
         """Yield the completion token by token."""
         words, finish_reason, usage = _answer(inference)
-        fate = self._fate()
-        end = fate.cut_off(len(words)) if fate else None
-        for number, word in enumerate(words[:end]):
-            if fate and (wait := fate.wait(number)):
+        waits, end = self._fate(len(words))
+        for number, (word, wait) in enumerate(zip(words[:end], waits, strict=False)):
+            if wait:
                 await self._clock.sleep(wait)
             elif number % TURN == TURN - 1:
                 await asyncio.sleep(0)
@@ -85,31 +85,25 @@ class EchoBackend:
             raise errors.BackendError(PROVIDER, "the answer broke off")
         yield ports.Chunk("", finish_reason, usage)
 
-    def _fate(self) -> "_Fate | None":
-        # Only if it is needed: it costs a tenth of a request.
-        return _Fate(self._settings, next(self._numbers)) if self._fails_or_waits else None
+    def _fate(self, tokens: int) -> tuple[Iterable[float], int | None]:
+        """Return the wait before each token, and the number of tokens before a stream breaks off.
 
-
-class _Fate:
-    """Random outcome of one request, the same in each run; raises BackendError if it is to fail."""
-
-    def __init__(self, settings: EchoSettings, number: int) -> None:
-        self._settings = settings
+        They are the same in each run. Raise BackendError if the request is to fail.
+        """
+        if not self._fails_or_waits:
+            # The rest costs a tenth of a request.
+            return repeat(0, tokens), None
+        settings, number = self._settings, next(self._numbers)
         # Seeded by the request's number, so that concurrent requests do not affect it.
-        self._random = random.Random(settings.echo_seed << 64 | number)  # noqa: S311 - no secret
+        chance = random.Random(settings.echo_seed << 64 | number)  # noqa: S311 - no secret
         # Always drawn, so that the waits are the same for a stream and a whole completion.
-        fails, self._breaks, self._place = (self._random.random() for _ in range(3))
+        fails, breaks, place = (chance.random() for _ in range(3))
         if fails < settings.echo_failure_rate:
             raise errors.BackendError(PROVIDER, "it was told to fail")
-
-    def cut_off(self, tokens: int) -> int | None:
-        """Return the token before which the stream ends, or None; `tokens` means after the last."""
-        breaks = self._breaks < self._settings.echo_cut_off_rate
-        return int(self._place * (tokens + 1)) if breaks else None
-
-    def wait(self, token: int) -> float:
-        seconds = self._settings.echo_per_token if token else self._settings.echo_first_token
-        return seconds * (1 + self._settings.echo_jitter * self._random.uniform(-1, 1))
+        seconds = [settings.echo_first_token, *repeat(settings.echo_per_token, tokens - 1)]
+        jitter = settings.echo_jitter
+        waits = (each * (1 + jitter * chance.uniform(-1, 1)) for each in seconds[:tokens])
+        return waits, int(place * (tokens + 1)) if breaks < settings.echo_cut_off_rate else None
 
 
 def _answer(inference: ports.Inference) -> tuple[list[str], ports.FinishReason, domain.Usage]:
