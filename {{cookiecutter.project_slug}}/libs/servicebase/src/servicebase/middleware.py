@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -32,11 +32,13 @@ log = structlog.get_logger("access")
 class AccessLog:
     """ASGI middleware, outermost so that a crash also has an id, a log line and a response.
 
-    A service overrides its methods to count requests, or to respond in another format.
+    A service overrides `began` and `ended` to count requests, and `respond` for another format.
     """
 
     QUIET: ClassVar[tuple[str, ...]] = (health.PREFIX,)
     """Path prefixes logged at debug level on success: probes come every few seconds."""
+    respond: ClassVar[Callable[..., Response]] = staticmethod(problem.response)
+    """Makes the response to a crash, or to a request that a shutdown has interrupted."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,14 +50,6 @@ class AccessLog:
 
     def ended(self, scope: Scope, status: int, seconds: float) -> None:
         """Record the end of a request."""
-
-    def crash(self) -> Response:
-        """Return the response to a request that crashed."""
-        return problem.response(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    def stopping(self) -> Response:
-        """Return the response to a request that exceeded the grace period of a shutdown."""
-        return problem.response(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING, headers=RETRY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -84,12 +78,13 @@ class AccessLog:
         except asyncio.CancelledError:
             if status != CLIENT_GONE:
                 raise
-            await self.stopping()(scope, receive, reply)
+            stopping = self.respond(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING, headers=RETRY)
+            await stopping(scope, receive, reply)
         except Exception:
             log.exception("crash")
             if status != CLIENT_GONE:
                 raise
-            await self.crash()(scope, receive, reply)
+            await self.respond(HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, reply)
         finally:
             seconds = time.perf_counter() - start
             self.ended(scope, status, seconds)

@@ -1,6 +1,7 @@
 """Metrics for Prometheus."""
 
 from functools import cache, partial
+from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -12,8 +13,6 @@ from .domain import Usage
 
 # In seconds: a fast response takes milliseconds, that of a large model a minute.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# Clients may invent methods, and each would be a time series of its own.
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
@@ -54,7 +53,8 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is the template of its path, not the path itself."""
-        known = method if method in METHODS else "other"
+        # Clients may invent methods, and each would be a time series of its own.
+        known = method if method in HTTPMethod.__members__ else "other"
         self._requests(known, route, status).inc()
         self._seconds(route).observe(seconds)
 

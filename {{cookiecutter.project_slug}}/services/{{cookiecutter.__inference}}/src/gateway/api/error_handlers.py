@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from functools import partial
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import structlog
@@ -17,15 +17,17 @@ from typing_extensions import TypedDict
 from servicebase.middleware import RETRY, STOPPING
 
 from .. import errors
+from ..metrics import Metrics
 from .answers import JsonResponse, quota_headers
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-HTTP_CODES = {
+CODES = {
     # FastAPI answers 400 to a body that cannot be decoded or is nested too deeply.
     400: "invalid_json",
     # Its name in http.HTTPStatus depends on the version of Python.
     413: "content_too_large",
+    503: "unavailable",
 }
+"""Codes that are not the name of the status, for errors without a ServiceError."""
 JSON = re.compile(r"application/(.+\+)?json\b", re.ASCII)
 
 # pydantic's names for the branches of a union; no field has such a name.
@@ -74,12 +76,14 @@ class Failure(TypedDict):
     error: Error
 
 
-def failure(error: errors.ServiceError) -> Failure:
-    """Return the response body for an error of the service."""
-    told = _failure(*ANSWERS[type(error)], str(error), getattr(error, "field", None))
+def failure(error: errors.ServiceError, metrics: Metrics) -> tuple[int, Failure]:
+    """Count an error of the service, and return the status and the body of its response."""
+    status, code = ANSWERS[type(error)]
+    metrics.failures.labels(code).inc()
+    told = _failure(status, code, str(error), getattr(error, "field", None))
     # A backend's own code, but not its type, by which clients decide whether to retry.
-    told["error"]["code"] = getattr(error, "code", None) or told["error"]["code"]
-    return told
+    told["error"]["code"] = getattr(error, "code", None) or code
+    return status, told
 
 
 def _failure(status: int, code: str, message: str, param: str | None = None) -> Failure:
@@ -96,13 +100,14 @@ def response(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an error response without a ServiceError; the code defaults to the status's name."""
+    """Return an error response without a ServiceError; by default, the status decides the code."""
     known = HTTPStatus(status)
-    told = _failure(status, code or known.name.lower(), message or known.phrase, param)
+    code = code or CODES.get(status, known.name.lower())
+    told = _failure(status, code, message or known.phrase, param)
     return JsonResponse(told, status, headers)
 
 
-unavailable = partial(response, HTTPStatus.SERVICE_UNAVAILABLE, code="unavailable")
+unavailable = partial(response, HTTPStatus.SERVICE_UNAVAILABLE)
 """Factory of the 503 response if servers are down, or if this process is stopping."""
 stopping = partial(unavailable, STOPPING, headers=RETRY)
 """Factory of the response to a request that a shutdown has interrupted."""
@@ -133,8 +138,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _service_error(request: Request, error: errors.ServiceError) -> Response:
-    status, code = ANSWERS[type(error)]
-    request.app.state.metrics.failures.labels(code).inc()
+    status, told = failure(error, request.app.state.metrics)
     headers: dict[str, str] = {}
     if wait := getattr(error, "retry_after", None):
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
@@ -149,7 +153,7 @@ async def _service_error(request: Request, error: errors.ServiceError) -> Respon
         case errors.UnavailableError(server=server):
             # The client does not get the cause, so log it.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
-    return JsonResponse(failure(error), status, headers)
+    return JsonResponse(told, status, headers)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
@@ -163,7 +167,7 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     )
     wrong = partial(response, HTTPStatus.BAD_REQUEST)
     if first["type"] == "json_invalid":
-        return wrong(f"the body is not valid JSON: {first['ctx']['error']}", code="invalid_json")
+        return wrong(f"the body is not valid JSON: {first['ctx']['error']}")
     if first["loc"] == ("body",) and not JSON.match(request.headers.get("Content-Type", "")):
         message = "the body must be JSON, with the header `Content-Type: application/json`"
         return wrong(message, code="invalid_content_type")
@@ -181,15 +185,14 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
         headers["Allow"] = ", ".join(_allowed(request))
     deep = isinstance(error.__cause__, RecursionError)
     message = "the body is nested too deeply" if deep else error.detail
-    code = HTTP_CODES.get(error.status_code)
-    return response(error.status_code, message, code=code, headers=headers)
+    return response(error.status_code, message, headers=headers)
 
 
 def _allowed(request: Request) -> list[str]:
     """Return the methods allowed on a path; Starlette knows only those of its first route."""
-    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    scopes = {method: {**request.scope, "method": method} for method in HTTPMethod}
     routes = request.app.routes
-    return [m for m in METHODS if any(r.matches(scopes[m])[0] is Match.FULL for r in routes)]
+    return [m for m in scopes if any(r.matches(scopes[m])[0] is Match.FULL for r in routes)]
 
 
 def _place(location: tuple[str | int, ...]) -> str:

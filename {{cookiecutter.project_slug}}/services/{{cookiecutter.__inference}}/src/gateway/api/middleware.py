@@ -1,9 +1,7 @@
 """ASGI middleware beyond that of servicebase: metrics, and errors in the format of OpenAI's API."""
 
-from http import HTTPStatus
 from types import MappingProxyType
 
-from fastapi import Response
 from starlette.types import ASGIApp, Scope
 
 from servicebase import middleware
@@ -20,6 +18,7 @@ class AccessLog(middleware.AccessLog):
     """Access log that also counts requests and answers a crash in the format of OpenAI's API."""
 
     QUIET = (*middleware.AccessLog.QUIET, METRICS)
+    respond = staticmethod(error_handlers.response)
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         super().__init__(app)
@@ -36,11 +35,3 @@ class AccessLog(middleware.AccessLog):
         # context knows the template of a nested router's route.
         route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
         self._metrics.answered(scope["method"], getattr(route, "path", ""), status, seconds)
-
-    def crash(self) -> Response:
-        """Return a 500 response."""
-        return error_handlers.response(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    def stopping(self) -> Response:
-        """Return a 503 response."""
-        return error_handlers.stopping()

@@ -104,9 +104,8 @@ class EventStream(Response):
                     raise
                 # No [DONE], which would mean that the response is complete.
                 log.warning("broken off", error=str(error), cause=repr(error.__cause__))
-                _, code = error_handlers.ANSWERS[type(error)]
-                self._metrics.failures.labels(code).inc()
-                last = event(error_handlers.failure(error))
+                _, told = error_handlers.failure(error, self._metrics)
+                last = event(told)
             await send(_part(last, more=False))
 
 
