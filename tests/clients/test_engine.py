@@ -56,7 +56,7 @@ async def text(backend: InferenceBackend, inference: Inference) -> str:
     return "".join([chunk.text async for chunk in backend.stream(inference)])
 
 
-async def test_pieces_come_while_the_engine_works_on_the_rest(
+async def test_chunks_arrive_while_the_engine_is_still_generating(
     openai_backend: InferenceBackend, llama: Engine
 ) -> None:
     async with aclosing(openai_backend.stream(asked(LONG))) as chunks:
@@ -64,7 +64,7 @@ async def test_pieces_come_while_the_engine_works_on_the_rest(
         assert await busy(llama) == 1
 
 
-async def test_the_engine_stops_when_streams_are_left(
+async def test_the_engine_stops_generating_when_streams_are_closed(
     openai_backend: InferenceBackend, llama: Engine
 ) -> None:
     streams = [openai_backend.stream(asked(LONG)) for _ in range(SLOTS)]
@@ -77,7 +77,7 @@ async def test_the_engine_stops_when_streams_are_left(
     assert (await openai_backend.complete(asked())).choices[0].text
 
 
-async def test_an_answer_ends_where_it_is_told_to(openai_backend: InferenceBackend) -> None:
+async def test_a_completion_ends_at_its_stop_word(openai_backend: InferenceBackend) -> None:
     free = (await openai_backend.complete(asked(50))).choices[0].text
     word = free.split()[10]
     stopped = await openai_backend.complete(asked(50, stop=[word]))
@@ -86,7 +86,7 @@ async def test_an_answer_ends_where_it_is_told_to(openai_backend: InferenceBacke
     assert await text(openai_backend, asked(50, stop=[word])) == stopped.choices[0].text
 
 
-async def test_connections_that_the_engine_closes_cost_no_request(
+async def test_no_request_fails_because_the_engine_closed_its_connection(
     openai_backend: InferenceBackend,
 ) -> None:
     # It closes each after a stream, sometimes just as the next request arrives.
@@ -94,7 +94,9 @@ async def test_connections_that_the_engine_closes_cost_no_request(
         assert await text(openai_backend, asked(1))
 
 
-async def test_a_prompt_that_is_too_long_is_refused(openai_backend: InferenceBackend) -> None:
+async def test_a_prompt_longer_than_the_context_is_refused(
+    openai_backend: InferenceBackend,
+) -> None:
     too_long = asked(prompt="x" * CONTEXT)
     with pytest.raises(errors.RefusedError, match="exceeds"):
         await openai_backend.complete(too_long)
@@ -102,13 +104,13 @@ async def test_a_prompt_that_is_too_long_is_refused(openai_backend: InferenceBac
         await text(openai_backend, too_long)
 
 
-async def test_a_wrong_key_is_refused(llama: Engine) -> None:
+async def test_an_invalid_api_key_is_refused(llama: Engine) -> None:
     async with llama.client("sk-wrong") as client:
         with pytest.raises(errors.BackendError, match="status 401"):
             await OpenAIBackend(client).complete(asked())
 
 
-async def test_an_engine_that_dies_breaks_its_streams_off_and_is_not_available(
+async def test_a_killed_engine_breaks_off_its_streams_and_is_unavailable(
     tmp_path: Path,
 ) -> None:
     with running(tmp_path) as engine:
@@ -126,7 +128,7 @@ async def test_an_engine_that_dies_breaks_its_streams_off_and_is_not_available(
                 await text(backend, asked())
 
 
-async def test_a_model_is_swapped_while_requests_run_and_none_of_them_fails(
+async def test_a_model_is_swapped_under_load_without_failed_requests(
     openai_backend: InferenceBackend, other_backend: InferenceBackend
 ) -> None:
     inference = asked(30)

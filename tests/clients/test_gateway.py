@@ -29,7 +29,7 @@ async def alias(admin: httpx2.AsyncClient, team: Team, provider: str) -> dict[st
     )
 
 
-async def test_an_engine_answers_through_the_gateway_as_it_does_without(
+async def test_the_gateway_returns_the_same_output_as_its_engine(
     gateway: Service, llama: Engine, admin: httpx2.AsyncClient, team: Team
 ) -> None:
     await alias(admin, team, "openai")
@@ -50,7 +50,7 @@ async def test_an_engine_answers_through_the_gateway_as_it_does_without(
     assert whole.usage.total_tokens == answer["usage"]["total_tokens"]
 
 
-async def test_a_model_is_swapped_for_one_of_another_provider_while_requests_run(
+async def test_an_alias_moves_to_another_provider_without_failed_requests(
     admin: httpx2.AsyncClient, client: httpx2.AsyncClient, team: Team
 ) -> None:
     mine = await alias(admin, team, "echo")

@@ -21,7 +21,7 @@ def run(*command: str | Path, folder: Path, access: Access | None = None) -> Non
 
 
 @pytest.mark.timeout(300)
-def test_openai_and_ai_of_npm(access: Access, tmp_path: Path) -> None:
+def test_openai_and_ai_sdk_of_npm_work_with_the_gateway(access: Access, tmp_path: Path) -> None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise AbsentError("there is no Node with npm", part="node")
@@ -30,7 +30,7 @@ def test_openai_and_ai_of_npm(access: Access, tmp_path: Path) -> None:
     run(node, program, folder=tmp_path, access=access)
 
 
-def test_http_client_of_the_jdk(access: Access, tmp_path: Path) -> None:
+def test_http_client_of_the_jdk_works_with_the_gateway(access: Access, tmp_path: Path) -> None:
     java = shutil.which("java")
     if not java:
         # No other client here sends its `Upgrade: h2c`.

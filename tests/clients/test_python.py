@@ -42,7 +42,7 @@ def official(access: Access) -> openai.OpenAI:
     )
 
 
-def test_openai_has_choices_and_log_probabilities(official: openai.OpenAI) -> None:
+def test_openai_receives_several_choices_and_log_probabilities(official: openai.OpenAI) -> None:
     answer = official.chat.completions.create(**FEW, n=2, logprobs=True, top_logprobs=2)
     assert [choice.index for choice in answer.choices] == [0, 1]
     for choice in answer.choices:
@@ -53,7 +53,7 @@ def test_openai_has_choices_and_log_probabilities(official: openai.OpenAI) -> No
     assert answer.usage.completion_tokens >= 2
 
 
-def test_openai_calls_tools_and_tells_what_they_said(official: openai.OpenAI) -> None:
+def test_openai_calls_tools_and_sends_their_results_back(official: openai.OpenAI) -> None:
     function = {"name": "weather", "parameters": Weather.model_json_schema()}
     asking: Any = {**FEW, "max_tokens": 4000, "tools": [{"type": "function", "function": function}]}
     answer = official.chat.completions.create(**asking, tool_choice="required")
@@ -67,7 +67,7 @@ def test_openai_calls_tools_and_tells_what_they_said(official: openai.OpenAI) ->
     assert official.chat.completions.create(**asking, tool_choice="none").choices
 
 
-def test_openai_streams_the_calls_of_tools(official: openai.OpenAI) -> None:
+def test_openai_streams_tool_calls(official: openai.OpenAI) -> None:
     tools = [openai.pydantic_function_tool(Weather)]
     asking: Any = {**FEW, "max_tokens": 4000, "tools": tools, "tool_choice": "required"}
     with official.chat.completions.stream(**asking) as stream:
@@ -78,20 +78,20 @@ def test_openai_streams_the_calls_of_tools(official: openai.OpenAI) -> None:
     assert isinstance(choice.message.tool_calls[0].function.parsed_arguments, Weather)
 
 
-def test_openai_parses_what_has_a_schema(official: openai.OpenAI) -> None:
+def test_openai_parses_structured_output(official: openai.OpenAI) -> None:
     asking: Any = {**FEW, "max_tokens": 4000, "response_format": Weather}
     answer = official.chat.completions.parse(**asking)
     assert isinstance(answer.choices[0].message.parsed, Weather)
 
 
-def test_openai_does_not_come_back_with_what_is_refused(access: Access) -> None:
+def test_openai_raises_bad_request_for_refused_parameters(access: Access) -> None:
     with openai.OpenAI(base_url=access.url, api_key=access.key) as client:
         for wrong in ({"messages": [{"role": "user", "content": "x" * 9000}]}, {"temperature": 3}):
             with pytest.raises(openai.BadRequestError):
                 client.chat.completions.create(**{**FEW, **wrong})
 
 
-def test_litellm_and_its_router(access: Access) -> None:
+def test_litellm_and_its_router_complete_stream_and_raise_bad_request(access: Access) -> None:
     params = {"model": f"openai/{MODEL}", "api_base": access.url, "api_key": access.key}
     whole = litellm.completion(**params, messages=MESSAGES, max_tokens=12)
     assert whole.choices[0].message.content
@@ -102,7 +102,7 @@ def test_litellm_and_its_router(access: Access) -> None:
         router.completion("routed", MESSAGES, temperature=3)
 
 
-def test_langchain(access: Access) -> None:
+def test_langchain_completes_streams_and_calls_tools(access: Access) -> None:
     how: Any = {"base_url": access.url, "api_key": access.key, "model": MODEL, "max_tokens": 4000}
     assert OpenAI(**how).invoke("Once upon a time")
     chat = ChatOpenAI(**how)
@@ -113,7 +113,7 @@ def test_langchain(access: Access) -> None:
     assert isinstance(chat.with_structured_output(Weather).invoke("Where?"), Weather)
 
 
-def test_instructor(access: Access) -> None:
+def test_instructor_returns_a_model_through_tools_and_json_schema(access: Access) -> None:
     client = openai.OpenAI(base_url=access.url, api_key=access.key)
     for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
         asking = instructor.from_openai(client, mode=mode)
@@ -125,7 +125,7 @@ def test_instructor(access: Access) -> None:
         assert isinstance(answer, Weather)
 
 
-async def test_pydantic_ai(access: Access) -> None:
+async def test_pydantic_ai_returns_structured_output_and_streams_text(access: Access) -> None:
     provider = OpenAIProvider(base_url=access.url, api_key=access.key)
     agent = pydantic_ai.Agent(OpenAIChatModel(MODEL, provider=provider), output_type=Weather)
     answer = await agent.run("What is the weather in Oslo?", model_settings={"max_tokens": 4000})

@@ -47,7 +47,7 @@ def changes(project: Project) -> Iterator[Changes]:
 
 
 @pytest.mark.usefixtures("changes")
-def test_a_fresh_service_passes_and_leaves_figures(project: Project) -> None:
+def test_a_fresh_service_passes_its_load_test_and_writes_figures(project: Project) -> None:
     outcome = project.nox("-s", "load", "--", *SHORT, "--save", "main", env=EMBEDDED)
     assert outcome.code == 0, outcome.output
     schema = project.path / "vendor/stratakit/src/stratakit/summary.schema.json"
@@ -105,7 +105,7 @@ WRONG = [
         change=replace(PYPROJECT, '"<20000"', '"<0.001"'),
     ),
     Wrong(
-        name="a threshold means nothing",
+        name="a threshold has no comparison",
         code=3,
         says="p95_latency_ms = '500' in [tool.stratakit.service.load]",
         change=replace(PYPROJECT, '"<20000"', '"500"'),
@@ -139,7 +139,7 @@ WRONG = [
         ),
     ),
     Wrong(
-        name="the service does not end well",
+        name="the service does not shut down cleanly",
         code=1,
         says="gateway did not shut down cleanly:",
         change=replace(
@@ -150,7 +150,7 @@ WRONG = [
         measured=("closed", "open"),
     ),
     Wrong(
-        name="there is nothing in common to compare with",
+        name="the baseline has no figure in common",
         code=3,
         says="the runs that are saved as others have no figure in common with this one",
         words=(*SHORT, "--baseline", "others"),
@@ -176,13 +176,13 @@ WRONG = [
         words=(*SHORT, "--proceses", "2"),
     ),
     Wrong(
-        name="an option of ours has no such value",
+        name="a time option is invalid",
         code=3,
         says="soon is not a time",
         words=("-t", "soon"),
     ),
     Wrong(
-        name="there is nothing to compare with",
+        name="the baseline does not exist",
         code=3,
         says="no run of gateway is saved as nothing",
         words=("--baseline", "nothing"),
@@ -197,7 +197,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
-def test_what_is_wrong_has_a_message_and_a_code(
+def test_a_faulty_load_test_exits_with_the_expected_code_and_message(
     project: Project, changes: Changes, wrong: Wrong
 ) -> None:
     if wrong.change:
@@ -221,7 +221,9 @@ def runs(process: psutil.Process, module: str) -> bool:
 
 @pytest.mark.usefixtures("changes")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_leaves_nothing(project: Project, how: signal.Signals) -> None:
+def test_a_stopped_load_test_leaves_no_process_and_no_scratch_folder(
+    project: Project, how: signal.Signals
+) -> None:
     env = {**project.environment, **EMBEDDED}
     with subprocess.Popen(
         [*NOX, "-s", "load", "--", "-t", "300s"],
@@ -249,7 +251,7 @@ def test_a_run_that_is_ended_leaves_nothing(project: Project, how: signal.Signal
     assert project.summary()["exit_code"] in (1, 130)
 
 
-def test_the_gateway_passes_with_streams(
+def test_the_gateway_passes_a_load_test_with_streams(
     bake: Bakery, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     gateway = project_of(bake, tmp_path_factory.mktemp("gateway"), INFERENCE)

@@ -71,7 +71,7 @@ def url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_workers_ask_and_their_master_judges_all_that_they_noted(
+def test_the_load_master_judges_the_requests_of_all_its_workers(
     project: Project, changes: Changes, url: str, tmp_path: Path
 ) -> None:
     changes.write(LOCUSTFILE, SCENARIO)
@@ -110,7 +110,7 @@ def test_workers_ask_and_their_master_judges_all_that_they_noted(
 
 
 @pytest.mark.parametrize("options", ["", "-u 100 -t 60s --tags 'a: \"b\"'"])
-def test_the_manifest_is_valid(project: Project, options: str) -> None:
+def test_the_kubernetes_manifest_of_a_load_test_is_valid(project: Project, options: str) -> None:
     done = project.run(
         *("uv", "run", "invoke", "load.manifest", "gateway", "--image", "registry.example.org/a:1"),
         *("--host", "http://gateway:8000", "--workers", "3", f"--options={options}"),
@@ -139,6 +139,8 @@ def test_the_manifest_is_valid(project: Project, options: str) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(words: tuple[str, ...], says: str, project: Project) -> None:
+def test_invalid_arguments_of_load_actions_are_refused(
+    words: tuple[str, ...], says: str, project: Project
+) -> None:
     done = project.run("uv", "run", "invoke", *words, check=False)
     assert (done.returncode, says in done.stdout + done.stderr) == (3, True), done.stderr

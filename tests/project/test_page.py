@@ -107,7 +107,9 @@ def durations(browser: Chrome) -> list[float]:
     return [float(value) / (1000 if unit == "ms" else 1) for value, unit in shown]
 
 
-def test_it_opens_in_less_than_a_second_and_is_small(browser: Chrome, big: Path) -> None:
+def test_a_page_of_5000_tests_opens_within_a_second_and_is_below_3_mb(
+    browser: Chrome, big: Path
+) -> None:
     took = []
     for _ in range(3):
         browser.get(big.as_uri())
@@ -119,7 +121,7 @@ def test_it_opens_in_less_than_a_second_and_is_small(browser: Chrome, big: Path)
     print(f"opened in {min(took):.0f} ms, {big.stat().st_size / 1e6:.2f} MB")
 
 
-def test_what_there_is_to_see_is_shown_in_its_order_and_nothing_fails(browser: Chrome) -> None:
+def test_the_page_shows_all_sections_in_order_without_browser_errors(browser: Chrome) -> None:
     assert texts(browser, "h1") == ["Exit code 1: failures"]
     assert texts(browser, "h2") == SECTIONS == texts(browser, "nav a")
     assert texts(browser, ".cards b")[:2] == ["static", "unit(gateway)"]
@@ -128,12 +130,14 @@ def test_what_there_is_to_see_is_shown_in_its_order_and_nothing_fails(browser: C
     assert logged(browser, "browser") == []
 
 
-def test_a_part_without_data_is_not_shown(chrome: Chrome, bake: Bakery, tmp_path: Path) -> None:
+def test_a_section_without_data_is_not_shown(chrome: Chrome, bake: Bakery, tmp_path: Path) -> None:
     chrome.get(publish(bake(), tmp_path, reports.summary([reports.one("tests/test_a.py::test_b")])))
     assert texts(chrome, "h2") == ["Tiers", "All tests", "Slowest tests"]
 
 
-def test_nothing_is_asked_of_a_network(browser: Chrome, big: Path) -> None:
+def test_the_page_loads_nothing_from_a_network_and_blocks_requests(
+    browser: Chrome, big: Path
+) -> None:
     records = [json.loads(each["message"])["message"] for each in logged(browser, "performance")]
     asked = [
         each["params"]["request"]["url"]
@@ -149,7 +153,7 @@ def test_nothing_is_asked_of_a_network(browser: Chrome, big: Path) -> None:
     assert refused.startswith("http://127.0.0.1:9")
 
 
-def test_what_a_test_says_is_text_and_stays_in_its_place(browser: Chrome) -> None:
+def test_hostile_test_names_and_errors_are_shown_as_text_without_overflow(browser: Chrome) -> None:
     assert browser.title.endswith(": failures")
     assert browser.find_elements(By.TAG_NAME, "img") == []
     assert len(browser.find_elements(By.TAG_NAME, "script")) == 2
@@ -164,7 +168,7 @@ def test_what_a_test_says_is_text_and_stays_in_its_place(browser: Chrome) -> Non
     assert any(each.endswith("x" * 9_000) for each in texts(browser, "article pre"))
 
 
-def test_tests_are_sorted_by_each_column(browser: Chrome) -> None:
+def test_the_table_of_tests_is_sorted_by_time_or_name(browser: Chrome) -> None:
     assert texts(browser, ".tests .status")[:8] == ["failed"] * 5 + ["skipped"] * 2 + ["passed"]
     button = header(browser, "time").find_element(By.TAG_NAME, "button")
     for direction in ("descending", "ascending"):
@@ -190,7 +194,7 @@ def test_tests_are_sorted_by_each_column(browser: Chrome) -> None:
         ({"status": "skipped"}, "nothing of the kind", 0, set()),
     ],
 )
-def test_tests_are_filtered(
+def test_the_table_of_tests_is_filtered_by_status_tier_service_and_text(
     browser: Chrome, chosen: dict[str, str], typed: str, count: int, statuses: set[str]
 ) -> None:
     for label, value in chosen.items():
@@ -200,7 +204,7 @@ def test_tests_are_filtered(
     assert {*texts(browser, ".tests .status")} == statuses
 
 
-def test_more_of_many_tests_are_shown_where_that_is_wanted(browser: Chrome) -> None:
+def test_show_more_reveals_all_tests_in_steps(browser: Chrome) -> None:
     more = browser.find_element(By.XPATH, "//button[.='Show more']")
     for shown in (200, 1000, 5000, 5014):
         assert len(browser.find_elements(By.CSS_SELECTOR, ".tests tbody tr")) == shown
@@ -209,7 +213,7 @@ def test_more_of_many_tests_are_shown_where_that_is_wanted(browser: Chrome) -> N
     assert not more.is_displayed()
 
 
-def test_it_is_dark_where_that_is_preferred_or_chosen(browser: Chrome) -> None:
+def test_the_page_is_dark_if_the_system_or_the_user_chooses_so(browser: Chrome) -> None:
     def colours() -> tuple[int, float]:
         """Return the brightness of the page, and the average one of its first chart's lines."""
         page, chart = browser.execute_script(
@@ -236,7 +240,9 @@ def test_it_is_dark_where_that_is_preferred_or_chosen(browser: Chrome) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_it_is_read_on_a_phone_without_scrolling_sideways(browser: Chrome, width: int) -> None:
+def test_the_page_fits_narrow_screens_without_horizontal_scrolling(
+    browser: Chrome, width: int
+) -> None:
     shape(browser, width)
     browser.refresh()
     found = browser.execute_script(
@@ -249,7 +255,7 @@ def test_it_is_read_on_a_phone_without_scrolling_sideways(browser: Chrome, width
     assert min(sizes) >= 34
 
 
-def test_it_is_used_with_a_keyboard_alone(browser: Chrome) -> None:
+def test_the_page_can_be_used_with_a_keyboard_alone(browser: Chrome) -> None:
     def press(*keys: str) -> WebElement:
         ActionChains(browser).send_keys(*keys).perform()
         return browser.switch_to.active_element
@@ -296,7 +302,7 @@ def test_each_control_has_a_name_and_headings_are_in_order(browser: Chrome) -> N
     assert all(after <= before + 2 for before, after in pairwise(levels))
 
 
-def test_it_prints_on_white_and_is_dark_again_after(browser: Chrome) -> None:
+def test_a_dark_page_prints_on_white_and_is_dark_again_afterwards(browser: Chrome) -> None:
     browser.find_element(By.XPATH, "//button[.='Dark']").click()
     browser.execute_script(
         "addEventListener('beforeprint', () => { window.printed = getComputedStyle("
@@ -324,7 +330,7 @@ def little() -> dict[str, Any]:
     }
 
 
-def test_a_load_test_of_which_hardly_anything_came_is_shown(
+def test_a_load_test_with_minimal_data_is_shown(
     chrome: Chrome, bake: Bakery, tmp_path: Path
 ) -> None:
     file = tmp_path / "load" / "gateway" / "load.json"
@@ -383,7 +389,7 @@ def test_a_cloud_run_is_shown_with_its_steps_its_cost_and_its_machine(
     assert logged(chrome, "browser") == []
 
 
-def test_a_cloud_run_that_asked_a_host_or_was_refused_is_shown_as_well(
+def test_cloud_runs_that_were_refused_or_used_a_given_host_are_shown(
     chrome: Chrome, bake: Bakery, tmp_path: Path
 ) -> None:
     steps = [reports.one("credentials", "cloud", None, status="failed", error="no account")]

@@ -81,7 +81,7 @@ WAYS = {
     "Invoke of the original": (("{original}/.venv/bin/invoke", "setup"), 3),
     "pytest of the original": (("{original}/.venv/bin/pytest", UNIT), 13),
     "checks of the original": (("{original}/.venv/bin/python", "-m", "stratakit.static"), 3),
-    "uv, told to leave the environment alone": (("uv", "run", "--no-sync", "invoke", "graph"), 3),
+    "uv run with --no-sync": (("uv", "run", "--no-sync", "invoke", "graph"), 3),
     "Invoke of the original, from there": (
         ("env", "-C", "{original}", ".venv/bin/invoke", "--search-root", "{copied}", "setup"),
         3,
@@ -90,7 +90,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize(("command", "code"), WAYS.values(), ids=WAYS)
-def test_what_would_act_on_the_original_is_refused_in_a_copy(
+def test_commands_that_would_act_on_the_original_are_refused_in_a_copy(
     original: Project, copied: Project, command: tuple[str, ...], code: int
 ) -> None:
     before = changed(copied), changed(original)
@@ -103,7 +103,7 @@ def test_what_would_act_on_the_original_is_refused_in_a_copy(
     assert (changed(copied), changed(original)) == before
 
 
-def test_a_copy_acts_on_itself_whatever_environment_is_active(
+def test_a_copy_acts_on_itself_even_if_the_originals_environment_is_active(
     original: Project, tmp_path: Path
 ) -> None:
     twin, before = copy(original, tmp_path), changed(original)
@@ -125,7 +125,9 @@ def test_a_copy_acts_on_itself_whatever_environment_is_active(
     assert changed(original) == before
 
 
-def test_a_project_can_be_moved(original: Project, tmp_path: Path) -> None:
+def test_a_moved_project_reports_its_stale_environment_and_works_with_uv_run(
+    original: Project, tmp_path: Path
+) -> None:
     twin = copy(original, tmp_path)
     twin.run("uv", "sync", "--quiet", *EVERYTHING)
     moved = Project(twin.path.rename(tmp_path / "moved"), twin.answers, twin.environment)
@@ -140,7 +142,7 @@ def test_a_project_can_be_moved(original: Project, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.output
 
 
-def test_programs_that_start_what_is_elsewhere_are_found_and_mended(
+def test_scripts_that_start_the_original_are_reported_and_reinstalled(
     bake: Bakery, tmp_path: Path
 ) -> None:
     first = made_ready(bake, tmp_path / "it's first", relocatable=False)
@@ -170,8 +172,10 @@ def link(original: Project, tmp_path: Path) -> Path:
     return tmp_path / "link"
 
 
-@pytest.mark.parametrize("root", [(), ("--rootdir", "{link}")], ids=["", "as an editor does"])
-def test_a_test_may_be_named_through_a_link(
+@pytest.mark.parametrize(
+    "root", [(), ("--rootdir", "{link}")], ids=["without rootdir", "with the rootdir of an editor"]
+)
+def test_a_test_can_be_selected_through_a_symbolic_link(
     original: Project, link: Path, root: tuple[str, ...]
 ) -> None:
     options = [word.format(link=link) for word in root]
@@ -179,7 +183,7 @@ def test_a_test_may_be_named_through_a_link(
     assert f"{UNIT}/test_domain.py::test_" in done.stdout
 
 
-def test_tests_that_are_named_through_a_link_have_their_servers(
+def test_integration_tests_selected_through_a_link_have_their_servers(
     original: Project, link: Path
 ) -> None:
     file = "services/gateway/tests/integration/test_http.py"
@@ -188,7 +192,7 @@ def test_tests_that_are_named_through_a_link_have_their_servers(
     assert {each["name"].partition("::")[0] for each in outcome.summary["tests"]} == {file}
 
 
-def test_a_project_behind_a_link_is_itself(original: Project, link: Path) -> None:
+def test_commands_work_through_a_link_and_from_a_subfolder(original: Project, link: Path) -> None:
     through = Project(link, original.answers, original.environment)
     for command in (
         (".venv/bin/invoke", "graph"),
@@ -207,7 +211,7 @@ def configured(key: str, value: str) -> dict[str, str]:
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": value}
 
 
-def test_hooks_that_the_user_has_for_all_repositories_are_left_to_them(original: Project) -> None:
+def test_setup_installs_no_hooks_if_the_user_has_set_core_hookspath(original: Project) -> None:
     env = configured("core.hooksPath", "/home/ann/hooks")
     outcome = original.outcome("uv", "run", "invoke", "setup", env=env)
     assert outcome.code == 0, outcome.output
@@ -215,7 +219,7 @@ def test_hooks_that_the_user_has_for_all_repositories_are_left_to_them(original:
     assert "let them call: uv run nox -s static unit" in outcome.output
 
 
-def test_a_repository_of_another_user_is_told_and_not_made_anew(original: Project) -> None:
+def test_setup_refuses_another_users_repository_and_leaves_its_config(original: Project) -> None:
     before = (original.path / ".git" / "config").read_bytes()
     env = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
     outcome = original.outcome(".venv/bin/invoke", "setup", env=env)
@@ -225,7 +229,9 @@ def test_a_repository_of_another_user_is_told_and_not_made_anew(original: Projec
     assert (original.path / ".git" / "config").read_bytes() == before
 
 
-def test_a_repository_that_git_cannot_read_is_not_made_anew(original: Project) -> None:
+def test_setup_and_doctor_report_a_broken_git_config_and_leave_it_unchanged(
+    original: Project,
+) -> None:
     config = original.path / ".git" / "config"
     before = config.read_bytes()
     config.write_text("[core", encoding="utf-8")
@@ -240,7 +246,7 @@ def test_a_repository_that_git_cannot_read_is_not_made_anew(original: Project) -
         config.write_bytes(before)
 
 
-def test_what_clones_need_is_committed_whatever_the_user_ignores_elsewhere(
+def test_git_lists_files_that_clones_need_despite_the_users_global_excludes(
     original: Project, tmp_path: Path
 ) -> None:
     ignored = tmp_path / "ignored"
@@ -293,7 +299,7 @@ def doctor(project: Project) -> str:
     return said.partition("\nhooks ")[2].partition("\nterraform ")[0]
 
 
-def test_a_bigger_repository_keeps_its_hooks(bigger: Project) -> None:
+def test_setup_in_a_bigger_repository_keeps_its_hooks(bigger: Project) -> None:
     said = bigger.run("uv", "run", "invoke", "setup").stdout
     assert hooks(bigger) == {"pre-commit": HOOK}
     assert (top(bigger) / ".pre-commit-config.yaml").read_text("utf-8") == "repos: []\n"
@@ -303,7 +309,7 @@ def test_a_bigger_repository_keeps_its_hooks(bigger: Project) -> None:
         assert f"uv run --directory '{place}' nox -s static unit" in text
 
 
-def test_hooks_that_block_a_bigger_repository_are_told_and_taken_away(bigger: Project) -> None:
+def test_hooks_that_block_a_bigger_repository_are_reported_and_removed(bigger: Project) -> None:
     # Earlier versions of the template installed hooks like this.
     bigger.run("uv", "run", "pre-commit", "install")
     assert {"pre-commit", "commit-msg", "pre-push", "pre-commit.legacy"} == hooks(bigger).keys()
@@ -313,7 +319,7 @@ def test_hooks_that_block_a_bigger_repository_are_told_and_taken_away(bigger: Pr
     git(top(bigger), "commit", "--message", "From above")
 
 
-def test_what_a_bigger_repository_may_call_runs_there(bigger: Project) -> None:
+def test_the_suggested_nox_command_runs_from_the_bigger_repository(bigger: Project) -> None:
     place = os.path.relpath(bigger.path, top(bigger))
     command = ("uv", "run", "--directory", place, "nox", "-s", "static", "--", "--only", "lint")
     above = Project(top(bigger), bigger.answers, bigger.environment)

@@ -63,12 +63,12 @@ def test_setup_installs_the_hooks_of_each_stage(project: Project) -> None:
         assert os.access(project.path / ".git" / "hooks" / stage, os.X_OK)
 
 
-def test_all_files_of_a_fresh_bake_pass_and_stay_as_they_are(project: Project) -> None:
+def test_all_files_of_a_fresh_bake_pass_the_hooks_unchanged(project: Project) -> None:
     project.run(*OFFLINE, ".venv/bin/pre-commit", "run", "--all-files")
     assert project.run("git", "status", "--short").stdout == ""
 
 
-def test_a_commit_mends_what_can_be_mended_and_goes_through_the_second_time(
+def test_a_fixable_commit_is_fixed_and_refused_and_accepted_when_repeated(
     project: Project, changes: Changes
 ) -> None:
     planted = changes.write(SOURCE, '"""X."""\nimport os\nX = (1,2)\n')
@@ -80,7 +80,7 @@ def test_a_commit_mends_what_can_be_mended_and_goes_through_the_second_time(
     assert accepted.returncode == 0, accepted.stderr
 
 
-def test_a_commit_with_what_cannot_be_mended_is_refused_and_says_what_to_do(
+def test_a_commit_with_a_type_error_is_refused_with_a_hint(
     project: Project, changes: Changes
 ) -> None:
     changes.write(SOURCE, '"""X."""\n\nX: int = ""\n')
@@ -91,7 +91,7 @@ def test_a_commit_with_what_cannot_be_mended_is_refused_and_says_what_to_do(
 
 
 @pytest.mark.parametrize("name", ["README.md.rej", "services/gateway/pyproject.toml.orig"])
-def test_what_an_update_could_not_merge_stops_a_commit_of_it_or_beside_it(
+def test_a_rejected_change_of_an_update_blocks_every_commit(
     name: str, project: Project, changes: Changes
 ) -> None:
     changes.write(name, "-1\n+2\n")
@@ -120,12 +120,12 @@ MESSAGES = {
     "a fixup": (f"fixup! {LONG}", 0),
     "one of 73 letters": (LONG, 1),
     "one of 73 letters that take more bytes": ("日" * 73, 1),
-    "one that runs on": ("Say what was changed\nand why", 1),
+    "a subject of two lines": ("Say what was changed\nand why", 1),
 }
 
 
 @pytest.mark.parametrize(("message", "code"), MESSAGES.values(), ids=MESSAGES)
-def test_the_subject_of_a_commit_is_short_enough_to_be_listed(
+def test_a_commit_subject_is_limited_to_one_line_of_72_letters(
     project: Project, changes: Changes, message: str, code: int
 ) -> None:
     done = commit(project, message)
@@ -134,7 +134,9 @@ def test_the_subject_of_a_commit_is_short_enough_to_be_listed(
         assert "git commit -eF .git/COMMIT_EDITMSG" in done.stderr
 
 
-def test_a_refused_message_is_not_lost(project: Project, changes: Changes) -> None:
+def test_a_refused_commit_message_can_be_edited_and_reused(
+    project: Project, changes: Changes
+) -> None:
     changes.write("notes.md", "A note.\n")
     commit(project, f"{LONG}\n\nWhy it was so.")
     # The editor shortens the subject.
@@ -143,7 +145,9 @@ def test_a_refused_message_is_not_lost(project: Project, changes: Changes) -> No
     assert project.run("git", "log", "-1", "--format=%b").stdout.strip() == "Why it was so."
 
 
-def test_a_push_runs_the_unit_tests_first(project: Project, changes: Changes) -> None:
+def test_a_push_runs_the_unit_tests_and_is_refused_if_they_fail(
+    project: Project, changes: Changes
+) -> None:
     push = (*OFFLINE, "git", "push", "origin", "HEAD:main")
     project.run(*push)
     changes.write(TEST, "def test_it_fails() -> None:\n    raise AssertionError\n")
@@ -165,7 +169,7 @@ def worktree(project: Project, tmp_path: Path) -> Iterator[Project]:
     project.run("git", "worktree", "remove", "--force", str(path), check=False)
 
 
-def test_hooks_run_in_a_linked_worktree_and_after_it_is_gone(
+def test_hooks_run_in_a_linked_worktree_and_after_its_removal(
     project: Project, changes: Changes, worktree: Project
 ) -> None:
     (worktree.path / "notes.md").write_text("A note.\n", encoding="utf-8")
@@ -180,7 +184,7 @@ def test_hooks_run_in_a_linked_worktree_and_after_it_is_gone(
     assert refused_and_accepted(project)
 
 
-def test_hooks_run_after_the_folder_was_moved(project: Project, changes: Changes) -> None:
+def test_hooks_run_after_the_project_was_moved(project: Project, changes: Changes) -> None:
     moved = Project(
         project.path.rename(project.path.with_name("moved")), project.answers, project.environment
     )
@@ -207,8 +211,8 @@ def git_alone(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 BROKEN = {
-    "uv is not there": ({"PATH": "{git_alone}"}, "python3 -m pip install uv"),
-    "nothing can be had": (
+    "uv is not on PATH": ({"PATH": "{git_alone}"}, "python3 -m pip install uv"),
+    "no package can be downloaded": (
         {"UV_OFFLINE": "1", "UV_CACHE_DIR": "{empty}"},
         "uv run invoke setup; without this check, add --no-verify",
     ),
@@ -216,7 +220,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("env", "hint"), BROKEN.values(), ids=BROKEN)
-def test_a_hook_that_cannot_run_says_what_to_do(
+def test_a_hook_that_cannot_run_refuses_the_commit_with_a_hint(
     worktree: Project, git_alone: str, tmp_path: Path, env: dict[str, str], hint: str
 ) -> None:
     known = {"empty": tmp_path / "empty", "git_alone": git_alone}
@@ -227,7 +231,7 @@ def test_a_hook_that_cannot_run_says_what_to_do(
     assert f"hint: {hint}" in refused.stderr
 
 
-def test_the_doctor_looks_at_what_the_hooks_would_run(project: Project, git_alone: str) -> None:
+def test_the_doctor_reports_broken_and_missing_hooks(project: Project, git_alone: str) -> None:
     doctor = (".venv/bin/python", "-m", "stratakit.doctor")
     assert "pre-push, run by pre-commit" in project.outcome(*doctor).output
     hook = project.path / ".git" / "hooks" / "pre-push"
@@ -244,7 +248,7 @@ def test_the_doctor_looks_at_what_the_hooks_would_run(project: Project, git_alon
     assert "uv is not on PATH" in project.outcome(*doctor, env={"PATH": git_alone}).output
 
 
-def test_a_hook_finds_its_way_from_a_folder_below(project: Project, changes: Changes) -> None:
+def test_hooks_accept_a_commit_from_a_subfolder(project: Project, changes: Changes) -> None:
     changes.write(SOURCE, '"""X."""\n\nX = 1\n')
     project.run("git", "add", "--all")
     inner = Path("services", "gateway")

@@ -1,4 +1,4 @@
-"""Runs of a project write a page and a history, which actions show and compare."""
+"""Page and history of a project's runs, and the actions that show and compare them."""
 
 import json
 import re
@@ -59,14 +59,14 @@ def acted(project: Project, *words: str, **env: str) -> str:
     return project.run("uv", "run", "invoke", *words, env=env).stdout
 
 
-def test_a_run_says_of_which_code_it_is(project: Project, runs: list[Outcome]) -> None:
+def test_the_summary_of_a_run_records_the_commit(project: Project, runs: list[Outcome]) -> None:
     head = project.run("git", "rev-parse", "--short=12", "HEAD").stdout.strip()
     assert [each.code for each in runs] == [0, 1]
     assert [each.summary["source"] for each in runs] == [head, head]
     assert "see reports/summary.json and reports/index.html" in runs[1].output
 
 
-def test_the_page_tells_the_last_run_and_what_has_changed(page: Any) -> None:
+def test_the_page_shows_the_last_run_and_its_changes(page: Any) -> None:
     assert (page["exit_code"], page["meaning"]) == (1, "failures")
     assert page["change"]["newly_failing"] == [["unit(gateway)", WET]]
     assert [each["session"] for each in page["change"]["tiers"]] == ["unit(gateway)"]
@@ -88,7 +88,9 @@ def test_actions_show_and_compare_runs(project: Project, runs: list[Outcome]) ->
     assert f"unit(gateway): {FILE}" in acted(project, "report.show")
 
 
-def test_the_page_is_opened_in_the_browser(project: Project, page: Any, tmp_path: Path) -> None:
+def test_report_open_opens_the_page_in_the_browser(
+    project: Project, page: Any, tmp_path: Path
+) -> None:
     assert page
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {shlex.quote(f"{tmp_path}/opened")}\n')
@@ -105,7 +107,7 @@ def test_the_page_is_opened_in_the_browser(project: Project, page: Any, tmp_path
         (("report.compare", "last", "pyproject.toml"), "cannot be read as the summary of a run"),
     ],
 )
-def test_a_run_that_is_not_there_is_refused(
+def test_comparing_with_an_unknown_or_invalid_run_is_refused(
     project: Project, runs: list[Outcome], words: tuple[str, ...], says: str
 ) -> None:
     assert runs

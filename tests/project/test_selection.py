@@ -154,7 +154,7 @@ LEFT, RIGHT = (f"services/{side}/tests/unit/test_{side}.py" for side in SIDES)
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_each_service_runs_those_of_the_tests_asked_for_that_are_its_own(
+def test_each_service_runs_only_its_own_among_the_selected_tests(
     words: tuple[str, ...], expected: dict[str, int | str], project: Project
 ) -> None:
     outcome = project.nox(
@@ -182,7 +182,7 @@ def test_each_service_runs_those_of_the_tests_asked_for_that_are_its_own(
         ("words", 2, "no test was selected by words"),
     ],
 )
-def test_a_path_at_which_nothing_can_run_says_why(
+def test_a_path_without_tests_to_run_is_reported_with_the_reason(
     word: str, code: int, says: str, project: Project
 ) -> None:
     outcome = project.nox("-s", "unit", "--", word)
@@ -190,7 +190,7 @@ def test_a_path_at_which_nothing_can_run_says_why(
     assert says in outcome.output
 
 
-def test_a_path_at_which_no_tier_runs_tests_is_refused(project: Project, changes: Changes) -> None:
+def test_a_folder_with_tests_of_no_tier_is_refused(project: Project, changes: Changes) -> None:
     changes.write("words/test_of_nobody.py", PASSES)
     outcome = project.nox("-s", "unit", "--", "words")
     assert outcome.code == 3, outcome.output
@@ -198,7 +198,7 @@ def test_a_path_at_which_no_tier_runs_tests_is_refused(project: Project, changes
 
 
 @pytest.mark.parametrize("word", ["test_left.py", f"../../../../{LEFT}", LEFT])
-def test_a_path_is_seen_from_the_folder_where_nox_was_started_or_from_the_project(
+def test_a_test_path_may_be_relative_to_the_current_folder_or_to_the_project(
     word: str, project: Project
 ) -> None:
     noxfile = "../../../../noxfile.py"
@@ -208,13 +208,13 @@ def test_a_path_is_seen_from_the_folder_where_nox_was_started_or_from_the_projec
     assert ran(outcome) == {"left": 3, "right": "empty"}
 
 
-def test_a_file_for_static_is_seen_from_the_folder_where_nox_was_started(project: Project) -> None:
+def test_static_resolves_paths_from_the_folder_where_nox_was_started(project: Project) -> None:
     words = ("-f", "../../noxfile.py", "-s", "static", "--", "--only", "format", "src")
     outcome = typed(project, *words, folder="services/left")
     assert outcome.code == 0, outcome.output
 
 
-def test_what_failed_last_is_run_again_and_nothing_of_other_services(
+def test_lf_repeats_only_failed_tests_and_exits_with_2_if_there_are_none(
     project: Project, changes: Changes
 ) -> None:
     # If tests that failed before no longer exist, `--lf` would run all.
@@ -234,7 +234,7 @@ def test_what_failed_last_is_run_again_and_nothing_of_other_services(
 
 
 @pytest.mark.parametrize("words", [(), ("-n", "2")], ids=["alone", "in workers"])
-def test_each_part_has_a_temporary_folder_of_its_own_that_is_gone_afterwards(
+def test_each_session_has_its_own_temporary_folder_which_is_removed_afterwards(
     words: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
 ) -> None:
     kept = tmp_path / "kept"
@@ -265,7 +265,7 @@ def test_each_part_has_a_temporary_folder_of_its_own_that_is_gone_afterwards(
         (BROKEN, ("--co",), "failed", "tests could not be collected"),
     ],
 )
-def test_a_run_that_is_stopped_says_by_what(
+def test_a_stopped_run_records_its_status_and_reason(
     text: str, words: tuple[str, ...], status: str, reason: str, project: Project, changes: Changes
 ) -> None:
     changes.write("services/left/tests/unit/test_planted.py", text)
@@ -288,7 +288,7 @@ def test_a_run_that_is_stopped_says_by_what(
     ],
     ids=" ".join,
 )
-def test_what_pytest_only_shows_is_no_failure_and_is_not_called_a_test(
+def test_options_of_pytest_that_only_print_pass_without_running_tests(
     words: tuple[str, ...], project: Project
 ) -> None:
     for session in ("unit(left)", "coverage"):
@@ -298,7 +298,7 @@ def test_what_pytest_only_shows_is_no_failure_and_is_not_called_a_test(
         assert "no test was run" in outcome.output
 
 
-def test_reports_are_told_of_where_they_are(project: Project) -> None:
+def test_a_run_prints_only_the_path_of_the_summary_among_its_reports(project: Project) -> None:
     outcome = project.nox("-s", "unit")
     assert "generated xml file" not in outcome.output
     named = re.findall(r"see (reports/\S+)", outcome.output)
@@ -306,7 +306,7 @@ def test_reports_are_told_of_where_they_are(project: Project) -> None:
     assert (project.path / "reports/unit/left/junit.xml").exists()
 
 
-def test_many_sessions_at_once_do_not_meet(project: Project) -> None:
+def test_parallel_sessions_with_workers_do_not_interfere(project: Project) -> None:
     for _ in range(3):
         outcome = project.nox("-j", "4", "-s", "unit", "--", "-n", "2")
         assert outcome.code == 0, outcome.output

@@ -120,7 +120,7 @@ def changes(project: Workshop) -> Iterator[Changes]:
 
 # Runs seven sessions, of three services.
 @pytest.mark.timeout(600)
-def test_services_are_added_pass_their_tiers_and_go_without_a_trace(project: Workshop) -> None:
+def test_added_services_pass_their_tiers_and_are_removed_without_a_trace(project: Workshop) -> None:
     before = project.left()
     try:
         for name, resource in ADDED.items():
@@ -145,7 +145,7 @@ def example(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Worksho
     return workshop(template, tmp_path_factory.mktemp("example"), INFERENCE)
 
 
-def test_setup_makes_up_each_secret_that_a_service_needs(example: Workshop) -> None:
+def test_setup_generates_each_secret_that_a_service_needs_only_once(example: Workshop) -> None:
     assert ".env: copied from .env.example, with 2 fresh secrets" in example.done("setup")
     file = example.path / ".env"
     text = file.read_text(encoding="utf-8")
@@ -156,7 +156,7 @@ def test_setup_makes_up_each_secret_that_a_service_needs(example: Workshop) -> N
     assert file.read_text(encoding="utf-8") == text
 
 
-def test_a_service_beside_the_example_is_a_skeleton_and_passes_its_tests(
+def test_a_service_added_to_the_example_is_a_skeleton_with_passing_tests(
     example: Workshop,
 ) -> None:
     example.done(*BILLING)
@@ -170,7 +170,7 @@ def test_a_service_beside_the_example_is_a_skeleton_and_passes_its_tests(
     assert outcome.code == 0, outcome.output
 
 
-def test_a_service_that_is_added_has_the_python_that_the_project_has_now(
+def test_an_added_service_has_the_current_python_of_the_project(
     project: Workshop, changes: Changes
 ) -> None:
     changes.replace("pyproject.toml", 'python = "3.13"', 'python = "3.14"')
@@ -212,7 +212,7 @@ def stored(pair: Workshop) -> Iterator[Workshop]:
 
 # Runs seven sessions, of two services.
 @pytest.mark.timeout(900)
-def test_services_are_renamed_with_what_is_stored_and_pass_their_tiers(stored: Workshop) -> None:
+def test_renamed_services_keep_their_data_and_pass_their_tiers(stored: Workshop) -> None:
     stored.nox("-s", "unit(billing)")
     before = stored.state()
     planned = stored.done("service.rename", "gateway", "front-door", "--dry-run")
@@ -251,7 +251,7 @@ def test_services_are_renamed_with_what_is_stored_and_pass_their_tiers(stored: W
     assert stored.invoke("doctor").code == 0
 
 
-def test_a_colleague_moves_what_their_machine_keeps(stored: Workshop) -> None:
+def test_repeating_a_rename_after_a_pull_moves_only_local_databases(stored: Workshop) -> None:
     """Simulate another machine: the names are reverted, and return in git alone."""
     stored.done("service.rename", "billing", "ledger")
     commit(stored.path)
@@ -343,13 +343,13 @@ SITUATIONS = [
         arguments=("service.add", "json", "--resource", "class"),
     ),
     Situation(
-        name="the template refuses names that are near to good ones",
+        name="the template refuses names that are close to good ones",
         code=3,
         says="hint: uv run invoke service.add order-history --resource line_item",
         arguments=("service.add", "Order_History", "--resource", "Line-Item"),
     ),
     Situation(
-        name="something is in the folder",
+        name="the folder contains another file",
         code=3,
         says="services/billing is there and is not a service: notes.txt",
         changes=(planted("services/billing", "notes.txt"),),
@@ -385,13 +385,13 @@ SITUATIONS = [
         env={"PATH": "/nonexistent"},
     ),
     Situation(
-        name="a folder cannot be made",
+        name="a folder cannot be created",
         code=2,
         says="a file cannot be written or read, so nothing was changed",
         changes=(hide(".nox"), write(".nox", "")),
     ),
     Situation(
-        name="the packages cannot be had",
+        name="the packages cannot be downloaded",
         code=2,
         says="uv cannot lock the project, so nothing was changed",
         env={"UV_OFFLINE": "1", "UV_NO_CACHE": "1"},
@@ -409,13 +409,13 @@ SITUATIONS = [
         arguments=("service.remove", "bogus", "--yes"),
     ),
     Situation(
-        name="nobody is there to ask whether to remove it",
+        name="the removal is not confirmed",
         code=3,
         says="pass --yes",
         arguments=("service.remove", "gateway"),
     ),
     Situation(
-        name="another needs what is to be removed",
+        name="another service depends on the one to remove",
         code=3,
         says=f"services/shop/pyproject.toml has {SLUG}-gateway among its sources",
         arguments=("service.remove", "gateway", "--yes"),
@@ -445,7 +445,7 @@ SITUATIONS += [
         arguments=(*RENAME, "servicebase"),
     ),
     Situation(
-        name="what names the service is not committed",
+        name="a file that names the service is not committed",
         code=3,
         says="README.md: not committed, so git could not undo the renaming",
         arguments=(*RENAME, "billing"),
@@ -459,7 +459,7 @@ SITUATIONS += [
         changes=(write("services/gateway/new.py", ""),),
     ),
     Situation(
-        name="what is renamed cannot be locked",
+        name="the renamed project cannot be locked",
         code=2,
         says="uv cannot lock the project, so nothing was changed",
         arguments=(*RENAME, "billing"),
@@ -469,7 +469,7 @@ SITUATIONS += [
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
-def test_what_cannot_be_done_says_why_and_leaves_all_as_it_was(
+def test_a_refused_service_action_gives_the_reason_and_changes_nothing(
     situation: Situation, project: Workshop, changes: Changes
 ) -> None:
     for change in situation.changes:
@@ -491,7 +491,7 @@ def test_what_cannot_be_done_says_why_and_leaves_all_as_it_was(
     ],
     ids=["path", "URL"],
 )
-def test_a_template_that_is_out_of_reach_is_an_error_of_the_surroundings(
+def test_an_unreachable_template_is_an_infrastructure_error_with_a_hint(
     where: str, says: str, hint: str, project: Workshop, changes: Changes
 ) -> None:
     changes.replace(RECORD, project.template, where)
@@ -503,7 +503,7 @@ def test_a_template_that_is_out_of_reach_is_an_error_of_the_surroundings(
     assert project.state() == before
 
 
-def test_a_commit_that_the_template_has_not_is_an_error_of_the_record(
+def test_a_recorded_commit_that_the_template_lacks_is_a_configuration_error(
     project: Workshop, changes: Changes
 ) -> None:
     recorded = git(Path(project.template), "rev-parse", "HEAD~1")
@@ -513,7 +513,7 @@ def test_a_commit_that_the_template_has_not_is_an_error_of_the_record(
     assert f"has no commit {'0' * 40}" in outcome.output
 
 
-def test_a_template_at_a_url_is_taken_from_the_clone_that_cookiecutter_keeps(
+def test_service_add_uses_cookiecutters_clone_of_a_template_at_a_url(
     project: Workshop, changes: Changes
 ) -> None:
     settings = json.loads(Path(project.environment["COOKIECUTTER_CONFIG"]).read_text())
@@ -528,7 +528,9 @@ def test_a_template_at_a_url_is_taken_from_the_clone_that_cookiecutter_keeps(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
-def test_an_end_midway_leaves_no_half_of_a_service(how: signal.Signals, project: Workshop) -> None:
+def test_an_interrupted_or_killed_service_add_changes_nothing(
+    how: signal.Signals, project: Workshop
+) -> None:
     before = project.state()
     with subprocess.Popen(
         [*INVOKE, *BILLING],
@@ -551,7 +553,7 @@ def test_an_end_midway_leaves_no_half_of_a_service(how: signal.Signals, project:
         shutil.rmtree(folder)
 
 
-def test_a_service_takes_its_database_with_it_where_a_server_is_up(project: Workshop) -> None:
+def test_service_remove_drops_databases_and_snapshots_if_a_server_runs(project: Workshop) -> None:
     plan = ("service.remove", "gateway", "--yes")
     assert "database" not in project.done(*plan, "--dry-run")
     project.done("db.setup")
@@ -584,7 +586,7 @@ for name in json.load(sys.stdin):
 """
 
 
-def test_a_service_gets_no_name_that_the_template_refuses(project: Workshop) -> None:
+def test_service_rename_refuses_the_same_names_as_the_template(project: Workshop) -> None:
     bad = [*BAD["service"].values()]
     typed = json.dumps([*bad, *GOOD["service"]])
     command = (".venv/bin/python", "-c", ASK)

@@ -284,18 +284,20 @@ def the_stack_lives(stack: Stack) -> None:
         assert not stack.left_in_docker()
 
 
-def test_a_stack_without_docker(stack: Stack) -> None:
+def test_a_stack_starts_restarts_stops_and_is_cleaned_without_docker(stack: Stack) -> None:
     the_stack_lives(stack)
 
 
 @needs_images
-def test_a_stack_through_compose(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_starts_restarts_stops_and_is_cleaned_through_compose(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stack, "source", "docker")
     the_stack_lives(stack)
 
 
 @needs_images
-def test_what_a_service_brings_along_runs_beside_it_where_its_profile_is_asked_for(
+def test_a_companion_container_runs_only_if_its_compose_profile_is_set(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack, "source", "docker")
@@ -312,7 +314,7 @@ def test_what_a_service_brings_along_runs_beside_it_where_its_profile_is_asked_f
 
 
 @needs_images
-def test_an_image_that_cannot_be_built_is_a_failure_and_a_base_that_cannot_be_had_is_not(
+def test_a_failed_image_build_exits_with_1_and_a_missing_base_image_with_2(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack, "source", "docker")
@@ -333,7 +335,7 @@ def test_an_image_that_cannot_be_built_is_a_failure_and_a_base_that_cannot_be_ha
 
 
 @needs_images
-def test_an_engine_that_is_gone_is_told_while_the_stack_is_in_it(stack: Stack) -> None:
+def test_stack_status_reports_that_its_docker_engine_is_gone(stack: Stack) -> None:
     record = stack.cache / "stack" / "record.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps({"source": "docker", "root": str(stack.path)}), encoding="utf-8")
@@ -343,7 +345,7 @@ def test_an_engine_that_is_gone_is_told_while_the_stack_is_in_it(stack: Stack) -
     assert "the stack is in containers, and no Docker engine answers" in outcome.output
 
 
-def test_a_service_in_the_foreground_picks_up_an_edit_and_ends_with_ctrl_c(stack: Stack) -> None:
+def test_service_run_reloads_edited_code_and_ends_cleanly_with_ctrl_c(stack: Stack) -> None:
     port = free_port()
     run = (".venv/bin/invoke", "service.run", "gateway", "--reload", "--port", str(port))
     with (
@@ -370,7 +372,7 @@ def test_a_service_in_the_foreground_picks_up_an_edit_and_ends_with_ctrl_c(stack
     stack.gone()
 
 
-def test_a_taken_port_is_named_with_who_holds_it_and_what_mends_it(teller: Stack) -> None:
+def test_a_taken_port_is_reported_with_its_process_and_another_port(teller: Stack) -> None:
     port = teller.port("teller")
     with socket.create_server(("127.0.0.1", port)):
         outcome = teller.invoke("stack.up")
@@ -382,13 +384,13 @@ def test_a_taken_port_is_named_with_who_holds_it_and_what_mends_it(teller: Stack
 
 
 @pytest.mark.parametrize("port", [-1, 0, 70000])
-def test_a_port_that_is_none_is_a_wrong_setting(port: int, stack: Stack) -> None:
+def test_an_invalid_port_is_a_configuration_error(port: int, stack: Stack) -> None:
     outcome = stack.invoke("service.run", "gateway", f"--port={port}")
     assert outcome.code == 3, outcome.output
     assert f"--port is {port}, and has to be a number from 1 to 65535" in outcome.output
 
 
-def test_a_taken_port_is_told_though_docker_hangs(teller: Stack, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_even_if_docker_hangs(teller: Stack, tmp_path: Path) -> None:
     port = teller.port("teller")
     path = program(tmp_path, "docker", "exec sleep 600")
     with socket.create_server(("127.0.0.1", port)):
@@ -405,7 +407,7 @@ def test_a_taken_port_is_told_though_docker_hangs(teller: Stack, tmp_path: Path)
     ],
     ids=["broken files", "no plugin"],
 )
-def test_down_says_so_where_compose_cannot_tell_what_is_up(
+def test_stack_down_fails_on_broken_compose_files_but_not_without_compose(
     does: str, code: int, says: str, stack: Stack, tmp_path: Path
 ) -> None:
     with fake_docker.without_images() as address:
@@ -415,7 +417,7 @@ def test_down_says_so_where_compose_cannot_tell_what_is_up(
     assert says in outcome.output
 
 
-def test_two_services_with_one_port_are_a_wrong_setting(teller: Stack) -> None:
+def test_two_services_with_the_same_port_are_a_configuration_error(teller: Stack) -> None:
     with Changes(teller) as changes:
         port = teller.port("gateway")
         changes.replace("services/teller/pyproject.toml", f"= {teller.port('teller')}", f"= {port}")
@@ -424,7 +426,7 @@ def test_two_services_with_one_port_are_a_wrong_setting(teller: Stack) -> None:
     assert f"the services gateway and teller have the same port, {port}" in outcome.output
 
 
-def test_a_dead_service_is_told_and_started_again(teller: Stack) -> None:
+def test_a_dead_service_is_reported_and_started_again(teller: Stack) -> None:
     _, states = teller.states("stack.up", "--service", "teller")
     os.kill(states["teller"]["process"], signal.SIGKILL)
     teller.gone()
@@ -437,7 +439,7 @@ def test_a_dead_service_is_told_and_started_again(teller: Stack) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
-def test_a_server_that_services_have_lost_is_told_and_started_again(
+def test_a_dead_server_of_running_services_is_reported_and_started_again(
     kind: str, teller: Stack
 ) -> None:
     _, states = teller.states("stack.up", "--service", "gateway")
@@ -451,7 +453,7 @@ def test_a_server_that_services_have_lost_is_told_and_started_again(
     assert teller.states()[1][kind]["state"] == "healthy"
 
 
-def test_up_runs_a_service_anew_whose_code_has_changed(teller: Stack) -> None:
+def test_stack_up_restarts_a_service_whose_code_has_changed(teller: Stack) -> None:
     up = ("stack.up", "--service", "teller")
     _, before = teller.states(*up)
     with Changes(teller) as changes:
@@ -464,7 +466,7 @@ def test_up_runs_a_service_anew_whose_code_has_changed(teller: Stack) -> None:
     assert "nothing has changed" in teller.green(*up)
 
 
-def test_a_stale_process_number_is_told_and_whoever_has_it_now_is_left_alone(teller: Stack) -> None:
+def test_a_stale_process_id_is_reported_and_its_new_process_is_not_stopped(teller: Stack) -> None:
     teller.green("stack.up", "--service", "teller")
     note = teller.cache / "stack" / "teller" / "note.json"
     facts = json.loads(note.read_text(encoding="utf-8"))
@@ -480,7 +482,9 @@ def test_a_stale_process_number_is_told_and_whoever_has_it_now_is_left_alone(tel
         other.kill()
 
 
-def test_a_service_that_never_gets_healthy_is_shown_with_its_last_lines(teller: Stack) -> None:
+def test_an_unhealthy_service_is_reported_with_its_last_lines_after_a_timeout(
+    teller: Stack,
+) -> None:
     only = ("--service", "teller")
     teller.mood("ill")
     up = teller.invoke("stack.up", *only, "--timeout", "1")
@@ -495,7 +499,7 @@ def test_a_service_that_never_gets_healthy_is_shown_with_its_last_lines(teller: 
     teller.green("stack.wait", *only, "--timeout", "30")
 
 
-def test_a_service_that_ends_at_once_is_shown_with_its_last_lines(teller: Stack) -> None:
+def test_a_service_that_ends_at_once_is_reported_with_its_last_lines(teller: Stack) -> None:
     teller.mood("dying")
     outcome = teller.invoke("stack.up", "--service", "teller")
     assert outcome.code == 2, outcome.output
@@ -503,7 +507,7 @@ def test_a_service_that_ends_at_once_is_shown_with_its_last_lines(teller: Stack)
     assert "cannot go on like this" in outcome.output
 
 
-def test_a_wrong_setting_of_a_service_in_dotenv_is_a_wrong_setting(teller: Stack) -> None:
+def test_an_invalid_service_setting_in_dotenv_is_a_configuration_error(teller: Stack) -> None:
     with Changes(teller) as changes:
         changes.write(".env", "GATEWAY_DATABASE_POOL_SIZE=0\nGATEWAY_DATABASE_URL=overridden\n")
         outcome = teller.invoke("stack.up", "--service", "gateway")
@@ -513,7 +517,7 @@ def test_a_wrong_setting_of_a_service_in_dotenv_is_a_wrong_setting(teller: Stack
     assert "GATEWAY_DATABASE_URL:" not in outcome.output
 
 
-def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack) -> None:
+def test_a_secret_comes_from_the_user_or_is_generated_once_for_the_project(teller: Stack) -> None:
     only = ("--service", "teller")
 
     def key(**env: str) -> str:
@@ -542,7 +546,7 @@ def test_a_secret_is_the_users_own_or_made_up_once_for_the_project(teller: Stack
         (["stack.clean"], {}, 3, "pass --yes"),
     ],
 )
-def test_each_refusal_has_its_code_and_says_why(
+def test_a_refused_stack_action_has_the_expected_code_and_reason(
     arguments: list[str], env: dict[str, str], code: int, says: str, stack: Stack
 ) -> None:
     outcome = stack.invoke(*arguments, **env)
@@ -550,7 +554,7 @@ def test_each_refusal_has_its_code_and_says_why(
     assert says in outcome.output
 
 
-def test_two_stacks_at_once_share_nothing_but_the_machines_ports(
+def test_two_stacks_run_at_once_and_conflict_only_over_a_port(
     teller: Stack, tmp_path: Path
 ) -> None:
     only = ("--service", "teller")
@@ -570,7 +574,7 @@ def test_two_stacks_at_once_share_nothing_but_the_machines_ports(
     shutil.rmtree(other.data)
 
 
-def test_a_second_checkout_has_a_stack_of_its_own_and_leaves_that_of_the_first(
+def test_a_second_checkout_runs_its_own_stack_beside_that_of_the_first(
     teller: Stack, tmp_path: Path
 ) -> None:
     two_checkouts_run_at_once(teller, checkout(teller, tmp_path), "teller")
@@ -617,7 +621,9 @@ def two_checkouts_run_at_once(first: Stack, other: Stack, service: str) -> None:
     first.green("stack.clean", "--yes")
 
 
-def test_two_checkouts_that_start_at_once_get_two_ports(teller: Stack, tmp_path: Path) -> None:
+def test_two_checkouts_that_start_at_once_get_different_ports(
+    teller: Stack, tmp_path: Path
+) -> None:
     command = (".venv/bin/invoke", "stack.up", "--service", "teller", "--json")
     both = [teller, checkout(teller, tmp_path)]
     started = [
@@ -638,7 +644,7 @@ def test_two_checkouts_that_start_at_once_get_two_ports(teller: Stack, tmp_path:
     both[1].green("stack.clean", "--yes")
 
 
-def test_a_service_in_the_foreground_has_a_port_beside_that_of_another_checkout(
+def test_service_run_takes_another_port_if_another_checkout_uses_it(
     teller: Stack, tmp_path: Path
 ) -> None:
     other = checkout(teller, tmp_path)
@@ -654,7 +660,7 @@ def test_a_service_in_the_foreground_has_a_port_beside_that_of_another_checkout(
     other.green("stack.clean", "--yes")
 
 
-def test_a_port_in_dotenv_goes_before_the_committed_one(teller: Stack) -> None:
+def test_a_port_in_dotenv_overrides_the_committed_one(teller: Stack) -> None:
     only, free = ("--service", "teller"), free_port()
     teller.green("stack.up", *only)
     with Changes(teller) as changes:
@@ -668,7 +674,7 @@ def test_a_port_in_dotenv_goes_before_the_committed_one(teller: Stack) -> None:
         assert "TELLER_PORT is 'lots', and has to be a number" in outcome.output
 
 
-def test_up_runs_a_service_anew_whose_settings_have_changed(teller: Stack) -> None:
+def test_stack_up_restarts_a_service_whose_settings_have_changed(teller: Stack) -> None:
     up = ("stack.up", "--service", "teller")
     teller.green(*up)
     with Changes(teller) as changes:
@@ -748,12 +754,12 @@ def seen(stack: Stack, made: Any, more: dict[str, str]) -> bool:
             running.terminate()
 
 
-def test_a_row_is_seen_by_all_who_use_dev_without_docker(stack: Stack) -> None:
+def test_all_users_of_the_dev_database_see_the_same_row_without_docker(stack: Stack) -> None:
     a_row_is_seen_by_all_who_use_dev(stack)
 
 
 @needs_images
-def test_a_row_is_seen_by_all_who_use_dev_through_compose(
+def test_all_users_of_the_dev_database_see_the_same_row_through_compose(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack, "source", "docker")
@@ -761,7 +767,7 @@ def test_a_row_is_seen_by_all_who_use_dev_through_compose(
 
 
 @needs_images
-def test_data_of_another_major_version_in_the_volume_is_named_and_neither_opened_nor_replaced(
+def test_a_volume_of_another_postgresql_major_is_reported_and_left_unopened(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(stack, "source", "docker")

@@ -117,14 +117,14 @@ SITUATIONS = [
         change=write(SOURCE, '"""X."""\n\nimport os\n'),
     ),
     Situation(
-        name="a file is no Python",
+        name="a file is not valid Python",
         code=1,
         says=("planted.py:1: error", "[syntax]"),
         arguments=("--only", "types"),
         change=write(SOURCE, "def (\n"),
     ),
     Situation(
-        name="a service uses what only its tests declare",
+        name="a service imports a dependency of its tests",
         code=1,
         says=("DEP004 'httpx2'", "hint: uv add it"),
         arguments=("--only", "dependencies"),
@@ -159,28 +159,28 @@ SITUATIONS = [
         change=replace("pyproject.toml", "line-length = 100", "line-lenght = 100"),
     ),
     Situation(
-        name="a workflow is none",
+        name="a workflow is invalid",
         code=1,
         says=(WORKFLOW, "runs-on"),
         arguments=("--only", "workflows"),
         change=write(WORKFLOW, INJECTION.replace("runs-on: ubuntu-24.04", "runs_on: x")),
     ),
     Situation(
-        name="a workflow can be made to run what a stranger writes",
+        name="a workflow can run the code of a stranger",
         code=1,
         says=("template-injection", "hint: follow its link"),
         arguments=("--only", "zizmor"),
         change=write(WORKFLOW, INJECTION),
     ),
     Situation(
-        name="Dependabot is told what it does not know",
+        name="a setting of Dependabot is invalid",
         code=1,
         says=("dependabot.yml", "fortnightly", "hint: correct the key"),
         arguments=("--only", "dependabot"),
         change=replace(".github/dependabot.yml", "weekly", "fortnightly"),
     ),
     Situation(
-        name="Renovate is told a number where it wants a unit",
+        name="a time of Renovate has no unit",
         code=1,
         says=("renovate.json", "minimumReleaseAge: 7", "hint: correct the key"),
         arguments=("--only", "renovate"),
@@ -222,35 +222,35 @@ SITUATIONS = [
         change=write(".env.example", f"URL=postgresql://app:{PASSWORD}@db.acme.net/app\n"),
     ),
     Situation(
-        name="what opens things is where git does not look",
+        name="a password is in .env",
         code=0,
         says=("secrets      ok",),
         arguments=("--only", "secrets"),
         change=write(".env", f"DATABASE_PASSWORD={PASSWORD}\n"),
     ),
     Situation(
-        name="a tool that the lock pins is not there",
+        name="a tool that the lock pins is missing",
         code=2,
         says=("zizmor is not in the environment", "hint: uv sync"),
         arguments=("--only", "zizmor"),
         change=hide(f"{ENVIRONMENT}/bin/zizmor"),
     ),
     Situation(
-        name="a tool that may be absent is",
+        name="an optional tool is absent",
         code=0,
         says=("tflint       ABSENT  it is not on PATH, and tflint cannot be installed",),
         arguments=("--only", "tflint", "--only", "format"),
         env=NO_NETWORK,
     ),
     Situation(
-        name="a tool that may be absent is required",
+        name="an optional tool is absent but required",
         code=2,
         says=("tflint       ABSENT  though required: it is not on PATH",),
         arguments=("--only", "tflint", "--only", "format", "--require", "tflint"),
         env=NO_NETWORK,
     ),
     Situation(
-        name="the settings require what is absent",
+        name="the settings require a check that is absent",
         code=2,
         says=("renovate     ABSENT  though required: there is no renovate.json",),
         arguments=("--only", "renovate", "--only", "format"),
@@ -260,7 +260,7 @@ SITUATIONS = [
         ),
     ),
     Situation(
-        name="nothing is there of what was asked for",
+        name="every requested check is absent",
         code=2,
         says=("no check ran",),
         arguments=("--only", "renovate"),
@@ -285,7 +285,7 @@ SITUATIONS = [
         arguments=("--fixx",),
     ),
     Situation(
-        name="the settings hold what is not known",
+        name="the settings have an unknown key",
         code=3,
         says=(
             "[tool.stratakit.static] of pyproject.toml has an unknown key requires",
@@ -295,7 +295,7 @@ SITUATIONS = [
         change=replace("pyproject.toml", "require = []", "requires = []"),
     ),
     Situation(
-        name="a file is not there",
+        name="a given file does not exist",
         code=3,
         says=("there is no file nowhere.py",),
         arguments=("nowhere.py",),
@@ -327,7 +327,7 @@ WRONG_TYPES = [
     [*SITUATIONS, *(pytest.param(each, marks=whole) for each in WRONG_TYPES)],
     ids=lambda situation: situation.name,
 )
-def test_a_situation_has_its_code_and_message(
+def test_static_exits_with_the_expected_code_and_message(
     situation: Situation, project: Project, changes: Changes
 ) -> None:
     if situation.change:
@@ -340,7 +340,7 @@ def test_a_situation_has_its_code_and_message(
 
 
 @whole
-def test_a_fresh_bake_passes_every_check_and_lists_them_in_the_order_of_the_table(
+def test_a_fresh_bake_passes_all_checks_and_lists_them_in_table_order(
     project: Project,
 ) -> None:
     said = static(project)
@@ -366,7 +366,9 @@ def test_no_check_needs_a_network_once_its_tool_is_installed(project: Project) -
     project.run("unshare", "--net", python, "-m", "stratakit.static")
 
 
-def test_a_failure_is_recorded_with_what_the_tool_said(project: Project, changes: Changes) -> None:
+def test_a_failed_check_is_recorded_with_the_output_of_its_tool(
+    project: Project, changes: Changes
+) -> None:
     changes.write(SOURCE, '"""X."""\n\nimport os\n')
     changes.hide("renovate.json")
     said = static(project, "--only", "lint", "--only", "format", "--only", "renovate")
@@ -379,7 +381,9 @@ def test_a_failure_is_recorded_with_what_the_tool_said(project: Project, changes
     assert said.results["reason"] == "a check failed: lint"
 
 
-def test_a_part_that_was_not_baked_is_absent_and_no_failure(bake: Bakery, tmp_path: Path) -> None:
+def test_checks_of_parts_that_were_not_baked_are_absent_and_do_not_fail(
+    bake: Bakery, tmp_path: Path
+) -> None:
     project = locked(bake, tmp_path, ci="none")
     said = static(project, *(f"--only={name}" for name in ("format", *WORKFLOW_CHECKS)))
     assert said.code == 0, said.output
@@ -389,7 +393,7 @@ def test_a_part_that_was_not_baked_is_absent_and_no_failure(bake: Bakery, tmp_pa
 
 
 @whole
-def test_fix_mends_format_and_lint_before_the_rest_looks(
+def test_fix_corrects_format_and_lint_before_the_other_checks_run(
     project: Project, changes: Changes
 ) -> None:
     planted = changes.write(SOURCE, '"""X."""\nimport sys\nimport os\nX = (os.sep,sys.path)\n')
@@ -401,7 +405,9 @@ def test_fix_mends_format_and_lint_before_the_rest_looks(
 
 
 @whole
-def test_given_files_only_what_concerns_them_is_checked(project: Project, changes: Changes) -> None:
+def test_static_with_files_runs_only_the_checks_that_concern_them(
+    project: Project, changes: Changes
+) -> None:
     changes.write(SOURCE, '"""X."""\n\nimport os\n')
     assert list(static(project, "README.md").lines()) == ["secrets"]
     others = static(project, "noxfile.py", "tasks.py")
@@ -411,9 +417,7 @@ def test_given_files_only_what_concerns_them_is_checked(project: Project, change
 
 
 @needs_git
-def test_what_git_ignores_is_not_looked_at_and_what_it_does_not_track_yet_is(
-    bake: Bakery, tmp_path: Path
-) -> None:
+def test_static_checks_untracked_files_but_not_ignored_ones(bake: Bakery, tmp_path: Path) -> None:
     project = locked(bake, tmp_path)
     git(project.path, "init", "--quiet")
     with Changes(project) as changes:
@@ -438,7 +442,7 @@ def test_a_tool_on_path_is_used(project: Project, changes: Changes, tmp_path: Pa
 
 
 @whole
-def test_a_slow_check_is_not_made_again_before_a_file_that_it_reads_changes(
+def test_a_passed_slow_check_is_repeated_only_after_a_file_that_it_reads_changes(
     project: Project, changes: Changes
 ) -> None:
     only = ("--only", "terraform")
@@ -464,7 +468,7 @@ def test_a_slow_check_is_not_made_again_before_a_file_that_it_reads_changes(
         moved.rename(module)
 
 
-def test_the_worst_code_wins(project: Project, changes: Changes) -> None:
+def test_the_worst_exit_code_of_the_checks_wins(project: Project, changes: Changes) -> None:
     changes.write(SOURCE, '"""X."""\n\nimport os\n')
     changes.hide("uv.lock")
     changes.hide("renovate.json")
@@ -474,7 +478,7 @@ def test_the_worst_code_wins(project: Project, changes: Changes) -> None:
 
 
 @whole
-def test_the_output_is_plain_where_it_is_read_by_no_terminal(
+def test_output_outside_a_terminal_has_no_colours_even_if_forced(
     project: Project, changes: Changes
 ) -> None:
     changes.write(SOURCE, '"""X."""\n\nimport os\nX: int = ""\n')
@@ -484,5 +488,5 @@ def test_the_output_is_plain_where_it_is_read_by_no_terminal(
 
 
 @pytest.mark.parametrize("persona", ["regular", "pedantic", "auditor"])
-def test_the_workflows_satisfy_the_strictest_reader(project: Project, persona: str) -> None:
+def test_zizmor_accepts_the_workflows_in_each_persona(project: Project, persona: str) -> None:
     project.run(f"{ENVIRONMENT}/bin/zizmor", "--offline", f"--persona={persona}", ".github")

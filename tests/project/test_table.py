@@ -48,7 +48,7 @@ def read(project: Project, code: str = READ, *, table: str | None = None) -> tup
     return done.returncode, done.stdout
 
 
-def test_a_table_of_an_older_version_which_has_no_tiers_is_as_that_of_a_fresh_bake(
+def test_a_project_without_a_table_of_tiers_has_the_default_tiers(
     project: Project,
 ) -> None:
     fresh = read(project)
@@ -56,7 +56,7 @@ def test_a_table_of_an_older_version_which_has_no_tiers_is_as_that_of_a_fresh_ba
     assert fresh[1].count("Tier(") == 6
 
 
-def test_each_key_of_a_tier_can_be_changed_and_the_others_stay(project: Project) -> None:
+def test_changing_some_keys_of_a_tier_keeps_the_others(project: Project) -> None:
     tables = (
         "tiers.unit.budget = 60\ntiers.unit.timeout = 0\n"
         '[tool.stratakit.tiers.infrastructure]\nparallel = true\nscope = "package"\nneeds = []\n'
@@ -75,7 +75,7 @@ def test_each_key_of_a_tier_can_be_changed_and_the_others_stay(project: Project)
     assert "parallel=True" in infrastructure
 
 
-def test_a_tier_of_ones_own_has_defaults_and_comes_last(project: Project) -> None:
+def test_a_custom_tier_has_default_keys_and_comes_last(project: Project) -> None:
     code, said = read(project, table=OWN)
     assert code == 0
     assert said.splitlines()[-1] == (
@@ -122,21 +122,21 @@ WRONG = {
     "a tier that is no table": Wrong("tiers.unit = 3", "unit in [tool.stratakit.tiers]", "[tool."),
     "a text for a number": key('budget = "30"', "a number of seconds, or 0 for none", NUMBER),
     "a flag for a number": key("budget = true", "a number of seconds, or 0 for none", NUMBER),
-    "less than nothing": key("budget = -1", "a number of seconds, or 0 for none", NUMBER),
-    "a number that is none": key("budget = nan", "a number of seconds, or 0 for none", NUMBER),
-    "for ever": key("timeout = inf", "a number of seconds, or 0 for none", "write, for"),
+    "a negative number": key("budget = -1", "a number of seconds, or 0 for none", NUMBER),
+    "not a number": key("budget = nan", "a number of seconds, or 0 for none", NUMBER),
+    "an infinite number": key("timeout = inf", "a number of seconds, or 0 for none", "write, for"),
     "a number for a flag": key(
         "default = 1", "true or false", "write, for example: default = true"
     ),
     "a text for a flag": key('parallel = "no"', "true or false", "write, for example"),
     "a number for a text": key("checks = 3", "one line of text", "write, for example"),
-    "two lines": key('checks = "a\\nb"', "one line of text", "write, for example"),
-    "another scope": key(
+    "a text of two lines": key('checks = "a\\nb"', "one line of text", "write, for example"),
+    "an unknown scope": key(
         'scope = "services"',
         "one of repository, package, service",
         'write, for example: scope = "service"; did you mean service?',
     ),
-    "another need": key(
+    "an unknown need": key(
         'needs = ["postgers"]',
         "a list of postgres, redis, docker, terraform, providers, local-cloud, stack, account",
         'write, for example: needs = ["stack"]; did you mean postgres?',
@@ -145,28 +145,28 @@ WRONG = {
         'tiers.unit.needs = "stack"', "needs = ", "is not a list of postgres"
     ),
     "a list in a list": Wrong("tiers.unit.needs = [[]]", "needs = ", "is not a list of postgres"),
-    "a path that leads elsewhere": key(
+    "a path outside of the project": key(
         'paths = ["../tests"]', "a list of folders below the project or package", "write, for"
     ),
-    "a path from the top": key(
+    "an absolute path": key(
         'paths = ["/tests"]', "a list of folders below the project or package", "write, for"
     ),
-    "the whole package": key(
+    "the whole package as a path": key(
         'paths = ["."]', "a list of folders below the project or package", "write, for"
     ),
     "no paths": Wrong(
         "tiers.unit.paths = []", "leaves unit without tests", 'paths = ["tests/unit"'
     ),
-    "tests of static": Wrong(
+    "paths of static": Wrong(
         'tiers.static.paths = ["tests/static"]', "it has no tests", "a tier of your own"
     ),
-    "scenarios elsewhere": Wrong(
+    "paths of load": Wrong(
         'tiers.load.paths = ["tests/fast"]', "its tests are in tests/load/", "a tier of your own"
     ),
-    "a program of ones own": Wrong(
+    "a module of load": Wrong(
         'tiers.load.module = "mine"', "has an unknown key module", "its keys are"
     ),
-    "a name that is no marker": Wrong(
+    "a name that is not a valid marker": Wrong(
         '[tool.stratakit.tiers."end to end"]\nchecks = "all"\npaths = ["tests/e2e"]',
         "no tier can be called 'end to end'",
         "use lower-case letters",
@@ -176,7 +176,7 @@ WRONG = {
         "no tier can be called 'coverage'",
         "use lower-case letters",
     ),
-    "a name of pytest's": Wrong(
+    "a name of a marker of pytest": Wrong(
         '[tool.stratakit.tiers.skip]\nchecks = "all"\npaths = ["tests/e2e"]',
         "no tier can be called 'skip'",
         "use lower-case letters",
@@ -185,7 +185,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_table_that_is_wrong_names_the_key_and_what_is_right(name: str, project: Project) -> None:
+def test_an_invalid_table_is_refused_with_the_key_and_a_hint(name: str, project: Project) -> None:
     wrong = WRONG[name]
     code, said = read(project, table=wrong.table)
     assert code == 3, said
@@ -235,7 +235,9 @@ def add(living: Project, changes: Changes, *names: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_tier_of_ones_own_is_wherever_a_tier_is(living: Project, changes: Changes) -> None:
+def test_a_custom_tier_appears_in_nox_pytest_ci_the_graph_and_the_doctor(
+    living: Project, changes: Changes
+) -> None:
     add(living, changes, TIER, WAY)
     checks = "how the services work together, on the running stack"
     listed = living.run("nox", "--list").stdout
@@ -263,9 +265,7 @@ def test_a_tier_of_ones_own_is_wherever_a_tier_is(living: Project, changes: Chan
 
 
 @pytest.mark.slow
-def test_a_test_of_a_tier_that_is_in_no_table_belongs_to_none(
-    living: Project, changes: Changes
-) -> None:
+def test_a_test_of_an_undeclared_tier_belongs_to_no_tier(living: Project, changes: Changes) -> None:
     add(living, changes, WAY)
     refused = living.nox("-s", "unit")
     assert refused.code == 3
@@ -279,7 +279,7 @@ def test_a_test_of_a_tier_that_is_in_no_table_belongs_to_none(
 
 @pytest.mark.slow
 @pytest.mark.proof(of="stack")
-def test_a_tier_that_needs_the_stack_runs_where_it_is_up_and_exits_with_2_where_not(
+def test_a_tier_that_needs_the_stack_exits_with_2_unless_the_stack_runs(
     living: Project, changes: Changes
 ) -> None:
     add(living, changes, TIER, WAY)
@@ -302,7 +302,9 @@ def test_a_tier_that_needs_the_stack_runs_where_it_is_up_and_exits_with_2_where_
 
 @needs_git
 @pytest.mark.slow
-def test_an_action_of_ones_own_is_wherever_an_action_is(living: Project, changes: Changes) -> None:
+def test_a_custom_action_is_listed_run_suggested_and_completed(
+    living: Project, changes: Changes
+) -> None:
     add(living, changes, TIER, WAY, ACTION)
     invoke = ".venv/bin/invoke"
     commit(living.path)
@@ -317,9 +319,7 @@ def test_an_action_of_ones_own_is_wherever_an_action_is(living: Project, changes
 
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
-def test_what_the_documents_say_to_add_passes_the_static_checks(
-    living: Project, changes: Changes
-) -> None:
+def test_documented_additions_pass_ruff_and_mypy(living: Project, changes: Changes) -> None:
     add(living, changes, TIER, WAY, ACTION)
     for check in (
         ("ruff", "check"),
@@ -331,7 +331,9 @@ def test_what_the_documents_say_to_add_passes_the_static_checks(
 
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
-def test_a_tier_of_each_package_has_servers_of_its_own(living: Project, changes: Changes) -> None:
+def test_a_custom_tier_of_services_has_postgres_and_redis(
+    living: Project, changes: Changes
+) -> None:
     tests = "services/gateway/tests/deep"
     changes.replace(
         "pyproject.toml",
@@ -350,7 +352,9 @@ def test_a_tier_of_each_package_has_servers_of_its_own(living: Project, changes:
 
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
-def test_a_tier_runs_on_the_python_that_is_asked_for(living: Project, changes: Changes) -> None:
+def test_a_tier_runs_on_the_requested_python_in_its_own_environment(
+    living: Project, changes: Changes
+) -> None:
     """Check that it has its own environment, and does not touch the other."""
     version, folder = another_python(living)
     changes.write(
@@ -373,7 +377,7 @@ def test_a_tier_runs_on_the_python_that_is_asked_for(living: Project, changes: C
 
 
 @pytest.mark.slow
-def test_a_python_that_is_not_there_is_told_with_how_to_get_it(living: Project) -> None:
+def test_a_missing_python_is_reported_with_the_command_that_installs_it(living: Project) -> None:
     done = living.nox("-s", "unit", "-P", "3.99", env={"UV_PYTHON_DOWNLOADS": "never"})
     assert done.code == 2
     assert (

@@ -90,7 +90,7 @@ def living(bake: Bakery, folder: Path, persona: Persona) -> Project:
     [PERSONAS[0], *(pytest.param(each, marks=personas) for each in PERSONAS[1:])],
     ids=lambda persona: persona.name,
 )
-def test_the_default_tiers_of_a_fresh_bake_are_green(
+def test_the_default_tiers_of_a_fresh_bake_pass(
     persona: Persona, bake: Bakery, tmp_path: Path
 ) -> None:
     project = living(bake, tmp_path / "mit Ä", persona)
@@ -102,7 +102,7 @@ def test_the_default_tiers_of_a_fresh_bake_are_green(
 
 
 @personas
-def test_the_tiers_run_side_by_side_and_again_without_installing(project: Project) -> None:
+def test_the_tiers_pass_in_parallel_and_again_without_installing(project: Project) -> None:
     for arguments in (("-j", "auto"), ("-R",)):
         outcome = project.nox(*arguments, env=NO_DOCKER)
         assert outcome.code == 0, outcome.output
@@ -110,12 +110,12 @@ def test_the_tiers_run_side_by_side_and_again_without_installing(project: Projec
 
 
 @personas
-def test_a_bare_pytest_runs_unit_and_integration(project: Project) -> None:
+def test_a_bare_pytest_passes_in_a_fresh_project(project: Project) -> None:
     outcome = project.outcome(".venv/bin/pytest", "-q", "-n", "2", env=NO_DOCKER)
     assert outcome.code == 0, outcome.output
 
 
-def test_a_plain_sync_leaves_out_nothing_and_an_image_has_no_test_in_it(project: Project) -> None:
+def test_a_plain_sync_installs_everything_and_an_image_has_no_test_tools(project: Project) -> None:
     project.run("uv", "sync", "--quiet", "--locked")
     project.run("uv", "sync", "--check", "--locked", "--all-packages", "--all-groups")
     (line,) = {
@@ -131,7 +131,7 @@ def test_a_plain_sync_leaves_out_nothing_and_an_image_has_no_test_in_it(project:
 
 
 @personas
-def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
+def test_a_bare_pytest_refuses_stray_test_files_and_runs_the_rest(
     project: Project,
 ) -> None:
     tests = "services/gateway/tests"
@@ -154,7 +154,7 @@ def test_a_bare_pytest_refuses_a_file_that_no_tier_runs_and_runs_the_rest(
 
 
 @pytest.mark.parametrize("how", [(), ("-j", "2")])
-def test_a_program_that_asks_for_json_reads_the_summary_and_nothing_else(
+def test_output_json_prints_only_the_summary_to_standard_output(
     project: Project, how: tuple[str, ...]
 ) -> None:
     asked = ("-s", "unit", "--", "--output", "json", "-k", "domain")
@@ -167,7 +167,7 @@ def test_a_program_that_asks_for_json_reads_the_summary_and_nothing_else(
     assert "--output: the only output format is json" in refused.stderr
 
 
-def test_each_tier_leaves_junit_and_ctrf(project: Project) -> None:
+def test_the_unit_tier_writes_junit_and_ctrf_reports(project: Project) -> None:
     outcome = project.nox("-s", "unit", "--", "-k", "domain")
     reports = project.path / "reports" / "unit" / "gateway"
     ctrf = json.loads((reports / "ctrf.json").read_text(encoding="utf-8"))
@@ -177,7 +177,7 @@ def test_each_tier_leaves_junit_and_ctrf(project: Project) -> None:
     assert list((project.path / "reports").glob(".runs/*")) == []
 
 
-def test_the_unit_tier_loads_no_client_of_a_server(project: Project) -> None:
+def test_the_unit_tier_imports_no_client_of_a_server(project: Project) -> None:
     packages = ("services/gateway", "libs/servicebase")
     folders = [f"{each}/tests/{name}" for each in packages for name in ("unit", "contracts")]
     words = ("-X", "importtime", "-m", "pytest", "-q", "-s", "--tier", "unit", *folders)
@@ -187,7 +187,7 @@ def test_the_unit_tier_loads_no_client_of_a_server(project: Project) -> None:
     assert not loaded & {"alembic", "asyncpg", "docker", "psycopg", "redis", "sqlalchemy"}
 
 
-def test_actions_keep_bytecode_unless_it_is_forbidden_and_load_no_sqlalchemy(
+def test_invoke_writes_bytecode_unless_forbidden_and_imports_no_sqlalchemy(
     project: Project,
 ) -> None:
     invoke = ("-X", "importtime", "-m", "invoke", "--list")
@@ -214,7 +214,7 @@ print(given["PYTHONDONTWRITEBYTECODE"], given.get("PYTHONPYCACHEPREFIX"))
 @pytest.mark.parametrize(
     ("library", "folder"), [("", "None"), ("/nonexistent/os.py", "{project}/.nox/bytecode")]
 )
-def test_bytecode_is_beside_the_sources_unless_the_standard_library_may_have_none(
+def test_bytecode_is_in_a_nox_folder_if_the_standard_library_cannot_have_any(
     library: str, folder: str, project: Project
 ) -> None:
     done = project.run(".venv/bin/python", "-c", VARIABLES, library)
@@ -223,7 +223,7 @@ def test_bytecode_is_beside_the_sources_unless_the_standard_library_may_have_non
 
 @personas
 @needs_git
-def test_the_formatter_changes_nothing_in_a_fresh_bake(bake: Bakery, tmp_path: Path) -> None:
+def test_static_fix_changes_nothing_in_a_fresh_bake(bake: Bakery, tmp_path: Path) -> None:
     project = living(bake, tmp_path, Persona(""))
     git(project.path, "init", "--quiet")
     git(project.path, "add", "--all")
@@ -236,13 +236,13 @@ def test_the_formatter_changes_nothing_in_a_fresh_bake(bake: Bakery, tmp_path: P
 
 
 @personas
-def test_two_first_runs_in_one_project_do_not_meet(bake: Bakery, tmp_path: Path) -> None:
+def test_two_first_runs_in_one_project_do_not_interfere(bake: Bakery, tmp_path: Path) -> None:
     project = living(bake, tmp_path, Persona("", {"project_name": "Twice"}))
     at_once(project, project)
 
 
 @personas
-def test_two_first_runs_in_bakes_of_one_name_do_not_meet(bake: Bakery, tmp_path: Path) -> None:
+def test_two_first_runs_in_bakes_of_one_name_do_not_interfere(bake: Bakery, tmp_path: Path) -> None:
     persona = Persona("", {"project_name": "Twins"})
     at_once(*(living(bake, tmp_path / side, persona) for side in ("left", "right")))
 
@@ -267,7 +267,9 @@ def at_once(*projects: Project) -> None:
 
 @personas
 @pytest.mark.parametrize("source", ["url", "docker", "embedded"])
-def test_integration_is_the_same_on_every_source_of_servers(source: str, project: Project) -> None:
+def test_integration_runs_all_its_tests_on_every_source_of_servers(
+    source: str, project: Project
+) -> None:
     if source == "docker" and not has_images():
         pytest.skip("no Docker engine with the images")  # URLs and embedded servers are tested.
     given = servers(project) if source == "url" else nothing()
@@ -280,7 +282,7 @@ def test_integration_is_the_same_on_every_source_of_servers(source: str, project
 
 
 @personas
-def test_a_kind_of_integration_test_is_asked_for_by_its_marker(project: Project) -> None:
+def test_the_smoke_marker_selects_only_smoke_tests(project: Project) -> None:
     outcome = project.nox("-s", "integration", "--", "-m", "smoke", env=NO_DOCKER)
     assert outcome.code == 0, outcome.output
     assert {test["name"].partition("::")[0] for test in outcome.summary["tests"]} == {

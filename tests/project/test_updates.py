@@ -187,7 +187,7 @@ def test_a_number_is_doubled() -> None:
 
 @updates
 @pytest.mark.timeout(1200)
-def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine(
+def test_an_update_over_the_move_of_the_engine_keeps_the_edits_of_a_team(
     upstream: Upstream, team: Join
 ) -> None:
     upstream.show(upstream.former)
@@ -247,7 +247,7 @@ def test_a_project_with_edits_of_its_team_is_updated_over_the_move_of_the_engine
 
 @updates
 @pytest.mark.parametrize("starter", ["blank", "inference"])
-def test_a_project_that_nobody_has_changed_becomes_what_a_fresh_bake_is(
+def test_updating_an_unchanged_project_gives_a_fresh_bake(
     starter: str, upstream: Upstream, team: Join
 ) -> None:
     upstream.show(upstream.former)
@@ -261,7 +261,7 @@ def test_a_project_that_nobody_has_changed_becomes_what_a_fresh_bake_is(
 
 
 @updates
-def test_a_project_of_before_the_prompt_has_the_infrastructure_that_its_update_asks_for(
+def test_an_update_of_an_older_project_can_choose_its_clouds(
     upstream: Upstream, team: Join
 ) -> None:
     upstream.show(upstream.former)
@@ -277,7 +277,7 @@ def test_a_project_of_before_the_prompt_has_the_infrastructure_that_its_update_a
 
 
 @updates
-def test_an_edit_of_the_engine_that_an_update_contradicts_is_a_conflict_that_can_be_seen(
+def test_an_edit_of_the_engine_that_conflicts_with_an_update_is_reported(
     upstream: Upstream, team: Join
 ) -> None:
     upstream.show(upstream.former)
@@ -394,7 +394,9 @@ def repository(template: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_names_the_engine_is_renamed_and_nothing_else(repository: Path) -> None:
+def test_the_upgrade_script_renames_mentions_of_the_engine_and_nothing_else(
+    repository: Path,
+) -> None:
     (repository / ".gitignore").write_text(".env\n", encoding="utf-8")
     (repository / "picture.bin").write_bytes(b"\xff\xfe from ops import")
     (repository / "link.py").symlink_to(repository.parent / "elsewhere.py")
@@ -429,7 +431,7 @@ def test_what_names_the_engine_is_renamed_and_nothing_else(repository: Path) -> 
     ("where", "said"),
     [(".", "git does not list the files"), (ENGINE, "there is no vendor/stratakit/ here")],
 )
-def test_where_it_cannot_rename_it_says_why_and_changes_nothing(
+def test_the_upgrade_script_gives_a_reason_and_changes_nothing_if_it_cannot_run(
     where: str, said: str, repository: Path
 ) -> None:
     command = (sys.executable, str(repository / SCRIPT))

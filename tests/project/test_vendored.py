@@ -37,13 +37,13 @@ def changes(project: Project) -> Iterator[Changes]:
         yield changes
 
 
-def test_a_fresh_bake_is_as_its_manifest_says(project: Project) -> None:
+def test_the_engine_of_a_fresh_bake_matches_its_manifest(project: Project) -> None:
     outcome = project.nox("-s", "static", "--", "--only", "engine")
     assert outcome.code == 0, outcome.output
 
 
 @pytest.mark.parametrize("said", DIFFERENCES)
-def test_what_differs_from_the_manifest_is_named(
+def test_a_difference_from_the_manifest_of_the_engine_is_reported(
     said: str, project: Project, changes: Changes
 ) -> None:
     change: Change = DIFFERENCES[said]
@@ -54,7 +54,7 @@ def test_what_differs_from_the_manifest_is_named(
     assert "hint: git checkout -- vendor/stratakit" in outcome.output
 
 
-def test_what_git_was_told_to_ignore_is_named(project: Project) -> None:
+def test_a_file_of_the_engine_that_is_not_in_git_is_reported(project: Project) -> None:
     project.run("git", "rm", "--quiet", "--cached", f"{ENGINE}/upgrade.py")
     outcome = project.nox("-s", "static", "--", "--only", "engine")
     project.run("git", "add", f"{ENGINE}/upgrade.py")
@@ -63,7 +63,7 @@ def test_what_git_was_told_to_ignore_is_named(project: Project) -> None:
 
 
 @places
-def test_no_other_check_looks_at_it(project: Project, changes: Changes) -> None:
+def test_no_other_check_reads_the_engine(project: Project, changes: Changes) -> None:
     wrong = "import os\ndef f( x ):\n  return x + undefined\npassword = 'hunter2hunter2'\n"
     changes.write(f"{ENGINE}/src/stratakit/wrong.py", wrong)
     checks = ("lint", "format", "types", "dependencies", "secrets")

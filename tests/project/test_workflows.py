@@ -78,13 +78,13 @@ def checkouts(
                 yield step
 
 
-def test_there_are_no_other_workflows_and_they_are_copied_verbatim(bake: Bakery) -> None:
+def test_a_project_has_three_workflows_copied_verbatim(bake: Bakery) -> None:
     assert {file.stem for file in (bake().path / FOLDER).iterdir()} == set(NAMES)
     assert not is_rendered(f"{FOLDER}/test.yml")
 
 
 @each_workflow
-def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_steps(
+def test_a_job_has_only_needed_permissions_and_persists_no_credentials(
     bake: Bakery, name: str
 ) -> None:
     workflow = read(bake(), name)
@@ -104,7 +104,7 @@ def test_nothing_is_permitted_but_to_read_the_code_which_is_kept_from_later_step
 
 
 @each_workflow
-def test_a_job_checks_the_code_out_once_whatever_its_workspace_has_been_left_with(
+def test_a_job_checks_out_the_code_at_most_once_and_unconditionally(
     bake: Bakery, name: str
 ) -> None:
     for job in read(bake(), name)["jobs"].values():
@@ -113,7 +113,7 @@ def test_a_job_checks_the_code_out_once_whatever_its_workspace_has_been_left_wit
         assert not any("hashFiles" in each.get("if", "") for each in found)
 
 
-def test_an_action_is_pinned_by_its_digest_beside_its_version_and_to_one_alone(
+def test_each_action_is_pinned_to_a_single_digest_with_its_version(
     bake: Bakery,
 ) -> None:
     pins: dict[str, set[str]] = {}
@@ -128,7 +128,7 @@ def test_an_action_is_pinned_by_its_digest_beside_its_version_and_to_one_alone(
 
 
 @each_workflow
-def test_names_come_into_commands_through_the_environment(bake: Bakery, name: str) -> None:
+def test_no_command_of_a_workflow_contains_an_expression(bake: Bakery, name: str) -> None:
     actions = [
         yaml.safe_load(file.read_text(encoding="utf-8"))["runs"]
         for file in bake().path.glob(f"{ACTIONS}/*/action.yml")
@@ -138,12 +138,12 @@ def test_names_come_into_commands_through_the_environment(bake: Bakery, name: st
 
 
 @each_workflow
-def test_every_job_is_stopped_at_some_time(bake: Bakery, name: str) -> None:
+def test_every_job_has_a_time_limit(bake: Bakery, name: str) -> None:
     for job in read(bake(), name)["jobs"].values():
         assert job["timeout-minutes"] in (5, 10, 20, 90, "${{ matrix.minutes }}")
 
 
-def test_every_change_is_tested_and_what_is_dear_only_at_night_or_by_hand(bake: Bakery) -> None:
+def test_changes_trigger_test_yml_and_schedules_the_other_workflows(bake: Bakery) -> None:
     assert read(bake(), "test")["on"] == {
         "push": {"branches": ["main"]},
         "pull_request": None,
@@ -163,13 +163,13 @@ def test_only_runs_of_a_pull_request_are_cancelled(bake: Bakery) -> None:
     assert nightly["cancel-in-progress"] is cloud["cancel-in-progress"] is False
 
 
-def test_the_gate_waits_for_every_other_job_whatever_comes_of_it(bake: Bakery) -> None:
+def test_the_gate_always_runs_and_waits_for_every_other_job(bake: Bakery) -> None:
     jobs = read(bake(), "test")["jobs"]
     assert jobs["gate"]["if"] == "always()"
     assert sorted(jobs["gate"]["needs"]) == sorted(jobs.keys() - {"gate", "notify"})
 
 
-def test_a_red_main_and_a_red_night_are_told_and_a_pull_request_tells_nobody(bake: Bakery) -> None:
+def test_main_and_scheduled_runs_notify_but_pull_requests_do_not(bake: Bakery) -> None:
     day, *nights = (read(bake(), name)["jobs"] for name in NAMES)
     assert day["notify"]["if"] == "failure() && github.event_name == 'push'"
     assert day["notify"]["needs"] == ["gate"]
@@ -180,7 +180,7 @@ def test_a_red_main_and_a_red_night_are_told_and_a_pull_request_tells_nobody(bak
         assert sorted(jobs["notify"]["needs"]) == sorted(jobs.keys() - {"notify"})
 
 
-def test_no_machine_is_rented_unless_it_is_said_where_and_what_is_left_is_given_back(
+def test_machines_are_rented_only_in_configured_clouds_and_are_always_reaped(
     bake: Bakery,
 ) -> None:
     machines = read(bake(), "cloud")["jobs"]["machines"]
@@ -249,7 +249,7 @@ def test_a_fresh_bake_passes_all_of_test_yml(day: Runner) -> None:
 
 
 @proof
-def test_a_change_of_infrastructure_is_tested_on_mocks_and_neither_docker_nor_a_cloud(
+def test_a_change_of_infrastructure_adds_a_job_of_its_terraform_tests(
     project: Project, day: Runner
 ) -> None:
     def changed(file: str) -> dict[str, Any] | None:
@@ -271,7 +271,7 @@ def test_a_change_of_infrastructure_is_tested_on_mocks_and_neither_docker_nor_a_
 
 
 @proof
-def test_a_failure_is_named_in_the_summary_and_keeps_the_gate_shut(
+def test_a_failure_is_named_in_the_summary_and_fails_the_gate(
     day: Runner, changes: Changes
 ) -> None:
     changes.write("services/gateway/tests/unit/test_planted.py", FAILING)
@@ -289,7 +289,7 @@ def test_a_failure_is_named_in_the_summary_and_keeps_the_gate_shut(
 
 
 @proof
-def test_a_stale_lock_fails_and_is_not_mended(day: Runner, changes: Changes) -> None:
+def test_a_stale_lock_fails_the_plan_with_a_hint(day: Runner, changes: Changes) -> None:
     changes.replace("vendor/stratakit/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"')
     done = day.job("plan")
     assert done.result == "failure"
@@ -297,7 +297,7 @@ def test_a_stale_lock_fails_and_is_not_mended(day: Runner, changes: Changes) -> 
 
 
 @proof
-def test_the_image_is_built_as_its_dockerfile_says(project: Project, day: Runner) -> None:
+def test_the_image_job_runs_the_command_in_the_dockerfile(project: Project, day: Runner) -> None:
     done = day.job("image", {"matrix.service": "gateway"})
     dockerfile = (project.path / "services" / "gateway" / "Dockerfile").read_text("utf-8")
     (said,) = re.findall(r"^#   docker (.*)$", dockerfile, re.MULTILINE)
@@ -305,7 +305,7 @@ def test_the_image_is_built_as_its_dockerfile_says(project: Project, day: Runner
 
 
 @proof
-def test_a_night_runs_what_is_not_default_and_says_what_is_absent(
+def test_the_nightly_plan_has_the_optional_tiers_and_reports_absent_ones(
     night: Runner, changes: Changes
 ) -> None:
     add_absent_tier(changes)
@@ -322,7 +322,7 @@ def test_a_night_runs_what_is_not_default_and_says_what_is_absent(
 
 
 @proof
-def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
+def test_the_nightly_infrastructure_job_runs_its_tests(night: Runner, changes: Changes) -> None:
     changes.write(PLANTED, PASSING)
     plan, (infrastructure, _, _) = planned(night)
     assert "ABSENT nothing" in plan.summary
@@ -333,7 +333,7 @@ def test_a_night_runs_what_has_tests(night: Runner, changes: Changes) -> None:
 
 
 @proof
-def test_the_weekly_smoke_takes_five_steps_and_leaves_nothing(
+def test_the_weekly_smoke_takes_five_steps_and_leaves_no_machine(
     project: Project, changes: Changes, tmp_path: Path
 ) -> None:
     weekly = runner(project, "cloud", tmp_path / "week")
@@ -355,7 +355,7 @@ def test_the_weekly_smoke_takes_five_steps_and_leaves_nothing(
 
 
 @proof
-def test_each_tier_is_in_one_workflow_with_time_enough_for_its_budget(
+def test_each_tier_is_in_one_workflow_with_a_time_limit_above_its_budget(
     project: Project, day: Runner, night: Runner, changes: Changes
 ) -> None:
     changes.write(PLANTED, PASSING)
@@ -394,7 +394,7 @@ REFUSALS = [
         change=hide("reports"),
     ),
     Refusal(
-        name="a summary is none",
+        name="the summary is invalid",
         asked=("report.show",),
         code=3,
         says="reports/summary.json cannot be read",
@@ -408,7 +408,7 @@ REFUSALS = [
         change=write("notes.md", ""),
     ),
     Refusal(
-        name="it is not said which Python",
+        name="the Python version is not set",
         asked=("ci.matrix", "test"),
         code=3,
         says='hint: write it, for example: python = "3.13"',
@@ -419,7 +419,7 @@ REFUSALS = [
 
 @proof
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
-def test_what_ci_cannot_be_told_has_its_code_and_message(
+def test_a_refused_request_of_ci_has_the_expected_code_and_message(
     refusal: Refusal, project: Project, changes: Changes
 ) -> None:
     refusal.change(changes)

@@ -37,7 +37,7 @@ def client(service: str) -> Any:
     return boto3.client(service, region_name=REGION)
 
 
-def test_the_module_is_applied_read_back_and_destroyed(aws: terraform.Workspace) -> None:
+def test_the_aws_module_is_applied_read_back_and_destroyed(aws: terraform.Workspace) -> None:
     aws.require("aws", "apply", "-auto-approve", *VALUES)
     try:
         said = json.loads(aws.require("aws", "output", "-json"))
@@ -58,7 +58,7 @@ def test_the_module_is_applied_read_back_and_destroyed(aws: terraform.Workspace)
     assert not left & {*map(str, outputs.values())}
 
 
-def test_no_account_is_within_reach(aws: terraform.Workspace) -> None:
+def test_no_real_aws_account_can_be_reached(aws: terraform.Workspace) -> None:
     elsewhere = boto3.client("sts", region_name=REGION, endpoint_url="https://sts.amazonaws.com")
     with pytest.raises(ProxyConnectionError):
         elsewhere.get_caller_identity()
