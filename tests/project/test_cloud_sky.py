@@ -63,7 +63,7 @@ from stratakit.infra import tools
 tools.provide(tools.MINISTACK)
 print(sky.home(), tools.provide(sky.tool("aws")), sep="\\n")
 """
-NETWORK = """
+CREATE_GATEWAYS = """
 import boto3
 for region in ("us-east-1", "us-east-2"):
     ec2 = boto3.client("ec2", region)
@@ -73,7 +73,7 @@ for region in ("us-east-1", "us-east-2"):
     ec2.create_route(RouteTableId=table, GatewayId=gateway, DestinationCidrBlock="0.0.0.0/0")
 """
 """Creates the internet gateway that every new AWS account has."""
-SEEN = """
+LIST_INSTANCES = """
 import boto3, json
 print(json.dumps([
     [each["InstanceType"], each["State"]["Name"]]
@@ -81,9 +81,9 @@ print(json.dumps([
     for each in page["Instances"]
 ]))
 """
-MOUNTS = "from sky import check; print(check.get_cloud_credential_file_mounts(None))"
+LIST_CREDENTIALS = "from sky import check; print(check.get_cloud_credential_file_mounts(None))"
 """Credentials that SkyPilot copies to a machine by default."""
-HELD = "import fake_skypilot; fake_skypilot.hold_to_the_real_ones()"
+CHECK_THE_FAKE = "import fake_skypilot; fake_skypilot.hold_to_the_real_ones()"
 GOOGLE = """
 import json
 from googleapiclient.discovery import build
@@ -196,7 +196,7 @@ def tool(project: Project) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def came(
+def results(
     project: Project, tool: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """Return the results of a run interrupted while SkyPilot launched, and of a killed one."""
@@ -206,7 +206,17 @@ def came(
     catalog.mkdir(parents=True)
     for name, text in CATALOG.items():
         (catalog / f"{name}.csv").write_text(text, encoding="utf-8")
-    project.run(*APART, python, "-c", RUNS, programs, NETWORK, SEEN, MOUNTS, str(folder))
+    project.run(
+        *APART,
+        python,
+        "-c",
+        RUNS,
+        programs,
+        CREATE_GATEWAYS,
+        LIST_INSTANCES,
+        LIST_CREDENTIALS,
+        str(folder),
+    )
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
     generated = Path(home, ".sky", "generated").glob("*.yml.debug")
     answer["asked"] = {file.name.partition(".")[0]: file.read_text() for file in generated}
@@ -214,9 +224,9 @@ def came(
 
 
 def test_the_cheapest_spot_machine_is_launched_with_the_tag_of_its_lease(
-    project: Project, came: dict[str, Any]
+    project: Project, results: dict[str, Any]
 ) -> None:
-    run = came["interrupted"]
+    run = results["interrupted"]
     rows = {row["name"]: row for row in run["rows"]}
     assert rows["credentials"]["status"] == "passed", run["output"]
     assert rows["credentials"]["metrics"]["usd_per_hour"] == 0.0452
@@ -225,21 +235,21 @@ def test_the_cheapest_spot_machine_is_launched_with_the_tag_of_its_lease(
     assert state == "running"
     assert tag.startswith(f"{project.path.name}-")
     # The local AWS ignores spot; check SkyPilot's request instead.
-    asked = yaml.safe_load(came["asked"][tag])
+    asked = yaml.safe_load(results["asked"][tag])
     node = asked["available_node_types"]["ray.head.default"]["node_config"]
     assert node["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert {"Key": "strata-lease", "Value": tag} in node["TagSpecifications"][0]["Tags"]
 
 
-def test_no_credentials_are_copied_to_the_machine(came: dict[str, Any]) -> None:
-    assert "~/.aws/credentials" in came["copied"]
-    for text in came["asked"].values():
+def test_no_credentials_are_copied_to_the_machine(results: dict[str, Any]) -> None:
+    assert "~/.aws/credentials" in results["copied"]
+    for text in results["asked"].values():
         assert "cp -rf ~/.sky/.runtime_files" in text
         assert "~/.aws" not in text
 
 
-def test_an_interrupted_launch_leaves_no_machine_and_no_lease(came: dict[str, Any]) -> None:
-    run = came["interrupted"]
+def test_an_interrupted_launch_leaves_no_machine_and_no_lease(results: dict[str, Any]) -> None:
+    run = results["interrupted"]
     rows = {row["name"]: row["status"] for row in run["rows"]}
     assert rows == {
         "credentials": "passed",
@@ -252,25 +262,25 @@ def test_an_interrupted_launch_leaves_no_machine_and_no_lease(came: dict[str, An
     assert (run["left"], run["leases"]) == ([], []), run["output"]
 
 
-def test_the_machine_and_the_lease_of_a_killed_run_are_reaped(came: dict[str, Any]) -> None:
-    run = came["killed"]
+def test_the_machine_and_the_lease_of_a_killed_run_are_reaped(results: dict[str, Any]) -> None:
+    run = results["killed"]
     # SkyPilot has ended with the run; the machine and its lease remain.
     assert run["code"] == -9, run["output"]
     assert run["leases"] == [tag for tag, _ in run["there"]] == [tag for tag, _ in run["left"]]
-    code, output = came["reaped"]
+    code, output = results["reaped"]
     assert code == 0, output
     assert f"given back: {run['leases'][0]} (its run is dead)" in output
-    assert (came["left"], came["leases"]) == ([], [])
-    assert {state for _, state in came["seen"]} <= {"terminated"}
+    assert (results["left"], results["leases"]) == ([], [])
+    assert {state for _, state in results["seen"]} <= {"terminated"}
 
 
-def test_an_unknown_instance_type_is_refused(came: dict[str, Any]) -> None:
-    code, message = came["unknown"]
+def test_an_unknown_instance_type_is_refused(results: dict[str, Any]) -> None:
+    code, message = results["unknown"]
     assert (code, "aws has no r7a.lrge" in message) == (3, True), message
 
 
-def test_without_a_catalog_the_price_comes_from_a_dated_list(came: dict[str, Any]) -> None:
-    usd, source = came["offline"]
+def test_without_a_catalog_the_price_comes_from_a_dated_list(results: dict[str, Any]) -> None:
+    usd, source = results["offline"]
     assert usd == 0.15215
     assert re.match(r"list price on demand of \d{4}-\d\d-\d\d, since aws does not", source), source
 
@@ -279,7 +289,7 @@ def test_the_fake_skypilot_has_the_signatures_of_the_real_one(
     project: Project, tool: list[str]
 ) -> None:
     here = {"PYTHONPATH": str(Path(fake_skypilot.__file__).parent)}
-    project.run(f"{tool[1]}/python", "-c", HELD, env=here)
+    project.run(f"{tool[1]}/python", "-c", CHECK_THE_FAKE, env=here)
 
 
 def test_googles_client_lists_and_deletes_machines_for_the_engine(project: Project) -> None:

@@ -194,7 +194,7 @@ def test_an_invalid_table_is_refused_with_the_key_and_a_hint(name: str, project:
 
 
 @pytest.fixture(scope="module")
-def living(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def installed(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A locked project, with an environment for actions."""
     baked = bake.into(tmp_path_factory.mktemp("own"), named("Acme Table"))
     baked.run("uv", "lock", "--quiet")
@@ -204,24 +204,24 @@ def living(bake: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def changes(living: Project) -> Iterator[Changes]:
+def changes(installed: Project) -> Iterator[Changes]:
     """Changes to the project, reverted after the test."""
-    with Changes(living) as changes:
+    with Changes(installed) as changes:
         yield changes
 
 
 TIER, WAY, ACTION = "pyproject.toml", "tests/e2e/test_pages.py", "tasks.py"
 
 
-def add(living: Project, changes: Changes, *names: str) -> None:
+def add(installed: Project, changes: Changes, *names: str) -> None:
     """Add to these files the additions that the engine's documents show."""
-    guides = living.path / "vendor" / "stratakit" / "docs"
+    guides = installed.path / "vendor" / "stratakit" / "docs"
     told = [
         each for name in ("tiers", "actions") for each in Document(guides / f"{name}.md").blocks
     ]
     blocks = {each.note.removeprefix("added: "): each.text + "\n" for each in told}
     for name in names:
-        file = living.path / name
+        file = installed.path / name
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         if name == ACTION:
             imports, body = blocks[name].split("\n\n\n", 1)
@@ -236,17 +236,17 @@ def add(living: Project, changes: Changes, *names: str) -> None:
 
 @pytest.mark.slow
 def test_a_custom_tier_appears_in_nox_pytest_ci_the_graph_and_the_doctor(
-    living: Project, changes: Changes
+    installed: Project, changes: Changes
 ) -> None:
-    add(living, changes, TIER, WAY)
+    add(installed, changes, TIER, WAY)
     checks = "how the services work together, on the running stack"
-    listed = living.run("nox", "--list").stdout
+    listed = installed.run("nox", "--list").stdout
     assert f"- e2e [slow,stack] -> Check {checks}." in listed
-    markers = living.run(".venv/bin/pytest", "--markers").stdout
+    markers = installed.run(".venv/bin/pytest", "--markers").stdout
     assert markers.count("@pytest.mark.e2e:") == 1
     assert f"@pytest.mark.e2e: {checks}" in markers
     invoke = ".venv/bin/invoke"
-    night = living.run(invoke, "ci.matrix", "nightly").stdout.partition("\n")[0]
+    night = installed.run(invoke, "ci.matrix", "nightly").stdout.partition("\n")[0]
     assert json.loads(night.removeprefix("jobs="))[-1] == {
         "session": "e2e",
         "words": "",
@@ -255,41 +255,45 @@ def test_a_custom_tier_appears_in_nox_pytest_ci_the_graph_and_the_doctor(
         "images": False,
     }
     row = f"| `e2e` | {checks} | the repository | stack | no | 300 s |"
-    assert row == living.run(invoke, "graph").stdout.splitlines()[-1]
-    picture = living.run(invoke, "graph", "--format", "mermaid").stdout
+    assert row == installed.run(invoke, "graph").stdout.splitlines()[-1]
+    picture = installed.run(invoke, "graph", "--format", "mermaid").stdout
     assert "repository[the repository] --> e2e([e2e])\n    e2e --> stack[(stack)]" in picture
-    doctor = json.loads(living.run(invoke, "doctor", "--tier", "e2e", "--json", check=False).stdout)
+    doctor = json.loads(
+        installed.run(invoke, "doctor", "--tier", "e2e", "--json", check=False).stdout
+    )
     found = {each["name"]: each["status"] for each in doctor["checks"]}
     assert (found["tests: e2e"], found["stack"], doctor["exit_code"]) == ("ok", "missing", 2)
-    assert living.completed("nox -s e2") == ["e2e "]
+    assert installed.completed("nox -s e2") == ["e2e "]
 
 
 @pytest.mark.slow
-def test_a_test_of_an_undeclared_tier_belongs_to_no_tier(living: Project, changes: Changes) -> None:
-    add(living, changes, WAY)
-    refused = living.nox("-s", "unit")
+def test_a_test_of_an_undeclared_tier_belongs_to_no_tier(
+    installed: Project, changes: Changes
+) -> None:
+    add(installed, changes, WAY)
+    refused = installed.nox("-s", "unit")
     assert refused.code == 3
     assert f"{WAY} belongs to no tier" in refused.output
-    add(living, changes, TIER)
+    add(installed, changes, TIER)
     moved = changes.write("tests/e3e/test_pages.py", "def test_a() -> None: ...\n")
-    assert "tests/infrastructure, tests/e2e or" in living.nox("-s", "unit").output
+    assert "tests/infrastructure, tests/e2e or" in installed.nox("-s", "unit").output
     moved.unlink()
-    assert "belongs to no tier" not in living.nox("-s", "unit", "--", "--collect-only").output
+    assert "belongs to no tier" not in installed.nox("-s", "unit", "--", "--collect-only").output
 
 
 @pytest.mark.slow
 @pytest.mark.proof(of="stack")
 def test_a_tier_that_needs_the_stack_exits_with_2_unless_the_stack_runs(
-    living: Project, changes: Changes
+    installed: Project, changes: Changes
 ) -> None:
-    add(living, changes, TIER, WAY)
-    without = living.nox("-s", "e2e")
-    bare = living.run(".venv/bin/pytest", "-q", WAY, check=False)
-    living.run(".venv/bin/invoke", "stack.up")
+    add(installed, changes, TIER, WAY)
+    without = installed.nox("-s", "e2e")
+    bare = installed.run(".venv/bin/pytest", "-q", WAY, check=False)
+    installed.run(".venv/bin/invoke", "stack.up")
     try:
-        done = living.nox("-s", "e2e")
+        done = installed.nox("-s", "e2e")
     finally:
-        living.run(".venv/bin/invoke", "stack.down")
+        installed.run(".venv/bin/invoke", "stack.down")
     assert without.code == 2
     assert "no stack runs, and there are tests that need one" in without.output
     assert "hint: uv run invoke stack.up" in without.output
@@ -303,36 +307,36 @@ def test_a_tier_that_needs_the_stack_exits_with_2_unless_the_stack_runs(
 @needs_git
 @pytest.mark.slow
 def test_a_custom_action_is_listed_run_suggested_and_completed(
-    living: Project, changes: Changes
+    installed: Project, changes: Changes
 ) -> None:
-    add(living, changes, TIER, WAY, ACTION)
+    add(installed, changes, TIER, WAY, ACTION)
     invoke = ".venv/bin/invoke"
-    commit(living.path)
+    commit(installed.path)
     assert re.search(
-        r"^  news +Show the last changes.$", living.run(invoke, "--list").stdout, re.MULTILINE
+        r"^  news +Show the last changes.$", installed.run(invoke, "--list").stdout, re.MULTILINE
     )
-    assert "A commit" in living.run(invoke, "news").stdout
-    wrong = living.run(invoke, "nwes", check=False)
+    assert "A commit" in installed.run(invoke, "news").stdout
+    wrong = installed.run(invoke, "nwes", check=False)
     assert (wrong.returncode, "did you mean news?" in wrong.stdout + wrong.stderr) == (3, True)
-    assert living.completed("invoke new") == ["news"]
+    assert installed.completed("invoke new") == ["news"]
 
 
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
-def test_documented_additions_pass_ruff_and_mypy(living: Project, changes: Changes) -> None:
-    add(living, changes, TIER, WAY, ACTION)
+def test_documented_additions_pass_ruff_and_mypy(installed: Project, changes: Changes) -> None:
+    add(installed, changes, TIER, WAY, ACTION)
     for check in (
         ("ruff", "check"),
         ("ruff", "format", "--check"),
         ("mypy", "--explicit-package-bases"),
     ):
-        living.run(*(f".venv/bin/{check[0]}", *check[1:]), ACTION, WAY)
+        installed.run(*(f".venv/bin/{check[0]}", *check[1:]), ACTION, WAY)
 
 
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
 def test_a_custom_tier_of_services_has_postgres_and_redis(
-    living: Project, changes: Changes
+    installed: Project, changes: Changes
 ) -> None:
     tests = "services/gateway/tests/deep"
     changes.replace(
@@ -345,7 +349,7 @@ def test_a_custom_tier_of_services_has_postgres_and_redis(
         f"{tests}/test_deep.py",
         "def test_a(postgres_url: str, redis_url: str) -> None:\n    assert postgres_url and redis_url\n",
     )
-    done = living.nox("-s", "deep(gateway)")
+    done = installed.nox("-s", "deep(gateway)")
     assert done.code == 0, done.output
     assert [test["name"] for test in done.summary["tests"]] == [f"{tests}/test_deep.py::test_a"]
 
@@ -353,32 +357,32 @@ def test_a_custom_tier_of_services_has_postgres_and_redis(
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
 def test_a_tier_runs_on_the_requested_python_in_its_own_environment(
-    living: Project, changes: Changes
+    installed: Project, changes: Changes
 ) -> None:
     """Check that it has its own environment, and does not touch the other."""
-    version, folder = another_python(living)
+    version, folder = another_python(installed)
     changes.write(
         "services/gateway/tests/unit/test_python.py",
         f"import sys\n\n\ndef test_python() -> None:\n    assert sys.version.startswith('{version}.')\n",
     )
     env = {
-        "PATH": f"{folder}{os.pathsep}{living.environment['PATH']}",
+        "PATH": f"{folder}{os.pathsep}{installed.environment['PATH']}",
         "UV_PYTHON_DOWNLOADS": "never",
     }
     words = ("-s", "unit", "--force-python", version, "--", "-k", "test_python")
-    done = living.nox(*words, env=env)
+    done = installed.nox(*words, env=env)
     assert done.code == 0, done.output
     assert [(each["python"], each["status"]) for each in done.summary["tests"]] == [
         (version, "passed")
     ]
     assert done.summary["tiers"][0]["python"] == version
-    assert (living.path / f".nox/service-gateway@{version}/pyvenv.cfg").exists()
-    assert (living.path / f"reports/unit-{version}/gateway/junit.xml").exists()
+    assert (installed.path / f".nox/service-gateway@{version}/pyvenv.cfg").exists()
+    assert (installed.path / f"reports/unit-{version}/gateway/junit.xml").exists()
 
 
 @pytest.mark.slow
-def test_a_missing_python_is_reported_with_the_command_that_installs_it(living: Project) -> None:
-    done = living.nox("-s", "unit", "-P", "3.99", env={"UV_PYTHON_DOWNLOADS": "never"})
+def test_a_missing_python_is_reported_with_the_command_that_installs_it(installed: Project) -> None:
+    done = installed.nox("-s", "unit", "-P", "3.99", env={"UV_PYTHON_DOWNLOADS": "never"})
     assert done.code == 2
     assert (
         "unit-3.99(gateway): infrastructure: there is no Python 3.99 here that works" in done.output
@@ -386,9 +390,9 @@ def test_a_missing_python_is_reported_with_the_command_that_installs_it(living: 
     assert "hint: uv python install 3.99" in done.output
 
 
-def another_python(living: Project) -> tuple[str, Path]:
+def another_python(installed: Project) -> tuple[str, Path]:
     """Return the version and folder of a Python other than the project's."""
-    own = living.run(".venv/bin/python", "-c", VERSION).stdout.strip()
+    own = installed.run(".venv/bin/python", "-c", VERSION).stdout.strip()
     found = [Path(each) for each in os.environ["PATH"].split(os.pathsep)]
     found += sorted(Path.home().glob(".pyenv/versions/*/bin"))
     for minor in range(11, 15):
