@@ -210,12 +210,14 @@ def test_a_hanging_docker_compose_is_stopped_and_a_dead_engine_is_reported(
     assert says in outcome.out, outcome.said
 
 
-def test_a_program_that_exceeds_its_timeout_is_named_in_the_error() -> None:
+def test_a_program_that_exceeds_its_timeout_is_killed_and_named_in_the_error() -> None:
+    before = {*psutil.Process().children()}
     with pytest.raises(
         InfrastructureError, match=r"`sleep 600` did not finish within 0\.1 s"
     ) as told:
         programs.run(["sleep", "600"], 0.1)
     assert told.value.hint == "see what it waits for: sleep 600"
+    assert {*psutil.Process().children()} <= before
 
 
 def test_connecting_to_a_silent_postgres_times_out(

@@ -144,15 +144,17 @@ def test_a_local_cloud_on_another_machine_is_refused(
 
 
 @pytest.mark.parametrize("cloud", sorted(clouds.CLOUDS))
-def test_the_endpoint_of_a_given_local_cloud_is_used(
+def test_a_given_local_cloud_is_used_and_none_is_started(
     cloud: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = psutil.Process().children()
     with socket.create_server(("127.0.0.1", 0)) as server:
         given = clouds.address(server.getsockname()[1])
         monkeypatch.setenv(clouds.CLOUDS[cloud].setting, given)
         with clouds.running(cloud) as endpoint:
             assert endpoint == given
             assert given in os.environ.values()
+            assert psutil.Process().children() == before
 
 
 def test_a_local_cloud_that_cannot_start_is_reported_as_ended(
