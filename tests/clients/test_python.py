@@ -5,6 +5,7 @@ Its model generates random words; only output dictated by a grammar (a tool, a s
 
 from typing import Any, Literal
 
+import httpx
 import instructor
 import litellm
 import openai
@@ -84,11 +85,14 @@ def test_openai_parses_structured_output(official: openai.OpenAI) -> None:
     assert isinstance(answer.choices[0].message.parsed, Weather)
 
 
-def test_openai_raises_bad_request_for_refused_parameters(access: Access) -> None:
-    with openai.OpenAI(base_url=access.url, api_key=access.key) as client:
+def test_openai_raises_bad_request_for_refused_parameters_without_a_retry(access: Access) -> None:
+    sent: list[httpx.Request] = []
+    http_client = httpx.Client(event_hooks={"request": [sent.append]})
+    with openai.OpenAI(base_url=access.url, api_key=access.key, http_client=http_client) as client:
         for wrong in ({"messages": [{"role": "user", "content": "x" * 9000}]}, {"temperature": 3}):
             with pytest.raises(openai.BadRequestError):
                 client.chat.completions.create(**{**FEW, **wrong})
+    assert len(sent) == 2
 
 
 def test_litellm_and_its_router_complete_stream_and_raise_bad_request(access: Access) -> None:

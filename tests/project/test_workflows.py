@@ -289,11 +289,15 @@ def test_a_failure_is_named_in_the_summary_and_fails_the_gate(
 
 
 @proof
-def test_a_stale_lock_fails_the_plan_with_a_hint(day: Runner, changes: Changes) -> None:
+def test_a_stale_lock_fails_the_plan_with_a_hint_and_is_not_changed(
+    project: Project, day: Runner, changes: Changes
+) -> None:
+    lock = (project.path / "uv.lock").read_bytes()
     changes.replace("vendor/stratakit/pyproject.toml", '"alembic>=1.18"', '"alembic>=1.17"')
     done = day.job("plan")
     assert done.result == "failure"
     assert "uv lock" in done.said
+    assert (project.path / "uv.lock").read_bytes() == lock
 
 
 @proof
