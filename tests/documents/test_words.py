@@ -52,6 +52,8 @@ BANNED = {
     r"\bwhat passes for\b": "name it",
     r"\bwhat it answers to\b": "its routes",
     r'(?m)^ *"""(?:What|Who|Whose|Whom|Which|Those|Of|How|Where|Until)\b': "a noun, or a verb",
+    r"\bdef test_(?:what|who|whoever|whose|where|which|how)_": "a noun, the subject",
+    r"\bdef test_\w*_(?:told(?!_to_)|anew)": "reported, named; again",
     r"\bOps[A-Z]\w+": "Strata...",
     r"\bverdict\.(py|Part)": "results, TierResult",
 }

@@ -45,7 +45,7 @@ async def count(connection: AsyncConnection, query: str) -> int:
 
 
 @pytest.mark.parametrize("run", ["once", "again"])
-async def test_what_a_test_wrote_is_gone(
+async def test_the_rows_of_another_test_are_gone(
     run: str, postgres_engine: AsyncEngine, redis_url: str
 ) -> None:
     redis = Redis.from_url(redis_url)
