@@ -12,29 +12,18 @@ class MemoryClock:
     def __init__(self) -> None:
         self._now = START
         self._turned = asyncio.Event()
-        self._due: list[datetime] = []
-        """Wake-up time of each sleeper."""
 
     def now(self) -> datetime:
         return self._now
 
     async def sleep(self, seconds: float) -> None:
         due = self._now + timedelta(seconds=seconds)
-        self._due.append(due)
-        try:
-            await asyncio.sleep(0)
-            while self._now < due:
-                await self._turned.wait()
-        finally:
-            self._due.remove(due)
+        await asyncio.sleep(0)
+        while self._now < due:
+            await self._turned.wait()
 
     def advance(self, seconds: float) -> None:
         """Advance the time in one step, and wake the sleepers that are due."""
         self._now += timedelta(seconds=seconds)
         self._turned.set()
         self._turned = asyncio.Event()
-
-    @property
-    def sleeping(self) -> int:
-        """Return the number of sleepers that are not due yet."""
-        return sum(due > self._now for due in self._due)

@@ -156,13 +156,19 @@ class Customer:
         return PLENTY.tokens - admission.tokens_left, await self.spent()
 
 
-def meanwhile(port: object, method: str, happen: Callable[[], Awaitable[object]]) -> None:
-    """Run `happen` before each call of a port's method."""
+def meanwhile(
+    port: object, method: str, happen: Callable[[], Awaitable[object]], *, after: bool = False
+) -> None:
+    """Run `happen` before each call of a port's method, or between the call and its result."""
     work = getattr(port, method)
 
     async def call(*arguments: object, **options: object) -> object:
-        await happen()
-        return await work(*arguments, **options)
+        if not after:
+            await happen()
+        result = await work(*arguments, **options)
+        if after:
+            await happen()
+        return result
 
     setattr(port, method, call)
 

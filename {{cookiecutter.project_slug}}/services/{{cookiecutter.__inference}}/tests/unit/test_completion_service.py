@@ -1,10 +1,9 @@
 """Admission, charges and budget reservations of completion requests."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from dataclasses import replace
-from uuid import UUID
+from functools import partial
 
 import pytest
 from structlog.typing import EventDict
@@ -55,21 +54,6 @@ async def test_the_maximum_is_reserved_first_and_then_the_usage_is_charged_once(
         await admitted.close()
         assert await customer.used() == (usage.total, usage.total * 7)
     assert customer.app.state.concurrency.taken == 0
-
-
-async def test_a_charge_that_fails_is_logged_and_made_by_a_later_heartbeat(
-    customer: Customer, lines: list[EventDict]
-) -> None:
-    admitted = await admit(customer)
-    await admitted.complete()
-    world = customer.world
-    world.limiter.down = world.database.down = True
-    await admitted.close()
-    world.limiter.down = world.database.down = False
-    assert await customer.used() == (COUNTED, COUNTED * 7)
-    assert [line["event"] for line in lines] == ["not booked yet"]
-    await customer.app.state.completions.reservations.beat()
-    assert await customer.used() == (COUNTED, 5 * 7)
 
 
 async def test_a_stream_is_charged_before_its_last_chunk(customer: Customer) -> None:
@@ -133,29 +117,15 @@ def reservations(world: World) -> Reservations:
     return Reservations(world.database.spending, world.clock)
 
 
-@asynccontextmanager
-async def beating(world: World, reservations: Reservations) -> AsyncIterator[None]:
-    """Run a process's heartbeats during a block, which begins after the first one."""
-    task = asyncio.create_task(reservations.run())
-    await eventually(lambda: world.clock.sleeping == 1)
-    yield
-    task.cancel()
-
-
-async def beat(world: World, seconds: float = BEAT) -> None:
-    world.clock.advance(seconds)
-    await eventually(lambda: world.clock.sleeping == 1)
-
-
 async def test_reservations_of_a_killed_process_are_given_back_within_a_minute(
     customer: Customer, world: World, reservations: Reservations
 ) -> None:
     await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 400_000)
     await reservations.reserve(customer.team.id, 300_000)
-    async with beating(world, reservations):
-        for number in range(1, 6):
-            assert await customer.spent() == (700_000 if number * BEAT <= TTL + BEAT else 300_000)
-            await beat(world)
+    for number in range(5):
+        await reservations.beat()
+        assert await customer.spent() == (700_000 if number * BEAT <= TTL else 300_000)
+        world.clock.advance(BEAT)
 
 
 @pytest.mark.parametrize("error", [errors.UnavailableError("postgres"), RuntimeError()])
@@ -169,24 +139,25 @@ async def test_a_failed_heartbeat_is_logged_and_the_next_one_runs(
             raise due.pop()
 
     await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 5)
+    world.clock.advance(2 * TTL)
     meanwhile(world.database.spending, "renew", fail_once)
+    running = asyncio.create_task(reservations.run())
+    await eventually(lambda: lines)
     level = "error" if isinstance(error, RuntimeError) else "warning"
-    async with beating(world, reservations):
-        assert [(line["event"], line["log_level"]) for line in lines] == [("not renewed", level)]
-        await beat(world, TTL + BEAT)
-        assert await customer.spent() == 0
+    assert [(line["event"], line["log_level"]) for line in lines] == [("not renewed", level)]
+    world.clock.advance(BEAT)
+    await eventually(lambda: len(lines) == 2)
+    assert await customer.spent() == 0
+    running.cancel()
 
 
 async def test_a_reservation_whose_response_was_lost_is_given_back_by_the_next_heartbeat(
     customer: Customer, world: World, reservations: Reservations
 ) -> None:
-    reserve = world.database.spending.reserve
-
-    async def lost(reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
-        await reserve(reservation, team, microcents, ttl=ttl)
+    async def lose() -> None:
         raise errors.UnavailableError("postgres")
 
-    world.database.spending.reserve = lost  # type: ignore[method-assign]  # The response is lost.
+    meanwhile(world.database.spending, "reserve", lose, after=True)
     with pytest.raises(errors.UnavailableError):
         await reservations.reserve(customer.team.id, 5)
     assert await customer.spent() == 5
@@ -194,28 +165,20 @@ async def test_a_reservation_whose_response_was_lost_is_given_back_by_the_next_h
     assert await customer.spent() == 0
 
 
-async def test_a_pending_charge_is_made_before_the_next_reservation(
-    customer: Customer, world: World, reservations: Reservations
-) -> None:
-    reservation = await reservations.reserve(customer.team.id, 5)
-    world.database.down = True
-    await reservations.settle(reservation, 3)
-    with pytest.raises(errors.UnavailableError):
-        await reservations.reserve(customer.team.id, 7)
-    world.database.down = False
-    await reservations.reserve(customer.team.id, 7)
-    # Without a heartbeat, before which the process might end.
-    assert await customer.spent() == 3 + 7
-
-
-async def test_a_pending_charge_is_made_or_logged_at_shutdown(
+async def test_a_failed_charge_is_made_by_the_next_heartbeat_reservation_or_shutdown(
     customer: Customer, world: World, reservations: Reservations, lines: list[EventDict]
 ) -> None:
-    reservation = await reservations.reserve(customer.team.id, 5)
-    world.database.down = True
-    await reservations.settle(reservation, 3)
-    await reservations.end()
-    assert (lines[-1]["event"], lines[-1]["microcents"]) == ("not booked", 3)
-    world.database.down = False
-    await reservations.end()
-    assert await customer.spent() == 3
+    another = partial(reservations.reserve, customer.team.id, 0)
+    for retry in (reservations.beat, another, reservations.end):
+        reservation = await reservations.reserve(customer.team.id, 5)
+        before = await customer.spent()
+        world.database.down = True
+        await reservations.settle(reservation, 3)
+        with suppress(errors.UnavailableError):
+            await retry()
+        world.database.down = False
+        assert await customer.spent() == before
+        await retry()
+        assert await customer.spent() == before - 2
+    told = [(line["event"], line["microcents"]) for line in lines]
+    assert told == [*[("not booked yet", 3)] * 3, ("not booked", 3)]
