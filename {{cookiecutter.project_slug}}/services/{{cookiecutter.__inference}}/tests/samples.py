@@ -6,8 +6,8 @@ from uuid import uuid4
 
 from stratakit.testing import contracts
 
-from gateway import domain
 from gateway.accounts import Issued, Keys
+from gateway.domain import ApiKey, NewApiKey, NewModelAlias, NewQuota, NewTeam, NewUser, Team, User
 from gateway.ports import Database
 
 
@@ -54,28 +54,24 @@ class Sample:
 
 
 SAMPLES = {
-    "teams": Sample("teams", domain.NewTeam, "name", "name"),
-    "users": Sample("users", domain.NewUser, "email", "email"),
-    "keys": Sample("keys", domain.NewApiKey, "name", "hash"),
-    "aliases": Sample("aliases", domain.NewModelAlias, "alias", "alias"),
-    "quotas": Sample("quotas", domain.NewQuota, "", "team_id"),
+    "teams": Sample("teams", NewTeam, "name", "name"),
+    "users": Sample("users", NewUser, "email", "email"),
+    "keys": Sample("keys", NewApiKey, "name", "hash"),
+    "aliases": Sample("aliases", NewModelAlias, "alias", "alias"),
+    "quotas": Sample("quotas", NewQuota, "", "team_id"),
 }
 
 
-async def team(database: Database, cents: int = 100) -> domain.Team:
-    new = domain.NewTeam(name=uuid4().hex, budget_cents=cents)
+async def team(database: Database, cents: int = 100) -> Team:
+    new = NewTeam(name=uuid4().hex, budget_cents=cents)
     return await database.teams.add(uuid4(), new)
 
 
-async def user(database: Database) -> domain.User:
-    return await database.register(domain.NewTeam(name=uuid4().hex), uuid4().hex, "secret")
+async def user(database: Database) -> User:
+    return await database.register(NewTeam(name=uuid4().hex), uuid4().hex, "secret")
 
 
-async def key(
-    database: Database, of: domain.User | None = None, issued: Issued | None = None
-) -> domain.ApiKey:
+async def key(database: Database, of: User | None = None, issued: Issued | None = None) -> ApiKey:
     of, issued = of or await user(database), issued or Keys(uuid4().hex).issue()
-    new = domain.NewApiKey(
-        team_id=of.team_id, user_id=of.id, hash=issued.hash, prefix=issued.prefix
-    )
+    new = NewApiKey(team_id=of.team_id, user_id=of.id, hash=issued.hash, prefix=issued.prefix)
     return await database.keys.add(uuid4(), new)

@@ -6,7 +6,6 @@ The server behind the latter is a fake: it returns what the echo says, in OpenAI
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -52,11 +51,6 @@ WORDS = " ".join(f"word{number}" for number in range(40))
 PROMPTS = {
     "text": WORDS,
     "chat": ({"role": "system", "content": "Be brief."}, {"role": "user", "content": WORDS}),
-    "history": (
-        {"role": "user", "content": "Hi."},
-        {"role": "assistant", "content": "Hello."},
-        {"role": "user", "content": WORDS},
-    ),
     "unicode": f"héllo 世界 👩‍🚀 \u0301 \ufeff {WORDS}",
     "controls": f"a\tb\r\nc\0d\x1b {WORDS}",
     "empty text": "",
@@ -65,10 +59,8 @@ PROMPTS = {
 }
 
 
-def asked(prompt: str | Sequence[Message] = WORDS, max_tokens: int = 8) -> Inference:
-    return Inference(
-        model="tiny", prompt=prompt, max_tokens=max_tokens, parameters={"temperature": 0}
-    )
+def asked(prompt: str | Sequence[Message] = WORDS, most: int = 8) -> Inference:
+    return Inference(model="tiny", prompt=prompt, max_tokens=most, parameters={"temperature": 0})
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
@@ -83,12 +75,6 @@ async def test_the_chunks_of_a_stream_add_up_to_the_whole_completion(
     assert (last.finish_reason, last.usage) == (whole.choices[0].finish_reason, whole.usage)
     assert last.finish_reason in {"stop", "length"}
     assert whole.usage.prompt_tokens <= backend.tokens_at_most(asked(prompt))
-
-
-async def test_a_longer_prompt_has_more_tokens(backend: InferenceBackend) -> None:
-    shorter = await backend.complete(asked(WORDS))
-    longer = await backend.complete(asked(WORDS * 2))
-    assert longer.usage.prompt_tokens > shorter.usage.prompt_tokens > 0
 
 
 @pytest.mark.parametrize(
@@ -115,22 +101,10 @@ async def test_concurrent_requests_each_get_their_own_completion(backend: Infere
     async def streamed(question: Inference) -> str:
         return "".join([chunk.text async for chunk in backend.stream(question)])
 
-    questions = [asked(f"{number} {WORDS}", max_tokens=20) for number in range(20)]
+    questions = [asked(f"{number} {WORDS}", most=20) for number in range(20)]
     alone = [(await backend.complete(question)).choices[0].text for question in questions]
     assert len(set(alone)) > 1
     wholes = asyncio.gather(*(backend.complete(question) for question in questions))
     streams = asyncio.gather(*(streamed(question) for question in questions))
     assert [whole.choices[0].text for whole in await wholes] == alone
     assert await streams == alone
-
-
-async def test_a_stream_can_be_left_early_or_before_it_begins(backend: InferenceBackend) -> None:
-    whole = await backend.complete(asked())
-    for _ in range(20):
-        async with aclosing(backend.stream(asked())):
-            pass
-        async with aclosing(backend.stream(asked())) as chunks:
-            assert whole.choices[0].text.startswith((await anext(chunks)).text)
-        with pytest.raises(StopAsyncIteration):
-            await anext(chunks)
-    assert await backend.complete(asked()) == whole

@@ -5,6 +5,7 @@ The tests of servicebase cover the behaviour that all repositories share.
 
 import asyncio
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -174,9 +175,7 @@ async def test_any_valid_value_and_any_config_is_stored_unchanged(
     assert (await database.aliases.get(alias.id)).parameters == parameters
 
 
-async def test_of_concurrent_configs_the_one_with_the_greatest_version_replaces_the_default(
-    database: Database,
-) -> None:
+async def test_of_concurrent_configs_the_greatest_version_is_current(database: Database) -> None:
     assert await database.config() == Config()
     # The given versions are ignored.
     filled = contracts.filled(Config)
@@ -193,9 +192,7 @@ async def add_alias(database: Database, name: str = "lamp", **given: object) -> 
     return added[0]
 
 
-async def test_each_update_with_changes_creates_a_version_and_the_older_ones_are_kept(
-    database: Database,
-) -> None:
+async def test_each_change_of_an_alias_creates_a_version(database: Database) -> None:
     first = await add_alias(database)
     await add_alias(database, "taken", team_id=first.team_id)
     second = await database.aliases.update(first.id, {"target": "b", "tags": ("x",)}, version=1)
@@ -225,10 +222,9 @@ async def test_of_concurrent_updates_one_succeeds_with_a_version_and_all_without
     database: Database, seen: int | None, newest: int
 ) -> None:
     alias = await add_alias(database)
-    ended = await asyncio.gather(
-        *(database.aliases.update(alias.id, {"target": str(n)}, version=seen) for n in range(8)),
-        return_exceptions=True,
-    )
+    update = partial(database.aliases.update, alias.id, version=seen)
+    attempts = [update({"target": str(number)}) for number in range(8)]
+    ended = await asyncio.gather(*attempts, return_exceptions=True)
     made = [end for end in ended if isinstance(end, domain.ModelAlias)]
     newest_first = sorted(made, key=lambda each: each.version, reverse=True)
     assert list(await database.aliases.versions(alias.id)) == [*newest_first, alias]

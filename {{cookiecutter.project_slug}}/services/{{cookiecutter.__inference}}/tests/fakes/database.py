@@ -166,11 +166,8 @@ class MemorySpending:
 
     async def give_back(self) -> int:
         await self._database.ping()
-        expired = [
-            each
-            for each in self._reservations.values()
-            if each.expires_at < self._in(0) and each.microcents
-        ]
+        held = [each for each in self._reservations.values() if each.microcents]
+        expired = [each for each in held if each.expires_at < self._in(0)]
         for each in expired:
             await self._book(each.team, -each.microcents)
             each.microcents = 0
