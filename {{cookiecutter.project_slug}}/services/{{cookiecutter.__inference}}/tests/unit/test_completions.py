@@ -67,9 +67,7 @@ async def test_the_backend_receives_the_model_and_parameters_of_the_alias(
 
 @each_path
 @pytest.mark.parametrize("null", [False, True])
-async def test_default_values_are_accepted_for_any_backend_and_not_passed_on(
-    customer: Customer, path: str, *, null: bool
-) -> None:
+async def test_defaults_are_not_passed_on(customer: Customer, path: str, *, null: bool) -> None:
     fields = {
         name: None if null else field.get_default(call_default_factory=True)
         for name, field in KINDS[path][0].model_fields.items()

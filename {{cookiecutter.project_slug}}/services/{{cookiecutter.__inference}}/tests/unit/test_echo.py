@@ -28,10 +28,8 @@ def echo(clock: MemoryClock | None = None, **settings: Any) -> EchoBackend:
     return EchoBackend(clock or MemoryClock(), EchoSettings(**told))
 
 
-def asked(
-    prompt: str | Sequence[Message] = PROMPT, max_tokens: int = 100, **parameters: object
-) -> Inference:
-    return Inference(model="echo", prompt=prompt, max_tokens=max_tokens, parameters=parameters)
+def asked(prompt: str | Sequence[Message] = PROMPT, most: int = 100, **more: object) -> Inference:
+    return Inference(model="echo", prompt=prompt, max_tokens=most, parameters=more)
 
 
 async def pieces(backend: EchoBackend, inference: Inference) -> list[Chunk]:
@@ -90,7 +88,7 @@ async def test_usage_counts_the_words_of_any_text(text: str, limit: int, ignore_
 async def test_a_long_stream_lets_other_tasks_run() -> None:
     other = asyncio.ensure_future(asyncio.sleep(0))
     said = 0
-    async for _ in echo().stream(asked(max_tokens=10 * TURN, ignore_eos=True)):
+    async for _ in echo().stream(asked(most=10 * TURN, ignore_eos=True)):
         if other.done():
             break
         said += 1
@@ -109,7 +107,7 @@ async def test_each_token_takes_its_time_and_a_whole_completion_as_long_as_a_str
 
 
 async def test_jitter_varies_the_waits_by_at_most_its_fraction() -> None:
-    many = asked(max_tokens=200, ignore_eos=True)
+    many = asked(most=200, ignore_eos=True)
     found = await waits(many, first_token=1, per_token=1, jitter=0.2)
     assert 0.8 <= min(found) < max(found) - 0.3 < max(found) <= 1.2
 

@@ -1,6 +1,7 @@
 """The backend for OpenAI's API, with servers that misbehave."""
 
 import json
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import replace
@@ -103,17 +104,17 @@ FAILURES: dict[str, tuple[Serve, type[errors.ServiceError], Object]] = {
     "redirects": (answering(TOLD, 307), BAD, {"final": True}),
 }
 # Bodies in place of a whole response: each raises BackendError.
-GARBAGE: dict[str, bytes] = {
+GARBAGE: dict[str, Any] = {
     "nothing": b"",
     "HTML": f"<html>{KEY}</html>".encode(),
     "half a response": json.dumps(answer(KEY)).encode()[:-9],
     "invalid UTF-8": b'{"choices": "\xff"}',
-    "another type": b"[1, 2]",
-    "an error with status 200": json.dumps({"error": {"message": KEY}}).encode(),
-    "no choices": b'{"choices": []}',
-    "no finish reason": json.dumps(answer(KEY, None)).encode(),
-    "content that is not a text": json.dumps(answer([KEY])).encode(),
-    "a negative usage": json.dumps(answer(usage={**USAGE, "prompt_tokens": -1})).encode(),
+    "another type": [1, 2],
+    "an error with status 200": {"error": {"message": KEY}},
+    "no choices": {"choices": []},
+    "no finish reason": answer(KEY, None),
+    "content that is not a text": answer([KEY]),
+    "a negative usage": answer(usage={**USAGE, "prompt_tokens": -1}),
 }
 # Broken streams: each raises BackendError after its valid chunks.
 BROKEN: dict[str, tuple[list[str], Serve]] = {
@@ -141,11 +142,11 @@ async def test_a_failure_says_whether_to_retry_and_reveals_no_secret(
 
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
-async def test_a_response_that_is_not_a_completion_raises_and_is_not_quoted(content: bytes) -> None:
+async def test_a_response_that_is_not_a_completion_raises_and_is_not_quoted(content: Any) -> None:
     with pytest.raises(errors.BackendError, match="openai failed") as caught:
         await backend(answering(content)).complete(asked())
-    assert KEY not in str(caught.value)
-    assert caught.value.__cause__ is None
+    # Nor by an error that caused it.
+    assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(("good", "serve"), BROKEN.values(), ids=BROKEN.keys())

@@ -23,10 +23,7 @@ NEEDED = {
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A valid environment without the user's variables and without a `.env`."""
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
-    for name, value in NEEDED.items():
-        monkeypatch.setenv(PREFIX + name, value)
+    monkeypatch.setattr(os, "environ", {PREFIX + name: value for name, value in NEEDED.items()})
 
 
 def test_a_variable_sets_its_field_and_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,9 +92,7 @@ async def test_a_stream_sends_chunks_and_at_last_the_usage_if_requested(
     assert events == [*({**each, "usage": None} for each in told), {"choices": [], "usage": usage}]
 
 
-async def test_deltas_of_tool_calls_and_of_several_choices_are_passed_on_even_if_empty(
-    customer: Customer,
-) -> None:
+async def test_deltas_of_tool_calls_and_choices_are_passed_on(customer: Customer) -> None:
     begin, end = ({"tool_calls": [{"index": 0, **more}]} for more in ({"id": "1"}, {"type": "x"}))
     likely: Object = {"content": []}
     customer.world.backend.script = [
