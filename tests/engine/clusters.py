@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from stratakit import programs
 from stratakit.errors import AbsentError
 from stratakit.servers import binaries, home, external
 from stratakit.servers.waiting import until
@@ -28,14 +29,13 @@ OPTIONS = (
 
 def free_port(*hosts: str) -> int:
     """Return a port that is free at each of the addresses."""
-    with ExitStack() as stack:
-        port = 0
-        for host in hosts:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            probe = stack.enter_context(socket.socket(family))
-            probe.bind((host, port))
-            port = int(probe.getsockname()[1])
-        return port
+    while True:
+        port = programs.free_port()
+        with ExitStack() as stack, suppress(OSError):
+            for host in hosts:
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                stack.enter_context(socket.socket(family)).bind((host, port))
+            return port
 
 
 def addresses_of(name: str) -> set[str]:

@@ -23,7 +23,7 @@ from .redis_servers import running
 OF_NO_SOURCE = frozenset(
     "carriers checks cloud cloud_hetzner cloud_kills cloud_leases cloud_sky cloud_ssh contracts"
     " download_folders downloads flakes folders hints keyspaces keyspaces_of_runs limits load load_baseline load_driver"
-    " load_soak load_stats load_sweep load_thresholds local_clouds one_server registry renaming report"
+    " load_soak load_stats load_sweep load_thresholds local_clouds one_server ports registry renaming report"
     " results serving settings stack_copies terraform vanishing waits".split()
 )
 # These kill processes, wait for timeouts, or start servers again and again.

@@ -1,7 +1,6 @@
 """Redis databases for tests, and the data of others, which stays untouched."""
 
 import re
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ import redis
 
 from stratakit import redis_databases
 from stratakit.errors import Code, ConfigurationError, InfrastructureError
+from stratakit.programs import free_port
 from stratakit.redis_databases import shared
 from stratakit.redis_databases.survey import LOOKING, MARKER
 from stratakit.servers.waiting import until
@@ -386,18 +386,12 @@ def test_the_url_of_a_database_keeps_the_scheme_and_options_of_the_server(
 # Servers and roles that do not allow this use.
 
 
-def _free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
-
-
 @pytest.mark.parametrize("kind", ["one database", "a cluster"])
 def test_a_server_with_one_database_is_refused(kind: str, start: Callable[..., str]) -> None:
     options = ["--databases", "1"]
     if kind == "a cluster":
-        options = ["--cluster-enabled", "yes", "--port", _free_port()]
-        options += ["--cluster-port", _free_port()]
+        options = ["--cluster-enabled", "yes", "--port", str(free_port())]
+        options += ["--cluster-port", str(free_port())]
     server = start(*options)
     with (
         pytest.raises(InfrastructureError, match="only one database, as with `databases 1`") as it,

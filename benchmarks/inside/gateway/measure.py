@@ -9,7 +9,6 @@ import asyncio
 import json
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import lite
 import operations
 import psutil
 from stratakit import database, names, project, redis_databases, servers, settings
+from stratakit.programs import free_port
 from stratakit.servers.home import cache
 from stratakit.testing import Service, serving
 
@@ -188,14 +188,6 @@ def leave_a_core() -> list[int]:
         return []
     process.cpu_affinity(others)
     return [core]
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -6,13 +6,19 @@ Standard library only, since modules that noxfile.py imports use it.
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import IO
 
 from . import limits
 from .errors import InfrastructureError
 
 Completed = subprocess.CompletedProcess[str]
+
+PORTS = range(20_000, 30_000)
+"""Ports to choose from. Systems give higher ones to outgoing connections, which could take a port
+between the choice and its use: Linux from 32768, macOS and Windows from 49152."""
 
 
 def run(  # noqa: PLR0913 - the needed options of subprocess.run
@@ -60,8 +66,15 @@ def run(  # noqa: PLR0913 - the needed options of subprocess.run
 
 
 def free_port() -> int:
-    """Return a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a free port of this machine, chosen at random from `PORTS`.
+
+    Raises:
+        InfrastructureError: there is none.
+    """
+    # Not `random.sample`: the tests seed it, and concurrent ones would get the same port.
+    for port in SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    ports = f"{PORTS.start} to {PORTS.stop - 1}"
+    raise InfrastructureError(f"no port from {ports} is free", "see what uses them: ss -ltnp")

@@ -94,7 +94,7 @@ def refuse_taken(services: Sequence[Service]) -> None:
 
     Raises:
         ConfigurationError: two services have the same port, or one that only root may use.
-        InfrastructureError: another process listens on it.
+        InfrastructureError: another process uses it.
     """
     users = defaultdict(list)
     for service in project.services():
@@ -152,7 +152,7 @@ def _problem(port: int) -> OSError | None:
 
 
 class _Holder(NamedTuple):
-    """Process or container that listens on a port, as far as this user may see it."""
+    """Process or container that uses a port, as far as this user may see it."""
 
     who: str
     stop: str
@@ -170,10 +170,8 @@ def _holder(port: int) -> _Holder:
 
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if any(
-                each.status == psutil.CONN_LISTEN and each.laddr.port == port
-                for each in process.net_connections("tcp")
-            ):
+            # Not only listeners: an outgoing connection takes a port as well.
+            if any(each.laddr.port == port for each in process.net_connections("tcp")):
                 command = " ".join(process.cmdline()) or process.name()
                 where = process.cwd()
                 who = f"`{command}` (pid {process.pid} in {where})"
