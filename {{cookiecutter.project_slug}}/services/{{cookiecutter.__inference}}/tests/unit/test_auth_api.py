@@ -187,7 +187,7 @@ async def test_login_returns_401_without_the_reason(ann: AsyncClient, world: Wor
 
 
 async def test_login_returns_429_after_too_many_failures_even_for_the_right_password(
-    app: FastAPI, ann: AsyncClient, bob: AsyncClient, world: World
+    ann: AsyncClient, bob: AsyncClient, world: World
 ) -> None:
     world.clock.advance(60)
     # Concurrent guesses, too.
