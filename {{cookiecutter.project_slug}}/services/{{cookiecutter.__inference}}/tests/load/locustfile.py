@@ -9,12 +9,10 @@ from locust import FastHttpUser, task
 from stratakit.load import streaming
 
 WORDS = " ".join(f"word{number}" for number in range(32))
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 BODIES: dict[str, dict[str, Any]] = {
-    CHAT: {"model": "echo", "messages": [{"role": "user", "content": WORDS}]},
-    COMPLETIONS: {"model": "echo", "prompt": WORDS},
+    "/v1/chat/completions": {"model": "echo", "messages": [{"role": "user", "content": WORDS}]},
+    "/v1/completions": {"model": "echo", "prompt": WORDS},
 }
-
 QUOTA = {"requests_per_minute": 1_000_000_000, "tokens_per_minute": 1_000_000_000}
 
 
@@ -38,26 +36,14 @@ class Client(FastHttpUser):
         return self.client.post(f"/admin/{kind}", json=body, headers=self.as_).json()
 
     @task
-    def chat(self) -> None:
-        """Request a chat completion."""
-        self.client.post(CHAT, json=BODIES[CHAT], headers=self.as_)
-
-    @task
     def complete(self) -> None:
-        """Request a text completion."""
-        self.client.post(COMPLETIONS, json=BODIES[COMPLETIONS], headers=self.as_)
+        """Request a completion of a chat, and one of a text."""
+        for path, body in BODIES.items():
+            self.client.post(path, json=body, headers=self.as_)
 
     @task
-    def stream_chat(self) -> None:
-        """Stream a chat completion."""
-        self.stream(CHAT)
-
-    @task
-    def stream_completion(self) -> None:
-        """Stream a text completion."""
-        self.stream(COMPLETIONS)
-
-    def stream(self, path: str) -> None:
-        """Request a streamed completion, and read it."""
-        body = {**BODIES[path], "stream": True}
-        streaming.post(self.client, path, name=f"{path} (stream)", json=body, headers=self.as_)
+    def stream(self) -> None:
+        """Request the same as streams, and read them."""
+        for path, body in BODIES.items():
+            name, streamed = f"{path} (stream)", {**body, "stream": True}
+            streaming.post(self.client, path, name=name, json=streamed, headers=self.as_)
