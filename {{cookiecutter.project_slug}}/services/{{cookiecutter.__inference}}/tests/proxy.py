@@ -4,11 +4,10 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
 from typing import Self
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import sqlalchemy as sa
 
 CHUNK = 65_536
-HERE = ("host", "port")
-"""Query parameters of a URL that name the server's address."""
 
 
 class Proxy:
@@ -19,7 +18,7 @@ class Proxy:
     """
 
     def __init__(self, upstream: str) -> None:
-        self._upstream = urlsplit(upstream)
+        self._upstream = sa.make_url(upstream)
         self._open = asyncio.Event()
         self._open.set()
         self._refusing = False
@@ -86,20 +85,19 @@ class Proxy:
             writer.transport.abort()
 
     async def _connect(self) -> tuple[StreamReader, StreamWriter]:
-        parts, query = self._upstream, dict(parse_qsl(self._upstream.query))
-        if parts.scheme == "unix":
-            return await asyncio.open_unix_connection(unquote(parts.path))
-        if "host" in query:
-            path = f"{query['host']}/.s.PGSQL.{query.get('port', 5432)}"
+        url = self._upstream
+        if url.drivername == "unix":
+            return await asyncio.open_unix_connection(f"/{url.database}")
+        if folder := url.query.get("host"):
+            path = f"{folder}/.s.PGSQL.{url.query.get('port', 5432)}"
             return await asyncio.open_unix_connection(path)
-        default = 6379 if parts.scheme == "redis" else 5432
-        return await asyncio.open_connection(parts.hostname, parts.port or default)
+        default = 6379 if url.drivername == "redis" else 5432
+        return await asyncio.open_connection(url.host, url.port or default)
 
     def _through(self, port: int) -> str:
-        parts = self._upstream
-        if parts.scheme == "unix":
+        url = self._upstream.set(host="127.0.0.1", port=port)
+        if url.drivername == "unix":
             # The path of a Unix URL is the socket; in other URLs it is the database.
-            parts = parts._replace(scheme="redis", path="")
-        user, at, _ = parts.netloc.rpartition("@")
-        query = urlencode([each for each in parse_qsl(parts.query) if each[0] not in HERE])
-        return parts._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=query).geturl()
+            url = url.set(drivername="redis", database="")
+        here = url.difference_update_query(["host", "port"])
+        return here.render_as_string(hide_password=False)
