@@ -1,6 +1,5 @@
 """Users of the gateway, and their requests."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from uuid import uuid4
 
 import httpx2
 
-from stratakit.testing import Service, eventually, timed
+from stratakit.testing import Service, timed
 
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
@@ -68,39 +67,12 @@ async def configured(admin: httpx2.AsyncClient, **more: dict[str, Any]) -> Async
         await put(config)
 
 
-@asynccontextmanager
-async def asking(
-    client: httpx2.AsyncClient, body: dict[str, Any], *, at_once: int = 1
-) -> AsyncIterator[list[httpx2.Response]]:
-    """Send requests repeatedly during a block; yield the growing list of responses."""
-    answers: list[httpx2.Response] = []
-    over = asyncio.Event()
-
-    async def ask() -> None:
-        while not over.is_set():
-            answers.append(await client.post(CHAT, json=body))
-
-    tasks = [asyncio.create_task(ask()) for _ in range(at_once)]
-    try:
-        yield answers
-    finally:
-        over.set()
-        await asyncio.gather(*tasks)
-
-
-async def another(answers: list[httpx2.Response]) -> None:
-    """Wait for one more response."""
-    before = len(answers)
-    await eventually(lambda: len(answers) > before, timeout=60)
-
-
 @dataclass(frozen=True, slots=True)
 class Team:
     """Team with a user who has a key."""
 
     id: str
     user: str
-    key_id: str
     key: str
 
     @classmethod
@@ -110,4 +82,4 @@ class Team:
         team = await created(admin, "teams", name=name, **fields)
         user = await created(admin, "users", team_id=team["id"], email=f"{name}@example.org")
         key = await created(admin, "keys", user_id=user["id"])
-        return cls(team["id"], user["id"], key["id"], key["key"])
+        return cls(team["id"], user["id"], key["key"])
