@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from stratakit.testing import Service
 
-from ..people import CHAT, Connect, Team, chat, created
+from ..people import Team, created
 
 MESSAGES: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "be brief"},
@@ -53,16 +53,6 @@ async def test_a_streamed_text_adds_up_to_the_whole_one(client: Client) -> None:
         stream = await lax.completions.create(**TEXT, stream=True)
         pieces = [chunk.choices[0].text async for chunk in stream if chunk.choices]
     assert "".join(pieces) == whole.choices[0].text
-
-
-async def test_a_stream_has_data_events_and_ends_with_done(connect: Connect, team: Team) -> None:
-    body = chat("one two three", stream=True)
-    async with connect(team.key).stream("POST", CHAT, json=body) as answer:
-        assert answer.headers["content-type"].partition(";")[0] == "text/event-stream"
-        raw = (await answer.aread()).decode()
-    *events, done, rest = raw.split("\n\n")
-    assert (len(events), done, rest) == (4, "data: [DONE]", "")
-    assert all(event.startswith("data: {") and "\n" not in event for event in events)
 
 
 async def test_models_are_found(client: Client, admin: httpx2.AsyncClient, team: Team) -> None:
