@@ -12,7 +12,7 @@ from stratakit.testing import Service
 
 from .people import CHAT, Connect, Team, chat, configured, created
 
-MANY = 60
+MANY, PLENTY = 60, 1_000_000
 GROWTH = 8 * 2**20
 """Bytes by which a process may grow in some hundreds of requests: allocators keep some."""
 
@@ -24,26 +24,26 @@ async def statuses(client: AsyncClient, times: int = MANY, **more: Any) -> Count
 
 
 @pytest.mark.parametrize(
-    ("requests", "tokens", "passed"),
-    [(1, 10**6, 1), (20, 10**6, 20), (10**6, 10**6, MANY), (10**6, 100, 10)],
+    ("requests", "tokens", "cents", "passed"),
+    [
+        (20, PLENTY, PLENTY, 20),
+        (PLENTY, 100, PLENTY, 10),
+        (PLENTY, PLENTY, 150, 15),
+        (PLENTY, PLENTY, PLENTY, MANY),
+    ],
 )
-async def test_concurrent_requests_are_admitted_exactly_up_to_the_quota(
-    admin: AsyncClient, client: AsyncClient, team: Team, requests: int, tokens: int, passed: int
+async def test_concurrent_requests_pass_exactly_up_to_the_quota_and_the_budget(
+    admin: AsyncClient, connect: Connect, requests: int, tokens: int, cents: int, passed: int
 ) -> None:
+    team = await Team.make(admin, budget_cents=cents)
     quota = {"requests_per_minute": requests, "tokens_per_minute": tokens}
     await created(admin, "quotas", team_id=team.id, **quota)
-    # Each request takes ten tokens.
-    answered = await statuses(client, content="one two three four five", max_tokens=5)
-    assert answered == Counter({200: passed, 429: MANY - passed})
-
-
-async def test_the_budget_is_never_exceeded(admin: AsyncClient, connect: Connect) -> None:
-    team = await Team.make(admin, budget_cents=40)
-    client = connect(team.key)
-    # A token costs a cent: 2 for the prompt and 2 for the completion.
+    # Each request takes ten tokens, which cost a cent each.
     async with configured(admin, prices={"echo": 1_000_000}):
-        assert await statuses(client, max_tokens=2) == {200: 10, 429: MANY - 10}
-    assert (await admin.get(f"/admin/teams/{team.id}")).json()["spent_cents"] == 40
+        content = "one two three four five"
+        answered = await statuses(connect(team.key), content=content, max_tokens=5)
+    assert answered == Counter({200: passed, 429: MANY - passed})
+    assert (await admin.get(f"/admin/teams/{team.id}")).json()["spent_cents"] == 10 * passed
 
 
 async def test_memory_does_not_grow_with_requests(client: AsyncClient, service: Service) -> None:
