@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from servicebase.pagination import Position
 from stratakit.testing import eventually
@@ -45,15 +45,6 @@ async def test_a_reservation_waits_for_a_concurrent_update_and_sees_the_spent_bu
         await meet(engine, sa.update(TeamRow).values(spent_microcents=MICROCENTS), reserve)
 
 
-async def test_no_user_is_added_to_a_team_that_is_being_removed(
-    postgres_database: Database, engine: AsyncEngine
-) -> None:
-    team = await postgres_database.teams.add(uuid4(), LAMP)
-    join = postgres_database.users.add(uuid4(), domain.NewUser(team_id=team.id, email=EMAIL))
-    with pytest.raises(errors.InvalidReferenceError):
-        await meet(engine, sa.delete(TeamRow), join)
-
-
 async def test_locking_out_a_user_also_revokes_a_key_that_is_being_created(
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
@@ -62,22 +53,6 @@ async def test_locking_out_a_user_also_revokes_a_key_that_is_being_created(
     lock_out = postgres_database.users.update(user.id, {"password_hash": None})
     await meet(engine, sa.insert(ApiKeyRow).values(new), lock_out)
     assert (await postgres_database.grant("x")).key.revoked_at
-
-
-async def test_a_cancelled_registration_leaves_nothing_behind(
-    postgres_database: Database, engine: AsyncEngine
-) -> None:
-    pool: Any = engine.pool
-    async with engine.connect() as connection, connection.begin() as transaction:
-        await connection.execute(sa.insert(TeamRow).values(name="lamp"))
-        second = asyncio.create_task(postgres_database.register(LAMP, EMAIL, "hash"))
-        await eventually(lambda: waiting(engine))
-        second.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await second
-        await transaction.rollback()
-    await eventually(lambda: pool.checkedout() == 0)
-    assert not await postgres_database.teams.page(limit=1)
 
 
 @pytest.mark.parametrize("stored", [{"version": "many"}, {"models": {"echo": "echo"}}])
@@ -143,13 +118,13 @@ async def first_statement(engine: AsyncEngine, call: Awaitable[object]) -> tuple
     return sent[0]
 
 
-async def test_every_query_uses_its_index(postgres_database: Database, engine: AsyncEngine) -> None:
-    async with engine.connect() as connection, connection.begin() as transaction:
-        for filling in FILL.split(";"):
-            await connection.execute(sa.text(filling))
-        for call, index in CASES:
-            statement, parameters = await first_statement(engine, call(postgres_database))
-            plan = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
-            found = "\n".join(plan.scalars())
-            assert index in found, found
-        await transaction.rollback()
+async def test_every_query_uses_its_index(
+    postgres_database: Database, engine: AsyncEngine, rollback: AsyncConnection
+) -> None:
+    for filling in FILL.split(";"):
+        await rollback.execute(sa.text(filling))
+    for call, index in CASES:
+        statement, parameters = await first_statement(engine, call(postgres_database))
+        plan = await rollback.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        found = "\n".join(plan.scalars())
+        assert index in found, found
