@@ -1,7 +1,10 @@
 """Renaming of a service: the same files as in a bake with the new name."""
 
 import json
+import re
+import shutil
 import sys
+from pathlib import Path
 
 import baking
 import pytest
@@ -89,6 +92,23 @@ def test_renaming_a_service_leaves_the_libraries_unchanged(bake: Bakery) -> None
     before = texts_of(with_one)
     kit = {name for name in before if name.startswith("libs/")}
     assert {name: texts[name] for name in kit} == {name: before[name] for name in kit}
+
+
+def test_renaming_a_service_leaves_one_with_a_similar_name_unchanged(
+    bake: Bakery, tmp_path: Path
+) -> None:
+    project = bake.into(tmp_path, service="stock")
+    for name in ("stock-history", "old-stock"):
+        other = bake(service=name).path / "services" / name
+        shutil.copytree(other, project.path / "services" / name)
+    before = texts_of(project)
+    texts, left = renamed(project, "stock", "ledger")
+    theirs = {name for name in before if re.match("services/(stock-history|old-stock)/", name)}
+    assert {name.split("/")[1] for name in theirs} == {"stock-history", "old-stock"}
+    for name in theirs:
+        assert texts[name] == before[name], name
+    assert left == []
+    assert "LEDGER_PORT" in texts["services/ledger/Dockerfile"]
 
 
 def test_renaming_the_example_changes_all_code_and_leaves_only_prose_by_hand(bake: Bakery) -> None:

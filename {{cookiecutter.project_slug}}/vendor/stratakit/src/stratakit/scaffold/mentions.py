@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from .. import tiers
+from .. import project, tiers
 from ..project import Service
 
 
@@ -54,6 +54,16 @@ MODULE = Mention("OWN/*.py", "`", "package", "(?=`)")
 """Left out if the service has a module of the same name, which it could mean."""
 
 
+def prefix(service: Service) -> str:
+    """Return a pattern for the prefix of a service's settings, and of no other service's."""
+    others = [
+        each.prefix
+        for each in project.services()
+        if each.prefix.startswith(service.prefix) and each.prefix != service.prefix
+    ]
+    return rf"(?!{'|'.join(others) or '(?!)'}){service.prefix}"
+
+
 class Renaming:
     """Replacement of a service's names by its new ones."""
 
@@ -74,6 +84,8 @@ class Renaming:
                     each.replace(place, text) for each in (files, before, after)
                 )
             name, wanted = (str(getattr(each, row.of)) for each in (old, new))
+            if row.of == "prefix":
+                name = prefix(old)
             self._mentions.append(
                 (files, re.compile(f"({before}){name}{after}", re.MULTILINE), wanted)
             )
@@ -92,7 +104,10 @@ class Renaming:
     def left(self, file: str, text: str) -> Iterator[str]:
         """Yield the lines of a renamed text that still have the old name, as FILE:LINE: ..."""
         old = re.compile(rf"(?i)(?<!\w)(?:{self.old.name}|{self.old.package})(?![a-z0-9])")
-        new = re.compile(rf"(?i){self.new.name}|{self.new.package}")
+        others = [each for each in project.services() if self.old.name in each.name]
+        names = {name for each in (self.new, *others) for name in (each.name, each.package)}
+        known = names - {self.old.name, self.old.package}
+        other = re.compile(rf"(?i){'|'.join(sorted(known, key=len, reverse=True))}")
         for number, line in enumerate(text.splitlines(), 1):
-            if old.search(new.sub("", line)):
+            if old.search(other.sub("", line)):
                 yield f"{file}:{number}: {line.strip()}"

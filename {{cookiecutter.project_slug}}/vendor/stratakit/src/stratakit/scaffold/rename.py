@@ -27,7 +27,7 @@ from ..servers import Source, checkout
 from ..stack import dev_servers, record, running, service_env
 from ..static.runner import project_files
 from . import services, template
-from .mentions import Renaming
+from .mentions import Renaming, prefix
 
 LONGEST = 20
 """Maximum letters of a name: several names have to fit into PostgreSQL's 63."""
@@ -229,12 +229,7 @@ def _moved(old: Service, new: Service, file: Path) -> str:
 
 def _rename_settings(it: Plan, undo: ExitStack) -> None:
     """Rename the variables in .env and the generated secrets."""
-    others = [
-        each.prefix
-        for each in project.services()
-        if each.prefix.startswith(it.old.prefix) and each.prefix != it.old.prefix
-    ]
-    name = rf"(?!{'|'.join(others) or '(?!)'}){it.old.prefix}(?=[A-Z])"
+    name = f"{prefix(it.old)}(?=[A-Z])"
     if service_env.FILE.exists():
         before = service_env.FILE.read_text(encoding="utf-8")
         text = re.sub(rf"(?m)^(#? *(?:export +)?){name}", rf"\g<1>{it.new.prefix}", before)
