@@ -111,9 +111,20 @@ def test_session_settings_do_not_affect_the_facts(expected: Facts, drifting: Con
     assert facts(drifting) == expected
 
 
-def test_it_does_not_matter_who_made_the_schema(
-    server: str, connection: Connection, expected: Facts
-) -> None: ...
+def test_the_facts_are_the_same_whichever_role_created_the_schema(
+    server: str, run: str, expected: Facts
+) -> None:
+    name = names.database(run, "creators")
+    with database.connect(server) as maintenance:
+        runs.create(maintenance, name)
+    # The role disappears with the transaction.
+    with (
+        database.connect(server, name) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        connection.execute("CREATE ROLE fp_creator SUPERUSER; SET LOCAL ROLE fp_creator")
+        connection.execute(drifts.SCHEMA)
+        assert facts(connection) == expected
 
 
 def fact(name: str, definition: str = "", part_of: str | None = None) -> Facts:
