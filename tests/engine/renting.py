@@ -1,6 +1,7 @@
 """A project whose tests launch machines, and code that ends a run at a given moment."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,14 @@ class Project(Scratch):
     def leases(self) -> Path:
         return self.root.parent / "share" / self.name / "cloud"
 
+    def expect_none_launched(self, done: Outcome) -> None:
+        """Check that a run since `cleared` has tried to launch no machine."""
+        # The report has a line for each step that was begun.
+        begun = [line.split()[0] for line in done.out.splitlines()]
+        assert begun in ([], ["credentials"]), done.said
+        # A machine needs a lease, whose parent folder would stay.
+        assert not self.leases.exists()
+
     def moments(self) -> int:
         """Return the number of moments in a run."""
         whole = self.run(code=MOMENTS, AT="-1", SIGNAL="0")
@@ -110,6 +119,7 @@ class Project(Scratch):
         yield self
         for each in self.leases.glob("*"):
             self.invoke("cloud.down", "--lease", each.name)
+        shutil.rmtree(self.leases, ignore_errors=True)
 
 
 @contextmanager

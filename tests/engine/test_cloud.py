@@ -58,6 +58,24 @@ def test_a_service_that_does_not_start_is_reported_with_its_error(project: Proje
     project.expect_nothing_left()
 
 
+def test_a_service_that_crashes_at_its_start_is_reported_with_its_last_lines(
+    project: Project,
+) -> None:
+    file = project.root / "services/gateway/src/gateway/__main__.py"
+    before = file.read_text()
+    file.write_text("print('loading the prices')\nraise SystemExit('there are no prices')\n")
+    try:
+        done = project.run()
+    finally:
+        file.write_text(before)
+    assert done.code == 2, done.said
+    # The output of the machine is printed, and the error quotes it.
+    for text in (done.out, done.err):
+        assert "loading the prices\n" in text
+        assert "there are no prices\n" in text
+    project.expect_nothing_left()
+
+
 def test_a_failed_launch_leaves_no_machine(project: Project) -> None:
     # The folder of the lease exists, but no process can be started in it.
     broken = "import os; os.environ['PATH'] = ''; import sys; sys.executable = '/nonexistent'\n"
@@ -194,14 +212,14 @@ def test_a_run_gives_back_the_machine_of_a_killed_run(project: Project) -> None:
         (("--what",), 3, "unrecognized arguments: --what"),
     ],
 )
-def test_an_invalid_option_is_refused_with_a_hint_and_no_machine_is_left(
+def test_an_invalid_option_is_refused_with_a_hint_before_a_machine_is_launched(
     project: Project, words: tuple[str, ...], code: int, says: str
 ) -> None:
     done = project.run(*words)
-    assert (done.code, done.out) in {(code, ""), (code, done.out)}
+    assert done.code == code, done.said
     assert says in done.err
     assert "hint:" in done.err
-    project.expect_nothing_left()
+    project.expect_none_launched(done)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +230,7 @@ def test_an_invalid_option_is_refused_with_a_hint_and_no_machine_is_left(
         ("smoke = 1", "services/gateway/tests/smoke.py has no function smoke"),
     ],
 )
-def test_a_missing_or_invalid_smoke_request_is_refused_and_no_machine_is_left(
+def test_a_missing_or_invalid_smoke_request_is_refused_before_a_machine_is_launched(
     project: Project, text: str | None, says: str
 ) -> None:
     file = project.root / "services/gateway/tests/smoke.py"
@@ -223,7 +241,7 @@ def test_a_missing_or_invalid_smoke_request_is_refused_and_no_machine_is_left(
     assert done.code == 3, done.said
     assert says in done.err
     assert "hint: write `def smoke(url, settings)` in it" in done.err
-    project.expect_nothing_left()
+    project.expect_none_launched(done)
 
 
 def test_a_smoke_request_may_be_a_coroutine(project: Project) -> None:
