@@ -609,6 +609,35 @@ def test_an_unreachable_server_is_an_infrastructure_error_without_the_password(
     assert ":secret@127" not in str(refusal.value)
 
 
+def test_a_wrong_password_is_an_infrastructure_error_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = "127.0.0.1"
+    with clusters.cluster(host, clusters.free_port(host)) as address:
+        with database.connect(address) as site:
+            (rules,) = site.execute("SHOW hba_file").fetchone() or ("",)
+            site.execute(f"COPY (SELECT 'host all all all scram-sha-256') TO '{rules}'")
+            site.execute("CREATE ROLE me LOGIN PASSWORD 'right'; SELECT pg_reload_conf()")
+
+        def asks_for_a_password() -> None:
+            with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+                psycopg.connect(address)
+
+        until(asks_for_a_password, 10)
+        right = address.replace("postgres@", "me:right@")
+        with servers.lease(with_url(monkeypatch, right), ("postgres",)):
+            pass
+        chosen = with_url(monkeypatch, right.replace("right", "secret"))
+        with (
+            pytest.raises(InfrastructureError, match="password authentication failed") as refusal,
+            servers.lease(chosen, ("postgres",)),
+        ):
+            pass
+    assert refusal.value.code is Code.INFRASTRUCTURE
+    assert "correct TEST_DATABASE_URL" in refusal.value.hint
+    assert "secret" not in str(refusal.value)
+
+
 def test_an_asyncpg_url_translates_sslmode_and_drops_connect_timeout() -> None:
     given = "host=db.example.com connect_timeout=5 sslmode=require"
     assert dict(database.url(given, "x").query) == {"ssl": "require"}
@@ -734,7 +763,7 @@ def test_an_error_for_a_role_without_createdb_names_the_statement_that_grants_it
     assert not mine.inspect().exists
 
 
-def test_a_role_with_createdb_can_run_the_destructive_actions(
+def test_a_role_with_createdb_can_run_every_action(
     limited: Server, admin: database.Connection, tmp_path: Path
 ) -> None:
     role = conninfo_to_dict(limited.url)["user"]
@@ -747,6 +776,9 @@ def test_a_role_with_createdb_can_run_the_destructive_actions(
     mine = lifecycle.Database(limited, replace(service, path=tmp_path))
     left = []
     try:
+        mine.create()
+        mine.migrate()
+        mine.seed()
         mine.setup()
         mine.clean()
         left.append(mine.snapshot("x"))

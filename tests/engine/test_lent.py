@@ -156,7 +156,7 @@ def test_migration_tests_that_need_a_new_database_are_skipped_and_the_others_pas
     assert "the role may not create databases, which this needs one of" in said
 
 
-def test_a_missing_migration_fails_the_run_and_is_reported_once(project: Scratch) -> None:
+def test_a_forgotten_migration_is_reported_once_and_no_test_is_run(project: Scratch) -> None:
     (models,) = project.root.glob("services/*/src/*/models.py")
     text = models.read_text()
     index = '__table_args__ = (Index(None, "quantity"),'
@@ -167,8 +167,10 @@ def test_a_missing_migration_fails_the_run_and_is_reported_once(project: Scratch
         models.write_text(text)
     assert code == 1, said
     assert said.count("missing index public.ix_items_quantity") == 1
+    assert "passed" not in said
     assert "hint: uv run invoke db.revision --message" in said
-    assert run(project)[0] == 0
+    code, said = run(project)
+    assert (code, "2 passed" in said) == (0, True), said
 
 
 def test_a_missing_test_database_error_names_the_statement_that_creates_it(
