@@ -1,8 +1,9 @@
 """Two checkouts of a project, each with its own databases, servers and stack."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,24 @@ def test_moving_the_first_clone_away_and_back_changes_no_mark(
     first.root.rename(folder)
     try:
         assert mark(other) == before
+    finally:
+        folder.rename(first.root)
+    assert mark(first) == ""
+
+
+def test_a_new_clone_becomes_the_first_once_that_is_gone_and_the_second_keeps_its_mark(
+    clones: tuple[Scratch, Scratch], tmp_path: Path
+) -> None:
+    first, second = clones
+    before = mark(second)
+    folder = first.root.with_name("moved")
+    first.root.rename(folder)
+    try:
+        with closing(Scratch(tmp_path / "third", first.name)) as third:
+            assert mark(third) == ""
+            assert mark(second) == before
+        # The fixture needs the first to be the first again, as it is once the third is gone.
+        shutil.rmtree(third.root)
     finally:
         folder.rename(first.root)
     assert mark(first) == ""

@@ -46,6 +46,10 @@ PYPROJECT = """
 [tool.alembic]
 script_location = "%(here)s"
 """
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 PAUSING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event = 'PgSleep'
@@ -76,28 +80,46 @@ def connection(clone_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_three_concurrent_upgrades_build_a_concurrent_index_once(
-    folder: Path, clone_url: str, connection: psycopg.Connection
+@pytest.fixture
+def writer(connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Another connection to it, in a transaction."""
+    with psycopg.connect(connection.info.dsn, password=connection.info.password) as writer:
+        yield writer
+
+
+def upgrade(folder: Path, url: str, revision: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        (sys.executable, "-m", "alembic", "upgrade", revision),
+        cwd=folder,
+        env={**os.environ, "SHOP_DATABASE_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_three_concurrent_upgrades_build_an_index_once_and_block_no_writes(
+    folder: Path, clone_url: str, connection: psycopg.Connection, writer: psycopg.Connection
 ) -> None:
+    first, _ = upgrade(folder, clone_url, "1").communicate(timeout=60)
+    assert "Running upgrade  -> 1" in first
+    writer.execute("INSERT INTO migrated VALUES (1)")
     # Hold the lock until all three wait for it.
     connection.execute("SELECT pg_advisory_lock(%s)", (migrations.LOCK,))
-    three = [
-        subprocess.Popen(
-            (sys.executable, "-m", "alembic", "upgrade", "head"),
-            cwd=folder,
-            env={**os.environ, "SHOP_DATABASE_URL": clone_url},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(3)
-    ]
+    three = [upgrade(folder, clone_url, "head") for _ in range(3)]
 
     def all_pause() -> None:
         assert connection.execute(PAUSING).fetchone() == (3,)
 
     until(all_pause, 60)
     connection.execute("SELECT pg_advisory_unlock(%s)", (migrations.LOCK,))
+
+    def index_waits_for_the_writer() -> None:
+        assert connection.execute(WAITING).fetchone() == (1,)
+
+    until(index_waits_for_the_writer, 60)
+    connection.execute("SET lock_timeout = '5s'; INSERT INTO migrated VALUES (2)")
+    writer.commit()
     said = [each.communicate(timeout=60)[0] for each in three]
     assert [each.returncode for each in three] == [0, 0, 0], said
     assert "".join(said).count("Running upgrade 1 -> 2") == 1
