@@ -126,14 +126,15 @@ def test_credentials_are_accepted_or_rejected_with_the_reason(
 
 @NEEDS_SSH
 @pytest.mark.parametrize("cloud", ["aws"], indirect=True)
-def test_a_missing_rsync_is_named(
+def test_a_missing_rsync_is_reported_with_the_command_that_installs_it(
     rented: sky.Sky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bin" / "rsync").unlink()
     (tmp_path / "bin" / "ssh").symlink_to(str(shutil.which("ssh")))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with refused("no program `rsync`"):
+    with refused("no program `rsync`") as raised:
         rented.check()
+    assert raised.value.hint == "install it: apt install rsync"
 
 
 def test_the_price_table_has_each_cloud_and_a_date() -> None:

@@ -138,7 +138,9 @@ def test_a_server_whose_supervisor_was_killed_is_stopped_with_the_stack(project:
     project.green("db.setup")
     server = psutil.Process(int((project.data / "dev" / "server.pid").read_text()))
     os.kill(server.ppid(), signal.SIGKILL)
+    assert server.pid in project.processes()
     project.down()
+    assert server.pid not in project.processes()
 
 
 def test_data_of_another_major_version_is_named_and_left_unchanged(
@@ -292,7 +294,8 @@ def test_a_snapshot_is_restored_to_its_database_and_an_ambiguous_one_is_refused(
     assert "--database dev or --database test" in outcome.said
 
 
-def test_the_postgresql_installation_has_pg_dump_and_pg_restore() -> None:
+def test_the_postgresql_installation_has_psql_pg_dump_and_pg_restore() -> None:
     found = binaries.postgres()
     assert found
-    assert all(shutil.which(name, path=str(found.folder)) for name in ("pg_dump", "pg_restore"))
+    for name in ("psql", "pg_dump", "pg_restore"):
+        assert shutil.which(name, path=str(found.folder)), name

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -130,6 +131,19 @@ def redirecting() -> Iterator[str]:
 def test_a_host_that_is_malformed_or_not_allowed_is_refused(host: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         target.elsewhere(host, ["example.org", "other.example.org"])
+
+
+def test_a_host_that_is_not_allowed_gets_no_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Short for 127.0.0.1, but not a form of it that is allowed without the list.
+        short, port = "127.1", listener.getsockname()[1]
+        socket.create_connection((short, port)).close()
+        listener.accept()[0].close()
+        with pytest.raises(ConfigurationError, match="not on the project's list"):
+            target.elsewhere(f"http://{short}:{port}", ["127.0.0.1"])
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 def test_a_host_that_does_not_answer_is_an_infrastructure_error() -> None:
