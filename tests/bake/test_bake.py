@@ -195,9 +195,25 @@ def test_the_licence_is_the_chosen_one_and_names_the_author(
     assert re.search(r"^ *Copyright.* Ann\b", text, re.MULTILINE)
 
 
-def test_the_chosen_python_is_recorded_in_pyproject_toml(bake: Bakery) -> None:
-    settings = tomllib.loads((bake(python="3.12").path / "pyproject.toml").read_text())
+@pytest.mark.parametrize("starter", PROMPTS["starter"])
+def test_the_chosen_python_is_that_of_images_ci_and_devcontainer(
+    starter: str, bake: Bakery
+) -> None:
+    baked = bake(python="3.12", starter=starter)
+    settings = tomllib.loads((baked.path / "pyproject.toml").read_text())
     assert settings["tool"]["stratakit"]["python"] == "3.12"
+    image = (baked.path / "services" / baked.service / "Dockerfile").read_text()
+    assert "\nARG PYTHON=3.12\n" in image
+    assert set(re.findall(r"^FROM python:(\S+)", image, re.MULTILINE)) == {"${PYTHON}-slim"}
+    container = (baked.path / ".devcontainer" / "devcontainer.json").read_text()
+    assert '/python:3.12"' in container
+    # `invoke ci.matrix` prints the one of pyproject.toml, which the jobs of tests use.
+    for name in ("test", "nightly"):
+        workflow = (baked.path / ".github" / "workflows" / f"{name}.yml").read_text()
+        jobs = yaml.safe_load(workflow)["jobs"]
+        assert jobs["plan"]["outputs"]["python"] == "${{ steps.matrix.outputs.python }}"
+        used = re.findall(r"UV_PYTHON: (.*)", workflow)
+        assert set(used) == {"${{ needs.plan.outputs.python }}"}
 
 
 def test_a_long_project_name_gives_a_shortened_slug(bake: Bakery) -> None:

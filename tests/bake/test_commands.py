@@ -179,8 +179,13 @@ def test_cruft_create_bakes_the_same_project(
     assert made == bake().contents()
 
 
-def test_the_printed_cd_command_works_for_a_path_with_a_space(bake: Bakery, folder: Path) -> None:
+def test_the_printed_commands_can_be_pasted_for_a_path_with_a_space(
+    bake: Bakery, folder: Path
+) -> None:
     command = ("cookiecutter", str(bake.template), "--no-input", "--output-dir", "a b")
     done = baking.run(*command, cwd=folder, env=bake.environment_to_bake)
-    (cd,) = [line for line in done.stdout.splitlines() if line.startswith("  cd ")]
-    assert (folder / shlex.split(cd)[1] / "noxfile.py").exists()
+    commands = done.stdout.partition("Next:\n")[2]
+    # The real `uv run invoke setup` would install the whole project.
+    uv = 'uv() { pwd; printf "%s\\n" "$@"; }\n'
+    pasted = baking.run("sh", "-e", cwd=folder, env=bake.environment, typed=uv + commands)
+    assert pasted.stdout.splitlines() == [str(folder / "a b" / "acme"), "run", "invoke", "setup"]
