@@ -134,28 +134,35 @@ def test_arrivals_of_two_processes_together_keep_the_requested_rate(run: Run) ->
 def test_latencies_include_the_wait_of_requests_that_arrive_at_a_frozen_server(
     run: Run, server: Answering
 ) -> None:
-    frozen: list[float] = []
+    times: list[float] = []
 
-    def send(number: signal.Signals) -> None:
-        frozen.append(time.time())
-        server.process.send_signal(number)
+    def freeze() -> None:
+        times.append(time.time())
+        server.process.send_signal(signal.SIGSTOP)
+
+    def thaw() -> None:
+        times.append(time.time())
+        server.process.send_signal(signal.SIGCONT)
+        # Answered after the requests that have piled up, which takes a busy machine a moment.
+        server.seen_elsewhere()
+        times.append(time.time())
 
     # Freeze it for a second, in the middle of the 20 that count.
-    timers = [
-        threading.Timer(at, send, (number,))
-        for at, number in ((14.0, signal.SIGSTOP), (15.0, signal.SIGCONT))
-    ]
+    timers = [threading.Timer(at, do) for at, do in ((14.0, freeze), (15.0, thaw))]
     for timer in timers:
         timer.start()
     done = run("/ok", rate=100, seconds=20)
-    begin, end = (each - done.began for each in frozen)
-    truth = sorted(
-        (end - started) * 1000 if begin < started < end else 0 for started, *_ in done.samples
-    )
-    measured = sorted(latency for _, latency, *_ in done.samples)
-    expected = stats.percentile(truth, 0.99)
-    assert expected > 500
-    assert stats.percentile(measured, 0.99) == pytest.approx(expected, rel=0.05)
+    frozen, thawed, caught_up = (each - done.began for each in times)
+
+    def wait_until(end: float) -> float:
+        """Return the 99th percentile in ms if what arrived at the frozen server waited until then."""
+        arrivals = (started for started, *_ in done.samples)
+        waits = ((end - at) * 1000 if frozen < at < thawed else 0 for at in arrivals)
+        return stats.percentile(sorted(waits), 0.99)
+
+    measured = stats.percentile(sorted(latency for _, latency, *_ in done.samples), 0.99)
+    assert wait_until(thawed) > 500
+    assert 0.95 * wait_until(thawed) < measured < 1.05 * wait_until(caught_up)
     assert not any(error for *_, error in done.samples)
 
 
