@@ -1,7 +1,4 @@
-"""The contracts of registrations, sessions and grants of keys, and of `Spending`.
-
-No budget is exceeded, and no reservation is lost.
-"""
+"""The contracts of registrations, sessions and grants of keys, and of `Spending`."""
 
 import asyncio
 from dataclasses import replace

@@ -1,7 +1,4 @@
-"""The database on PostgreSQL, beyond its contract: races between transactions, and indexes.
-
-The tests of servicebase cover the behaviour that all repositories share, and timeouts.
-"""
+"""The database on PostgreSQL, beyond its contract: races between transactions, and indexes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -77,9 +74,10 @@ INSERT INTO api_keys (team_id, user_id, hash, prefix, name)
     SELECT team_id, id, email, 'sk-' || email, 'key ' || email FROM users;
 INSERT INTO model_aliases (team_id, alias, target, provider, tags)
     SELECT id, name, 'echo', 'echo', ARRAY[name] FROM teams;
+INSERT INTO quotas (team_id, requests_per_minute, tokens_per_minute) SELECT id, 1, 1 FROM teams;
 INSERT INTO reservations (id, team_id, microcents, expires_at)
     SELECT gen_random_uuid(), id, 1, now() + interval '9 s' FROM teams;
-ANALYZE teams, users, api_keys, model_aliases, reservations
+ANALYZE teams, users, api_keys, model_aliases, quotas, reservations
 """
 CASES: list[tuple[Callable[[Database], Awaitable[object]], str]] = [
     (lambda here: here.teams.page(limit=9, after=HERE), "ix_teams_created_at_id"),

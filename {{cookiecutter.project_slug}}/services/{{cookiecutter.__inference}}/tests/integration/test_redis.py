@@ -1,8 +1,4 @@
-"""The adapters on Redis, beyond their contracts.
-
-Their keys and the expiry of these; announcements across processes, and after broken connections or
-lost data.
-"""
+"""The adapters on Redis, beyond their contracts: keys, processes, broken connections, lost data."""
 
 import asyncio
 import time
@@ -67,18 +63,16 @@ async def test_a_window_has_the_prefix_of_the_service_stays_small_and_always_exp
     # Neither a refusal nor a correction without a window creates a key.
     assert set(await redis_client.keys()) <= {MARKER}
     await RedisAnnouncements(redis_client).announce()
-    at = (await redis_limiter.admit(TEAM, LIMITS, 1)).at
+    admission = await redis_limiter.admit(TEAM, LIMITS, 1)
     assert {*await redis_client.keys()} - {MARKER} == {"gateway:version", WINDOW}
     for correct in (redis_limiter.flush, lambda: redis_limiter.admit(TEAM, NONE, 1)):
         assert 60 < await redis_client.ttl(WINDOW) <= 120
-        redis_limiter.settle(TEAM, at, 1)
+        redis_limiter.settle(TEAM, admission.at, 1)
         await correct()
     assert 60 < await redis_client.ttl(WINDOW) <= 120
-    for _ in range(198):
+    for _ in range(199):
         clock.advance(0.4)
-        await redis_limiter.admit(TEAM, LIMITS, 1)
-    clock.advance(0.4)
-    admission = await redis_limiter.admit(TEAM, LIMITS, 1)
+        admission = await redis_limiter.admit(TEAM, LIMITS, 1)
     # A minute less 0.4 s, in steps of 0.4 s, and entries that share the oldest one's second.
     assert PLENTY - 152 <= admission.requests_left <= PLENTY - 150
     unpack = "return #cmsgpack.unpack(redis.call('GET', KEYS[1]))"

@@ -1,7 +1,4 @@
-"""The application as a whole: startup, shutdown, access log, metrics and API docs.
-
-Errors outside of routes have the common shape.
-"""
+"""The application as a whole: startup, shutdown, access log, metrics, API docs, its own errors."""
 
 import asyncio
 import json

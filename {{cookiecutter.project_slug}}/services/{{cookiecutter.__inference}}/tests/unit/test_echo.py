@@ -107,8 +107,7 @@ async def test_each_token_takes_its_time_and_a_whole_completion_as_long_as_a_str
 
 
 async def test_jitter_varies_the_waits_by_at_most_its_fraction() -> None:
-    many = asked(most=200, ignore_eos=True)
-    found = await waits(many, first_token=1, per_token=1, jitter=0.2)
+    found = await waits(asked(most=200, ignore_eos=True), first_token=1, per_token=1, jitter=0.2)
     assert 0.8 <= min(found) < max(found) - 0.3 < max(found) <= 1.2
 
 

@@ -1,7 +1,4 @@
-"""The cache of keys, quotas, aliases and the config, and its invalidation.
-
-Also the models that they give a team access to.
-"""
+"""The cache of keys, quotas, aliases and the config, its invalidation, and the models of a team."""
 
 from datetime import timedelta
 
