@@ -14,7 +14,7 @@ import pytest
 
 LONGEST = "tests/project/test_tiers.py"
 """Module to start first: started last, it would keep one worker busy after the others are done."""
-SHARE = 8
+SHARE = 10
 """Inverse fraction of a proof's tests in a sample, which has at least one."""
 
 
