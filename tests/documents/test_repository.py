@@ -1,5 +1,6 @@
 """The template's own repository: its workflows run what its README says, and each proof."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -9,12 +10,14 @@ from typing import Any
 import baking
 import pytest
 import yaml
-from baking import ROOT
+from baking import PROJECT, ROOT
 from documents import Document
 from sampling import SHARE, choose, shuffle
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 README = Document(ROOT / "README.md")
+CLIENTS = ROOT / "tests" / "clients"
+EXAMPLE = ROOT / PROJECT / "services" / "{{cookiecutter.__inference}}"
 
 
 def jobs(name: str) -> dict[str, Any]:
@@ -137,3 +140,28 @@ def test_the_documented_cloud_costs_match_the_price_list() -> None:
         usd = each["usd_per_hour"]
         costs = f"${usd:g} | ${usd / 4:.3f} |"
         assert f"| `{cloud}` | `{each['instance']}` | `{each['region']}` | {costs}" in told
+
+
+def names_in(module: Path) -> set[str]:
+    """Return the names that a module defines or imports."""
+    names: set[str] = set()
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Import() | ast.ImportFrom():
+                names.update(each.asname or each.name for each in node.names)
+            case ast.Assign() | ast.AnnAssign():
+                names.update(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+    return names
+
+
+@pytest.mark.parametrize("file", sorted(CLIENTS.glob("*.py")), ids=lambda file: file.name)
+def test_the_clients_tests_import_names_that_the_example_has(file: Path) -> None:
+    # They run in the example, but only in a proof.
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            place = node.module.replace(".", "/")
+            module = EXAMPLE / ("tests/integration" if node.level == 2 else "src") / f"{place}.py"
+            if node.level == 2 or place.startswith("gateway/"):
+                assert {each.name for each in node.names} <= names_in(module), module
