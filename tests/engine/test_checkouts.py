@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,17 +57,24 @@ def test_a_second_clone_has_its_own_databases_and_leaves_those_of_the_first(
     assert by_purpose(clones[0]) == first
 
 
+@contextmanager
+def moved_away(clone: Scratch) -> Iterator[None]:
+    """Move a clone to another folder for the length of a block."""
+    folder = clone.root.with_name("moved")
+    clone.root.rename(folder)
+    try:
+        yield
+    finally:
+        folder.rename(clone.root)
+
+
 def test_moving_the_first_clone_away_and_back_changes_no_mark(
     clones: tuple[Scratch, Scratch],
 ) -> None:
     first, other = clones
     before = mark(other)
-    folder = first.root.with_name("moved")
-    first.root.rename(folder)
-    try:
+    with moved_away(first):
         assert mark(other) == before
-    finally:
-        folder.rename(first.root)
     assert mark(first) == ""
 
 
@@ -76,16 +83,12 @@ def test_a_new_clone_becomes_the_first_once_that_is_gone_and_the_second_keeps_it
 ) -> None:
     first, second = clones
     before = mark(second)
-    folder = first.root.with_name("moved")
-    first.root.rename(folder)
-    try:
+    with moved_away(first):
         with closing(Scratch(tmp_path / "third", first.name)) as third:
             assert mark(third) == ""
             assert mark(second) == before
         # The fixture needs the first to be the first again, as it is once the third is gone.
         shutil.rmtree(third.root)
-    finally:
-        folder.rename(first.root)
     assert mark(first) == ""
 
 
