@@ -98,6 +98,7 @@ async def test_a_long_stream_lets_other_tasks_run() -> None:
 async def test_each_token_takes_its_time_and_a_whole_completion_as_long_as_a_stream() -> None:
     slow: dict[str, Any] = {"first_token": 2, "per_token": 0.5}
     assert await waits(asked("one two three"), **slow) == [2, 0.5, 0.5]
+    assert await waits(asked(" "), **slow, stream=False) == []
     for jitter in (0.0, 0.3):
         streamed = await waits(asked(), **slow, jitter=jitter)
         whole = await waits(asked(), **slow, jitter=jitter, stream=False)
