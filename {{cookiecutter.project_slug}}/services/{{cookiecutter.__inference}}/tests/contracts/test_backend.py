@@ -13,7 +13,7 @@ import pytest
 
 from gateway.adapters.echo import EchoBackend, EchoSettings
 from gateway.adapters.openai import OpenAIBackend
-from gateway.api import answers, streaming
+from gateway.api import streaming
 from gateway.api.schemas.completion_responses import ChatEncoder, TextEncoder
 from gateway.ports import Chunk, Inference, InferenceBackend, Message
 
@@ -31,8 +31,7 @@ async def upstream(request: httpx2.Request) -> httpx2.Response:
     kind = ChatEncoder if "messages" in body else TextEncoder
     encoder = kind(body["model"], 0, include_usage=True)
     if not body["stream"]:
-        whole = encoder.whole(await ECHO.complete(inference))
-        return httpx2.Response(200, content=answers.encode(whole))
+        return httpx2.Response(200, json=encoder.whole(await ECHO.complete(inference)))
     events = [encoder.events(chunk) async for chunk in ECHO.stream(inference)]
     headers = {"Content-Type": streaming.MEDIA_TYPE}
     return httpx2.Response(200, headers=headers, content=b"".join([*events, streaming.DONE]))

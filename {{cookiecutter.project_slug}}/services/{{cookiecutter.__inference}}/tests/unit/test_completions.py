@@ -131,16 +131,15 @@ async def test_tool_calls_are_returned_and_can_be_answered(customer: Customer) -
 async def test_choices_have_indexes_finish_reasons_and_logprobs(customer: Customer) -> None:
     await customer.pay()
     likely = {"content": [{"logprob": -0.5, "top_logprobs": []}]}
-    # A lone surrogate, which UTF-8 cannot encode, is passed on.
     customer.world.backend.script = [
-        Chunk("\ud83d", "content_filter", logprobs=likely),
+        Chunk("界", "content_filter", logprobs=likely),
         Chunk("two", "length", domain.Usage(3, 4), 1),
     ]
     answer = (await customer.post(n=2)).json()
     assert [
         (each["index"], each["message"]["content"], each["finish_reason"], each["logprobs"])
         for each in answer["choices"]
-    ] == [(0, "\ud83d", "content_filter", likely), (1, "two", "length", None)]
+    ] == [(0, "界", "content_filter", likely), (1, "two", "length", None)]
     assert await customer.spent() == 7 * 7
 
 

@@ -110,7 +110,7 @@ def _answer(inference: ports.Inference) -> tuple[list[str], ports.FinishReason, 
     text = _text(inference.prompt)
     words = text.split()
     # Not hash(), which differs between processes.
-    first = zlib.crc32(text.encode("utf-8", "surrogatepass")) % max(1, len(words))
+    first = zlib.crc32(text.encode()) % max(1, len(words))
     words = words[first:] + words[:first]
     limit, endless = inference.max_tokens or CONTEXT, inference.parameters.get("ignore_eos")
     said = list(islice(cycle(words) if endless else words, limit))

@@ -1,6 +1,5 @@
 """Backend for any server with OpenAI's API: llama.cpp, vLLM, a hosted provider."""
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
@@ -8,6 +7,7 @@ from typing import Any, get_args
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic_core import to_json
 
 from .. import domain, errors, ports
 
@@ -204,8 +204,7 @@ def _body(inference: ports.Inference, *, stream: bool) -> bytes:
     if stream:
         body["stream_options"] = {"include_usage": True}
     body["prompt" if isinstance(inference.prompt, str) else "messages"] = inference.prompt
-    # ASCII, since UTF-8 cannot encode a lone surrogate; the server may reject it.
-    return json.dumps(body).encode("ascii")
+    return to_json(body)
 
 
 def _parse(content: str | bytes) -> _Answer:
@@ -228,7 +227,7 @@ def _size(value: object) -> int:
     """Return an upper bound on the tokens of a JSON value."""
     match value:
         case str():
-            return len(value.encode("utf-8", "surrogatepass"))
+            return len(value.encode())
         case {"type": "image_url" | "input_audio" | "file"}:
             return MEDIA
         case Mapping():

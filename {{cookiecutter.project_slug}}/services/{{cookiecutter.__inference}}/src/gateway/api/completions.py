@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from . import streaming
-from .answers import JsonResponse, quota_headers
 from .credentials import ApiKey, api_key
 from .error_handlers import EVERYWHERE, documented
+from .headers import quota_headers
 from .schemas.completion_requests import ChatRequest, CompletionRequest
 from .schemas.completion_responses import ChatCompletion, ChatEncoder, TextCompletion, TextEncoder
 
@@ -89,4 +90,5 @@ async def _answer(
         completion = await streaming.while_connected(request.receive, admitted.complete())
     finally:
         await admitted.close()
-    return JsonResponse(answer.whole(completion), headers=headers)
+    whole = to_json(answer.whole(completion))
+    return Response(whole, headers=headers, media_type="application/json")

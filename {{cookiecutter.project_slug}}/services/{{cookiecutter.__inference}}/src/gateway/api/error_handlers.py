@@ -1,5 +1,6 @@
 """Error responses in the format of OpenAI's API, whatever raised the error."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from typing_extensions import TypedDict
@@ -18,7 +20,7 @@ from servicebase.middleware import RETRY, STOPPING
 
 from .. import errors
 from ..metrics import Metrics
-from .answers import JsonResponse, quota_headers
+from .headers import quota_headers
 
 CODES = {
     # FastAPI answers 400 to a body that cannot be decoded or is nested too deeply.
@@ -58,6 +60,14 @@ ANSWERS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.UnreadableError: (503, "unreadable"),
 }
 """Status and code of each error. Official clients choose their exception by the status."""
+
+
+class AsciiResponse(JSONResponse):
+    """JSON response in ASCII: an error may quote a lone surrogate, which UTF-8 cannot encode."""
+
+    def render(self, content: object) -> bytes:
+        """Return the body."""
+        return json.dumps(content).encode("ascii")
 
 
 class Error(TypedDict):
@@ -104,7 +114,7 @@ def response(
     known = HTTPStatus(status)
     code = code or CODES.get(status, known.name.lower())
     told = _failure(status, code, message or known.phrase, param)
-    return JsonResponse(told, status, headers)
+    return AsciiResponse(told, status, headers)
 
 
 unavailable = partial(response, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -153,7 +163,7 @@ async def _service_error(request: Request, error: errors.ServiceError) -> Respon
         case errors.UnavailableError(server=server):
             # The client does not get the cause, so log it.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
-    return JsonResponse(told, status, headers)
+    return AsciiResponse(told, status, headers)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
 import structlog
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -14,7 +15,6 @@ from .. import errors
 from ..completion_service import Admitted
 from ..ports import Chunk
 from . import error_handlers
-from .answers import encode
 
 MEDIA_TYPE = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
@@ -53,7 +53,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 def event(value: object) -> bytes:
     """Return a server-sent event with a JSON value."""
-    return b"data: " + encode(value) + b"\n\n"
+    return b"data: " + to_json(value) + b"\n\n"
 
 
 class EventStream(Response):

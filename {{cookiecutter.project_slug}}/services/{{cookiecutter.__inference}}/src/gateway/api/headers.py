@@ -1,29 +1,7 @@
-"""Common parts of responses: JSON, and the rate limit headers of a team."""
-
-import json
-
-from fastapi.responses import JSONResponse
+"""Rate limit headers of a team."""
 
 from .. import domain
 from ..ports import Admission
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def encode(value: object) -> bytes:
-    """Return a value as JSON.
-
-    As ASCII, since input and output may contain lone surrogates, which UTF-8 cannot encode.
-    """
-    return _encode(value).encode("ascii")
-
-
-class JsonResponse(JSONResponse):
-    """JSON response."""
-
-    def render(self, content: object) -> bytes:
-        """Return the body."""
-        return encode(content)
 
 
 def quota_headers(limits: domain.Limits, admission: Admission) -> dict[str, str]:
