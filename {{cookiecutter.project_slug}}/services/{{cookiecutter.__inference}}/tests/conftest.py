@@ -3,15 +3,12 @@
 They import adapters when they are used, so that the unit tier does not spend time on it.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from servicebase import testing
-from stratakit.testing import eventually
 
 from gateway import ports
 
@@ -65,22 +62,3 @@ async def redis_limiter(redis_client: "Client", clock: MemoryClock) -> AsyncIter
     yield limiter
     # A pending correction would change the counts of the next test.
     await limiter.flush()
-
-
-@asynccontextmanager
-async def following(announcements: ports.Announcements) -> AsyncIterator[list[str]]:
-    """Yield a growing list of versions, without consecutive repeats, once it has the first."""
-    seen: list[str] = []
-
-    async def follow() -> None:
-        async for version in announcements.versions():
-            if seen[-1:] != [version]:
-                seen.append(version)
-
-    task = asyncio.create_task(follow())
-    try:
-        await eventually(lambda: seen)
-        yield seen
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -33,16 +33,13 @@ def create_app(
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         async with around or nullcontext():
-            work = (service.policy.follow(), service.reservations.run())
-            tasks = [asyncio.create_task(each) for each in work]
+            renewing = asyncio.create_task(service.reservations.run())
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                # Even if they failed, pending work is finished.
-                await asyncio.wait(tasks)
-                await service.background.drain()
+                renewing.cancel()
+                # Even if it failed, pending work is finished.
+                await asyncio.wait([renewing])
                 await service.reservations.end()
 
     app = FastAPI(
@@ -70,7 +67,7 @@ def create_app(
     state.ports, state.settings, state.completions = ports, settings, service
     state.credentials = accounts.Credentials(settings.secret.get_secret_value(), hasher)
     state.policy, state.concurrency = service.policy, service.concurrency
-    state.metrics, state.background = service.metrics, service.background
+    state.metrics = service.metrics
     error_handlers.install(app)
     app.add_middleware(BodyLimit, others=middleware.BODIES)
     app.add_middleware(middleware.AccessLog, metrics=service.metrics)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from . import domain, errors
-from .background import Background
 from .concurrency import ConcurrencyLimit
 from .metrics import Metrics
 from .policy import Policy
@@ -96,12 +95,13 @@ class Admitted:
                 limiter.settle(self.request.team, self.admission.at, correction)
             await self._book()
 
-    async def count(self) -> None:
-        """Have the limiter count or refuse the request."""
+    async def count(self, version: str) -> bool:
+        """Have the limiter count or refuse the request; return whether the version is current."""
         routed, limiter = self.request, self.service.ports.limiter
-        self.admission = await limiter.admit(routed.team, routed.limits, routed.tokens)
+        self.admission = await limiter.admit(routed.team, routed.limits, routed.tokens, version)
         if not self.admission.refused:
             self.tokens = routed.tokens
+        return self.admission.refused != "version"
 
     async def pay(self) -> None:
         """Reserve the maximum cost; raise if the limiter refused, or if the budget is too small."""
@@ -122,8 +122,7 @@ class Admitted:
         reservation, self.reservation = self.reservation, None
         if reservation:
             booked = self.usage.total * self.request.price
-            settling = self.service.reservations.settle(reservation, booked)
-            await self.service.background.run(settling)
+            await self.service.reservations.settle(reservation, booked)
 
 
 class CompletionService:
@@ -132,7 +131,7 @@ class CompletionService:
     def __init__(self, ports: Ports, slots: int, slots_of_team: int) -> None:
         self.ports, self.policy = ports, Policy(ports)
         self.concurrency = ConcurrencyLimit(slots, slots_of_team)
-        self.metrics, self.background = Metrics(self.concurrency), Background()
+        self.metrics = Metrics(self.concurrency)
         self.reservations = Reservations(ports.database.spending, ports.clock)
 
     async def admit(self, key_hash: str, asked: Inference) -> Admitted:
@@ -142,15 +141,11 @@ class CompletionService:
         self.concurrency.take(routed.team)
         admitted = Admitted(self, routed)
         try:
-            await admitted.count()
-            if admitted.admission.version != version:
+            while not await admitted.count(version):
                 # It was routed by an outdated policy.
-                self.policy.renew(admitted.admission.version)
+                version = admitted.admission.version
+                self.policy.renew(version)
                 admitted.request = await self._route(key_hash, asked)
-                if admitted.admission.refused:
-                    await admitted.count()
-                elif routed.limits != (limits := admitted.request.limits):
-                    admitted.admission = _under(limits, routed.limits, admitted.admission)
             await admitted.pay()
         except BaseException:
             await admitted.close()
@@ -182,17 +177,3 @@ class CompletionService:
         )
         limits, bound = grant.limits or config.limits, backend.tokens_at_most(inference)
         return RoutedRequest(team, limits, backend, route.target.provider, inference, price, bound)
-
-
-def _under(limits: domain.Limits, before: domain.Limits, admission: Admission) -> Admission:
-    """Return the admission of a request by `limits` if it was counted under those `before`."""
-    requests = admission.requests_left + limits.requests - before.requests
-    tokens = admission.tokens_left + limits.tokens - before.tokens
-    refused = "requests" if requests < 0 else "tokens" if tokens < 0 else None
-    return replace(
-        admission,
-        refused=refused,
-        requests_left=max(0, requests),
-        tokens_left=max(0, tokens),
-        retry_after=getattr(admission, f"{refused}_reset") if refused else 0,
-    )

@@ -1,7 +1,7 @@
 """Cache of what decides on requests: keys, quotas, aliases and the config.
 
-The database is the source of truth. Each admission returns the version of the newest announcement,
-so that a change applies to the very next request of any process; `follow` receives it, too.
+The database is the source of truth. Each admission compares the version of the cache with that of
+the newest announcement, so that a change applies to the very next request of any process.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -34,8 +34,8 @@ class Route:
 class Policy:
     """Cache of grants, aliases and the config until the next announcement.
 
-    Data that was loaded while a newer version arrived is used, but not cached: it may be from
-    before the change. Callers compare the versions before and after.
+    Data that was loaded while a newer version arrived is returned, but not cached: it may be from
+    before the change. Callers have the version from before compared.
     """
 
     def __init__(self, ports: Ports) -> None:
@@ -85,11 +85,6 @@ class Policy:
     async def config(self) -> domain.Config:
         """Return the config; raise UnreadableError if the stored one is invalid."""
         return await _kept(self._configs, None, lambda _: self._ports.database.config())
-
-    async def follow(self) -> None:
-        """Clear the cache at each announcement, for as long as the process lives."""
-        async for version in self._ports.announcements.versions():
-            self.renew(version)
 
     def _forget(self, version: str) -> None:
         self.version = version

@@ -3,7 +3,7 @@
 Every method raises UnavailableError if its server does not respond in time.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -123,14 +123,7 @@ class Announcements(Protocol):
     """Announcements to every process of the gateway that something in the database has changed."""
 
     async def announce(self) -> None:
-        """Announce a new, unique version to all processes."""
-
-    def versions(self) -> AsyncIterator[str]:
-        """Yield the version whenever it may have changed, without end; "" before the first one.
-
-        It begins with the current version, and yields it again after each reconnection, so that no
-        announcement in between is lost. It does not raise, but retries.
-        """
+        """Store a new, unique version, which every admission compares; it is "" before the first."""
 
     async def ping(self) -> None:
         """Return if the server responds."""
@@ -140,8 +133,8 @@ class Announcements(Protocol):
 class Admission:
     """Decision of a limiter on one request. Times are in seconds from now."""
 
-    refused: str | None
-    """Exceeded limit: "requests" or "tokens"; None if the request is admitted."""
+    refused: Literal["requests", "tokens", "version"] | None
+    """Exceeded limit, or that the caller's version is outdated; None if the request is admitted."""
     version: str
     """Version of the newest announcement at that time."""
     requests_left: int
@@ -158,8 +151,13 @@ class Admission:
 class Limiter(Protocol):
     """Counter of each team's usage, which admits at most the limits in any sixty seconds."""
 
-    async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> Admission:
-        """Count one request and this many tokens, or neither, in one atomic step."""
+    async def admit(
+        self, team: UUID, limits: domain.Limits, tokens: int, version: str | None = None
+    ) -> Admission:
+        """Count one request and this many tokens, or neither, in one atomic step.
+
+        With a version other than that of the newest announcement, the request is refused.
+        """
 
     def settle(self, team: UUID, at: float, tokens: int) -> None:
         """Add tokens to those that an admission counted; a negative number gives tokens back.

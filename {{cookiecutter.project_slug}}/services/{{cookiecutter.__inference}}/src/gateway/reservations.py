@@ -53,6 +53,7 @@ class Reservations:
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
         """Charge what was used in place of what was reserved: now, or as soon as possible."""
+        # First, so that the next beat charges it if the caller is cancelled.
         self._kept[reservation] = microcents
         try:
             await self._book(reservation)

@@ -10,13 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stratakit.testing import eventually
-
 from gateway.adapters.clock import SystemClock
 from gateway.domain import Limits
 from gateway.ports import Admission, Announcements, Clock, Limiter
 
-from ..conftest import following
 from ..fakes.clock import MemoryClock
 
 TEAM = UUID(int=7)
@@ -132,23 +129,24 @@ async def test_no_minute_exceeds_the_limits_and_requests_are_refused_only_if_nee
         assert not (await admit(last)).refused
 
 
-async def test_admissions_and_all_followers_have_each_new_version(
-    limiter: Limiter, announcements: Announcements
+async def test_an_announcement_refuses_requests_that_depend_on_an_older_version(
+    limiter: Limiter, announcements: Announcements, clock: MemoryClock
 ) -> None:
     await announcements.ping()
-    async with following(announcements) as one, following(announcements) as other:
-        assert one == [""]
-        for number in range(2, 5):
-            await announcements.announce()
-            await eventually(lambda: len(one) == len(other) == number)  # noqa: B023 - awaited here
-            # Whether it is refused or not.
-            assert (await limiter.admit(TEAM, Limits(1, PLENTY), 1)).version == one[-1]
-        assert len(set(one)) == len(one)
-        assert one == other
-        await asyncio.gather(*(announcements.announce() for _ in range(20)))
-        # Of concurrent announcements, the last one is known in the end.
-        async with following(announcements) as seen:
-            await eventually(lambda: seen[0] in one)
+    seen = [""]
+    for left in (2, 1, 0):
+        admission = await limiter.admit(TEAM, Limits(3, PLENTY), 1, seen[-1])
+        assert (admission.refused, admission.requests_left) == (None, left)
+        await asyncio.gather(*(announcements.announce() for _ in range(left + 1)))
+        refused = [await limiter.admit(TEAM, ENDLESS, 1, old) for old in seen]
+        newest = refused[-1].version
+        assert {astuple(each) for each in refused} == {("version", newest, *[0] * 5, admission.at)}
+        assert newest not in seen
+        seen.append(newest)
+        clock.advance(1)
+    # It is the same whether a request depends on it, and whether it is admitted.
+    for limits, known in ((ENDLESS, None), (Limits(3, 0), None), (ENDLESS, seen[-1])):
+        assert (await limiter.admit(TEAM, limits, 1, known)).version == seen[-1]
 
 
 @pytest.mark.parametrize("kind", [SystemClock, MemoryClock])

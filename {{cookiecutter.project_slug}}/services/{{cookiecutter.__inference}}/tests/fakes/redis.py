@@ -1,8 +1,7 @@
 """The limiter and the announcements in memory."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from typing import Literal
 from uuid import UUID
 
 from gateway import domain, errors, ports
@@ -13,7 +12,7 @@ WINDOW = 60 * SECOND
 
 
 class MemoryAnnouncements:
-    """Announcements with a counter, and a queue for each subscriber."""
+    """Announcements that are counted."""
 
     def __init__(self) -> None:
         self.version = ""
@@ -21,24 +20,11 @@ class MemoryAnnouncements:
         """Number of announcements so far."""
         self.down = False
         """Whether every call fails as if the server were down."""
-        self._subscribers: set[asyncio.Queue[str]] = set()
 
     async def announce(self) -> None:
         await self.ping()
         self.count += 1
         self.version = str(self.count)
-        for each in self._subscribers:
-            each.put_nowait(self.version)
-
-    async def versions(self) -> AsyncGenerator[str]:
-        mine = asyncio.Queue[str]()
-        mine.put_nowait(self.version)
-        self._subscribers.add(mine)
-        try:
-            while True:
-                yield await mine.get()
-        finally:
-            self._subscribers.remove(mine)
 
     async def ping(self) -> None:
         if self.down:
@@ -55,15 +41,19 @@ class MemoryLimiter:
         self._announcements = announcements
         self._windows: dict[UUID, tuple[Counter[int], Counter[int]]] = {}
 
-    async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
+    async def admit(
+        self, team: UUID, limits: domain.Limits, tokens: int, version: str | None = None
+    ) -> ports.Admission:
         if self.down:
             raise errors.UnavailableError("memory")
-        now = round(self._clock.now().timestamp() * SECOND)
+        now, newest = round(self._clock.now().timestamp() * SECOND), self._announcements.version
+        if version not in {None, newest}:
+            return ports.Admission("version", newest, 0, 0, 0, 0, 0, now / SECOND)
         windows = self._windows.setdefault(team, (Counter(), Counter()))
         for window in windows:
             for at in [at for at in window if at + WINDOW <= now]:
                 del window[at]
-        free_at = {
+        free_at: dict[Literal["requests", "tokens"], int] = {
             "requests": _free_at(windows[0], 1, limits.requests, now),
             "tokens": _free_at(windows[1], tokens, limits.tokens, now),
         }
@@ -74,7 +64,7 @@ class MemoryLimiter:
         ends = [max((at for at, n in w.items() if n), default=now - WINDOW) for w in windows]
         return ports.Admission(
             refused=refused,
-            version=self._announcements.version,
+            version=newest,
             requests_left=max(0, limits.requests - windows[0].total()),
             tokens_left=max(0, limits.tokens - windows[1].total()),
             requests_reset=(ends[0] + WINDOW - now) / SECOND,

@@ -14,13 +14,12 @@ from stratakit.testing import eventually
 from gateway import errors
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.redis import connection
-from gateway.adapters.redis.announcements import VERSION, RedisAnnouncements
+from gateway.adapters.redis.announcements import RedisAnnouncements
 from gateway.adapters.redis.connection import CONNECTIONS, Client
 from gateway.adapters.redis.limiter import RedisLimiter
 from gateway.domain import Limits
-from gateway.ports import Admission, Announcements
+from gateway.ports import Admission
 
-from ..conftest import following
 from ..fakes.clock import MemoryClock
 from ..proxy import Proxy
 
@@ -77,6 +76,17 @@ async def test_a_window_has_the_prefix_of_the_service_stays_small_and_always_exp
     assert PLENTY - 152 <= admission.requests_left <= PLENTY - 150
     unpack = "return #cmsgpack.unpack(redis.call('GET', KEYS[1]))"
     assert await redis_client.eval(unpack, 1, WINDOW) <= 61 * 4
+
+
+async def test_a_server_that_has_lost_its_data_refuses_requests_that_depend_on_them(
+    redis_client: Client, redis_limiter: RedisLimiter
+) -> None:
+    await RedisAnnouncements(redis_client).announce()
+    before = (await redis_limiter.admit(TEAM, LIMITS, 1)).version
+    await redis_client.delete("gateway:version")
+    for lost, refused in ((before, "version"), ("", None)):
+        admission = await redis_limiter.admit(TEAM, LIMITS, 1, lost)
+        assert (admission.refused, admission.version) == (refused, "")
 
 
 async def test_processes_whose_clocks_differ_share_a_window(redis_client: Client) -> None:
@@ -229,78 +239,3 @@ async def test_a_temporary_server_error_raises_unavailable_and_any_other_error_p
     answers = await asyncio.gather(*together, return_exceptions=True)
     expected = ResponseError if problem == "ERR" else errors.UnavailableError
     assert [type(answer) for answer in answers] == [expected] * times
-
-
-@pytest.mark.parametrize("fault", ["cut", "partition"])
-async def test_a_follower_reconnects_and_receives_what_was_announced_in_between(
-    proxy: Proxy, through: Client, redis_announcements: Announcements, fault: str
-) -> None:
-    async def heal() -> None:
-        await eventually(lambda: len(lines) > 2)
-        await proxy.heal()
-
-    await proxy.cut()
-    with structlog.testing.capture_logs() as lines:
-        healing = asyncio.create_task(heal())
-        mine, others = RedisAnnouncements(through), redis_announcements
-        async with following(mine) as seen, following(others) as all_of_it:
-            await healing
-            await getattr(proxy, fault)()
-            for _ in range(2):
-                await others.announce()
-            assert len(seen) == 1
-            await eventually(lambda: len(all_of_it) == 3)
-            await proxy.heal()
-            await eventually(lambda: seen[-1] == all_of_it[-1])
-    assert {line["event"] for line in lines} == {"announcements interrupted"}
-
-
-async def test_announcements_in_another_database_of_the_server_are_not_received(
-    redis_url: str, redis_client: Client, redis_announcements: Announcements
-) -> None:
-    # No worker uses this database, and nothing is written to it.
-    async with connection.connect(redis_url, timeout=5) as elsewhere:
-        elsewhere.connection_pool.connection_kwargs["db"] = 1_000_000
-        channel = RedisAnnouncements(elsewhere)._channel  # noqa: SLF001 - as another gateway's
-    async with following(redis_announcements) as seen:
-        assert await redis_client.publish(channel, "theirs") == 0
-        await redis_announcements.announce()
-        await eventually(lambda: len(seen) > 1)
-    assert "theirs" not in seen
-
-
-@pytest.mark.parametrize("wiped", [True, False])
-async def test_a_server_that_has_lost_its_data_is_noticed_without_an_announcement(
-    redis_client: Client, proxy: Proxy, through: Client, *, wiped: bool
-) -> None:
-    quick, others = RedisAnnouncements(through, reconcile=0.05), RedisAnnouncements(redis_client)
-    await others.announce()
-    async with following(quick) as seen:
-        before = seen[0]
-        await others.announce()
-        await eventually(lambda: len(seen) == 2)
-        # Lose all data, or what is newer than the last snapshot.
-        await (redis_client.delete(VERSION) if wiped else redis_client.set(VERSION, before))
-        await eventually(lambda: len(seen) == 3)
-        await others.announce()
-        await eventually(lambda: len(seen) == 4)
-        looks = proxy.count(b"GET")
-        await eventually(lambda: proxy.count(b"GET") > looks + 3)
-    assert len(seen) == 4
-    assert seen[2] == ("" if wiped else before)
-
-
-async def test_a_follower_that_stops_is_unsubscribed(redis_url: str, redis_client: Client) -> None:
-    async def subscribed(times: int) -> bool:
-        clients = await redis_client.client_list(_type="pubsub")
-        return [client["name"] for client in clients].count(name) == times
-
-    async with connection.connect(redis_url, timeout=5) as client:
-        # A gateway of other tests may be subscribed, too. The name in the URL, if any, marks
-        # connections of tests.
-        options = client.connection_pool.connection_kwargs
-        name = options["client_name"] = f"{options.get('client_name', 'test')}.{uuid4().hex}"
-        store = RedisAnnouncements(client)
-        async with following(store), following(store):
-            assert await subscribed(2)
-        await eventually(lambda: subscribed(0))

@@ -12,8 +12,6 @@ from fastapi import FastAPI
 from structlog.typing import EventDict
 
 from servicebase import errors as kit
-from stratakit.testing import eventually
-
 from gateway import errors
 from gateway.api import error_handlers
 from gateway.api.models import PATH
@@ -45,15 +43,6 @@ gateway_requests_in_flight 1.0
 gateway_streams_open 0.0
 gateway_dropped_connections{reason="headers"} 0.0
 """
-
-
-async def test_a_running_application_picks_up_a_published_config(world: World) -> None:
-    app = create_app(world.ports, OPTIONS)
-    async with app.router.lifespan_context(app):
-        before = await app.state.policy.config()
-        published = await world.configure(max_tokens=7)
-        await eventually(lambda: app.state.policy.version == world.announcements.version)
-        assert await app.state.policy.config() == published != before
 
 
 async def test_shutdown_settles_requests_before_it_closes_anything(customer: Customer) -> None:

@@ -82,7 +82,7 @@ async def test_without_max_tokens_no_more_is_reserved_than_the_quota_allows(
 async def test_a_key_revoked_at_admission_costs_nothing(customer: Customer, world: World) -> None:
     async def revoke() -> None:
         await world.database.keys.update(customer.key.id, {"revoked_at": world.clock.now()})
-        # The process's follower sees the change before the admission does.
+        # Another request sees the change before this one is admitted.
         await world.announcements.announce()
         customer.app.state.policy.renew(world.announcements.version)
 
@@ -109,6 +109,15 @@ async def test_a_new_quota_applies_to_the_next_request(
         await limit(customer.world, quota, requests_per_minute=3, tokens_per_minute=COUNTED)
     # Whether the quota was raised or lowered.
     assert (await admit(customer)).admission.tokens_left == 0
+
+
+async def test_a_new_config_applies_to_the_next_request(customer: Customer, world: World) -> None:
+    await customer.set_parameters()
+    for most in (7, 8, 9):
+        await world.configure(max_tokens=most, prices={"real": most})
+        admitted = await admit(customer)
+        assert (admitted.request.inference.max_tokens, admitted.request.price) == (most, most)
+        await admitted.close()
 
 
 @pytest.fixture

@@ -164,5 +164,4 @@ async def test_a_disconnect_or_shutdown_stops_the_backend_frees_the_slot_and_cha
     assert statuses == ([200] if begun else [503] * stopped)
     ends = [each for each in connection.sent if "body" in each and not each.get("more_body")]
     assert [b"the service is stopping" in each["body"] for each in ends] == [True] * stopped
-    await state.background.drain()
     assert await customer.used() == (tokens, tokens * 7)

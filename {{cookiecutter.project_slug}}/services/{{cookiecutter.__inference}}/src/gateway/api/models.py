@@ -37,7 +37,7 @@ async def list_(request: Request, key: ApiKey) -> Models:
     state = request.app.state
     # Not cached: without an admission, nothing tells whether the cache is stale.
     grant = await state.policy.fresh_grant(key.hash)
-    config = await state.policy.config()
+    config = await state.ports.database.config()
     aliases = await state.ports.database.aliases.routes(grant.key.team_id)
     known = {name: (each.model, 0, each.provider) for name, each in config.models.items()} | {
         name: (each.target, int(each.created_at.timestamp()), each.provider)

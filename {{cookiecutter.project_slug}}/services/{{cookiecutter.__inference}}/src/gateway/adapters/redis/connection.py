@@ -85,7 +85,10 @@ class Client(Redis):
             async with asyncio.timeout(self._timeout), self._turns:
                 yield
         except UNAVAILABLE as error:
-            await drop_idle(self)
+            # The idle connections are most likely broken as well, and each would fail another
+            # command, since redis-py does not notice that a connection was reset.
+            with suppress(*UNAVAILABLE):  # Closing a TLS connection may fail, too.
+                await self.connection_pool.disconnect(inuse_connections=False)
             raise errors.UnavailableError("redis") from error
 
 
@@ -107,14 +110,3 @@ def connect(url: str, *, timeout: float) -> Client:
         retry=Retry(NoBackoff(), 0),
     )
     return Client(pool, timeout)
-
-
-async def drop_idle(client: Redis) -> None:
-    """Close the idle connections after another one broke.
-
-    They are most likely broken as well, and each would fail another request, since redis-py does
-    not notice that a connection was reset.
-    """
-    # Closing a TLS connection may fail if the server no longer responds.
-    with suppress(*UNAVAILABLE):
-        await client.connection_pool.disconnect(inuse_connections=False)

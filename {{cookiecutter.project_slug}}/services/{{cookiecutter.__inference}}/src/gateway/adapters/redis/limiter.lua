@@ -2,8 +2,9 @@
 --
 -- KEYS: the team's window, the version of the newest announcement.
 -- ARGV: now (microseconds since the epoch), the limits of requests and of tokens, the request's
--- tokens; then corrections in pairs: the second in which tokens were counted, and the number to
--- add, which may be negative. Without a time there are only corrections, and no request.
+-- tokens, the version that it depends on (* for any); then corrections in pairs: the second in which
+-- tokens were counted, and the number to add, which may be negative. Without a time there are only
+-- corrections, and no request.
 --
 -- A window is a flat list, oldest first, with four values for each second with an admission: the
 -- second, the number of requests, the number of tokens, the time of the last request. A second
@@ -17,7 +18,7 @@ local seconds = stored and cmsgpack.unpack(stored) or {}
 local now, tokens = tonumber(ARGV[1]), tonumber(ARGV[4])
 local request_limit, token_limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   -- Newest first, since most requests end soon.
   for j = #seconds - WIDTH + 1, 1, -WIDTH do
     if seconds[j + SECOND] == tonumber(ARGV[i]) then
@@ -26,10 +27,15 @@ for i = 5, #ARGV, 2 do
     end
   end
 end
-if stored and #ARGV > 4 then
+if stored and #ARGV > 5 then
   redis.call('SET', KEYS[1], cmsgpack.pack(seconds), 'KEEPTTL')
 end
 if not now then return end
+
+local version = redis.call('GET', KEYS[2]) or ''
+if ARGV[5] ~= '*' and ARGV[5] ~= version then
+  return {'version', version, 0, 0, 0, 0, 0, now}
+end
 
 -- The clock of another process may be ahead, but times within a window must not decrease.
 if #seconds > 0 then
@@ -84,7 +90,7 @@ end
 
 return {
   refused,
-  redis.call('GET', KEYS[2]) or '',
+  version,
   math.max(0, request_limit - requests_used),
   math.max(0, token_limit - tokens_used),
   requests_end - now,

@@ -12,11 +12,12 @@ import structlog
 from redis.exceptions import NoScriptError
 
 from ... import domain, errors, ports
-from ...background import Background
 from .announcements import VERSION
 from .connection import PREFIX, Client
 
 _SECOND = 1_000_000  # In microseconds, since integers are exact in Lua, too.
+ANY = "*"
+"""Argument of limiter.lua for a request that does not depend on the version."""
 DELAY = 0.05
 """Seconds after which a correction is sent, unless an admission of the team has included it."""
 
@@ -38,14 +39,17 @@ class RedisLimiter:
         self._due: dict[UUID, Counter[int]] = {}
         """Pending corrections of tokens, by team and second."""
         self._timer: asyncio.TimerHandle | None = None
-        self._background = Background()
+        self._flushing: asyncio.Task[None] | None = None
 
-    async def admit(self, team: UUID, limits: domain.Limits, tokens: int) -> ports.Admission:
+    async def admit(
+        self, team: UUID, limits: domain.Limits, tokens: int, version: str | None = None
+    ) -> ports.Admission:
         now = round(self._clock.now().timestamp() * _SECOND)
-        answer = await self._run(team, now, limits.requests, limits.tokens, tokens)
-        refused, version, requests_left, tokens_left, *times = answer
+        known = ANY if version is None else version
+        answer = await self._run(team, now, limits.requests, limits.tokens, tokens, known)
+        refused, newest, requests_left, tokens_left, *times = answer
         seconds = (time / _SECOND for time in times)
-        return ports.Admission(refused, version, requests_left, tokens_left, *seconds)
+        return ports.Admission(refused, newest, requests_left, tokens_left, *seconds)
 
     def settle(self, team: UUID, at: float, tokens: int) -> None:
         """Correct the tokens that an admission counted, with the next one or after `DELAY`."""
@@ -60,7 +64,7 @@ class RedisLimiter:
         """Send all pending corrections. If that fails they are lost, rather than sent twice."""
         try:
             for team in list(self._due):
-                await self._run(team, "", "", "", "")
+                await self._run(team, "", "", "", "", ANY)
         except errors.UnavailableError as error:
             # The counts leave the window in a minute anyway.
             _log.warning("tokens not settled", cause=repr(error.__cause__))
@@ -79,4 +83,4 @@ class RedisLimiter:
 
     def _flush_soon(self) -> None:
         self._timer = None
-        self._background.start(self.flush())
+        self._flushing = asyncio.create_task(self.flush())
