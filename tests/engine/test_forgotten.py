@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stratakit import environment
+from stratakit import environment, pyproject
 from stratakit import project as projects
 from stratakit.database import migrations
 from stratakit.schema import verify
@@ -45,7 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 
 def test_a_forgotten_migration_is_reported_once_and_no_test_is_run(project: Scratch) -> None:
     (models,) = project.root.glob("services/*/src/*/models.py")
-    text = models.read_text()
+    text, before = models.read_text(), {*project.migrations.iterdir()}
     first = asked(project)
     assert first.code == 0, first.said
     assert "1 passed" in first.said
@@ -64,6 +64,24 @@ def test_a_forgotten_migration_is_reported_once_and_no_test_is_run(project: Scra
         assert asked(project).code == 0
     finally:
         models.write_text(text)
+        for file in {*project.migrations.glob("*.py")} - before:
+            file.unlink()
+
+
+def test_models_that_cannot_be_created_record_no_pass(project: Scratch) -> None:
+    (models,) = project.root.glob("services/*/src/*/models.py")
+    text, stamps = models.read_text(), project.root / environment.PASSED.relative_to(pyproject.ROOT)
+    fails = 'sa.event.listen(Base.metadata, "after_create", sa.DDL("SELECT nothing"))\n'
+    assert asked(project).code == 0
+    before = {each: each.read_text() for each in stamps.iterdir()}
+    assert before
+    try:
+        models.write_text(f"{text}\n\nimport sqlalchemy as sa\n\n{fails}")
+        outcome = asked(project)
+    finally:
+        models.write_text(text)
+    assert outcome.code == 0, outcome.said
+    assert {each: each.read_text() for each in stamps.iterdir()} == before
 
 
 @pytest.fixture

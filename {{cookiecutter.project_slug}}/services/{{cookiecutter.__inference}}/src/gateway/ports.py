@@ -123,7 +123,7 @@ class Announcements(Protocol):
     """Announcements to every process of the gateway that something in the database has changed."""
 
     async def announce(self) -> None:
-        """Store a new, unique version, which every admission compares; it is "" before the first."""
+        """Store a new, unique version, which admissions compare; it is "" before the first one."""
 
     async def ping(self) -> None:
         """Return if the server responds."""

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from structlog.typing import EventDict
 
 from servicebase import errors as kit
+
 from gateway import errors
 from gateway.api import error_handlers
 from gateway.api.models import PATH
@@ -22,7 +23,7 @@ from gateway.concurrency import ConcurrencyLimit
 from gateway.metrics import Metrics
 from gateway.ports import Chunk, Inference
 
-from .conftest import ADMIN_TOKEN, BODIES, OPTIONS, TEXT, Customer, World, refusal
+from .conftest import ADMIN_TOKEN, BODIES, OPTIONS, TEXT, Customer, refusal
 
 OPENMETRICS = "application/openmetrics-text"
 # A stream that broke off counts the bound of its prompt, which is ten, and its chunk.

@@ -99,7 +99,7 @@ def _refuse_forgotten(
 
 
 def _refuse_forgotten_of(server: str, service: project.Service, template: str) -> None:
-    def ask() -> Sequence["Difference"]:
+    def ask() -> Sequence["Difference"] | None:
         from ..schema import verify
 
         return verify.forgotten(server, service, template)
