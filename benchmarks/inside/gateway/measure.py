@@ -34,8 +34,8 @@ SECRET = ADMIN * 2
 BARE = Path(__file__).with_name("bare.py")
 PATH = "/v1/chat/completions"
 PLENTY = 2**31 - 1
-WARM_UP = 320
-"""Number of requests before the measured ones."""
+WARM_UP = 64
+"""Number of requests before the measured ones of each turn."""
 SHARE = {"litellm": 10}
 """Divisors of the number of requests, for much slower servers."""
 
@@ -77,14 +77,14 @@ def main() -> None:
         with servers.lease(settings.load()) as up, all_three(up, core) as (served, address):
             found: dict[str, Any] = {"requests": {}}
             for number in range(1, options.rounds + 1):
+                print(f"round {number} of {options.rounds}", flush=True)
                 for what in served["gateway"].payloads:
                     asked = [name for name, each in served.items() if what in each.payloads]
                     for name in random.sample(asked, len(asked)):
-                        print(f"round {number} of {options.rounds}: {what}, {name}", flush=True)
                         requests = options.requests // SHARE.get(name, 1)
                         sample = served[name].measure(what, requests)
                         found["requests"].setdefault(what, {}).setdefault(name, []).append(sample)
-            found["operations"] = operations.measure(address, options.rounds)
+            found["operations"] = operations.measure(address)
     finally:
         shutil.rmtree(cache(), ignore_errors=True)
     options.file.write_text(json.dumps(found), encoding="utf-8")

@@ -12,21 +12,22 @@ from servicebase import postgres
 
 TURN = 0.2
 """Seconds to repeat an operation."""
+ROUNDS = 5
 
 Operation = Callable[[], Awaitable[object]]
 
 
-def measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
+def measure(url: str) -> dict[str, list[tuple[float, float]]]:
     """Return the seconds of each operation in each round: wall clock, and CPU of this process."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_measure(url, rounds))
+        return runner.run(_measure(url))
 
 
-async def _measure(url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
+async def _measure(url: str) -> dict[str, list[tuple[float, float]]]:
     engine = postgres.connect(url, name="bench", pool_size=1, timeout=5)
     found: dict[str, list[tuple[float, float]]] = {}
     operations = await _operations(PostgresDatabase(engine))
-    for number in range(rounds + 1):
+    for number in range(ROUNDS + 1):
         for name, operation in operations.items():
             sample = await _repeat(operation)
             # The first round prepares statements.
