@@ -33,13 +33,15 @@ def create_app(
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         async with around or nullcontext():
-            renewing = asyncio.create_task(service.reservations.run())
+            work = (service.policy.follow(), service.reservations.run())
+            tasks = [asyncio.create_task(each) for each in work]
             try:
                 yield
             finally:
-                renewing.cancel()
-                # Even if it failed, pending work is finished.
-                await asyncio.wait([renewing])
+                for task in tasks:
+                    task.cancel()
+                # Even if they failed, pending work is finished.
+                await asyncio.wait(tasks)
                 await service.reservations.end()
 
     app = FastAPI(

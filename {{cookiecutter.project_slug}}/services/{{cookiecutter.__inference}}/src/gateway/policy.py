@@ -1,7 +1,8 @@
 """Cache of what decides on requests: keys, quotas, aliases and the config.
 
 The database is the source of truth. Each admission compares the version of the cache with that of
-the newest announcement, so that a change applies to the very next request of any process.
+the newest announcement, so that a change applies to the very next request of any process. `follow`
+does so every second: what a cached policy refuses never reaches an admission.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -15,6 +16,8 @@ from . import domain, errors
 from .accounts import same
 from .ports import Grant, Ports
 
+BEAT = 1.0
+"""Seconds between two looks at the version."""
 KEPT = timedelta(minutes=1)
 """Time until a change applies whose announcement was lost (Redis was down after the commit)."""
 
@@ -85,6 +88,14 @@ class Policy:
     async def config(self) -> domain.Config:
         """Return the config; raise UnreadableError if the stored one is invalid."""
         return await _kept(self._configs, None, lambda _: self._ports.database.config())
+
+    async def follow(self) -> None:
+        """Clear the cache soon after each announcement, for as long as the process lives."""
+        while True:
+            # An admission fails for the same reason, and says so.
+            with suppress(Exception):
+                self.renew(await self._ports.announcements.version())
+            await self._ports.clock.sleep(BEAT)
 
     def _forget(self, version: str) -> None:
         self.version = version

@@ -122,8 +122,11 @@ class Spending(Protocol):
 class Announcements(Protocol):
     """Announcements to every process of the gateway that something in the database has changed."""
 
-    async def announce(self) -> None:
-        """Store a new, unique version, which admissions compare; it is "" before the first one."""
+    async def announce(self) -> str:
+        """Store and return a new, unique version, which all processes read soon."""
+
+    async def version(self) -> str:
+        """Return the newest version; "" before the first one."""
 
     async def ping(self) -> None:
         """Return if the server responds."""

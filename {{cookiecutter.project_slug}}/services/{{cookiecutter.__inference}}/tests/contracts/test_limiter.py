@@ -135,13 +135,15 @@ async def test_an_announcement_refuses_requests_that_depend_on_an_older_version(
     await announcements.ping()
     seen = [""]
     for left in (2, 1, 0):
+        assert await announcements.version() == seen[-1]
         admission = await limiter.admit(TEAM, Limits(3, PLENTY), 1, seen[-1])
         assert (admission.refused, admission.requests_left) == (None, left)
-        await asyncio.gather(*(announcements.announce() for _ in range(left + 1)))
+        made = await asyncio.gather(*(announcements.announce() for _ in range(left + 1)))
         refused = [await limiter.admit(TEAM, ENDLESS, 1, old) for old in seen]
         newest = refused[-1].version
         assert {astuple(each) for each in refused} == {("version", newest, *[0] * 5, admission.at)}
-        assert newest not in seen
+        assert newest in made
+        assert len({*seen, *made}) == len(seen) + len(made)
         seen.append(newest)
         clock.advance(1)
     # It is the same whether a request depends on it, and whether it is admitted.

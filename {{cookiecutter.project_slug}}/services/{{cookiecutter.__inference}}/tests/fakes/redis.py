@@ -15,16 +15,19 @@ class MemoryAnnouncements:
     """Announcements that are counted."""
 
     def __init__(self) -> None:
-        self.version = ""
         self.count = 0
         """Number of announcements so far."""
         self.down = False
         """Whether every call fails as if the server were down."""
 
-    async def announce(self) -> None:
+    async def announce(self) -> str:
         await self.ping()
         self.count += 1
-        self.version = str(self.count)
+        return str(self.count)
+
+    async def version(self) -> str:
+        await self.ping()
+        return str(self.count or "")
 
     async def ping(self) -> None:
         if self.down:
@@ -46,7 +49,8 @@ class MemoryLimiter:
     ) -> ports.Admission:
         if self.down:
             raise errors.UnavailableError("memory")
-        now, newest = round(self._clock.now().timestamp() * SECOND), self._announcements.version
+        now = round(self._clock.now().timestamp() * SECOND)
+        newest = str(self._announcements.count or "")
         if version not in {None, newest}:
             return ports.Admission("version", newest, 0, 0, 0, 0, 0, now / SECOND)
         windows = self._windows.setdefault(team, (Counter(), Counter()))

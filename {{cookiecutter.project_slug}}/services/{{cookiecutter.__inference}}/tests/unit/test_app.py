@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from structlog.typing import EventDict
 
 from servicebase import errors as kit
+from stratakit.testing import eventually
 
 from gateway import errors
 from gateway.api import error_handlers
@@ -21,9 +22,10 @@ from gateway.api.schemas.completion_requests import ChatRequest, CompletionReque
 from gateway.app import create_app
 from gateway.concurrency import ConcurrencyLimit
 from gateway.metrics import Metrics
+from gateway.policy import BEAT, Policy
 from gateway.ports import Chunk, Inference
 
-from .conftest import ADMIN_TOKEN, BODIES, OPTIONS, TEXT, Customer, refusal
+from .conftest import ADMIN_TOKEN, BODIES, OPTIONS, TEXT, Customer, World, refusal
 
 OPENMETRICS = "application/openmetrics-text"
 # A stream that broke off counts the bound of its prompt, which is ten, and its chunk.
@@ -44,6 +46,28 @@ gateway_requests_in_flight 1.0
 gateway_streams_open 0.0
 gateway_dropped_connections{reason="headers"} 0.0
 """
+
+
+async def test_a_running_application_soon_notices_an_announcement_also_after_an_outage(
+    world: World,
+) -> None:
+    app = create_app(world.ports, OPTIONS)
+    policy: Policy = app.state.policy
+    async with app.router.lifespan_context(app):
+        before = await policy.config()
+        published = await world.configure(max_tokens=7)
+        world.announcements.down = True
+        for _ in range(3):
+            world.clock.advance(BEAT)
+            await asyncio.sleep(0)  # It tries in vain.
+        assert await policy.config() is before
+        world.announcements.down = False
+
+        async def noticed() -> bool:
+            world.clock.advance(BEAT)
+            return await policy.config() == published
+
+        await eventually(noticed)
 
 
 async def test_shutdown_settles_requests_before_it_closes_anything(customer: Customer) -> None:

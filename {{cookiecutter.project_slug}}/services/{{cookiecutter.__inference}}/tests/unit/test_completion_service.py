@@ -83,8 +83,7 @@ async def test_a_key_revoked_at_admission_costs_nothing(customer: Customer, worl
     async def revoke() -> None:
         await world.database.keys.update(customer.key.id, {"revoked_at": world.clock.now()})
         # Another request sees the change before this one is admitted.
-        await world.announcements.announce()
-        customer.app.state.policy.renew(world.announcements.version)
+        customer.app.state.policy.renew(await world.announcements.announce())
 
     meanwhile(world.limiter, "admit", revoke)
     with pytest.raises(errors.CredentialError):

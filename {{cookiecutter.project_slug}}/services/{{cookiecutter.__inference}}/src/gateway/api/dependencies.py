@@ -42,11 +42,11 @@ Address = Annotated[str, Depends(_address)]
 """Client's IP address; for IPv6 its /64 network, all of which one client may have."""
 
 
-async def _announced(ports: PortsDep) -> AsyncIterator[None]:
+async def _announced(request: Request, ports: PortsDep) -> AsyncIterator[None]:
     # Without Redis, fail before anything is stored: other processes would keep using a revoked key.
     await ports.announcements.ping()
     yield
-    await ports.announcements.announce()
+    request.app.state.policy.renew(await ports.announcements.announce())
 
 
 ANNOUNCED = Depends(_announced, scope="function")

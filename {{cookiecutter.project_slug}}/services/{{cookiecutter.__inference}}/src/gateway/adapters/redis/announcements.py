@@ -15,8 +15,13 @@ class RedisAnnouncements:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
-    async def announce(self) -> None:
-        await self._client.set(VERSION, uuid4().hex)
+    async def announce(self) -> str:
+        version = uuid4().hex
+        await self._client.set(VERSION, version)
+        return version
+
+    async def version(self) -> str:
+        return str(await self._client.get(VERSION) or "")
 
     async def ping(self) -> None:
         await self._client.ping()
