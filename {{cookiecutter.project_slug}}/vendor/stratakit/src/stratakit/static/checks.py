@@ -107,8 +107,8 @@ COMPOSE = ("compose.yaml", "services/*/compose.yaml")
 
 MYPY_CACHE = Path(sys.prefix) / ".mypy_cache"
 """Cache of one environment: the hook and the session would invalidate each other's entries."""
-# Without a cache, imported packages take most of the time, and two workers need two thirds of that of
-# one. With one, they need half as much again, and twice the CPU.
+# Without a cache, imported packages take most of the time, and two workers need two thirds of that
+# of one. With one, they need half as much again, and twice the CPU.
 WORKERS = () if MYPY_CACHE.exists() else ("--num-workers", "2")
 
 REJECTS = Check(
