@@ -33,15 +33,13 @@ def create_app(
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         async with around or nullcontext():
-            work = (service.policy.follow(), service.reservations.run())
-            tasks = [asyncio.create_task(each) for each in work]
+            renewing = asyncio.create_task(service.reservations.run())
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                # Even if they failed, pending work is finished.
-                await asyncio.wait(tasks)
+                renewing.cancel()
+                # Even if it failed, pending work is finished.
+                await asyncio.wait([renewing])
                 await service.reservations.end()
 
     app = FastAPI(

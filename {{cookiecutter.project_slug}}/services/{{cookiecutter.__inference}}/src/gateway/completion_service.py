@@ -95,7 +95,7 @@ class Admitted:
                 limiter.settle(self.request.team, self.admission.at, correction)
             await self._book()
 
-    async def count(self, version: str) -> bool:
+    async def count(self, version: str | None) -> bool:
         """Have the limiter count or refuse the request; return whether the version is current."""
         routed, limiter = self.request, self.service.ports.limiter
         self.admission = await limiter.admit(routed.team, routed.limits, routed.tokens, version)
@@ -137,15 +137,22 @@ class CompletionService:
     async def admit(self, key_hash: str, asked: Inference) -> Admitted:
         """Admit a request, or raise the ServiceError that says why not."""
         version = self.policy.version
-        routed = await self._route(key_hash, asked)
+        try:
+            routed = await self._route(key_hash, asked)
+        except errors.ServiceError:
+            if not await self.policy.refresh():
+                raise
+            version = self.policy.version
+            routed = await self._route(key_hash, asked)
         self.concurrency.take(routed.team)
         admitted = Admitted(self, routed)
         try:
-            while not await admitted.count(version):
-                # It was routed by an outdated policy.
-                version = admitted.admission.version
-                self.policy.renew(version)
+            if not await admitted.count(version):
+                self.policy.renew(admitted.admission.version)
                 admitted.request = await self._route(key_hash, asked)
+                # By any version now: it has everything that had changed when the request arrived,
+                # and constant changes must not keep it from being admitted.
+                await admitted.count(None)
             await admitted.pay()
         except BaseException:
             await admitted.close()

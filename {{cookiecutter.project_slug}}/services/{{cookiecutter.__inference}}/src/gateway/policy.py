@@ -1,8 +1,8 @@
 """Cache of what decides on requests: keys, quotas, aliases and the config.
 
 The database is the source of truth. Each admission compares the version of the cache with that of
-the newest announcement, so that a change applies to the very next request of any process. `follow`
-does so every second: what a cached policy refuses never reaches an admission.
+the newest announcement, and a refusal before that does so by `refresh`, so that a change applies to
+the very next request of any process.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -16,10 +16,9 @@ from . import domain, errors
 from .accounts import same
 from .ports import Grant, Ports
 
-BEAT = 1.0
-"""Seconds between two looks at the version."""
-KEPT = timedelta(minutes=1)
-"""Time until a change applies whose announcement was lost (Redis was down after the commit)."""
+KEPT = timedelta(seconds=10)
+"""Time until a change applies whose announcement was lost: Redis was down after the commit, or has
+come back with older data."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -53,15 +52,20 @@ class Policy:
         if version != self.version:
             self._forget(version)
 
+    async def refresh(self) -> bool:
+        """Clear the cache if it is outdated; return whether it was."""
+        before, newest = self.version, await self._ports.announcements.version()
+        self.renew(newest)
+        return before != newest
+
     async def grant(self, key_hash: str) -> Grant:
         """Return the grant of a key; raise CredentialError if the key is not valid."""
         now = self._ports.clock.now()
         if now >= self._until:
             self._forget(self.version)
         grant = await _kept(self._grants, key_hash, self.fresh_grant)
-        if not grant.key.good(now):
-            raise errors.CredentialError("this API key is not valid")
-        return grant
+        # Its expiry may have been changed.
+        return grant if grant.key.good(now) else await self.fresh_grant(key_hash)
 
     async def fresh_grant(self, key_hash: str) -> Grant:
         """Return the same, read from the database."""
@@ -88,14 +92,6 @@ class Policy:
     async def config(self) -> domain.Config:
         """Return the config; raise UnreadableError if the stored one is invalid."""
         return await _kept(self._configs, None, lambda _: self._ports.database.config())
-
-    async def follow(self) -> None:
-        """Clear the cache soon after each announcement, for as long as the process lives."""
-        while True:
-            # An admission fails for the same reason, and says so.
-            with suppress(Exception):
-                self.renew(await self._ports.announcements.version())
-            await self._ports.clock.sleep(BEAT)
 
     def _forget(self, version: str) -> None:
         self.version = version

@@ -123,7 +123,7 @@ class Announcements(Protocol):
     """Announcements to every process of the gateway that something in the database has changed."""
 
     async def announce(self) -> str:
-        """Store and return a new, unique version, which all processes read soon."""
+        """Store and return a new, unique version."""
 
     async def version(self) -> str:
         """Return the newest version; "" before the first one."""

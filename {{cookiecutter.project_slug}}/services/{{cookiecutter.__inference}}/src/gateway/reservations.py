@@ -4,6 +4,7 @@ A running process renews its reservations. Those of a process that was killed ar
 others, once they have not been renewed for `TTL`.
 """
 
+import asyncio
 from uuid import UUID, uuid4
 
 import structlog
@@ -27,10 +28,18 @@ class Reservations:
         self._kept: dict[UUID, int | None] = {}
         """Amount to charge for each, if the database did not respond; None for those in flight."""
         self._late = False
-        """Whether a charge is due that the database did not accept."""
+        """Whether a charge is due that the database did not accept, or that was cancelled."""
 
     async def reserve(self, team: UUID, microcents: int) -> UUID:
         """Reserve part of a team's budget, for the caller to settle; raise as the port does."""
+        if self._late:
+            # Charge first: the process may be gone at the next beat, and the budget may be needed.
+            self._late = False
+            try:
+                await self._book(*self._kept)
+            except BaseException:
+                self._late = True
+                raise
         reservation = uuid4()
         try:
             await self._spending.reserve(reservation, team, microcents, ttl=TTL)
@@ -41,22 +50,17 @@ class Reservations:
             self._kept[reservation] = 0
             self._late = True
             raise
-        if self._late:
-            # The database responds again. Charge now: the process may be gone at the next beat.
-            self._late = False
-            try:
-                await self._book(*self._kept)
-            except errors.UnavailableError:
-                self._late = True
         self._kept[reservation] = None
         return reservation
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
         """Charge what was used in place of what was reserved: now, or as soon as possible."""
-        # First, so that the next beat charges it if the caller is cancelled.
         self._kept[reservation] = microcents
         try:
             await self._book(reservation)
+        except asyncio.CancelledError:
+            self._late = True
+            raise
         except errors.UnavailableError as error:
             self._late = True
             log.warning("not booked yet", microcents=microcents, cause=repr(error.__cause__))
@@ -82,7 +86,9 @@ class Reservations:
     async def end(self) -> None:
         """Charge what is due, for the last time."""
         try:
-            await self._book(*self._kept)
+            # Requests that end meanwhile are due, too.
+            while any(due is not None for due in self._kept.values()):
+                await self._book(*self._kept)
         except errors.UnavailableError as error:
             lost = sum(due or 0 for due in self._kept.values())
             log.error("not booked", microcents=lost, cause=repr(error.__cause__))  # noqa: TRY400 - the cause says it

@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from structlog.typing import EventDict
 
 from servicebase import errors as kit
-from stratakit.testing import eventually
 
 from gateway import errors
 from gateway.api import error_handlers
@@ -22,10 +21,9 @@ from gateway.api.schemas.completion_requests import ChatRequest, CompletionReque
 from gateway.app import create_app
 from gateway.concurrency import ConcurrencyLimit
 from gateway.metrics import Metrics
-from gateway.policy import BEAT, Policy
 from gateway.ports import Chunk, Inference
 
-from .conftest import ADMIN_TOKEN, BODIES, OPTIONS, TEXT, Customer, World, refusal
+from .conftest import ADMIN_TOKEN, BODIES, OPTIONS, TEXT, Customer, meanwhile, refusal
 
 OPENMETRICS = "application/openmetrics-text"
 # A stream that broke off counts the bound of its prompt, which is ten, and its chunk.
@@ -48,28 +46,6 @@ gateway_dropped_connections{reason="headers"} 0.0
 """
 
 
-async def test_a_running_application_soon_notices_an_announcement_also_after_an_outage(
-    world: World,
-) -> None:
-    app = create_app(world.ports, OPTIONS)
-    policy: Policy = app.state.policy
-    async with app.router.lifespan_context(app):
-        before = await policy.config()
-        published = await world.configure(max_tokens=7)
-        world.announcements.down = True
-        for _ in range(3):
-            world.clock.advance(BEAT)
-            await asyncio.sleep(0)  # It tries in vain.
-        assert await policy.config() is before
-        world.announcements.down = False
-
-        async def noticed() -> bool:
-            world.clock.advance(BEAT)
-            return await policy.config() == published
-
-        await eventually(noticed)
-
-
 async def test_shutdown_settles_requests_before_it_closes_anything(customer: Customer) -> None:
     ended = []
 
@@ -78,14 +54,30 @@ async def test_shutdown_settles_requests_before_it_closes_anything(customer: Cus
         yield
         ended.append(await customer.spent())
 
+    async def cancelled() -> None:
+        begun.clear()
+        closing = asyncio.create_task(admitted.pop().close())
+        await begun.wait()
+        closing.cancel()
+        await asyncio.wait([closing])
+
+    async def charge() -> None:
+        begun.set()
+        await asyncio.sleep(0)
+        if stopping and admitted:
+            # Another request ends after its turn.
+            await cancelled()
+
     await customer.pay()
     app = create_app(customer.world.ports, OPTIONS, around=around())
-    request = Inference(model="mine", prompt="")
+    request, begun, stopping = Inference(model="mine", prompt=""), asyncio.Event(), False
     async with app.router.lifespan_context(app):
-        admitted = await app.state.completions.admit(customer.key.hash, request)
-        closing = asyncio.create_task(admitted.close())
-        await asyncio.sleep(0)  # It has begun to settle.
-        closing.cancel()
+        service = app.state.completions
+        admitted = [await service.admit(customer.key.hash, request) for _ in range(2)]
+        meanwhile(customer.world.database.spending, "settle", charge)
+        await cancelled()
+        assert await customer.spent() == 2 * 30 * 7
+        stopping = True
     assert ended == [0]
 
 

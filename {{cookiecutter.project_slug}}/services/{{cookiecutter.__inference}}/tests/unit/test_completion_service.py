@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -108,6 +109,34 @@ async def test_a_new_quota_applies_to_the_next_request(
         await limit(customer.world, quota, requests_per_minute=3, tokens_per_minute=COUNTED)
     # Whether the quota was raised or lowered.
     assert (await admit(customer)).admission.tokens_left == 0
+
+
+async def test_a_request_is_admitted_although_something_changes_all_the_time(
+    customer: Customer, world: World
+) -> None:
+    meanwhile(world.limiter, "admit", world.announcements.announce)
+    await (await admit(customer)).close()
+    assert await customer.used() == (0, 0)
+
+
+async def test_what_was_refused_before_a_change_is_admitted_after_it(
+    customer: Customer, world: World
+) -> None:
+    soon = {"expires_at": world.clock.now() + timedelta(seconds=1)}
+    await world.database.keys.update(customer.key.id, soon)
+    with pytest.raises(errors.UnknownModelError):
+        await admit(customer, replace(REQUEST, model="new"))
+    world.clock.advance(1)
+    with pytest.raises(errors.CredentialError):
+        await admit(customer)
+    # Another process makes these changes.
+    await world.database.keys.update(customer.key.id, {"expires_at": None})
+    await world.database.aliases.update(customer.alias.id, {"alias": "new"})
+    await world.announcements.announce()
+    await admit(customer, replace(REQUEST, model="new"))
+    world.announcements.down = True
+    with pytest.raises(errors.UnavailableError):
+        await admit(customer, replace(REQUEST, model="newer"))
 
 
 async def test_a_new_config_applies_to_the_next_request(customer: Customer, world: World) -> None:

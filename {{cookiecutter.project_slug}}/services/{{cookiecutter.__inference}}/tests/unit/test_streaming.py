@@ -56,7 +56,7 @@ def data(response: httpx2.Response) -> tuple[Object, list[Object]]:
     """Return the fields that all events share, and the others of each, without the last, [DONE]."""
     *events, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
-    assert all(event.startswith("data: ") and "\n" not in event for event in events)
+    assert all(event.startswith("data: ") and len(event.splitlines()) == 1 for event in events)
     found = [json.loads(event.removeprefix("data: ")) for event in events]
     heads = [{name: each.pop(name) for name in HEAD} for each in found]
     assert heads == [heads[0]] * len(heads)
@@ -97,7 +97,7 @@ async def test_deltas_of_tool_calls_and_choices_are_passed_on(customer: Customer
     likely: Object = {"content": []}
     customer.world.backend.script = [
         Chunk("", more=begin),
-        Chunk("two", index=1, logprobs=likely),
+        Chunk("two\u2028", index=1, logprobs=likely),
         Chunk("", more=end),
         Chunk("", "tool_calls"),
         Chunk("", "stop", index=2),
@@ -107,7 +107,7 @@ async def test_deltas_of_tool_calls_and_choices_are_passed_on(customer: Customer
     names = ("index", "delta", "finish_reason", "logprobs")
     assert [tuple(event["choices"][0][name] for name in names) for event in events] == [
         (0, {"role": "assistant", "content": None, **begin}, None, None),
-        (1, {"role": "assistant", "content": "two"}, None, likely),
+        (1, {"role": "assistant", "content": "two\u2028"}, None, likely),
         (0, end, None, None),
         (0, {}, "tool_calls", None),
         (2, {"role": "assistant", "content": ""}, "stop", None),

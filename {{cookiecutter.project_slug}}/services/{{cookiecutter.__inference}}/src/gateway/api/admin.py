@@ -167,6 +167,6 @@ async def get_config(ports: PortsDep) -> domain.Config:
 
 @router.put("/config", tags=["config"], dependencies=[ANNOUNCED])
 async def put_config(ports: PortsDep, body: schemas.ConfigBody) -> domain.Config:
-    """Replace the config, in all processes within a second; return it with its version."""
+    """Replace the config, effective immediately; return it with its version."""
     _check_providers(ports, (target.provider for target in body.models.values()))
     return await ports.database.add_config(body.config())

@@ -52,8 +52,11 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 def event(value: object) -> bytes:
-    """Return a server-sent event with a JSON value."""
-    return b"data: " + to_json(value) + b"\n\n"
+    """Return a server-sent event with a JSON value.
+
+    In ASCII, since some clients take U+2028 and others for the end of a line.
+    """
+    return b"data: " + to_json(value, ensure_ascii=True) + b"\n\n"
 
 
 class EventStream(Response):
