@@ -17,7 +17,7 @@ from .fakes.clock import MemoryClock
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from gateway.adapters.redis.connection import Client
+    from gateway.adapters.redis import Client
 
 engine = testing.engine
 
@@ -39,24 +39,16 @@ def clock() -> MemoryClock:
 @pytest.fixture(scope="session")
 async def redis_client(redis_url: str) -> AsyncIterator["Client"]:
     """A client with connections to this worker's own Redis database."""
-    from gateway.adapters.redis import connection
+    from gateway.adapters.redis import Client
 
-    async with connection.connect(redis_url, timeout=testing.TIMEOUT) as client:
+    async with Client(redis_url, timeout=testing.TIMEOUT) as client:
         yield client
-
-
-@pytest.fixture
-def redis_announcements(redis_client: "Client") -> ports.Announcements:
-    """The announcements adapter of production."""
-    from gateway.adapters.redis.announcements import RedisAnnouncements
-
-    return RedisAnnouncements(redis_client)
 
 
 @pytest.fixture
 async def redis_limiter(redis_client: "Client", clock: MemoryClock) -> AsyncIterator[ports.Limiter]:
     """The limiter adapter of production, with the test's clock."""
-    from gateway.adapters.redis.limiter import RedisLimiter
+    from gateway.adapters.redis import RedisLimiter
 
     limiter = RedisLimiter(redis_client, clock)
     yield limiter

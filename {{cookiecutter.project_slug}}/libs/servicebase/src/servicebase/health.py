@@ -16,7 +16,7 @@ PREFIX = "/health"
 TIMEOUT = 2.0
 """Seconds that a probe waits for a server, whatever the timeout of requests is."""
 
-Ping = Callable[[], Awaitable[None]]
+Ping = Callable[[], Awaitable[object]]
 
 _problem = partial(problem.response, HTTPStatus.SERVICE_UNAVAILABLE)
 log = structlog.get_logger("health")

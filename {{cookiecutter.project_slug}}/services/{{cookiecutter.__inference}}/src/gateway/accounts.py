@@ -90,34 +90,6 @@ class Keys:
         return mac.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Passwords:
-    """Argon2id password hashing, in threads, so that it does not block the event loop.
-
-    `hash` and `verify` raise OverloadedError if too many callers are waiting.
-    """
-
-    hasher: argon2.PasswordHasher
-
-    async def hash(self, password: str) -> str:
-        """Return the hash of a password, which includes its salt and parameters."""
-        return await _in_thread(lambda: self.hasher.hash(password))
-
-    async def verify(self, hash_: str | None, password: str) -> bool:
-        """Return whether the password matches the hash; for None, return False as slowly."""
-        if hash_ is None:
-            # As slow as verifying: a quick response would reveal that there is no such account.
-            await self.hash(password)
-            return False
-        with suppress(argon2.exceptions.VerifyMismatchError):
-            return await _in_thread(lambda: self.hasher.verify(hash_, password))
-        return False
-
-    def outdated(self, hash_: str) -> bool:
-        """Return whether the hash was made with parameters other than the current ones."""
-        return self.hasher.check_needs_rehash(hash_)
-
-
 async def _in_thread(work: Callable[[], T]) -> T:
     if _places.locked():
         raise errors.OverloadedError
@@ -126,9 +98,27 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 
 class Credentials:
-    """Issuers of keys and session tokens, and the password hashing."""
+    """Issuers of keys and session tokens, and password hashing with Argon2id.
+
+    That runs in threads, so that it does not block the event loop; `hash_password` and `verify`
+    raise OverloadedError if too many callers are waiting.
+    """
 
     def __init__(self, secret: str, hasher: argon2.PasswordHasher) -> None:
-        self.keys, self.passwords = Keys(secret), Passwords(hasher)
+        self.keys, self.hasher = Keys(secret), hasher
         # Session tokens: the database stores which sessions are open.
         self.tokens = Keys(secret, "session-tokens", "st-")
+
+    async def hash_password(self, password: str) -> str:
+        """Return the hash of a password, which includes its salt and parameters."""
+        return await _in_thread(lambda: self.hasher.hash(password))
+
+    async def verify(self, hash_: str | None, password: str) -> bool:
+        """Return whether the password matches the hash; for None, return False as slowly."""
+        if hash_ is None:
+            # As slow as verifying: a quick response would reveal that there is no such account.
+            await self.hash_password(password)
+            return False
+        with suppress(argon2.exceptions.VerifyMismatchError):
+            return await _in_thread(lambda: self.hasher.verify(hash_, password))
+        return False

@@ -66,8 +66,6 @@ def create_app(
     state = app.state
     state.ports, state.settings, state.completions = ports, settings, service
     state.credentials = accounts.Credentials(settings.secret.get_secret_value(), hasher)
-    state.policy, state.concurrency = service.policy, service.concurrency
-    state.metrics = service.metrics
     error_handlers.install(app)
     app.add_middleware(BodyLimit, others=middleware.BODIES)
     app.add_middleware(middleware.AccessLog, metrics=service.metrics)

@@ -12,9 +12,7 @@ from servicebase.settings import load
 from .adapters import echo, openai
 from .adapters.clock import SystemClock
 from .adapters.postgres import PostgresDatabase
-from .adapters.redis.announcements import RedisAnnouncements
-from .adapters.redis.connection import connect
-from .adapters.redis.limiter import RedisLimiter
+from .adapters.redis import Client, RedisLimiter
 from .app import NAME, create_app
 from .ports import InferenceBackend, Ports
 from .settings import Settings
@@ -37,7 +35,7 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         pool_size=settings.database_pool_size,
         timeout=settings.server_timeout,
     )
-    redis = connect(str(settings.redis_url.get_secret_value()), timeout=settings.server_timeout)
+    redis = Client(str(settings.redis_url.get_secret_value()), timeout=settings.server_timeout)
     limiter = RedisLimiter(redis, clock)
     closing = AsyncExitStack()
     # Closed in reverse order.
@@ -57,10 +55,6 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
         backends[openai.PROVIDER] = openai.OpenAIBackend(client)
 
     ports = Ports(
-        database=PostgresDatabase(engine),
-        announcements=RedisAnnouncements(redis),
-        limiter=limiter,
-        backends=backends,
-        clock=clock,
+        database=PostgresDatabase(engine), limiter=limiter, backends=backends, clock=clock
     )
     return create_app(ports, settings, around=closing)

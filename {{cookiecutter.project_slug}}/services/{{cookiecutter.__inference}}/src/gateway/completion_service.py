@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from . import domain, errors
-from .concurrency import ConcurrencyLimit
 from .metrics import Metrics
 from .policy import Policy
 from .ports import Admission, Chunk, Completion, Inference, InferenceBackend, Ports
@@ -15,8 +14,6 @@ from .reservations import Reservations
 
 ESTIMATE = 256
 """Tokens to reserve for a choice without a limit. Tokens beyond that are charged, too."""
-
-NOTHING = domain.Usage(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +51,7 @@ class Admitted:
     """Number of tokens that the limiter has counted."""
     reservation: UUID | None = None
     """Id of the budget reservation."""
-    usage: domain.Usage = NOTHING
-    closed: bool = False
+    usage: domain.Usage = field(default=domain.Usage(0, 0))
 
     async def complete(self) -> Completion:
         """Return the whole completion; raise the errors of the backend."""
@@ -84,9 +80,6 @@ class Admitted:
 
     async def close(self) -> None:
         """Free the slot, and give back the tokens and the budget that were not used."""
-        if self.closed:
-            return
-        self.closed = True
         self.service.concurrency.free(self.request.team)
         if self.tokens:
             self.service.metrics.used(self.request.provider, self.usage)
@@ -125,14 +118,39 @@ class Admitted:
             await self.service.reservations.settle(reservation, booked)
 
 
+class ConcurrencyLimit:
+    """Slots, of which each team may take a share. Without a free slot, requests fail at once."""
+
+    def __init__(self, size: int, share: int) -> None:
+        self.size, self._share = size, share
+        self.taken = 0
+        self._teams: dict[UUID, int] = {}
+
+    def take(self, team: UUID) -> None:
+        """Take a slot, which the caller must free; raise if all, or the team's share, are taken."""
+        if self.taken >= self.size:
+            raise errors.OverloadedError
+        taken = self._teams.get(team, 0)
+        if taken >= self._share:
+            raise errors.ThrottledError("concurrent requests from your team", 1)
+        self.taken += 1
+        self._teams[team] = taken + 1
+
+    def free(self, team: UUID) -> None:
+        """Free a slot."""
+        self.taken -= 1
+        if left := self._teams.pop(team) - 1:
+            self._teams[team] = left
+
+
 class CompletionService:
     """Admission of completion requests, with the state that it needs."""
 
     def __init__(self, ports: Ports, slots: int, slots_of_team: int) -> None:
         self.ports, self.policy = ports, Policy(ports)
         self.concurrency = ConcurrencyLimit(slots, slots_of_team)
-        self.metrics = Metrics(self.concurrency)
-        self.reservations = Reservations(ports.database.spending, ports.clock)
+        self.metrics = Metrics(slots, lambda: self.concurrency.taken)
+        self.reservations = Reservations(ports.database, ports.clock)
 
     async def admit(self, key_hash: str, asked: Inference) -> Admitted:
         """Admit a request, or raise the ServiceError that says why not."""
@@ -162,12 +180,12 @@ class CompletionService:
     async def _route(self, key_hash: str, asked: Inference) -> RoutedRequest:
         grant = await self.policy.grant(key_hash)
         team = grant.key.team_id
-        route = await self.policy.route(team, asked.model)
+        target, defaults = await self.policy.route(team, asked.model)
         config = await self.policy.config()
-        backend = self.ports.backends.get(route.target.provider)
+        backend = self.ports.backends.get(target.provider)
         if backend is None:
             raise errors.UnknownModelError(asked.model)
-        price = config.prices.get(route.target.model)
+        price = config.prices.get(target.model)
         if price is None:
             why = "has no price; an administrator must set one, or 0 if it is free"
             raise errors.UnknownModelError(asked.model, why)
@@ -175,12 +193,15 @@ class CompletionService:
         for feature, asking in {**given, **asked.features}.items():
             if not backend.supports(feature):
                 raise errors.UnsupportedError(asking, asked.model)
-        parameters = {**route.parameters, **asked.parameters}
+        most = defaults.get("max_tokens")
+        # Not isinstance(): a bool is an int as well.
+        limit = most if type(most) is int and 1 <= most <= domain.INTEGER_LIMIT else None
+        parameters = {**defaults, **asked.parameters}
         inference = replace(
             asked,
-            model=route.target.model,
-            max_tokens=asked.max_tokens or route.max_tokens or config.max_tokens,
+            model=target.model,
+            max_tokens=asked.max_tokens or limit or config.max_tokens,
             parameters={name: each for name, each in parameters.items() if each is not None},
         )
         limits, bound = grant.limits or config.limits, backend.tokens_at_most(inference)
-        return RoutedRequest(team, limits, backend, route.target.provider, inference, price, bound)
+        return RoutedRequest(team, limits, backend, target.provider, inference, price, bound)

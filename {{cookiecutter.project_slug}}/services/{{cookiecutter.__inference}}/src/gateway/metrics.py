@@ -1,14 +1,13 @@
 """Metrics for Prometheus."""
 
+from collections.abc import Callable
 from functools import cache, partial
 from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import choose_encoder
 
 from servicebase import transport
 
-from .concurrency import ConcurrencyLimit
 from .domain import Usage
 
 # In seconds: a fast response takes milliseconds, that of a large model a minute.
@@ -18,8 +17,8 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 class Metrics:
     """Metrics of one application, in their own registry."""
 
-    def __init__(self, concurrency: ConcurrencyLimit) -> None:
-        registry = self._registry = CollectorRegistry()
+    def __init__(self, slots: int, slots_taken: Callable[[], int]) -> None:
+        registry = self.registry = CollectorRegistry()
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         requests = counter("gateway_requests", "Requests answered.", ["method", "route", "status"])
         seconds = Histogram(
@@ -41,8 +40,8 @@ class Metrics:
         self.in_flight = gauge("gateway_requests_in_flight", "Requests not yet answered.")
         self.streams = gauge("gateway_streams_open", "Responses being streamed.")
         taken = gauge("gateway_slots_in_use", "Requests in flight to backends.")
-        taken.set_function(lambda: concurrency.taken)
-        gauge("gateway_slots", "Limit of gateway_slots_in_use.").set(concurrency.size)
+        taken.set_function(slots_taken)
+        gauge("gateway_slots", "Limit of gateway_slots_in_use.").set(slots)
         dropped = gauge(
             "gateway_dropped_connections",
             "Connections dropped since the process started.",
@@ -62,8 +61,3 @@ class Metrics:
         """Count the tokens of a completion."""
         self._tokens(provider, "prompt").inc(usage.prompt_tokens)
         self._tokens(provider, "completion").inc(usage.completion_tokens)
-
-    def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics in a format that the Accept header allows, and its media type."""
-        encode, media_type = choose_encoder(accept)
-        return encode(self._registry), media_type

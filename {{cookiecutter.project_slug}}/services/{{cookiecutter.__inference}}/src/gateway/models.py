@@ -113,7 +113,7 @@ class ConfigRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class ApiKeyRow(Stored, Base):
+class KeyRow(Stored, Base):
     """An API key; only the hash of the key itself is stored."""
 
     __tablename__ = "api_keys"
@@ -139,7 +139,7 @@ class Aliased:
     parameters: Mapped[dict[str, object]] = mapped_column(server_default="{}")
 
 
-class ModelAliasRow(Aliased, Stored, Base):
+class AliasRow(Aliased, Stored, Base):
     """An alias at its newest version."""
 
     __tablename__ = "model_aliases"
@@ -156,7 +156,7 @@ class ModelAliasRow(Aliased, Stored, Base):
     )
 
 
-class ModelAliasVersionRow(Aliased, Base):
+class VersionRow(Aliased, Base):
     """A version of an alias, valid from `created_at` on; the newest one is here as well."""
 
     __tablename__ = "model_alias_versions"

@@ -7,7 +7,6 @@ the very next request of any process.
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -22,15 +21,6 @@ come back with older data."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Target of requests for a model, and the defaults of their parameters."""
-
-    target: domain.Target
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    max_tokens: int | None = None
 
 
 class Policy:
@@ -54,7 +44,7 @@ class Policy:
 
     async def refresh(self) -> bool:
         """Clear the cache if it is outdated; return whether it was."""
-        before, newest = self.version, await self._ports.announcements.version()
+        before, newest = self.version, await self._ports.limiter.version()
         self.renew(newest)
         return before != newest
 
@@ -77,16 +67,13 @@ class Policy:
                 return grant
         raise errors.CredentialError("this API key is not valid")
 
-    async def route(self, team: UUID, model: str) -> Route:
-        """Return the route of a team's requests to a model; raise UnknownModelError without one."""
+    async def route(self, team: UUID, model: str) -> tuple[domain.Target, Mapping[str, object]]:
+        """Return a team's target for a model and default parameters, or raise UnknownModelError."""
         aliases = await _kept(self._aliases, team, self._ports.database.aliases.routes)
         if alias := aliases.get(model):
-            most = alias.parameters.get("max_tokens")
-            # Not isinstance(): a bool is an int as well.
-            limit = most if type(most) is int and 1 <= most <= domain.INTEGER_LIMIT else None
-            return Route(domain.Target(alias.provider, alias.target), alias.parameters, limit)
+            return domain.Target(alias.provider, alias.target), alias.parameters
         if target := (await self.config()).models.get(model):
-            return Route(target)
+            return target, {}
         raise errors.UnknownModelError(model)
 
     async def config(self) -> domain.Config:

@@ -27,9 +27,6 @@ Quotas = Repository[domain.NewQuota, domain.Quota, Changes]
 class Users(Repository[domain.NewUser, domain.User, Changes], Protocol):
     """Users and their sessions. A new password ends the sessions; None also revokes the keys."""
 
-    async def by_email(self, email: str) -> domain.User:
-        """Return the user with this email; raise NotFoundError if there is none."""
-
     async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         """Store a session, and delete expired ones.
 
@@ -68,14 +65,13 @@ class Grant:
 
 
 class Database(Protocol):
-    """Storage of teams and everything that belongs to them."""
+    """Storage of teams and everything that belongs to them. Each method is atomic."""
 
     teams: Teams
     users: Users
     keys: ApiKeys
     aliases: Aliases
     quotas: Quotas
-    spending: "Spending"
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
         """Create a team and its first user, its admin: both or neither.
@@ -92,17 +88,10 @@ class Database(Protocol):
     async def grant(self, key_hash: str) -> Grant:
         """Return the grant of a key, even of an expired or revoked one, or raise NotFoundError."""
 
-    async def ping(self) -> None:
-        """Return if the server responds."""
-
-
-class Spending(Protocol):
-    """Teams' spending, and budget reservations for requests in flight. Each method is atomic."""
-
     async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
-        """Reserve an amount of a team's budget for `ttl` seconds.
+        """Reserve an amount of a team's budget, for a request in flight, for `ttl` seconds.
 
-        Raise BudgetError if less is left, NotFoundError if the team does not exist.
+        Raise BudgetError if less is left, or if the team does not exist.
         """
 
     async def settle(self, reservation: UUID, microcents: int) -> None:
@@ -117,19 +106,6 @@ class Spending(Protocol):
 
     async def give_back(self) -> int:
         """Give back the budget of expired reservations; return the number of reservations."""
-
-
-class Announcements(Protocol):
-    """Announcements to every process of the gateway that something in the database has changed."""
-
-    async def announce(self) -> str:
-        """Store and return a new, unique version."""
-
-    async def version(self) -> str:
-        """Return the newest version; "" before the first one."""
-
-    async def ping(self) -> None:
-        """Return if the server responds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +128,10 @@ class Admission:
 
 
 class Limiter(Protocol):
-    """Counter of each team's usage, which admits at most the limits in any sixty seconds."""
+    """Counter of each team's usage, which admits at most the limits in any sixty seconds.
+
+    It also announces to every process that something in the database has changed.
+    """
 
     async def admit(
         self, team: UUID, limits: domain.Limits, tokens: int, version: str | None = None
@@ -169,6 +148,12 @@ class Limiter(Protocol):
         `admit` of this process sees the correction, those of others soon do. If the server is down,
         it is logged and lost: in a minute the count leaves the window anyway.
         """
+
+    async def announce(self) -> str:
+        """Store and return a new, unique version."""
+
+    async def version(self) -> str:
+        """Return the newest version; "" before the first one."""
 
 
 Message = Mapping[str, Any]
@@ -267,7 +252,6 @@ class Ports:
     """External dependencies of the gateway."""
 
     database: Database
-    announcements: Announcements
     limiter: Limiter
     backends: Mapping[str, InferenceBackend]
     """Backends by provider name, as in an alias."""

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from . import errors
-from .ports import Clock, Spending
+from .ports import Clock, Database
 
 TTL = 30.0
 """Seconds after which a reservation is given back, unless it is renewed."""
@@ -23,8 +23,8 @@ log = structlog.get_logger("reservations")
 class Reservations:
     """Reservations of one process."""
 
-    def __init__(self, spending: Spending, clock: Clock) -> None:
-        self._spending, self._clock = spending, clock
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
         self._kept: dict[UUID, int | None] = {}
         """Amount to charge for each, if the database did not respond; None for those in flight."""
         self._late = False
@@ -42,8 +42,8 @@ class Reservations:
                 raise
         reservation = uuid4()
         try:
-            await self._spending.reserve(reservation, team, microcents, ttl=TTL)
-        except (errors.BudgetError, errors.NotFoundError):
+            await self._database.reserve(reservation, team, microcents, ttl=TTL)
+        except errors.BudgetError:
             raise
         except BaseException:
             # It may have been reserved or not.
@@ -78,9 +78,9 @@ class Reservations:
 
     async def beat(self) -> None:
         """Renew reservations, charge what is due, give back what other processes have left."""
-        await self._spending.renew([*self._kept], ttl=TTL)
+        await self._database.renew([*self._kept], ttl=TTL)
         await self._book(*self._kept)
-        if count := await self._spending.give_back():
+        if count := await self._database.give_back():
             log.warning("given back", reservations=count)
 
     async def end(self) -> None:
@@ -97,5 +97,5 @@ class Reservations:
         for reservation in reservations:
             # Idempotent, so that a lost response does no harm.
             if (microcents := self._kept.get(reservation)) is not None:
-                await self._spending.settle(reservation, microcents)
+                await self._database.settle(reservation, microcents)
                 self._kept.pop(reservation, None)

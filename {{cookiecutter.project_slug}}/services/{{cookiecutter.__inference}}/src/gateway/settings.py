@@ -12,8 +12,6 @@ from .adapters.echo import EchoSettings
 PREFIX = "GATEWAY_"
 
 _EXAMPLES = ["$(openssl rand -hex 32)"]
-Token = Annotated[SecretStr, Field(min_length=16, examples=_EXAMPLES), NO_PLACEHOLDER]
-Key = Annotated[SecretStr, Field(min_length=32, examples=_EXAMPLES), NO_PLACEHOLDER]
 
 
 class Settings(ServiceSettings, EchoSettings):
@@ -21,9 +19,9 @@ class Settings(ServiceSettings, EchoSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
 
-    admin_token: Token
+    admin_token: Annotated[SecretStr, NO_PLACEHOLDER] = Field(min_length=16, examples=_EXAMPLES)
     """Token that gives full access to /admin."""
-    secret: Key
+    secret: Annotated[SecretStr, NO_PLACEHOLDER] = Field(min_length=32, examples=_EXAMPLES)
     """Secret for the hashes of API keys and session tokens: a new one invalidates them all."""
     registration: bool = True
     """Whether anybody may register; if not, administrators create teams and users."""

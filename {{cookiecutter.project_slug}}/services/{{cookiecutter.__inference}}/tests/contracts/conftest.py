@@ -9,10 +9,10 @@ from gateway.adapters.clock import SystemClock
 
 from ..fakes.clock import MemoryClock
 from ..fakes.database import MemoryDatabase
-from ..fakes.redis import MemoryAnnouncements, MemoryLimiter
+from ..fakes.redis import MemoryLimiter
 
 database = contracts.adapters("memory_database", "postgres_database")
-announcements = contracts.adapters("memory_announcements", "redis_announcements")
+limiter = contracts.adapters("memory_limiter", "redis_limiter")
 
 
 @pytest.fixture
@@ -22,17 +22,6 @@ def memory_database() -> ports.Database:
 
 
 @pytest.fixture
-def memory_announcements() -> MemoryAnnouncements:
-    """The announcements of the unit tests."""
-    return MemoryAnnouncements()
-
-
-@pytest.fixture
-def limiter(
-    request: pytest.FixtureRequest, announcements: ports.Announcements, clock: MemoryClock
-) -> ports.Limiter:
-    """The limiter that belongs to the announcements, whose version it reads."""
-    if isinstance(announcements, MemoryAnnouncements):
-        return MemoryLimiter(clock, announcements)
-    found: ports.Limiter = request.getfixturevalue("redis_limiter")
-    return found
+def memory_limiter(clock: MemoryClock) -> MemoryLimiter:
+    """The limiter of the unit tests."""
+    return MemoryLimiter(clock)

@@ -14,7 +14,7 @@ import pytest
 from gateway.adapters.echo import EchoBackend, EchoSettings
 from gateway.adapters.openai import OpenAIBackend
 from gateway.api import streaming
-from gateway.api.schemas.completion_responses import ChatEncoder, TextEncoder
+from gateway.api.schemas.completions import ChatEncoder, TextEncoder
 from gateway.ports import Chunk, Inference, InferenceBackend, Message
 
 from ..fakes.clock import MemoryClock

@@ -1,4 +1,4 @@
-"""The contracts of `Limiter`, and of `Clock` and `Announcements`, which it reads."""
+"""The contracts of `Limiter`, and of `Clock`, which it reads."""
 
 import asyncio
 from dataclasses import astuple
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters.clock import SystemClock
 from gateway.domain import Limits
-from gateway.ports import Admission, Announcements, Clock, Limiter
+from gateway.ports import Admission, Clock, Limiter
 
 from ..fakes.clock import MemoryClock
 
@@ -130,15 +130,14 @@ async def test_no_minute_exceeds_the_limits_and_requests_are_refused_only_if_nee
 
 
 async def test_an_announcement_refuses_requests_that_depend_on_an_older_version(
-    limiter: Limiter, announcements: Announcements, clock: MemoryClock
+    limiter: Limiter, clock: MemoryClock
 ) -> None:
-    await announcements.ping()
     seen = [""]
     for left in (2, 1, 0):
-        assert await announcements.version() == seen[-1]
+        assert await limiter.version() == seen[-1]
         admission = await limiter.admit(TEAM, Limits(3, PLENTY), 1, seen[-1])
         assert (admission.refused, admission.requests_left) == (None, left)
-        made = await asyncio.gather(*(announcements.announce() for _ in range(left + 1)))
+        made = await asyncio.gather(*(limiter.announce() for _ in range(left + 1)))
         refused = [await limiter.admit(TEAM, ENDLESS, 1, old) for old in seen]
         newest = refused[-1].version
         assert {astuple(each) for each in refused} == {("version", newest, *[0] * 5, admission.at)}

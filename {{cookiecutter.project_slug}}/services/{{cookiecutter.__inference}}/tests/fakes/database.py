@@ -111,11 +111,6 @@ class MemoryUsers(MemoryCollection[domain.NewUser, domain.User]):
                     await keys.update(key.id, {"revoked_at": now})
         return user
 
-    async def by_email(self, email: str) -> domain.User:
-        for user in await self.find(email=email):
-            return user
-        raise errors.NotFoundError(self.name, email)
-
     async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         if (await self.get(session.user_id)).password_hash != password_hash:
             raise errors.NotFoundError(self.name, "with this password")
@@ -138,48 +133,6 @@ class _Reservation:
     team: UUID
     microcents: int
     expires_at: datetime
-
-
-class MemorySpending:
-    """Spending and reservations in a dict."""
-
-    def __init__(self, database: "MemoryDatabase") -> None:
-        self._database = database
-        self._reservations: dict[UUID, _Reservation] = {}
-
-    async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
-        payer = await self._database.teams.get(team)
-        if payer.spent_microcents + microcents > payer.budget_cents * domain.MICROCENTS:
-            raise errors.BudgetError("too little is left")
-        self._reservations[reservation] = _Reservation(team, microcents, self._in(ttl))
-        await self._book(team, microcents)
-
-    async def settle(self, reservation: UUID, microcents: int) -> None:
-        await self._database.ping()
-        if ended := self._reservations.pop(reservation, None):
-            await self._book(ended.team, microcents - ended.microcents)
-
-    async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
-        await self._database.ping()
-        for each in self._reservations.keys() & reservations:
-            self._reservations[each].expires_at = self._in(ttl)
-
-    async def give_back(self) -> int:
-        await self._database.ping()
-        held = [each for each in self._reservations.values() if each.microcents]
-        expired = [each for each in held if each.expires_at < self._in(0)]
-        for each in expired:
-            await self._book(each.team, -each.microcents)
-            each.microcents = 0
-        return len(expired)
-
-    def _in(self, seconds: float) -> datetime:
-        return self._database.clock.now() + timedelta(seconds=seconds)
-
-    async def _book(self, team: UUID, microcents: int) -> None:
-        for payer in await self._database.teams.find(id=team):
-            spent = min(max(payer.spent_microcents + microcents, 0), 2**63 - 1)
-            self._database.teams.put(replace(payer, spent_microcents=spent))
 
 
 class MemoryDatabase(ports.Database):
@@ -206,7 +159,7 @@ class MemoryDatabase(ports.Database):
         )
         self.aliases = MemoryAliases(self)
         self.quotas = MemoryCollection(self, domain.Quota, "quota", unique="team_id")
-        self.spending = MemorySpending(self)
+        self._reservations: dict[UUID, _Reservation] = {}
         self.collections = [self.teams, self.users, self.keys, self.aliases, self.quotas]
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
@@ -238,6 +191,43 @@ class MemoryDatabase(ports.Database):
             return ports.Grant(key, None)
         raise errors.NotFoundError("API key", "with this hash")
 
+    async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
+        await self.ping()
+        for payer in await self.teams.find(id=team):
+            if payer.spent_microcents + microcents <= payer.budget_cents * domain.MICROCENTS:
+                self._reservations[reservation] = _Reservation(team, microcents, self._in(ttl))
+                await self._book(team, microcents)
+                return
+        raise errors.BudgetError("too little is left")
+
+    async def settle(self, reservation: UUID, microcents: int) -> None:
+        await self.ping()
+        if ended := self._reservations.pop(reservation, None):
+            await self._book(ended.team, microcents - ended.microcents)
+
+    async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
+        await self.ping()
+        for each in self._reservations.keys() & reservations:
+            self._reservations[each].expires_at = self._in(ttl)
+
+    async def give_back(self) -> int:
+        await self.ping()
+        held = [each for each in self._reservations.values() if each.microcents]
+        expired = [each for each in held if each.expires_at < self._in(0)]
+        for each in expired:
+            await self._book(each.team, -each.microcents)
+            each.microcents = 0
+        return len(expired)
+
     async def ping(self) -> None:
+        """Raise UnavailableError if `down` is set."""
         if self.down:
             raise errors.UnavailableError("memory")
+
+    def _in(self, seconds: float) -> datetime:
+        return self.clock.now() + timedelta(seconds=seconds)
+
+    async def _book(self, team: UUID, microcents: int) -> None:
+        for payer in await self.teams.find(id=team):
+            spent = min(max(payer.spent_microcents + microcents, 0), 2**63 - 1)
+            self.teams.put(replace(payer, spent_microcents=spent))

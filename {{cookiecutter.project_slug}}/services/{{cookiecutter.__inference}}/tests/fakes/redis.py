@@ -1,4 +1,4 @@
-"""The limiter and the announcements in memory."""
+"""The limiter in memory."""
 
 from collections import Counter
 from typing import Literal
@@ -11,46 +11,21 @@ SECOND = 1_000_000
 WINDOW = 60 * SECOND
 
 
-class MemoryAnnouncements:
-    """Announcements that are counted."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        """Number of announcements so far."""
-        self.down = False
-        """Whether every call fails as if the server were down."""
-
-    async def announce(self) -> str:
-        await self.ping()
-        self.count += 1
-        return str(self.count)
-
-    async def version(self) -> str:
-        await self.ping()
-        return str(self.count or "")
-
-    async def ping(self) -> None:
-        if self.down:
-            raise errors.UnavailableError("memory")
-
-
 class MemoryLimiter:
     """Limiter that keeps the admitted requests and tokens of the last sixty seconds by time."""
 
-    def __init__(self, clock: ports.Clock, announcements: MemoryAnnouncements) -> None:
+    def __init__(self, clock: ports.Clock) -> None:
         self.down = False
         """Whether every call fails as if the server were down."""
+        self.announced = 0
+        """Number of announcements so far."""
         self._clock = clock
-        self._announcements = announcements
         self._windows: dict[UUID, tuple[Counter[int], Counter[int]]] = {}
 
     async def admit(
         self, team: UUID, limits: domain.Limits, tokens: int, version: str | None = None
     ) -> ports.Admission:
-        if self.down:
-            raise errors.UnavailableError("memory")
-        now = round(self._clock.now().timestamp() * SECOND)
-        newest = str(self._announcements.count or "")
+        now, newest = round(self._clock.now().timestamp() * SECOND), await self.version()
         if version not in {None, newest}:
             return ports.Admission("version", newest, 0, 0, 0, 0, 0, now / SECOND)
         windows = self._windows.setdefault(team, (Counter(), Counter()))
@@ -84,6 +59,16 @@ class MemoryLimiter:
         when = round(at * SECOND)
         if when in counted:
             counted[when] = max(0, counted[when] + tokens)
+
+    async def announce(self) -> str:
+        await self.version()
+        self.announced += 1
+        return await self.version()
+
+    async def version(self) -> str:
+        if self.down:
+            raise errors.UnavailableError("memory")
+        return str(self.announced or "")
 
 
 def _free_at(used: Counter[int], needed: int, limit: int, now: int) -> int:

@@ -10,7 +10,7 @@ from httpx2 import AsyncClient, Response
 
 from stratakit.testing import eventually, serving
 
-from gateway.adapters.redis import connection
+from gateway.adapters.redis import Client
 from gateway.settings import PREFIX
 
 from ..proxy import Proxy
@@ -81,7 +81,7 @@ async def test_leaving_a_stream_frees_its_slot(settings: dict[str, str], tmp_pat
 
 @pytest.mark.parametrize("lost", ["nothing", "all", "recent writes"])
 async def test_prices_aliases_revocations_and_logouts_survive_a_loss_of_redis_data(
-    redis_client: connection.Client,
+    redis_client: Client,
     admin: AsyncClient,
     ann: AsyncClient,
     connect: Connect,
@@ -105,14 +105,14 @@ async def test_prices_aliases_revocations_and_logouts_survive_a_loss_of_redis_da
     assert await statuses() == [200, 200, 200, 200]
     before = {
         str(key): await redis_client.execute_command("DUMP", key, NEVER_DECODE=True)
-        for key in await redis_client.keys(f"{connection.PREFIX}*")
+        for key in await redis_client.keys("gateway:*")
     }
     await admin.patch(f"/admin/aliases/{alias['id']}", json={"target": "other"})
     await admin.post(f"/admin/keys/{revoked['id']}/revoke")
     await ann.post("/auth/logout")
     async with configured(admin, prices={"echo": 1, "other": 0}):
         if lost != "nothing":
-            await redis_client.delete(*await redis_client.keys(f"{connection.PREFIX}*"))
+            await redis_client.delete(*await redis_client.keys("gateway:*"))
         if lost == "recent writes":
             for key, value in before.items():
                 await redis_client.restore(key, 0, value)

@@ -17,7 +17,7 @@ from stratakit.testing.locks import waiting
 
 from gateway import domain, errors
 from gateway.domain import MICROCENTS, NewTeam
-from gateway.models import ApiKeyRow, ConfigRow, TeamRow
+from gateway.models import ConfigRow, KeyRow, TeamRow
 from gateway.ports import Database
 
 LAMP = NewTeam(name="lamp", budget_cents=1)
@@ -37,7 +37,7 @@ async def test_a_reservation_waits_for_a_concurrent_update_and_sees_the_spent_bu
     postgres_database: Database, engine: AsyncEngine
 ) -> None:
     team = await postgres_database.teams.add(uuid4(), LAMP)
-    reserve = postgres_database.spending.reserve(UUID(int=7), team.id, 1, ttl=9)
+    reserve = postgres_database.reserve(UUID(int=7), team.id, 1, ttl=9)
     with pytest.raises(errors.BudgetError):
         await meet(engine, sa.update(TeamRow).values(spent_microcents=MICROCENTS), reserve)
 
@@ -48,7 +48,7 @@ async def test_locking_out_a_user_also_revokes_a_key_that_is_being_created(
     user = await postgres_database.register(LAMP, EMAIL, "hash")
     new = {"team_id": user.team_id, "user_id": user.id, "hash": "x", "prefix": "sk-"}
     lock_out = postgres_database.users.update(user.id, {"password_hash": None})
-    await meet(engine, sa.insert(ApiKeyRow).values(new), lock_out)
+    await meet(engine, sa.insert(KeyRow).values(new), lock_out)
     assert (await postgres_database.grant("x")).key.revoked_at
 
 
@@ -84,7 +84,7 @@ CASES: list[tuple[Callable[[Database], Awaitable[object]], str]] = [
     (lambda here: here.teams.page(limit=9, search="team 77"), "ix_teams_name_search"),
     (lambda here: here.users.page(limit=9, search="team 77"), "ix_users_email_search"),
     (lambda here: here.users.page(limit=9, where=OF_TEAM), "ix_users_team_id_created_at_id"),
-    (lambda here: here.users.by_email("ann@example.org"), "uq_users_email"),
+    (lambda here: here.users.page(limit=1, where={"email": "ann@example.org"}), "uq_users_email"),
     (lambda here: here.keys.page(limit=9, search="key 77"), "ix_api_keys_name_search"),
     (lambda here: here.keys.page(limit=9, search="key 77"), "ix_api_keys_prefix_search"),
     (lambda here: here.keys.page(limit=9, where=OF_TEAM), "ix_api_keys_team_id_created_at_id"),
@@ -94,11 +94,11 @@ CASES: list[tuple[Callable[[Database], Awaitable[object]], str]] = [
     (lambda here: here.aliases.page(limit=9, search="team 77"), "ix_model_aliases_alias_search"),
     (lambda here: here.aliases.page(limit=9, search="team 77"), "ix_model_aliases_tags"),
     (lambda here: here.aliases.routes(ID), "uq_model_aliases_team_id_alias"),
-    (lambda here: here.spending.reserve(ID, ID, 1, ttl=9), "pk_teams"),
-    (lambda here: here.spending.settle(ID, 1), "pk_reservations"),
-    (lambda here: here.spending.settle(ID, 1), "pk_teams"),
-    (lambda here: here.spending.renew([ID], ttl=9), "pk_reservations"),
-    (lambda here: here.spending.give_back(), "ix_reservations_expires_at"),
+    (lambda here: here.reserve(ID, ID, 1, ttl=9), "pk_teams"),
+    (lambda here: here.settle(ID, 1), "pk_reservations"),
+    (lambda here: here.settle(ID, 1), "pk_teams"),
+    (lambda here: here.renew([ID], ttl=9), "pk_reservations"),
+    (lambda here: here.give_back(), "ix_reservations_expires_at"),
 ]
 
 
@@ -111,7 +111,7 @@ async def first_statement(engine: AsyncEngine, call: Awaitable[object]) -> tuple
 
     sa.event.listen(engine.sync_engine, "before_cursor_execute", listen, once=True)
     # The call does not see the rows, which are not committed.
-    with suppress(errors.NotFoundError):
+    with suppress(errors.NotFoundError, errors.BudgetError):
         await call
     return sent[0]
 

@@ -13,10 +13,7 @@ from stratakit.testing import eventually
 
 from gateway import errors
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.redis import connection
-from gateway.adapters.redis.announcements import RedisAnnouncements
-from gateway.adapters.redis.connection import CONNECTIONS, Client
-from gateway.adapters.redis.limiter import RedisLimiter
+from gateway.adapters.redis import Client, RedisLimiter
 from gateway.domain import Limits
 from gateway.ports import Admission
 
@@ -43,7 +40,7 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def through(proxy: Proxy) -> AsyncIterator[Client]:
     """A client of this test's own, through the proxy, to this worker's Redis database."""
-    async with connection.connect(proxy.url, timeout=5) as client:
+    async with Client(proxy.url, timeout=5) as client:
         yield client
 
 
@@ -61,7 +58,7 @@ async def test_a_window_has_the_prefix_of_the_service_stays_small_and_always_exp
     await redis_limiter.flush()
     # Neither a refusal nor a correction without a window creates a key.
     assert set(await redis_client.keys()) <= {MARKER}
-    await RedisAnnouncements(redis_client).announce()
+    await redis_limiter.announce()
     admission = await redis_limiter.admit(TEAM, LIMITS, 1)
     assert {*await redis_client.keys()} - {MARKER} == {"gateway:version", WINDOW}
     for correct in (redis_limiter.flush, lambda: redis_limiter.admit(TEAM, NONE, 1)):
@@ -81,7 +78,7 @@ async def test_a_window_has_the_prefix_of_the_service_stays_small_and_always_exp
 async def test_a_server_that_has_lost_its_data_refuses_requests_that_depend_on_them(
     redis_client: Client, redis_limiter: RedisLimiter
 ) -> None:
-    await RedisAnnouncements(redis_client).announce()
+    await redis_limiter.announce()
     before = (await redis_limiter.admit(TEAM, LIMITS, 1)).version
     await redis_client.delete("gateway:version")
     for lost, refused in ((before, "version"), ("", None)):
@@ -139,7 +136,7 @@ async def test_concurrent_requests_share_a_round_trip_but_not_an_error(
 async def test_without_a_response_a_command_and_those_behind_it_fail_after_the_timeout(
     proxy: Proxy, clock: MemoryClock
 ) -> None:
-    async with connection.connect(proxy.url, timeout=1) as client:
+    async with Client(proxy.url, timeout=1) as client:
         limiter = RedisLimiter(client, clock)
         # Retry: on a busy machine, a second may not be enough.
         await eventually(client.ping)
@@ -221,21 +218,13 @@ async def test_a_script_that_the_server_has_lost_is_sent_again(
     assert (after.requests_left, after.tokens_left) == (PLENTY - 2, PLENTY - 2)
 
 
-async def test_a_command_waits_for_a_connection_if_all_are_in_use(redis_url: str) -> None:
-    async with connection.connect(redis_url, timeout=30) as client:
-        # Pings, since admissions would share one connection.
-        assert all(await asyncio.gather(*(client.ping() for _ in range(5 * CONNECTIONS))))
-        [(connections, _)] = client.connection_pool.get_connection_count()[:1]
-    assert connections == CONNECTIONS
-
-
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("problem", ["OOM", "READONLY", "LOADING", "MASTERDOWN", "ERR"])
 async def test_a_temporary_server_error_raises_unavailable_and_any_other_error_passes_through(
     redis_client: Client, problem: str, times: int
 ) -> None:
     command = ("EVAL", f"return redis.error_reply('{problem} not now')", 0)
-    together = [redis_client.execute_together(*command) for _ in range(times)]
+    together = [redis_client.execute_command(*command) for _ in range(times)]
     answers = await asyncio.gather(*together, return_exceptions=True)
     expected = ResponseError if problem == "ERR" else errors.UnavailableError
     assert [type(answer) for answer in answers] == [expected] * times

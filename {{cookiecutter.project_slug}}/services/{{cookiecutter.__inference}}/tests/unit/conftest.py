@@ -25,7 +25,7 @@ from gateway.settings import Settings
 from .. import samples
 from ..fakes.clock import MemoryClock
 from ..fakes.database import MemoryDatabase
-from ..fakes.redis import MemoryAnnouncements, MemoryLimiter
+from ..fakes.redis import MemoryLimiter
 
 client = testing.client
 lines = testing.lines
@@ -96,9 +96,9 @@ class World:
     """External dependencies of the application."""
 
     def __init__(self) -> None:
-        self.clock, self.announcements = MemoryClock(), MemoryAnnouncements()
+        self.clock = MemoryClock()
         self.database = MemoryDatabase(self.clock)
-        self.limiter = MemoryLimiter(self.clock, self.announcements)
+        self.limiter = MemoryLimiter(self.clock)
         usage = domain.Usage(prompt_tokens=3, completion_tokens=2)
         self.backend = ScriptedBackend([Chunk("one"), Chunk(" two"), Chunk("", "stop", usage)])
         echo = EchoBackend(self.clock, EchoSettings())
@@ -112,7 +112,7 @@ class World:
     async def configure(self, **changes: Any) -> domain.Config:
         """Store and announce a config, and return it."""
         config = await self.database.add_config(replace(domain.Config(), **changes))
-        await self.announcements.announce()
+        await self.limiter.announce()
         return config
 
     async def quota(self, team: domain.Team, requests: int, tokens: int) -> domain.Quota:

@@ -76,10 +76,10 @@ class Admin:
 
     async def send(self, method: str, path: str, body: object = None) -> httpx2.Response:
         """Send a request, and check that it is announced if, and only if, it changed something."""
-        before = self.world.announcements.count
+        before = self.world.limiter.announced
         response = await self.client.request(method, path, json=body)
         changed = response.is_success and method != "GET"
-        assert self.world.announcements.count == before + changed
+        assert self.world.limiter.announced == before + changed
         return response
 
     async def get(self, path: str) -> Any:
@@ -129,13 +129,13 @@ async def test_resources_are_changed_only_if_it_can_be_announced(admin: Admin, k
     assert (changed.status_code, after) == (200, {**before, **PATCHES[kind], **moved})
     assert after["updated_at"] != before["updated_at"]
 
-    admin.world.announcements.down = True
+    admin.world.limiter.down = True
     assert (await admin.create(kind)).status_code == 503
     assert (await admin.send("PATCH", place, PATCHES[kind])).status_code == 503
     assert (await admin.send("DELETE", place)).status_code == 503
     assert await admin.get(place) == after
 
-    admin.world.announcements.down = False
+    admin.world.limiter.down = False
     deleted = await admin.send("DELETE", place)
     assert (deleted.status_code, deleted.content) == (204, b"")
     assert (await admin.send("GET", place)).status_code == 404
@@ -187,7 +187,7 @@ async def test_a_duplicate_returns_409(admin: Admin, kind: str) -> None:
 
 async def test_a_team_shows_its_spending_in_cents(admin: Admin, world: World) -> None:
     team = await samples.team(world.database)
-    await world.database.spending.reserve(UUID(int=7), team.id, 2_500_000, ttl=9)
+    await world.database.reserve(UUID(int=7), team.id, 2_500_000, ttl=9)
     shown = await admin.get(f"/admin/teams/{team.id}")
     assert (shown["budget_cents"], shown["spent_cents"]) == (100, 2.5)
 
@@ -248,7 +248,7 @@ async def test_the_config_is_replaced_and_the_docs_example_is_the_default(admin:
     ("where", "wrong"),
     [
         ("models", {"models": {"a b": {"provider": "echo", "model": "x"}}}),
-        ("models", {"models": {"a": {"provider": "echo", "model": ""}}}),
+        ("prices", {"models": {"a": {"provider": "echo", "model": ""}}}),
         ("provider", {"models": {"a": {"provider": "nobody", "model": "tiny"}}}),
         ("prices", {"models": {"a": {"provider": "echo", "model": "unpriced"}}}),
         ("prices", {"prices": {"tiny": -1}}),

@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 from fastapi import FastAPI
+from prometheus_client import generate_latest
 from structlog.typing import EventDict
 
 from servicebase import errors as kit
@@ -17,9 +18,8 @@ from gateway import errors
 from gateway.api import error_handlers
 from gateway.api.models import PATH
 from gateway.api.pages import METRICS
-from gateway.api.schemas.completion_requests import ChatRequest, CompletionRequest
+from gateway.api.schemas.completions import ChatRequest, CompletionRequest
 from gateway.app import create_app
-from gateway.concurrency import ConcurrencyLimit
 from gateway.metrics import Metrics
 from gateway.ports import Chunk, Inference
 
@@ -74,7 +74,7 @@ async def test_shutdown_settles_requests_before_it_closes_anything(customer: Cus
     async with app.router.lifespan_context(app):
         service = app.state.completions
         admitted = [await service.admit(customer.key.hash, request) for _ in range(2)]
-        meanwhile(customer.world.database.spending, "settle", charge)
+        meanwhile(customer.world.database, "settle", charge)
         await cancelled()
         assert await customer.spent() == 2 * 30 * 7
         stopping = True
@@ -112,14 +112,14 @@ async def test_metrics_count_requests_errors_and_tokens_in_both_formats(customer
     broken = errors.BackendError("scripted", "the answer broke off")
     customer.world.backend.script = [Chunk("one"), broken]
     await customer.post(stream=True)
-    customer.app.state.concurrency.take(uuid4())
+    customer.app.state.completions.concurrency.take(uuid4())
     media_types = {"*/*": "text/plain; version=", OPENMETRICS: OPENMETRICS}
     for accept, media_type in media_types.items():
         response = await client.get(METRICS, headers={"Accept": accept})
         assert response.headers["content-type"].startswith(media_type)
         assert {*COUNTED.splitlines()} <= {*response.text.splitlines()}
     # Applications do not share metrics.
-    assert b"scripted" not in Metrics(ConcurrencyLimit(1, 1)).exposition("")[0]
+    assert b"scripted" not in generate_latest(Metrics(1, int).registry)
 
 
 def test_every_error_has_a_response() -> None:

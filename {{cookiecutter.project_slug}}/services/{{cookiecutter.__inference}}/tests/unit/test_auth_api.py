@@ -99,7 +99,7 @@ async def test_unknown_ids_return_404_invalid_ones_400(app: FastAPI, ann: AsyncC
 async def test_every_route_returns_503_without_its_servers(
     app: FastAPI, ann: AsyncClient, world: World
 ) -> None:
-    world.database.down = world.announcements.down = world.limiter.down = True
+    world.database.down = world.limiter.down = True
     for method, path, headers in operations(app):
         response = await ann.request(method, path, json=BODIES.get(path), headers=headers)
         assert response.status_code == 503, (method, path)
@@ -169,7 +169,7 @@ async def test_a_user_locked_out_during_a_request_gets_neither_session_nor_key(
     ann: AsyncClient, world: World, path: str
 ) -> None:
     async def lock_out() -> None:
-        user = await world.database.users.by_email(ANN["email"])
+        [user] = await world.database.users.find(email=ANN["email"])
         await world.database.users.update(user.id, {"password_hash": None})
 
     meanwhile(world.database.users, "add_session", lock_out)
@@ -241,7 +241,7 @@ async def test_too_many_concurrent_password_checks_return_503(
 
 
 async def test_login_renews_a_hash_with_outdated_parameters(ann: AsyncClient, world: World) -> None:
-    user = await world.database.users.by_email(ANN["email"])
+    [user] = await world.database.users.find(email=ANN["email"])
     older = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     await world.database.users.update(user.id, {"password_hash": older})
     for _ in range(2):
@@ -281,16 +281,16 @@ async def test_a_key_is_revoked_only_by_its_owner_and_only_if_it_can_be_announce
     theirs, nobodys = [await bob.delete(f"{KEYS}/{each}") for each in (id_, NOBODY)]
     assert (theirs.status_code, nobodys.status_code) == (404, 404)
     assert theirs.text.replace(id_, str(NOBODY)) == nobodys.text
-    world.announcements.down = True
+    world.limiter.down = True
     assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 503
-    first, before = world.clock.now(), world.announcements.count
+    first, before = world.clock.now(), world.limiter.announced
     [key] = world.database.keys
     assert key.good(first)
-    world.announcements.down = False
+    world.limiter.down = False
     for _ in range(2):
         assert (await ann.delete(f"{KEYS}/{id_}")).status_code == 204
         world.clock.advance(1)
-    assert world.announcements.count == before + 2
+    assert world.limiter.announced == before + 2
     # The time of the first revocation is kept.
     [key] = world.database.keys
     assert key.revoked_at == first

@@ -38,7 +38,7 @@ async def admit(customer: Customer, request: Inference = REQUEST) -> Admitted:
 async def limit(world: World, quota: domain.Quota, **changes: int) -> None:
     """Change the team's quota, and announce it."""
     await world.database.quotas.update(quota.id, changes)
-    await world.announcements.announce()
+    await world.limiter.announce()
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -51,10 +51,9 @@ async def test_the_maximum_is_reserved_first_and_then_the_usage_is_charged_once(
     most = 10 + 20 * n
     assert await customer.used() == (most, most * 7)
     admitted.usage = usage
-    for _ in range(2):
-        await admitted.close()
-        assert await customer.used() == (usage.total, usage.total * 7)
-    assert customer.app.state.concurrency.taken == 0
+    await admitted.close()
+    assert await customer.used() == (usage.total, usage.total * 7)
+    assert customer.app.state.completions.concurrency.taken == 0
 
 
 async def test_a_stream_is_charged_before_its_last_chunk(customer: Customer) -> None:
@@ -84,13 +83,13 @@ async def test_a_key_revoked_at_admission_costs_nothing(customer: Customer, worl
     async def revoke() -> None:
         await world.database.keys.update(customer.key.id, {"revoked_at": world.clock.now()})
         # Another request sees the change before this one is admitted.
-        customer.app.state.policy.renew(await world.announcements.announce())
+        customer.app.state.completions.policy.renew(await world.limiter.announce())
 
     meanwhile(world.limiter, "admit", revoke)
     with pytest.raises(errors.CredentialError):
         await admit(customer)
     assert await customer.used() == (0, 0)
-    assert customer.app.state.concurrency.taken == 0
+    assert customer.app.state.completions.concurrency.taken == 0
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ async def test_a_key_revoked_at_admission_costs_nothing(customer: Customer, worl
 async def test_a_new_quota_applies_to_the_next_request(
     customer: Customer, quota: domain.Quota, requests: int, tokens: int, *, refused: bool
 ) -> None:
-    await customer.app.state.policy.grant(customer.key.hash)
+    await customer.app.state.completions.policy.grant(customer.key.hash)
     await limit(customer.world, quota, requests_per_minute=requests, tokens_per_minute=tokens)
     if refused:
         with pytest.raises(errors.QuotaError):
@@ -114,7 +113,7 @@ async def test_a_new_quota_applies_to_the_next_request(
 async def test_a_request_is_admitted_although_something_changes_all_the_time(
     customer: Customer, world: World
 ) -> None:
-    meanwhile(world.limiter, "admit", world.announcements.announce)
+    meanwhile(world.limiter, "admit", world.limiter.announce)
     await (await admit(customer)).close()
     assert await customer.used() == (0, 0)
 
@@ -132,9 +131,9 @@ async def test_what_was_refused_before_a_change_is_admitted_after_it(
     # Another process makes these changes.
     await world.database.keys.update(customer.key.id, {"expires_at": None})
     await world.database.aliases.update(customer.alias.id, {"alias": "new"})
-    await world.announcements.announce()
+    await world.limiter.announce()
     await admit(customer, replace(REQUEST, model="new"))
-    world.announcements.down = True
+    world.limiter.down = True
     with pytest.raises(errors.UnavailableError):
         await admit(customer, replace(REQUEST, model="newer"))
 
@@ -151,13 +150,13 @@ async def test_a_new_config_applies_to_the_next_request(customer: Customer, worl
 @pytest.fixture
 def reservations(world: World) -> Reservations:
     """The reservations of a running process."""
-    return Reservations(world.database.spending, world.clock)
+    return Reservations(world.database, world.clock)
 
 
 async def test_reservations_of_a_killed_process_are_given_back_within_a_minute(
     customer: Customer, world: World, reservations: Reservations
 ) -> None:
-    await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 400_000)
+    await Reservations(world.database, world.clock).reserve(customer.team.id, 400_000)
     await reservations.reserve(customer.team.id, 300_000)
     for number in range(5):
         await reservations.beat()
@@ -175,9 +174,9 @@ async def test_a_failed_heartbeat_is_logged_and_the_next_one_runs(
         if due:
             raise due.pop()
 
-    await Reservations(world.database.spending, world.clock).reserve(customer.team.id, 5)
+    await Reservations(world.database, world.clock).reserve(customer.team.id, 5)
     world.clock.advance(2 * TTL)
-    meanwhile(world.database.spending, "renew", fail_once)
+    meanwhile(world.database, "renew", fail_once)
     running = asyncio.create_task(reservations.run())
     await eventually(lambda: lines)
     level = "error" if isinstance(error, RuntimeError) else "warning"
@@ -194,7 +193,7 @@ async def test_a_reservation_whose_response_was_lost_is_given_back_by_the_next_h
     async def lose() -> None:
         raise errors.UnavailableError("postgres")
 
-    meanwhile(world.database.spending, "reserve", lose, after=True)
+    meanwhile(world.database, "reserve", lose, after=True)
     with pytest.raises(errors.UnavailableError):
         await reservations.reserve(customer.team.id, 5)
     assert await customer.spent() == 5

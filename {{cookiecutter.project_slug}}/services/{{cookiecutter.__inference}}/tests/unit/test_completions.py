@@ -8,15 +8,15 @@ from pydantic import TypeAdapter
 from structlog.typing import EventDict
 
 from gateway import domain, errors
-from gateway.api.schemas import completion_requests, completion_responses
+from gateway.api.schemas import completions as schemas
 from gateway.ports import Chunk
 
 from .conftest import ALIAS, ASKED, BODIES, CHAT, OPTIONS, TEXT, Customer, Refusal, refusal
 
 Object = dict[str, Any]
-KINDS: dict[str, tuple[type[completion_requests.Sampling], type]] = {
-    CHAT: (completion_requests.ChatRequest, completion_responses.ChatCompletion),
-    TEXT: (completion_requests.CompletionRequest, completion_responses.TextCompletion),
+KINDS: dict[str, tuple[type[schemas.Sampling], type]] = {
+    CHAT: (schemas.ChatRequest, schemas.ChatCompletion),
+    TEXT: (schemas.CompletionRequest, schemas.TextCompletion),
 }
 each_path = pytest.mark.parametrize("path", BODIES)
 
@@ -71,7 +71,7 @@ async def test_defaults_are_not_passed_on(customer: Customer, path: str, *, null
     fields = {
         name: None if null else field.get_default(call_default_factory=True)
         for name, field in KINDS[path][0].model_fields.items()
-        if name not in completion_requests.OWN
+        if name not in schemas.OWN
     }
     ours = {"stream": False, "n": 1} if null else dict.fromkeys(("n", "stream", "stream_options"))
     backend = customer.world.backend
@@ -152,7 +152,7 @@ def said(content: Any) -> Object:
     [
         *((CHAT, {"model": each}, "model") for each in ("", None)),
         (CHAT, {"messages": []}, "messages"),
-        (CHAT, {"messages": ASKED * (completion_requests.MESSAGES + 1)}, "messages"),
+        (CHAT, {"messages": ASKED * (schemas.MESSAGES + 1)}, "messages"),
         (CHAT, {"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
         (CHAT, said(1), "messages[0].content"),
         (CHAT, said([]), "messages[0].content"),
@@ -271,7 +271,7 @@ async def test_an_unreadable_config_or_missing_server_returns_503_and_the_log_na
 async def test_a_request_over_the_concurrency_limit_is_refused_and_not_counted(
     customer: Customer, mine: int, theirs: int, status: int, code: str
 ) -> None:
-    concurrency, team = customer.app.state.concurrency, customer.team.id
+    concurrency, team = customer.app.state.completions.concurrency, customer.team.id
     for each in [team] * mine + [uuid4() for _ in range(theirs)]:
         concurrency.take(each)
     response = await customer.post()

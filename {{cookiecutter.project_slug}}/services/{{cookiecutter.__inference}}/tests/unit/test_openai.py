@@ -12,7 +12,7 @@ import pytest
 
 from gateway import domain, errors
 from gateway.adapters.openai import ATTEMPTS, FINISH_REASONS, OpenAIBackend
-from gateway.api.streaming import DONE, event
+from gateway.api.streaming import DONE
 from gateway.ports import Chunk, Inference, Message
 
 KEY = "sk-secret"
@@ -21,6 +21,10 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 Object = dict[str, Any]
 Serve = Callable[[httpx2.Request], httpx2.Response]
+
+
+def event(value: object) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
 def backend(serve: Serve) -> OpenAIBackend:

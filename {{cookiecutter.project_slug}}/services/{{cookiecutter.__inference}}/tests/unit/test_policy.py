@@ -16,7 +16,7 @@ from .conftest import Customer, World, meanwhile, refusal
 @pytest.fixture
 def policy(customer: Customer) -> Policy:
     """The policy of the application."""
-    found: Policy = customer.app.state.policy
+    found: Policy = customer.app.state.completions.policy
     return found
 
 
@@ -45,7 +45,7 @@ async def test_a_new_version_or_a_minute_invalidates_the_cache(
     customer: Customer, policy: Policy, version: str, seconds: float
 ) -> None:
     async def target() -> domain.Target:
-        return (await policy.route(customer.team.id, "echo")).target
+        return (await policy.route(customer.team.id, "echo"))[0]
 
     await policy.grant(customer.key.hash)
     assert await target() == domain.Target("echo", "echo")

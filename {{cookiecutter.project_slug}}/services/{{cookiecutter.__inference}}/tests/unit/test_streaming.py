@@ -138,7 +138,7 @@ async def test_a_late_crash_aborts_the_stream(customer: Customer, lines: list[Ev
     with pytest.raises(ZeroDivisionError):
         await connection.served
     assert connection.sent[-1]["more_body"]
-    assert customer.app.state.concurrency.taken == 0
+    assert customer.app.state.completions.concurrency.taken == 0
 
 
 # Whether a chunk was sent, whether a stream was requested, and the tokens to charge.
@@ -155,10 +155,10 @@ async def test_a_disconnect_or_shutdown_stops_the_backend_frees_the_slot_and_cha
     backend.pauses[int(begun)] = asyncio.Event()
     connection = Connection(customer, stream)
     await eventually(lambda: len(connection.sent) == 2 if begun else backend.asked)
-    assert (state.concurrency.taken, backend.closed) == (1, 0)
+    assert (state.completions.concurrency.taken, backend.closed) == (1, 0)
     end(connection)
     await connection.served
-    assert (state.concurrency.taken, backend.closed) == (0, 1)
+    assert (state.completions.concurrency.taken, backend.closed) == (0, 1)
     # A client that is still connected gets an error and the end of the response.
     statuses = [each["status"] for each in connection.sent if "status" in each]
     assert statuses == ([200] if begun else [503] * stopped)

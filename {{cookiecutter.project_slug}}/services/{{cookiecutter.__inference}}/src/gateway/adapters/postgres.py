@@ -16,17 +16,7 @@ from servicebase.postgres_repository import PostgresRepository, Row
 from servicebase.repository import Found, New
 
 from .. import domain, errors, ports
-from ..models import (
-    ApiKeyRow,
-    Base,
-    ConfigRow,
-    ModelAliasRow,
-    ModelAliasVersionRow,
-    QuotaRow,
-    SessionRow,
-    TeamRow,
-    UserRow,
-)
+from ..models import AliasRow, ConfigRow, KeyRow, QuotaRow, SessionRow, TeamRow, UserRow, VersionRow
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -61,13 +51,10 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
             await session.execute(sa.select(UserRow.id).filter_by(id=id_).with_for_update())
             await session.execute(sa.delete(SessionRow).filter_by(user_id=id_))
             if changes["password_hash"] is None:
-                good = sa.update(ApiKeyRow).filter_by(user_id=id_, revoked_at=None)
+                good = sa.update(KeyRow).filter_by(user_id=id_, revoked_at=None)
                 await session.execute(good.values(revoked_at=sa.func.now()))
             change = sa.update(UserRow).filter_by(id=id_).values(**changes).returning(UserRow)
             return self._found(await session.scalar(change), id_)
-
-    async def by_email(self, email: str) -> domain.User:
-        return await self._one(sa.select(UserRow).filter_by(email=email), email)
 
     async def add_session(self, session: domain.Session, password_hash: str, now: datetime) -> None:
         owner = sa.select(UserRow).filter_by(id=session.user_id, password_hash=password_hash)
@@ -92,12 +79,12 @@ class PostgresUsers(PostgresCollection[domain.NewUser, domain.User, UserRow]):
             await connection.execute(sa.delete(SessionRow).filter_by(hash=hash_))
 
 
-ALIASES, VERSIONS = ModelAliasRow.__table__, ModelAliasVersionRow.__table__
+ALIASES, VERSIONS = AliasRow.__table__, VersionRow.__table__
 RENAMED = {"alias_id": "id", "created_at": "updated_at"}
 """Columns that are named differently: a version is created when its alias is updated."""
 
 
-class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias, ModelAliasRow]):
+class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias, AliasRow]):
     """Aliases, and all of their versions in a second table."""
 
     async def update(
@@ -105,8 +92,8 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
     ) -> domain.ModelAlias:
         if changes:
             seen = {} if version is None else {"version": version}
-            change = sa.update(ModelAliasRow).filter_by(id=id_, **seen)
-            change = change.values(**changes, version=ModelAliasRow.version + 1)
+            change = sa.update(AliasRow).filter_by(id=id_, **seen)
+            change = change.values(**changes, version=AliasRow.version + 1)
             with suppress(errors.NotFoundError):
                 return await self._write(change, id_)
         alias = await self.get(id_)
@@ -120,12 +107,12 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         made = change.returning(*ALIASES.columns).cte("made")
         names = [column.name for column in VERSIONS.columns]
         version = sa.select(*(made.c[RENAMED.get(name, name)] for name in names))
-        recorded = sa.insert(ModelAliasVersionRow).from_select(names, version).cte("recorded")
-        return await self._one(sa.select(orm.aliased(ModelAliasRow, made)).add_cte(recorded), id_)
+        recorded = sa.insert(VersionRow).from_select(names, version).cte("recorded")
+        return await self._one(sa.select(orm.aliased(AliasRow, made)).add_cte(recorded), id_)
 
     async def routes(self, team: UUID) -> Mapping[str, domain.ModelAlias]:
         async with self._transaction() as session:
-            rows = await session.scalars(sa.select(ModelAliasRow).filter_by(team_id=team))
+            rows = await session.scalars(sa.select(AliasRow).filter_by(team_id=team))
             return {row.alias: self.entity(row) for row in rows}
 
     async def versions(self, id_: UUID) -> Sequence[domain.ModelAlias]:
@@ -142,6 +129,8 @@ AMOUNT = sa.bindparam("amount", type_=sa.Numeric)
 
 CENT = sa.bindparam("cent", domain.MICROCENTS, type_=sa.BigInteger)
 
+# A team's row has what was spent, and each reservation a row of its own. None of these sets
+# `updated_at`: spending is not an edit of the team.
 RESERVE = sa.text("""
     WITH payer AS (
         UPDATE teams SET spent_microcents = spent_microcents + :amount
@@ -179,43 +168,6 @@ GIVE_BACK = sa.text("""
 """)
 
 
-async def _first(engine: AsyncEngine, statement: sa.Executable, **values: object) -> Any:
-    """Run a statement in its own transaction; return its first row, or None."""
-    with translated(Base.metadata):
-        async with engine.begin() as connection:
-            result = await connection.execute(statement, values)
-            return result.first() if result.returns_rows else None
-
-
-class PostgresSpending:
-    """Spending port: the team's row has what was spent, and each reservation a row of its own.
-
-    Each method is one round trip. None of them sets `updated_at`: spending is not an edit of the
-    team.
-    """
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
-        values = {"id": reservation, "team": team, "amount": microcents, "ttl": ttl}
-        if not await _first(self._engine, RESERVE, **values):
-            if not await _first(self._engine, sa.select(TeamRow.id).filter_by(id=team)):
-                raise errors.NotFoundError("team", team)
-            raise errors.BudgetError("your team's budget does not cover this request")
-
-    async def settle(self, reservation: UUID, microcents: int) -> None:
-        await _first(self._engine, SETTLE, id=reservation, amount=microcents)
-
-    async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
-        if reservations:
-            await _first(self._engine, RENEW, ids=list(reservations), ttl=ttl)
-
-    async def give_back(self) -> int:
-        [count] = await _first(self._engine, GIVE_BACK)
-        return int(count)
-
-
 class PostgresDatabase(ports.Database):
     """Database port on PostgreSQL tables."""
 
@@ -225,25 +177,22 @@ class PostgresDatabase(ports.Database):
         sessions = async_sessionmaker(engine)
         self.teams = PostgresCollection(sessions, TeamRow, domain.Team, "team", "name")
         self.users = PostgresUsers(sessions, UserRow, domain.User, "user", "email")
-        self.keys = PostgresCollection(
-            sessions, ApiKeyRow, domain.ApiKey, "API key", "name", "prefix"
-        )
+        self.keys = PostgresCollection(sessions, KeyRow, domain.ApiKey, "API key", "name", "prefix")
         self.aliases = PostgresAliases(
-            sessions, ModelAliasRow, domain.ModelAlias, "alias", "alias", "tags"
+            sessions, AliasRow, domain.ModelAlias, "alias", "alias", "tags"
         )
         self.quotas = PostgresCollection(sessions, QuotaRow, domain.Quota, "quota")
-        self.spending = PostgresSpending(self._alone)
 
     async def register(self, team: domain.NewTeam, email: str, password_hash: str) -> domain.User:
         created = sa.insert(TeamRow).values(asdict(team)).returning(TeamRow.id).cte()
         values = {"email": email, "role": "admin", "password_hash": password_hash}
         join = sa.insert(UserRow).values(team_id=sa.select(created).scalar_subquery(), **values)
-        row = await _first(self._alone, join.returning(*UserRow.__table__.columns))
+        row = await self._first(join.returning(*UserRow.__table__.columns))
         return domain.User(**row._asdict())
 
     async def config(self) -> domain.Config:
         newest = sa.select(ConfigRow.version, ConfigRow.config).order_by(ConfigRow.version.desc())
-        row = await _first(self._alone, newest.limit(1))
+        row = await self._first(newest.limit(1))
         if row is None:
             return domain.Config()
         try:
@@ -254,22 +203,42 @@ class PostgresDatabase(ports.Database):
     async def add_config(self, config: domain.Config) -> domain.Config:
         stored = domain.CONFIG.dump_python(config, mode="json", exclude={"version"})
         added = sa.insert(ConfigRow).values(config=stored).returning(ConfigRow.version)
-        [version] = await _first(self._alone, added)
+        [version] = await self._first(added)
         return replace(config, version=version)
 
     async def grant(self, key_hash: str) -> ports.Grant:
-        key, quota = ApiKeyRow.__table__, QuotaRow.__table__
+        key, quota = KeyRow.__table__, QuotaRow.__table__
         statement = (
             sa.select(key, quota.c.requests_per_minute, quota.c.tokens_per_minute)
             .outerjoin_from(key, quota, quota.c.team_id == key.c.team_id)
             .where(key.c.hash == key_hash)
         )
-        row = await _first(self._alone, statement)
+        row = await self._first(statement)
         if row is None:
             raise errors.NotFoundError("API key", "with this hash")
         *values, requests, tokens = row
         limits = None if requests is None else domain.Limits(requests, tokens)
         return ports.Grant(domain.ApiKey(**dict(zip(key.c.keys(), values, strict=True))), limits)
 
-    async def ping(self) -> None:
-        await _first(self._alone, sa.text("SELECT 1"))
+    async def reserve(self, reservation: UUID, team: UUID, microcents: int, *, ttl: float) -> None:
+        values = {"id": reservation, "team": team, "amount": microcents, "ttl": ttl}
+        if not await self._first(RESERVE, **values):
+            raise errors.BudgetError("your team's budget does not cover this request")
+
+    async def settle(self, reservation: UUID, microcents: int) -> None:
+        await self._first(SETTLE, id=reservation, amount=microcents)
+
+    async def renew(self, reservations: Sequence[UUID], *, ttl: float) -> None:
+        if reservations:
+            await self._first(RENEW, ids=list(reservations), ttl=ttl)
+
+    async def give_back(self) -> int:
+        [count] = await self._first(GIVE_BACK)
+        return int(count)
+
+    async def _first(self, statement: sa.Executable, **values: object) -> Any:
+        """Run a statement in its own transaction; return its first row, or None."""
+        with translated(TeamRow.metadata):
+            async with self._alone.begin() as connection:
+                result = await connection.execute(statement, values)
+                return result.first() if result.returns_rows else None

@@ -1,7 +1,6 @@
 """Self-service routes: registration, login and the user's own API keys."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -49,7 +48,7 @@ async def register(
         why = "registration is closed; ask an administrator for an account"
         raise errors.RegistrationClosedError(why)
     await _admit(ports, REGISTER_LIMITS, "", ip)
-    password_hash = await credentials.passwords.hash(body.password)
+    password_hash = await credentials.hash_password(body.password)
     new = domain.NewTeam(name=body.team)
     user = await ports.database.register(new, body.email, password_hash)
     return {"user": user, "team": await ports.database.teams.get(user.team_id)}
@@ -62,7 +61,7 @@ async def login(
     """Log in with email and password, and return a session token."""
     # Counted before the password is checked, or concurrent guesses would all be admitted.
     admissions = await _admit(ports, LOGIN_LIMITS, body.email, ip)
-    user = await _authenticated(body, ports, credentials.passwords)
+    user = await _authenticated(body, ports, credentials)
     for counted, at in admissions.items():
         ports.limiter.settle(counted, at, -1)
     issued, now = credentials.tokens.issue(), ports.clock.now()
@@ -167,16 +166,17 @@ async def _admit(
     return counted
 
 
-async def _authenticated(body: Login, ports: Ports, passwords: accounts.Passwords) -> domain.User:
+async def _authenticated(
+    body: Login, ports: Ports, credentials: accounts.Credentials
+) -> domain.User:
     """Return the user with this email and password; raise CredentialError if there is none."""
-    user: domain.User | None = None
-    with suppress(errors.NotFoundError):
-        user = await ports.database.users.by_email(body.email)
+    found = await ports.database.users.page(limit=1, where={"email": body.email})
+    user = found[0] if found else None
     hash_ = user.password_hash if user else None
-    good = await passwords.verify(hash_, body.password)
+    good = await credentials.verify(hash_, body.password)
     if user is None or hash_ is None or not good:
         raise errors.CredentialError(WRONG)
-    if passwords.outdated(hash_):
-        renewed = await passwords.hash(body.password)
+    if credentials.hasher.check_needs_rehash(hash_):
+        renewed = await credentials.hash_password(body.password)
         user = await ports.database.users.update(user.id, {"password_hash": renewed})
     return user

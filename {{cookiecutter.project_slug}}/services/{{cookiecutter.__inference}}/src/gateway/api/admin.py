@@ -21,7 +21,9 @@ from .schemas import Body
 from .schemas import resources as schemas
 
 router = APIRouter(
-    prefix="/admin", dependencies=[Depends(administrator)], responses=documented(400, 401, 503)
+    prefix="/admin",
+    dependencies=[Depends(administrator), ANNOUNCED],
+    responses=documented(400, 401, 503),
 )
 
 
@@ -42,7 +44,7 @@ def _values(kind: type[Body]) -> Any:
             _check_providers(ports, [values["provider"]])
         if "password" in values:
             password = values.pop("password")
-            values["password_hash"] = password and await credentials.passwords.hash(password)
+            values["password_hash"] = password and await credentials.hash_password(password)
         return values
 
     # Set at run time, since an annotation cannot refer to a parameter.
@@ -56,15 +58,12 @@ def _check_providers(ports: Ports, providers: Iterable[str]) -> None:
 
 
 def _add_routes(kind: schemas.Resource) -> None:
-    """Add the routes that all resources have in common: those that read, and those that change."""
-    reading, changing = (
-        APIRouter(prefix=f"/{kind.plural}", tags=[kind.plural], dependencies=dependencies)
-        for dependencies in ([], [ANNOUNCED])
-    )
+    """Add the routes that all resources have in common."""
+    routes = APIRouter(prefix=f"/{kind.plural}", tags=[kind.plural])
     # With these names, tools see that a user's team_id is the id of a team.
     one, parameter = f"/{{{kind.name}_id}}", Path(alias=f"{kind.name}_id")
 
-    @reading.get("", name=f"list_{kind.plural}", response_model=Page.__class_getitem__(kind.shown))
+    @routes.get("", name=f"list_{kind.plural}", response_model=Page.__class_getitem__(kind.shown))
     async def list_(ports: PortsDep, request: Request, params: Annotated[Filters, Query()]) -> Any:
         """List all, newest first; filter by name with `search`, and by team with `team`."""
         where = {kind.team: params.team} if params.team else {}
@@ -72,12 +71,12 @@ def _add_routes(kind: schemas.Resource) -> None:
         find = partial(kind.among(ports.database).page, search=search, where=where)
         return await page(request, params, find)
 
-    @reading.get(one, name=f"get_{kind.name}", response_model=kind.shown, responses=documented(404))
+    @routes.get(one, name=f"get_{kind.name}", response_model=kind.shown, responses=documented(404))
     async def get(ports: PortsDep, id_: Annotated[UUID, parameter]) -> Any:
         """Return one by its id."""
         return await kind.among(ports.database).get(id_)
 
-    @changing.patch(
+    @routes.patch(
         one, name=f"update_{kind.name}", response_model=kind.shown, responses=documented(404, 409)
     )
     async def update(
@@ -89,14 +88,14 @@ def _add_routes(kind: schemas.Resource) -> None:
         seen = {"version": changes.pop("version")} if "version" in changes else {}
         return await kind.among(ports.database).update(id_, changes, **seen)
 
-    @changing.delete(one, name=f"delete_{kind.name}", status_code=204, responses=documented(404))
+    @routes.delete(one, name=f"delete_{kind.name}", status_code=204, responses=documented(404))
     async def delete(ports: PortsDep, id_: Annotated[UUID, parameter]) -> None:
         """Delete one and everything that belongs to it."""
         await kind.among(ports.database).remove(id_)
 
     if kind.create:
 
-        @changing.post(
+        @routes.post(
             "",
             name=f"create_{kind.name}",
             status_code=201,
@@ -109,8 +108,7 @@ def _add_routes(kind: schemas.Resource) -> None:
             """Create one and return it."""
             return await kind.among(ports.database).add(id_, kind.new(**values))
 
-    router.include_router(reading)
-    router.include_router(changing)
+    router.include_router(routes)
 
 
 for resource in schemas.RESOURCES:
@@ -122,7 +120,7 @@ for resource in schemas.RESOURCES:
     tags=["keys"],
     status_code=201,
     response_model=schemas.IssuedKey,
-    dependencies=[NO_STORE, ANNOUNCED],
+    dependencies=[NO_STORE],
     responses=documented(409),
 )
 async def create_key(
@@ -137,11 +135,7 @@ async def create_key(
 
 
 @router.post(
-    "/keys/{key_id}/revoke",
-    tags=["keys"],
-    response_model=schemas.Key,
-    dependencies=[ANNOUNCED],
-    responses=documented(404),
+    "/keys/{key_id}/revoke", tags=["keys"], response_model=schemas.Key, responses=documented(404)
 )
 async def revoke(ports: PortsDep, key_id: UUID) -> Any:
     """Revoke a key, effective immediately; revoking it again changes nothing."""
@@ -165,8 +159,8 @@ async def get_config(ports: PortsDep) -> domain.Config:
     return await ports.database.config()
 
 
-@router.put("/config", tags=["config"], dependencies=[ANNOUNCED])
+@router.put("/config", tags=["config"])
 async def put_config(ports: PortsDep, body: schemas.ConfigBody) -> domain.Config:
     """Replace the config, effective immediately; return it with its version."""
     _check_providers(ports, (target.provider for target in body.models.values()))
-    return await ports.database.add_config(body.config())
+    return await ports.database.add_config(domain.Config(**dict(body)))

@@ -11,10 +11,8 @@ from pydantic_core import to_json
 
 from . import streaming
 from .credentials import ApiKey, api_key
-from .error_handlers import EVERYWHERE, documented
-from .headers import quota_headers
-from .schemas.completion_requests import ChatRequest, CompletionRequest
-from .schemas.completion_responses import ChatCompletion, ChatEncoder, TextCompletion, TextEncoder
+from .error_handlers import EVERYWHERE, documented, quota_headers
+from .schemas import completions as schemas
 
 
 class KeyFirstRoute(APIRoute):
@@ -30,7 +28,7 @@ class KeyFirstRoute(APIRoute):
 
         async def serve(request: Request) -> Response:
             key = await api_key(request)
-            concurrency = request.app.state.concurrency
+            concurrency = request.app.state.completions.concurrency
             # Bodies are large: the limit on a team's concurrent requests also applies to uploads.
             concurrency.take(key.team_id)
             try:
@@ -60,23 +58,23 @@ def _page(answer: object) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": answer, "content": {streaming.MEDIA_TYPE: {"schema": event}}}}
 
 
-@router.post("/chat/completions", responses=_page(ChatCompletion))
-async def chat(request: Request, body: ChatRequest, key: ApiKey) -> Response:
+@router.post("/chat/completions", responses=_page(schemas.ChatCompletion))
+async def chat(request: Request, body: schemas.ChatRequest, key: ApiKey) -> Response:
     """Create a chat completion."""
-    return await _answer(request, body, key, ChatEncoder)
+    return await _answer(request, body, key, schemas.ChatEncoder)
 
 
-@router.post("/completions", responses=_page(TextCompletion))
-async def text(request: Request, body: CompletionRequest, key: ApiKey) -> Response:
+@router.post("/completions", responses=_page(schemas.TextCompletion))
+async def text(request: Request, body: schemas.CompletionRequest, key: ApiKey) -> Response:
     """Create a text completion."""
-    return await _answer(request, body, key, TextEncoder)
+    return await _answer(request, body, key, schemas.TextEncoder)
 
 
 async def _answer(
     request: Request,
-    body: ChatRequest | CompletionRequest,
+    body: schemas.ChatRequest | schemas.CompletionRequest,
     key: ApiKey,
-    encoder: type[TextEncoder],
+    encoder: type[schemas.TextEncoder],
 ) -> Response:
     state = request.app.state
     admitted = await state.completions.admit(key.hash, body.inference())

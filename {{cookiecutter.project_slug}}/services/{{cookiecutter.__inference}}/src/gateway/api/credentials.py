@@ -55,7 +55,7 @@ async def api_key(request: Request, _: KeyBearer = None) -> domain.ApiKey:
     if scheme.lower() != "bearer" or not secret:
         raise errors.CredentialError("this needs an API key: `Authorization: Bearer sk-...`")
     state = request.app.state
-    grant = await state.policy.grant(state.credentials.keys.hash(secret))
+    grant = await state.completions.policy.grant(state.credentials.keys.hash(secret))
     key: domain.ApiKey = grant.key
     bind_contextvars(team=str(key.team_id), key=key.prefix)
     return key

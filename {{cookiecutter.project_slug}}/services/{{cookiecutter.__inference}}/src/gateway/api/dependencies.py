@@ -43,14 +43,17 @@ Address = Annotated[str, Depends(_address)]
 
 
 async def _announced(request: Request, ports: PortsDep) -> AsyncIterator[None]:
+    changing = request.method != "GET"
     # Without Redis, fail before anything is stored: other processes would keep using a revoked key.
-    await ports.announcements.ping()
+    if changing:
+        await ports.limiter.version()
     yield
-    request.app.state.policy.renew(await ports.announcements.announce())
+    if changing:
+        request.app.state.completions.policy.renew(await ports.limiter.announce())
 
 
 ANNOUNCED = Depends(_announced, scope="function")
-"""Dependency of routes that change the policy: tells every process once it is stored."""
+"""Dependency of routes that may change the policy: tells every process once it is stored."""
 
 
 async def _new_id(request: Request, response: Response) -> UUID:
@@ -76,4 +79,4 @@ async def servers(ports: PortsDep) -> dict[str, Ping]:
 
     Backends are left out: an unavailable one only affects its own models.
     """
-    return {"postgres": ports.database.ping, "redis": ports.announcements.ping}
+    return {"postgres": ports.database.teams.ping, "redis": ports.limiter.version}

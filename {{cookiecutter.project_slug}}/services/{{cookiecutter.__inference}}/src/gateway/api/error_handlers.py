@@ -11,16 +11,13 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from typing_extensions import TypedDict
 
-from servicebase.middleware import RETRY, STOPPING
-
-from .. import errors
+from .. import domain, errors
 from ..metrics import Metrics
-from .headers import quota_headers
+from ..ports import Admission
 
 CODES = {
     # FastAPI answers 400 to a body that cannot be decoded or is nested too deeply.
@@ -37,8 +34,11 @@ _BRANCH = re.compile(r"\[|^(constrained-)?str$|Part$")
 
 log = structlog.get_logger("error_handlers")
 
-TYPES = {"insufficient_quota": "insufficient_quota", "rate_limit_exceeded": "rate_limit_error"}
-"""OpenAI's error types for these codes; for all others the status decides."""
+TYPES = {
+    (429, "insufficient_quota"): "insufficient_quota",
+    (429, "rate_limit_exceeded"): "rate_limit_error",
+}
+"""OpenAI's error types for these; for all others the status alone decides, not a backend's code."""
 ANSWERS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.InvalidError: (400, "invalid_value"),
     errors.InvalidReferenceError: (400, "invalid_reference"),
@@ -62,14 +62,6 @@ ANSWERS: dict[type[errors.ServiceError], tuple[int, str]] = {
 """Status and code of each error. Official clients choose their exception by the status."""
 
 
-class AsciiResponse(JSONResponse):
-    """JSON response in ASCII: an error may quote a lone surrogate, which UTF-8 cannot encode."""
-
-    def render(self, content: object) -> bytes:
-        """Return the body."""
-        return json.dumps(content).encode("ascii")
-
-
 class Error(TypedDict):
     """Details of an error."""
 
@@ -86,22 +78,6 @@ class Failure(TypedDict):
     error: Error
 
 
-def failure(error: errors.ServiceError, metrics: Metrics) -> tuple[int, Failure]:
-    """Count an error of the service, and return the status and the body of its response."""
-    status, code = ANSWERS[type(error)]
-    metrics.failures.labels(code).inc()
-    told = _failure(status, code, str(error), getattr(error, "field", None))
-    # A backend's own code, but not its type, by which clients decide whether to retry.
-    told["error"]["code"] = getattr(error, "code", None) or code
-    return status, told
-
-
-def _failure(status: int, code: str, message: str, param: str | None = None) -> Failure:
-    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    type_ = TYPES.get(code, "server_error" if server else "invalid_request_error")
-    return {"error": {"message": message, "type": type_, "param": param, "code": code}}
-
-
 def response(
     status: int,
     message: str | None = None,
@@ -110,17 +86,18 @@ def response(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an error response without a ServiceError; by default, the status decides the code."""
+    """Return an error response; by default, the status decides the code and the type."""
     known = HTTPStatus(status)
     code = code or CODES.get(status, known.name.lower())
-    told = _failure(status, code, message or known.phrase, param)
-    return AsciiResponse(told, status, headers)
+    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    type_ = TYPES.get((status, code), "server_error" if server else "invalid_request_error")
+    error = {"message": message or known.phrase, "type": type_, "param": param, "code": code}
+    # ASCII: it may quote a lone surrogate, which UTF-8 cannot encode.
+    return Response(json.dumps({"error": error}), status, headers, "application/json")
 
 
 unavailable = partial(response, HTTPStatus.SERVICE_UNAVAILABLE)
 """Factory of the 503 response if servers are down, or if this process is stopping."""
-stopping = partial(unavailable, STOPPING, headers=RETRY)
-"""Factory of the response to a request that a shutdown has interrupted."""
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -144,11 +121,22 @@ def install(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http_error)
 
 
-# Coroutines, although they await nothing: FastAPI would run plain functions in threads.
+def quota_headers(limits: domain.Limits, admission: Admission) -> dict[str, str]:
+    """Return the rate limit headers of OpenAI's API for a request that was counted or refused."""
+    return {
+        "x-ratelimit-limit-requests": str(limits.requests),
+        "x-ratelimit-limit-tokens": str(limits.tokens),
+        "x-ratelimit-remaining-requests": str(admission.requests_left),
+        "x-ratelimit-remaining-tokens": str(admission.tokens_left),
+        "x-ratelimit-reset-requests": f"{admission.requests_reset:.3f}s",
+        "x-ratelimit-reset-tokens": f"{admission.tokens_reset:.3f}s",
+    }
 
 
-async def _service_error(request: Request, error: errors.ServiceError) -> Response:
-    status, told = failure(error, request.app.state.metrics)
+def failure(error: errors.ServiceError, metrics: Metrics) -> Response:
+    """Count an error of the service, and return its response."""
+    status, code = ANSWERS[type(error)]
+    metrics.failures.labels(code).inc()
     headers: dict[str, str] = {}
     if wait := getattr(error, "retry_after", None):
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
@@ -163,7 +151,15 @@ async def _service_error(request: Request, error: errors.ServiceError) -> Respon
         case errors.UnavailableError(server=server):
             # The client does not get the cause, so log it.
             log.warning("unavailable", server=server, cause=repr(error.__cause__))
-    return AsciiResponse(told, status, headers)
+    code, param = getattr(error, "code", None) or code, getattr(error, "field", None)
+    return response(status, str(error), code=code, param=param, headers=headers)
+
+
+# Coroutines, although they await nothing: FastAPI would run plain functions in threads.
+
+
+async def _service_error(request: Request, error: errors.ServiceError) -> Response:
+    return failure(error, request.app.state.completions.metrics)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:

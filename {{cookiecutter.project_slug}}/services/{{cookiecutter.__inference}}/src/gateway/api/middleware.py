@@ -1,7 +1,5 @@
 """ASGI middleware beyond that of servicebase: metrics, and errors in the format of OpenAI's API."""
 
-from types import MappingProxyType
-
 from starlette.types import ASGIApp, Scope
 
 from servicebase import middleware
@@ -10,7 +8,7 @@ from ..metrics import Metrics
 from . import error_handlers
 from .pages import METRICS
 
-BODIES = MappingProxyType({"/v1/": 4 * 2**20, "/auth/": 4 * 2**10})
+BODIES = {"/v1/": 4 * 2**20, "/auth/": 4 * 2**10}
 """Body limits in bytes by path: large for requests with a key, small for those without one."""
 
 

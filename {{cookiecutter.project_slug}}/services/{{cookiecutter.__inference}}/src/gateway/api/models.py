@@ -36,7 +36,7 @@ async def list_(request: Request, key: ApiKey) -> Models:
     """List the models that the team may use, including its own aliases."""
     state = request.app.state
     # Not cached: without an admission, nothing tells whether the cache is stale.
-    grant = await state.policy.fresh_grant(key.hash)
+    grant = await state.completions.policy.fresh_grant(key.hash)
     config = await state.ports.database.config()
     aliases = await state.ports.database.aliases.routes(grant.key.team_id)
     known = {name: (each.model, 0, each.provider) for name, each in config.models.items()} | {

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
+from prometheus_client.exposition import choose_encoder
 
 METRICS = "/metrics"
 
@@ -20,8 +21,8 @@ use <a href="/openapi.json">/openapi.json</a>, which has the same content.</p>
 @router.get(METRICS, tags=["metrics"], response_class=Response)
 async def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
     """Return metrics for Prometheus, counted since the process started."""
-    content, media_type = request.app.state.metrics.exposition(accept)
-    return Response(content, media_type=media_type)
+    encode, media_type = choose_encoder(accept)
+    return Response(encode(request.app.state.completions.metrics.registry), media_type=media_type)
 
 
 @router.get("/docs", include_in_schema=False)

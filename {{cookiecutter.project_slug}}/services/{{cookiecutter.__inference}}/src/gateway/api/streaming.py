@@ -6,10 +6,11 @@ from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
 import structlog
-from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
+
+from servicebase.middleware import STOPPING
 
 from .. import errors
 from ..completion_service import Admitted
@@ -51,12 +52,9 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             each.cancel()
 
 
-def event(value: object) -> bytes:
-    """Return a server-sent event with a JSON value.
-
-    In ASCII, since some clients take U+2028 and others for the end of a line.
-    """
-    return b"data: " + to_json(value, ensure_ascii=True) + b"\n\n"
+def event(data: bytes) -> bytes:
+    """Return a server-sent event."""
+    return b"data: " + data + b"\n\n"
 
 
 class EventStream(Response):
@@ -86,8 +84,8 @@ class EventStream(Response):
         except asyncio.CancelledError:
             if not self._begun:
                 raise
-            last = b"data: " + bytes(error_handlers.stopping().body) + b"\n\n"
-            await send(_part(last, more=False))
+            stopping = error_handlers.unavailable(STOPPING)
+            await send(_part(event(bytes(stopping.body)), more=False))
         finally:
             await self._admitted.close()
 
@@ -107,8 +105,7 @@ class EventStream(Response):
                     raise
                 # No [DONE], which would mean that the response is complete.
                 log.warning("broken off", error=str(error), cause=repr(error.__cause__))
-                _, told = error_handlers.failure(error, self._metrics)
-                last = event(told)
+                last = event(bytes(error_handlers.failure(error, self._metrics).body))
             await send(_part(last, more=False))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from stratakit.testing import Service
 
-from gateway.ports import Announcements
+from gateway.ports import Limiter
 
 CONFIG = """
 color = false
@@ -45,7 +45,7 @@ def options(request: pytest.FixtureRequest) -> list[str]:
 # These are many sequential requests: a busy machine may exceed the tier's timeout.
 @pytest.mark.timeout(600)
 async def test_the_api_conforms_to_its_openapi_document(
-    service: Service, redis_announcements: Announcements, options: list[str], tmp_path: Path
+    service: Service, redis_limiter: Limiter, options: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIG, encoding="utf-8")
     command = (sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json")
@@ -60,4 +60,4 @@ async def test_the_api_conforms_to_its_openapi_document(
     printed, _ = await process.communicate()
     assert process.returncode == 0, printed.decode()
     # Make the gateway reload the config, which the requests may have replaced.
-    await redis_announcements.announce()
+    await redis_limiter.announce()

@@ -12,7 +12,6 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     create_model,
     model_validator,
@@ -22,7 +21,7 @@ from servicebase.repository import Repository
 
 from ... import accounts, domain, errors
 from ...accounts import Password
-from ...domain import Amount, Email, ModelName, Name, Positive, Provider
+from ...domain import Amount, Email, ModelName, Name, Positive
 from ...ports import Database
 from . import Body, example
 
@@ -71,8 +70,7 @@ def shown(kind: type, but: Collection[str] = (), **more: Any) -> type[BaseModel]
     """
     hints = get_type_hints(kind).items()
     found: dict[str, Any] = {each: (hint, ...) for each, hint in hints if each not in but} | more
-    config = ConfigDict(from_attributes=True)
-    return create_model(kind.__name__, __config__=config, __doc__=kind.__doc__, **found)
+    return create_model(kind.__name__, __doc__=kind.__doc__, **found)
 
 
 TeamCreate = sent("TeamCreate", domain.NewTeam)
@@ -155,20 +153,13 @@ RESOURCES = (
 )
 
 
-class TargetBody(Body):
-    """A provider and its name for a model."""
-
-    provider: Provider
-    model: ModelName
-
-
 class ConfigBody(Body):
     """The config of all teams, as a whole: models that are left out are removed."""
 
     # The default config, so that trying out the example removes no model.
     model_config = example(**domain.CONFIG.dump_python(domain.Config(), exclude={"version"}))
 
-    models: dict[ModelName, TargetBody] = Field(max_length=1000)
+    models: dict[ModelName, domain.Target] = Field(max_length=1000)
     prices: dict[ModelName, Amount] = Field(max_length=1000)
     requests_per_minute: Amount
     tokens_per_minute: Amount
@@ -177,12 +168,8 @@ class ConfigBody(Body):
     @model_validator(mode="after")
     def _priced(self) -> Self:
         if missing := {target.model for target in self.models.values()} - set(self.prices):
-            raise errors.InvalidError("prices", f"lacks {min(missing)}; use 0 for a free model")
+            raise errors.InvalidError("prices", f"lacks {min(missing)!r}; use 0 for a free model")
         return self
-
-    def config(self) -> domain.Config:
-        """Return it as the domain's Config."""
-        return domain.CONFIG.validate_python(self.model_dump())
 
 
 class Register(Body):

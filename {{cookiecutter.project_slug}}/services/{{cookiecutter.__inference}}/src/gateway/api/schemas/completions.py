@@ -1,24 +1,25 @@
-"""Request bodies of completions in OpenAI's API.
+"""Request and response bodies of completions in OpenAI's API, whole and streamed.
 
 A field's default is what models do anyway, as for null: neither is passed on. Any other value must
 be supported by the backend, or the request is refused: an error is better than a wrong response.
 """
 
+import secrets
 from typing import Annotated, Any, Literal, NotRequired, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator, with_config
+from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from ... import domain, errors
-from ...ports import Inference
+from ...ports import Chunk, Completion, FinishReason, Inference
+from ..streaming import event
 from . import Body, example
 
 MESSAGES = 1_000
-STOPS = 4
-CHOICES = 128
 
 
-def _whole(value: object) -> object:
+def _integer(value: object) -> object:
     # JSON Schema accepts 2.0 as an integer; pydantic in strict mode does not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -27,8 +28,8 @@ OWN = {"best_of", "max_tokens", "messages", "model", "n", "prompt", "stream", "s
 """Fields that the gateway itself handles; all others are for the backend."""
 Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
-Tokens = Annotated[Whole, Field(ge=1, le=domain.INTEGER_LIMIT)]
+Integer = Annotated[int, Strict(), BeforeValidator(_integer)]
+Tokens = Annotated[Integer, Field(ge=1, le=domain.INTEGER_LIMIT)]
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
 Stop = Annotated[str, Field(min_length=1)]
 Object = dict[str, Any]
@@ -78,11 +79,11 @@ class Sampling(Body):
     max_tokens: Tokens | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[str, Number] | None = Field(default_factory=dict)
-    n: Annotated[Whole, Field(ge=1, le=CHOICES)] | None = None
+    n: Annotated[Integer, Field(ge=1, le=128)] | None = None
     presence_penalty: Penalty | None = None
     # The range of integers that every JSON parser represents exactly.
-    seed: Annotated[Whole, Field(ge=-(2**53), le=2**53)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None = Field(default_factory=list)
+    seed: Annotated[Integer, Field(ge=-(2**53), le=2**53)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = Field(default_factory=list)
     stream: Flag | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
@@ -139,7 +140,7 @@ class ChatRequest(Sampling):
     store: Flag | None = False
     tool_choice: str | Object | None = "auto"
     tools: list[Object] | None = Field(default_factory=list)
-    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = 0
+    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = 0
     verbosity: str | None = "medium"
     web_search_options: None = None
 
@@ -167,9 +168,150 @@ class CompletionRequest(Sampling):
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
     best_of: Literal[1] | None = None
     echo: Flag | None = False
-    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
+    logprobs: Annotated[Integer, Field(ge=0, le=5)] | None = None
     suffix: str | None = ""
 
     def inference(self) -> Inference:
         """Return it as an Inference."""
         return self._inference(self.prompt if isinstance(self.prompt, str) else self.prompt[0], {})
+
+
+class Usage(TypedDict):
+    """Number of tokens used."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Choice(TypedDict):
+    """Fields of both kinds of choices."""
+
+    index: int
+    logprobs: Object | None
+    finish_reason: FinishReason
+
+
+@with_config(extra="allow")
+class ChatAnswer(TypedDict):
+    """The model's message."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    tool_calls: NotRequired[list[Object]]
+
+
+class ChatChoice(Choice):
+    """A choice of a chat completion."""
+
+    message: ChatAnswer
+
+
+class TextChoice(Choice):
+    """A choice of a text completion."""
+
+    text: str
+
+
+class Whole(TypedDict):
+    """Fields of both kinds of completions."""
+
+    id: str
+    created: int
+    model: str
+    usage: Usage
+
+
+class ChatCompletion(Whole):
+    """A chat completion."""
+
+    object: Literal["chat.completion"]
+    choices: list[ChatChoice]
+
+
+class TextCompletion(Whole):
+    """A text completion."""
+
+    object: Literal["text_completion"]
+    choices: list[TextChoice]
+
+
+class TextEncoder:
+    """Encoder of the response to one request: a text completion, unless a subclass differs."""
+
+    PREFIX, WHOLE, PIECE = "cmpl", "text_completion", "text_completion"
+
+    def __init__(self, model: str, created: int, *, include_usage: bool = False) -> None:
+        id_ = f"{self.PREFIX}-{secrets.token_hex(16)}"
+        self._head: Object = {"id": id_, "created": created, "model": model}
+        self._include_usage = include_usage
+        self._begun = set[int]()
+        """Indexes of the choices whose first chunk was encoded."""
+
+    def whole(self, completion: Completion) -> Object:
+        """Return the response body of a whole completion: a TextCompletion or ChatCompletion."""
+        choices = [{**_choice(each), **self.answer(each)} for each in completion.choices]
+        usage = _usage(completion.usage)
+        return {**self._head, "object": self.WHOLE, "choices": choices, "usage": usage}
+
+    def events(self, chunk: Chunk) -> bytes:
+        """Return the server-sent events of a chunk."""
+        said = self.piece(chunk, first=chunk.index not in self._begun)
+        self._begun.add(chunk.index)
+        choice = {**_choice(chunk), **said}
+        head = {**self._head, "object": self.PIECE}
+        if not self._include_usage:
+            return event(_json({**head, "choices": [choice]}))
+        events = event(_json({**head, "choices": [choice], "usage": None}))
+        if chunk.usage:
+            events += event(_json({**head, "choices": [], "usage": _usage(chunk.usage)}))
+        return events
+
+    def piece(self, chunk: Chunk, *, first: bool) -> Object:  # noqa: ARG002 - for ChatEncoder
+        """Return the fields that a chunk adds to its choice; `first` is for the role in a chat."""
+        return {"text": chunk.text}
+
+    def answer(self, chunk: Chunk) -> Object:
+        """Return the fields that a whole choice adds to a Choice."""
+        return {"text": chunk.text}
+
+
+class ChatEncoder(TextEncoder):
+    """Encoder of the response to a chat."""
+
+    PREFIX, WHOLE, PIECE = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def piece(self, chunk: Chunk, *, first: bool) -> Object:
+        """Return the delta."""
+        text = {"content": chunk.text} if chunk.text else {}
+        said = {"role": "assistant", "content": _content(chunk)} if first else text
+        return {"delta": {**said, **(chunk.more or {})}}
+
+    def answer(self, chunk: Chunk) -> Object:
+        """Return the message."""
+        said = {"role": "assistant", "content": _content(chunk), "refusal": None}
+        return {"message": said | chunk.more if chunk.more else said}
+
+
+def _json(value: object) -> bytes:
+    # In ASCII, since some clients take U+2028 and others for the end of a line.
+    return to_json(value, ensure_ascii=True)
+
+
+def _content(chunk: Chunk) -> str | None:
+    # A tool call or a refusal has no content.
+    return chunk.text or (None if chunk.more else "")
+
+
+def _choice(chunk: Chunk) -> Object:
+    reason = chunk.finish_reason
+    return {"index": chunk.index, "logprobs": chunk.logprobs, "finish_reason": reason}
+
+
+def _usage(usage: domain.Usage) -> Usage:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total,
+    }

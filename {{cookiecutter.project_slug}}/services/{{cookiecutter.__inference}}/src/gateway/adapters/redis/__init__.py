@@ -1,1 +1,0 @@
-"""Ports on Redis or Valkey."""
