@@ -1,10 +1,11 @@
 """The worked example: its tiers on each source of servers, its gates, its kinds of tests."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from baking import INFERENCE, Bakery, named
+from baking import INFERENCE, ROOT, Bakery, named
 from documents import Document
 from project import Project, has_images, left_alone, listen_elsewhere
 
@@ -60,6 +61,16 @@ def test_a_marker_selects_one_kind_of_the_examples_integration_tests(
     assert places == {home}
     if servers is DOCKER:
         assert "postgres: docker" in outcome.output
+
+
+def test_the_benchmark_uses_names_that_the_example_has(project: Project, tmp_path: Path) -> None:
+    # It runs in a project like this one, but in no test.
+    bench = tmp_path / "bench"
+    shutil.copytree(ROOT / "benchmarks" / "inside" / "gateway", bench)
+    files = (str(file) for file in sorted(bench.glob("*.py")))
+    mypy = ("uv", "run", "--quiet", "--all-packages", "--all-groups", "mypy")
+    checked = project.run(*mypy, *files, env={"MYPYPATH": str(bench)}, check=False)
+    assert checked.returncode == 0, checked.stdout
 
 
 # The promised time for a newcomer, with cached packages.

@@ -56,7 +56,7 @@ def proxy(folder: Path, port: int) -> Iterator[psutil.Process]:
 def _wait(process: subprocess.Popen[bytes], url: str) -> None:
     def answers() -> None:
         if process.poll() is not None:
-            raise ChildProcessError(f"{process.args} has ended with {process.returncode}")
+            raise ChildProcessError(f"{process.args!r} has ended with {process.returncode}")
         urlopen(url, timeout=5).close()  # noqa: S310 - a local address
 
     until(answers, PATIENCE, unless=ChildProcessError, interval=0.2)

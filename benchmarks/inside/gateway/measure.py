@@ -93,7 +93,7 @@ def main() -> None:
 @contextmanager
 def all_three(up: dict[servers.Kind, servers.Server], core: list[int]) -> Iterator[Any]:
     """Run all servers on this core; yield them by name, and the URL of the database."""
-    service = project.service("gateway")
+    gateway = project.service("gateway")
     given, redis = up["postgres"].url, up["redis"]
     with (
         database.run(given) as run,
@@ -101,7 +101,7 @@ def all_three(up: dict[servers.Kind, servers.Server], core: list[int]) -> Iterat
         tempfile.TemporaryDirectory() as folder,
     ):
         name = names.database(run, "bench")
-        database.clone(given, database.template(given, service), name)
+        database.clone(given, database.template(given, gateway), name)
         address = database.url(given, name).render_as_string(hide_password=False)
         own = {
             "DATABASE_URL": address,

@@ -9,6 +9,7 @@ import uvloop
 from gateway import domain
 from gateway.adapters.postgres import PostgresDatabase
 from servicebase import postgres
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 TURN = 0.2
 """Seconds to repeat an operation."""
@@ -26,7 +27,7 @@ def measure(url: str) -> dict[str, list[tuple[float, float]]]:
 async def _measure(url: str) -> dict[str, list[tuple[float, float]]]:
     engine = postgres.connect(url, name="bench", pool_size=1, timeout=5)
     found: dict[str, list[tuple[float, float]]] = {}
-    operations = await _operations(PostgresDatabase(engine))
+    operations = await _operations(engine)
     for number in range(ROUNDS + 1):
         for name, operation in operations.items():
             sample = await _repeat(operation)
@@ -37,7 +38,9 @@ async def _measure(url: str) -> dict[str, list[tuple[float, float]]]:
     return found
 
 
-async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
+async def _operations(engine: AsyncEngine) -> dict[str, Operation]:
+    database = PostgresDatabase(engine)
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
     team = await database.teams.add(uuid4(), domain.NewTeam(name=f"{uuid4()}", budget_cents=10**6))
     user = await database.register(domain.NewTeam(name=f"{uuid4()}"), f"{uuid4()}@a.org", "hash")
     key = await database.keys.add(
@@ -50,14 +53,18 @@ async def _operations(database: PostgresDatabase) -> dict[str, Operation]:
             team_id=team.id, alias=f"{uuid4()}", target="echo", provider="echo", tags=("a", "b")
         )
 
+    async def trip() -> None:
+        async with alone.connect() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+
     async def charge() -> None:
         reservation = uuid4()
-        await database.spending.reserve(reservation, team.id, 2, ttl=60)
-        await database.spending.settle(reservation, 1)
+        await database.reserve(reservation, team.id, 2, ttl=60)
+        await database.settle(reservation, 1)
 
     kept = await database.aliases.add(uuid4(), alias())
     return {
-        "a round trip": database.ping,
+        "a round trip": trip,
         "create": lambda: database.aliases.add(uuid4(), alias()),
         "get": lambda: database.aliases.get(kept.id),
         "first page of 50": lambda: database.aliases.page(limit=50, where={"team_id": team.id}),
