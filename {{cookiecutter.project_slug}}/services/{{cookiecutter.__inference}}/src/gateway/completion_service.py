@@ -122,13 +122,13 @@ class ConcurrencyLimit:
     """Slots, of which each team may take a share. Without a free slot, requests fail at once."""
 
     def __init__(self, size: int, share: int) -> None:
-        self.size, self._share = size, share
+        self._size, self._share = size, share
         self.taken = 0
         self._teams: dict[UUID, int] = {}
 
     def take(self, team: UUID) -> None:
         """Take a slot, which the caller must free; raise if all, or the team's share, are taken."""
-        if self.taken >= self.size:
+        if self.taken >= self._size:
             raise errors.OverloadedError
         taken = self._teams.get(team, 0)
         if taken >= self._share:
@@ -157,8 +157,11 @@ class CompletionService:
         version = self.policy.version
         try:
             routed = await self._route(key_hash, asked)
+        except errors.UnavailableError:
+            raise
         except errors.ServiceError:
-            if not await self.policy.refresh():
+            await self.policy.refresh()
+            if version == self.policy.version:
                 raise
             version = self.policy.version
             routed = await self._route(key_hash, asked)

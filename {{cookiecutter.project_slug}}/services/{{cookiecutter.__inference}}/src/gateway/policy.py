@@ -42,11 +42,9 @@ class Policy:
         if version != self.version:
             self._forget(version)
 
-    async def refresh(self) -> bool:
-        """Clear the cache if it is outdated; return whether it was."""
-        before, newest = self.version, await self._ports.limiter.version()
-        self.renew(newest)
-        return before != newest
+    async def refresh(self) -> None:
+        """Clear the cache if it is outdated."""
+        self.renew(await self._ports.limiter.version())
 
     async def grant(self, key_hash: str) -> Grant:
         """Return the grant of a key; raise CredentialError if the key is not valid."""

@@ -37,7 +37,7 @@ class Reservations:
             self._late = False
             try:
                 await self._book(*self._kept)
-            except BaseException:
+            except (errors.UnavailableError, asyncio.CancelledError):
                 self._late = True
                 raise
         reservation = uuid4()

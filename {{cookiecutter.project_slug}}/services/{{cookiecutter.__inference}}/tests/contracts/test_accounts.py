@@ -1,4 +1,4 @@
-"""The contracts of registrations, sessions and grants of keys, and of `Spending`."""
+"""The contracts of registrations, sessions, grants of keys, and budgets."""
 
 import asyncio
 from dataclasses import replace

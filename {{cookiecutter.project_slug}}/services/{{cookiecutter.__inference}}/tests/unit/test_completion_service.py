@@ -118,7 +118,7 @@ async def test_a_request_is_admitted_although_something_changes_all_the_time(
     assert await customer.used() == (0, 0)
 
 
-async def test_what_was_refused_before_a_change_is_admitted_after_it(
+async def test_a_refusal_does_not_outlast_the_change_of_its_reason(
     customer: Customer, world: World
 ) -> None:
     soon = {"expires_at": world.clock.now() + timedelta(seconds=1)}
@@ -136,6 +136,21 @@ async def test_what_was_refused_before_a_change_is_admitted_after_it(
     world.limiter.down = True
     with pytest.raises(errors.UnavailableError):
         await admit(customer, replace(REQUEST, model="newer"))
+
+
+async def test_a_change_that_another_request_notices_first_applies_to_this_one_as_well(
+    customer: Customer, world: World
+) -> None:
+    policy = customer.app.state.completions.policy
+
+    async def change() -> None:
+        await world.database.aliases.update(customer.alias.id, {"alias": "new"})
+        policy.renew(await world.limiter.announce())
+
+    await policy.route(customer.team.id, "mine")
+    # The aliases are cached, the config is not.
+    meanwhile(world.database, "config", change)
+    await admit(customer, replace(REQUEST, model="new"))
 
 
 async def test_a_new_config_applies_to_the_next_request(customer: Customer, world: World) -> None:

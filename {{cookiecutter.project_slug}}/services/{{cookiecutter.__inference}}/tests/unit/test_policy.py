@@ -41,7 +41,7 @@ async def test_known_keys_are_cached_until_expired(customer: Customer, policy: P
 
 
 @pytest.mark.parametrize(("version", "seconds"), [("1", 0), ("", 1)])
-async def test_a_new_version_or_a_minute_invalidates_the_cache(
+async def test_a_new_version_or_a_while_invalidates_the_cache(
     customer: Customer, policy: Policy, version: str, seconds: float
 ) -> None:
     async def target() -> domain.Target:

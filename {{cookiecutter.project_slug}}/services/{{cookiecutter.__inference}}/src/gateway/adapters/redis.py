@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
-from servicebase.redis import UNAVAILABLE, translated
+from servicebase.redis import translated
 
 from .. import domain, errors, ports
 
@@ -33,9 +33,9 @@ Command = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Client(Redis):
-    """Redis client whose commands raise UnavailableError after `timeout` seconds at the latest.
+    """Redis client whose commands raise UnavailableError after `timeout` seconds.
 
-    It connects on first use. The caller closes it.
+    A command may wait as long for those before it. It connects on first use. The caller closes it.
     """
 
     def __init__(self, url: str, *, timeout: float) -> None:
@@ -68,7 +68,8 @@ class Client(Redis):
         if self._sending is None or self._sending.done():
             # In its own task: cancelling the first caller must not affect the others.
             self._sending = asyncio.create_task(self._send())
-        return await answer
+        with translated():
+            return await answer
 
     async def _send(self) -> None:
         while self._waiting:
@@ -76,7 +77,7 @@ class Client(Redis):
             try:
                 answers = await self._execute([command for command, _ in waiting])
             except Exception as error:  # noqa: BLE001 - raised in the callers
-                if isinstance(error.__cause__, TimeoutError):
+                if isinstance(error, TimeoutError):
                     # Commands that arrived meanwhile have waited as well: fail them, too.
                     waiting += self._waiting
                     self._waiting = []
@@ -91,15 +92,10 @@ class Client(Redis):
 
     async def _execute(self, commands: list[Command]) -> list[Any]:
         # One timeout for the connection and the responses together.
-        with translated():
-            async with asyncio.timeout(self._timeout), self.pipeline(transaction=False) as pipeline:
-                for args, options in commands:
-                    pipeline.execute_command(*args, **options)
-                answers = await pipeline.execute(raise_on_error=False)
-                for answer in answers:
-                    if isinstance(answer, UNAVAILABLE):
-                        raise answer
-                return answers
+        async with asyncio.timeout(self._timeout), self.pipeline(transaction=False) as pipeline:
+            for args, options in commands:
+                pipeline.execute_command(*args, **options)
+            return await pipeline.execute(raise_on_error=False)
 
 
 class RedisLimiter:
@@ -148,10 +144,11 @@ class RedisLimiter:
     async def flush(self) -> None:
         """Send all pending corrections. If that fails they are lost, rather than sent twice."""
         try:
-            while self._due:
-                await self._run(next(iter(self._due)), "", "", "", "", ANY)
+            for team in [*self._due]:
+                await self._run(team, "", "", "", "", ANY)
         except errors.UnavailableError as error:
             # The counts leave the window in a minute anyway.
+            self._due.clear()
             _log.warning("tokens not settled", cause=repr(error.__cause__))
 
     async def _run(self, team: UUID, *request: int | str) -> Any:
@@ -167,5 +164,6 @@ class RedisLimiter:
             return await self._client.execute_command(*command)
 
     async def _flush_soon(self) -> None:
-        await asyncio.sleep(DELAY)
-        await self.flush()
+        while self._due:
+            await asyncio.sleep(DELAY)
+            await self.flush()
