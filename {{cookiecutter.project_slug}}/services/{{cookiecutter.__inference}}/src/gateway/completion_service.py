@@ -160,6 +160,7 @@ class CompletionService:
         except errors.UnavailableError:
             raise
         except errors.ServiceError:
+            # Not admitted, so not compared with the newest version.
             await self.policy.refresh()
             if version == self.policy.version:
                 raise
