@@ -71,11 +71,8 @@ def url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_load_master_judges_the_requests_of_all_its_workers(
-    project: Project, changes: Changes, url: str, tmp_path: Path
-) -> None:
-    changes.write(LOCUSTFILE, SCENARIO)
-    changes.replace("services/gateway/pyproject.toml", '">20"', '">1000000"')
+def judged(project: Project, url: str, folder: Path) -> tuple[int, str]:
+    """Run a load test with workers; return the master's exit code and output."""
     port = free_port()
     work = ("invoke", "load.worker", "gateway", "--master", "127.0.0.1", "--port", str(port))
     with ExitStack() as stack:
@@ -83,7 +80,7 @@ def test_the_load_master_judges_the_requests_of_all_its_workers(
             worker = subprocess.Popen(
                 ("uv", "run", *work),
                 cwd=project.path,
-                env={**project.environment, "TMPDIR": str(tmp_path)},
+                env={**project.environment, "TMPDIR": str(folder)},
             )
             stack.enter_context(worker)
             stack.callback(worker.terminate)
@@ -93,8 +90,21 @@ def test_the_load_master_judges_the_requests_of_all_its_workers(
             *("--workers", str(WORKERS), "--options", options),
             check=False,
         )
-    said = done.stdout + done.stderr
-    assert done.returncode == 1, said
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_load_master_judges_the_requests_of_all_its_workers(
+    project: Project, changes: Changes, url: str, tmp_path: Path
+) -> None:
+    changes.write(LOCUSTFILE, SCENARIO)
+    changes.replace("services/gateway/pyproject.toml", '">20"', '">1000000"')
+    for _ in range(3):
+        Counting.seen.clear()
+        code, said = judged(project, url, tmp_path)
+        # On a busy machine a run says nothing, as it says itself.
+        if "generator-limited" not in said:
+            break
+    assert code == 1, said
     assert "requests_per_second is " in said
     left = json.loads((project.path / "reports/load/gateway/load.json").read_text())
     closed, arriving = left["phases"]
