@@ -80,6 +80,17 @@ def test_each_proof_marker_has_a_session_and_each_proof_session_has_tests(
     assert {f"proof({each})" for each in named} == proofs(sessions) - engine
 
 
+def test_the_table_of_proofs_names_their_files_and_the_share_of_a_sample() -> None:
+    text = (ROOT / "docs" / "maintaining.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `([\w-]+)` \| .* \| (.*) \|$", text, re.MULTILINE))
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        for name in re.findall(r'mark\.proof\(of="([\w-]+)"\)', file.read_text(encoding="utf-8")):
+            named = (file.name in table[name], f"{file.parent.name}/`" in table[name])
+            assert any(named), f"{name}: {file.name}"
+    assert SHARE == 10
+    assert "run one test in ten" in text
+
+
 def test_the_same_seed_samples_the_same_tests_and_another_seed_others() -> None:
     ids = [str(number) for number in range(2 * SHARE + 1)]
     first = choose("a", ids)

@@ -242,6 +242,9 @@ def test_snapshots_are_listed_and_deleted(ready: Scratch) -> None:
     assert found["made"] > "2026"
     assert found["size"] > 0
     assert f"listed: one: {ready.purpose} of " in ready.green("db.snapshots").out
+    dry = ready.green("db.discard", "listed: one", "--dry-run")
+    assert "removes the snapshot 'listed: one'" in dry.out
+    assert listed() != before
     ready.green("db.discard", "listed: one", "--yes")
     assert listed() == before
     assert ready.invoke("db.restore", "listed: one", "--yes").code == 3

@@ -66,7 +66,7 @@ def test_json_lists_each_check_with_its_tiers_and_hint(project: Project) -> None
 def test_the_doctor_checks_only_the_requested_tier(project: Project) -> None:
     unit = project.outcome(*DOCTOR, "--tier", "unit")
     assert unit.code == 0, unit.output
-    assert "everything that unit need" in unit.output
+    assert "unit: everything needed is there" in unit.output
     assert "docker" not in unit.output
     infrastructure = project.outcome(*DOCTOR, "--tier", "infrastructure")
     assert infrastructure.code == 2, infrastructure.output

@@ -661,6 +661,11 @@ def test_a_failed_session_that_is_not_a_tier_is_reported_by_name(
             "stack.logs --servce x",
             "stack.logs has no flag --servce\n  hint: did you mean --service?",
         ),
+        (
+            "stack.clean --dry-rum",
+            "stack.clean has no flag --dry-rum\n  hint: did you mean --dry-run?",
+        ),
+        ("--dry stack.clean --yes", "--dry stops only shell commands, not what stack.clean does"),
         ("--lst", "invoke has no flag --lst\n  hint: did you mean --list?"),
         ("stack.logs --lines", "Flag --lines needed value"),
         ("db.restore", "did not receive required positional arguments: 'name'"),
@@ -680,6 +685,9 @@ def test_invokes_own_help_and_completion_work(project: Project) -> None:
     for words in ("--help", "--list db", "--help stack.up", "stack.up --help", "--version"):
         shown = project.outcome("uv", "run", "invoke", *words.split())
         assert shown.code == 0, shown.output
+        if words.startswith("--help "):
+            # Of each flag, and not only its name.
+            assert "print JSON" in shown.output
     names = project.outcome("uv", "run", "invoke", "--complete", "--", "invoke", "stak")
     assert "stack.up" in names.output.split()
 

@@ -19,8 +19,8 @@ from .checks import Check, checks
 
 _COLOURS = {"ok": 32, "optional": 33, "missing": 31, "broken": 31}
 _CONCLUSIONS = {
-    Code.PASSED: "everything that {tiers} need is there",
-    Code.INFRASTRUCTURE: "infrastructure: something that {tiers} need is missing",
+    Code.PASSED: "{tiers}: everything needed is there",
+    Code.INFRASTRUCTURE: "infrastructure: something needed by {tiers} is missing",
     Code.CONFIGURATION: "configuration: something is wrong, not only missing",
 }
 

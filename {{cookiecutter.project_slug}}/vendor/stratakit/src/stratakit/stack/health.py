@@ -74,7 +74,7 @@ class Status:
     def cells(self) -> tuple[str, ...]:
         """Return the cells of its row in a table."""
         who = f"pid {self.process}" if self.process else (self.container or "")[:12]
-        since = f"since {self.since.astimezone():%Y-%m-%d %H:%M:%S}" if self.since else ""
+        since = f"{self.since.astimezone():%Y-%m-%d %H:%M:%S}" if self.since else ""
         return self.name, self.state, who, self.url or "", since, self.reason or ""
 
 

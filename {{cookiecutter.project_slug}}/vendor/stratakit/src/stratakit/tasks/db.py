@@ -236,7 +236,7 @@ def agree(
             guards.check(found, force=force, rules=action.rules)
             lost = action.loses(target) if target.purpose == DEV and found.exists else []
             asks = asks or bool(lost) or (action.destroys and not found.owned)
-            if action.destroys or lost:
+            if action.destroys or lost or options.dry_run:
                 removed = "".join(f"\n  removes {line}" for line in lost)
                 console.say(f"{action.verb} {found}{removed}", quiet=options.json)
     if asks and not (options.dry_run or options.yes):
@@ -387,6 +387,7 @@ def show_snapshots(
     help={
         **HELP,
         "yes": DESTRUCTIVE_HELP["yes"],
+        "dry_run": DESTRUCTIVE_HELP["dry_run"],
         "database": "dev, test or all; by default the one that the snapshot is of",
         "name": "name given to db.snapshot",
     },
@@ -398,6 +399,7 @@ def discard(
     database: str | None = None,
     json: bool = False,
     yes: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Delete a snapshot made by `db.snapshot`."""
     gone = Action(
@@ -408,7 +410,7 @@ def discard(
     )
     with databases(service, database, PURPOSES) as targets:
         chosen = targets if database else remembered(name, targets)
-        act(gone, chosen, Options(json, yes))
+        act(gone, chosen, Options(json, yes, dry_run=dry_run))
 
 
 def remembered(name: str, targets: list[Database]) -> list[Database]:

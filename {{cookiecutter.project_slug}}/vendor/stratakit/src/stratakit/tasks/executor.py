@@ -3,6 +3,7 @@
 invoke.yaml selects the executor; tasks.py checks the command line before Invoke parses it.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, get_type_hints
@@ -61,6 +62,11 @@ class Executor(InvokeExecutor):
         calls = super().normalize(tasks)
         for call in calls:
             name = call.called_as or call.task.name
+            if self.config.run.dry and isinstance(call.task, TypedTask):
+                raise ConfigurationError(
+                    f"--dry stops only shell commands, not what {name} does",
+                    f"uv run invoke --help {name}, for --dry-run where there is one",
+                )
             call.kwargs = _typed(name, call.task.body, call.kwargs)
         return calls
 
@@ -115,7 +121,9 @@ def _typed(called: str, body: Body, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(actions: Collection) -> ConfigurationError | None:
-    contexts = actions.to_contexts()
+    # Of a copy: Invoke's `Task.get_arguments` takes the flags' descriptions out of the task, and its
+    # own `--help` would show none.
+    contexts = copy.deepcopy(actions).to_contexts()
     names = [name for each in contexts for name in (str(each.name), *each.aliases)]
     asked = {
         "action": (program.args.help.value, names),
@@ -136,7 +144,7 @@ def _refusal(actions: Collection) -> ConfigurationError | None:
         name = unknown[1]
         if not name.startswith("-"):
             return _unknown(f"there is no action {name!r}", name, names)
-        flags = [*core.flag_names(), *(error.context.flag_names() if error.context else ())]
+        flags = [*(error.context or core).flag_names(), "--help"]
         return _unknown(f"{action or 'invoke'} has no flag {name}", name, flags, action)
     return None
 

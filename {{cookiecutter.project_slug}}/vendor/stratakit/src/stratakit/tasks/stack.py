@@ -95,14 +95,22 @@ def wait(
         console.say(_urls(statuses))
 
 
-@task(help={"yes": "do not ask"})
-def clean(_: Context, yes: bool = False) -> None:
+@task(
+    help={
+        "yes": "do not ask for confirmation",
+        "dry_run": "print what would be deleted and change nothing",
+    }
+)
+def clean(_: Context, yes: bool = False, dry_run: bool = False) -> None:
     """Delete the stack: containers, images, data and logs."""
+    named = [each.name for each in project.services() if "postgres" in each.needs]
+    kept = ", ".join(names.named(each, DEV, checkout.mark()) for each in named)
+    what = f"delete all data of the stack; databases: {kept or 'none'}"
+    if dry_run:
+        console.say(what)
+        return
     if not yes:
-        named = [each.name for each in project.services() if "postgres" in each.needs]
-        kept = ", ".join(names.named(each, DEV, checkout.mark()) for each in named)
-        question = f"delete all data of the stack; databases: {kept or 'none'}"
-        console.confirm(question, "--yes")
+        console.confirm(what, "--yes")
     console.say("\n".join(running.clean()) or "nothing was there")
 
 

@@ -183,8 +183,8 @@ class IsolatedDatabase(AbstractContextManager["IsolatedDatabase"]):
 class ClonePool(AbstractContextManager["ClonePool"]):
     """Pool of databases of one service, for tests that change more than rows.
 
-    A thread copies them while tests run, which takes 10 to 100 ms each. It drops returned ones with
-    a delay: PostgreSQL waits for 100 ms if a connection has just been closed.
+    A thread copies them while tests run. It drops returned ones with a delay: PostgreSQL waits for
+    100 ms if a connection has just been closed.
     """
 
     def __init__(self, server: str, template: str, run: str, prefix: str) -> None:

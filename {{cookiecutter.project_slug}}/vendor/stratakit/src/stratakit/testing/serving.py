@@ -97,8 +97,8 @@ def serving(
         folder: an empty folder, its working directory.
 
     Raises:
-        AssertionError: it did not stop within its own SHUTDOWN_GRACE plus ten seconds, or its exit
-            code was not 0. A service that is not up yet may end by the signal.
+        AssertionError: it did not stop in ten seconds, plus the SHUTDOWN_GRACE among its settings,
+            or its exit code was not 0. A service that is not up yet may end by the signal.
     """
     port = free_port()
     others = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
