@@ -7,12 +7,15 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import psycopg
 import pytest
 
 from stratakit import database, servers, settings
+from stratakit.errors import ConfigurationError
+from stratakit.tasks.db import remembered
 
 from .scratch import INVOKE, Scratch
 
@@ -33,6 +36,24 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TABLE made, kind")
+'''
+RENAMING = '''
+"""Rename a column and a table."""
+
+from alembic import op
+
+revision, down_revision = "renaming", "seeding"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    op.alter_column("made", "kind", new_column_name="sort")
+    op.rename_table("kind", "sort")
+
+
+def downgrade() -> None:
+    op.rename_table("sort", "kind")
+    op.alter_column("made", "sort", new_column_name="kind")
 '''
 SEEDS = "INSERT INTO kind (name) VALUES ('seeded') ON CONFLICT DO NOTHING;"
 FRESH = {"kind": 3, "made": 0}
@@ -248,6 +269,37 @@ def test_snapshots_are_listed_and_deleted(ready: Scratch) -> None:
     ready.green("db.discard", "listed: one", "--yes")
     assert listed() == before
     assert ready.invoke("db.restore", "listed: one", "--yes").code == 3
+
+
+def test_snapshots_of_the_services_that_have_one_are_selected() -> None:
+    @dataclass
+    class Known:
+        service: str
+        name: str
+        labels: tuple[str, ...] = ()
+
+        def has_snapshot(self, label: str) -> bool:
+            return label in self.labels
+
+    def chosen(*known: Known) -> list[Any]:
+        return remembered("kept", cast("list[Any]", [*known]))
+
+    there, other = Known("a", "a_dev", ("kept",)), Known("a", "a_test", ("kept",))
+    assert chosen(there, Known("a", "a_test"), Known("added_later", "added_later_dev")) == [there]
+    with pytest.raises(ConfigurationError, match="of a_dev and of a_test"):
+        chosen(there, other)
+
+
+def test_rollback_of_a_renamed_column_names_no_loss(ready: Scratch, address: str) -> None:
+    write(ready, address)
+    file = ready.migrations / "renaming.py"
+    file.write_text(RENAMING)
+    try:
+        ready.green("db.migrate")
+        assert "removes" not in ready.green("db.rollback", "--dry-run").out
+        ready.green("db.rollback", "--yes")
+    finally:
+        file.unlink()
 
 
 def test_rollback_undoes_one_revision_and_migrate_applies_all(ready: Scratch) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from stratakit import database, servers, settings
+from stratakit.database import migrations
 
 from .scratch import Outcome, Scratch
 
@@ -46,6 +48,13 @@ def written(project: Scratch, name: str, after: str) -> Iterator[None]:
     """Add a migration to the code within the block."""
     file = project.migrations / f"{name}.py"
     file.write_text(MIGRATION.format(name=name, after=after))
+    with removed(file):
+        yield
+
+
+@contextmanager
+def removed(file: Path) -> Iterator[None]:
+    """Remove a file after the block."""
     try:
         yield
     finally:
@@ -69,6 +78,7 @@ def test_all_actions_report_a_revision_of_another_branch_alike(project: Scratch)
             outcome = project.invoke(*action.split())
             assert told in one_line(outcome), (action, outcome.said)
             assert (outcome.code == 0) == (action == "db.status")
+            assert "changed since" not in outcome.said
         project.green("db.reset", "--yes")
         assert "0001" in project.green("db.status").out
     finally:
@@ -79,13 +89,42 @@ def test_all_actions_report_two_heads_alike(project: Scratch) -> None:
     with written(project, "left", '"0001"'), written(project, "right", '"0001"'):
         told = (
             f"the migrations of {project.service.name} have 2 heads: left, right:"
-            f" let one follow the other, or in services/{project.service.name}:"
-            " uv run alembic merge heads"
+            " let one follow the other, or:"
+            f" uv run invoke db.revision --merge -m join --service {project.service.name}"
         )
         for action in (*ACTIONS, "db.revision -m more"):
             outcome = project.invoke(*action.split())
             assert told in one_line(outcome), (action, outcome.said)
             assert (outcome.code == 0) == (action == "db.status")
+
+
+def test_two_heads_are_merged_and_rolled_back_one_migration_at_a_time(
+    project: Scratch, address: str
+) -> None:
+    def at() -> set[str]:
+        with database.connect(address, project.database) as connection:
+            return set(migrations.revisions(connection))
+
+    def merge() -> Outcome:
+        return project.green("db.revision", "--merge", "-m", "join")
+
+    before = {*project.migrations.glob("*.py")}
+    try:
+        with written(project, "left", '"0001"'), written(project, "right", '"0001"'):
+            merge()
+            [file] = {*project.migrations.glob("*join.py")} - before
+            with removed(file):
+                assert "nothing to merge: there is one head" in merge().said
+                project.green("db.migrate")
+                newest = at()
+                project.green("db.rollback", "--yes")
+                assert at() == {"left", "right"}
+                project.green("db.rollback", "--yes")
+                assert at() in ({"left"}, {"right"})
+                project.green("db.migrate")
+                assert at() == newest
+    finally:
+        project.green("db.reset", "--yes")
 
 
 def test_a_database_behind_the_code_is_reported_with_the_command_that_migrates_it(

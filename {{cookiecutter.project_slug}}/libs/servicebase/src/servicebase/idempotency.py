@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 from uuid import UUID, uuid4
 
 from fastapi import Header
+from pydantic_core import to_jsonable_python
 
 from . import errors
 
@@ -78,9 +79,16 @@ async def id_for(store: IdempotencyStore, key: str | None, new: Any) -> UUID:
     fresh = uuid4()
     if key is None:
         return fresh
-    canonical = json.dumps(asdict(new), sort_keys=True)
+    canonical = json.dumps(asdict(new), sort_keys=True, default=_plain)
     mine = Claim(fresh, hashlib.sha256(canonical.encode()).hexdigest())
     claim = await store.claim(key, mine)
     if claim.fingerprint != mine.fingerprint:
         raise errors.KeyReusedError
     return claim.id
+
+
+def _plain(value: object) -> object:
+    """Return an enum member, a date, a UUID and so on as JSON has it, and a set in a fixed order."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    return to_jsonable_python(value)

@@ -1,11 +1,15 @@
 """Contract of `IdempotencyStore`, for both the fake and the real one."""
 
 import asyncio
+from dataclasses import make_dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from uuid import UUID, uuid4
 
 import pytest
 
-from servicebase.idempotency import Claim, IdempotencyStore
+from servicebase.idempotency import Claim, IdempotencyStore, id_for
 from stratakit.testing import contracts
 
 idempotency = contracts.adapters("memory_idempotency", "redis_idempotency")
@@ -30,3 +34,12 @@ async def test_concurrent_claims_of_a_key_get_the_same(idempotency: IdempotencyS
     given = await asyncio.gather(*(idempotency.claim("key", claim) for claim in claims))
     assert len(set(given)) == 1
     assert given[0] in claims
+
+
+@pytest.mark.parametrize(
+    "value", [Enum("Size", "SMALL").SMALL, date(2026, 1, 1), Decimal("1.5"), FIRST.id, {"a", "b"}]
+)
+async def test_a_field_may_have_any_type(idempotency: IdempotencyStore, value: object) -> None:
+    new = make_dataclass("New", ["value"])(value)
+    created = await id_for(idempotency, "key", new)
+    assert await id_for(idempotency, "key", new) == created

@@ -273,7 +273,7 @@ class Database:
         if copy not in runs.databases(connection):
             raise ConfigurationError(
                 f"there is no snapshot {label!r} of {self.name}",
-                f"uv run invoke db.snapshot {label} {self._which}",
+                f"uv run invoke db.snapshots --service {self.service.name}, which lists them",
             )
         return copy
 
@@ -337,6 +337,16 @@ class Database:
         from ..schema import autogenerate
 
         return autogenerate.write(self.server.url, self.service, message, drop=drop)
+
+    def merge(self, message: str) -> "Written":
+        """Write a migration that joins the heads of its service; it has none if there is one head.
+
+        Raises:
+            MigrationError: the migrations cannot be read.
+        """
+        from ..schema import autogenerate
+
+        return autogenerate.merge(self.service, message)
 
     def psql(self) -> tuple[list[str], dict[str, str]]:
         """Return the command that opens psql on it, and its environment variables.

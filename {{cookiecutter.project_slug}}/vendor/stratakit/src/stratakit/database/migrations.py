@@ -46,8 +46,8 @@ def migrate(connection: Connection, service: Service, revision: str = "head") ->
     _run("upgrade", connection, service, revision)
 
 
-def rollback(connection: Connection, service: Service, revision: str = "-1") -> None:
-    """Downgrade a database to a revision of the service's migrations.
+def rollback(connection: Connection, service: Service, revision: str | None = None) -> None:
+    """Downgrade a database to a revision of the service's migrations, or by the latest migration.
 
     Raises:
         MigrationError: a migration has no downgrade, or it fails.
@@ -55,15 +55,30 @@ def rollback(connection: Connection, service: Service, revision: str = "-1") -> 
     _run("downgrade", connection, service, revision)
 
 
-def _run(command: str, connection: Connection, service: Service, revision: str) -> None:
+def _run(command: str, connection: Connection, service: Service, revision: str | None) -> None:
     # Imported lazily, since it is rarely needed: Alembic takes 0.3 s.
     import alembic.command
 
-    if blocked := position(service, connection.info.dbname, revisions(connection)).blocked:
-        raise MigrationError(*blocked)
+    at = position(service, connection.info.dbname, revisions(connection))
+    if at.blocked:
+        raise MigrationError(*at.blocked)
     with _config(connection, service) as config:
-        getattr(alembic.command, command)(config, revision)
+        getattr(alembic.command, command)(config, revision or at.before_latest)
         _note_files(connection, config)
+
+
+def merge(service: Service, message: str) -> Path | None:
+    """Add a migration that joins all heads; return its file, or None if there is one head.
+
+    Raises:
+        MigrationError: the migrations cannot be read.
+    """
+    from alembic import command
+
+    if not position(service, "", ()).fork:
+        return None
+    script = command.merge(configuration(service), "heads", message=message)
+    return None if script is None else Path(script.path)
 
 
 def add(
@@ -161,6 +176,9 @@ def changed(connection: Connection, service: Service) -> list[str]:
     """
     before = applied(connection)
     if not before:
+        return []
+    if position(service, "", revisions(connection)).unknown:
+        # It is at a migration of another branch, so others may be missing here without a change.
         return []
     with _scripts(service, f"the migrations of {service.name} cannot be read: ") as scripts:
         now = _files(scripts, "heads")

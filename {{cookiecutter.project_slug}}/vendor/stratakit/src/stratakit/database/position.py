@@ -38,13 +38,21 @@ class Position:
         return [each for each in self.present if each not in known]
 
     @property
+    def before_latest(self) -> str:
+        """Target that reverts the latest migration only, for Alembic's `downgrade`."""
+        latest = next(iter(self.scripts.iterate_revisions(self.present, "base")))
+        parents = latest.down_revision or "base"
+        # Of a merge, one parent is enough: the migrations of the other one stay applied.
+        return f"{latest.revision}@{parents if isinstance(parents, str) else parents[0]}"
+
+    @property
     def fork(self) -> tuple[str, str] | None:
         """Reason why the migrations do not lead to a single schema, and a hint."""
         if len(self.heads) <= 1:
             return None
-        merge = f"in services/{self.service.name}: uv run alembic merge heads"
+        merge = f"uv run invoke db.revision --merge -m join --service {self.service.name}"
         there = f"the migrations of {self.service.name} have {len(self.heads)} heads"
-        return f"{there}: {', '.join(self.heads)}", f"let one follow the other, or {merge}"
+        return f"{there}: {', '.join(self.heads)}", f"let one follow the other, or: {merge}"
 
     @property
     def blocked(self) -> tuple[str, str] | None:

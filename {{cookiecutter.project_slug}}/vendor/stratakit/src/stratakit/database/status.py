@@ -1,5 +1,6 @@
 """Status of databases: whether they exist, their contents, and what a rollback would lose."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,11 +21,11 @@ _TABLES = """
     ORDER BY 1, 2
 """
 _COLUMNS = """
-    SELECT nspname, relname, attname FROM pg_attribute
+    SELECT attrelid::int8, attnum, nspname, relname, attname FROM pg_attribute
       JOIN pg_class ON pg_class.oid = attrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'm') AND attnum > 0 AND NOT attisdropped
       AND relname <> 'alembic_version' AND nspname !~ '^(pg_|information_schema$)'
-    ORDER BY 1, 2, attnum
+    ORDER BY nspname, relname, attnum
 """
 
 
@@ -152,13 +153,16 @@ def lost_by_rollback(database: Database) -> list[str]:
         MigrationError: a migration has no downgrade.
         InfrastructureError: the role may not create databases.
     """
-    at = database.revision()
-    if at is None:
+    with connect(database.server.url, database.name) as connection:
+        at = migrations.revisions(connection)
+    if not at:
         return []
     before, after = _taken_back(database, at)
-    tables = [dict.fromkeys(each[:2] for each in columns) for columns in (before, after)]
-    dropped = [each for each in before if each[:2] in tables[1] and each not in after]
-    dropped += [(*each, "") for each in tables[0] if each not in tables[1]]
+    # By their numbers: a table or column that is renamed keeps its data.
+    tables = {table for table, _ in after}
+    gone = [key for key in before if key not in after]
+    dropped = [before[key] for key in gone if key[0] in tables]
+    dropped += dict.fromkeys((*before[key][:2], "") for key in gone if key[0] not in tables)
     with connect(database.server.url, database.name) as connection:
         found = []
         for schema, table, column in dropped:
@@ -177,20 +181,21 @@ def lost_by_rollback(database: Database) -> list[str]:
         return found
 
 
-Columns = list[tuple[str, str, str]]
-"""Names of schemas, tables and columns."""
+Columns = dict[tuple[int, int], tuple[str, str, str]]
+"""Names of schema, table and column, by the numbers of table and column."""
 
 
-def _taken_back(database: Database, at: str) -> tuple[Columns, Columns]:
-    """Return the columns at a revision, and those left after it is reverted."""
+def _taken_back(database: Database, at: Sequence[str]) -> tuple[Columns, Columns]:
+    """Return the columns at these revisions, and those left after the latest is reverted."""
     with (
         session(database.server.url) as connection,
         runs.migrated(connection, database.service) as newest,
     ):
         name = newest.info.dbname
-        if migrations.revisions(newest) != [at]:
+        for revision in at:
             with beside(connection, name) as own:
-                migrations.rollback(own, database.service, at)
+                if revision not in migrations.revisions(own):
+                    migrations.rollback(own, database.service, revision)
         before = _columns(connection, name)
         with beside(connection, name) as own:
             migrations.rollback(own, database.service)
@@ -199,7 +204,8 @@ def _taken_back(database: Database, at: str) -> tuple[Columns, Columns]:
 
 def _columns(connection: Connection, name: str) -> Columns:
     with beside(connection, name) as own:
-        return own.execute(_COLUMNS).fetchall()
+        found = own.execute(_COLUMNS).fetchall()
+    return {(table, number): (schema, name, column) for table, number, schema, name, column in found}
 
 
 def _count(connection: Connection, schema: str, table: str, column: str = "") -> int:

@@ -75,6 +75,19 @@ def write(server: str, service: Service, message: str, *, drop: bool = False) ->
     return Written(draft.file, draft.notes)
 
 
+def merge(service: Service, message: str) -> Written:
+    """Write a migration that joins all heads of a service's migrations.
+
+    Raises:
+        MigrationError: the migrations cannot be read.
+    """
+    file = migrations.merge(service, message)
+    if file is None:
+        return Written(None, ["nothing to merge: there is one head"])
+    migrations.format_file(file)
+    return Written(file)
+
+
 @dataclass
 class Draft:
     """A migration that is written, tried, and rewritten."""

@@ -24,6 +24,8 @@ COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 BATCH = 24_000 if sys.platform == "win32" else 100_000
 """Bytes of paths on one command line; the limit is 32,767 on Windows and a million on macOS."""
 
+BY_HAND = "correct by hand what it names; the rest is fixed"
+
 _ESCAPES = re.compile(r"\x1b(\[[0-9;]*[a-zA-Z]|\([A-Z0-9])")
 
 
@@ -49,11 +51,11 @@ def outcomes(
     `present` are the project's files, `chosen` the ones to check. With `fix`, checks that can fix
     files run first, one after another, before any other check reads them.
     """
-    fixed = {
-        check.name: _make(check, check.fix, present, chosen)
-        for check in checks
-        if fix and check.fix
-    }
+    fixing = [check for check in checks if fix and check.fix]
+    fixed = {check.name: _fixed(check, present, chosen) for check in fixing}
+    # What a later check has fixed may have been a finding of an earlier one.
+    again = [check for check in fixing if fixed[check.name].code == Code.FAILED]
+    fixed |= {check.name: _fixed(check, present, chosen) for check in again}
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         started = {
@@ -99,6 +101,12 @@ def _walk() -> Iterator[str]:
         folders[:] = filter(kept, folders)
         for name in filter(kept, names):
             yield (Path(folder) / name).relative_to(ROOT).as_posix()
+
+
+def _fixed(check: Check, present: Sequence[str], chosen: Sequence[str]) -> Outcome:
+    """Return the outcome of a check after its fixes; for what is left there is no such command."""
+    outcome = _make(check, check.fix, present, chosen)
+    return replace(outcome, hint=BY_HAND) if outcome.code == Code.FAILED else outcome
 
 
 def _make(

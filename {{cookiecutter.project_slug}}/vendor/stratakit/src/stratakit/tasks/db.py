@@ -104,6 +104,7 @@ ACTIONS = (
         loses=status.lost_by_rollback,
     ),
 )
+SNAPSHOTS = "uv run invoke db.snapshots, which lists them"
 MIGRATING = ("setup", "migrate")
 REDO = "undo the edit and write a new migration (db.revision), or: uv run invoke db.reset"
 
@@ -214,7 +215,7 @@ def act(action: Action, targets: list[Database], options: Options) -> None:
         for file in target.changed():
             sys.stderr.write(
                 f"{file} has changed since it was applied to {target.name}\n"
-                f"  hint: {REDO} --database {target.purpose}\n"
+                f"  hint: {REDO} --service {target.service.name} --database {target.purpose}\n"
             )
     if options.json:
         told = {"action": action.verb, "dry_run": options.dry_run, "services": results}
@@ -292,15 +293,24 @@ def show_verdict(
         **HELP,
         "message": "short description, used in the file name",
         "drop": "drop tables, columns, indexes and constraints that no model has",
+        "merge": "only join the heads of each service that has several",
     }
 )
 def revision(
-    _: Context, message: str, service: str | None = None, json: bool = False, drop: bool = False
+    _: Context,
+    message: str,
+    service: str | None = None,
+    json: bool = False,
+    drop: bool = False,
+    merge: bool = False,
 ) -> None:
     """Autogenerate a migration of each service whose models have changed."""
     with databases(service, DEV, ()) as targets:
         written = {
-            target.service.name: target.autogenerate(message, drop=drop) for target in targets
+            target.service.name: target.merge(message)
+            if merge
+            else target.autogenerate(message, drop=drop)
+            for target in targets
         }
     for name, each in written.items():
         for note in each.notes:
@@ -414,19 +424,17 @@ def discard(
 
 
 def remembered(name: str, targets: list[Database]) -> list[Database]:
-    """Return the databases that have a snapshot of this name, one per service.
+    """Return the databases that have a snapshot of this name, at most one per service.
 
     Raises:
-        ConfigurationError: a service has none, or several databases of a service have one.
+        ConfigurationError: no service has one, or several databases of a service have one.
     """
     there = [target for target in targets if target.has_snapshot(name)]
-    for service in dict.fromkeys(target.service for target in targets):
+    if not there:
+        of = ", ".join(dict.fromkeys(target.service.name for target in targets))
+        raise ConfigurationError(f"there is no snapshot {name!r} of {of}", SNAPSHOTS)
+    for service in dict.fromkeys(target.service for target in there):
         own = [target for target in there if target.service == service]
-        if not own:
-            raise ConfigurationError(
-                f"there is no snapshot {name!r} of {service.name}",
-                f"uv run invoke db.snapshot {name} --service {service.name}",
-            )
         if len(own) > 1:
             raise ConfigurationError(
                 f"there are snapshots {name!r} of {' and of '.join(each.name for each in own)}",

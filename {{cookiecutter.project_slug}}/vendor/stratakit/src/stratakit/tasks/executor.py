@@ -135,6 +135,9 @@ def _refusal(actions: Collection) -> ConfigurationError | None:
     core = program.initial_context
     try:
         Parser(contexts, core).parse_argv(program.core.unparsed)
+    except ValueError as error:
+        # Of an action of the team's own: Invoke converts a value to the type of the default.
+        return ConfigurationError(f"a flag has an invalid value: {error}", "uv run invoke --list")
     except ParseError as error:
         action = error.context.name if error.context else None
         unknown = re.fullmatch("No idea what '(.+)' is!", str(error))
