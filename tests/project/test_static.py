@@ -402,6 +402,15 @@ def test_fix_corrects_format_and_lint_before_the_other_checks_run(
     assert said.code == 0, said.output
     fixed = '"""X."""\n\nimport os\nimport sys\n\nX = (os.sep, sys.path)\n'
     assert planted.read_text(encoding="utf-8") == fixed
+    # The formatter, which runs later, wraps the line that is too long for the linter.
+    changes.write(SOURCE, f'"""X."""\n\nX = [{"1, " * 40}]\n')
+    said = static(project, "--fix", SOURCE)
+    assert said.code == 0, said.output
+    changes.write(SOURCE, "X = 1\n")
+    said = static(project, "--fix", SOURCE)
+    assert said.code == 1
+    assert "D100" in said.output
+    assert "hint: correct by hand what it names" in said.output
 
 
 @whole

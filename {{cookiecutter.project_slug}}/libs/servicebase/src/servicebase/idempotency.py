@@ -88,7 +88,7 @@ async def id_for(store: IdempotencyStore, key: str | None, new: Any) -> UUID:
 
 
 def _plain(value: object) -> object:
-    """Return an enum member, a date, a UUID and so on as JSON has it, and a set in a fixed order."""
+    """Return an enum member, a date or a UUID as JSON has it, and a set in a fixed order."""
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
     return to_jsonable_python(value)

@@ -16,6 +16,12 @@ idempotency = contracts.adapters("memory_idempotency", "redis_idempotency")
 FIRST = Claim(UUID(int=7), "print")
 
 
+class Size(Enum):
+    """Values that JSON does not have."""
+
+    SMALL = "small"
+
+
 @pytest.mark.parametrize("key", ["key", "*", "with blanks", "\x00\n", "naïve", "k" * 255])
 async def test_later_claims_of_a_key_get_the_first(idempotency: IdempotencyStore, key: str) -> None:
     await idempotency.ping()
@@ -37,7 +43,7 @@ async def test_concurrent_claims_of_a_key_get_the_same(idempotency: IdempotencyS
 
 
 @pytest.mark.parametrize(
-    "value", [Enum("Size", "SMALL").SMALL, date(2026, 1, 1), Decimal("1.5"), FIRST.id, {"a", "b"}]
+    "value", [Size.SMALL, date(2026, 1, 1), Decimal("1.5"), FIRST.id, {"a", "b"}]
 )
 async def test_a_field_may_have_any_type(idempotency: IdempotencyStore, value: object) -> None:
     new = make_dataclass("New", ["value"])(value)
