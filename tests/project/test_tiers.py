@@ -85,6 +85,8 @@ def living(bake: Bakery, folder: Path, persona: Persona) -> Project:
     return alive
 
 
+# It installs everything, perhaps from an empty cache.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "persona",
     [PERSONAS[0], *(pytest.param(each, marks=personas) for each in PERSONAS[1:])],

@@ -35,11 +35,9 @@ class IdempotencyStore(Protocol):
 
         Exactly one of several concurrent claims is stored, and all callers get it.
         """
-        ...
 
     async def ping(self) -> None:
         """Check that the server answers."""
-        ...
 
 
 class MemoryIdempotency:
@@ -76,19 +74,18 @@ async def id_for(store: IdempotencyStore, key: str | None, new: Any) -> UUID:
         KeyReusedError: the key came with another body before.
         UnavailableError: the store does not answer.
     """
-    fresh = uuid4()
     if key is None:
-        return fresh
-    canonical = json.dumps(asdict(new), sort_keys=True, default=_plain)
-    mine = Claim(fresh, hashlib.sha256(canonical.encode()).hexdigest())
+        return uuid4()
+    canonical = json.dumps(
+        asdict(new),
+        sort_keys=True,
+        # JSON has no dates, enums and so on; a set has no order.
+        default=lambda it: (
+            sorted(map(str, it)) if isinstance(it, (set, frozenset)) else to_jsonable_python(it)
+        ),
+    )
+    mine = Claim(uuid4(), hashlib.sha256(canonical.encode()).hexdigest())
     claim = await store.claim(key, mine)
     if claim.fingerprint != mine.fingerprint:
         raise errors.KeyReusedError
     return claim.id
-
-
-def _plain(value: object) -> object:
-    """Return an enum member, a date or a UUID as JSON has it, and a set in a fixed order."""
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(str, value))
-    return to_jsonable_python(value)

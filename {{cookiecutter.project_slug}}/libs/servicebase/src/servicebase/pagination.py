@@ -36,7 +36,6 @@ class Find(Protocol[T_co]):
 
     def __call__(self, *, limit: int, after: Position | None) -> Awaitable[Sequence[T_co]]:
         """Return the items."""
-        ...
 
 
 def encode(position: Position) -> str:

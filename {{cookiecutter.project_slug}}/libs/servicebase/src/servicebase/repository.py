@@ -51,7 +51,6 @@ class Repository(Protocol[New_contra, Found_co, Changes_contra]):
         Raises:
             ConflictError: another one has a value that must be unique.
         """
-        ...
 
     async def get(self, id_: UUID) -> Found_co:
         """Return the entity with this id.
@@ -59,7 +58,6 @@ class Repository(Protocol[New_contra, Found_co, Changes_contra]):
         Raises:
             NotFoundError: it does not exist.
         """
-        ...
 
     async def page(
         self, *, limit: int, after: Position | None = None, search: str = "", where: Where = NOTHING
@@ -68,7 +66,6 @@ class Repository(Protocol[New_contra, Found_co, Changes_contra]):
 
         `search` and `where` filter them: by text, and by values of their fields.
         """
-        ...
 
     async def update(self, id_: UUID, changes: Changes_contra) -> Found_co:
         """Replace some fields of an entity, each as a whole, and return it.
@@ -77,7 +74,6 @@ class Repository(Protocol[New_contra, Found_co, Changes_contra]):
             ConflictError: another one has a value that must be unique.
             NotFoundError: it does not exist.
         """
-        ...
 
     async def remove(self, id_: UUID) -> None:
         """Remove the entity with this id.
@@ -85,11 +81,9 @@ class Repository(Protocol[New_contra, Found_co, Changes_contra]):
         Raises:
             NotFoundError: it does not exist.
         """
-        ...
 
     async def ping(self) -> None:
         """Check that the server answers."""
-        ...
 
 
 class MemoryRepository(Generic[New, Found, Changes]):

@@ -2,10 +2,7 @@
 
 import asyncio
 from dataclasses import make_dataclass
-from datetime import date
-from decimal import Decimal
-from enum import Enum
-from uuid import UUID, uuid4
+from uuid import UUID, SafeUUID, uuid4
 
 import pytest
 
@@ -14,12 +11,6 @@ from stratakit.testing import contracts
 
 idempotency = contracts.adapters("memory_idempotency", "redis_idempotency")
 FIRST = Claim(UUID(int=7), "print")
-
-
-class Size(Enum):
-    """Values that JSON does not have."""
-
-    SMALL = "small"
 
 
 @pytest.mark.parametrize("key", ["key", "*", "with blanks", "\x00\n", "naïve", "k" * 255])
@@ -42,9 +33,7 @@ async def test_concurrent_claims_of_a_key_get_the_same(idempotency: IdempotencyS
     assert given[0] in claims
 
 
-@pytest.mark.parametrize(
-    "value", [Size.SMALL, date(2026, 1, 1), Decimal("1.5"), FIRST.id, {"a", "b"}]
-)
+@pytest.mark.parametrize("value", [FIRST.id, SafeUUID.safe, {"a", "b"}])
 async def test_a_field_may_have_any_type(idempotency: IdempotencyStore, value: object) -> None:
     new = make_dataclass("New", ["value"])(value)
     created = await id_for(idempotency, "key", new)
