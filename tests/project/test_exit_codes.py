@@ -695,3 +695,51 @@ def test_invokes_own_help_and_completion_work(project: Project) -> None:
 def test_an_action_with_a_broken_uv_exits_with_2(project: Project) -> None:
     broken = project.outcome(".venv/bin/invoke", "setup", env={"UV": "/bin/false"})
     assert broken.code == 2, broken.output
+
+
+@pytest.mark.parametrize(
+    ("words", "unbuffered", "code"),
+    [
+        # Cut short in the middle, or at Python's last flush, after all is done.
+        ("--list", "1", 141),
+        ("service.list --json", "1", 141),
+        ("service.list --json", "", 0),
+        ("graph --format bogus", "", 3),
+    ],
+)
+def test_an_action_ends_quietly_if_nobody_reads_its_output(
+    words: str, unbuffered: str, code: int, project: Project
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [".venv/bin/invoke", *words.split()],
+        cwd=project.path,
+        env={**project.environment, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == code, done.stderr
+    assert "Broken pipe" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("invoke graph >&-", 0, ""),
+        ("invoke graph <&- >&- 2>&-", 0, ""),
+        ("invoke stack.clean <&-", 3, "standard input is not a terminal\n  hint: pass --yes"),
+        ("python -m stratakit.doctor --tier static --json >&-", 0, ""),
+    ],
+)
+def test_a_command_works_with_closed_standard_streams(
+    words: str, code: int, says: str, project: Project
+) -> None:
+    done = project.outcome("bash", "-c", f".venv/bin/{words}", env=EMBEDDED)
+    assert done.code == code, done.output
+    assert says in done.output
+    assert "Traceback" not in done.output

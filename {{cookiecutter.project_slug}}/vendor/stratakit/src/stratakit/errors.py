@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any, NoReturn
 
+from . import streams
+
 
 class Code(IntEnum):
     """Exit codes of tiers and tasks; of several, the highest wins."""
@@ -74,6 +76,8 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and streams.reader_ended():
+            raise  # Nothing is wrong: the program ends quietly, see `streams.prepare`.
         raise unusable(what, error) from error
 
 

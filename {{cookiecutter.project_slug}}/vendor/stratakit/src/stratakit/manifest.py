@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import streams
 from .errors import Code, ConfigurationError
 
 ENGINE = Path(__file__).resolve().parents[2]
@@ -104,4 +105,5 @@ def main() -> Code:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     sys.exit(main())

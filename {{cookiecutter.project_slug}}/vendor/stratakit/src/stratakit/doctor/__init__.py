@@ -5,14 +5,13 @@ check imports anything else itself, and any failure of a check is a finding.
 """
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from .. import environment, tiers
+from .. import environment, streams, tiers
 from ..errors import Code, ConfigurationError, InfrastructureError, StrataError
 from ..tiers import Tier, named
 from .checks import Check, checks
@@ -135,7 +134,7 @@ def _make(check: Check, tiers: Sequence[Tier]) -> Finding:
 def _print(finding: Finding, width: int) -> None:
     """Print a finding as a row of the table; for a problem, also its tiers, actions and hint."""
     status = f"{finding.status:<8}"
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+    if streams.is_coloured():
         status = f"\x1b[{_COLOURS[finding.status]}m{status}\x1b[0m"
     lines = [f"{finding.check.name:<{width}}  {status} {finding.found}"]
     if finding.code:

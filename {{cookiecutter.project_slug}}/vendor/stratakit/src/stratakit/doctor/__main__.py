@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import location
+from .. import location, streams
 from ..errors import Code, CommandLine, StrataError
 from . import examine
 
@@ -31,4 +31,5 @@ def main(words: Sequence[str] | None = None) -> Code:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     sys.exit(main())

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import liveness, location, pyproject, results
+from .. import liveness, location, pyproject, results, streams
 from ..errors import (
     Code,
     CommandLine,
@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..runner import find
 from .checks import CHECKS
-from .runner import COLOUR, Outcome, outcomes, plain, project_files
+from .runner import Outcome, outcomes, plain, project_files
 
 NAMES = [check.name for check in CHECKS]
 
@@ -126,10 +126,10 @@ def print_outcome(outcome: Outcome, *, required: bool) -> None:
     else:
         word, colour = ("FAILED", RED) if outcome.code else ("ok", GREEN)
         rest = "unchanged" if outcome.unchanged else f"{outcome.seconds:.1f} s"
-    word = f"\x1b[{colour}m{word:<7}\x1b[0m" if COLOUR else f"{word:<7}"
+    word = f"\x1b[{colour}m{word:<7}\x1b[0m" if streams.is_coloured() else f"{word:<7}"
     sys.stdout.write(f"{outcome.check.name:<13}{word} {rest}\n")
     if outcome.code:
-        found = outcome.found if COLOUR else plain(outcome.found)
+        found = outcome.found if streams.is_coloured() else plain(outcome.found)
         sys.stdout.write(f"{found}\n  hint: {outcome.hint}\n")
     sys.stdout.flush()
 
@@ -158,6 +158,7 @@ def record(made: Sequence[Outcome], reason: str | None) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

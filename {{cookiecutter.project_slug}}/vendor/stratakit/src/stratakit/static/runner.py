@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .. import environment, infra, limits, programs, results
+from .. import environment, infra, limits, programs, results, streams
 from ..errors import Code, InfrastructureError
 from ..git import GitError, git
 from ..pyproject import ROOT
 from .checks import Check, is_vendored
-
-COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 BATCH = 24_000 if sys.platform == "win32" else 100_000
 """Bytes of paths on one command line; the limit is 32,767 on Windows and a million on macOS."""
@@ -218,7 +216,7 @@ def _packages(
 def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
     """Run one command and return its outcome."""
     env = {name: value.replace("{package}", package) for name, value in check.env.items()}
-    colour = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"} if COLOUR else {}
+    colour = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"} if streams.is_coloured() else {}
     try:
         environ = {**os.environ, **colour, **env}
         done = programs.run(command, limits.TOOL, cwd=ROOT, env=environ, together=True)

@@ -4,6 +4,10 @@ import sys
 
 from invoke.collection import Collection
 
+from .. import streams
+
+streams.prepare()
+
 # Invoke disables bytecode unless it gets `--write-pyc`: each action would recompile its imports,
 # which takes longer than most actions. Python's own setting is respected.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
