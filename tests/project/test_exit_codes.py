@@ -17,6 +17,7 @@ from project import (
     PATIENCE,
     Change,
     Changes,
+    Outcome,
     Project,
     add_absent_tier,
     hide,
@@ -63,6 +64,12 @@ def test_restarts_redis(redis_url: str) -> None:
         assert redis.Redis.from_url(redis_url).get("written before")
 """
 DIES = "import os, signal\n\ndef test_dies() -> None:\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+INTERRUPTS_NOX = """
+import os, signal
+
+def test_interrupts_nox() -> None:
+    os.kill(os.getppid(), signal.SIGINT)
+"""
 WAITS = """
 import pathlib, threading
 
@@ -571,6 +578,16 @@ def test_an_interrupt_exits_with_130_and_is_recorded_in_the_summary(
     assert set(statuses) == ({"gateway", "servicebase"} if order else {"gateway"})
 
 
+def test_an_interrupt_of_nox_alone_exits_with_130_although_its_tests_pass(
+    project: Project, changes: Changes
+) -> None:
+    changes.write(UNIT, INTERRUPTS_NOX)
+    outcome = project.nox("-s", "unit(gateway)", *PLANTED)
+    assert outcome.code == 130, outcome.output
+    assert "exit 130 (interrupted)" in outcome.output
+    assert [tier["status"] for tier in outcome.summary["tiers"]] == ["passed"]
+
+
 @orders
 def test_folders_of_a_killed_nox_are_removed_by_the_first_run_after_its_tests_end(
     order: tuple[str, ...], project: Project, changes: Changes, tmp_path: Path
@@ -710,21 +727,36 @@ def test_an_action_with_a_broken_uv_exits_with_2(project: Project) -> None:
 def test_an_action_ends_quietly_if_nobody_reads_its_output(
     words: str, unbuffered: str, code: int, project: Project
 ) -> None:
+    env = {"PYTHONUNBUFFERED": unbuffered}
+    done = unread(project, ".venv/bin/invoke", *words.split(), env=env)
+    assert done.code == code, done.output
+    assert "Broken pipe" not in done.output
+    assert "Traceback" not in done.output
+
+
+def test_the_exit_code_of_a_run_stays_the_same_if_nobody_reads_its_json(project: Project) -> None:
+    words = (*NOX, "-s", "unit(gateway)", "--", "--output", "json")
+    done = unread(project, *words, env={"STRATA_SERVERS": "doker"})
+    assert done.code == 3, done.output
+    assert "exit 3 (configuration" in done.output
+    assert "Traceback" not in done.output
+
+
+def unread(project: Project, *command: str, env: Mapping[str, str]) -> Outcome:
+    """Run a command whose standard output has no reader; the outcome has its standard error."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [".venv/bin/invoke", *words.split()],
+        command,
         cwd=project.path,
-        env={**project.environment, "PYTHONUNBUFFERED": unbuffered},
+        env={**project.environment, **env},
         stdout=writer,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
     os.close(writer)
-    assert done.returncode == code, done.stderr
-    assert "Broken pipe" not in done.stderr
-    assert "Traceback" not in done.stderr
+    return Outcome(done.returncode, done.stderr, project.summary())
 
 
 @pytest.mark.parametrize(

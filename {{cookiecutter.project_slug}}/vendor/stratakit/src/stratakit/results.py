@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from . import git, liveness, project, tiers
+from . import git, liveness, project, streams, tiers
 from .environment import plain
 from .errors import Code, ConfigurationError, StrataError, did_you_mean, translated
 from .pyproject import REPORTS, ROOT
@@ -200,16 +200,19 @@ class Run:
         report.publish(found, meaning(parts, code), REPORTS)
         shutil.rmtree(self.folder, ignore_errors=True)
         _forget_dead_runs(self.folder.parent)
-        for name in others:
-            sys.stderr.write(f"{name}: failed, and is not a tier: see its output above\n")
-        _print_summary(parts, code)
+        # Their readers may have ended, such as `head`, which does not change the exit code.
+        with suppress(BrokenPipeError):
+            _print_summary(parts, others, code)
         if self.json_to is not None:
-            with os.fdopen(self.json_to, "w", encoding="utf-8") as stream:
+            with (
+                suppress(BrokenPipeError),
+                os.fdopen(self.json_to, "w", encoding="utf-8") as stream,
+            ):
                 stream.write(text)
-        if code not in (0, 130):
-            # There is no other way to change the exit code in an atexit handler.
-            sys.stdout.flush()
-            sys.stderr.flush()
+        streams.flush()
+        if code:
+            # There is no other way to change the exit code in an atexit handler. Also if it was
+            # interrupted: nox passes if its sessions have passed nevertheless.
             os._exit(code)
 
     def hear(self, record: logging.LogRecord) -> bool:
@@ -396,8 +399,10 @@ def _forget_dead_runs(folder: Path) -> None:
         folder.rmdir()
 
 
-def _print_summary(parts: list[TierResult], code: int) -> None:
-    """Print the reasons and a closing line."""
+def _print_summary(parts: list[TierResult], others: list[str], code: int) -> None:
+    """Print the reasons, the `others` that failed, and a closing line."""
+    for name in others:
+        sys.stderr.write(f"{name}: failed, and is not a tier: see its output above\n")
     for part in parts:
         for said in dict.fromkeys(filter(None, (part.reason, part.over_budget))):
             sys.stderr.write(f"{part.title}: {said}\n")
