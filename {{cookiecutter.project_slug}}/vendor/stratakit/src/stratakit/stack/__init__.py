@@ -326,6 +326,8 @@ def _claim() -> tuple[Source, str, Backend]:
 
 
 def _down(services: Sequence[Service]) -> list[str]:
+    # Compose reads it too, and would fail once half of the stack is down.
+    service_env.dotenv()
     noted = record.load()
     stopped: list[str] = []
     if noted:

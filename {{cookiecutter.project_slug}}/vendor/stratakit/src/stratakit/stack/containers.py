@@ -234,6 +234,8 @@ def _compose(*arguments: str) -> str:
     except compose.ComposeError:
         raise
     except InfrastructureError as error:
+        if record.load() != "docker":
+            raise
         raise InfrastructureError(
             f"the stack is in containers, and {error.message}",
             f"start Docker again; or, to forget those containers: rm {record.file()}",

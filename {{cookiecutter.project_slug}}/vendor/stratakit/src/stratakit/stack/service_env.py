@@ -11,9 +11,11 @@ import re
 import secrets
 import sys
 from collections.abc import Iterable, Mapping
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from .. import environment, redis_databases
 from ..database.connection import url
@@ -155,11 +157,24 @@ def dotenv() -> dict[str, str | None]:
         ConfigurationError: it cannot be read.
     """
     try:
-        return dotenv_values(FILE)
+        text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f".env cannot be read: {error}", "cp .env.example .env, and set again what was yours"
+            f".env cannot be read: {error}",
+            "mv .env .env.aside && uv run invoke setup, and set again what was yours",
         ) from error
+    for each in parse_stream(StringIO(text)):
+        # The services would ignore it, and Compose refuses the whole file.
+        if each.error:
+            said = each.original.string
+            before = said.removesuffix(said.lstrip()).count("\n")
+            # Without the line itself, which may be a secret.
+            raise ConfigurationError(
+                f".env cannot be read: line {each.original.line + before} is not NAME=value, or has"
+                " a quote without its end",
+                "correct this line, for example to NAME='value'",
+            )
+    return dotenv_values(stream=StringIO(text))
 
 
 def noted() -> dict[str, str]:

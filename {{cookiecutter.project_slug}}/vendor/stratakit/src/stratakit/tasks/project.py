@@ -19,6 +19,7 @@ from ..git import is_repository
 from ..project import services
 from ..pyproject import ROOT
 from ..scaffold import eject as ejection
+from ..stack import service_env
 from ..static.checks import REJECTS
 from ..static.runner import project_files
 from . import console
@@ -80,6 +81,7 @@ def _environment() -> str:
 def _dotenv() -> str:
     target = ROOT / ".env"
     if target.exists():
+        service_env.dotenv()
         return "already exists, unchanged"
     example = ROOT / ".env.example"
     if not example.exists():
