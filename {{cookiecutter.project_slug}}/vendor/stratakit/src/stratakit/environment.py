@@ -67,7 +67,9 @@ def python(environment: Path) -> Path:
 
 def variables(environment: Path) -> dict[str, str | None]:
     """Return the variables to set for a process in an environment; None unsets one."""
-    return {"VIRTUAL_ENV": str(environment), **_bytecode(), **no_proxy()}
+    # Optimized, Python would drop the assertions of tests, and the docstrings that libraries use.
+    unset: dict[str, str | None] = {"PYTHONOPTIMIZE": None}
+    return {"VIRTUAL_ENV": str(environment), **unset, **_bytecode(), **no_proxy()}
 
 
 def _bytecode() -> dict[str, str | None]:

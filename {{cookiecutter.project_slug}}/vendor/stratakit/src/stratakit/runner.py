@@ -333,6 +333,8 @@ def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[s
         reason = f"it was killed by signal {-exit_code}"
     elif not tier.module:
         code, reason = _PYTEST_EXIT.get(exit_code, (code, f"pytest exited with {exit_code}"))
+        if exit_code == Code.FAILED and not left:
+            reason = "pytest ended before its tests did: see its output above"
         if not exit_code and not part.tests:
             reason = "no test was run, since pytest was asked to show something instead"
     elif exit_code in set(Code):
