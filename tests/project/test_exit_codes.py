@@ -64,11 +64,23 @@ def test_restarts_redis(redis_url: str) -> None:
         assert redis.Redis.from_url(redis_url).get("written before")
 """
 DIES = "import os, signal\n\ndef test_dies() -> None:\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+EXITS = "import os\n\ndef test_exits() -> None:\n    os._exit(1)\n"
 INTERRUPTS_NOX = """
 import os, signal
 
 def test_interrupts_nox() -> None:
     os.kill(os.getppid(), signal.SIGINT)
+"""
+INTERRUPTED_ACTION = """
+import os, signal
+
+from stratakit.tasks.executor import task
+
+@task()
+def wait_for_ever(_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+namespace = Collection(*ACTIONS, wait_for_ever)
 """
 WAITS = """
 import pathlib, threading
@@ -207,6 +219,28 @@ SITUATIONS = [
         says="killed by signal 9",
         arguments=("-s", "unit"),
         changes=(write(UNIT, DIES),),
+    ),
+    Situation(
+        name="a test ends its process with the code of failed tests",
+        code=1,
+        says="pytest ended before its tests did",
+        arguments=("-s", "unit", *PLANTED),
+        changes=(write(UNIT, EXITS),),
+    ),
+    Situation(
+        name="Python is told to drop assertions",
+        code=1,
+        says="tests failed",
+        arguments=("-s", "unit", *PLANTED),
+        changes=(write(UNIT, FAILS),),
+        env={"PYTHONOPTIMIZE": "1"},
+    ),
+    Situation(
+        name="Python is told to drop docstrings",
+        code=0,
+        says="exit 0 (passed)",
+        arguments=("-s", "unit"),
+        env={"PYTHONOPTIMIZE": "2"},
     ),
     Situation(
         name="a folder of services is not a package",
@@ -732,6 +766,49 @@ def test_an_action_ends_quietly_if_nobody_reads_its_output(
     assert done.code == code, done.output
     assert "Broken pipe" not in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says", "change", "env"),
+    [
+        (
+            "stack.down",
+            3,
+            ".env cannot be read: line 3 is not NAME=value",
+            write(".env", "A=1\n\nB='hush\n"),
+            EMBEDDED,
+        ),
+        ("setup", 3, ".env cannot be read: [Errno 21]", write(".env/hidden", ""), EMBEDDED),
+        (
+            "stack.up",
+            2,
+            "infrastructure: no Docker engine answers at unix:///nonexistent/docker.sock\n",
+            write(".env", ""),
+            {"STRATA_SERVERS": "docker", **NO_ENGINE},
+        ),
+    ],
+)
+def test_an_action_reports_what_is_wrong_around_it(
+    words: str,
+    code: int,
+    says: str,
+    change: Change,
+    env: Mapping[str, str],
+    project: Project,
+    changes: Changes,
+) -> None:
+    change(changes)
+    outcome = project.outcome(".venv/bin/invoke", words, env=env)
+    assert outcome.code == code, outcome.output
+    assert says in outcome.output
+    assert "hush" not in outcome.output
+
+
+def test_an_interrupted_action_exits_with_130(project: Project, changes: Changes) -> None:
+    changes.replace("tasks.py", "namespace = Collection(*ACTIONS)", INTERRUPTED_ACTION)
+    outcome = project.outcome(".venv/bin/invoke", "wait-for-ever")
+    assert outcome.code == 130, outcome.output
+    assert outcome.output == "interrupted\n"
 
 
 def test_the_exit_code_of_a_run_stays_the_same_if_nobody_reads_its_json(project: Project) -> None:

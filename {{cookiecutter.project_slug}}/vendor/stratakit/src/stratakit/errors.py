@@ -21,6 +21,10 @@ class Code(IntEnum):
     CONFIGURATION = 3
 
 
+INTERRUPTED = 130
+"""Exit code of a run or an action that was interrupted: as of SIGINT's."""
+
+
 class StrataError(Exception):
     """Base error: `message` says what is wrong and why, `hint` has the command that fixes it.
 

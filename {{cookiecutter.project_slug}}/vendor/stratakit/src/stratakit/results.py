@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 
 from . import git, liveness, project, streams, tiers
 from .environment import plain
-from .errors import Code, ConfigurationError, StrataError, did_you_mean, translated
+from .errors import INTERRUPTED, Code, ConfigurationError, StrataError, did_you_mean, translated
 from .pyproject import REPORTS, ROOT
 
 SCHEMA = 1
@@ -187,7 +187,7 @@ class Run:
         others = [name for name in self.failed_sessions if name not in titles]
         code = max([part.exit_code for part in parts] + [Code.FAILED for _ in others])
         if self.interrupted:
-            code = 130
+            code = INTERRUPTED
         for part in parts:
             part.clear()
             _publish(part, REPORTS / part.folder.relative_to(self.folder))
@@ -425,5 +425,5 @@ _MEANING = {
     Code.FAILED: "failures",
     Code.INFRASTRUCTURE: "infrastructure: something needed is missing",
     Code.CONFIGURATION: "configuration: a name, a setting or the lock is wrong",
-    130: "interrupted",
+    INTERRUPTED: "interrupted",
 }

@@ -18,6 +18,7 @@ from invoke.tasks import Call, Task
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import (
+    INTERRUPTED,
     Code,
     ConfigurationError,
     InfrastructureError,
@@ -83,6 +84,8 @@ class Executor(InvokeExecutor):
                 "uv run invoke db.shell, and look into pg_stat_activity; then run it again",
             )
             raise Exit(str(told), code=told.code) from error
+        except KeyboardInterrupt as error:
+            raise Exit("interrupted", code=INTERRUPTED) from error
         except UnexpectedExit as error:
             # Other programs' exit codes do not follow ours.
             raise Exit(str(error), code=Code.FAILED) from error
