@@ -228,14 +228,6 @@ SITUATIONS = [
         changes=(write(UNIT, EXITS),),
     ),
     Situation(
-        name="Python is told to drop assertions",
-        code=1,
-        says="tests failed",
-        arguments=("-s", "unit", *PLANTED),
-        changes=(write(UNIT, FAILS),),
-        env={"PYTHONOPTIMIZE": "1"},
-    ),
-    Situation(
         name="Python is told to drop docstrings",
         code=0,
         says="exit 0 (passed)",
@@ -755,7 +747,6 @@ def test_an_action_with_a_broken_uv_exits_with_2(project: Project) -> None:
         ("--list", "1", 141),
         ("service.list --json", "1", 141),
         ("service.list --json", "", 0),
-        ("graph --format bogus", "", 3),
     ],
 )
 def test_an_action_ends_quietly_if_nobody_reads_its_output(

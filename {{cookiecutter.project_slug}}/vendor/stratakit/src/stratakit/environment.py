@@ -67,7 +67,7 @@ def python(environment: Path) -> Path:
 
 def variables(environment: Path) -> dict[str, str | None]:
     """Return the variables to set for a process in an environment; None unsets one."""
-    # Optimized, Python would drop the assertions of tests, and the docstrings that libraries use.
+    # Optimized, Python drops docstrings, without which pytest does not start, and assertions.
     unset: dict[str, str | None] = {"PYTHONOPTIMIZE": None}
     return {"VIRTUAL_ENV": str(environment), **unset, **_bytecode(), **no_proxy()}
 
