@@ -45,17 +45,20 @@ def _noted(folder: Path, own: str) -> str:
     if not _holds(first):
         # Atomic: if two checkouts race, exactly one becomes the first.
         scratch = folder / f".{own}.{os.getpid()}"
-        scratch.write_bytes(os.fsencode(ROOT))
-        if first.exists():
-            # The first checkout was deleted, or moved to this path.
-            scratch.replace(first)
-        else:
-            with suppress(FileExistsError):
-                os.link(scratch, first)
-            scratch.unlink()
+        try:
+            scratch.write_bytes(os.fsencode(ROOT))
+            if first.exists():
+                # The first checkout was deleted, or moved to this path; or the file is damaged.
+                scratch.replace(first)
+            else:
+                with suppress(FileExistsError):
+                    os.link(scratch, first)
+        finally:
+            scratch.unlink(missing_ok=True)
     if _path(first) == ROOT:
         return ""
-    (folder / own).write_bytes(os.fsencode(ROOT))
+    # Its name says it all, so that nothing of it can be lost.
+    (folder / own).touch()
     return own
 
 
@@ -76,5 +79,5 @@ def _path(file: Path) -> Path:
 
 
 def _holds(file: Path) -> bool:
-    """Return whether the checkout named in a file still exists."""
-    return file.exists() and _path(file).exists()
+    """Return whether the checkout named in a file still exists; an empty file names none."""
+    return file.exists() and _path(file).is_absolute() and _path(file).exists()
