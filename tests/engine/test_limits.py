@@ -147,7 +147,7 @@ import os, pathlib
 home = pathlib.Path(sys.argv[1])
 (home / "store").mkdir(parents=True)
 (home / "lease").touch()
-supervisor.supervise({"command": ["x"], "as": {}, "patience": 0.2}, home)
+supervisor.supervise({"command": ["x"], "as": {}, "patience": 0.2}, home, open(os.devnull, "w"))
 """
 
 

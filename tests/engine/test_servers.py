@@ -35,7 +35,6 @@ with servers.lease(settings.load(), ("redis",)) as up:
     assert redis_databases.free(server) is None
 """
 WITHOUT_SUPERVISOR = """
-import subprocess
 import psutil
 from stratakit import limits, servers, settings
 from stratakit.errors import InfrastructureError
@@ -56,15 +55,12 @@ server = psutil.Process(int(note.read_text()))
 server.parent().kill()
 until(lost, 10)
 limits.SERVER_STOP = 0.1
-# Told to end in its place, it leaves the server where it is.
-with subprocess.Popen(["sleep", "600"]) as other:
-    note.write_text(str(other.pid))
-    try:
-        lease()
-    except InfrastructureError as error:
-        print(error)
-    # Whoever runs the tests behind a shell's `&` has it ignore what should end it.
-    other.kill()
+server.suspend()
+try:
+    lease()
+except InfrastructureError as error:
+    print(error)
+print(server.pid)
 server.kill()
 """
 WITH_HELD_LOCK = """
@@ -78,7 +74,8 @@ limits.PROCESS = 0.1
 it = processes.Process("teller")
 it.folder.mkdir()
 fcntl.flock(os.open(it.folder / supervisor.SERVICE_LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
-supervisor.note(it.folder, {"process": 2**30, "group": 2**30})
+facts = {"process": 2**30, "group": 2**30, "port": 1, "started": 0.0}
+supervisor.note(it.folder, facts)
 try:
     it.stop()
 except InfrastructureError as error:
@@ -127,7 +124,9 @@ def test_a_server_starts_despite_an_unreadable_postmaster_pid_file(
 
 def test_a_server_that_does_not_stop_is_named(project: Scratch) -> None:
     outcome = project.python(WITHOUT_SUPERVISOR)
-    assert "the embedded redis has lost its supervisor and does not stop" in outcome.out, outcome
+    told, _, number = outcome.out.strip().rpartition("\n")
+    assert "the embedded redis has lost its supervisor and does not stop" in told, outcome
+    assert f"hint: end it: kill -KILL {number}" in told
 
 
 def test_a_service_that_does_not_stop_is_named(project: Scratch) -> None:

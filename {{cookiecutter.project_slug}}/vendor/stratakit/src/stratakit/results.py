@@ -357,8 +357,32 @@ def write(file: Path, text: str) -> None:
     """Write `text` to `file` atomically, so that readers never see a partial file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(file)
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(file)
+    except OSError:
+        # The disk is full: leave it no fuller.
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def read(file: Path, **required: type) -> dict[str, Any]:
+    """Return the JSON object in a file of ours; empty if the file is missing or damaged.
+
+    Writing is atomic, but after a power failure a file may still be empty or filled with zeros.
+
+    Args:
+        file: the file.
+        required: the keys that it must have, with the types of their values.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    whole = isinstance(found, dict) and all(
+        isinstance(found.get(key), each) for key, each in required.items()
+    )
+    return found if whole else {}
 
 
 def _refuse_empty_tiers(parts: list[TierResult]) -> None:

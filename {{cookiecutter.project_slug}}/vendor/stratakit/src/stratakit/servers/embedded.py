@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -128,9 +129,12 @@ def find_running(kind: "Kind", *, kept: bool = False) -> RunningServer | None:
         external.ping(kind, plan.url)
     except Exception as error:  # noqa: BLE001 - any failure means that it does not answer
         problem = _unanswering(plan, str(error).strip()).message
-    with set_up(kind):
-        number = int(plan.note.read_text(encoding="ascii"))
-        return RunningServer(plan.url, number, plan.note.stat().st_mtime, problem)
+    try:
+        process = _process(plan)
+        return RunningServer(plan.url, process.pid, process.create_time(), problem)
+    except (OSError, ValueError, psutil.Error):
+        # It has just ended.
+        return None
 
 
 def has_data(kind: "Kind", *, kept: bool = False) -> bool:
@@ -183,7 +187,8 @@ def _start(plan: ServerSpec) -> None:
         "patience": limits.SERVER_STOP,
     }
     with log.open("ab") as stream:
-        _run(supervisor.command(order), limits.PROCESS, stream)
+        code = _run(supervisor.command(order), limits.PROCESS, stream)
+    supervisor.refuse_full(code, plan.home)
     try:
         up = _comes_up(plan)
     except TimeoutError as error:
@@ -301,12 +306,12 @@ def _supervised(plan: ServerSpec) -> bool:
 
 def _stop_orphan(plan: ServerSpec) -> None:
     """Stop a server whose supervisor was killed: nothing else ever would."""
-    file = plan.note
-    if not _listens(plan) or not file.exists():
+    if not _listens(plan):
         return
-    # It listens on a socket that only we can reach, so the number still belongs to that server.
+    number = _listener(plan)
     with suppress(ProcessLookupError):
-        os.kill(int(file.read_text(encoding="ascii")), signal.SIGINT)
+        if number:
+            os.kill(number, signal.SIGINT)
 
     def gone() -> None:
         if _listens(plan):
@@ -317,8 +322,27 @@ def _stop_orphan(plan: ServerSpec) -> None:
     except TimeoutError as error:
         raise InfrastructureError(
             f"the embedded {plan.kind} has lost its supervisor and does not stop",
-            f"end its process, whose number is in {file}",
+            f"end it: kill -KILL {number or f'$(lsof -t {plan.socket})'}",
         ) from error
+
+
+def _process(plan: ServerSpec) -> psutil.Process:
+    """Return a server's process; without a socket, only its supervisor's file says which it is."""
+    return psutil.Process(_listener(plan) or int(plan.note.read_text(encoding="ascii")))
+
+
+def _listener(plan: ServerSpec) -> int | None:
+    """Return the pid of the process that listens on the server's socket; None if none accepts.
+
+    The kernel knows it, whatever has become of the file that the supervisor writes.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(limits.ANSWER)
+        if probe.connect_ex(str(plan.socket)):
+            return None
+        # macOS: LOCAL_PEERPID of SOL_LOCAL, which Python does not name.
+        peer = (0, 2) if sys.platform == "darwin" else (socket.SOL_SOCKET, socket.SO_PEERCRED)
+        return int.from_bytes(probe.getsockopt(*peer, 12)[:4], sys.byteorder) or None
 
 
 def _listens(plan: ServerSpec) -> bool:
@@ -336,7 +360,7 @@ def _unanswering(plan: ServerSpec, why: str) -> InfrastructureError:
         plan: the server's.
         why: the failure of the last attempt to connect.
     """
-    number, halted, users = _look(plan.note)
+    number, halted, users = _look(plan)
     said = (
         f"the embedded {plan.kind} is up (process {number}{halted}) but refuses connections: {why}"
     )
@@ -351,25 +375,25 @@ def _unanswering(plan: ServerSpec, why: str) -> InfrastructureError:
 
 def _who_stops(plan: ServerSpec) -> tuple[str, str]:
     """Return the message and hint for a server that is taking too long to stop."""
-    number, halted, _ = _look(plan.note)
+    number, halted, _ = _look(plan)
     return (
         f"the embedded {plan.kind} (process {number}{halted}) is being stopped, and does not end",
         f"end it: kill -KILL {number}",
     )
 
 
-def _look(note: Path) -> tuple[str, str, str]:
+def _look(plan: ServerSpec) -> tuple[str, str, str]:
     """Return a server's process id, whether it is halted, and its connections by user."""
     try:
-        number = note.read_text(encoding="ascii").strip()
-        process = psutil.Process(int(number))
+        process = _process(plan)
         halted = ", which is halted" if process.status() == psutil.STATUS_STOPPED else ""
         titles = [_title(each) for each in process.children()]
     except (OSError, ValueError, psutil.Error):
         return "unknown", "", ""
     # PostgreSQL's process title for a session: `postgres: USER DATABASE [local] idle`.
     names = [title[2] for title in titles if len(title) > 3 and title[3].startswith("[")]  # noqa: PLR2004 - as above
-    return number, halted, ", ".join(f"{name} ({n})" for name, n in Counter(names).most_common())
+    users = ", ".join(f"{name} ({n})" for name, n in Counter(names).most_common())
+    return str(process.pid), halted, users
 
 
 def _title(process: psutil.Process) -> list[str]:
