@@ -22,8 +22,6 @@ from .containers import Containers
 from .health import HOST, Backend, State, Status, address, await_health
 
 START = "uv run invoke stack.up"
-OURS: tuple[Source, ...] = ("embedded", "url")
-"""Sources where a stack's data is single databases; in Docker it is whole volumes."""
 Progress = Callable[[str], AbstractContextManager[None]]
 """Context manager that shows the current step while it runs."""
 
@@ -115,7 +113,7 @@ def clean() -> list[str]:
     """Take the stack down and delete all its data; return what was stopped and deleted."""
     with record.lock():
         done = _down([]) + Containers().clean()
-        for source in OURS:
+        for source in record.PROCESSES:
             if record.used(source):
                 done += dev_servers.forget(source)
         record.remove()
@@ -131,12 +129,11 @@ def dev(services: Sequence[Service], kinds: Sequence[Kind] = servers.KINDS) -> I
 
 def running(services: Sequence[Service]) -> list[Service]:
     """Return the services that are running in this checkout's stack."""
-    noted = record.load()
     listening = [service for service in services if service.port is not None]
-    if not (noted and listening):
-        return []
-    statuses = _backend(noted).statuses(listening)
-    return [each for each, status in zip(listening, statuses, strict=True) if status.up]
+    sources = record.sources() if listening else []
+    statuses = [status for each in sources for status in _backend(each).statuses(listening)]
+    up = {status.name for status in statuses if status.up}
+    return [service for service in listening if service.name in up]
 
 
 @contextmanager
@@ -268,9 +265,13 @@ def _backend(source: Source) -> Backend:
 
 def _up(services: Sequence[Service], timeout: float, progress: Progress) -> UpResult:
     source, why, backend = _claim()
+    statuses = backend.statuses(services)
+    # They run, but their state files are damaged; they would hold their own ports.
+    if unknown := [project.service(each.name) for each in statuses if each.up and not each.url]:
+        backend.stop(unknown)
     fresh = [
         service
-        for service, status in zip(services, backend.statuses(services), strict=True)
+        for service, status in zip(services, statuses, strict=True)
         if not (status.up and status.url == address(ports.of(service)))
     ]
     ports.settle(fresh)
@@ -315,26 +316,27 @@ def _servers(backend: Backend) -> list[Status]:
 def _claim() -> tuple[Source, str, Backend]:
     """Return the source of the stack, the reason and its backend; refuse if it is up on another."""
     source, why = dev_servers.choose()
-    noted = record.load()
-    others = _backend(noted).statuses(choose()) if noted and noted != source else []
-    if any(status.up for status in others):
-        raise ConfigurationError(
-            f"the stack is up already, on servers that are {noted}, not {source}",
-            f"uv run invoke stack.down, or STRATA_SERVERS={noted}",
-        )
+    for noted in record.sources():
+        if noted != source and any(status.up for status in _backend(noted).statuses(choose())):
+            raise ConfigurationError(
+                f"the stack is up already, on servers that are {noted}, not {source}",
+                f"uv run invoke stack.down, or STRATA_SERVERS={noted}",
+            )
     return source, why, _backend(source)
 
 
 def _down(services: Sequence[Service]) -> list[str]:
     # Compose reads it too, and would fail once half of the stack is down.
     service_env.dotenv()
-    noted = record.load()
-    stopped: list[str] = []
-    if noted:
-        backend = _backend(noted)
-        stopped = backend.stop(services) if services else backend.close()
-    done = [f"{name}: stopped" for name in stopped]
-    if services:
-        return done
-    record.forget()
-    return done + servers.release()
+    done: list[str] = []
+    try:
+        for source in record.sources():
+            backend = _backend(source)
+            stopped = backend.stop(services) if services else backend.close()
+            done += [f"{name}: stopped" for name in stopped]
+        if not services:
+            record.forget()
+    finally:
+        # Also if a service does not stop.
+        done += [] if services else servers.release()
+    return done

@@ -15,7 +15,7 @@ from .. import environment, limits, programs, project
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..project import Service
 from ..pyproject import ROOT
-from ..results import write
+from ..results import read, write
 from ..servers import KINDS, Kind, Server, compose
 from ..servers.docker import IMAGES
 from . import ports, record, service_env
@@ -203,7 +203,8 @@ def _build_error(output: str) -> StrataError:
 
 
 def _options() -> list[str]:
-    own = (ROOT / "compose.yaml", *_additions(), _model_file())
+    ours = [_model_file()] if read(_model_file(), services=dict) else []
+    own = (ROOT / "compose.yaml", *_additions(), *ours)
     files = [word for file in own if file.exists() for word in ("--file", str(file))]
     return ["--project-directory", str(ROOT), *files]
 

@@ -2,25 +2,26 @@
 
 import hashlib
 import importlib.util
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
 import psycopg
 
 from .. import environment, limits, settings
-from ..errors import ConfigurationError, InfrastructureError
+from ..errors import ConfigurationError, InfrastructureError, translated
 from ..liveness import is_held
 from ..project import Service
 from ..pyproject import ROOT
+from ..results import read
 from ..servers import KINDS, Kind, Server, Source, embedded, external, supervisor
 from ..servers.home import made
 from ..servers.supervisor import SERVICE_LOCK, SERVICE_LOG, SERVICE_NOTE
@@ -64,12 +65,11 @@ class Processes:
 
     def stop(self, services: Sequence[Service]) -> list[str]:
         """Stop services; return those that ran."""
-        return [service.name for service in services if Process(service.name).stop()]
+        return _stop(service.name for service in services)
 
     def close(self) -> list[str]:
         """Stop every service, including those removed from the project; return those that ran."""
-        known = sorted(lock.parent.name for lock in record.folder().glob(f"*/{SERVICE_LOCK}"))
-        return [name for name in known if Process(name).stop()]
+        return _stop(sorted(lock.parent.name for lock in record.folder().glob(f"*/{SERVICE_LOCK}")))
 
     def statuses(self, services: Sequence[Service]) -> list[Status]:
         """Return the status of services."""
@@ -120,16 +120,16 @@ class Process:
         return is_held(self.folder / SERVICE_LOCK)
 
     def facts(self) -> dict[str, Any]:
-        """Return its recorded state; empty if it was not started, or was stopped."""
-        try:
-            facts: dict[str, Any] = json.loads((self.folder / SERVICE_NOTE).read_bytes())
-        except FileNotFoundError:
-            return {}
-        return facts
+        """Return its recorded state; empty if it was not started, was stopped, or is damaged."""
+        needed = {"process": int, "group": int, "port": int, "started": float}
+        return read(self.folder / SERVICE_NOTE, **needed)
 
     def status(self) -> Status:
         """Return its status."""
         name, alive, facts = self.name, self.alive(), self.facts()
+        if not facts and alive:
+            lost = f"its state file is damaged: uv run invoke stack.restart --service {name}"
+            return Status(name, State.RUNNING, reason=lost)
         if not facts:
             return Status(name, State.STOPPED)
         code = facts.get("exit_code")
@@ -179,24 +179,30 @@ class Process:
         Raises:
             InfrastructureError: it does not start.
         """
-        made(self.folder, 0o700)
-        for left in (SERVICE_NOTE, SERVICE_LOG):
-            (self.folder / left).unlink(missing_ok=True)
         noted = {"port": port, "settings": settings, "stop_limit": stop_limit}
         order = {"command": command, "folder": str(self.folder), "noted": noted}
-        with self.log.open("ab") as log, suppress(subprocess.SubprocessError):
-            # If this fails, the log has the reason and no state file is written.
-            subprocess.run(
-                supervisor.command(order),
-                cwd=ROOT,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=True,
-                timeout=limits.PROCESS,
+        with translated(f"{self.name} cannot be started"):
+            made(self.folder, 0o700)
+            for left in (SERVICE_NOTE, SERVICE_LOG):
+                (self.folder / left).unlink(missing_ok=True)
+            with self.log.open("ab") as log, suppress(subprocess.TimeoutExpired):
+                code = subprocess.run(
+                    supervisor.command(order),
+                    cwd=ROOT,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    check=False,
+                    timeout=limits.PROCESS,
+                ).returncode
+                supervisor.refuse_full(code, self.folder)
+        if not self.facts():
+            said = self.log.read_text(encoding="utf-8", errors="replace")
+            raise InfrastructureError(
+                f"{self.name} did not start: {said or 'it has printed nothing'}",
+                "see what it says, then start it again",
             )
-        self._await_note()
 
     def stop(self) -> bool:
         """Stop it and forget that it was started; return whether it ran.
@@ -206,13 +212,15 @@ class Process:
         """
         running = self.alive()
         if running:
-            facts = self._await_note()
-            if "exit_code" not in facts:
+            facts = self.facts() or self._holder()
+            if facts and "exit_code" not in facts:
                 # The lock is held and no exit is recorded, so the pid still belongs to the service.
                 with suppress(ProcessLookupError):
                     os.kill(facts["process"], signal.SIGTERM)
             if not self._ends(facts.get("stop_limit", limits.PROCESS)):
-                with suppress(ProcessLookupError):
+                # Looked up again: a supervisor that was just starting has a group by now.
+                facts = self.facts() or self._holder()
+                with suppress(ProcessLookupError, KeyError):
                     os.killpg(facts["group"], signal.SIGKILL)
                 if not self._ends():
                     raise InfrastructureError(
@@ -222,16 +230,20 @@ class Process:
         (self.folder / SERVICE_NOTE).unlink(missing_ok=True)
         return running
 
-    def _await_note(self) -> dict[str, Any]:
-        """Return its recorded state, which its supervisor writes shortly after taking the lock."""
-        try:
-            until(lambda: self.facts()["process"], limits.PROCESS)
-        except TimeoutError as error:
-            raise InfrastructureError(
-                f"{self.name} did not start: {self.log.read_text(errors='replace')}",
-                "see what it says, then start it again",
-            ) from error
-        return self.facts()
+    def _holder(self) -> dict[str, Any]:
+        """Return the process that holds its lock, and its group, if no state file says so."""
+        lock = os.path.realpath(self.folder / SERVICE_LOCK)
+        found: dict[str, Any] = {}
+        for each in psutil.process_iter():
+            with suppress(psutil.Error, ProcessLookupError):
+                # A supervisor leads a session of its own; actions that look at the lock do not.
+                group = os.getpgid(each.pid)
+                own = group == os.getsid(each.pid) != os.getsid(0)
+                if own and any(file.path == lock for file in each.open_files()):
+                    # The service, if it runs: its supervisor then ends by itself.
+                    pid = found.get("process", each.pid) if each.pid == group else each.pid
+                    found = {"process": pid, "group": group}
+        return found
 
     def _ends(self, limit: float = limits.PROCESS) -> bool:
         """Wait for it to exit; return whether it did in time."""
@@ -246,6 +258,25 @@ class Process:
         return False
 
 
+def _stop(names: Iterable[str]) -> list[str]:
+    """Stop services, also if one of them does not stop; return those that ran.
+
+    Raises:
+        InfrastructureError: some do not stop.
+    """
+    stopped, errors = [], []
+    for name in names:
+        try:
+            if Process(name).stop():
+                stopped.append(name)
+        except InfrastructureError as error:
+            errors.append(error)
+    if errors:
+        message, hint = zip(*((each.message, each.hint) for each in errors), strict=True)
+        raise InfrastructureError("\n".join(message), "; ".join(hint))
+    return stopped
+
+
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -258,7 +289,8 @@ def _is_outdated(service: Service, variables: Mapping[str, str]) -> bool:
     """Return whether code, packages or settings have changed since a service was started."""
     facts = Process(service.name).facts()
     if not facts:
-        return False
+        # Running without a readable state file: it is not known with what.
+        return Process(service.name).alive()
     read = [file for folder in service_env.code(service) for file in folder.rglob("*")]
     return facts.get("settings") not in ("", None, _digest(variables)) or any(
         file.stat().st_mtime > facts["started"]

@@ -6,11 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from .. import limits
-from ..results import write
+from ..results import read, write
 from ..servers import Source, checkout
 from ..servers.home import cache, made, place
+
+PROCESSES: tuple[Source, ...] = ("embedded", "url")
+"""Sources where the services are processes, and a stack's data is single databases."""
 
 
 def save(source: Source) -> None:
@@ -21,11 +25,20 @@ def save(source: Source) -> None:
 
 def load() -> Source | None:
     """Return the source of the servers that the stack is up on; None if it is not up."""
-    try:
-        source: Source = json.loads(file().read_text(encoding="utf-8"))["source"]
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return None
-    return source
+    source: Source | None = read(file(), source=str).get("source")
+    return source if source in get_args(Source) else None
+
+
+def sources() -> list[Source]:
+    """Return the sources that services may be running on, even if the record is lost.
+
+    Then there may be processes wherever there were some, but containers only if the record is
+    damaged: without one, Docker need not be running.
+    """
+    if source := load():
+        return [source]
+    processes: list[Source] = [each for each in PROCESSES if used(each)][:1]
+    return [*processes, *(("docker",) if file().exists() and used("docker") else ())]
 
 
 def forget() -> None:

@@ -24,7 +24,7 @@ from ..database.stamps import DEV
 from ..errors import MISSPELT, ConfigurationError, did_you_mean
 from ..project import Service
 from ..pyproject import ROOT
-from ..results import write
+from ..results import read, write
 from ..servers import Kind, Server, checkout
 from . import record
 
@@ -115,7 +115,7 @@ def _of_user(service: Service) -> dict[str, str]:
     if not missing:
         return own
     kept = secrets_file()
-    made: dict[str, str] = json.loads(kept.read_bytes()) if kept.exists() else {}
+    made: dict[str, str] = read(kept)
     found = {name: made.setdefault(name, secrets.token_urlsafe()) for name in sorted(missing)}
     write(kept, json.dumps(made))
     return own | found
