@@ -22,13 +22,13 @@ from .redis_servers import running
 # These start the servers that they need, or need none: a run on Docker would show nothing new.
 OF_NO_SOURCE = frozenset(
     "carriers checks cloud cloud_hetzner cloud_kills cloud_leases cloud_sky cloud_ssh contracts"
-    " download_folders downloads flakes folders hints keyspaces keyspaces_of_runs limits load load_baseline load_driver"
+    " damaged download_folders downloads flakes folders hints keyspaces keyspaces_of_runs limits load load_baseline load_driver"
     " load_soak load_stats load_sweep load_thresholds local_clouds one_server ports registry renaming report"
     " results serving settings stack_copies terraform vanishing waits".split()
 )
 # These kill processes, wait for timeouts, or start servers again and again.
 SLOW = frozenset(
-    "actions autogenerate carriers checkouts cloud cloud_hetzner cloud_kills cloud_ssh deployments"
+    "actions autogenerate carriers checkouts cloud cloud_hetzner cloud_kills cloud_ssh damaged deployments"
     " folders kept keyspaces_of_runs kills lent limits load_driver local_clouds one_server"
     " secrets servers terraform waits"
     " builders::unique_columns_get_distinct_values"

@@ -4,7 +4,6 @@ Standard library only, since noxfile.py imports it in whatever environment runs 
 imports it in environments without nox.
 """
 
-import json
 import os
 import shlex
 import tempfile
@@ -315,10 +314,8 @@ def find(name: str) -> Path | None:
 
 def set_result(tier: Tier, part: TierResult, exit_code: int, posargs: Sequence[str]) -> None:
     """Set the result of the part from the command's results file and exit code."""
-    left: dict[str, Any] = {}
-    if part.file(RESULTS).exists():
-        left = json.loads(part.file(RESULTS).read_text(encoding="utf-8"))
-        part.file(RESULTS).unlink()
+    left = results.read(part.file(RESULTS))
+    part.file(RESULTS).unlink(missing_ok=True)
     part.tests, part.absent = left.get("tests", []), left.get("absent", [])
     part.load_test = left.get("load_test")
     part.seed = left.get("seed")

@@ -5,7 +5,6 @@ its run is killed. Its time to live stops it in any case.
 """
 
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import limits, liveness
+from .. import limits, liveness, results
 from ..errors import ConfigurationError, InfrastructureError
 from ..pyproject import ROOT
 from ..servers.waiting import until
@@ -163,11 +162,7 @@ class Local:
 
 
 def _note(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return found
+    return results.read(folder / NOTE, pid=int)
 
 
 def _gone(folder: Path) -> None:

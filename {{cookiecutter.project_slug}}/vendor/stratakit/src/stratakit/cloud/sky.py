@@ -214,13 +214,12 @@ class Sky:
 
     def _remote(self, lease: Lease) -> ssh.Remote:
         if lease.id not in self._remotes:
-            try:
-                known = json.loads((lease.folder / REACHED).read_text(encoding="utf-8"))
-            except FileNotFoundError:
+            known = results.read(lease.folder / REACHED)
+            if not known:
                 raise InfrastructureError(
                     f"the machine {lease.id} was not reached so far",
                     f"uv run invoke cloud.list --cloud {self.name}",
-                ) from None
+                )
             self._remotes[lease.id] = ssh.Remote(lease, **known)
         return self._remotes[lease.id]
 

@@ -21,6 +21,7 @@ from locust.contrib.fasthttp import FastRequest, LocustUserAgent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from .. import results
 from . import SCENARIO
 from .samples import ITL, REQUEST, TTFT, Order, Samples
 
@@ -88,7 +89,7 @@ class Recorder:
             "bugs": self.bugs,
             "foreign": self.foreign,
         }
-        (folder / f"{os.getpid()}.json").write_text(json.dumps(facts), encoding="utf-8")
+        results.write(folder / f"{os.getpid()}.json", json.dumps(facts))
 
     def _count_tasks(self, environment: Environment, **_: Any) -> None:
         for each in environment.user_classes:

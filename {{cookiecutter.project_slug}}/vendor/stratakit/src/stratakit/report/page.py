@@ -131,8 +131,8 @@ def _left(parts: list[dict[str, Any]], folder: Path, tier: str) -> Iterator[Any]
     for part in parts:
         name = results.folder(part["name"], part["service"], part["python"])
         file = folder / name / f"{tier}.json"
-        if part["name"] == tier and file.is_file():
-            yield _thinned(json.loads(file.read_text(encoding="utf-8")))
+        if part["name"] == tier and (found := results.read(file)):
+            yield _thinned(found)
 
 
 def _thinned(value: Any) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from .. import environment, names, programs, project, servers
+from .. import environment, names, programs, project, results, servers
 from ..database import dev
 from ..database.lifecycle import Database
 from ..database.stamps import DEV
@@ -239,10 +239,10 @@ def _rename_settings(it: Plan, undo: ExitStack) -> None:
         undo.callback(service_env.replace_dotenv, before)
     kept = service_env.secrets_file()
     if kept.exists():
-        made: dict[str, str] = json.loads(kept.read_bytes())
+        made: dict[str, str] = results.read(kept)
         renamed = {re.sub(f"^{name}", it.new.prefix, key): value for key, value in made.items()}
         undo.callback(kept.write_bytes, kept.read_bytes())
-        kept.write_text(json.dumps(renamed), encoding="utf-8")
+        results.write(kept, json.dumps(renamed))
 
 
 def _recorded(text: str, old: Service, new: Service) -> str:

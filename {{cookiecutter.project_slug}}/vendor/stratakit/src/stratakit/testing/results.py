@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .. import settings
+from .. import results, settings
 from ..errors import Code
 
 UNCOLLECTED = "tests could not be collected"
@@ -110,7 +110,7 @@ class Results:
                 "status": status,
                 "seed": self.seed,
             }
-            self.file.write_text(json.dumps(left), encoding="utf-8")
+            results.write(self.file, json.dumps(left))
 
 
 RESULTS = pytest.StashKey[Results]()
