@@ -124,8 +124,8 @@ def _typed(called: str, body: Body, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(actions: Collection) -> ConfigurationError | None:
-    # Of a copy: Invoke's `Task.get_arguments` takes the flags' descriptions out of the task, and its
-    # own `--help` would show none.
+    # Of a copy: Invoke's `Task.get_arguments` takes the flags' descriptions out of the task, whose
+    # `--help` would show none.
     contexts = copy.deepcopy(actions).to_contexts()
     names = [name for each in contexts for name in (str(each.name), *each.aliases)]
     asked = {
