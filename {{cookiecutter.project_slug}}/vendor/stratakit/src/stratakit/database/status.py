@@ -205,7 +205,9 @@ def _taken_back(database: Database, at: Sequence[str]) -> tuple[Columns, Columns
 def _columns(connection: Connection, name: str) -> Columns:
     with beside(connection, name) as own:
         found = own.execute(_COLUMNS).fetchall()
-    return {(table, number): (schema, name, column) for table, number, schema, name, column in found}
+    return {
+        (table, number): (schema, name, column) for table, number, schema, name, column in found
+    }
 
 
 def _count(connection: Connection, schema: str, table: str, column: str = "") -> int:
