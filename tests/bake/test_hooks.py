@@ -113,7 +113,7 @@ def unfinished(project: Path) -> Path:
     (project / ".nox" / "unused").mkdir(parents=True)
     core = Path("vendor", "stratakit", "src", "stratakit")
     (project / core).mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "manifest.py"):
+    for name in ("__init__.py", "errors.py", "manifest.py", "streams.py"):
         shutil.copy(ROOT / "{{cookiecutter.project_slug}}" / core / name, project / core)
     return project
 
