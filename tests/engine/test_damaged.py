@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stratakit import limits, liveness, programs, project, pyproject, results, servers, stack
+from stratakit import limits, liveness, programs, project, pyproject, results
 from stratakit.cloud import local
 from stratakit.errors import InfrastructureError
 from stratakit.programs import free_port
@@ -38,10 +38,9 @@ def damage(request: pytest.FixtureRequest) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of a stack's files, for this test alone; its servers are not released."""
+    """Folder of a stack's files, for this test alone."""
     for name in ("cache", "place"):
         monkeypatch.setattr(record, name, lambda: tmp_path)
-    monkeypatch.setattr(servers, "release", lambda: ["servers: released"])
     return record.folder()
 
 
@@ -116,34 +115,6 @@ def test_a_service_without_a_supervisor_or_a_state_file_is_stopped(service: Proc
     assert liveness.ended(facts["process"])
 
 
-@pytest.mark.parametrize("used", record.PROCESSES)
-def test_services_are_stopped_although_the_record_of_the_stack_is_damaged(
-    damage: bytes, used: str, service: Process, folder: Path
-) -> None:
-    (folder / f"{used}.used").touch()
-    record.file().write_bytes(damage)
-    assert record.load() is None
-    assert stack._down([]) == ["teller: stopped", "servers: released"]
-    assert not service.alive()
-    assert not record.file().exists()
-
-
-def test_a_service_that_does_not_stop_keeps_no_other_and_no_server_up(
-    service: Process, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    released: list[str] = []
-    monkeypatch.setattr(servers, "release", lambda: released.append("servers") or [])
-    (folder / "embedded.used").touch()
-    stubborn = folder / "a-stubborn"
-    stubborn.mkdir()
-    with (stubborn / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InfrastructureError, match="a-stubborn does not stop"):
-            stack._down([])
-    assert not service.alive()
-    assert released == ["servers"]
-
-
 def test_a_checkout_is_the_first_again_if_the_file_that_names_the_first_is_damaged(
     damage: bytes, tmp_path: Path
 ) -> None:
@@ -194,6 +165,17 @@ from stratakit import servers, settings
 with servers.lease(settings.load(), persistent=True):
     pass
 """
+STARTED = """
+import os, sys
+from stratakit.programs import free_port
+from stratakit.stack import processes, record
+service, used, damage = sys.argv[1:]
+process = processes.Process("teller")
+process.run([sys.executable, "-c", service], os.environ, free_port())
+record.use(used)
+record.file().write_bytes(bytes.fromhex(damage))
+print(process.facts()["process"])
+"""
 KILLED = """
 import os, signal, sys
 import psutil
@@ -212,6 +194,32 @@ for kind in ("postgres", "redis"):
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
     with Scratch(tmp_path_factory.mktemp("damaged")) as project:
         yield project
+
+
+@pytest.mark.parametrize("used", record.PROCESSES)
+def test_services_are_stopped_although_the_record_of_the_stack_is_damaged(
+    damage: bytes, used: str, scratch: Scratch
+) -> None:
+    started = scratch.start(STARTED, SERVICE, used, damage.hex()).wait()
+    assert started.code == 0, started.said
+    assert "teller: stopped" in scratch.green("stack.down").out
+    assert liveness.ended(int(started.out))
+    assert not (scratch.cache / "stack" / "record.json").exists()
+    (scratch.cache / "stack" / f"{used}.used").unlink()
+
+
+def test_a_service_that_does_not_stop_keeps_no_other_and_no_server_up(scratch: Scratch) -> None:
+    assert scratch.python(LEASE).code == 0
+    started = scratch.start(STARTED, SERVICE, "embedded", DAMAGE["empty"].hex()).wait()
+    stubborn = scratch.cache / "stack" / "a-stubborn"
+    stubborn.mkdir()
+    with (stubborn / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        outcome = scratch.invoke("stack.down")
+        assert outcome.code == 2
+        assert "a-stubborn does not stop" in outcome.said
+        assert liveness.ended(int(started.out))
+        until(lambda: 1 / (not scratch.processes()), limits.PROCESS)
 
 
 @pytest.mark.parametrize("killed", ["nothing", "supervisor"])

@@ -208,7 +208,7 @@ def test_a_test_is_slowing_if_each_recent_run_was_slower(
     assert [(each.before, each.now) for each in found] == [(0.1, 0.6)] * slowing
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"tiers": []}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"tiers": []}', '{"tests": []}', "null"])
 def test_a_file_that_is_not_a_summary_is_refused_by_name(text: str, tmp_path: Path) -> None:
     file = tmp_path / "some.json"
     file.write_text(text, encoding="utf-8")

@@ -67,9 +67,13 @@ def python(environment: Path) -> Path:
 
 def variables(environment: Path) -> dict[str, str | None]:
     """Return the variables to set for a process in an environment; None unsets one."""
-    # Optimized, Python drops docstrings, without which pytest does not start, and assertions.
-    unset: dict[str, str | None] = {"PYTHONOPTIMIZE": None}
-    return {"VIRTUAL_ENV": str(environment), **unset, **_bytecode(), **no_proxy()}
+    return {
+        "VIRTUAL_ENV": str(environment),
+        # Optimized, Python drops docstrings, without which pytest does not start, and assertions.
+        "PYTHONOPTIMIZE": None,
+        **_bytecode(),
+        **no_proxy(),
+    }
 
 
 def _bytecode() -> dict[str, str | None]:

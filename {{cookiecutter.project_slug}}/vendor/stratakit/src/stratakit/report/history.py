@@ -114,12 +114,12 @@ def read(file: Path) -> Record:
     """
     try:
         record = Record(file.stem, json.loads(file.read_text(encoding="utf-8")))
-        # Computed now, so that an invalid summary is refused here.
-        len(record.tests)
+        # Looked at now, so that an invalid summary is refused here.
+        _ = record.tests, [title(each) for each in record.summary["tiers"]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"{file} cannot be read as the summary of a run: {error!r}",
-            "which runs are kept: uv run invoke report.history",
+            "uv run nox, which makes one; kept runs: uv run invoke report.history",
         ) from error
     return record
 

@@ -1,6 +1,5 @@
 """`invoke report.*`: the last run of nox as a page or as Markdown; comparison of runs."""
 
-import json
 import webbrowser
 from collections.abc import Iterator
 from html import escape
@@ -103,16 +102,12 @@ def _seconds(each: history.Change) -> tuple[str, str]:
 @task()
 def show(_: Context) -> None:
     """Print the results of the last nox run as Markdown."""
-    try:
-        summary = json.loads((REPORTS / "summary.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = REPORTS / "summary.json"
+    if not file.exists():
         raise InfrastructureError(
             "there is no reports/summary.json: no run of nox has finished", "uv run nox"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"reports/summary.json cannot be read: {error}", "recreate it: uv run nox"
-        ) from error
+        )
+    summary = history.read(file).summary
     console.say("\n".join(["", *_tiers(summary), *_failures(summary), *_absent(summary)]))
 
 
