@@ -1,10 +1,14 @@
 """Choice of Terraform: one on PATH that is new enough, else the one in a wheel."""
 
+import os
+import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from stratakit import environment
 from stratakit.errors import AbsentError
 from stratakit.infra import terraform, tools
 
@@ -90,3 +94,25 @@ def test_a_program_that_reports_no_version_is_passed_over(install: Install, tmp_
     install(terraform="1.11.4", tofu="1.10.6")
     (tmp_path / "terraform").write_text("#!/bin/sh\nexit 1\n")
     assert terraform.find().passed_over == ("terraform 0",)
+
+
+def test_a_download_that_failed_is_not_tried_again_for_an_hour() -> None:
+    tool = tools.Tool("offline", ())
+    memory = environment.ENVIRONMENTS / "offline.absent.json"
+    tries = count(1)
+
+    def attempt(key: str | None) -> str:
+        with pytest.raises(AbsentError) as absent, tools.hourly(tool, key):
+            raise AbsentError(f"no network at try {next(tries)}", "get one")
+        return f"{absent.value.message}; {absent.value.hint}"
+
+    assert attempt(None) == "no network at try 1; get one"
+    again = "no network at try 1; get one; to try again within an hour: rm .nox/offline.absent.json"
+    assert attempt(None) == again
+    # The program is on PATH now.
+    assert attempt("/usr/bin/offline") == "no network at try 2; get one"
+    old = time.time() - tools.AGAIN
+    os.utime(memory, (old, old))
+    assert attempt("/usr/bin/offline") == "no network at try 3; get one"
+    memory.write_bytes(b"")
+    assert attempt("/usr/bin/offline") == "no network at try 4; get one"

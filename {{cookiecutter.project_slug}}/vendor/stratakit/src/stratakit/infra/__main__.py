@@ -37,17 +37,18 @@ def policies() -> str:
 def tflint() -> str:
     """Return TFLint's findings in the modules, with the rulesets of .tflint.hcl."""
     program = shutil.which("tflint")
-    if not program:
-        try:
-            program = str(tools.provide(tools.TFLINT) / "tflint")
-        except AbsentError as error:
-            raise AbsentError(f"it is not on PATH, and {error.message}", error.hint) from error
     config = f"--config={ROOT / 'infra' / '.tflint.hcl'}"
-    if said := _output(program, "--init", config):
-        raise AbsentError(
-            f"tflint cannot download its rulesets: {said}",
-            "let the machine reach github.com; GITHUB_TOKEN raises its rate limit",
-        )
+    with tools.hourly(tools.TFLINT, program):
+        if not program:
+            try:
+                program = str(tools.provide(tools.TFLINT) / "tflint")
+            except AbsentError as error:
+                raise AbsentError(f"it is not on PATH, and {error.message}", error.hint) from error
+        if said := _output(program, "--init", config):
+            raise AbsentError(
+                f"tflint cannot download its rulesets: {said}",
+                "let the machine reach github.com; GITHUB_TOKEN raises its rate limit",
+            )
     return _output(program, f"--chdir={terraform.MODULES}", "--recursive", config)
 
 

