@@ -46,5 +46,5 @@ def rehearse(c: Context, since: str = "HEAD~1") -> None:
 @task
 def clean(_: Context) -> None:
     """Remove leftovers of bakes and tests from the working tree."""
-    for name in ("build", "reports", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache"):
+    for name in ("build", "reports", ".nox", ".ruff_cache", ".pytest_cache"):
         shutil.rmtree(ROOT / name, ignore_errors=True)

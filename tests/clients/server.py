@@ -74,7 +74,7 @@ def running(folder: Path, *, seed: int = 1) -> Iterator[Engine]:
 
 def _main(path: Path, seed: int) -> None:
     # Imported here: they take half a second, and only this process needs them.
-    import xllamacpp  # type: ignore[import-untyped]
+    import xllamacpp
 
     from . import model
 

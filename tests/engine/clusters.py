@@ -55,13 +55,13 @@ def cluster(host: str, port: int, *, standby: bool = False) -> Iterator[str]:
     data = home.store(folder / "data")
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
     quiet = {"cwd": data, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **rights}
-    subprocess.run([*initdb, "--no-sync", "--locale=C", "-E", "UTF8"], check=True, **quiet)  # type: ignore[call-overload]  # options of both kinds
+    subprocess.run([*initdb, "--no-sync", "--locale=C", "-E", "UTF8"], check=True, **quiet)
     if standby:
         # It has no primary: it waits for one, and answers queries meanwhile.
         (data / "standby.signal").touch()
     words = [word for each in (*OPTIONS, f"listen_addresses={host}") for word in ("-c", each)]
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *words]
-    process = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]  # as above
+    process = subprocess.Popen(command, **quiet)
     address = f"postgresql://postgres@{f'[{host}]' if ':' in host else host}:{port}/postgres"
     try:
         until(lambda: external.ping("postgres", address), 30)
@@ -138,7 +138,7 @@ def balancer(choose: Callable[[int], tuple[str, int]]) -> Iterator[str]:
             ready.register(server, selectors.EVENT_READ, client)
             while True:
                 for key, _ in ready.select():
-                    data = key.fileobj.recv(65536)  # type: ignore[union-attr]  # a socket
+                    data = key.fileobj.recv(65536)
                     if not data:
                         return
                     key.data.sendall(data)

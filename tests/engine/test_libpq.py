@@ -122,9 +122,7 @@ def works(address: str) -> None:
         assert connection.info.encoding == "utf-8"
 
     async def ask() -> None:
-        own = await asyncpg.connect(  # type: ignore[no-untyped-call]  # asyncpg has no types
-            driver.render_as_string(hide_password=False)
-        )
+        own = await asyncpg.connect(driver.render_as_string(hide_password=False))
         await own.close()
 
     asyncio.run(ask())

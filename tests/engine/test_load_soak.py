@@ -158,7 +158,7 @@ def test_processes_are_sampled_while_a_run_lasts() -> None:
             sample(at)
             looked.set()
 
-        watch.sample = noting  # type: ignore[method-assign] # to learn of a sample
+        watch.sample = noting  # to learn of a sample
         assert looked.wait(30)
     assert len(watch.series["shop", "descriptors"]) >= 1
 

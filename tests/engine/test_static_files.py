@@ -28,12 +28,10 @@ def test_a_file_named_like_an_option_is_passed_as_a_path() -> None:
     assert found(LISTS, ["-x.py", "a/-y.py"]) == (Code.FAILED, ["./-x.py", "a/-y.py"])
 
 
-def test_a_tool_is_rerun_without_workers_if_they_do_not_start() -> None:
-    fails = "import sys; sys.exit('no worker' if '--workers' in sys.argv else 0)"
-    command = ("python", "-c", fails, "--workers", "{files}")
-    alone = Check("workers", ("*",), command, hint="", retry=("no worker", ("--workers",)))
-    assert found(alone, ["a"]) == (Code.PASSED, [])
-    assert found(replace(alone, retry=None), ["a"]) == (Code.FAILED, ["no worker"])
+def test_a_check_of_the_whole_project_gets_all_its_files_if_any_is_given() -> None:
+    whole = replace(LISTS, whole=True)
+    assert found(whole, ["a.py", "b.py"], ["a.py"]) == (Code.FAILED, ["a.py", "b.py"])
+    assert found(LISTS, ["a.py", "b.py"], ["a.py"]) == (Code.FAILED, ["a.py"])
 
 
 def test_files_left_by_a_failed_merge_of_an_update_are_found() -> None:

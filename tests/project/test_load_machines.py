@@ -46,7 +46,7 @@ class Counting(BaseHTTPRequestHandler):
         self.send_response(204)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_: object) -> None:  # pyrefly: ignore[bad-override]
         """Print nothing."""
 
 

@@ -158,7 +158,7 @@ def test_scripts_that_start_the_original_are_reported_and_reinstalled(
     assert ".venv was copied or moved here" in doctor.output
     outcome = twin.nox("-s", "static", "--", "--only", "lint")
     assert outcome.code == 0, outcome.output
-    assert str(twin.path / ".nox") in (twin.path / ".nox/static/bin/mypy").read_text("utf-8")
+    assert str(twin.path / ".nox") in (twin.path / ".nox/static/bin/deptry").read_text("utf-8")
     twin.run(*REINSTALL)
     assert twin.outcome(*GRAPH).code == 0
     # Not reinstalled each time.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -119,7 +120,7 @@ SITUATIONS = [
     Situation(
         name="a file is not valid Python",
         code=1,
-        says=("planted.py:1: error", "[syntax]"),
+        says=("[parse-error]", f"--> {SOURCE}:1:"),
         arguments=("--only", "types"),
         change=write(SOURCE, "def (\n"),
     ),
@@ -295,6 +296,15 @@ SITUATIONS = [
         change=replace("pyproject.toml", "require = []", "requires = []"),
     ),
     Situation(
+        name="a kind of error has another name",
+        code=3,
+        says=("unknown variant `returns`", "hint: correct the settings of pyrefly"),
+        arguments=("--only", "types"),
+        change=replace(
+            "pyproject.toml", "[tool.pyrefly.errors]", "[tool.pyrefly.errors]\nreturns = true"
+        ),
+    ),
+    Situation(
         name="a given file does not exist",
         code=3,
         says=("there is no file nowhere.py",),
@@ -303,28 +313,117 @@ SITUATIONS = [
 ]
 
 
-# Mypy takes a quarter of a minute without a cache.
-WRONG_TYPES = [
-    Situation(
-        name="a type is wrong",
-        code=1,
-        says=(f"{SOURCE}:3: error: Incompatible types", "[assignment]"),
-        arguments=("--only", "types"),
-        change=write(SOURCE, '"""X."""\n\nX: int = ""\n'),
-    ),
-    Situation(
-        name="a type is wrong in a test",
-        code=1,
-        says=("test_planted.py:3: error: Incompatible types",),
-        arguments=("--only", "types"),
-        change=write("services/gateway/tests/unit/test_planted.py", '"""X."""\n\nX: int = ""\n'),
-    ),
-]
+# Each is reported as what the line's comment says.
+MISTAKES = '''"""Mistakes in types."""
+
+from typing import Any, cast
+
+import nowhere  # missing-import
+from gateway.app import FastAPI  # implicit-reexport
+
+
+class Base:
+    """Base of another class."""
+
+    def act(self, x: int) -> str:
+        """Act."""
+        return str(x)
+
+
+class Other(Base):
+    """Class that does not fit its base."""
+
+    def act(self, x: str) -> str:  # bad-override
+        """Act."""
+        return x
+
+
+def decorate(f):  # implicit-any-parameter, unannotated-return
+    """Lack types."""
+    return f
+
+
+@decorate  # untyped-function-decorator
+def generic(x: list) -> None:  # implicit-any-type-argument
+    """Lack the type of the elements."""
+
+
+def leak(x: Any) -> int:
+    """Return Any."""
+    return x  # no-any-return-explicit
+
+
+def forget(x: str | None) -> str:
+    """Forget None."""
+    return x.upper()  # missing-attribute
+
+
+def skip(x: int) -> int:  # bad-return
+    """Lack a value and a return."""
+    if x:
+        y = str(x)
+    print(y)  # unbound-name
+
+
+async def work() -> None:
+    """Do not await."""
+    work()  # unused-coroutine
+    return
+    print("never")  # unreachable
+
+
+def compare(x: int) -> bool:
+    """Compare what cannot be equal."""
+    return x == "a"  # incompatible-comparison
+
+
+X: int = ""  # bad-assignment
+assert compare  # redundant-condition
+Y = cast("str", str(X))  # redundant-cast
+Base().act("x")  # bad-argument-type
+Base().act(1, 2)  # bad-argument-count
+Base.act = Other.act  # bad-assignment, method-assign
+Z = 1  # type: ignore[assignment]  # unused-type-ignore
+Z = 1  # pyrefly: ignore[bad-assignment]  # unused-ignore
+'''
+
+
+def test_the_types_check_finds_what_strict_checkers_find(
+    project: Project, changes: Changes
+) -> None:
+    expected = {
+        (number, kind)
+        for number, line in enumerate(MISTAKES.splitlines(), 1)
+        if "  # " in line
+        for kind in line.rpartition("# ")[2].split(", ")
+    }
+    write(SOURCE, MISTAKES)(changes)
+    said = static(project, "--only", "types")
+    assert said.code == 1, said.output
+    assert "hint: correct the types, or write the reason: # pyrefly: ignore[code]" in said.output
+    found = re.findall(rf"\[([a-z-]+)\]\n *--> {SOURCE}:(\d+):", said.output)
+    assert {(int(line), kind) for kind, line in found} == expected, said.output
+
+
+def test_types_are_checked_everywhere_whatever_files_are_given(
+    project: Project, changes: Changes
+) -> None:
+    # What the library changes may be wrong in a service, and each package has its own `tests`.
+    changes.replace(
+        "libs/servicebase/src/servicebase/logs.py",
+        "def configure(level: str,",
+        "def configure(level: int,",
+    )
+    write("services/gateway/tests/unit/test_planted.py", '"""X."""\n\nX: int = ""\n')(changes)
+    said = static(project, "--only", "types", "libs/servicebase")
+    assert said.code == 1, said.output
+    for place in ("services/gateway/src/gateway/bootstrap.py", "tests/unit/test_planted.py:3:"):
+        assert place in said.output
 
 
 @pytest.mark.parametrize(
     "situation",
-    [*SITUATIONS, *(pytest.param(each, marks=whole) for each in WRONG_TYPES)],
+    SITUATIONS,
     ids=lambda situation: situation.name,
 )
 def test_static_exits_with_the_expected_code_and_message(

@@ -331,12 +331,12 @@ def test_a_custom_action_is_listed_run_suggested_and_completed(
 
 @pytest.mark.slow
 @pytest.mark.proof(of="outcomes")
-def test_documented_additions_pass_ruff_and_mypy(installed: Project, changes: Changes) -> None:
+def test_documented_additions_pass_ruff_and_pyrefly(installed: Project, changes: Changes) -> None:
     add(installed, changes, TIER, WAY, ACTION)
     for check in (
         ("ruff", "check"),
         ("ruff", "format", "--check"),
-        ("mypy", "--explicit-package-bases"),
+        ("pyrefly", "check"),
     ):
         installed.run(*(f".venv/bin/{check[0]}", *check[1:]), ACTION, WAY)
 

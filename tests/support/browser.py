@@ -48,7 +48,7 @@ def shape(browser: Chrome, width: int, *, dark: bool = False) -> None:
 
 def logged(browser: Chrome, log: str) -> list[dict[str, Any]]:
     """Return new entries of a log, `browser` or `performance`, since the last call."""
-    entries: list[dict[str, Any]] = browser.get_log(log)  # type: ignore[no-untyped-call]  # Selenium has no types for it
+    entries: list[dict[str, Any]] = browser.get_log(log)
     return entries
 
 

@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815 - http.server calls it
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_: object) -> None:  # pyrefly: ignore[bad-override]
         """Print nothing."""
 
 

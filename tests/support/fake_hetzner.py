@@ -168,7 +168,7 @@ def running(hetzner: Hetzner) -> Iterator[str]:
 
         do_POST = do_DELETE = do_GET  # noqa: N815 - http.server calls them
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: object) -> None:  # pyrefly: ignore[bad-override]
             """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

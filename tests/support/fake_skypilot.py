@@ -192,7 +192,7 @@ class Project:
 class Session:
     """boto3's session."""
 
-    region_name = None
+    region_name: str | None = None
 
     def client(self, service_name: str, region_name: str, *, config: object) -> "Ec2":
         """Return the client of a region."""

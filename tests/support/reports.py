@@ -107,7 +107,7 @@ def big(count: int, seed: int = 0, **more: Any) -> dict[str, Any]:
         failed |= {"status": "failed", "error": TRACEBACK, "duration": 0.31}
     for at in (30, 31):
         tests[at % count] |= {"status": "skipped", "error": "Skipped: not on this machine"}
-    for check in ("ruff", "mypy", "lock", "secrets", "hadolint", "engine"):
+    for check in ("lint", "types", "lock", "secrets", "hadolint", "engine"):
         tests.append(one(check, "static", None, duration=round(usually.uniform(0.2, 6), 3)))
     gates = (
         ("overall", 91.4, 80),

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]  # Its clients are made at run time.
+import boto3
 import pytest
-from botocore.exceptions import ProxyConnectionError  # type: ignore[import-untyped]  # As boto3.
+from botocore.exceptions import ProxyConnectionError
 
 from stratakit.infra import clouds, terraform
 
@@ -32,7 +32,7 @@ def aws() -> Iterator[terraform.Workspace]:
             yield work
 
 
-def client(service: str) -> Any:
+def client(service: Any) -> Any:
     """Return a client of the local AWS."""
     return boto3.client(service, region_name=REGION)
 

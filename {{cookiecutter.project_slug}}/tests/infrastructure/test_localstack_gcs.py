@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from google.cloud import storage  # type: ignore[import-untyped]  # It has no types.
+from google.cloud import storage
 
 from stratakit.infra import clouds
 

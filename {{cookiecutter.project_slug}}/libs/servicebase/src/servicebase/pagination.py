@@ -88,6 +88,6 @@ async def page(request: Request, params: PageParams, find: Find[T]) -> dict[str,
     following = None
     if len(found) > params.limit:
         last = found[params.limit - 1]
-        cursor = encode(Position(last.created_at, last.id))  # type: ignore[attr-defined]
+        cursor = encode(Position(last.created_at, last.id))  # pyrefly: ignore[missing-attribute]
         following = f"{request.url.path}?{request.url.include_query_params(cursor=cursor).query}"
     return {"data": list(found[: params.limit]), "next": following}

@@ -65,7 +65,7 @@ class Guard(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on complete headers, and bodies; pipelined requests wait for their turn."""
-        self._unset_keepalive_if_required()  # type: ignore[attr-defined] # the parser's
+        self._unset_keepalive_if_required()  # pyrefly: ignore[missing-attribute]  # the parser's
         self._held += data
         while self._held and not self.transport.is_closing():
             if self._left:
@@ -81,7 +81,7 @@ class Guard(asyncio.Protocol):
 
     def on_response_complete(self) -> None:
         """Continue with the data that arrived in the meantime."""
-        super().on_response_complete()  # type: ignore[misc] # the parser's
+        super().on_response_complete()  # pyrefly: ignore[missing-attribute]  # the parser's
         if self._held:
             self.loop.call_soon(self.data_received, b"")
 

@@ -38,9 +38,8 @@ class Connection(asyncio.Transport):
         config = uvicorn.Config(self.app, interface="asgi3", log_config=None, **guarded)
         config.load()
         self.state = ServerState()
-        self.protocol: Any = config.http_protocol_class(  # type: ignore[call-arg] # uvicorn's
-            config=config, server_state=self.state, app_state={}
-        )
+        protocol: Any = config.http_protocol_class
+        self.protocol = protocol(config=config, server_state=self.state, app_state={})
         self.protocol.connection_made(self)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -39,8 +39,9 @@ def bootstrap(settings: Settings | None = None) -> FastAPI:
     limiter = RedisLimiter(redis, clock)
     closing = AsyncExitStack()
     # Closed in reverse order.
-    for close in (engine.dispose, redis.aclose, limiter.flush):
-        closing.push_async_callback(close)
+    closing.push_async_callback(engine.dispose)
+    closing.push_async_callback(redis.aclose)
+    closing.push_async_callback(limiter.flush)
     backends: dict[str, InferenceBackend] = {echo.PROVIDER: echo.EchoBackend(clock, settings)}
     if settings.openai_url:
         key = settings.openai_api_key

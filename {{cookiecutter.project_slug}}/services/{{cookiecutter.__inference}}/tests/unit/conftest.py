@@ -33,7 +33,7 @@ lines = testing.lines
 ADMIN_TOKEN = "the token of the administrators"  # pragma: allowlist secret
 SECRET = "a secret of thirty-two characters"  # pragma: allowlist secret
 # Constructed without validation, so that nothing comes from the environment.
-OPTIONS = Settings.model_construct(
+OPTIONS = Settings.model_construct(  # pyrefly: ignore[missing-argument]  # the servers' URLs
     admin_token=SecretStr(ADMIN_TOKEN),
     secret=SecretStr(SECRET),
     max_concurrency=4,

@@ -109,8 +109,9 @@ class TierResult:
     @classmethod
     def load(cls, file: Path) -> Self:
         """Return a part that another process has saved."""
-        record = json.loads(file.read_text(encoding="utf-8"))
-        return cls(**{**record, "folder": Path(record["folder"])})
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record["folder"] = Path(record["folder"])
+        return cls(**record)
 
     def clear(self) -> None:
         """Remove the temporary folder if the process that created it was killed."""

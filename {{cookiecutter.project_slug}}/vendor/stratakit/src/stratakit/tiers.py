@@ -239,17 +239,11 @@ def _tier(name: str, own: dict[str, Any], table: Any) -> Tier:
         _refuse_tests(name, own, table, where)
     else:
         _refuse_incomplete(name, table, where)
-    values = {**own, **table}
-    seconds = {key: values[key] or None for key in _SECONDS if key in values}
-    return Tier(
-        name,
-        **{
-            **values,
-            **seconds,
-            "paths": tuple(values.get("paths", ())),
-            "needs": tuple(RESOURCES[each] for each in values.get("needs", ())),
-        },
-    )
+    values: dict[str, Any] = {**own, **table}
+    values |= {key: values[key] or None for key in _SECONDS if key in values}
+    values["paths"] = tuple(values.get("paths", ()))
+    values["needs"] = tuple(RESOURCES[each] for each in values.get("needs", ()))
+    return Tier(name, **values)
 
 
 def _refuse_tests(name: str, own: dict[str, Any], table: dict[str, Any], where: str) -> None:

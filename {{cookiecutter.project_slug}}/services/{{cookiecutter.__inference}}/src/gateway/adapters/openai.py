@@ -228,7 +228,7 @@ def _size(value: object) -> int:
     match value:
         case str():
             return len(value.encode())
-        case {"type": "image_url" | "input_audio" | "file"}:
+        case Mapping() if value.get("type") in ("image_url", "input_audio", "file"):
             return MEDIA
         case Mapping():
             return sum(_size(name) + _size(part) + len('"": ,') for name, part in value.items())

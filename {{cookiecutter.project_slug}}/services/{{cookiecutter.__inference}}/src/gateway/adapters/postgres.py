@@ -119,7 +119,7 @@ class PostgresAliases(PostgresCollection[domain.NewModelAlias, domain.ModelAlias
         newest = await self.get(id_)
         statement = sa.select(VERSIONS).filter_by(alias_id=id_).order_by(sa.desc("version"))
         async with self._transaction() as session:
-            rows = (await session.execute(statement)).mappings()
+            rows = [row._asdict() for row in await session.execute(statement)]
             named = [{RENAMED.get(name, name): row[name] for name in row} for row in rows]
             return [replace(newest, **each) for each in named]
 

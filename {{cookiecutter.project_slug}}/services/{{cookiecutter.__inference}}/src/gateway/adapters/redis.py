@@ -3,8 +3,8 @@
 import asyncio
 import contextvars
 from collections import Counter
-from importlib import resources
 from itertools import chain
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -107,7 +107,7 @@ class RedisLimiter:
     """
 
     def __init__(self, client: Client, clock: ports.Clock) -> None:
-        text = resources.files(__package__).joinpath("limiter.lua").read_text(encoding="utf-8")
+        text = Path(__file__).with_name("limiter.lua").read_text(encoding="utf-8")
         self._client, self._clock = client, clock
         self._script = client.register_script(text)
         self._due: dict[UUID, Counter[int]] = {}

@@ -31,7 +31,8 @@ async def client(service: Service, team: Team) -> AsyncIterator[Client]:
 
 
 async def ask(client: Client, **more: Any) -> Any:
-    return await client.chat.completions.create(**{"model": "echo", "messages": MESSAGES, **more})
+    asked: dict[str, Any] = {"model": "echo", "messages": MESSAGES, **more}
+    return await client.chat.completions.create(**asked)
 
 
 async def test_a_streamed_chat_adds_up_to_the_whole_one(client: Client) -> None:

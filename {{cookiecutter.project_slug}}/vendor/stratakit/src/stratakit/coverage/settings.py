@@ -71,7 +71,8 @@ def load() -> Settings:
         globs = [f"{home}/{glob}" for glob in service.critical]
         _refuse_bad_globs(f"critical in [tool.stratakit.service] of {home}/pyproject.toml", globs)
         critical += globs
-    return Settings(**{**table, paths: tuple(critical)})
+    values: dict[str, Any] = {**table, paths: tuple(critical)}
+    return Settings(**values)
 
 
 def parse(words: Sequence[str]) -> Options:

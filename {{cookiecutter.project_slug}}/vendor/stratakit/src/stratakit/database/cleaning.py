@@ -18,7 +18,7 @@ from typing import Any
 from psycopg import Error, errors, sql
 
 from ..schema import fingerprint
-from .connection import Connection
+from .connection import Connection, assembled
 from .relations import CleaningError, Table, View, tables, views
 from .seeds import ANY_BYTE, OURS, Seed, keep
 
@@ -113,7 +113,7 @@ class State:
             with connection.transaction(force_rollback=True):
                 for each in found:
                     if each.policies:
-                        connection.execute(sql.SQL(each.policies.off))
+                        connection.execute(assembled(each.policies.off))
                 return cls._seen(connection, found)
         except errors.InsufficientPrivilege as error:
             raise _refused(connection, error) from error
@@ -399,10 +399,10 @@ def _at_once(statements: Iterable[str]) -> str:
 def _each(connection: Connection, expression: str, relations: list[str]) -> list[Any]:
     """Return the value of an expression for each relation, in one round trip."""
     values = ", ".join(expression.format(relation) for relation in relations)
-    return list(connection.execute(sql.SQL(f"SELECT {values}")).fetchone() or ())
+    return list(connection.execute(assembled(f"SELECT {values}")).fetchone() or ())
 
 
 def _rows(connection: Connection, relation: Table | View) -> str:
     query = f"COPY (SELECT {relation.columns} FROM {relation.name}) TO STDOUT"  # noqa: S608 - both are quoted by the server
-    with connection.cursor().copy(sql.SQL(query)) as rows:
+    with connection.cursor().copy(assembled(query)) as rows:
         return b"".join(bytes(row) for row in rows).decode(errors=ANY_BYTE)

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple, cast
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
@@ -38,6 +38,11 @@ INTERVAL = 0.05
 """Seconds between two queries for the blocking sessions."""
 
 
+def assembled(text: str) -> sql.SQL:
+    """Return SQL that was put together from literals and from names that the server has quoted."""
+    return sql.SQL(cast("LiteralString", text))
+
+
 def _at_most(setting: str, milliseconds: int) -> str:
     """Return SQL that sets a timeout of the session, unless it has a lower one."""
     return f"""
@@ -50,7 +55,7 @@ def _at_most(setting: str, milliseconds: int) -> str:
 _CONNECTED = f"""
     SELECT current_database(), {_at_most("lock_timeout", LOCK_TIMEOUT)},
       CASE WHEN %s THEN {_at_most("statement_timeout", STATEMENT_TIMEOUT)} END
-"""
+""".encode()
 
 
 def connect(server: str, database: str = MAINTENANCE) -> Connection:
@@ -170,7 +175,7 @@ class Lock(IntEnum):
 _SET_TIMEOUT = f"""
     SELECT CASE WHEN current_setting('lock_timeout')::interval = '{LOCK_TIMEOUT}ms'
     THEN set_config('lock_timeout', %s, true) END
-"""
+""".encode()
 
 
 @contextmanager

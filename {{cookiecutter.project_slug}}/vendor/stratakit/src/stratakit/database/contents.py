@@ -10,7 +10,7 @@ from psycopg import Error, OperationalError, errors, sql
 from ..errors import ConfigurationError, InfrastructureError, StrataError
 from ..servers.waiting import until
 from . import stamps
-from .connection import Connection, beside, connect, session
+from .connection import Connection, assembled, beside, connect, session
 
 GRACE = 0.5
 """Seconds that dropping a database may take, once its sessions have been terminated."""
@@ -75,7 +75,7 @@ _SLOTS = """
 
 def _query(kinds: Iterable[tuple[str, str, str]]) -> sql.SQL:
     each = (_OBJECTS.format(kind=kind, catalog=catalog, rows=rows) for kind, catalog, rows in kinds)
-    return sql.SQL(" UNION ALL ".join(each))
+    return assembled(" UNION ALL ".join(each))
 
 
 _ORDER = dict.fromkeys((*(kind for kind, *_ in (*_DATA, *_CODE)), "replication slot"))

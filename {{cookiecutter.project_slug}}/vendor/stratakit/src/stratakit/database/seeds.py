@@ -7,9 +7,7 @@ also has the location (ctid) of each row, by which missing rows are found.
 
 from typing import NamedTuple
 
-from psycopg import sql
-
-from .connection import Connection
+from .connection import Connection, assembled
 from .relations import Table, View
 
 ANY_BYTE = "surrogateescape"
@@ -80,11 +78,11 @@ def keep(connection: Connection, relation: Table | View, rows: str | None, count
     create = "CREATE TABLE {} AS SELECT tableoid AS {}, ctid AS {}, {} FROM {} WITH {} DATA"
     names = _PLACE.split(", ")
     data = "" if rows is None else "NO"
-    connection.execute(sql.SQL(create.format(kept, *names, columns, table, data)))
+    connection.execute(assembled(create.format(kept, *names, columns, table, data)))
     if rows is None:
-        connection.execute(sql.SQL(_KNOWN_BEFORE.format(table=table)))
+        connection.execute(assembled(_KNOWN_BEFORE.format(table=table)))
     else:
-        copy_from = sql.SQL(f"COPY {kept} ({columns}) FROM STDIN")
+        copy_from = assembled(f"COPY {kept} ({columns}) FROM STDIN")
         with connection.cursor().copy(copy_from) as copy:
             copy.write(rows.encode(errors=ANY_BYTE))
     parts = {

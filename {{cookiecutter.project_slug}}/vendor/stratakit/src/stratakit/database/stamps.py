@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from psycopg import errors, sql
 
-from .connection import Connection
+from .connection import Connection, assembled
 
 STAMP, OWNER = "strata.environment", "strata.owner"
 SNAPSHOT = "strata.snapshot"
@@ -99,7 +99,7 @@ def write(connection: Connection, name: str, purpose: str, owner: str) -> None:
     said = {OWNER: owner, STAMP: purpose}
     try:
         for key, value in said.items():
-            connection.execute(setting.format(target, sql.SQL(key), sql.Literal(value)))
+            connection.execute(setting.format(target, assembled(key), sql.Literal(value)))
     except errors.InsufficientPrivilege:
         query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
         (before,) = connection.execute(query, (name,)).fetchone() or (None,)

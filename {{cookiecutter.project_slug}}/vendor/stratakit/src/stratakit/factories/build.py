@@ -221,7 +221,7 @@ class _Maker:
                 **inherited,
                 **{column: known[column] for column in known if column.table is table},
             }
-            row = stored.enter_context(self._rows.making(table, given, parent, connection))
+            row = stored.enter_context(self._rows.making(table, given, parent, connection))  # pyrefly: ignore[bad-argument-type]
             rows.append(row)
             for column in row.keys() - given.keys():
                 if mapper.columns.contains_column(column):
@@ -268,7 +268,8 @@ def _flush(session: orm.Session, mapper: orm.Mapper[Any], given: Row) -> None:
     try:
         session.flush()
     except exc.IntegrityError as error:
-        explain(error, [each for each in mapper.tables if isinstance(each, sa.Table)], given)
+        tables: Any = [each for each in mapper.tables if isinstance(each, sa.Table)]
+        explain(error, tables, given)
         raise
 
 

@@ -325,7 +325,7 @@ class ConstraintSolver:
         if not (measured := _measured(node)):
             return _literal(node)
         known = self._known.get(measured.name, _UNKNOWN)
-        return len(known) if isinstance(known, str | bytes | list) else _UNKNOWN
+        return len(known) if isinstance(known, (str, bytes, list)) else _UNKNOWN
 
     def _demand(self, column: Node) -> ColumnConstraints:
         return self.demands.setdefault(column.name, ColumnConstraints())

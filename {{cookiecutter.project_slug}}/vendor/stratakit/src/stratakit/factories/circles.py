@@ -45,7 +45,7 @@ def restore(connection: sa.Connection | None, keys: Iterable[sa.ForeignKeyConstr
 
 def _set(connection: sa.Connection | None, key: sa.ForeignKeyConstraint, when: str) -> None:
     if connection:
-        quote = pg.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]  # untyped
+        quote = pg.dialect().identifier_preparer.quote
         parts = (key.table.schema, key.name)
         name = ".".join(quote(str(each)) for each in parts if each) if key.name else "ALL"
         connection.execute(sa.text(f"SET CONSTRAINTS {name} {when}"))

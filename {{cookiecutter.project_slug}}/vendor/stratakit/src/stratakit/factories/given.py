@@ -91,5 +91,5 @@ def _holds_lists(mapper: orm.Mapper[Any], name: str) -> bool:
     if name not in mapper.column_attrs:
         return True
     [column, *_] = mapper.column_attrs[name].columns
-    own = isinstance(column.type, sa.types.TypeDecorator | sa.types.UserDefinedType)
-    return own or isinstance(in_postgresql(column.type), sa.ARRAY | sa.JSON)
+    own = isinstance(column.type, (sa.types.TypeDecorator, sa.types.UserDefinedType))
+    return own or isinstance(in_postgresql(column.type), (sa.ARRAY, sa.JSON))

@@ -93,7 +93,7 @@ def on_path() -> tuple[Program | None, tuple[str, ...]]:
         path = shutil.which(name)
         if not path:
             continue
-        version = _version((path,))
+        version: str = _version((path,))
         if tuple(map(int, re.findall(r"\d+", version)[:2])) >= OLDEST:
             return Program((path,), version, passed_over), passed_over
         passed_over += (f"{name} {version}",)

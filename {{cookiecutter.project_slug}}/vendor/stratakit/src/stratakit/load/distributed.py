@@ -54,7 +54,7 @@ def lead(recorder: Recorder) -> None:
             # Not `stop`, after which Locust's master forgets its workers and tells none to quit.
             count = runner.worker_count
             runner.send_message(_END)
-            with gevent.Timeout(LATEST, False):  # noqa: FBT003 - it ends the block silently
+            with gevent.Timeout(LATEST, False):  # noqa: FBT003  # pyrefly: ignore[bad-argument-type]  # it ends the block silently
                 while len([*folder.glob("*.json")]) < count:
                     gevent.sleep(0.1)
             runner.quit()
@@ -66,7 +66,8 @@ def lead(recorder: Recorder) -> None:
 
 def follow(recorder: Recorder) -> None:
     """Follow the master's orders, and send it the records."""
-    runners.CONNECT_RETRY_COUNT = int(os.environ[PATIENCE]) // runners.CONNECT_TIMEOUT
+    patience = int(os.environ[PATIENCE])
+    runners.CONNECT_RETRY_COUNT = patience // runners.CONNECT_TIMEOUT  # pyrefly: ignore[bad-assignment]  # its default
 
     def listen(environment: Environment, **_: Any) -> None:
         if isinstance(environment.runner, WorkerRunner):

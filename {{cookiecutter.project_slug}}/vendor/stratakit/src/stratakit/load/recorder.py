@@ -93,7 +93,7 @@ class Recorder:
 
     def _count_tasks(self, environment: Environment, **_: Any) -> None:
         for each in environment.user_classes:
-            each.tasks = [self._counted(task) for task in each.tasks]
+            each.tasks = [self._counted(task) for task in each.tasks]  # pyrefly: ignore[instance-var-assign]
 
     def _counted(self, task: Any) -> Any:
         if isinstance(task, type):
@@ -196,4 +196,4 @@ def _refuse_redirects(recorder: Recorder) -> None:
             return None
         return location
 
-    HttpSession.get_redirect_target = target  # type: ignore[assignment,method-assign]  # no hook
+    HttpSession.get_redirect_target = target  # pyrefly: ignore[bad-assignment, method-assign]  # no hook

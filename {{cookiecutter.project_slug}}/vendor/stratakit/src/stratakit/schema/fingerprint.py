@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -37,7 +37,7 @@ SETTINGS = {
 SET_ALL = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in SETTINGS.items()
 )
-QUERY = files(__package__).joinpath("catalog.sql").read_bytes()
+QUERY = Path(__file__).with_name("catalog.sql").read_bytes()
 
 
 class Fact(NamedTuple):
@@ -89,7 +89,7 @@ def facts(connection: Connection) -> Facts:
     nested = connection.info.transaction_status != TransactionStatus.IDLE
     # Rolled back only if the settings would outlive us, since that unprepares the query.
     with connection.transaction(force_rollback=nested):
-        connection.execute(SET_ALL)
+        connection.execute(SET_ALL.encode())
         rows = connection.execute(QUERY, prepare=True).fetchall()
     return by_key(rows)
 
@@ -175,7 +175,7 @@ def _version(*places: str, only: Container[str] | None = None) -> str:
     """  # noqa: S608 - as above
 
 
-_VERSION = _version()
+_VERSION = _version().encode()
 
 
 def version_of_objects(connection: Connection) -> str:

@@ -16,7 +16,7 @@ def of(metadata: sa.MetaData) -> list[NamedType]:
     found: dict[str, NamedType] = {}
     for column in (column for table in metadata.tables.values() for column in table.columns):
         type_ = _native(column.type)
-        while isinstance(type_, sa.ARRAY | sa.types.TypeDecorator):
+        while isinstance(type_, (sa.ARRAY, sa.types.TypeDecorator)):
             type_ = _native(type_.item_type if isinstance(type_, sa.ARRAY) else type_.impl_instance)
         if isinstance(type_, pg.ENUM | pg.DOMAIN):
             found[f"{type_.schema}.{type_.name}"] = type_

@@ -89,7 +89,10 @@ def verify(server_url: str, service: Service, database: str | None = None) -> li
         with databases.run(server_url) as run, ExitStack() as stack:
             context = VerifyContext(server_url, service, database, run, stack)
             for question in QUESTIONS:
-                checks += [Check(question.name, *each) for each in _ask(question, context, checks)]
+                checks += [
+                    Check(question.name, passed, detail, *differences)
+                    for passed, detail, *differences in _ask(question, context, checks)
+                ]
     except psycopg.OperationalError as error:
         raise InfrastructureError(
             f"PostgreSQL cannot go on: {brief(error)}", "see whether the server is up, and its disk"

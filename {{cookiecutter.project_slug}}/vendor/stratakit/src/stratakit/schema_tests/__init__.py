@@ -9,7 +9,7 @@
 Each case runs on the migrated database, in a transaction that is rolled back.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -209,9 +209,9 @@ def _rules(table: sa.Table) -> Iterator[Rule]:
         yield Rule(label, table, check.name, violate, certain=False)
 
 
-def _joined(columns: Any) -> str:
+def _joined(columns: Iterable[sa.Column[Any]]) -> str:
     """Return the names of columns as a part of a test's ID."""
-    return "+".join(column.name for column in columns)
+    return "+".join(str(column.name) for column in columns)
 
 
 def _short(name: object, table: sa.Table) -> str:
@@ -228,7 +228,7 @@ def _filled_in(column: sa.Column[Any]) -> bool:
 
 
 def _structured(column: sa.Column[Any]) -> bool:
-    return writable(column) and isinstance(in_postgresql(column.type), sa.JSON | sa.ARRAY)
+    return writable(column) and isinstance(in_postgresql(column.type), (sa.JSON, sa.ARRAY))
 
 
 def _stamped(column: sa.Column[Any]) -> bool:

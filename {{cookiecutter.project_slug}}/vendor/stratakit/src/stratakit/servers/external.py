@@ -148,7 +148,7 @@ async def _ping_async(address: str) -> None:
     import asyncpg
 
     parts = conninfo_to_dict(address)
-    connection = await asyncpg.connect(  # type: ignore[no-untyped-call]  # asyncpg has no types
+    connection = await asyncpg.connect(
         **{name: parts.get(name) for name in ("host", "port", "user", "password")},
         database=parts.get("dbname"),
         ssl=parts.get("sslmode"),

@@ -5,12 +5,10 @@ are on PATH or in environments of their own (see stratakit.infra); if one is una
 is absent. Once installed, none of them needs a network.
 """
 
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from .. import environment
 from ..errors import Code, ConfigurationError, StrataError
@@ -36,9 +34,12 @@ class Check:
     """Command that replaces `command` with --fix; it fails if unfixable findings remain."""
     per_package: bool = False
     """Whether it runs once for each package with matching files, on all of them."""
-    env: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
+    """Whether it always runs on all matching files: a change in one may be an error in another."""
     usage_exit_code: int | None = 2
     """Exit code of the tool for invalid settings."""
+    usage_message: str = ""
+    """Part of its output for invalid settings, if the exit code is ambiguous."""
     explain: Callable[[str], StrataError] | None = None
     """Function that returns the error for an output, if the exit code is ambiguous."""
     advice: str = ""
@@ -51,8 +52,6 @@ class Check:
     """Reason why that file may be missing, and how to get it."""
     absent_exit_code: int | None = None
     """Exit code of a command that is absent; its output is the reason."""
-    retry: tuple[str, tuple[str, ...]] | None = None
-    """Output after which `command` is run again, and the options to leave out then."""
     kept: bool = False
     """Whether a pass is cached until a file that it reads changes, since it is slow."""
 
@@ -105,12 +104,6 @@ WORKFLOWS = (".github/workflows/*.yml", ".github/workflows/*.yaml")
 TERRAFORM = ("infra/terraform/*",)
 COMPOSE = ("compose.yaml", "services/*/compose.yaml")
 
-MYPY_CACHE = Path(sys.prefix) / ".mypy_cache"
-"""Cache of one environment: the hook and the session would invalidate each other's entries."""
-# Without a cache, imported packages take most of the time, and two workers need two thirds of that
-# of one. With one, they need half as much again, and twice the CPU.
-WORKERS = () if MYPY_CACHE.exists() else ("--num-workers", "2")
-
 REJECTS = Check(
     name="rejects",
     files=("*.rej", "*.orig"),
@@ -137,18 +130,10 @@ CHECKS = (
     Check(
         name="types",
         files=PYTHON,
-        command=("mypy", *WORKERS, "{files}"),
-        # They have three seconds to start, which is too short on a busy machine.
-        retry=("Failed to establish connection with worker", WORKERS),
-        # In one run, the tests/conftest.py of two services would be the same module.
-        per_package=True,
-        env={
-            "MYPYPATH": os.pathsep.join(("{package}/src", "{package}")),
-            "MYPY_CACHE_DIR": str(MYPY_CACHE),
-        },
-        hint="correct the types, or write the reason: # type: ignore[code]  # why",
-        # mypy also exits with 2 if a file is not valid Python.
-        usage_exit_code=None,
+        command=("pyrefly", "check", "--python-interpreter-path", sys.executable, "{files}"),
+        whole=True,
+        hint="correct the types, or write the reason: # pyrefly: ignore[code]  # why",
+        usage_message="TOML parse error",
     ),
     Check(
         name="dependencies",

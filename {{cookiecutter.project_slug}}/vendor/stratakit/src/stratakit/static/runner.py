@@ -112,6 +112,8 @@ def _make(
 ) -> Outcome:
     """Return the outcome of a check; run `command` unless it is absent or known to pass."""
     files = check.select(chosen if check.command else present)
+    if files and check.whole:
+        files = check.select(present)
     if not check.command:
         return (
             Outcome(check, Code.FAILED, "\n".join(files), check.hint) if files else Outcome(check)
@@ -143,12 +145,11 @@ def _run_on_packages(
     for package, paths in _packages(check, present, files) if check.per_package else [(".", files)]:
         words = [word.replace("{package}", package) for word in command]
         if "{files}" not in words:
-            runs.append(_run(check, words, package))
+            runs.append(_run(check, words))
             continue
         place = words.index("{files}")
         runs += [
-            _run(check, [*words[:place], *batch, *words[place + 1 :]], package)
-            for batch in _batches(paths)
+            _run(check, [*words[:place], *batch, *words[place + 1 :]]) for batch in _batches(paths)
         ]
     worst = max(runs, key=lambda run: run.code)
     found = "\n".join(run.found for run in runs if run.found)
@@ -213,16 +214,12 @@ def _packages(
         yield touched, [file for file in check.select(present) if package(file) == touched]
 
 
-def _run(check: Check, command: Sequence[str], package: str) -> Outcome:
+def _run(check: Check, command: Sequence[str]) -> Outcome:
     """Run one command and return its outcome."""
-    env = {name: value.replace("{package}", package) for name, value in check.env.items()}
     colour = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"} if streams.is_coloured() else {}
     try:
-        environ = {**os.environ, **colour, **env}
-        done = programs.run(command, limits.TOOL, cwd=ROOT, env=environ, together=True)
-        if check.retry and check.retry[0] in done.stdout:
-            command = [word for word in command if word not in check.retry[1]]
-            done = programs.run(command, limits.TOOL, cwd=ROOT, env=environ, together=True)
+        env = {**os.environ, **colour}
+        done = programs.run(command, limits.TOOL, cwd=ROOT, env=env, together=True)
     except InfrastructureError as error:
         return Outcome(check, error.code, error.message, error.hint)
     except OSError as error:
@@ -244,7 +241,8 @@ def _outcome(check: Check, exit_code: int, found: str) -> Outcome:
     if check.explain:
         wrong = check.explain(plain(found))
         return Outcome(check, wrong.code, wrong.message, wrong.hint)
-    if exit_code == check.usage_exit_code:
+    misused = check.usage_message and check.usage_message in found
+    if misused or exit_code == check.usage_exit_code:
         return Outcome(
             check, Code.CONFIGURATION, found, f"correct the settings of {check.command[0]}"
         )

@@ -49,7 +49,7 @@ PLACES = (
     Place(MANIFESTS, _FIRST_CLASSIFIER, OLDEST, by_hand=True),
     Place(("noxfile.py", "tasks.py"), rf'^# requires-python = ">=\s*{_VERSION}', OLDEST),
     Place((*MANIFESTS, "*ruff.toml"), r'^target-version\s*=\s*"py(\d+)\b', OLDEST),
-    Place((*MANIFESTS, "mypy.ini"), rf'^python_version\s*=\s*"?{_VERSION}', OLDEST),
+    Place((*MANIFESTS, "pyrefly.toml"), rf'^python-version\s*=\s*"{_VERSION}', OLDEST),
     Place((*COMPOSE, *WORKFLOWS, ".devcontainer/*"), rf"{_IMAGE}(\d\d)\b", POSTGRES),
 )
 FILES = tuple(dict.fromkeys(file for place in PLACES for file in place.files))

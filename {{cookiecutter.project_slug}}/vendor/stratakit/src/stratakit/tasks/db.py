@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -379,7 +380,7 @@ def show_snapshots(
 ) -> None:
     """List the snapshots made by `db.snapshot`."""
     with databases(service, database, PURPOSES) as targets:
-        found = [
+        found: list[dict[str, Any]] = [
             {"service": target.service.name, "database": target.purpose, **each._asdict()}
             for target in targets
             for each in target.snapshots()

@@ -42,6 +42,6 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_MODULES[name], __package__.rpartition(".")[0])
+    module = import_module(_MODULES[name], __name__.rpartition(".")[0])
     # The name is the module itself, or an attribute of it.
     return getattr(module, name, module)

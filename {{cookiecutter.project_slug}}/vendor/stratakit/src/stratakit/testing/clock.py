@@ -1,7 +1,7 @@
 """A stopped database clock: the test decides what `now()` returns."""
 
 import datetime as dt
-from importlib.resources import files
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -41,7 +41,7 @@ async def stop_clock(engine: AsyncEngine, at: dt.datetime) -> Clock:
         at: the time, with a time zone.
     """
     async with engine.begin() as connection:
-        statement = files(__package__).joinpath("clock.sql").read_text(encoding="utf-8")
+        statement = Path(__file__).with_name("clock.sql").read_text(encoding="utf-8")
         await connection.exec_driver_sql(statement)
     await engine.dispose()
     clock = Clock(engine)

@@ -111,6 +111,10 @@ def _any_of(*hints: Any) -> tuple[Any, ...]:
     return tuple(value for hint in hints for value in _values(hint))
 
 
+def _literals(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
 def _mappings(key: Any, value: Any) -> tuple[Any, ...]:
     return tuple({key: value} for key, value in _tuples(key, value))
 
@@ -128,7 +132,7 @@ def _collections(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]
 SHAPES: dict[object, Callable[..., tuple[Any, ...]]] = {
     **dict.fromkeys([typing.Annotated, typing.Required, typing.NotRequired], _of),
     **dict.fromkeys([typing.Union, types.UnionType], _any_of),
-    typing.Literal: lambda *words: words,
+    typing.Literal: _literals,
     **dict.fromkeys([dict, Mapping, MutableMapping], _mappings),
     tuple: _tuples,
     **{kind: _collections(kind) for kind in (list, set, frozenset)},

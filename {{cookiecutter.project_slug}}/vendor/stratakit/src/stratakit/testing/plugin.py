@@ -59,7 +59,7 @@ EXITS_OF_TESTS = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 CI_SKIP = "ci_skip"
 CHANNEL = "strata_shared_state"
 """Key of the channel through which the controller sends a worker its `SharedState`."""
-RESOURCES = pytest.StashKey["RunResources"]()
+RESOURCES: "pytest.StashKey[RunResources]" = pytest.StashKey()
 FAILED = pytest.StashKey[bool]()
 NOT_HERE = "no test was selected: the given paths are in other packages"
 
@@ -183,7 +183,8 @@ def pytest_xdist_node_collection_finished(node: "WorkerController", ids: Sequenc
     """Start what a worker's collected tests need in the controller, and send it the state."""
     _ensure_started(node.config, ids)
     started = RESOURCES in node.config.stash
-    node.workerinput[CHANNEL].send(node.config.stash[RESOURCES].shared if started else None)
+    channel: Any = node.workerinput[CHANNEL]
+    channel.send(node.config.stash[RESOURCES].shared if started else None)
 
 
 def _ensure_started(config: pytest.Config, ids: Sequence[str]) -> None:
@@ -253,9 +254,12 @@ def _resources(config: pytest.Config) -> "RunResources":
         from .resources import RunResources
 
         given: dict[str, Any] | None = getattr(config, "workerinput", None)
-        worker = (given["workerid"], cache(given[CHANNEL].receive)) if given else ("main",)
         with _exit_on_error(config):
-            config.stash[RESOURCES] = RunResources(*worker)
+            config.stash[RESOURCES] = (
+                RunResources(given["workerid"], cache(given[CHANNEL].receive))
+                if given
+                else RunResources("main")
+            )
     return config.stash[RESOURCES]
 
 

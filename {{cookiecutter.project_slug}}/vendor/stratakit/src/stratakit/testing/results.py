@@ -147,6 +147,6 @@ def _without_passwords(data: Any) -> Any:
         return settings.masked(data)
     if isinstance(data, dict):
         return {key: _without_passwords(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
+    if isinstance(data, (list, tuple)):
         return type(data)(_without_passwords(value) for value in data)
     return data
