@@ -221,7 +221,7 @@ class _Maker:
                 **inherited,
                 **{column: known[column] for column in known if column.table is table},
             }
-            row = stored.enter_context(self._rows.making(table, given, parent, connection))  # pyrefly: ignore[bad-argument-type]
+            row = stored.enter_context(self._rows.making(table, given, parent, connection))  # pyrefly: ignore[bad-argument-type]  # generic since 2.1
             rows.append(row)
             for column in row.keys() - given.keys():
                 if mapper.columns.contains_column(column):

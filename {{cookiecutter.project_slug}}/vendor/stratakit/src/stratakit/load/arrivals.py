@@ -35,9 +35,10 @@ def replace_users(recorder: Recorder) -> Callable[..., None]:
         environment._filter_tasks_by_tags()  # noqa: SLF001 - there is no public method
         scenario = [*environment.user_classes]
         for each in scenario:
-            each.host = environment.host or each.host  # pyrefly: ignore[instance-var-assign]  # all
+            # Locust reads these from the class.
+            each.host = environment.host or each.host  # pyrefly: ignore[instance-var-assign]
             if issubclass(each, FastHttpUser):
-                each.concurrency = CONNECTIONS  # pyrefly: ignore[instance-var-assign]  # all
+                each.concurrency = CONNECTIONS  # pyrefly: ignore[instance-var-assign]
         environment.user_classes = [_arriving(scenario, recorder)]
 
     return listen

@@ -67,7 +67,7 @@ def lead(recorder: Recorder) -> None:
 def follow(recorder: Recorder) -> None:
     """Follow the master's orders, and send it the records."""
     patience = int(os.environ[PATIENCE])
-    runners.CONNECT_RETRY_COUNT = patience // runners.CONNECT_TIMEOUT  # pyrefly: ignore[bad-assignment]  # its default
+    runners.CONNECT_RETRY_COUNT = patience // runners.CONNECT_TIMEOUT  # pyrefly: ignore[bad-assignment]  # typed as its default
 
     def listen(environment: Environment, **_: Any) -> None:
         if isinstance(environment.runner, WorkerRunner):
