@@ -1,6 +1,7 @@
 """Fixtures of the template, its bakes and its hooks."""
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,9 @@ __all__ = [
 
 # Run in the environment of a project: by `nox -s engine` and `nox -s "proof(clients)"`.
 collect_ignore = ["clients", "engine"]
+
+# A shell's background jobs ignore it, and so would all programs that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
