@@ -86,7 +86,8 @@ def test_a_commit_with_a_type_error_is_refused_with_a_hint(
     changes.write(SOURCE, '"""X."""\n\nX: int = ""\n')
     refused = commit(project)
     assert refused.returncode == 1
-    assert f"{SOURCE}:3: error: Incompatible types" in refused.stderr
+    assert "[bad-assignment]" in refused.stderr
+    assert f"--> {SOURCE}:3:" in refused.stderr
     assert "hint: correct the types" in refused.stderr
 
 
