@@ -34,6 +34,15 @@ def test_a_check_of_the_whole_project_gets_all_its_files_if_any_is_given() -> No
     assert found(LISTS, ["a.py", "b.py"], ["a.py"]) == (Code.FAILED, ["a.py"])
 
 
+def test_a_tool_that_is_killed_is_an_infrastructure_error() -> None:
+    dies = "import os; print('begun', flush=True); os.kill(os.getpid(), 9)"
+    killed = Check("kills", ("*",), ("python", "-c", dies), hint="")
+    assert found(killed, ["a"]) == (
+        Code.INFRASTRUCTURE,
+        ["begun", "python was killed by signal 9"],
+    )
+
+
 def test_files_left_by_a_failed_merge_of_an_update_are_found() -> None:
     [rejects] = [each for each in CHECKS if each.name == "rejects"]
     assert found(rejects, ["noxfile.py"]) == (Code.PASSED, [])

@@ -91,6 +91,16 @@ def test_a_commit_with_a_type_error_is_refused_with_a_hint(
     assert "hint: correct the types" in refused.stderr
 
 
+def test_an_unfinished_file_that_is_not_committed_does_not_block_a_commit(
+    project: Project, changes: Changes
+) -> None:
+    changes.write(SOURCE, '"""X."""\n\nX: int = ""\n')
+    changes.write("libs/servicebase/src/servicebase/planted.py", '"""X."""\n')
+    project.run("git", "add", "libs")
+    made = project.run(*OFFLINE, "git", "commit", "--message", "Change", check=False)
+    assert made.returncode == 0, made.stderr
+
+
 @pytest.mark.parametrize("name", ["README.md.rej", "services/gateway/pyproject.toml.orig"])
 def test_a_rejected_change_of_an_update_blocks_every_commit(
     name: str, project: Project, changes: Changes

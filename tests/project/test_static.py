@@ -305,6 +305,13 @@ SITUATIONS = [
         ),
     ),
     Situation(
+        name="a setting of Pyrefly does not exist",
+        code=3,
+        says=("Extra keys found in config: prest", "hint: correct the settings of pyrefly"),
+        arguments=("--only", "types"),
+        change=replace("pyproject.toml", "[tool.pyrefly]\n", "[tool.pyrefly]\nprest = true\n"),
+    ),
+    Situation(
         name="a given file does not exist",
         code=3,
         says=("there is no file nowhere.py",),
@@ -316,7 +323,7 @@ SITUATIONS = [
 # Each is reported as what the line's comment says.
 MISTAKES = '''"""Mistakes in types."""
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import nowhere  # missing-import
 from gateway.app import FastAPI  # implicit-reexport
@@ -375,6 +382,13 @@ async def work() -> None:
 def compare(x: int) -> bool:
     """Compare what cannot be equal."""
     return x == "a"  # incompatible-comparison
+
+
+def match(x: Literal[1, 2]) -> None:
+    """Match what cannot be."""
+    match x:
+        case 3:  # unreachable-match-case
+            print(x)
 
 
 X: int = ""  # bad-assignment

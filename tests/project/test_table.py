@@ -319,11 +319,6 @@ def test_a_custom_action_is_listed_run_suggested_and_completed(
     wrong = installed.run(invoke, "nwes", check=False)
     assert (wrong.returncode, "did you mean news?" in wrong.stdout + wrong.stderr) == (3, True)
     assert installed.completed("invoke new") == ["news"]
-    text = (installed.path / ACTION).read_text(encoding="utf-8")
-    changes.write(
-        ACTION,
-        text.replace("def news(context: Context)", "def news(context: Context, count: int = 1)"),
-    )
     wrong = installed.run(invoke, "news", "--count", "x", check=False)
     assert (wrong.returncode, "Traceback" in wrong.stderr) == (3, False)
     assert "a flag has an invalid value: invalid literal for int()" in wrong.stderr

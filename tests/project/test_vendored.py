@@ -13,6 +13,7 @@ places = pytest.mark.proof(of="places")
 
 ENGINE = "vendor/stratakit"
 SCHEMA = "src/stratakit/summary.schema.json"
+BESIDE = [f"--exclude-dir={name}" for name in (".nox", ".venv", "engine", "reports")]
 DIFFERENCES = {
     f"changed: {SCHEMA}": replace(f"{ENGINE}/{SCHEMA}", "draft", "draught"),
     f"missing: {SCHEMA}": hide(f"{ENGINE}/{SCHEMA}"),
@@ -86,6 +87,10 @@ def test_an_ejected_engine_is_checked_as_code_of_the_project(bake: Bakery, tmp_p
     assert done.code == 0, done.output
     assert not (project.path / "vendor").exists()
     baked.run("uv", "sync", "--quiet", "--all-packages", "--all-groups")
+    mentions = project.outcome("grep", "-rIl", "vendor/stratakit", ".", *BESIDE).output
+    assert mentions == ""
+    checked = project.nox("-s", "static")
+    assert checked.code == 0, checked.output
     (project.path / "engine/src/stratakit/mine.py").write_text("import os\n", encoding="utf-8")
     linted = project.nox("-s", "static", "--", "--only", "lint")
     assert linted.code == 1, linted.output

@@ -23,6 +23,7 @@ EXAMPLES = {
     "TEST_POOL_SIZE": "TEST_POOL_SIZE=10",
     "TEST_SQL_LOG": "TEST_SQL_LOG=true",
     "TEST_AUTHENTICATION": "TEST_AUTHENTICATION=false",
+    # pragma: allowlist nextline secret
     "STRATA_TF_PLUGIN_DIR": "STRATA_TF_PLUGIN_DIR=/opt/terraform/providers",
     "STRATA_AWS_ENDPOINT": "STRATA_AWS_ENDPOINT=http://127.0.0.1:4566",
     "STRATA_GCS_ENDPOINT": "STRATA_GCS_ENDPOINT=http://127.0.0.1:4443",

@@ -20,14 +20,14 @@ WITHOUT_ACCOUNT: dict[str, dict[str, dict[str, object]]] = {
     "aws": {
         "aws": {
             "access_key": "none",
-            "secret_key": "none",
+            "secret_key": "none",  # pragma: allowlist secret
             "region": "eu-central-1",
             "skip_credentials_validation": True,
             "skip_metadata_api_check": True,
             "skip_requesting_account_id": True,
         }
     },
-    "gcp": {"google": {"access_token": "none", "project": "none"}},
+    "gcp": {"google": {"access_token": "none", "project": "none"}},  # pragma: allowlist secret
     "hetzner": {"hcloud": {"token": "0" * 64}},
 }
 """Provider configurations for plans that need no account."""

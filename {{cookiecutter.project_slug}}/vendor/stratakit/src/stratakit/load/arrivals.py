@@ -35,10 +35,9 @@ def replace_users(recorder: Recorder) -> Callable[..., None]:
         environment._filter_tasks_by_tags()  # noqa: SLF001 - there is no public method
         scenario = [*environment.user_classes]
         for each in scenario:
-            # Locust reads these from the class.
-            each.host = environment.host or each.host  # pyrefly: ignore[instance-var-assign]
+            each.host = environment.host or each.host
             if issubclass(each, FastHttpUser):
-                each.concurrency = CONNECTIONS  # pyrefly: ignore[instance-var-assign]
+                each.concurrency = CONNECTIONS
         environment.user_classes = [_arriving(scenario, recorder)]
 
     return listen

@@ -93,7 +93,7 @@ class Recorder:
 
     def _count_tasks(self, environment: Environment, **_: Any) -> None:
         for each in environment.user_classes:
-            each.tasks = [self._counted(task) for task in each.tasks]  # pyrefly: ignore[instance-var-assign]  # as Locust does
+            each.tasks = [self._counted(task) for task in each.tasks]
 
     def _counted(self, task: Any) -> Any:
         if isinstance(task, type):

@@ -5,6 +5,8 @@ from pathlib import Path
 from .. import environment, limits, manifest, programs
 from ..errors import ConfigurationError
 from ..pyproject import ROOT
+from ..static.runner import project_files
+from .mentions import text_of
 
 VENDORED, OWN = Path("vendor", "stratakit"), Path("engine")
 
@@ -29,9 +31,20 @@ EDITS: tuple[tuple[str, str, str], ...] = (
         "!vendor\nvendor/*\n!vendor/stratakit\nvendor/stratakit/*\n",
         "!engine\nengine/*\n",
     ),
-    (".dockerignore", "!vendor/stratakit/pyproject.toml", "!engine/pyproject.toml"),
 )
-"""References to the vendored engine: file, old text, new text."""
+"""References to the vendored engine that need more than its new path: file, old text, new text."""
+SENTENCES: tuple[tuple[str, str, str], ...] = (
+    (
+        "AGENTS.md",
+        (
+            "do not edit: `vendor/stratakit/` comes with updates;"
+            " `uv run invoke engine.eject` makes it yours"
+        ),
+        "`engine/`, which is yours: updates no longer apply to it",
+    ),
+    ("pyproject.toml", '"**/.venv", "vendor"]', '"**/.venv", "engine"]'),
+)
+"""Passages that a team may have rewritten, and that are left alone then."""
 
 
 def eject() -> list[str]:
@@ -65,6 +78,7 @@ def eject() -> list[str]:
 
 
 def _edited() -> dict[str, str]:
+    """Return the new texts of the files that refer to the vendored engine."""
     texts: dict[str, str] = {}
     for file, old, new in EDITS:
         text = texts.get(file) or (ROOT / file).read_text(encoding="utf-8")
@@ -74,4 +88,10 @@ def _edited() -> dict[str, str]:
                 f"put the line back (git log -p {file}), or replace it by hand: {new!r}",
             )
         texts[file] = text.replace(old, new, 1)
+    for file in project_files():
+        text = text_of(file) and (texts.get(file) or text_of(file))
+        for name, old, new in SENTENCES:
+            text = text.replace(old, new) if text and name == file else text
+        if text and VENDORED.as_posix() in text and not file.startswith("CHANGELOG"):
+            texts[file] = text.replace(VENDORED.as_posix(), OWN.as_posix())
     return texts

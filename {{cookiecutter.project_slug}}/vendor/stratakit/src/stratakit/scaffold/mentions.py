@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from .. import project, tiers
+from .. import environment, project, tiers
 from ..project import Service
+from ..pyproject import ROOT
 
 
 class Mention(NamedTuple):
@@ -111,3 +112,13 @@ class Renaming:
         for number, line in enumerate(text.splitlines(), 1):
             if old.search(other.sub("", line)):
                 yield f"{file}:{number}: {line.strip()}"
+
+
+def text_of(file: str) -> str | None:
+    """Return the text of a file that may mention a service or the engine; None for others."""
+    if file.startswith("vendor/") or file == environment.LOCK.name:
+        return None
+    try:
+        return (ROOT / file).read_bytes().decode("utf-8")
+    except (OSError, ValueError):
+        return None

@@ -27,7 +27,7 @@ from ..servers import Source, checkout
 from ..stack import dev_servers, record, running, service_env
 from ..static.runner import project_files
 from . import services, template
-from .mentions import Renaming, prefix
+from .mentions import Renaming, prefix, text_of
 
 LONGEST = 20
 """Maximum letters of a name: several names have to fit into PostgreSQL's 63."""
@@ -101,7 +101,7 @@ def plan(old: str, new: str) -> Plan:
     texts: dict[Path, str] = {}
     left: list[str] = []
     for file in project_files():
-        text = _text(file)
+        text = text_of(file)
         if text is None:
             continue
         wanted = _recorded(text, service, fresh) if file == ".cruft.json" else text
@@ -293,16 +293,6 @@ def _called(service: Service, name: str) -> Service:
         package=_plain(name) if package == _plain(service.name) else package,
         distribution=re.sub(rf"(?<!\w){re.escape(service.name)}$", name, distribution),
     )
-
-
-def _text(file: str) -> str | None:
-    """Return the text of a file that may mention a service; None for others."""
-    if file.startswith("vendor/") or file == environment.LOCK.name:
-        return None
-    try:
-        return (ROOT / file).read_bytes().decode("utf-8")
-    except (OSError, ValueError):
-        return None
 
 
 def _plain(name: str) -> str:

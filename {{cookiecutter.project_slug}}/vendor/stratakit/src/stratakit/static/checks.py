@@ -38,8 +38,8 @@ class Check:
     """Whether it always runs on all matching files: a change in one may be an error in another."""
     usage_exit_code: int | None = 2
     """Exit code of the tool for invalid settings."""
-    usage_message: str = ""
-    """Part of its output for invalid settings, if the exit code is ambiguous."""
+    usage_messages: tuple[str, ...] = ()
+    """Parts of its output for invalid settings, if the exit code does not show them."""
     explain: Callable[[str], StrataError] | None = None
     """Function that returns the error for an output, if the exit code is ambiguous."""
     advice: str = ""
@@ -130,10 +130,19 @@ CHECKS = (
     Check(
         name="types",
         files=PYTHON,
-        command=("pyrefly", "check", "--python-interpreter-path", sys.executable, "{files}"),
+        command=(
+            *("pyrefly", "check", "--summary=none", "--min-severity=error"),
+            *("--python-interpreter-path", sys.executable, "{files}"),
+        ),
         whole=True,
         hint="correct the types, or write the reason: # pyrefly: ignore[code]  # why",
-        usage_message="TOML parse error",
+        usage_messages=(
+            "Extra keys found in config",
+            "Fatal configuration error",
+            "Invalid search-path",
+            "TOML parse error",
+        ),
+        advice="No `pyrefly.toml` found",
     ),
     Check(
         name="dependencies",

@@ -86,6 +86,13 @@ def plain(text: str) -> str:
     return _ESCAPES.sub("", text)
 
 
+def _untracked() -> set[str]:
+    """Return the files that git neither has nor ignores; none without git."""
+    with suppress(GitError, InfrastructureError):
+        return set(git(ROOT, "ls-files", "-z", "--others", "--exclude-standard").split("\0"))
+    return set()
+
+
 def _walk() -> Iterator[str]:
     """Yield the files that no plain name or glob in .gitignore matches."""
     file = ROOT / ".gitignore"
@@ -113,7 +120,9 @@ def _make(
     """Return the outcome of a check; run `command` unless it is absent or known to pass."""
     files = check.select(chosen if check.command else present)
     if files and check.whole:
-        files = check.select(present)
+        # What is in no commit yet, and was not given, may be unfinished.
+        unfinished = set() if chosen is present else _untracked() - set(chosen)
+        files = [file for file in check.select(present) if file not in unfinished]
     if not check.command:
         return (
             Outcome(check, Code.FAILED, "\n".join(files), check.hint) if files else Outcome(check)
@@ -234,14 +243,18 @@ def _run(check: Check, command: Sequence[str]) -> Outcome:
 
 def _outcome(check: Check, exit_code: int, found: str) -> Outcome:
     """Return the outcome for the exit code and output of a check's command."""
-    if exit_code == 0:
+    misused = any(message in found for message in check.usage_messages)
+    if exit_code == 0 and not misused:
         return Outcome(check)
+    if exit_code < 0:
+        said = f"{found}\n{check.command[0]} was killed by signal {-exit_code}".lstrip()
+        again = f"uv run nox -s static -- --only {check.name}"
+        return Outcome(check, Code.INFRASTRUCTURE, said, again)
     if exit_code == check.absent_exit_code:
         return Outcome(check, absent=found)
     if check.explain:
         wrong = check.explain(plain(found))
         return Outcome(check, wrong.code, wrong.message, wrong.hint)
-    misused = check.usage_message and check.usage_message in found
     if misused or exit_code == check.usage_exit_code:
         return Outcome(
             check, Code.CONFIGURATION, found, f"correct the settings of {check.command[0]}"

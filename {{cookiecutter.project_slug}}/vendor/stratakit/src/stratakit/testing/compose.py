@@ -30,6 +30,9 @@ from ..servers.home import cache, candidates, data_folder
 from ..stack.health import readiness_error
 from ..static.runner import project_files
 
+ENGINE = Path(os.path.relpath(Path(__file__).parents[2], ROOT))
+"""Folder of the sources of the engine, relative to the project."""
+
 PREFIX = "strata-compose-"
 INSTALL = "see docs.docker.com/get-started/get-docker"
 KINDS = {
@@ -209,7 +212,7 @@ def _environment(name: str, home: Path) -> dict[str, str]:
         "STRATA_SERVERS": "docker",
         "COMPOSE_PROJECT_NAME": name,
         # Takes precedence over the installed engine, which manages the original project.
-        "PYTHONPATH": str(home / "project" / "vendor" / "stratakit" / "src"),
+        "PYTHONPATH": str(home / "project" / ENGINE),
     }
 
 
