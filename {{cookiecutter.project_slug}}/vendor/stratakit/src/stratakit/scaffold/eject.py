@@ -89,9 +89,13 @@ def _edited() -> dict[str, str]:
             )
         texts[file] = text.replace(old, new, 1)
     for file in project_files():
-        text = text_of(file) and (texts.get(file) or text_of(file))
+        before = text_of(file)
+        if not before or file.startswith("CHANGELOG"):
+            continue
+        text = texts.get(file, before)
         for name, old, new in SENTENCES:
-            text = text.replace(old, new) if text and name == file else text
-        if text and VENDORED.as_posix() in text and not file.startswith("CHANGELOG"):
-            texts[file] = text.replace(VENDORED.as_posix(), OWN.as_posix())
+            text = text.replace(old, new) if name == file else text
+        text = text.replace(VENDORED.as_posix(), OWN.as_posix())
+        if text != before:
+            texts[file] = text
     return texts
