@@ -70,7 +70,8 @@ def test_the_benchmark_uses_names_that_the_example_has(project: Project, tmp_pat
     shutil.copytree(ROOT / "benchmarks" / "inside" / "gateway", bench)
     files = (str(file) for file in sorted(bench.glob("*.py")))
     checker = ("uv", "run", "--quiet", "--all-packages", "--all-groups", "pyrefly", "check")
-    checked = project.run(*checker, "--config", "pyproject.toml", *files, check=False)
+    options = ("--config", "pyproject.toml", "--search-path", str(bench), "--min-severity=error")
+    checked = project.run(*checker, *options, *files, check=False)
     assert checked.returncode == 0, checked.stdout
 
 
