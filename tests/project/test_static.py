@@ -333,7 +333,7 @@ class Base:
     """Base of another class."""
 
     def act(self, x: int) -> str:
-        """Act."""
+        """Return a number as text."""
         return str(x)
 
 
@@ -341,7 +341,7 @@ class Other(Base):
     """Class that does not fit its base."""
 
     def act(self, x: str) -> str:  # bad-override
-        """Act."""
+        """Return a text unchanged."""
         return x
 
 
